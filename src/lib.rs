@@ -1,0 +1,21 @@
+//! Miroir: many Meilisearch nodes behind one endpoint.
+//!
+//! # Layout
+//!
+//! A request flows downwards; a lower layer never imports a higher one (`tests/layers.rs` checks it).
+//!
+//! | layer | modules | what lives there |
+//! |---|---|---|
+//! | words | [`meili`] | Meilisearch's API as types: operations, errors, tasks, settings. serde only |
+//! | pure core | [`placement`], [`split`], [`plan`], [`merge`], [`tasks`] | where shards live; a body cut into documents; request → plan; replies → one reply; many statuses → one. No I/O, no clock |
+//! | cluster | [`cluster`], [`store`] | talks to nodes and to the state file |
+//! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
+//! | programs | `main.rs`, [`commands`], [`config`], [`metrics`] | arguments, settings, the composition root |
+
+#![forbid(unsafe_code)]
+
+pub mod meili;
+pub mod placement;
+pub mod plan;
+pub mod tasks;
+pub mod store;

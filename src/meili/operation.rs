@@ -1,0 +1,66 @@
+//! Every operation of the HTTP API that Miroir knows, and the route table that finds it.
+
+use serde::Serialize;
+
+use super::settings::Setting;
+
+/// How a document write treats a document that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DocumentMethod {
+    /// POST: the new document takes the old one's place.
+    Replace,
+    /// PUT: the new document's fields are written over the old one's.
+    Update,
+}
+
+/// What a client asks for, without its query string and body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "operation")]
+pub enum Operation {
+    Health,
+    Version,
+    Stats,
+    ListIndexes,
+    CreateIndex,
+    GetIndex { index: String },
+    UpdateIndex { index: String },
+    DeleteIndex { index: String },
+    IndexStats { index: String },
+    SwapIndexes,
+    AddDocuments { index: String, method: DocumentMethod },
+    GetDocument { index: String, id: String },
+    ListDocuments { index: String },
+    FetchDocuments { index: String },
+    DeleteDocument { index: String, id: String },
+    DeleteDocumentsBatch { index: String },
+    DeleteDocumentsByFilter { index: String },
+    DeleteAllDocuments { index: String },
+    EditDocuments { index: String },
+    SearchGet { index: String },
+    SearchPost { index: String },
+    FacetSearch { index: String },
+    MultiSearch,
+    SimilarGet { index: String },
+    SimilarPost { index: String },
+    GetSettings { index: String },
+    UpdateSettings { index: String },
+    ResetSettings { index: String },
+    GetSetting { index: String, setting: Setting },
+    UpdateSetting { index: String, setting: Setting },
+    ResetSetting { index: String, setting: Setting },
+    ListTasks,
+    GetTask { id: String },
+    CancelTasks,
+    DeleteTasks,
+    DeleteTask { id: String },
+    ListKeys,
+    CreateKey,
+    GetKey { key: String },
+    UpdateKey { key: String },
+    DeleteKey { key: String },
+    GetExperimentalFeatures,
+    UpdateExperimentalFeatures,
+    /// Part of Meilisearch's API that Miroir does not serve; answered with `miroir_not_supported`.
+    Unsupported { name: &'static str },
+}

@@ -1,0 +1,4 @@
+//! Where shards live and whom to ask: hashing, the topology snapshot, covers.
+
+pub mod shard;
+pub mod topology;

@@ -1,0 +1,119 @@
+//! Shards, sets of shards, and the hidden field by which a node can be asked for some shards only.
+
+use serde::{Deserialize, Serialize};
+
+/// The hidden field that Miroir adds to every document. No client ever sees it.
+pub const SHARD_FIELD: &str = "_miroir_shard";
+
+/// One of S fixed slices of the hash space: the unit of placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardId(pub u16);
+
+/// A set of shards, a bit each.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ShardSet {
+    bits: Vec<u64>,
+}
+
+// === impl ShardSet ===
+
+impl ShardSet {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All the shards `0..shards`.
+    pub fn all(shards: u16) -> Self {
+        (0..shards).map(ShardId).collect()
+    }
+
+    pub fn insert(&mut self, shard: ShardId) {
+        let (word, bit) = position(shard);
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        self.bits[word] |= bit;
+    }
+
+    pub fn remove(&mut self, shard: ShardId) {
+        let (word, bit) = position(shard);
+        if let Some(bits) = self.bits.get_mut(word) {
+            *bits &= !bit;
+        }
+        while self.bits.last() == Some(&0) {
+            self.bits.pop();
+        }
+    }
+
+    pub fn contains(&self, shard: ShardId) -> bool {
+        let (word, bit) = position(shard);
+        self.bits.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    pub fn union_with(&mut self, other: &ShardSet) {
+        if self.bits.len() < other.bits.len() {
+            self.bits.resize(other.bits.len(), 0);
+        }
+        for (mine, theirs) in self.bits.iter_mut().zip(&other.bits) {
+            *mine |= theirs;
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.bits.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bits.iter().all(|word| *word == 0)
+    }
+
+    pub fn is_subset(&self, other: &ShardSet) -> bool {
+        self.iter().all(|shard| other.contains(shard))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.bits.iter().enumerate().flat_map(|(word, bits)| {
+            (0..64u16).filter(move |bit| bits & (1 << bit) != 0).map(move |bit| ShardId(word as u16 * 64 + bit))
+        })
+    }
+}
+
+fn position(shard: ShardId) -> (usize, u64) {
+    (usize::from(shard.0 / 64), 1 << (shard.0 % 64))
+}
+
+impl FromIterator<ShardId> for ShardSet {
+    fn from_iter<I: IntoIterator<Item = ShardId>>(shards: I) -> Self {
+        let mut set = Self::new();
+        for shard in shards {
+            set.insert(shard);
+        }
+        set
+    }
+}
+
+impl Serialize for ShardSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for ShardSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<ShardId>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+/// The value of [`SHARD_FIELD`] for `shard`: the shard's binary digits, most significant first, written with the
+/// separators `{` (0) and `}` (1), so that it can be filtered by but never be found by a search. At least eight
+/// digits, and as many as `shards` needs.
+pub fn shard_value(shard: ShardId, shards: u16) -> String {
+    let width = 8.max(16 - u32::from(shards.saturating_sub(1)).leading_zeros().saturating_sub(16));
+    (0..width).rev().map(|digit| if shard.0 >> digit & 1 == 1 { '}' } else { '{' }).collect()
+}
+
+/// The filter expression that restricts a node to `set`: `_miroir_shard IN ["{{{{{{{}", ...]`.
+pub fn shard_filter(set: &ShardSet, shards: u16) -> String {
+    let values: Vec<String> = set.iter().map(|shard| format!("\"{}\"", shard_value(shard, shards))).collect();
+    format!("{SHARD_FIELD} IN [{}]", values.join(", "))
+}

@@ -1,0 +1,3 @@
+//! Request → plan. A plan is printable data and all that lies between understanding a request and doing it.
+
+pub mod write;

@@ -1,0 +1,74 @@
+//! A write as the lanes will carry it out: which requests go to which nodes, in what order, as which task.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::meili::task::TaskKind;
+
+/// A write before it has taken its place in the order.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WriteIntent {
+    pub kind: TaskKind,
+    /// The index in the task's view, `None` for swaps.
+    pub index_uid: Option<String>,
+    /// Every index whose lanes the write passes through.
+    pub indexes: Vec<String>,
+    pub details: Option<Map<String, Value>>,
+    pub custom_metadata: Option<String>,
+    /// True when the index is created first where the registry does not know it.
+    pub ensure_index: bool,
+    /// How the registry of indexes changes once the write has its place.
+    pub registry: RegistryChange,
+    /// How many replicas of each document the steps touch.
+    pub copies: u8,
+    pub steps: Vec<Step>,
+}
+
+/// One request to one node.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub to: Target,
+    pub method: &'static str,
+    /// Path and query, `/indexes/cities/documents?primaryKey=id`.
+    pub path: String,
+    pub content_type: Option<&'static str>,
+    pub body: StepBody,
+    /// The shards whose replicas this step writes; empty for what concerns the whole index.
+    pub shards: crate::placement::shard::ShardSet,
+}
+
+/// Whom a step is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    Node(crate::placement::topology::NodeIx),
+    /// Every node of the topology.
+    AllNodes,
+}
+
+/// What a step sends.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StepBody {
+    Empty,
+    Json(Value),
+    /// The n-th spool of the write: NDJSON collected outside the plan.
+    Spool(usize),
+}
+
+/// A change of the registry of indexes that belongs to a write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RegistryChange {
+    None,
+    /// The index exists from here on, with this primary key if it is known.
+    Create { index: String, primary_key: Option<String> },
+    /// The primary key is known from here on.
+    SetPrimaryKey { index: String, primary_key: String },
+    Delete { index: String },
+    Swap { pairs: Vec<(String, String)> },
+    /// Settings change: what is cached of them is read again when the task has ended.
+    Settings { index: String },
+}
