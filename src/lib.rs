@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod meili;
 pub mod placement;
 pub mod plan;
