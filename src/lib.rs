@@ -14,8 +14,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod meili;
 pub mod placement;
 pub mod plan;
+pub mod split;
 pub mod tasks;
 pub mod store;
