@@ -15,8 +15,10 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod cluster;
 pub mod meili;
 pub mod placement;
 pub mod plan;
+pub mod split;
 pub mod tasks;
 pub mod store;
