@@ -87,6 +87,18 @@ pub enum NodeTaskState {
     Lost,
 }
 
+/// What a node says of one of its tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeReport {
+    pub task_uid: u32,
+    pub kind: TaskKind,
+    pub state: NodeTaskState,
+    pub details: Option<Map<String, Value>>,
+    pub error: Option<ResponseError>,
+    pub started_at: Option<OffsetDateTime>,
+    pub finished_at: Option<OffsetDateTime>,
+}
+
 // === impl MiroirTask ===
 
 impl MiroirTask {
