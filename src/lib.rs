@@ -22,3 +22,4 @@ pub mod plan;
 pub mod split;
 pub mod tasks;
 pub mod store;
+pub mod tasks;
