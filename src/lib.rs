@@ -12,8 +12,10 @@
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
 //! | programs | `main.rs`, [`commands`], [`config`], [`metrics`] | arguments, settings, the composition root |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod meili;
 pub mod placement;
 pub mod plan;
