@@ -24,4 +24,3 @@ pub mod plan;
 pub mod split;
 pub mod tasks;
 pub mod store;
-pub mod tasks;
