@@ -14,8 +14,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod meili;
 pub mod placement;
 pub mod plan;
-pub mod tasks;
 pub mod store;
+pub mod tasks;

@@ -133,7 +133,6 @@ impl Topology {
     /// True when `node`'s replica of `shard` has missed a write of `index`.
     pub fn is_stale(&self, node: NodeIx, index: &str, shard: ShardId) -> bool {
         // The common case, nothing stale anywhere, costs no allocation.
-        !self.stale.is_empty()
-            && self.stale.get(&(node, index.to_owned())).is_some_and(|shards| shards.contains(shard))
+        !self.stale.is_empty() && self.stale.get(&(node, index.to_owned())).is_some_and(|shards| shards.contains(shard))
     }
 }
