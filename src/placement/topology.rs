@@ -55,6 +55,9 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// For each shard the nodes that own it, in rank order; `min(replication_factor, nodes)` of them.
     pub owners: Vec<Vec<NodeIx>>,
+    /// `owners` seen from the nodes; [`Topology::build`] keeps the two in step.
+    #[serde(skip)]
+    owned: Arc<[ShardSet]>,
     #[serde(skip)]
     pub stale: Arc<StaleSets>,
 }
@@ -113,7 +116,13 @@ impl Topology {
     /// The first snapshot of a cluster: `nodes` as they are, shards assigned by [`rendezvous::assign`], nothing stale.
     pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
         let owners = rendezvous::assign(&nodes, shards, replication_factor);
-        Self { epoch: 1, shards, replication_factor, nodes, owners, stale: Arc::default() }
+        let mut owned = vec![ShardSet::new(); nodes.len()];
+        for (shard, owners) in (0..shards).map(ShardId).zip(&owners) {
+            for owner in owners {
+                owned[owner.0].insert(shard);
+            }
+        }
+        Self { epoch: 1, shards, replication_factor, nodes, owners, owned: owned.into(), stale: Arc::default() }
     }
 
     pub fn node(&self, ix: NodeIx) -> &Node {
@@ -133,8 +142,8 @@ impl Topology {
     }
 
     /// The shards that `node` owns.
-    pub fn shards_of(&self, node: NodeIx) -> ShardSet {
-        (0..self.shards).map(ShardId).filter(|shard| self.owners_of(*shard).contains(&node)).collect()
+    pub fn shards_of(&self, node: NodeIx) -> &ShardSet {
+        &self.owned[node.0]
     }
 
     /// True when `node`'s replica of `shard` has missed a write of `index`.
