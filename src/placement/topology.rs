@@ -58,6 +58,9 @@ pub struct Topology {
     /// `owners` seen from the nodes; [`Topology::build`] keeps the two in step.
     #[serde(skip)]
     owned: Arc<[ShardSet]>,
+    /// The number of each node's zone; see [`rendezvous::zones`].
+    #[serde(skip)]
+    zones: Arc<[usize]>,
     #[serde(skip)]
     pub stale: Arc<StaleSets>,
 }
@@ -122,7 +125,8 @@ impl Topology {
                 owned[owner.0].insert(shard);
             }
         }
-        Self { epoch: 1, shards, replication_factor, nodes, owners, owned: owned.into(), stale: Arc::default() }
+        let zones = rendezvous::zones(&nodes).into();
+        Self { epoch: 1, shards, replication_factor, nodes, owners, owned: owned.into(), zones, stale: Arc::default() }
     }
 
     pub fn node(&self, ix: NodeIx) -> &Node {
@@ -146,10 +150,27 @@ impl Topology {
         &self.owned[node.0]
     }
 
+    /// The number of `node`'s zone. A node without a zone has one to itself.
+    pub fn zone_of(&self, node: NodeIx) -> usize {
+        self.zones[node.0]
+    }
+
     /// True when `node`'s replica of `shard` has missed a write of `index`.
     pub fn is_stale(&self, node: NodeIx, index: &str, shard: ShardId) -> bool {
+        self.stale_of(node, index).is_some_and(|shards| shards.contains(shard))
+    }
+
+    /// True when `node` has missed a write of `index` on any shard.
+    pub fn has_stale(&self, node: NodeIx, index: &str) -> bool {
+        self.stale_of(node, index).is_some_and(|shards| !shards.is_empty())
+    }
+
+    /// The shards of `index` whose replica on `node` has missed a write, `None` when there are none.
+    pub fn stale_of(&self, node: NodeIx, index: &str) -> Option<&ShardSet> {
         // The common case, nothing stale anywhere, costs no allocation.
-        !self.stale.is_empty()
-            && self.stale.get(&(node, index.to_owned())).is_some_and(|shards| shards.contains(shard))
+        if self.stale.is_empty() {
+            return None;
+        }
+        self.stale.get(&(node, index.to_owned()))
     }
 }
