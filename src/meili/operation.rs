@@ -25,46 +25,112 @@ pub enum Operation {
     Stats,
     ListIndexes,
     CreateIndex,
-    GetIndex { index: String },
-    UpdateIndex { index: String },
-    DeleteIndex { index: String },
-    IndexStats { index: String },
+    GetIndex {
+        index: String,
+    },
+    UpdateIndex {
+        index: String,
+    },
+    DeleteIndex {
+        index: String,
+    },
+    IndexStats {
+        index: String,
+    },
     SwapIndexes,
-    AddDocuments { index: String, method: DocumentMethod },
-    GetDocument { index: String, id: String },
-    ListDocuments { index: String },
-    FetchDocuments { index: String },
-    DeleteDocument { index: String, id: String },
-    DeleteDocumentsBatch { index: String },
-    DeleteDocumentsByFilter { index: String },
-    DeleteAllDocuments { index: String },
-    EditDocuments { index: String },
-    SearchGet { index: String },
-    SearchPost { index: String },
-    FacetSearch { index: String },
+    AddDocuments {
+        index: String,
+        method: DocumentMethod,
+    },
+    GetDocument {
+        index: String,
+        id: String,
+    },
+    ListDocuments {
+        index: String,
+    },
+    FetchDocuments {
+        index: String,
+    },
+    DeleteDocument {
+        index: String,
+        id: String,
+    },
+    DeleteDocumentsBatch {
+        index: String,
+    },
+    DeleteDocumentsByFilter {
+        index: String,
+    },
+    DeleteAllDocuments {
+        index: String,
+    },
+    EditDocuments {
+        index: String,
+    },
+    SearchGet {
+        index: String,
+    },
+    SearchPost {
+        index: String,
+    },
+    FacetSearch {
+        index: String,
+    },
     MultiSearch,
-    SimilarGet { index: String },
-    SimilarPost { index: String },
-    GetSettings { index: String },
-    UpdateSettings { index: String },
-    ResetSettings { index: String },
-    GetSetting { index: String, setting: Setting },
-    UpdateSetting { index: String, setting: Setting },
-    ResetSetting { index: String, setting: Setting },
+    SimilarGet {
+        index: String,
+    },
+    SimilarPost {
+        index: String,
+    },
+    GetSettings {
+        index: String,
+    },
+    UpdateSettings {
+        index: String,
+    },
+    ResetSettings {
+        index: String,
+    },
+    GetSetting {
+        index: String,
+        setting: Setting,
+    },
+    UpdateSetting {
+        index: String,
+        setting: Setting,
+    },
+    ResetSetting {
+        index: String,
+        setting: Setting,
+    },
     ListTasks,
-    GetTask { id: String },
+    GetTask {
+        id: String,
+    },
     CancelTasks,
     DeleteTasks,
-    DeleteTask { id: String },
+    DeleteTask {
+        id: String,
+    },
     ListKeys,
     CreateKey,
-    GetKey { key: String },
-    UpdateKey { key: String },
-    DeleteKey { key: String },
+    GetKey {
+        key: String,
+    },
+    UpdateKey {
+        key: String,
+    },
+    DeleteKey {
+        key: String,
+    },
     GetExperimentalFeatures,
     UpdateExperimentalFeatures,
     /// Part of Meilisearch's API that Miroir does not serve; answered with `miroir_not_supported`.
-    Unsupported { name: &'static str },
+    Unsupported {
+        name: &'static str,
+    },
 }
 
 /// Why a request names no operation. The engine answers both with an empty body.
