@@ -189,7 +189,8 @@ impl Field {
         while left.iter().any(|word| *word != 0) {
             let mut best = (0, 0);
             for candidate in candidates {
-                let gain: u32 = self.row(*candidate).iter().zip(&left).map(|(row, left)| (row & left).count_ones()).sum();
+                let gain: u32 =
+                    self.row(*candidate).iter().zip(&left).map(|(row, left)| (row & left).count_ones()).sum();
                 if gain > best.0 {
                     best = (gain, *candidate);
                 }

@@ -88,9 +88,10 @@ impl ShardSet {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = ShardId> + '_ {
-        self.bits.iter().enumerate().flat_map(|(word, bits)| {
-            bits_of(*bits).map(move |bit| ShardId(word as u16 * 64 + bit))
-        })
+        self.bits
+            .iter()
+            .enumerate()
+            .flat_map(|(word, bits)| bits_of(*bits).map(move |bit| ShardId(word as u16 * 64 + bit)))
     }
 
     /// Shard `64 * i + b` is bit `b` of word `i`; no zero word at the end.
