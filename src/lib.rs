@@ -14,6 +14,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod gateway;
+pub mod logging;
 pub mod meili;
 pub mod placement;
 pub mod plan;
