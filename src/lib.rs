@@ -14,6 +14,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod gateway;
+pub mod logging;
+pub mod config;
 pub mod cluster;
 pub mod config;
 #[cfg(feature = "embedded")]
