@@ -14,10 +14,13 @@
 
 #![deny(unsafe_code)]
 
+pub mod config;
+pub mod cluster;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod meili;
 pub mod placement;
 pub mod plan;
+pub mod split;
 pub mod tasks;
 pub mod store;
