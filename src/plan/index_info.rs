@@ -1,0 +1,124 @@
+//! What planning and merging need to know of an index: the part of its settings that decides about order and limits.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How the values of a facet are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FacetOrder {
+    #[default]
+    Alpha,
+    Count,
+}
+
+/// Settings of an index, as far as reads depend on them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexInfo {
+    pub uid: String,
+    pub primary_key: Option<String>,
+    /// How many hits can be reached by any page.
+    pub max_total_hits: usize,
+    pub max_values_per_facet: usize,
+    /// By facet; the entry `*` holds for those not named.
+    pub facet_order: BTreeMap<String, FacetOrder>,
+    pub distinct: Option<String>,
+    /// `None` when every attribute is displayed.
+    pub displayed: Option<Vec<String>>,
+    pub ranking_rules: Vec<String>,
+}
+
+// === impl IndexInfo ===
+
+impl IndexInfo {
+    /// Of an index with default settings.
+    pub fn new(uid: &str) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            primary_key: None,
+            max_total_hits: 1000,
+            max_values_per_facet: 100,
+            facet_order: BTreeMap::new(),
+            distinct: None,
+            displayed: None,
+            ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+
+    /// Reads the answer of `GET /indexes/{uid}/settings`. What is missing or has another shape keeps its default,
+    /// because a newer engine's settings must not stop searches.
+    pub fn from_settings(uid: &str, primary_key: Option<String>, settings: &Value) -> Self {
+        let mut info = Self { primary_key, ..Self::new(uid) };
+        if let Some(max) = settings.pointer("/pagination/maxTotalHits").and_then(Value::as_u64) {
+            info.max_total_hits = usize::try_from(max).unwrap_or(usize::MAX);
+        }
+        if let Some(max) = settings.pointer("/faceting/maxValuesPerFacet").and_then(Value::as_u64) {
+            info.max_values_per_facet = usize::try_from(max).unwrap_or(usize::MAX);
+        }
+        if let Some(orders) = settings.pointer("/faceting/sortFacetValuesBy").and_then(Value::as_object) {
+            for (facet, order) in orders {
+                let order = if order.as_str() == Some("count") { FacetOrder::Count } else { FacetOrder::Alpha };
+                info.facet_order.insert(facet.clone(), order);
+            }
+        }
+        info.distinct = settings.get("distinctAttribute").and_then(Value::as_str).map(str::to_owned);
+        if let Some(displayed) = strings(settings.get("displayedAttributes")) {
+            info.displayed = (!displayed.iter().any(|name| name == "*")).then_some(displayed);
+        }
+        if let Some(rules) = strings(settings.get("rankingRules")) {
+            info.ranking_rules = rules;
+        }
+        info
+    }
+
+    pub fn order_of(&self, facet: &str) -> FacetOrder {
+        self.facet_order.get(facet).or_else(|| self.facet_order.get("*")).copied().unwrap_or_default()
+    }
+
+    /// True when a hit may show `attribute`: it is displayed itself, or lies inside a displayed object.
+    pub fn shows(&self, attribute: &str) -> bool {
+        match &self.displayed {
+            None => true,
+            Some(displayed) => displayed.iter().any(|name| {
+                attribute == name
+                    || attribute.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
+            }),
+        }
+    }
+}
+
+fn strings(value: Option<&Value>) -> Option<Vec<String>> {
+    value?.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn settings_of_an_index_are_read() {
+        let settings = json!({
+            "displayedAttributes": ["id", "name"], "distinctAttribute": "sku", "rankingRules": ["words", "price:asc"],
+            "faceting": {"maxValuesPerFacet": 40, "sortFacetValuesBy": {"*": "alpha", "country": "count"}},
+            "pagination": {"maxTotalHits": 50},
+        });
+        let info = IndexInfo::from_settings("shop", Some("id".into()), &settings);
+        assert_eq!((info.max_total_hits, info.max_values_per_facet), (50, 40));
+        assert_eq!(info.order_of("country"), FacetOrder::Count);
+        assert_eq!(info.order_of("brand"), FacetOrder::Alpha);
+        assert_eq!(info.distinct.as_deref(), Some("sku"));
+        assert!(info.shows("name.first") && !info.shows("names") && !info.shows("price"));
+    }
+
+    #[test]
+    fn settings_of_another_shape_leave_the_defaults() {
+        assert_eq!(IndexInfo::from_settings("shop", None, &json!({"pagination": 3})), IndexInfo::new("shop"));
+    }
+}

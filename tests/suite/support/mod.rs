@@ -1,0 +1,8 @@
+//! Nodes and gateways as processes, and a client to ask them.
+
+pub mod client;
+pub mod fleet;
+pub mod process;
+
+pub use client::{Client, Reply};
+pub use fleet::{Fleet, FleetOptions, Single};
