@@ -18,7 +18,6 @@ pub mod gateway;
 pub mod logging;
 pub mod config;
 pub mod cluster;
-pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod meili;
