@@ -14,12 +14,12 @@
 
 #![deny(unsafe_code)]
 
-pub mod gateway;
-pub mod logging;
-pub mod config;
 pub mod cluster;
+pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod gateway;
+pub mod logging;
 pub mod meili;
 pub mod placement;
 pub mod plan;

@@ -1,14 +1,14 @@
 //! Talks to nodes and keeps what the cluster must remember.
 
 pub mod body;
-pub mod documents;
-pub mod reconcile;
 pub mod client;
+pub mod documents;
 pub mod error;
 pub mod health;
 pub mod insync;
 pub mod lanes;
 pub mod metrics;
+pub mod reconcile;
 pub mod registry;
 pub mod repair;
 pub mod resilver;
@@ -17,9 +17,6 @@ pub mod spool;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;
-
-/// SEAM: the cluster proper is helper E's; this stands in until main is merged.
-pub struct Cluster;
 pub mod transport;
 pub mod write;
 
