@@ -16,7 +16,7 @@ use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::{Node, NodeId};
-use crate::tasks::entry::{NodeReport, NodeTaskState};
+use crate::tasks::entry::NodeTaskState;
 
 /// How far a node's clock may differ from the gateway's when its tasks are searched by time.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -183,19 +183,6 @@ impl NodeReply {
 // === impl TaskStatusResponse ===
 
 impl TaskStatusResponse {
-    /// What the task loops need of it.
-    pub fn to_report(&self) -> NodeReport {
-        NodeReport {
-            task_uid: self.uid,
-            kind: self.kind,
-            state: self.to_node_status(),
-            details: self.details.clone(),
-            error: self.error.clone(),
-            started_at: self.started_at,
-            finished_at: self.finished_at,
-        }
-    }
-
     /// Where the part of a task that this node task carries out stands.
     pub fn to_node_status(&self) -> NodeTaskState {
         match self.status {
@@ -405,6 +392,6 @@ mod tests {
             "error":{"message":"m","code":"index_not_found","type":"invalid_request","link":"l"},"duration":"PT1S",
             "enqueuedAt":"2026-01-01T00:00:00Z","startedAt":"2026-01-01T00:00:01Z","finishedAt":null}"#;
         let task: TaskStatusResponse = serde_json::from_str(full).unwrap();
-        assert_eq!(task.to_report().error.unwrap().code, "index_not_found");
+        assert_eq!(task.error.unwrap().code, "index_not_found");
     }
 }

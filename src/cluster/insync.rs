@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Cluster, health, repair};
-use crate::placement::shard::{ShardId, ShardSet};
+use crate::meili::task::TaskKind;
+use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeIx, StaleSets, Topology};
 use crate::store::{Store, StoreError};
 use crate::tasks::entry::MiroirTask;
@@ -170,36 +171,33 @@ async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), St
 /// What follows from a final task for the in-sync sets: a replica that did not do what another did is stale.
 pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
     let mut marks = Marks::default();
-    let behind = stale_parts(task);
-    let whole: BTreeSet<&NodeId> =
-        behind.iter().filter(|part| part.shards.is_empty()).map(|part| &part.node).collect();
-    for part in &behind {
+    for part in stale_parts(task) {
         let Some(node) = topology.find(part.node.as_str()) else { continue };
-        if part.shards.is_empty() {
-            let indexes = match task.kind {
-                // Only these change what documents an index holds as a whole.
-                crate::meili::task::TaskKind::IndexDeletion => task.index_uid.iter().cloned().collect(),
-                crate::meili::task::TaskKind::IndexSwap => swapped(task),
-                _ => Vec::new(),
-            };
-            for index in &indexes {
-                let shards = spare(topology, node, &whole);
-                marks.stale.push((node, index.clone(), shards));
-            }
-            marks.missed.push((node, Missed { settings: true, outdated: indexes.into_iter().collect() }));
-        } else if let Some(index) = &task.index_uid {
-            marks.stale.push((node, index.clone(), part.shards.clone()));
+        if !part.shards.is_empty() {
+            marks.stale.extend(task.index_uid.iter().map(|index| (node, index.clone(), part.shards.clone())));
+            continue;
         }
+        // Only a deletion and a swap change what documents an index holds as a whole.
+        let outdated = match task.kind {
+            TaskKind::IndexDeletion => task.index_uid.iter().cloned().collect(),
+            TaskKind::IndexSwap => swapped(task).into_iter().collect(),
+            TaskKind::DocumentAdditionOrUpdate
+            | TaskKind::DocumentEdition
+            | TaskKind::DocumentDeletion
+            | TaskKind::SettingsUpdate
+            | TaskKind::IndexCreation
+            | TaskKind::IndexUpdate
+            | TaskKind::TaskCancelation
+            | TaskKind::TaskDeletion
+            | TaskKind::DumpCreation
+            | TaskKind::SnapshotCreation
+            | TaskKind::Export
+            | TaskKind::UpgradeDatabase
+            | TaskKind::IndexCompaction => BTreeSet::new(),
+        };
+        marks.missed.push((node, Missed { settings: true, outdated }));
     }
     marks
-}
-
-/// The shards of `node` that another owner, none of `behind`, also holds.
-fn spare(topology: &Topology, node: NodeIx, behind: &BTreeSet<&NodeId>) -> ShardSet {
-    let other = |shard: ShardId| {
-        topology.owners_of(shard).iter().any(|owner| *owner != node && !behind.contains(&topology.node(*owner).id))
-    };
-    topology.shards_of(node).iter().filter(|shard| other(*shard)).collect()
 }
 
 /// The indexes that a swap names in its details.

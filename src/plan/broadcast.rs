@@ -11,6 +11,7 @@ use crate::meili::query::QueryMap;
 use crate::meili::settings::Setting;
 use crate::meili::task::TaskKind;
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
+use crate::placement::topology::Topology;
 
 /// The settings key to which the hidden field is added.
 const FILTERABLE: &str = "filterableAttributes";
@@ -32,21 +33,35 @@ pub fn is_hidden_filterable(item: &Value) -> bool {
             .is_some_and(|patterns| patterns.len() == 1 && patterns[0] == SHARD_FIELD)
 }
 
-/// Plans the operations that every node carries out; `None` for all others. `shards` is the cluster's number of shards,
-/// `copies` the number of replicas.
-pub fn plan(operation: &Operation, query: &str, body: &[u8], shards: u16, copies: u8) -> Option<Plan> {
+/// What a change of documents that names no shard touches.
+#[derive(Clone, Copy)]
+struct Documents {
+    shards: u16,
+    copies: u8,
+}
+
+/// Plans the operations that every node carries out as one task; any other is refused. `exists` tells whether the
+/// registry knows an index.
+pub fn plan(
+    operation: &Operation,
+    query: &str,
+    body: &[u8],
+    topology: &Topology,
+    exists: &dyn Fn(&str) -> bool,
+) -> Plan {
+    let all = Documents { shards: topology.shards, copies: copies(topology) };
     let plan = match operation {
         Operation::CreateIndex => create_index(body),
         Operation::UpdateIndex { index } => update_index(index, body),
-        Operation::DeleteIndex { index } => Ok(delete_index(index, copies)),
+        Operation::DeleteIndex { index } => Ok(delete_index(index, all.copies)),
         Operation::SwapIndexes => swap_indexes(body),
         Operation::UpdateSettings { index } => update_settings(index, body),
-        Operation::ResetSettings { index } => Ok(reset_settings(index)),
+        Operation::ResetSettings { index } => Ok(reset_settings(index, exists(index))),
         Operation::UpdateSetting { index, setting } => update_setting(index, *setting, body),
-        Operation::ResetSetting { index, setting } => Ok(reset_setting(index, *setting)),
-        Operation::DeleteAllDocuments { index } => delete_all_documents(index, query, shards, copies),
-        Operation::DeleteDocumentsByFilter { index } => delete_by_filter(index, query, body, shards, copies),
-        Operation::EditDocuments { index } => edit_documents(index, query, body, shards, copies),
+        Operation::ResetSetting { index, setting } => Ok(reset_setting(index, *setting, exists(index))),
+        Operation::DeleteAllDocuments { index } => delete_all_documents(index, query, all),
+        Operation::DeleteDocumentsByFilter { index } => delete_by_filter(index, query, body, all),
+        Operation::EditDocuments { index } => edit_documents(index, query, body, all),
         Operation::Health
         | Operation::Version
         | Operation::Stats
@@ -79,12 +94,21 @@ pub fn plan(operation: &Operation, query: &str, body: &[u8], shards: u16, copies
         | Operation::DeleteKey { .. }
         | Operation::GetExperimentalFeatures
         | Operation::UpdateExperimentalFeatures
-        | Operation::Unsupported { .. } => return None,
+        | Operation::Unsupported { .. } => Err(ResponseError::new(
+            Code::MiroirNotSupported,
+            format!("`{}` is not carried out by all nodes as a task.", operation.name()),
+        )),
     };
-    Some(match plan {
+    match plan {
         Ok(intent) => Plan::Broadcast(Box::new(intent)),
         Err(error) => Plan::Refuse(error),
-    })
+    }
+}
+
+/// How many nodes hold each document.
+fn copies(topology: &Topology) -> u8 {
+    let owners = topology.owners.first().map_or(1, Vec::len);
+    u8::try_from(owners).unwrap_or(topology.replication_factor).max(1)
 }
 
 fn create_index(body: &[u8]) -> Result<WriteIntent, ResponseError> {
@@ -168,13 +192,19 @@ fn update_settings(index: &str, body: &[u8]) -> Result<WriteIntent, ResponseErro
 }
 
 /// The engine's own `DELETE` would take the hidden item away, so every setting is set to `null` instead.
-fn reset_settings(index: &str) -> WriteIntent {
+fn reset_settings(index: &str, exists: bool) -> WriteIntent {
     let mut sent: Map<String, Value> =
         Setting::ALL.iter().map(|setting| (setting.key().to_owned(), Value::Null)).collect();
     let details = sent.clone();
     sent.insert(FILTERABLE.to_owned(), json!([hidden_filterable()]));
-    let step = whole("PATCH", &format!("/indexes/{index}/settings"), StepBody::Json(Value::Object(sent)));
-    settings_write(index, details, step)
+    let path = format!("/indexes/{index}/settings");
+    // A reset creates no index: of one that does not exist it is a task that fails, on every node alike.
+    let step = if exists {
+        whole("PATCH", &path, StepBody::Json(Value::Object(sent)))
+    } else {
+        whole("DELETE", &path, StepBody::Empty)
+    };
+    WriteIntent { ensure_index: false, ..settings_write(index, details, step) }
 }
 
 fn update_setting(index: &str, setting: Setting, body: &[u8]) -> Result<WriteIntent, ResponseError> {
@@ -187,30 +217,25 @@ fn update_setting(index: &str, setting: Setting, body: &[u8]) -> Result<WriteInt
     Ok(settings_write(index, shown(settings), step))
 }
 
-fn reset_setting(index: &str, setting: Setting) -> WriteIntent {
+fn reset_setting(index: &str, setting: Setting, exists: bool) -> WriteIntent {
     let path = format!("/indexes/{index}/settings/{}", setting.route());
-    let step = if setting == Setting::FilterableAttributes {
+    let step = if exists && setting == Setting::FilterableAttributes {
         whole("PUT", &path, StepBody::Json(json!([hidden_filterable()])))
     } else {
         whole("DELETE", &path, StepBody::Empty)
     };
-    settings_write(index, Map::from_iter([(setting.key().to_owned(), Value::Null)]), step)
+    let details = Map::from_iter([(setting.key().to_owned(), Value::Null)]);
+    WriteIntent { ensure_index: false, ..settings_write(index, details, step) }
 }
 
-fn delete_all_documents(index: &str, query: &str, shards: u16, copies: u8) -> Result<WriteIntent, ResponseError> {
+fn delete_all_documents(index: &str, query: &str, all: Documents) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
     let details = Map::from_iter([("deletedDocuments".to_owned(), Value::Null)]);
-    let step = Step { shards: ShardSet::all(shards), ..whole("DELETE", &format!("/indexes/{index}/documents"), StepBody::Empty) };
-    Ok(WriteIntent { custom_metadata, copies, ..of_index(TaskKind::DocumentDeletion, index, details, step) })
+    let step = Step { shards: ShardSet::all(all.shards), ..whole("DELETE", &format!("/indexes/{index}/documents"), StepBody::Empty) };
+    Ok(WriteIntent { custom_metadata, copies: all.copies, ..of_index(TaskKind::DocumentDeletion, index, details, step) })
 }
 
-fn delete_by_filter(
-    index: &str,
-    query: &str,
-    body: &[u8],
-    shards: u16,
-    copies: u8,
-) -> Result<WriteIntent, ResponseError> {
+fn delete_by_filter(index: &str, query: &str, body: &[u8], all: Documents) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
     let body = object(body)?;
     let filter = body.get("filter").cloned().unwrap_or_default();
@@ -221,17 +246,11 @@ fn delete_by_filter(
         ("originalFilter".to_owned(), json!(filter.to_string())),
     ]);
     let path = format!("/indexes/{index}/documents/delete");
-    let step = Step { shards: ShardSet::all(shards), ..whole("POST", &path, StepBody::Json(Value::Object(body))) };
-    Ok(WriteIntent { custom_metadata, copies, ..of_index(TaskKind::DocumentDeletion, index, details, step) })
+    let step = Step { shards: ShardSet::all(all.shards), ..whole("POST", &path, StepBody::Json(Value::Object(body))) };
+    Ok(WriteIntent { custom_metadata, copies: all.copies, ..of_index(TaskKind::DocumentDeletion, index, details, step) })
 }
 
-fn edit_documents(
-    index: &str,
-    query: &str,
-    body: &[u8],
-    shards: u16,
-    copies: u8,
-) -> Result<WriteIntent, ResponseError> {
+fn edit_documents(index: &str, query: &str, body: &[u8], all: Documents) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
     let body = object(body)?;
     let filter = body.get("filter").cloned().unwrap_or_default();
@@ -249,8 +268,8 @@ fn edit_documents(
         ("function".to_owned(), function),
     ]);
     let path = format!("/indexes/{index}/documents/edit");
-    let step = Step { shards: ShardSet::all(shards), ..whole("POST", &path, StepBody::Json(Value::Object(body))) };
-    Ok(WriteIntent { custom_metadata, copies, ..of_index(TaskKind::DocumentEdition, index, details, step) })
+    let step = Step { shards: ShardSet::all(all.shards), ..whole("POST", &path, StepBody::Json(Value::Object(body))) };
+    Ok(WriteIntent { custom_metadata, copies: all.copies, ..of_index(TaskKind::DocumentEdition, index, details, step) })
 }
 
 fn of_index(kind: TaskKind, index: &str, details: Map<String, Value>, step: Step) -> WriteIntent {
@@ -439,17 +458,29 @@ fn text(body: &Map<String, Value>, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::topology::{Node, NodeId, NodeState};
+
+    fn topology() -> Topology {
+        let node = |id| Node {
+            id: NodeId::new(id),
+            url: "http://x".into(),
+            zone: None,
+            weight: 1.0,
+            state: NodeState::Up,
+        };
+        Topology::build(vec![node("a"), node("b"), node("c")], 4, 2)
+    }
 
     fn intent(operation: Operation, query: &str, body: Value) -> WriteIntent {
-        match plan(&operation, query, body.to_string().as_bytes(), 4, 2) {
-            Some(Plan::Broadcast(intent)) => *intent,
+        match plan(&operation, query, body.to_string().as_bytes(), &topology(), &|_| true) {
+            Plan::Broadcast(intent) => *intent,
             other => panic!("{other:?}"),
         }
     }
 
     fn refused(operation: Operation, query: &str, body: &str) -> ResponseError {
-        match plan(&operation, query, body.as_bytes(), 4, 2) {
-            Some(Plan::Refuse(error)) => error,
+        match plan(&operation, query, body.as_bytes(), &topology(), &|_| true) {
+            Plan::Refuse(error) => error,
             other => panic!("{other:?}"),
         }
     }
@@ -590,7 +621,14 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_of_an_index_that_does_not_exist_creates_none() {
+        let reset = Operation::ResetSettings { index: index() };
+        let Plan::Broadcast(intent) = plan(&reset, "", b"", &topology(), &|_| false) else { panic!() };
+        assert_eq!((intent.steps[0].method, intent.ensure_index), ("DELETE", false));
+    }
+
+    #[test]
     fn what_one_node_answers_is_no_broadcast() {
-        assert!(plan(&Operation::Health, "", b"", 4, 2).is_none());
+        assert_eq!(refused(Operation::Health, "", "").code, "miroir_not_supported");
     }
 }
