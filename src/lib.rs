@@ -12,10 +12,15 @@
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
 //! | programs | `main.rs`, [`commands`], [`config`], [`metrics`] | arguments, settings, the composition root |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod cluster;
+pub mod config;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod meili;
 pub mod placement;
 pub mod plan;
-pub mod tasks;
+pub mod split;
 pub mod store;
+pub mod tasks;

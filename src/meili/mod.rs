@@ -2,5 +2,7 @@
 
 pub mod error;
 pub mod operation;
+pub mod query;
 pub mod settings;
 pub mod task;
+pub mod uid;

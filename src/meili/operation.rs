@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::error::ResponseError;
 use super::settings::Setting;
+use super::uid::IndexUid;
 
 /// How a document write treats a document that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,44 +25,155 @@ pub enum Operation {
     Stats,
     ListIndexes,
     CreateIndex,
-    GetIndex { index: String },
-    UpdateIndex { index: String },
-    DeleteIndex { index: String },
-    IndexStats { index: String },
+    GetIndex {
+        index: String,
+    },
+    UpdateIndex {
+        index: String,
+    },
+    DeleteIndex {
+        index: String,
+    },
+    IndexStats {
+        index: String,
+    },
     SwapIndexes,
-    AddDocuments { index: String, method: DocumentMethod },
-    GetDocument { index: String, id: String },
-    ListDocuments { index: String },
-    FetchDocuments { index: String },
-    DeleteDocument { index: String, id: String },
-    DeleteDocumentsBatch { index: String },
-    DeleteDocumentsByFilter { index: String },
-    DeleteAllDocuments { index: String },
-    EditDocuments { index: String },
-    SearchGet { index: String },
-    SearchPost { index: String },
-    FacetSearch { index: String },
+    AddDocuments {
+        index: String,
+        method: DocumentMethod,
+    },
+    GetDocument {
+        index: String,
+        id: String,
+    },
+    ListDocuments {
+        index: String,
+    },
+    FetchDocuments {
+        index: String,
+    },
+    DeleteDocument {
+        index: String,
+        id: String,
+    },
+    DeleteDocumentsBatch {
+        index: String,
+    },
+    DeleteDocumentsByFilter {
+        index: String,
+    },
+    DeleteAllDocuments {
+        index: String,
+    },
+    EditDocuments {
+        index: String,
+    },
+    SearchGet {
+        index: String,
+    },
+    SearchPost {
+        index: String,
+    },
+    FacetSearch {
+        index: String,
+    },
     MultiSearch,
-    SimilarGet { index: String },
-    SimilarPost { index: String },
-    GetSettings { index: String },
-    UpdateSettings { index: String },
-    ResetSettings { index: String },
-    GetSetting { index: String, setting: Setting },
-    UpdateSetting { index: String, setting: Setting },
-    ResetSetting { index: String, setting: Setting },
+    SimilarGet {
+        index: String,
+    },
+    SimilarPost {
+        index: String,
+    },
+    GetSettings {
+        index: String,
+    },
+    UpdateSettings {
+        index: String,
+    },
+    ResetSettings {
+        index: String,
+    },
+    GetSetting {
+        index: String,
+        setting: Setting,
+    },
+    UpdateSetting {
+        index: String,
+        setting: Setting,
+    },
+    ResetSetting {
+        index: String,
+        setting: Setting,
+    },
     ListTasks,
-    GetTask { id: String },
+    GetTask {
+        id: String,
+    },
     CancelTasks,
     DeleteTasks,
-    DeleteTask { id: String },
+    DeleteTask {
+        id: String,
+    },
     ListKeys,
     CreateKey,
-    GetKey { key: String },
-    UpdateKey { key: String },
-    DeleteKey { key: String },
+    GetKey {
+        key: String,
+    },
+    UpdateKey {
+        key: String,
+    },
+    DeleteKey {
+        key: String,
+    },
     GetExperimentalFeatures,
     UpdateExperimentalFeatures,
     /// Part of Meilisearch's API that Miroir does not serve; answered with `miroir_not_supported`.
-    Unsupported { name: &'static str },
+    Unsupported {
+        name: &'static str,
+    },
+}
+
+/// Why a request names no operation. The engine answers both with an empty body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteError {
+    /// 404: no such path.
+    NotFound,
+    /// 405: the path exists, the method does not.
+    MethodNotAllowed,
+}
+
+/// Finds what `method` on `path` asks for; `path` is still percent-encoded and has no query string.
+pub fn route(_method: &str, _path: &str) -> Result<Operation, RouteError> {
+    todo!()
+}
+
+// === impl RouteError ===
+
+impl RouteError {
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+        }
+    }
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// The uid in the path, valid or not.
+    pub fn index(&self) -> Option<&str> {
+        todo!()
+    }
+
+    /// A word for logs and metric labels, the same for every index.
+    pub fn name(&self) -> &'static str {
+        todo!()
+    }
+
+    /// What the engine says of the uid in the path. To be asked after the key was checked, because the engine looks at
+    /// the key first.
+    pub fn validate(&self) -> Result<(), ResponseError> {
+        self.index().map_or(Ok(()), |index| IndexUid::parse(index).map(|_| ()))
+    }
 }

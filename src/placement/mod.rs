@@ -1,4 +1,8 @@
 //! Where shards live and whom to ask: hashing, the topology snapshot, covers.
 
+pub mod cover;
+pub mod document;
+pub mod rendezvous;
 pub mod shard;
+pub mod stable_hash;
 pub mod topology;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::rendezvous;
 use super::shard::{ShardId, ShardSet};
 
 /// A node's name in the configuration; stable, because placement hashes it.
@@ -109,6 +110,12 @@ impl std::fmt::Display for NodeId {
 // === impl Topology ===
 
 impl Topology {
+    /// The first snapshot of a cluster: `nodes` as they are, shards assigned by [`rendezvous::assign`], nothing stale.
+    pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
+        let owners = rendezvous::assign(&nodes, shards, replication_factor);
+        Self { epoch: 1, shards, replication_factor, nodes, owners, stale: Arc::default() }
+    }
+
     pub fn node(&self, ix: NodeIx) -> &Node {
         &self.nodes[ix.0]
     }
@@ -133,7 +140,6 @@ impl Topology {
     /// True when `node`'s replica of `shard` has missed a write of `index`.
     pub fn is_stale(&self, node: NodeIx, index: &str, shard: ShardId) -> bool {
         // The common case, nothing stale anywhere, costs no allocation.
-        !self.stale.is_empty()
-            && self.stale.get(&(node, index.to_owned())).is_some_and(|shards| shards.contains(shard))
+        !self.stale.is_empty() && self.stale.get(&(node, index.to_owned())).is_some_and(|shards| shards.contains(shard))
     }
 }

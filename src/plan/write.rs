@@ -64,11 +64,23 @@ pub enum StepBody {
 pub enum RegistryChange {
     None,
     /// The index exists from here on, with this primary key if it is known.
-    Create { index: String, primary_key: Option<String> },
+    Create {
+        index: String,
+        primary_key: Option<String>,
+    },
     /// The primary key is known from here on.
-    SetPrimaryKey { index: String, primary_key: String },
-    Delete { index: String },
-    Swap { pairs: Vec<(String, String)> },
+    SetPrimaryKey {
+        index: String,
+        primary_key: String,
+    },
+    Delete {
+        index: String,
+    },
+    Swap {
+        pairs: Vec<(String, String)>,
+    },
     /// Settings change: what is cached of them is read again when the task has ended.
-    Settings { index: String },
+    Settings {
+        index: String,
+    },
 }

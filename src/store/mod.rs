@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 
-use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::task::TaskStatus;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
+pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
+
+pub mod sqlite;
 
 /// A failure of the state file.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,16 @@ pub enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     #[error("stored {what} cannot be read: {source}")]
     Corrupt { what: &'static str, source: serde_json::Error },
+    #[error("stored {what} `{value}` is none that this version knows")]
+    Unknown { what: &'static str, value: String },
+    #[error("cannot make the folder of state {path}: {source}")]
+    Folder { path: String, source: std::io::Error },
+    #[error("changes were not committed: {0}")]
+    Commit(String),
+    #[error("state has schema version {found}, this version of miroir knows up to {known}")]
+    Newer { found: i64, known: i64 },
+    #[error("cannot start the state thread: {0}")]
+    Thread(std::io::Error),
     #[error("the state thread has stopped")]
     Stopped,
     #[error("state belongs to a cluster of {stored} shards, the configuration says {configured}")]
@@ -29,46 +42,11 @@ pub struct IndexEntry {
     pub primary_key: Option<String>,
 }
 
-/// Which tasks are meant; `None` or an empty list leaves a field open.
+/// The table of tasks in figures.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct TaskFilter {
-    pub uids: Option<Vec<TaskRef>>,
-    pub statuses: Option<Vec<TaskStatus>>,
-    pub kinds: Option<Vec<TaskKind>>,
-    pub index_uids: Option<Vec<String>>,
-    pub canceled_by: Option<Vec<TaskRef>>,
-    pub before_enqueued_at: Option<time::OffsetDateTime>,
-    pub after_enqueued_at: Option<time::OffsetDateTime>,
-    pub before_started_at: Option<time::OffsetDateTime>,
-    pub after_started_at: Option<time::OffsetDateTime>,
-    pub before_finished_at: Option<time::OffsetDateTime>,
-    pub after_finished_at: Option<time::OffsetDateTime>,
-}
-
-/// Either form of a task's id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TaskRef {
-    Uid(u32),
-    Uuid(uuid::Uuid),
-}
-
-/// A page of tasks, newest first unless `reverse`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TaskPage {
-    pub filter: TaskFilter,
-    pub from: Option<u32>,
-    pub limit: usize,
-    pub reverse: bool,
-}
-
-/// How many tasks a filter meets, and those of the page asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskList {
-    pub total: u64,
-    /// At most `limit`.
-    pub tasks: Vec<MiroirTask>,
-    /// The uid to ask for next.
-    pub next: Option<u32>,
+pub struct TaskTableStats {
+    pub by_status: Vec<(TaskStatus, u64)>,
+    pub oldest_unfinished: Option<time::OffsetDateTime>,
 }
 
 /// What the cluster remembers. Every method that changes something returns once the change is on disk.
@@ -84,6 +62,11 @@ pub trait Store: Send + Sync + 'static {
     async fn unfinished_tasks(&self) -> Result<Vec<MiroirTask>, StoreError>;
     /// Deletes final tasks that meet the filter; returns how many.
     async fn delete_tasks(&self, filter: TaskFilter) -> Result<u64, StoreError>;
+    /// Removes one row whatever its state: a write that no node took, refused to the client.
+    async fn remove_task(&self, uid: u32) -> Result<(), StoreError>;
+    /// Deletes final tasks that finished before `cutoff`; returns how many.
+    async fn purge_tasks(&self, cutoff: time::OffsetDateTime) -> Result<u64, StoreError>;
+    async fn task_stats(&self) -> Result<TaskTableStats, StoreError>;
 
     async fn indexes(&self) -> Result<Vec<IndexEntry>, StoreError>;
     async fn put_index(&self, entry: IndexEntry) -> Result<(), StoreError>;

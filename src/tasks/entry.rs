@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::meili::error::ResponseError;
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
@@ -37,6 +37,9 @@ pub struct MiroirTask {
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
     pub parts: Vec<NodeTask>,
+    /// The tasks that a cancelation or deletion of tasks is about; empty for all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<u32>,
 }
 
 /// One request to one node on behalf of a task.
@@ -87,12 +90,87 @@ pub enum NodeTaskState {
     Lost,
 }
 
+/// What a node says of one of its tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeReport {
+    pub task_uid: u32,
+    pub kind: TaskKind,
+    pub state: NodeTaskState,
+    pub details: Option<Map<String, Value>>,
+    pub error: Option<ResponseError>,
+    pub started_at: Option<OffsetDateTime>,
+    pub finished_at: Option<OffsetDateTime>,
+}
+
 // === impl MiroirTask ===
 
 impl MiroirTask {
+    /// A task that has just taken its place in the order: nothing sent, nothing acknowledged.
+    pub fn new(uid: u32, kind: TaskKind, index_uid: Option<String>, enqueued_at: OffsetDateTime) -> Self {
+        Self {
+            uid,
+            uuid: Uuid::now_v7(),
+            kind,
+            index_uid,
+            status: TaskStatus::Enqueued,
+            details: None,
+            error: None,
+            canceled_by: None,
+            custom_metadata: None,
+            acknowledged: false,
+            copies: 1,
+            enqueued_at,
+            started_at: None,
+            finished_at: None,
+            parts: Vec::new(),
+            subjects: Vec::new(),
+        }
+    }
+
     /// `mtask-<uuid>`.
     pub fn id(&self) -> String {
         format!("mtask-{}", self.uuid)
+    }
+}
+
+// === impl NodeTask ===
+
+impl NodeTask {
+    /// A part that is durable here and not sent yet.
+    pub fn unsent(node: NodeId, purpose: Purpose, shards: ShardSet) -> Self {
+        Self {
+            node,
+            purpose,
+            shards,
+            state: NodeTaskState::Unsent,
+            task_uid: None,
+            details: None,
+            error: None,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    /// Takes over what the node says. Of the details only counts are kept: the rest is the task's own.
+    pub fn apply(&mut self, report: NodeReport) {
+        const COUNTS: [&str; 3] = ["indexedDocuments", "editedDocuments", "deletedDocuments"];
+        self.state = report.state;
+        self.task_uid = Some(report.task_uid);
+        self.details = report
+            .details
+            .map(|details| details.into_iter().filter(|(key, _)| COUNTS.contains(&key.as_str())).collect::<Map<_, _>>())
+            .filter(|details| !details.is_empty());
+        self.error = report.error;
+        self.started_at = report.started_at;
+        self.finished_at = report.finished_at;
+    }
+
+    /// The part's state for the task: that an index is there already is what `EnsureIndex` wants.
+    pub fn outcome(&self) -> NodeTaskState {
+        let exists_already = self.purpose == Purpose::EnsureIndex
+            && self.state == NodeTaskState::Failed
+            && self.error.as_ref().is_some_and(|error| error.is(Code::IndexAlreadyExists));
+        if exists_already { NodeTaskState::Succeeded } else { self.state }
     }
 }
 

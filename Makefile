@@ -1,0 +1,51 @@
+# Everything a person runs. `make demo` and `make test` do their own set-up.
+
+SHELL := /bin/bash
+# One target directory for every clone: the engine and Pingora are built once.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/miroir/target
+CARGO ?= cargo
+FEATURES := --features embedded
+BIN := $(CARGO_TARGET_DIR)/debug/miroir
+
+.PHONY: help setup build demo test lint deny chart sdk bench parity release clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## install or name what the build needs: a C compiler, cmake, pkg-config, OpenSSL's headers
+	@./scripts/setup.sh
+
+build: setup ## build miroir with the embedded engine
+	$(CARGO) build $(FEATURES)
+
+demo: build ## three embedded nodes, the gateway, real cities; Ctrl-C ends it
+	$(BIN) demo
+
+test: setup ## all tests: unit, end to end on real processes, the engine as judge
+	$(CARGO) build $(FEATURES)
+	$(CARGO) test $(FEATURES)
+
+lint: setup ## formatting and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
+
+deny: ## licences, sources and advisories of the dependencies
+	./scripts/deny.sh
+
+chart: ## lint and render the Helm chart
+	./scripts/chart.sh
+
+sdk: build ## a session of the official Python, JavaScript and Rust clients through the gateway
+	MIROIR_BIN=$(BIN) ./examples/sdk/run.sh
+
+bench: setup ## criterion benches of placement, split and merge
+	$(CARGO) bench
+
+parity: build ## the same random searches to one node and to a cluster
+	MIROIR_BIN=$(BIN) python3 tests/parity/run.py
+
+release: setup ## the gateway as production runs it, without the engine
+	$(CARGO) build --release
+
+clean: ## remove what the build made
+	$(CARGO) clean

@@ -1,0 +1,1 @@
+//! Metrics of the task table and of polling.

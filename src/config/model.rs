@@ -1,0 +1,131 @@
+//! The settings, section by section. Plain data: every subsystem converts its section into settings of its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pingora::server::configuration::ServerConf;
+
+use super::secret::Secret;
+
+/// A whole configuration, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The Meilisearch API.
+    pub listen: SocketAddr,
+    /// Prometheus.
+    pub metrics: SocketAddr,
+    /// The operators' API.
+    pub admin: SocketAddr,
+    /// Meilisearch's master key towards clients. Without one every client may do everything.
+    pub master_key: Option<Secret>,
+    /// The key of the operators' API.
+    pub admin_key: Option<Secret>,
+    /// What the gateway shows to the nodes: their master key, or a key of theirs that may do everything.
+    pub node_key: Option<Secret>,
+    pub cluster: ClusterConfig,
+    pub health: HealthConfig,
+    pub write: WriteConfig,
+    pub search: SearchConfig,
+    pub tasks: TasksConfig,
+    pub limits: LimitsConfig,
+    /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
+    pub state: String,
+    pub log: LogConfig,
+    /// Pingora's own settings, unknown keys refused.
+    pub pingora: ServerConf,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterConfig {
+    /// 1 to 16384; fixed when the cluster is made.
+    pub shards: u16,
+    pub replication_factor: u8,
+    pub nodes: Vec<NodeConfig>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeConfig {
+    pub id: String,
+    /// `http://host:port`, without a trailing slash.
+    pub url: String,
+    pub zone: Option<String>,
+    pub weight: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthConfig {
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Good probes in a row that bring a node up.
+    pub rise: u32,
+    /// Bad probes in a row that take a node down.
+    pub fall: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteConfig {
+    /// How many in-sync replicas of each touched shard must accept a write.
+    pub min_in_sync: u8,
+    /// The most bytes of one subrequest; a larger write is cut at line bounds.
+    pub max_payload_size: u64,
+    /// Until a node has accepted one subrequest of a write.
+    pub timeout: Duration,
+    /// The bytes of a write that are kept in memory before they go to a temporary file.
+    pub spool_memory: u64,
+}
+
+/// What a search answers when a shard has no replica left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnavailableShards {
+    /// What the other shards have, with the header `X-Miroir-Degraded`.
+    Partial,
+    /// 503.
+    Error,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchConfig {
+    pub timeout: Duration,
+    pub unavailable_shards: UnavailableShards,
+}
+
+/// How task ids are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UidFormatConfig {
+    /// Integers to Meilisearch's SDKs, `mtask-...` to others.
+    Auto,
+    Integer,
+    Mtask,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TasksConfig {
+    pub uid_format: UidFormatConfig,
+    /// How long a finished task is kept.
+    pub retention: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// The most bytes of a request's body, other than a document write.
+    pub body_size: u64,
+    /// The most bytes of a document write's body, unpacked.
+    pub document_payload_size: u64,
+    /// The most bytes of a request's headers.
+    pub header_size: u64,
+    /// How long a client may keep silent while the gateway waits for it.
+    pub client_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Plain,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// A tracing filter: `info`, or `info,miroir=debug`.
+    pub level: String,
+}

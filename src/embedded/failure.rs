@@ -1,0 +1,1 @@
+//! milli's errors in Meilisearch's words: code and message.

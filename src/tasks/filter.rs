@@ -1,0 +1,100 @@
+//! Which tasks are meant: the filter and the page that a store answers.
+
+use time::OffsetDateTime;
+
+use super::entry::MiroirTask;
+use crate::meili::task::{TaskKind, TaskStatus};
+
+/// Which tasks are meant; `None` leaves a field open, an empty list meets nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TaskFilter {
+    pub uids: Option<Vec<TaskRef>>,
+    pub statuses: Option<Vec<TaskStatus>>,
+    pub kinds: Option<Vec<TaskKind>>,
+    pub index_uids: Option<Vec<String>>,
+    pub canceled_by: Option<Vec<TaskRef>>,
+    pub before_enqueued_at: Option<OffsetDateTime>,
+    pub after_enqueued_at: Option<OffsetDateTime>,
+    pub before_started_at: Option<OffsetDateTime>,
+    pub after_started_at: Option<OffsetDateTime>,
+    pub before_finished_at: Option<OffsetDateTime>,
+    pub after_finished_at: Option<OffsetDateTime>,
+    pub access: IndexAccess,
+}
+
+/// The indexes whose tasks the client may see. With a restriction, tasks that belong to no index stay hidden.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum IndexAccess {
+    #[default]
+    All,
+    /// Index uids, or prefixes that end in `*`.
+    Only(Vec<String>),
+}
+
+/// Either form of a task's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TaskRef {
+    Uid(u32),
+    Uuid(uuid::Uuid),
+}
+
+/// A page of tasks, newest first unless `reverse`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TaskPage {
+    pub filter: TaskFilter,
+    /// The first uid of the page, itself included.
+    pub from: Option<u32>,
+    pub limit: usize,
+    pub reverse: bool,
+}
+
+/// How many tasks a filter meets, and those of the page asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskList {
+    /// Regardless of `from` and `limit`.
+    pub total: u64,
+    /// At most `limit`.
+    pub tasks: Vec<MiroirTask>,
+    /// The uid to ask for next.
+    pub next: Option<u32>,
+}
+
+// === impl IndexAccess ===
+
+impl IndexAccess {
+    /// True when tasks of `index` may be seen; `None` is a task that belongs to no index.
+    pub fn allows(&self, index: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(patterns) => {
+                index.is_some_and(|index| patterns.iter().any(|pattern| pattern_meets(pattern, index)))
+            }
+        }
+    }
+}
+
+fn pattern_meets(pattern: &str, index: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => index.starts_with(prefix),
+        None => index == pattern,
+    }
+}
+
+// === impl TaskRef ===
+
+impl TaskRef {
+    /// Reads either form: `12` or `mtask-<uuid>`.
+    pub fn parse(id: &str) -> Option<Self> {
+        match id.strip_prefix("mtask-") {
+            Some(uuid) => uuid.parse().ok().map(Self::Uuid),
+            None => id.parse().ok().map(Self::Uid),
+        }
+    }
+
+    pub fn names(self, task: &MiroirTask) -> bool {
+        match self {
+            Self::Uid(uid) => task.uid == uid,
+            Self::Uuid(uuid) => task.uuid == uuid,
+        }
+    }
+}

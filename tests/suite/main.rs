@@ -1,0 +1,6 @@
+//! Real processes on real sockets. The engine is the judge: what one node answers, the cluster must answer.
+//!
+//! With `MIROIR_TEST_MEILISEARCH=/path/to/meilisearch` the nodes are that program instead of the embedded engine.
+
+mod layers;
+mod support;

@@ -1,0 +1,167 @@
+//! A small blocking HTTP client that never hides a status.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// One endpoint: a node or a gateway.
+#[derive(Clone)]
+pub struct Client {
+    pub url: String,
+    pub key: Option<String>,
+    agent: ureq::Agent,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .allow_non_standard_methods(true)
+            .build();
+        Self { url: url.to_owned(), key: None, agent: config.into() }
+    }
+
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// Sends a request; `Err` only when no answer came.
+    pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply, String> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        let bodiless = body.is_empty() && matches!(method, "GET" | "DELETE" | "HEAD" | "OPTIONS");
+        let answer = if bodiless {
+            self.agent.run(request.body(()).map_err(|error| error.to_string())?)
+        } else {
+            self.agent.run(
+                self.agent
+                    .configure_request(request.body(body.to_vec()).map_err(|error| error.to_string())?)
+                    .allow_non_standard_methods(true)
+                    .force_send_body(true)
+                    .build(),
+            )
+        };
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        let headers = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let text = answer
+            .body_mut()
+            .with_config()
+            .limit(1 << 30)
+            .read_to_string()
+            .map_err(|error| error.to_string())?;
+        Ok(Reply { status, headers, text })
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {}{path}: {error}", self.url))
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], b"")
+    }
+
+    pub fn delete(&self, path: &str) -> Reply {
+        self.send("DELETE", path, &[], b"")
+    }
+
+    pub fn json(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.send(method, path, &[("Content-Type", "application/json")], body.to_string().as_bytes())
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Reply {
+        self.json("POST", path, body)
+    }
+
+    /// Waits until the task that `reply` announces has ended, and returns it.
+    pub fn wait(&self, reply: &Reply) -> Value {
+        assert_eq!(reply.status, 202, "{}: not accepted: {}", self.url, reply.text);
+        let id = &reply.value()["taskUid"];
+        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        self.wait_id(&id)
+    }
+
+    pub fn wait_id(&self, id: &str) -> Value {
+        let until = Instant::now() + Duration::from_secs(120);
+        loop {
+            let task = self.get(&format!("/tasks/{id}")).ok();
+            match task["status"].as_str() {
+                Some("succeeded" | "failed" | "canceled") => return task,
+                _ if Instant::now() > until => panic!("{}: task {id} does not end: {task}", self.url),
+                _ => pause(Duration::from_millis(15)),
+            }
+        }
+    }
+
+    /// Waits for the task and insists that it succeeded.
+    pub fn done(&self, reply: &Reply) -> Value {
+        let task = self.wait(reply);
+        assert_eq!(task["status"], "succeeded", "{}: {task}", self.url);
+        task
+    }
+
+    pub fn add(&self, index: &str, documents: &Value) -> Value {
+        self.done(&self.post(&format!("/indexes/{index}/documents"), documents))
+    }
+
+    pub fn search(&self, index: &str, query: &Value) -> Value {
+        self.post(&format!("/indexes/{index}/search"), query).ok()
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text))
+    }
+
+    /// The JSON of a successful answer.
+    pub fn ok(&self) -> Value {
+        assert!((200..300).contains(&self.status), "status {}: {}", self.status, self.text);
+        if self.text.is_empty() { Value::Null } else { self.value() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Waits between two looks at something that another process does; never used to make a test pass by itself.
+#[allow(clippy::disallowed_methods)]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Looks until `look` gives something.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "did not happen within 60 s: {what}");
+        pause(Duration::from_millis(20));
+    }
+}

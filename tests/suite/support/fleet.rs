@@ -1,0 +1,216 @@
+//! A single node (the judge) and a fleet: n nodes with a gateway in front.
+
+use std::path::{Path, PathBuf};
+
+use super::client::{Client, eventually};
+use super::process::{Process, free_port};
+
+const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
+
+/// One node as a process; it can be killed and started again on the same port and data.
+pub struct Node {
+    pub name: String,
+    pub client: Client,
+    folder: PathBuf,
+    port: u16,
+    key: Option<String>,
+    process: Option<Process>,
+}
+
+/// The judge: one node alone.
+pub struct Single {
+    pub client: Client,
+    pub node: Node,
+    _folder: tempfile::TempDir,
+}
+
+pub struct FleetOptions {
+    pub nodes: usize,
+    pub replication_factor: usize,
+    pub master_key: Option<&'static str>,
+    pub node_key: Option<&'static str>,
+    /// Lines of YAML appended to the gateway's configuration.
+    pub more: String,
+}
+
+/// Nodes and the gateway in front of them.
+pub struct Fleet {
+    pub client: Client,
+    pub admin: Client,
+    pub metrics: Client,
+    pub nodes: Vec<Node>,
+    pub gateway: Option<Process>,
+    pub config: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+// === impl FleetOptions ===
+
+impl Default for FleetOptions {
+    fn default() -> Self {
+        Self { nodes: 3, replication_factor: 2, master_key: None, node_key: None, more: String::new() }
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    pub fn start(name: &str, folder: &Path, key: Option<&str>) -> Self {
+        let port = free_port();
+        let client = Client::new(&format!("http://127.0.0.1:{port}"));
+        let mut node = Self {
+            name: name.to_owned(),
+            client: key.map_or_else(|| client.clone(), |key| client.with_key(key)),
+            folder: folder.to_owned(),
+            port,
+            key: key.map(str::to_owned),
+            process: None,
+        };
+        node.restart();
+        node
+    }
+
+    /// Starts the process on the node's port and data.
+    pub fn restart(&mut self) {
+        let address = format!("127.0.0.1:{}", self.port);
+        let data = self.folder.join(format!("{}.data", self.name)).to_string_lossy().into_owned();
+        let mut arguments: Vec<&str> = Vec::new();
+        let real = std::env::var("MIROIR_TEST_MEILISEARCH").ok();
+        match &real {
+            Some(_) => arguments.extend(["--http-addr", &address, "--db-path", &data, "--no-analytics"]),
+            None => arguments.extend(["node", "--listen", &address, "--data-dir", &data, "--exit-on-stdin-close"]),
+        }
+        if let Some(key) = &self.key {
+            arguments.extend(["--master-key", key]);
+        }
+        self.process = Some(Process::start(&self.name, &self.folder, real.as_deref().unwrap_or(MIROIR), &arguments));
+        self.await_healthy();
+    }
+
+    fn await_healthy(&mut self) {
+        let client = self.client.clone();
+        let name = self.name.clone();
+        let process = self.process.as_mut();
+        let mut process = process;
+        eventually(&format!("{name} is healthy"), || {
+            if let Some(status) = process.as_mut().and_then(|process| process.exited()) {
+                panic!("{name} ended: {status}");
+            }
+            client.try_send("GET", "/health", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
+        });
+    }
+
+    pub fn kill(&mut self) {
+        self.process.take().expect("a running node").kill();
+    }
+
+    pub fn signal(&self, signal: &str) {
+        self.process.as_ref().expect("a running node").signal(signal);
+    }
+
+    /// Removes the data of a node that is not running.
+    pub fn wipe(&self) {
+        assert!(self.process.is_none(), "kill it first");
+        std::fs::remove_dir_all(self.folder.join(format!("{}.data", self.name))).expect("a data folder");
+    }
+}
+
+// === impl Single ===
+
+impl Single {
+    pub fn start() -> Self {
+        Self::with_key(None)
+    }
+
+    pub fn with_key(key: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let node = Node::start("single", folder.path(), key);
+        Self { client: node.client.clone(), node, _folder: folder }
+    }
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    pub fn start() -> Self {
+        Self::with(FleetOptions::default())
+    }
+
+    pub fn with(options: FleetOptions) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nodes: Vec<Node> = (0..options.nodes)
+            .map(|n| Node::start(&format!("node-{n}"), folder.path(), options.node_key))
+            .collect();
+        let (api, admin, metrics) = (free_port(), free_port(), free_port());
+        let mut config = format!(
+            "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\n\
+             state: sqlite:{}\n",
+            folder.path().join("miroir.db").display()
+        );
+        if let Some(key) = options.master_key {
+            config += &format!("master_key: {key}\n");
+        }
+        if let Some(key) = options.node_key {
+            config += &format!("node_key: {key}\n");
+        }
+        config += &format!("cluster:\n  shards: 256\n  replication_factor: {}\n  nodes:\n", options.replication_factor);
+        for node in &nodes {
+            config += &format!("    - {{ id: {}, url: \"http://127.0.0.1:{}\" }}\n", node.name, node.port);
+        }
+        if !options.more.contains("health:") {
+            config += "health: { interval: 100ms, timeout: 2s, rise: 1, fall: 3 }\n";
+        }
+        config += &options.more;
+        let path = folder.path().join("miroir.yaml");
+        std::fs::write(&path, config).expect("a configuration file");
+
+        let client = Client::new(&format!("http://127.0.0.1:{api}"));
+        let admin = Client::new(&format!("http://127.0.0.1:{admin}"));
+        let mut fleet = Self {
+            client: options.master_key.map_or_else(|| client.clone(), |key| client.with_key(key)),
+            admin: options.master_key.map_or_else(|| admin.clone(), |key| admin.with_key(key)),
+            metrics: Client::new(&format!("http://127.0.0.1:{metrics}")),
+            nodes,
+            gateway: None,
+            config: path,
+            folder,
+        };
+        fleet.start_gateway();
+        fleet
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn start_gateway(&mut self) {
+        let config = self.config.to_string_lossy().into_owned();
+        let gateway = Process::start("gateway", self.folder.path(), MIROIR, &["serve", "--config", &config]);
+        self.gateway = Some(gateway);
+        let admin = self.admin.clone();
+        let gateway = self.gateway.as_mut().expect("just started");
+        eventually("the gateway is ready", || {
+            if let Some(status) = gateway.exited() {
+                panic!("the gateway ended: {status}\n{}", gateway.log());
+            }
+            admin.try_send("GET", "/ready", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
+        });
+    }
+
+    pub fn kill_gateway(&mut self) {
+        self.gateway.take().expect("a running gateway").kill();
+    }
+
+    pub fn gateway(&self) -> &Process {
+        self.gateway.as_ref().expect("a running gateway")
+    }
+
+    /// Waits until the admin API shows `node` in `state`.
+    pub fn await_state(&self, node: &str, state: &str) {
+        eventually(&format!("{node} is {state}"), || {
+            let topology = self.admin.get("/topology").ok();
+            let nodes = topology["nodes"].as_array()?;
+            nodes.iter().find(|entry| entry["id"] == node && entry["state"] == state).map(|_| ())
+        });
+    }
+}

@@ -1,0 +1,9 @@
+//! Nodes and gateways as processes, and a client to ask them.
+
+pub mod client;
+pub mod corpus;
+pub mod fleet;
+pub mod process;
+
+pub use client::{Client, Reply};
+pub use fleet::{Fleet, FleetOptions, Single};
