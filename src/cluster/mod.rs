@@ -6,7 +6,6 @@ pub mod spool;
 
 /// SEAM: the cluster proper is helper E's; this stands in until main is merged.
 pub struct Cluster;
-//! Talks to nodes and keeps what the cluster must remember.
 
 pub mod reconcile;
 pub mod task_host;
