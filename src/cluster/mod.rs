@@ -8,9 +8,7 @@ pub mod spool;
 pub struct Cluster;
 //! Talks to nodes and keeps what the cluster must remember.
 
-pub mod body;
 pub mod client;
-pub mod documents;
 pub mod error;
 pub mod health;
 pub mod insync;
@@ -21,7 +19,6 @@ pub mod registry;
 pub mod repair;
 pub mod resilver;
 pub mod settings;
-pub mod spool;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;
