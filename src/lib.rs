@@ -19,6 +19,7 @@ pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod meili;
+pub mod merge;
 pub mod placement;
 pub mod plan;
 pub mod split;
