@@ -18,6 +18,8 @@ pub mod cluster;
 pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod gateway;
+pub mod logging;
 pub mod meili;
 pub mod merge;
 pub mod placement;
