@@ -12,10 +12,12 @@ pub struct Cluster;
 
 pub mod client;
 pub mod error;
+pub mod gather;
 pub mod health;
 pub mod insync;
 pub mod lanes;
 pub mod metrics;
+pub mod read;
 pub mod reconcile;
 pub mod registry;
 pub mod repair;
