@@ -1,8 +1,6 @@
 //! Talks to nodes and keeps what the cluster must remember.
 
-pub mod body;
 pub mod client;
-pub mod documents;
 pub mod error;
 pub mod health;
 pub mod housekeeping;
