@@ -2,12 +2,14 @@
 
 pub mod client;
 pub mod error;
+pub mod gather;
 pub mod health;
 pub mod housekeeping;
 pub mod insync;
 pub mod lanes;
 pub mod metrics;
 pub mod poll;
+pub mod read;
 pub mod reconcile;
 pub mod registry;
 pub mod repair;
