@@ -1,0 +1,1 @@
+//! Which searches can share a federated list: those whose ranking rules compare.
