@@ -32,14 +32,28 @@ pub enum AdditionMethod {
 #[derive(Debug, Clone)]
 pub enum IndexOperation {
     /// `payload` is an NDJSON file (one object a line); it must stay in place until `apply` is back.
-    DocumentAddition { method: AdditionMethod, primary_key: Option<String>, payload: PathBuf },
+    DocumentAddition {
+        method: AdditionMethod,
+        primary_key: Option<String>,
+        payload: PathBuf,
+    },
     /// Ids as text: integer 1 and "1" are both "1".
-    DocumentDeletion { ids: Vec<String> },
-    DocumentDeletionByFilter { filter: Value },
+    DocumentDeletion {
+        ids: Vec<String>,
+    },
+    DocumentDeletionByFilter {
+        filter: Value,
+    },
     DocumentClear,
-    DocumentEdition { filter: Option<Value>, context: Option<Map<String, Value>>, function: String },
+    DocumentEdition {
+        filter: Option<Value>,
+        context: Option<Map<String, Value>>,
+        function: String,
+    },
     /// `settings` is what `settings::parse_update` or `settings::reset` gave (JSON, safe to store with the task).
-    Settings { settings: Value },
+    Settings {
+        settings: Value,
+    },
 }
 
 /// What came of one operation; counts are for the task's details.
