@@ -71,7 +71,9 @@ pub fn search(handle: &IndexHandle, query: &SearchQuery) -> Result<Value, Respon
         let size = query.hits_per_page.unwrap_or(DEFAULT_LIMIT);
         answer.insert("hitsPerPage".to_owned(), json!(size));
         answer.insert("page".to_owned(), json!(query.page.unwrap_or(1)));
-        answer.insert("totalPages".to_owned(), json!(total.checked_add(size.saturating_sub(1)).map_or(0, |sum| sum.checked_div(size).unwrap_or(0))));
+        // No page size, no pages.
+        let pages = if size == 0 { 0 } else { total.div_ceil(size) };
+        answer.insert("totalPages".to_owned(), json!(pages));
         answer.insert("totalHits".to_owned(), json!(total));
     } else {
         answer.insert("limit".to_owned(), json!(query.limit));
@@ -280,7 +282,14 @@ pub fn execute(
 
 /// A filter's expression, or the mistake in it under `code`.
 pub fn parse_filter(filter: &Value, code: Code, features: Features) -> Result<Option<Filter<'_>>, ResponseError> {
-    let parsed = Filter::from_json(filter).map_err(|error| ResponseError::new(code, error.to_string()))?;
+    let parsed = Filter::from_json(filter).map_err(|error| match error {
+        milli::Error::UserError(UserError::InvalidFilterExpression(expected, found)) => {
+            let expected = expected.join(", ");
+            let message = format!("Invalid syntax for the filter parameter: `expected {expected}, found: {found}`.");
+            ResponseError::new(code, message)
+        }
+        other => ResponseError::new(code, other.to_string()),
+    })?;
     if let Some(parsed) = &parsed
         && !features.contains_filter
         && let Some(token) = parsed.use_contains_operator()
