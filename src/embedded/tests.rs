@@ -508,6 +508,55 @@ fn several_searches_name_the_one_that_fails() {
 }
 
 #[test]
+fn a_federation_is_one_list_by_weighted_scores() {
+    let node = Node::new();
+    node.set(json!({"filterableAttributes": ["genres"], "sortableAttributes": ["year"]}));
+    node.add(films());
+    node.engine.create("books", Some("id")).unwrap();
+    let books = json!([{"id": 9, "title": "Red Mars", "genres": ["Drama"]}]);
+    let operation = node.addition(AdditionMethod::Replace, None, &books);
+    assert_eq!(apply(&node.engine, "books", &[operation], &|| false).unwrap()[0].error, None);
+    let ask = |body: Value| {
+        let query = MultiSearchQuery::from_json(body.to_string().as_bytes()).unwrap();
+        multi_search(&node.engine, &query, &|_| Ok(None))
+    };
+    let mut answer = ask(json!({
+        "federation": {"limit": 3, "facetsByIndex": {"movies": ["genres"], "books": ["genres"]}, "mergeFacets": {}},
+        "queries": [
+            {"indexUid": "movies", "q": "red", "attributesToRetrieve": ["id"]},
+            {"indexUid": "books", "q": "red", "attributesToRetrieve": ["id"], "federationOptions": {"weight": 0.5}},
+            {"indexUid": "movies", "q": "blue", "attributesToRetrieve": ["id"], "showRankingScore": true}
+        ]
+    }))
+    .unwrap();
+    answer["processingTimeMs"] = json!(0);
+    let ids: Vec<&Value> = answer["hits"].as_array().unwrap().iter().map(|hit| &hit["id"]).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    let keys: Vec<&str> = answer["hits"][2].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["id", "_federation", "_rankingScore"]);
+    assert_eq!(answer["hits"][0]["_federation"]["queriesPosition"], json!(0));
+    assert_eq!(answer["estimatedTotalHits"], json!(4));
+    assert_eq!(
+        answer["facetDistribution"].to_string(),
+        r#"{"genres":{"Drama":3,"Fantasy":1,"Short":1}}"#
+    );
+    let error = ask(json!({"federation": {}, "queries": [{"indexUid": "movies", "limit": 1}]})).unwrap_err();
+    assert_eq!(error.code, "invalid_multi_search_query_pagination");
+    let error = ask(json!({"federation": {}, "queries": [
+        {"indexUid": "movies", "sort": ["year:asc"]}, {"indexUid": "movies", "sort": ["year:desc"]}
+    ]}))
+    .unwrap_err();
+    assert_eq!(error.code, "invalid_multi_search_query_ranking_rules");
+    assert!(
+        error.message.starts_with(
+            "Inside `.queries[1]`: The results of queries #0 and #1 are incompatible: \n  1. `queries[0].sort[0]`, `movies.rankingRules[0]`: ascending sort rule(s) on field `year`\n  2. `queries[1].sort[0]`, `movies.rankingRules[0]`: descending sort rule(s) on field `year`\n  - cannot compare two sort rules in opposite directions\n"
+        ),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
 fn given_vectors_find_their_neighbours() {
     let node = Node::new();
     node.set(json!({"embedders": {"own": {"source": "userProvided", "dimensions": 2}}}));

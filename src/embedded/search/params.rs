@@ -752,7 +752,8 @@ mod tests {
     fn an_unknown_field_is_named_with_the_known_ones() {
         let error = SearchQuery::from_json(br#"{"Q":"x"}"#).unwrap_err();
         assert_eq!(error.code, "bad_request");
-        assert!(error.message.starts_with("Unknown field `Q`: did you mean `q`? expected one of `q`, `vector`, `hybrid`, `offset`, `limit`, `page`, `hitsPerPage`, `attributesToRetrieve`"), "{}", error.message);
+        let known = "Unknown field `Q`: expected one of `q`, `vector`, `hybrid`, `offset`, `limit`, `page`, `hitsPerPage`,";
+        assert!(error.message.starts_with(known), "{}", error.message);
     }
 
     #[test]
