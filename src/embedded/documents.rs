@@ -215,9 +215,8 @@ fn not_empty(filter: &Value, features: Features) -> Result<(), ResponseError> {
 fn checked_ids(ids: &[Value]) -> Result<Vec<String>, ResponseError> {
     let mut checked = Vec::new();
     for (position, id) in ids.iter().enumerate() {
-        let id = milli::documents::validate_document_id_value(id.clone()).map_err(|error| {
-            ResponseError::new(Code::InvalidDocumentIds, format!("In `.ids[{position}]`: {error}"))
-        })?;
+        let id = milli::documents::validate_document_id_value(id.clone())
+            .map_err(|error| ResponseError::new(Code::InvalidDocumentIds, format!("In `.ids[{position}]`: {error}")))?;
         checked.push(id);
     }
     Ok(checked)

@@ -111,7 +111,8 @@ fn pages_count_exactly_and_page_nought_is_empty() {
     node.add(films());
     let mut answer = node.search(json!({"hitsPerPage": 3, "page": 2, "attributesToRetrieve": ["id"]}));
     answer["processingTimeMs"] = json!(0);
-    let expected = r#"{"hits":[{"id":4}],"query":"","processingTimeMs":0,"hitsPerPage":3,"page":2,"totalPages":2,"totalHits":4}"#;
+    let expected =
+        r#"{"hits":[{"id":4}],"query":"","processingTimeMs":0,"hitsPerPage":3,"page":2,"totalPages":2,"totalHits":4}"#;
     assert_eq!(answer.to_string(), expected);
     let answer = node.search(json!({"page": 0}));
     assert_eq!((&answer["hits"], &answer["totalPages"], &answer["page"]), (&json!([]), &json!(1), &json!(0)));
@@ -200,10 +201,7 @@ fn words_are_highlighted_cropped_and_located() {
         r#"{"id":1,"_formatted":{"id":"1","title":"The [Red]…"},"_matchesPosition":{"title":[{"start":4,"length":3}]}}"#
     );
     let answer = node.search(json!({"q": "drama", "limit": 1, "showMatchesPosition": true}));
-    assert_eq!(
-        answer["hits"][0]["_matchesPosition"],
-        json!({"genres": [{"start": 0, "length": 5, "indices": [0]}]})
-    );
+    assert_eq!(answer["hits"][0]["_matchesPosition"], json!({"genres": [{"start": 0, "length": 5, "indices": [0]}]}));
     let answer = node.search(json!({"q": "1956", "attributesToHighlight": ["*"], "attributesToRetrieve": ["year"]}));
     assert_eq!(answer["hits"][0]["_formatted"]["year"], json!("<em>1956</em>"));
 }
@@ -313,7 +311,13 @@ fn settings_are_refused_with_the_engines_words() {
     assert_eq!(error.message, "Unknown value `never` at `.prefixSearch`: expected one of `indexingTime`, `disabled`");
     let error = refuse(r#"{"synonims":{}}"#);
     assert_eq!(error.code, "bad_request");
-    assert!(error.message.starts_with("Unknown field `synonims`: did you mean `synonyms`? expected one of `displayedAttributes`,"), "{}", error.message);
+    assert!(
+        error
+            .message
+            .starts_with("Unknown field `synonims`: did you mean `synonyms`? expected one of `displayedAttributes`,"),
+        "{}",
+        error.message
+    );
     let error = settings::parse_one(Setting::StopWords, br#"{"a":1}"#, Features::default()).unwrap_err();
     assert_eq!(error.code, "invalid_settings_stop_words");
     assert_eq!(error.message, "Invalid value type: expected an array, but found an object: `{\"a\":1}`");
@@ -367,10 +371,7 @@ fn a_batch_goes_on_past_one_bad_payload() {
     assert_eq!(counts, [Some(1), Some(0), Some(0), Some(2)]);
     assert_eq!(outcomes[1].error.as_ref().unwrap().code, "missing_document_id");
     let page = documents::browse(&node.index(), &BrowseQuery::from_query("").unwrap()).unwrap();
-    assert_eq!(
-        page.to_string(),
-        r#"{"results":[{"id":"1","a":2,"b":1},{"id":3}],"offset":0,"limit":20,"total":2}"#
-    );
+    assert_eq!(page.to_string(), r#"{"results":[{"id":"1","a":2,"b":1},{"id":3}],"offset":0,"limit":20,"total":2}"#);
 }
 
 #[test]
@@ -432,9 +433,8 @@ fn documents_are_read_by_id_and_page() {
     let error = documents::get(&node.index(), "9", &GetDocument::default()).unwrap_err();
     assert_eq!((error.status, error.message.as_str()), (404, "Document `9` not found."));
     assert_eq!(GetDocument::from_query("feilds=x").unwrap_err().code, "bad_request");
-    let browse = |body: Value| {
-        documents::browse(&node.index(), &BrowseQuery::from_json(body.to_string().as_bytes()).unwrap())
-    };
+    let browse =
+        |body: Value| documents::browse(&node.index(), &BrowseQuery::from_json(body.to_string().as_bytes()).unwrap());
     let page = browse(json!({"filter": "genres = Drama", "fields": ["id"], "offset": 1, "limit": 1})).unwrap();
     assert_eq!(page.to_string(), r#"{"results":[{"id":3}],"offset":1,"limit":1,"total":3}"#);
     let page = browse(json!({"ids": [4, "1", "none"], "fields": ["id"]})).unwrap();
@@ -515,7 +515,10 @@ fn a_federation_is_one_list_by_weighted_scores() {
     node.engine.create("books", Some("id")).unwrap();
     let books = json!([{"id": 9, "title": "Red Mars", "genres": ["Drama"]}]);
     let operation = node.addition(AdditionMethod::Replace, None, &books);
-    assert_eq!(apply(&node.engine, "books", &[operation], &|| false).unwrap()[0].error, None);
+    let settings = settings::parse_one(Setting::FilterableAttributes, br#"["genres"]"#, Features::default()).unwrap();
+    for operation in [operation, IndexOperation::Settings { settings }] {
+        assert_eq!(apply(&node.engine, "books", &[operation], &|| false).unwrap()[0].error, None);
+    }
     let ask = |body: Value| {
         let query = MultiSearchQuery::from_json(body.to_string().as_bytes()).unwrap();
         multi_search(&node.engine, &query, &|_| Ok(None))
@@ -536,10 +539,7 @@ fn a_federation_is_one_list_by_weighted_scores() {
     assert_eq!(keys, ["id", "_federation", "_rankingScore"]);
     assert_eq!(answer["hits"][0]["_federation"]["queriesPosition"], json!(0));
     assert_eq!(answer["estimatedTotalHits"], json!(4));
-    assert_eq!(
-        answer["facetDistribution"].to_string(),
-        r#"{"genres":{"Drama":3,"Fantasy":1,"Short":1}}"#
-    );
+    assert_eq!(answer["facetDistribution"].to_string(), r#"{"genres":{"Drama":3,"Fantasy":1,"Short":1}}"#);
     let error = ask(json!({"federation": {}, "queries": [{"indexUid": "movies", "limit": 1}]})).unwrap_err();
     assert_eq!(error.code, "invalid_multi_search_query_pagination");
     let error = ask(json!({"federation": {}, "queries": [
@@ -567,10 +567,7 @@ fn given_vectors_find_their_neighbours() {
     let near = json!({"vector": [0.1, 0.9], "hybrid": {"embedder": "own"}, "retrieveVectors": true});
     let answer = node.search(near);
     assert_eq!(answer["hits"][0]["id"], json!(2));
-    assert_eq!(
-        answer["hits"][0]["_vectors"],
-        json!({"own": {"embeddings": [[0.0, 1.0]], "regenerate": false}})
-    );
+    assert_eq!(answer["hits"][0]["_vectors"], json!({"own": {"embeddings": [[0.0, 1.0]], "regenerate": false}}));
     assert_eq!(answer["semanticHitCount"], json!(2));
     let error = node.try_search(json!({"vector": [1.0], "hybrid": {"embedder": "own"}})).unwrap_err();
     assert_eq!(error.code, "invalid_vector_dimensions");
@@ -588,8 +585,13 @@ fn stats_count_documents_and_fields() {
     assert_eq!(
         keys,
         [
-            "numberOfDocuments", "rawDocumentDbSize", "avgDocumentSize", "isIndexing", "numberOfEmbeddings",
-            "numberOfEmbeddedDocuments", "fieldDistribution"
+            "numberOfDocuments",
+            "rawDocumentDbSize",
+            "avgDocumentSize",
+            "isIndexing",
+            "numberOfEmbeddings",
+            "numberOfEmbeddedDocuments",
+            "fieldDistribution"
         ]
     );
     assert_eq!((&stats["numberOfDocuments"], &stats["isIndexing"]), (&json!(4), &json!(true)));
@@ -597,4 +599,29 @@ fn stats_count_documents_and_fields() {
     let all = node.engine.stats(&|uid| uid == "movies", None, (0, 0)).unwrap();
     assert_eq!(all["indexes"]["movies"]["isIndexing"], json!(false));
     assert!(all["databaseSize"].as_u64().unwrap() >= all["usedDatabaseSize"].as_u64().unwrap());
+}
+
+#[test]
+#[ignore = "temporary"]
+fn speed_probe() {
+    let node = Node::new();
+    let path = std::env::var("PROBE").unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let started = std::time::Instant::now();
+    for chunk in lines.chunks(20_000) {
+        let at = node.folder.path().join("p.ndjson");
+        std::fs::write(&at, chunk.join("\n")).unwrap();
+        let outcome = node.one(IndexOperation::DocumentAddition {
+            method: AdditionMethod::Replace,
+            primary_key: Some("id".into()),
+            payload: at,
+        });
+        eprintln!("{:?} {:?} {:?}", started.elapsed(), outcome.indexed_documents, outcome.error);
+    }
+    for q in ["paris", "san fran", "a", "new york ci"] {
+        let t = std::time::Instant::now();
+        let answer = node.search(json!({"q": q, "showRankingScore": true}));
+        eprintln!("{q} {} {:?}", answer["estimatedTotalHits"], t.elapsed());
+    }
 }

@@ -55,7 +55,8 @@ pub fn federated_error(error: milli::Error) -> ResponseError {
 impl Facets {
     pub fn distribution_json(&self) -> Value {
         let facets = self.distribution.iter().map(|(facet, counts)| {
-            let counts: Map<String, Value> = counts.iter().map(|(value, count)| (value.clone(), json!(count))).collect();
+            let counts: Map<String, Value> =
+                counts.iter().map(|(value, count)| (value.clone(), json!(count))).collect();
             (facet.clone(), Value::Object(counts))
         });
         Value::Object(facets.collect())

@@ -56,11 +56,7 @@ struct Federated {
     semantic: bool,
 }
 
-pub fn search(
-    engine: &Engine,
-    queries: Vec<IndexedQuery>,
-    federation: &Federation,
-) -> Result<Value, ResponseError> {
+pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federation) -> Result<Value, ResponseError> {
     let started = Instant::now();
     let mut by_index: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     for (position, query) in queries.into_iter().enumerate() {
@@ -95,9 +91,8 @@ pub fn search(
         merged(lists, state.needed).into_iter().skip(federation.offset).take(federation.limit).collect();
 
     let mut answer = Map::new();
-    let by_meaning = |hit: &&Ranked<Value>| {
-        hit.values.iter().any(|value| matches!(value, WeightedScoreValue::VectorSort(_)))
-    };
+    let by_meaning =
+        |hit: &&Ranked<Value>| hit.values.iter().any(|value| matches!(value, WeightedScoreValue::VectorSort(_)));
     let semantic_hits = page.iter().filter(by_meaning).count();
     answer.insert("hits".to_owned(), page.into_iter().map(|hit| hit.item).collect());
     answer.insert("processingTimeMs".to_owned(), millis(started));
@@ -292,9 +287,8 @@ impl Federated {
         })?;
         let index = &handle.index;
         let txn = index.read_txn()?;
-        let note = first.map_or(String::new(), |position| {
-            format!("\n - Note: index `{uid}` used in `.queries[{position}]`")
-        });
+        let note =
+            first.map_or(String::new(), |position| format!("\n - Note: index `{uid}` used in `.queries[{position}]`"));
         let in_facets = |mut error: ResponseError| {
             error.message = format!("Inside `.federation.facetsByIndex.{uid}`: {}{note}", error.message);
             error

@@ -175,8 +175,7 @@ impl<'a> HitMaker<'a> {
         matcher.highlight_suffix(format.highlight_post_tag.clone());
 
         let fields = index.fields_ids_map(txn)?;
-        let listed: Option<BTreeSet<FieldId>> =
-            index.displayed_fields_ids(txn)?.map(|ids| ids.into_iter().collect());
+        let listed: Option<BTreeSet<FieldId>> = index.displayed_fields_ids(txn)?.map(|ids| ids.into_iter().collect());
         let vectors_field = fields.id(RESERVED_VECTORS_FIELD_NAME);
         let vectors_hidden = match (&listed, vectors_field) {
             (None, _) => false,

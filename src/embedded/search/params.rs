@@ -10,13 +10,13 @@ use serde_json::Value;
 use crate::embedded::deser::codes::{
     BadRequest, InvalidFacetSearchExhaustiveFacetCount, InvalidFacetSearchFacetName, InvalidFacetSearchQuery,
     InvalidIndexUid, InvalidMultiSearchFacetsByIndex, InvalidMultiSearchMaxValuesPerFacet,
-    InvalidMultiSearchMergeFacets, InvalidMultiSearchQueryPosition, InvalidMultiSearchRemote,
-    InvalidMultiSearchWeight, InvalidSearchAttributesToCrop, InvalidSearchAttributesToHighlight,
-    InvalidSearchAttributesToRetrieve, InvalidSearchAttributesToSearchOn, InvalidSearchCropLength,
-    InvalidSearchCropMarker, InvalidSearchDistinct, InvalidSearchEmbedder, InvalidSearchFacets, InvalidSearchFilter,
-    InvalidSearchHighlightPostTag, InvalidSearchHighlightPreTag, InvalidSearchHitsPerPage, InvalidSearchHybridQuery,
-    InvalidSearchLimit, InvalidSearchLocales, InvalidSearchMatchingStrategy, InvalidSearchOffset, InvalidSearchPage,
-    InvalidSearchQ, InvalidSearchRankingScoreThreshold, InvalidSearchRetrieveVectors, InvalidSearchSemanticRatio,
+    InvalidMultiSearchMergeFacets, InvalidMultiSearchQueryPosition, InvalidMultiSearchRemote, InvalidMultiSearchWeight,
+    InvalidSearchAttributesToCrop, InvalidSearchAttributesToHighlight, InvalidSearchAttributesToRetrieve,
+    InvalidSearchAttributesToSearchOn, InvalidSearchCropLength, InvalidSearchCropMarker, InvalidSearchDistinct,
+    InvalidSearchEmbedder, InvalidSearchFacets, InvalidSearchFilter, InvalidSearchHighlightPostTag,
+    InvalidSearchHighlightPreTag, InvalidSearchHitsPerPage, InvalidSearchHybridQuery, InvalidSearchLimit,
+    InvalidSearchLocales, InvalidSearchMatchingStrategy, InvalidSearchOffset, InvalidSearchPage, InvalidSearchQ,
+    InvalidSearchRankingScoreThreshold, InvalidSearchRetrieveVectors, InvalidSearchSemanticRatio,
     InvalidSearchShowMatchesPosition, InvalidSearchShowRankingScore, InvalidSearchShowRankingScoreDetails,
     InvalidSearchSort, InvalidSearchVector, InvalidSimilarAttributesToRetrieve, InvalidSimilarEmbedder,
     InvalidSimilarFilter, InvalidSimilarId, InvalidSimilarLimit, InvalidSimilarOffset,
@@ -752,7 +752,8 @@ mod tests {
     fn an_unknown_field_is_named_with_the_known_ones() {
         let error = SearchQuery::from_json(br#"{"Q":"x"}"#).unwrap_err();
         assert_eq!(error.code, "bad_request");
-        let known = "Unknown field `Q`: expected one of `q`, `vector`, `hybrid`, `offset`, `limit`, `page`, `hitsPerPage`,";
+        let known =
+            "Unknown field `Q`: expected one of `q`, `vector`, `hybrid`, `offset`, `limit`, `page`, `hitsPerPage`,";
         assert!(error.message.starts_with(known), "{}", error.message);
     }
 

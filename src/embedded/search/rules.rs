@@ -120,7 +120,10 @@ impl Rules {
                 continue;
             }
             let query = side.query;
-            let _ = writeln!(message, "  - note: The ranking rules of query #{query} were modified during canonicalization:");
+            let _ = writeln!(
+                message,
+                "  - note: The ranking rules of query #{query} were modified during canonicalization:"
+            );
             message.extend(side.notes.iter().map(String::as_str));
         }
         Err(ResponseError::new(Code::InvalidMultiSearchQueryRankingRules, message))
@@ -216,9 +219,8 @@ impl Canonical {
         let Some(criteria) = sort else {
             // The engine's own note is indented by one less here.
             let number = self.notes.len() + 1;
-            self.notes.push(format!(
-                "   {number}. Removed rule `sort` at position {place} because `query.sort` is empty\n"
-            ));
+            self.notes
+                .push(format!("   {number}. Removed rule `sort` at position {place} because `query.sort` is empty\n"));
             return true;
         };
         if self.seen.contains_key("sort") {

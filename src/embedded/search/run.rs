@@ -53,8 +53,7 @@ pub fn search(handle: &IndexHandle, query: &SearchQuery) -> Result<Value, Respon
     let prepared = prepare(handle, &txn, query, &kind, budget)?;
     let (result, semantic_hits) = execute(handle, &kind, &prepared.search)?;
 
-    let documents =
-        result.documents_ids.iter().copied().zip(result.document_scores.iter().map(Vec::as_slice));
+    let documents = result.documents_ids.iter().copied().zip(result.document_scores.iter().map(Vec::as_slice));
     let hits = make_hits(index, &txn, HitFormat::of(query), result.matching_words, documents)?;
 
     let total = (result.candidates.len() as usize).min(prepared.max_total_hits);
@@ -170,8 +169,7 @@ pub fn similar(handle: &IndexHandle, query: &SimilarQuery) -> Result<Value, Resp
         show_ranking_score_details: query.show_ranking_score_details,
         ..HitFormat::default()
     };
-    let documents =
-        result.documents_ids.iter().copied().zip(result.document_scores.iter().map(Vec::as_slice));
+    let documents = result.documents_ids.iter().copied().zip(result.document_scores.iter().map(Vec::as_slice));
     let hits = make_hits(index, &txn, format, milli::MatchingWords::default(), documents)?;
     let total = (result.candidates.len() as usize).min(max_total_hits(handle, &txn)?);
     Ok(json!({
