@@ -600,28 +600,3 @@ fn stats_count_documents_and_fields() {
     assert_eq!(all["indexes"]["movies"]["isIndexing"], json!(false));
     assert!(all["databaseSize"].as_u64().unwrap() >= all["usedDatabaseSize"].as_u64().unwrap());
 }
-
-#[test]
-#[ignore = "temporary"]
-fn speed_probe() {
-    let node = Node::new();
-    let path = std::env::var("PROBE").unwrap();
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let started = std::time::Instant::now();
-    for chunk in lines.chunks(20_000) {
-        let at = node.folder.path().join("p.ndjson");
-        std::fs::write(&at, chunk.join("\n")).unwrap();
-        let outcome = node.one(IndexOperation::DocumentAddition {
-            method: AdditionMethod::Replace,
-            primary_key: Some("id".into()),
-            payload: at,
-        });
-        eprintln!("{:?} {:?} {:?}", started.elapsed(), outcome.indexed_documents, outcome.error);
-    }
-    for q in ["paris", "san fran", "a", "new york ci"] {
-        let t = std::time::Instant::now();
-        let answer = node.search(json!({"q": q, "showRankingScore": true}));
-        eprintln!("{q} {} {:?}", answer["estimatedTotalHits"], t.elapsed());
-    }
-}
