@@ -14,13 +14,15 @@
 
 #![deny(unsafe_code)]
 
-pub mod config;
 pub mod cluster;
+pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod gateway;
+pub mod logging;
 pub mod meili;
 pub mod placement;
 pub mod plan;
 pub mod split;
-pub mod tasks;
 pub mod store;
+pub mod tasks;

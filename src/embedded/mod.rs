@@ -9,6 +9,7 @@
 //! | [`settings`] | every setting: read, checked, applied |
 //! | [`documents`] | reading documents back |
 //! | [`search`] | search, facet search, similar, multi-search |
+//! | [`locale`] | languages by their codes |
 //! | [`failure`] | milli's errors in Meilisearch's words |
 //! | [`deser`] | bodies and query strings into types, with Meilisearch's error texts |
 
@@ -17,6 +18,7 @@ pub mod documents;
 pub mod engine;
 pub mod failure;
 pub mod indexing;
+pub mod locale;
 pub mod search;
 pub mod settings;
 mod unsafe_open;

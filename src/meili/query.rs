@@ -49,3 +49,29 @@ impl QueryMap {
         url::form_urlencoded::Serializer::new(String::new()).extend_pairs(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_are_decoded() {
+        let query = QueryMap::parse("q=caf%C3%A9+au%20lait&limit=3&empty=&flag");
+        assert_eq!(query.get("q"), Some("café au lait"));
+        assert_eq!(query.get("limit"), Some("3"));
+        assert_eq!(query.get("empty"), Some(""));
+        assert_eq!(query.get("flag"), Some(""));
+        assert_eq!(query.get("absent"), None);
+        assert!(QueryMap::parse("").is_empty());
+    }
+
+    #[test]
+    fn what_was_set_is_read_back() {
+        let mut query = QueryMap::parse("a=1&b=2&a=3");
+        query.set("a", "x&y");
+        query.set("c", "d e");
+        query.remove("b");
+        assert_eq!(query.encode(), "a=x%26y&c=d+e");
+        assert_eq!(QueryMap::parse(&query.encode()), query);
+    }
+}

@@ -42,3 +42,22 @@ impl fmt::Display for IndexUid {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_digits_hyphens_and_underscores_make_a_uid() {
+        for uid in ["a", "0", "Movies_2-x", &"x".repeat(400)] {
+            assert_eq!(IndexUid::parse(uid).map(IndexUid::into_string).as_deref(), Ok(uid));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for uid in ["", "a b", "é", "a/b", "*", &"x".repeat(401)] {
+            assert!(IndexUid::parse(uid).is_err_and(|error| error.is(Code::InvalidIndexUid)), "{uid}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Where shards live and whom to ask: hashing, the topology snapshot, covers.
 
+pub mod balance;
 pub mod cover;
 pub mod document;
 pub mod rendezvous;

@@ -40,9 +40,7 @@ impl ShardSet {
         if let Some(bits) = self.bits.get_mut(word) {
             *bits &= !bit;
         }
-        while self.bits.last() == Some(&0) {
-            self.bits.pop();
-        }
+        self.trim();
     }
 
     pub fn contains(&self, shard: ShardId) -> bool {
@@ -59,23 +57,70 @@ impl ShardSet {
         }
     }
 
+    /// Takes out every shard that `other` has.
+    pub fn subtract(&mut self, other: &ShardSet) {
+        for (mine, theirs) in self.bits.iter_mut().zip(&other.bits) {
+            *mine &= !theirs;
+        }
+        self.trim();
+    }
+
+    /// Keeps only the shards that `other` has too.
+    pub fn intersect_with(&mut self, other: &ShardSet) {
+        self.bits.truncate(other.bits.len());
+        for (mine, theirs) in self.bits.iter_mut().zip(&other.bits) {
+            *mine &= theirs;
+        }
+        self.trim();
+    }
+
     pub fn len(&self) -> usize {
         self.bits.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bits.iter().all(|word| *word == 0)
+        self.bits.is_empty()
     }
 
     pub fn is_subset(&self, other: &ShardSet) -> bool {
-        self.iter().all(|shard| other.contains(shard))
+        self.bits.len() <= other.bits.len()
+            && self.bits.iter().zip(&other.bits).all(|(mine, theirs)| mine & !theirs == 0)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = ShardId> + '_ {
-        self.bits.iter().enumerate().flat_map(|(word, bits)| {
-            (0..64u16).filter(move |bit| bits & (1 << bit) != 0).map(move |bit| ShardId(word as u16 * 64 + bit))
-        })
+        self.bits
+            .iter()
+            .enumerate()
+            .flat_map(|(word, bits)| bits_of(*bits).map(move |bit| ShardId(word as u16 * 64 + bit)))
     }
+
+    /// Shard `64 * i + b` is bit `b` of word `i`; no zero word at the end.
+    pub(super) fn words(&self) -> &[u64] {
+        &self.bits
+    }
+
+    pub(super) fn from_words(bits: Vec<u64>) -> Self {
+        let mut set = Self { bits };
+        set.trim();
+        set
+    }
+
+    /// No zero word at the end, so that equal sets are equal values.
+    fn trim(&mut self) {
+        while self.bits.last() == Some(&0) {
+            self.bits.pop();
+        }
+    }
+}
+
+/// The positions of the ones in `word`, ascending.
+pub(super) fn bits_of(word: u64) -> impl Iterator<Item = u16> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let bit = (rest != 0).then(|| rest.trailing_zeros() as u16)?;
+        rest &= rest - 1;
+        Some(bit)
+    })
 }
 
 fn position(shard: ShardId) -> (usize, u64) {

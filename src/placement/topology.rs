@@ -55,6 +55,12 @@ pub struct Topology {
     pub nodes: Vec<Node>,
     /// For each shard the nodes that own it, in rank order; `min(replication_factor, nodes)` of them.
     pub owners: Vec<Vec<NodeIx>>,
+    /// `owners` seen from the nodes; [`Topology::build`] keeps the two in step.
+    #[serde(skip)]
+    owned: Arc<[ShardSet]>,
+    /// The number of each node's zone; see [`rendezvous::zones`].
+    #[serde(skip)]
+    zones: Arc<[usize]>,
     #[serde(skip)]
     pub stale: Arc<StaleSets>,
 }
@@ -113,7 +119,14 @@ impl Topology {
     /// The first snapshot of a cluster: `nodes` as they are, shards assigned by [`rendezvous::assign`], nothing stale.
     pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
         let owners = rendezvous::assign(&nodes, shards, replication_factor);
-        Self { epoch: 1, shards, replication_factor, nodes, owners, stale: Arc::default() }
+        let mut owned = vec![ShardSet::new(); nodes.len()];
+        for (shard, owners) in (0..shards).map(ShardId).zip(&owners) {
+            for owner in owners {
+                owned[owner.0].insert(shard);
+            }
+        }
+        let zones = rendezvous::zones(&nodes).into();
+        Self { epoch: 1, shards, replication_factor, nodes, owners, owned: owned.into(), zones, stale: Arc::default() }
     }
 
     pub fn node(&self, ix: NodeIx) -> &Node {
@@ -133,13 +146,31 @@ impl Topology {
     }
 
     /// The shards that `node` owns.
-    pub fn shards_of(&self, node: NodeIx) -> ShardSet {
-        (0..self.shards).map(ShardId).filter(|shard| self.owners_of(*shard).contains(&node)).collect()
+    pub fn shards_of(&self, node: NodeIx) -> &ShardSet {
+        &self.owned[node.0]
+    }
+
+    /// The number of `node`'s zone. A node without a zone has one to itself.
+    pub fn zone_of(&self, node: NodeIx) -> usize {
+        self.zones[node.0]
     }
 
     /// True when `node`'s replica of `shard` has missed a write of `index`.
     pub fn is_stale(&self, node: NodeIx, index: &str, shard: ShardId) -> bool {
+        self.stale_of(node, index).is_some_and(|shards| shards.contains(shard))
+    }
+
+    /// True when `node` has missed a write of `index` on any shard.
+    pub fn has_stale(&self, node: NodeIx, index: &str) -> bool {
+        self.stale_of(node, index).is_some_and(|shards| !shards.is_empty())
+    }
+
+    /// The shards of `index` whose replica on `node` has missed a write, `None` when there are none.
+    pub fn stale_of(&self, node: NodeIx, index: &str) -> Option<&ShardSet> {
         // The common case, nothing stale anywhere, costs no allocation.
-        !self.stale.is_empty() && self.stale.get(&(node, index.to_owned())).is_some_and(|shards| shards.contains(shard))
+        if self.stale.is_empty() {
+            return None;
+        }
+        self.stale.get(&(node, index.to_owned()))
     }
 }

@@ -44,9 +44,7 @@ impl IndexInfo {
             facet_order: BTreeMap::new(),
             distinct: None,
             displayed: None,
-            ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"]
-                .map(str::to_owned)
-                .to_vec(),
+            ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
         }
     }
 
@@ -85,8 +83,7 @@ impl IndexInfo {
         match &self.displayed {
             None => true,
             Some(displayed) => displayed.iter().any(|name| {
-                attribute == name
-                    || attribute.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
+                attribute == name || attribute.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
             }),
         }
     }

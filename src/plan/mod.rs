@@ -1,6 +1,7 @@
 //! Request → plan. A plan is printable data and all that lies between understanding a request and doing it.
 
 pub mod answer;
+pub mod broadcast;
 pub mod forward;
 pub mod index_info;
 pub mod read;

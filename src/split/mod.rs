@@ -1,9 +1,91 @@
-//! A body cut into documents, without a DOM and without I/O: bytes are pushed in, raw JSON objects come out.
+//! A body cut into documents, without a DOM and without I/O: bytes are pushed in, documents come out.
+//!
+//! Whatever the pieces in which a body arrives, the documents are the same, and a body that Meilisearch refuses is
+//! refused with the message that Meilisearch gives.
+
+pub mod csv;
+pub mod document;
+pub mod error;
+pub mod json;
+pub mod ndjson;
+mod position;
+pub mod primary_key;
+mod scan;
+
+use self::csv::CsvSplitter;
+pub use self::document::Document;
+pub use self::error::SplitError;
+use self::json::JsonSplitter;
+use self::ndjson::NdjsonSplitter;
 
 /// What a body is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadFormat {
+    /// An array of objects, or one object.
     Json,
+    /// Objects one after the other.
     Ndjson,
+    /// A header, then a document per record.
     Csv { delimiter: u8 },
 }
+
+/// Cuts one body into documents.
+pub enum Splitter {
+    Json(JsonSplitter),
+    Ndjson(NdjsonSplitter),
+    Csv(CsvSplitter),
+}
+
+// === impl PayloadFormat ===
+
+impl PayloadFormat {
+    /// The word in error messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv { .. } => "csv",
+        }
+    }
+}
+
+// === impl Splitter ===
+
+impl Splitter {
+    /// A document of more than `max_document` bytes is refused, so that memory stays bounded.
+    pub fn new(format: PayloadFormat, max_document: usize) -> Self {
+        match format {
+            PayloadFormat::Json => Self::Json(JsonSplitter::new(max_document)),
+            PayloadFormat::Ndjson => Self::Ndjson(NdjsonSplitter::new(max_document)),
+            PayloadFormat::Csv { delimiter } => Self::Csv(CsvSplitter::new(delimiter, max_document)),
+        }
+    }
+
+    /// Takes the next piece of the body and hands over every document that it completes.
+    pub fn push<E: From<SplitError>>(
+        &mut self,
+        chunk: &[u8],
+        on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Json(splitter) => splitter.push(chunk, on_document),
+            Self::Ndjson(splitter) => splitter.push(chunk, on_document),
+            Self::Csv(splitter) => splitter.push(chunk, on_document),
+        }
+    }
+
+    /// The body has ended: hands over what it still holds, or says why that is no document.
+    pub fn finish<E: From<SplitError>>(
+        self,
+        on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Json(splitter) => splitter.finish(on_document),
+            Self::Ndjson(splitter) => splitter.finish(on_document),
+            Self::Csv(splitter) => splitter.finish(on_document),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,10 @@ use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
+mod schema;
 pub mod sqlite;
+mod task_sql;
+mod worker;
 
 /// A failure of the state file.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +58,12 @@ pub trait Store: Send + Sync + 'static {
     /// The first uid never handed out; called once at start.
     async fn next_task_uid(&self) -> Result<u32, StoreError>;
     async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError>;
+    /// Writes a row anew; one that was deleted meanwhile does not come back.
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError>;
     async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError>;
     async fn list_tasks(&self, page: TaskPage) -> Result<TaskList, StoreError>;
+    /// The uids of all the tasks that meet the filter, oldest first.
+    async fn task_uids(&self, filter: TaskFilter) -> Result<Vec<u32>, StoreError>;
     /// Tasks that are not final, oldest first.
     async fn unfinished_tasks(&self) -> Result<Vec<MiroirTask>, StoreError>;
     /// Deletes final tasks that meet the filter; returns how many.

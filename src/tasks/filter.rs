@@ -42,9 +42,9 @@ pub enum TaskRef {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskPage {
     pub filter: TaskFilter,
-    /// The first uid of the page, itself included.
-    pub from: Option<u32>,
-    pub limit: usize,
+    /// The first task of the page, itself included.
+    pub from: Option<TaskRef>,
+    pub limit: u32,
     pub reverse: bool,
 }
 
@@ -55,8 +55,15 @@ pub struct TaskList {
     pub total: u64,
     /// At most `limit`.
     pub tasks: Vec<MiroirTask>,
-    /// The uid to ask for next.
-    pub next: Option<u32>,
+    /// Where the next page begins.
+    pub next: Option<TaskKey>,
+}
+
+/// Both forms of a task's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TaskKey {
+    pub uid: u32,
+    pub uuid: uuid::Uuid,
 }
 
 // === impl IndexAccess ===
@@ -80,6 +87,14 @@ fn pattern_meets(pattern: &str, index: &str) -> bool {
     }
 }
 
+// === impl TaskKey ===
+
+impl TaskKey {
+    pub fn of(task: &MiroirTask) -> Self {
+        Self { uid: task.uid, uuid: task.uuid }
+    }
+}
+
 // === impl TaskRef ===
 
 impl TaskRef {
@@ -95,6 +110,15 @@ impl TaskRef {
         match self {
             Self::Uid(uid) => task.uid == uid,
             Self::Uuid(uuid) => task.uuid == uuid,
+        }
+    }
+}
+
+impl std::fmt::Display for TaskRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Uid(uid) => write!(f, "{uid}"),
+            Self::Uuid(uuid) => write!(f, "mtask-{uuid}"),
         }
     }
 }

@@ -1,10 +1,118 @@
 //! Which replicas a finished task leaves behind.
 
-use super::entry::{MiroirTask, NodeTask};
+use std::collections::BTreeMap;
 
-/// The parts of a final task that were not carried out although another replica carried them out: their replicas
-/// are stale. A part without shards means the whole index on that node.
-pub fn stale_parts(task: &MiroirTask) -> Vec<&NodeTask> {
-    let _ = task;
-    todo!()
+use super::entry::{MiroirTask, NodeTaskState, Purpose};
+use super::replicas::{Progress, replicas, whole_parts};
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::NodeId;
+
+/// A node that has not done what another did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StalePart {
+    pub node: NodeId,
+    pub purpose: Purpose,
+    /// The shards whose replicas on the node are behind another replica. Empty for a part that concerns the whole
+    /// index: then only those shards are behind of which another owner is not in the list.
+    pub shards: ShardSet,
+}
+
+/// The replicas that a final task leaves behind others. A shard that no replica has written is equal everywhere, and
+/// none of its replicas is reported.
+pub fn stale_parts(task: &MiroirTask) -> Vec<StalePart> {
+    let mut stale = stale_shards(task);
+    for purpose in [Purpose::EnsureIndex, Purpose::HideShardField, Purpose::Main] {
+        let parts = || whole_parts(task).filter(move |part| part.purpose == purpose);
+        if !parts().any(|part| part.outcome() == NodeTaskState::Succeeded) {
+            continue;
+        }
+        for part in parts().filter(|part| part.outcome() != NodeTaskState::Succeeded) {
+            stale.push(StalePart { node: part.node.clone(), purpose, shards: ShardSet::new() });
+        }
+    }
+    stale
+}
+
+fn stale_shards(task: &MiroirTask) -> Vec<StalePart> {
+    let mut behind: BTreeMap<&NodeId, ShardSet> = BTreeMap::new();
+    for (shard, nodes) in replicas(task) {
+        let Some(reference) = reference(&nodes) else { continue };
+        for (node, progress) in nodes {
+            let level_with_reference = progress.complete() && reference.1.complete();
+            if node != reference.0 && !level_with_reference {
+                behind.entry(node).or_default().insert(shard);
+            }
+        }
+    }
+    behind.into_iter().map(|(node, shards)| StalePart { node: node.clone(), purpose: Purpose::Main, shards }).collect()
+}
+
+/// The replica that the others are measured by: a complete one, else the one that got furthest; `None` if none got
+/// anywhere. Nodes are compared by id, so that every gateway chooses alike.
+fn reference<'a>(nodes: &BTreeMap<&'a NodeId, Progress>) -> Option<(&'a NodeId, Progress)> {
+    let mut best: Option<(&NodeId, Progress)> = None;
+    for (node, progress) in nodes {
+        let rank = |progress: Progress| (progress.complete(), progress.succeeded);
+        if progress.succeeded > 0 && best.is_none_or(|(_, other)| rank(*progress) > rank(other)) {
+            best = Some((node, *progress));
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::fold::samples::{part, task};
+
+    fn shards(ids: &[u16]) -> ShardSet {
+        ids.iter().map(|id| crate::placement::shard::ShardId(*id)).collect()
+    }
+
+    fn of(task: &MiroirTask) -> Vec<(String, ShardSet)> {
+        stale_parts(task).into_iter().map(|part| (part.node.to_string(), part.shards)).collect()
+    }
+
+    #[test]
+    fn a_replica_that_failed_where_another_succeeded_is_stale_for_the_shards_they_share() {
+        let task = task(vec![
+            part("a", &[1, 2], NodeTaskState::Succeeded),
+            part("b", &[2, 3], NodeTaskState::Failed),
+            part("c", &[1, 3], NodeTaskState::Succeeded),
+        ]);
+        assert_eq!(of(&task), [("b".to_owned(), shards(&[2, 3]))]);
+    }
+
+    #[test]
+    fn nothing_is_stale_where_no_replica_has_the_write() {
+        let task = task(vec![part("a", &[1], NodeTaskState::Canceled), part("b", &[1], NodeTaskState::Failed)]);
+        assert_eq!(of(&task), []);
+    }
+
+    #[test]
+    fn a_replica_with_a_missing_piece_is_stale() {
+        let task = task(vec![
+            part("a", &[1], NodeTaskState::Succeeded),
+            part("a", &[1], NodeTaskState::Lost),
+            part("b", &[1], NodeTaskState::Succeeded),
+        ]);
+        assert_eq!(of(&task), [("a".to_owned(), shards(&[1]))]);
+    }
+
+    #[test]
+    fn where_every_replica_misses_a_piece_one_stays_in_sync() {
+        let task = task(vec![
+            part("a", &[1], NodeTaskState::Succeeded),
+            part("a", &[1], NodeTaskState::Failed),
+            part("b", &[1], NodeTaskState::Failed),
+            part("b", &[1], NodeTaskState::Succeeded),
+        ]);
+        assert_eq!(of(&task), [("b".to_owned(), shards(&[1]))]);
+    }
+
+    #[test]
+    fn a_whole_index_part_is_reported_without_shards() {
+        let task = task(vec![part("a", &[], NodeTaskState::Succeeded), part("b", &[], NodeTaskState::Lost)]);
+        assert_eq!(of(&task), [("b".to_owned(), ShardSet::new())]);
+    }
 }

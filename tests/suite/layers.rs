@@ -15,7 +15,8 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Crates that a pure layer must not name: it has no I/O, no clock of its own, no proxy.
-const IMPURE: &[&str] = &["tokio::", "pingora", "rusqlite", "std::net", "std::fs", "Instant::now", "SystemTime::now", "now_utc"];
+const IMPURE: &[&str] =
+    &["tokio::", "pingora", "rusqlite", "std::net", "std::fs", "Instant::now", "SystemTime::now", "now_utc"];
 const PURE_RANKS: usize = 2;
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -92,7 +93,10 @@ fn the_core_is_pure() {
 fn only_the_gateway_and_the_binary_see_a_session() {
     for (name, module, text) in sources() {
         if !matches!(module.as_str(), "gateway" | "admin" | "server" | "metrics") {
-            assert!(!text.contains("pingora_proxy::Session") && !text.contains("proxy::Session"), "{name} sees a Session");
+            assert!(
+                !text.contains("pingora_proxy::Session") && !text.contains("proxy::Session"),
+                "{name} sees a Session"
+            );
         }
     }
 }

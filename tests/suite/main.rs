@@ -2,5 +2,11 @@
 //!
 //! With `MIROIR_TEST_MEILISEARCH=/path/to/meilisearch` the nodes are that program instead of the embedded engine.
 
+mod bad_input;
+mod failures;
 mod layers;
+mod operations;
+mod reads;
 mod support;
+mod tasks;
+mod writes;

@@ -64,12 +64,8 @@ impl Client {
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
-        let text = answer
-            .body_mut()
-            .with_config()
-            .limit(1 << 30)
-            .read_to_string()
-            .map_err(|error| error.to_string())?;
+        let text =
+            answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| error.to_string())?;
         Ok(Reply { status, headers, text })
     }
 

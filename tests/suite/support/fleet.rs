@@ -138,9 +138,8 @@ impl Fleet {
 
     pub fn with(options: FleetOptions) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let nodes: Vec<Node> = (0..options.nodes)
-            .map(|n| Node::start(&format!("node-{n}"), folder.path(), options.node_key))
-            .collect();
+        let nodes: Vec<Node> =
+            (0..options.nodes).map(|n| Node::start(&format!("node-{n}"), folder.path(), options.node_key)).collect();
         let (api, admin, metrics) = (free_port(), free_port(), free_port());
         let mut config = format!(
             "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\n\

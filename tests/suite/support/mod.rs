@@ -1,6 +1,7 @@
 //! Nodes and gateways as processes, and a client to ask them.
 
 pub mod client;
+pub mod corpus;
 pub mod fleet;
 pub mod process;
 

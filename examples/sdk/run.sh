@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# A session of each official client through a gateway: the one at MIROIR_URL, or one started here.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/miroir"
+
+if [ -z "${MIROIR_URL:-}" ]; then
+  bin=${MIROIR_BIN:?MIROIR_URL or MIROIR_BIN must be set}
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  (cd "$here/../.." && exec "$bin" demo --port "$port") >"$(mktemp)" 2>&1 </dev/null &
+  demo=$!
+  trap 'kill $demo 2>/dev/null; wait $demo 2>/dev/null || true' EXIT
+  export MIROIR_URL="http://127.0.0.1:$port"
+  for _ in $(seq 300); do
+    curl -fs "$MIROIR_URL/health" >/dev/null 2>&1 && break
+    kill -0 $demo 2>/dev/null || { echo "the demo did not start" >&2; exit 1; }
+    sleep 0.2
+  done
+fi
+
+passed=0 failed=0
+session() { if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $*" >&2; fi; }
+
+[ -x "$cache/sdk-python/bin/python" ] || python3 -m venv "$cache/sdk-python"
+"$cache/sdk-python/bin/pip" install -q -r "$here/python/requirements.txt"
+session "$cache/sdk-python/bin/python" "$here/python/session.py"
+
+mkdir -p "$cache/sdk-javascript" && cp "$here"/javascript/* "$cache/sdk-javascript/"
+(cd "$cache/sdk-javascript" && npm install --silent --no-audit --no-fund >/dev/null)
+session node "$cache/sdk-javascript/session.mjs"
+
+session env CARGO_TARGET_DIR="$cache/sdk-rust" cargo run -q --manifest-path "$here/rust/Cargo.toml"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,1 @@
+//! In-sync sets: which replicas have missed a write, durably.

@@ -1,0 +1,1 @@
+//! Lanes: one queue of writes per (index, node), so that every replica sees one order.

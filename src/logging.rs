@@ -1,0 +1,57 @@
+//! Structured logs on stderr: plain for people, JSON for machines.
+
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Plain,
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// A `tracing` filter: `info`, or `info,miroir::cluster=debug`. `RUST_LOG` overrides it.
+    pub level: String,
+}
+
+// === impl LogSettings ===
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), level: "info".to_owned() }
+    }
+}
+
+/// Sends log lines to stderr. Called once, by a command's `main`; a second call changes nothing.
+///
+/// # Errors
+///
+/// When `level` is not a valid filter.
+pub fn init(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = EnvFilter::builder().parse(wanted.as_deref().unwrap_or(&settings.level))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A logger that another part of the process installed first is left in place.
+    let _ = match settings.format {
+        LogFormat::Plain => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).try_init(),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_makes_no_sense_is_an_error() {
+        let settings = LogSettings { level: "miroir=loudly".to_owned(), ..LogSettings::default() };
+        assert!(init(&settings).is_err());
+    }
+}

@@ -1,0 +1,261 @@
+//! The hits of one page out of the sorted lists of several nodes.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::error::MergeError;
+use super::order::{Rank, Score};
+use super::values::{Key, values_at};
+
+/// How lists are merged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rules {
+    /// The attribute of whose values only the best hit is kept.
+    pub distinct: Option<String>,
+    /// For a search that mixes words and vectors: the share of the vectors, by which the engine weighs scores.
+    pub semantic_ratio: Option<f64>,
+}
+
+/// A page of hits.
+#[derive(Debug, Default)]
+pub struct Page<'a> {
+    pub hits: Vec<&'a str>,
+    /// Hits that were left out before the page was full, because a better one has the same distinct value.
+    pub duplicates: u64,
+    /// Hits of the page that a vector found.
+    pub semantic: u64,
+}
+
+/// One node's list, of which only the head is parsed.
+struct List<'a> {
+    rest: std::vec::IntoIter<&'a RawValue>,
+    head: Option<Head<'a>>,
+}
+
+struct Head<'a> {
+    text: &'a str,
+    rank: Rank,
+    semantic: bool,
+}
+
+#[derive(Deserialize)]
+struct Scores<'a> {
+    #[serde(borrow, rename = "_rankingScoreDetails")]
+    details: Option<&'a RawValue>,
+    #[serde(rename = "_rankingScore")]
+    score: Option<f64>,
+}
+
+/// Merges `lists`, each in its node's order, best first, and cuts out `take` hits after the first `skip`. Hits of equal
+/// rank keep the order of the lists, then the order within the list.
+///
+/// Only heads are compared, so a node's own order is never questioned, and no more hits are parsed than are passed.
+pub fn merge<'a>(
+    lists: Vec<Vec<&'a RawValue>>,
+    rules: &Rules,
+    skip: u64,
+    take: u64,
+) -> Result<Page<'a>, MergeError> {
+    let mut page = Page::default();
+    let mut lists = lists
+        .into_iter()
+        .map(|hits| List::start(hits, rules.semantic_ratio))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut seen: HashSet<Key> = HashSet::new();
+    let mut passed = 0;
+    while (page.hits.len() as u64) < take {
+        let Some(best) = best_of(&lists) else { break };
+        let Some(head) = lists[best].pop(rules.semantic_ratio)? else { break };
+        if let Some(field) = &rules.distinct {
+            let values = values_at(&serde_json::from_str(head.text)?, field);
+            if values.iter().any(|value| seen.contains(value)) {
+                page.duplicates += 1;
+                continue;
+            }
+            seen.extend(values);
+        }
+        passed += 1;
+        if passed > skip {
+            page.semantic += u64::from(head.semantic);
+            page.hits.push(head.text);
+        }
+    }
+    Ok(page)
+}
+
+fn best_of(lists: &[List<'_>]) -> Option<usize> {
+    let mut best: Option<(usize, &Rank)> = None;
+    for (at, list) in lists.iter().enumerate() {
+        let Some(head) = &list.head else { continue };
+        if best.is_none_or(|(_, rank)| head.rank.compare(rank) == Ordering::Greater) {
+            best = Some((at, &head.rank));
+        }
+    }
+    best.map(|(at, _)| at)
+}
+
+// === impl List ===
+
+impl<'a> List<'a> {
+    fn start(hits: Vec<&'a RawValue>, ratio: Option<f64>) -> Result<Self, MergeError> {
+        let mut list = Self { rest: hits.into_iter(), head: None };
+        list.pop(ratio)?;
+        Ok(list)
+    }
+
+    /// Returns the head and parses the next.
+    fn pop(&mut self, ratio: Option<f64>) -> Result<Option<Head<'a>>, MergeError> {
+        let next = self.rest.next().map(|raw| Head::parse(raw, ratio)).transpose()?;
+        Ok(std::mem::replace(&mut self.head, next))
+    }
+}
+
+// === impl Head ===
+
+impl<'a> Head<'a> {
+    fn parse(raw: &'a RawValue, ratio: Option<f64>) -> Result<Self, MergeError> {
+        let scores: Scores<'a> = serde_json::from_str(raw.get())?;
+        let mut rank = scores.details.map(Rank::parse).transpose()?.unwrap_or_default();
+        let semantic = scores.details.is_some_and(|details| details.get().contains(r#""vectorSort":"#));
+        if let Some(ratio) = ratio {
+            // The engine weighs the score of all rules together, and compares single rules only between equals.
+            let weight = if semantic { ratio } else { 1.0 - ratio };
+            rank.0.insert(0, Score::Number(scores.score.unwrap_or(0.0) * weight));
+        }
+        Ok(Self { text: raw.get(), rank, semantic })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hit(id: usize, words: f64, value: &str) -> String {
+        format!(
+            concat!(
+                r#"{{"id":{},"brand":"{}","_rankingScoreDetails":{{"words":{{"order":0,"score":{}}},"#,
+                r#""price:asc":{{"order":1,"value":{}}}}}}}"#
+            ),
+            id,
+            id % 3,
+            words,
+            value
+        )
+    }
+
+    fn raw(texts: &[String]) -> Vec<&RawValue> {
+        texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    }
+
+    fn ids(page: &Page<'_>) -> Vec<u64> {
+        page.hits
+            .iter()
+            .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap()["id"].as_u64().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn ties_keep_the_order_of_the_lists() {
+        let left = [hit(1, 1.0, "3.0"), hit(2, 0.5, "null")];
+        let right = [hit(3, 1.0, "3.0"), hit(4, 0.5, "\"x\"")];
+        let page = merge(vec![raw(&left), raw(&right)], &Rules::default(), 0, 10).unwrap();
+        assert_eq!(ids(&page), [1, 3, 4, 2]);
+        let second = merge(vec![raw(&left), raw(&right)], &Rules::default(), 1, 2).unwrap();
+        assert_eq!(ids(&second), [3, 4]);
+    }
+
+    #[test]
+    fn distinct_keeps_the_best_of_each_value_over_all_lists() {
+        let left = [hit(1, 1.0, "1.0"), hit(2, 0.9, "1.0")];
+        let right = [hit(4, 0.95, "1.0"), hit(5, 0.8, "1.0"), hit(6, 0.1, "1.0")];
+        let rules = Rules { distinct: Some("brand".into()), semantic_ratio: None };
+        let page = merge(vec![raw(&left), raw(&right)], &rules, 0, 10).unwrap();
+        assert_eq!(ids(&page), [1, 2, 6]);
+        assert_eq!(page.duplicates, 2);
+    }
+
+    #[test]
+    fn words_and_vectors_are_weighed_by_the_ratio() {
+        let word = |id, score| format!(r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"words":{{"order":0,"score":1}}}}}}"#);
+        let near = |id, score| format!(r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"vectorSort":{{"order":0,"similarity":{score}}}}}}}"#);
+        let (left, right) = ([word(1, 0.9)], [near(2, 0.5)]);
+        let at = |ratio| {
+            let rules = Rules { distinct: None, semantic_ratio: Some(ratio) };
+            let page = merge(vec![raw(&left), raw(&right)], &rules, 0, 10).unwrap();
+            (ids(&page), page.semantic)
+        };
+        assert_eq!(at(0.5), (vec![1, 2], 1));
+        assert_eq!(at(0.9), (vec![2, 1], 1));
+    }
+
+    #[test]
+    fn a_hit_with_broken_details_is_an_error() {
+        let list = [r#"{"id":1,"_rankingScoreDetails":7}"#.to_owned()];
+        assert!(merge(vec![raw(&list)], &Rules::default(), 0, 1).is_err());
+    }
+
+    #[derive(Debug, Clone)]
+    struct Doc {
+        words: u8,
+        value: Option<Result<i8, String>>,
+    }
+
+    fn doc() -> impl Strategy<Value = Doc> {
+        let value = prop_oneof![
+            Just(None),
+            (-3i8..3).prop_map(|number| Some(Ok(number))),
+            "[ab]{1,2}".prop_map(|text| Some(Err(text))),
+        ];
+        (0u8..3, value).prop_map(|(words, value)| Doc { words, value })
+    }
+
+    /// The order stated a second time, over plain values.
+    fn key(doc: &Doc) -> (u8, u8, i8, String) {
+        let (kind, number, text) = match &doc.value {
+            Some(Ok(number)) => (0, *number, String::new()),
+            Some(Err(text)) => (1, 0, text.clone()),
+            None => (2, 0, String::new()),
+        };
+        (3 - doc.words, kind, number, text)
+    }
+
+    fn text(id: usize, doc: &Doc) -> String {
+        let value = match &doc.value {
+            Some(Ok(number)) => format!("{number}.0"),
+            Some(Err(text)) => format!("\"{text}\""),
+            None => "null".into(),
+        };
+        hit(id, f64::from(doc.words) / 3.0, &value)
+    }
+
+    proptest! {
+        #[test]
+        fn merging_sorted_parts_sorts_the_whole(
+            docs in proptest::collection::vec((doc(), 0usize..4), 0..40), skip in 0u64..10, take in 0u64..30,
+        ) {
+            let mut parts: Vec<Vec<(usize, Doc)>> = vec![Vec::new(); 4];
+            for (id, (doc, part)) in docs.iter().enumerate() {
+                parts[*part].push((id, doc.clone()));
+            }
+            for part in &mut parts {
+                part.sort_by_key(|(_, doc)| key(doc));
+            }
+            let mut whole: Vec<&(usize, Doc)> = parts.iter().flatten().collect();
+            // Stable, so ties stay in the order of the parts.
+            whole.sort_by_key(|(_, doc)| key(doc));
+            let want: Vec<u64> =
+                whole.iter().skip(skip as usize).take(take as usize).map(|(id, _)| *id as u64).collect();
+
+            let texts: Vec<Vec<String>> =
+                parts.iter().map(|part| part.iter().map(|(id, doc)| text(*id, doc)).collect()).collect();
+            let lists = texts.iter().map(|part| raw(part)).collect();
+            let page = merge(lists, &Rules::default(), skip, take).unwrap();
+            prop_assert_eq!(ids(&page), want);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Replies → one reply, as a single node with all the documents would have given it. Pure.
+//!
+//! Hits stay raw slices of the replies: scores are read, the winners' bytes are copied, nothing else is built.
+
+pub mod documents;
+pub mod error;
+pub mod facet_search;
+pub mod facets;
+pub mod hits;
+pub mod order;
+pub mod raw;
+pub mod search;
+pub mod stats;
+pub mod strip;
+pub mod totals;
+pub mod values;

@@ -1,0 +1,240 @@
+//! The total order of hits: by the score of each ranking rule in the order of the rules, as the engine itself sorts.
+
+use std::cmp::Ordering;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::raw::Members;
+
+/// What one ranking rule says of one hit. Greater is better.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Score {
+    /// A rank or a similarity.
+    Number(f64),
+    /// The value a sort rule compared: numbers go before strings and both before what is missing, in both directions.
+    Sort { ascending: bool, value: SortValue },
+    /// The distance a `_geoPoint` rule compared; documents without a place go last.
+    Distance { ascending: bool, metres: Option<f64> },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SortValue {
+    Missing,
+    /// Normalised by the engine; compared byte by byte.
+    Text(String),
+    Number(f64),
+}
+
+/// The scores of one hit, in the order of the rules.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rank(pub Vec<Score>);
+
+/// A rule's entry of `_rankingScoreDetails`, the union of all shapes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    #[serde(default)]
+    order: u32,
+    score: Option<f64>,
+    attribute_ranking_order_score: Option<f64>,
+    query_word_distance_score: Option<f64>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    similarity: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    distance: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from a member that is not there.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+// === impl Rank ===
+
+impl Rank {
+    /// Reads `_rankingScoreDetails`.
+    pub fn parse(details: &RawValue) -> Result<Self, serde_json::Error> {
+        let members = Members::parse(details.get())?;
+        let mut rules = Vec::with_capacity(members.0.len());
+        for (name, raw) in &members.0 {
+            // Next to the rules' objects an engine may place plain figures about the search as a whole.
+            if raw.get().starts_with('{') {
+                rules.push((name.as_ref(), serde_json::from_str::<Detail<'_>>(raw.get())?));
+            }
+        }
+        rules.sort_by_key(|(_, detail)| detail.order);
+        let mut scores = Vec::with_capacity(rules.len() + 1);
+        for (name, detail) in rules {
+            detail.push_scores(name, &mut scores)?;
+        }
+        Ok(Self(scores))
+    }
+
+    /// Greater is better. A rule that only one of the two reached, because the other's node had nothing left to tell
+    /// apart, says nothing.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        self.0
+            .iter()
+            .zip(&other.0)
+            .map(|(left, right)| left.compare(right))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    }
+}
+
+// === impl Detail ===
+
+impl Detail<'_> {
+    fn push_scores(&self, name: &str, scores: &mut Vec<Score>) -> Result<(), serde_json::Error> {
+        let ascending = !name.ends_with(":desc");
+        if let Some(distance) = self.distance {
+            let metres = serde_json::from_str(distance.get())?;
+            scores.push(Score::Distance { ascending, metres });
+        } else if let Some(value) = self.value {
+            scores.push(Score::Sort { ascending, value: SortValue::parse(value)? });
+        } else if let Some(similarity) = self.similarity {
+            let similarity: Option<f64> = serde_json::from_str(similarity.get())?;
+            // A hit without a vector is worse than one with the opposite vector, whose similarity is 0.
+            scores.push(Score::Number(similarity.unwrap_or(-1.0)));
+        } else if self.attribute_ranking_order_score.is_some() || self.query_word_distance_score.is_some() {
+            scores.extend(self.attribute_ranking_order_score.map(Score::Number));
+            scores.extend(self.query_word_distance_score.map(Score::Number));
+        } else {
+            // A rule that was skipped for lack of time has no score; the engine counts it as 0.
+            scores.push(Score::Number(self.score.unwrap_or(0.0)));
+        }
+        Ok(())
+    }
+}
+
+// === impl SortValue ===
+
+impl SortValue {
+    fn parse(raw: &RawValue) -> Result<Self, serde_json::Error> {
+        let text = raw.get();
+        Ok(match text.as_bytes().first() {
+            Some(b'"') => Self::Text(serde_json::from_str(text)?),
+            Some(b'0'..=b'9' | b'-') => Self::Number(serde_json::from_str(text)?),
+            _ => Self::Missing,
+        })
+    }
+
+    /// The place among the kinds: missing, strings, numbers.
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Missing => 0,
+            Self::Text(_) => 1,
+            Self::Number(_) => 2,
+        }
+    }
+
+    fn compare(&self, other: &Self, ascending: bool) -> Ordering {
+        let order = match (self, other) {
+            (Self::Text(left), Self::Text(right)) => left.cmp(right),
+            (Self::Number(left), Self::Number(right)) => left.total_cmp(right),
+            (left, right) => return left.kind().cmp(&right.kind()),
+        };
+        if ascending { order.reverse() } else { order }
+    }
+}
+
+// === impl Score ===
+
+impl Score {
+    fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(left), Self::Number(right)) => left.total_cmp(right),
+            (Self::Sort { ascending, value: left }, Self::Sort { value: right, .. }) => {
+                left.compare(right, *ascending)
+            }
+            (Self::Distance { ascending, metres: left }, Self::Distance { metres: right, .. }) => match (left, right) {
+                (Some(left), Some(right)) => {
+                    let order = left.total_cmp(right);
+                    if *ascending { order.reverse() } else { order }
+                }
+                (left, right) => left.is_some().cmp(&right.is_some()),
+            },
+            // Nodes with equal settings never get here, except for one whose settings are just being changed.
+            (Self::Number(_) | Self::Sort { .. } | Self::Distance { .. }, _) => Ordering::Equal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rank(details: &str) -> Rank {
+        Rank::parse(&RawValue::from_string(details.to_owned()).unwrap()).unwrap()
+    }
+
+    fn sort(direction: &str, value: &str) -> Rank {
+        rank(&format!(r#"{{"price:{direction}":{{"order":0,"value":{value}}}}}"#))
+    }
+
+    #[test]
+    fn rules_compare_in_their_order_not_in_the_order_of_the_text() {
+        let left = rank(r#"{"typo":{"order":1,"score":1.0},"words":{"order":0,"score":0.5}}"#);
+        let right = rank(r#"{"words":{"order":0,"score":1.0},"typo":{"order":1,"score":0.5}}"#);
+        assert_eq!(left.compare(&right), Ordering::Less);
+    }
+
+    #[test]
+    fn attribute_compares_by_its_attribute_before_the_distance_of_words() {
+        let left = rank(
+            r#"{"attribute":{"order":0,"attributeRankingOrderScore":0.8,"queryWordDistanceScore":0.1,"score":0.5}}"#,
+        );
+        let right = rank(
+            r#"{"attribute":{"order":0,"attributeRankingOrderScore":0.7,"queryWordDistanceScore":1.0,"score":0.9}}"#,
+        );
+        assert_eq!(left.compare(&right), Ordering::Greater);
+    }
+
+    #[test]
+    fn numbers_go_before_strings_and_missing_goes_last_in_both_directions() {
+        for direction in ["asc", "desc"] {
+            assert_eq!(sort(direction, "3.0").compare(&sort(direction, "\"a\"")), Ordering::Greater);
+            assert_eq!(sort(direction, "\"a\"").compare(&sort(direction, "null")), Ordering::Greater);
+            assert_eq!(sort(direction, "-3.0").compare(&sort(direction, "null")), Ordering::Greater);
+        }
+        assert_eq!(sort("asc", "2.0").compare(&sort("asc", "10.0")), Ordering::Greater);
+        assert_eq!(sort("desc", "2.0").compare(&sort("desc", "10.0")), Ordering::Less);
+        assert_eq!(sort("asc", "\"a\"").compare(&sort("asc", "\"b\"")), Ordering::Greater);
+        assert_eq!(sort("desc", "\"a\"").compare(&sort("desc", "\"b\"")), Ordering::Less);
+    }
+
+    #[test]
+    fn nearer_is_better_ascending_and_no_place_is_last() {
+        let at = |direction: &str, distance: &str| {
+            let value = if distance == "null" { "null" } else { r#"{"lat":1.0,"lng":2.0}"# };
+            rank(&format!(r#"{{"_geoPoint(1, 2):{direction}":{{"order":0,"value":{value},"distance":{distance}}}}}"#))
+        };
+        assert_eq!(at("asc", "10.5").compare(&at("asc", "11.0")), Ordering::Greater);
+        assert_eq!(at("desc", "10.5").compare(&at("desc", "11.0")), Ordering::Less);
+        assert_eq!(at("asc", "null").compare(&at("asc", "11.0")), Ordering::Less);
+        assert_eq!(at("desc", "null").compare(&at("desc", "11.0")), Ordering::Less);
+    }
+
+    #[test]
+    fn a_longer_rule_list_that_agrees_so_far_is_a_tie() {
+        let short = rank(r#"{"words":{"order":0,"score":1.0}}"#);
+        let long = rank(r#"{"words":{"order":0,"score":1.0},"typo":{"order":1,"score":0.25}}"#);
+        assert_eq!(short.compare(&long), Ordering::Equal);
+    }
+
+    #[test]
+    fn similarity_orders_vectors_and_none_is_last() {
+        let at = |similarity: &str| rank(&format!(r#"{{"vectorSort":{{"order":0,"similarity":{similarity}}}}}"#));
+        assert_eq!(at("0.9").compare(&at("0.5")), Ordering::Greater);
+        assert_eq!(at("null").compare(&at("0.0")), Ordering::Less);
+    }
+
+    #[test]
+    fn details_of_another_shape_are_an_error() {
+        assert!(Rank::parse(&RawValue::from_string("[]".into()).unwrap()).is_err());
+        assert!(Rank::parse(&RawValue::from_string(r#"{"words":{"order":"x"}}"#.into()).unwrap()).is_err());
+    }
+}

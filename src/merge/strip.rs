@@ -1,0 +1,236 @@
+//! Takes Miroir's hidden field, and what was asked for only to compare, out of what a node sent.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::placement::shard::SHARD_FIELD;
+
+use super::raw::{Members, ObjectWriter};
+
+/// An attribute that was asked for only to compare hits, to be taken out again.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Helper {
+    /// A path such as `maker.name`.
+    pub field: String,
+    /// Of `_formatted` too, where the client's own parameters would not have shown it.
+    pub formatted: bool,
+}
+
+/// What a hit shows beside its document.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    pub score: bool,
+    pub details: bool,
+    pub helper: Option<Helper>,
+}
+
+/// Copies the document `text` without the hidden field. Only a member of the document itself is meant: the name in a
+/// nested object or inside a string is the client's own.
+pub fn document(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    if !names_hidden_field(text) {
+        out.extend_from_slice(text.as_bytes());
+        return Ok(());
+    }
+    let members = Members::parse(text)?;
+    let mut object = ObjectWriter::new(out);
+    for (name, value) in members.0.iter().filter(|(name, _)| name != SHARD_FIELD) {
+        object.raw(name, value.get());
+    }
+    object.finish();
+    Ok(())
+}
+
+/// Copies a hit as the client asked for it.
+pub fn hit(text: &str, shown: &Shown, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    let members = Members::parse(text)?;
+    let helper = shown.helper.as_ref();
+    let mut object = ObjectWriter::new(out);
+    for (name, value) in &members.0 {
+        match name.as_ref() {
+            SHARD_FIELD => {}
+            "_rankingScore" if !shown.score => {}
+            "_rankingScoreDetails" if !shown.details => {}
+            "_formatted" => {
+                let helper = helper.filter(|helper| helper.formatted).map(|helper| helper.field.as_str());
+                if let Some(kept) = without(value, helper)? {
+                    object.raw(name, &kept);
+                }
+            }
+            "_matchesPosition" => {
+                object.raw(name, without(value, None)?.as_deref().unwrap_or("{}"));
+            }
+            key => match helper.and_then(|helper| rest_of(&helper.field, key)) {
+                None => object.raw(name, value.get()),
+                Some("") => {}
+                Some(rest) => {
+                    let mut inner = serde_json::from_str(value.get())?;
+                    if remove_path(&mut inner, rest) {
+                        object.raw(name, &inner.to_string());
+                    }
+                }
+            },
+        }
+    }
+    object.finish();
+    Ok(())
+}
+
+/// `filterableAttributes` without the hidden item.
+pub fn filterable_attributes(attributes: &mut Value) {
+    if let Value::Array(items) = attributes {
+        items.retain(|item| !is_hidden_item(item));
+    }
+}
+
+/// The answer of `GET /indexes/{uid}/settings` without the hidden item.
+pub fn settings(settings: &mut Value) {
+    if let Some(attributes) = settings.get_mut("filterableAttributes") {
+        filterable_attributes(attributes);
+    }
+}
+
+fn is_hidden_item(item: &Value) -> bool {
+    let is_hidden = |name: &Value| name.as_str() == Some(SHARD_FIELD);
+    let patterns = item.get("attributePatterns").and_then(Value::as_array);
+    is_hidden(item) || patterns.is_some_and(|patterns| !patterns.is_empty() && patterns.iter().all(is_hidden))
+}
+
+fn names_hidden_field(text: &str) -> bool {
+    // An engine writes the name without escapes, so its bytes stand in the text if it is there at all.
+    memchr::memmem::find(text.as_bytes(), SHARD_FIELD.as_bytes()).is_some()
+}
+
+/// An object's text without the hidden field and `field`; `None` if nothing is left of one that had more.
+fn without(raw: &RawValue, field: Option<&str>) -> Result<Option<String>, serde_json::Error> {
+    if field.is_none() && !names_hidden_field(raw.get()) {
+        return Ok(Some(raw.get().to_owned()));
+    }
+    let members = Members::parse(raw.get())?;
+    let mut out = Vec::with_capacity(raw.get().len());
+    let mut object = ObjectWriter::new(&mut out);
+    let mut kept = 0;
+    for (name, value) in members.0.iter().filter(|(name, _)| name != SHARD_FIELD) {
+        match field.and_then(|field| rest_of(field, name)) {
+            None => object.raw(name, value.get()),
+            Some("") => continue,
+            Some(rest) => {
+                let mut inner = serde_json::from_str(value.get())?;
+                if !remove_path(&mut inner, rest) {
+                    continue;
+                }
+                object.raw(name, &inner.to_string());
+            }
+        }
+        kept += 1;
+    }
+    object.finish();
+    let text = String::from_utf8(out).expect("written from strings");
+    Ok((kept > 0 || members.0.is_empty()).then_some(text))
+}
+
+/// What is left of `path` below `key`: empty if it names `key` itself, `None` if it leads elsewhere.
+fn rest_of<'a>(path: &'a str, key: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(key)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
+}
+
+/// Removes `path` below `value`; false if nothing is left of `value`.
+fn remove_path(value: &mut Value, path: &str) -> bool {
+    match value {
+        Value::Object(object) => {
+            object.retain(|key, inner| match rest_of(path, key) {
+                None => true,
+                Some("") => false,
+                Some(rest) => remove_path(inner, rest),
+            });
+            !object.is_empty()
+        }
+        Value::Array(items) => {
+            items.retain_mut(|item| remove_path(item, path));
+            !items.is_empty()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn strip(text: &str) -> String {
+        let mut out = Vec::new();
+        document(text, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn strip_hit(text: &str, shown: &Shown) -> String {
+        let mut out = Vec::new();
+        hit(text, shown, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_hidden_field_goes_wherever_it_stands() {
+        assert_eq!(strip(r#"{"id":1,"_miroir_shard":"{{{{{{{{"}"#), r#"{"id":1}"#);
+        assert_eq!(strip(r#"{"_miroir_shard":"{}{{\"{{{{","id":1}"#), r#"{"id":1}"#);
+        assert_eq!(strip(r#"{"_miroir_shard":"{{{{{{{{"}"#), "{}");
+    }
+
+    #[test]
+    fn nested_keys_and_strings_of_that_name_are_the_clients_own() {
+        let text = r#"{"a":{"_miroir_shard":1},"b":"\"_miroir_shard\":1,","c":["_miroir_shard"]}"#;
+        assert_eq!(strip(text), text);
+        assert_eq!(strip_hit(text, &Shown::default()), text);
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let text = r#"{"n":1.10000000000000000000001,"_miroir_shard":"{","m":1e2}"#;
+        assert_eq!(strip(text), r#"{"n":1.10000000000000000000001,"m":1e2}"#);
+    }
+
+    #[test]
+    fn a_hit_shows_scores_only_if_asked() {
+        let text = r#"{"id":1,"_rankingScore":0.5,"_rankingScoreDetails":{"words":{}}}"#;
+        assert_eq!(strip_hit(text, &Shown::default()), r#"{"id":1}"#);
+        let both = Shown { score: true, details: true, helper: None };
+        assert_eq!(strip_hit(text, &both), text);
+    }
+
+    #[test]
+    fn formatted_and_matches_lose_the_hidden_field() {
+        let text = r#"{"id":1,"_formatted":{"id":"1","_miroir_shard":"{"},"_matchesPosition":{"_miroir_shard":[]}}"#;
+        assert_eq!(
+            strip_hit(text, &Shown::default()),
+            r#"{"id":1,"_formatted":{"id":"1"},"_matchesPosition":{}}"#
+        );
+        let only = r#"{"_formatted":{"_miroir_shard":"{"}}"#;
+        assert_eq!(strip_hit(only, &Shown::default()), "{}");
+    }
+
+    #[test]
+    fn a_helper_attribute_goes_again() {
+        let text = r#"{"id":1,"brand":"x","_formatted":{"id":"1","brand":"x"}}"#;
+        let helper = |field: &str, formatted| Shown {
+            helper: Some(Helper { field: field.into(), formatted }),
+            ..Shown::default()
+        };
+        assert_eq!(strip_hit(text, &helper("brand", true)), r#"{"id":1,"_formatted":{"id":"1"}}"#);
+        assert_eq!(strip_hit(text, &helper("brand", false)), r#"{"id":1,"_formatted":{"id":"1","brand":"x"}}"#);
+        let nested = r#"{"maker":[{"name":"x","city":"y"},{"name":"z"}],"makers":1}"#;
+        assert_eq!(strip_hit(nested, &helper("maker.name", true)), r#"{"maker":[{"city":"y"}],"makers":1}"#);
+    }
+
+    #[test]
+    fn settings_lose_the_hidden_item() {
+        let mut value = json!({"filterableAttributes": [
+            "a", {"attributePatterns": ["_miroir_shard"], "features": {}}, {"attributePatterns": ["b"]}
+        ]});
+        settings(&mut value);
+        assert_eq!(value, json!({"filterableAttributes": ["a", {"attributePatterns": ["b"]}]}));
+    }
+}

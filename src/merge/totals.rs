@@ -1,0 +1,100 @@
+//! How many hits there are, and which of them a page shows.
+
+use serde::Serialize;
+
+/// The part of the hits that a search asks for, in the words in which it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Paging {
+    Offset {
+        offset: u64,
+        limit: u64,
+    },
+    /// Pages count from 1; page 0 exists and is empty.
+    Page {
+        page: u64,
+        hits_per_page: u64,
+    },
+}
+
+/// A page of an index whose settings allow `max_total_hits` hits to be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    pub paging: Paging,
+    pub max_total_hits: u64,
+}
+
+// === impl Window ===
+
+impl Window {
+    /// How many hits lie before the page; the engine caps this too.
+    pub fn skip(&self) -> u64 {
+        let offset = match self.paging {
+            Paging::Offset { offset, .. } => offset,
+            Paging::Page { page, hits_per_page } => page.saturating_sub(1).saturating_mul(hits_per_page),
+        };
+        offset.min(self.max_total_hits)
+    }
+
+    /// How many hits the page holds at most.
+    pub fn take(&self) -> u64 {
+        let limit = match self.paging {
+            Paging::Offset { limit, .. } => limit,
+            Paging::Page { page: 0, .. } => 0,
+            Paging::Page { hits_per_page, .. } => hits_per_page,
+        };
+        limit.min(self.max_total_hits - self.skip())
+    }
+
+    /// How many hits each node is asked for, from its first: any of them may lie in the page.
+    pub fn reach(&self) -> u64 {
+        if self.take() == 0 { 0 } else { self.skip() + self.take() }
+    }
+
+    /// The total to show, from those of the nodes. The engine caps its total at what can be reached; one that shows
+    /// more than that itself does not, and then the sum is not capped either.
+    pub fn total(&self, totals: &[u64]) -> u64 {
+        let sum = totals.iter().fold(0, |sum: u64, total| sum.saturating_add(*total));
+        let capped = totals.iter().all(|total| *total <= self.max_total_hits);
+        if capped { sum.min(self.max_total_hits) } else { sum }
+    }
+
+    pub fn pages(total: u64, hits_per_page: u64) -> u64 {
+        if hits_per_page == 0 { 0 } else { total.div_ceil(hits_per_page) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offset(offset: u64, limit: u64) -> Window {
+        Window { paging: Paging::Offset { offset, limit }, max_total_hits: 1000 }
+    }
+
+    fn page(page: u64, hits_per_page: u64) -> Window {
+        Window { paging: Paging::Page { page, hits_per_page }, max_total_hits: 1000 }
+    }
+
+    #[test]
+    fn a_window_never_reaches_past_the_most_hits() {
+        let seen = |window: Window| (window.skip(), window.take(), window.reach());
+        assert_eq!(seen(offset(7, 20)), (7, 20, 27));
+        assert_eq!(seen(offset(990, 20)), (990, 10, 1000));
+        assert_eq!(seen(offset(u64::MAX, u64::MAX)), (1000, 0, 0));
+        assert_eq!(seen(page(3, 5)), (10, 5, 15));
+        assert_eq!(seen(page(0, 5)), (0, 0, 0));
+        assert_eq!(seen(page(u64::MAX, 7)), (1000, 0, 0));
+        assert_eq!(seen(page(1, 0)), (0, 0, 0));
+    }
+
+    #[test]
+    fn totals_are_summed_and_capped_as_the_engine_caps_them() {
+        assert_eq!(offset(0, 1).total(&[3, 4]), 7);
+        assert_eq!(offset(0, 1).total(&[600, 700]), 1000);
+        assert_eq!(page(1, 1).total(&[600, 1700]), 2300);
+        assert_eq!(Window::pages(7, 3), 3);
+        assert_eq!(Window::pages(7, 0), 0);
+    }
+}

@@ -1,0 +1,1 @@
+//! Requests that concern every node: indexes, settings, deletions that name no shard.

@@ -1,0 +1,172 @@
+//! One document: its raw bytes, and the keys and values of its first level.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::placement::shard::{SHARD_FIELD, ShardId, shard_value};
+
+/// Every name that starts so is Miroir's own.
+pub const RESERVED_PREFIX: &str = "_miroir";
+
+/// A valid JSON object, its first level taken apart.
+#[derive(Debug)]
+pub struct Document<'a> {
+    raw: &'a str,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+// === impl Document ===
+
+impl<'a> Document<'a> {
+    /// Parses `raw`, which is one value without white space around it.
+    pub fn parse(raw: &'a str) -> Result<Self, serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(raw);
+        let fields = deserializer.deserialize_map(FieldsVisitor)?;
+        deserializer.end()?;
+        Ok(Self { raw, fields })
+    }
+
+    /// The object as it came.
+    pub fn raw(&self) -> &'a str {
+        self.raw
+    }
+
+    /// The keys and values of the first level, in order, repeated keys included.
+    pub fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+        &self.fields
+    }
+
+    /// The first key that only Miroir may write.
+    pub fn reserved_field(&self) -> Option<&str> {
+        self.fields.iter().map(|(key, _)| key.as_ref()).find(|key| key.starts_with(RESERVED_PREFIX))
+    }
+
+    /// True when a key of the first level comes more than once.
+    pub fn repeats_a_key(&self) -> bool {
+        // Short objects are the rule; for them comparing beats hashing.
+        if self.fields.len() <= 16 {
+            return self
+                .fields
+                .iter()
+                .enumerate()
+                .any(|(at, (key, _))| self.fields[..at].iter().any(|(earlier, _)| earlier == key));
+        }
+        let mut seen = std::collections::HashSet::with_capacity(self.fields.len());
+        self.fields.iter().any(|(key, _)| !seen.insert(key.as_ref()))
+    }
+
+    /// The object with each key once: in the place of its first occurrence, with its last value.
+    pub fn without_repeated_keys(&self) -> String {
+        let mut order: Vec<(&str, &RawValue)> = Vec::with_capacity(self.fields.len());
+        let mut places = std::collections::HashMap::with_capacity(self.fields.len());
+        for (key, value) in &self.fields {
+            match places.entry(key.as_ref()) {
+                std::collections::hash_map::Entry::Occupied(place) => {
+                    let place: usize = *place.get();
+                    order[place].1 = value;
+                }
+                std::collections::hash_map::Entry::Vacant(place) => {
+                    place.insert(order.len());
+                    order.push((key, value));
+                }
+            }
+        }
+        let mut out = String::with_capacity(self.raw.len());
+        out.push('{');
+        for (at, (key, value)) in order.into_iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            out.push_str(&serde_json::to_string(key).expect("a string always serializes"));
+            out.push(':');
+            out.push_str(value.get());
+        }
+        out.push('}');
+        out
+    }
+}
+
+/// The hidden fields of a cluster's shards as they are spliced into documents, made once.
+#[derive(Debug)]
+pub struct ShardFields {
+    fields: Vec<String>,
+}
+
+// === impl ShardFields ===
+
+impl ShardFields {
+    pub fn new(shards: u16) -> Self {
+        let field = |shard| format!("\"{SHARD_FIELD}\":\"{}\"}}", shard_value(ShardId(shard), shards));
+        Self { fields: (0..shards).map(field).collect() }
+    }
+
+    /// Appends `object`, a valid JSON object, to `line` with the hidden field as its last and a newline at the end.
+    /// The object's own line breaks, which can only be white space, become spaces: a document is a line.
+    pub fn splice(&self, object: &str, shard: ShardId, line: &mut Vec<u8>) {
+        let open = object.strip_suffix('}').unwrap_or(object).trim_end_matches([' ', '\t', '\n', '\r']);
+        let start = line.len();
+        line.extend_from_slice(open.as_bytes());
+        if memchr::memchr2(b'\n', b'\r', open.as_bytes()).is_some() {
+            for byte in &mut line[start..] {
+                if matches!(*byte, b'\n' | b'\r') {
+                    *byte = b' ';
+                }
+            }
+        }
+        if open.len() > 1 {
+            line.push(b',');
+        }
+        line.extend_from_slice(self.fields[usize::from(shard.0)].as_bytes());
+        line.push(b'\n');
+    }
+}
+
+/// Reads the keys and raw values of a map; `expecting` is the engine's word.
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(16);
+        while let Some(key) = map.next_key_seed(KeySeed)? {
+            fields.push((key, map.next_value()?));
+        }
+        Ok(fields)
+    }
+}
+
+/// Reads a key, borrowed where it has no escapes.
+struct KeySeed;
+
+impl<'de> DeserializeSeed<'de> for KeySeed {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeySeed {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a body is refused, in Meilisearch's words.
+
+use super::PayloadFormat;
+use crate::meili::error::{Code, ResponseError};
+
+/// A message longer than the sum of these keeps its beginning and its end: it may quote what the client sent.
+const KEPT_PREFIX: usize = 50;
+const KEPT_SUFFIX: usize = 85;
+const ELLIPSIS: &str = "...";
+
+/// A body that cannot be cut into documents.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SplitError {
+    /// Syntax that is no JSON, with the position in the body.
+    #[error("The `{}` payload provided is malformed. `Couldn't serialize document value: {}`.", format.as_str(), shorten(message))]
+    Json { format: PayloadFormat, message: String },
+    /// A record that does not fit its header.
+    #[error("The `{}` payload provided is malformed: `{message}`.", format.as_str())]
+    Csv { format: PayloadFormat, message: String },
+    /// Well-formed JSON that is no object where a document is due. The engine calls this an internal error.
+    #[error("{message}")]
+    NotAnObject { message: String },
+    #[error("The provided payload reached the size limit. The maximum accepted payload size is {}.", binary_size(*limit))]
+    DocumentTooLarge { limit: usize },
+}
+
+// === impl SplitError ===
+
+impl SplitError {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Json { .. } | Self::Csv { .. } => Code::MalformedPayload,
+            Self::NotAnObject { .. } => Code::Internal,
+            Self::DocumentTooLarge { .. } => Code::PayloadTooLarge,
+        }
+    }
+}
+
+impl From<SplitError> for ResponseError {
+    fn from(error: SplitError) -> Self {
+        ResponseError::new(error.code(), error.to_string())
+    }
+}
+
+fn shorten(message: &str) -> String {
+    if message.len() <= KEPT_PREFIX + KEPT_SUFFIX + ELLIPSIS.len() {
+        return message.to_owned();
+    }
+    let prefix = (0..=KEPT_PREFIX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    let from = message.len() - KEPT_SUFFIX;
+    let suffix = (from..=message.len()).find(|at| message.is_char_boundary(*at)).unwrap_or(message.len());
+    format!("{}{ELLIPSIS}{}", &message[..prefix], &message[suffix..])
+}
+
+/// `64 MiB`, `1.50 KiB`, `10 B`.
+pub fn binary_size(bytes: usize) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    while unit + 1 < UNITS.len() && bytes >> (10 * (unit + 1)) > 0 {
+        unit += 1;
+    }
+    let whole = bytes >> (10 * unit);
+    if whole << (10 * unit) == bytes {
+        return format!("{whole} {}", UNITS[unit]);
+    }
+    format!("{:.2} {}", bytes as f64 / (1u64 << (10 * unit)) as f64, UNITS[unit])
+}

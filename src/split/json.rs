@@ -1,0 +1,201 @@
+//! A JSON array of objects, or a single object.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::PayloadFormat;
+use super::document::Document;
+use super::error::SplitError;
+use super::ndjson::{explain_value, malformed, parse, white_space};
+use super::position::Position;
+use super::scan::ValueScanner;
+
+/// What the engine says of a body that is JSON, but neither of the two things it takes.
+const NEITHER: &str = "data are neither an object nor a list of objects";
+
+/// Cuts a JSON body.
+pub struct JsonSplitter {
+    /// What is not yet handed over.
+    pending: Vec<u8>,
+    /// How much of `pending` the scanner has seen.
+    scanned: usize,
+    scanner: ValueScanner,
+    /// Of the first byte of `pending`.
+    position: Position,
+    state: State,
+    max_document: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    /// Not an array: taken as one document when the body has ended.
+    Single,
+    /// After `[`.
+    FirstElement,
+    AfterElement,
+    AfterComma,
+    /// Inside an element.
+    Element,
+    /// After `]`. The engine reads no further, so neither is it an error if more comes.
+    Done,
+}
+
+// === impl JsonSplitter ===
+
+impl JsonSplitter {
+    pub fn new(max_document: usize) -> Self {
+        Self {
+            pending: Vec::new(),
+            scanned: 0,
+            scanner: ValueScanner::default(),
+            position: Position::start(),
+            state: State::Start,
+            max_document,
+        }
+    }
+
+    pub fn push<E: From<SplitError>>(
+        &mut self,
+        chunk: &[u8],
+        on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.state == State::Done {
+            return Ok(());
+        }
+        self.pending.extend_from_slice(chunk);
+        let mut start = 0;
+        loop {
+            match self.state {
+                State::Start | State::FirstElement | State::AfterElement | State::AfterComma => {
+                    start += white_space(&self.pending[start..]);
+                    let Some(&byte) = self.pending.get(start) else { break };
+                    start += self.punctuation(byte).map_err(|what| self.malformed_at(start, what))?;
+                    self.scanned = start;
+                }
+                State::Single => {
+                    self.check_length(self.pending.len() - start)?;
+                    break;
+                }
+                State::Element => {
+                    let end = self.scanner.scan(&self.pending, self.scanned);
+                    self.check_length(end.unwrap_or(self.pending.len()) - start)?;
+                    let Some(end) = end else { break };
+                    let Some(document) = parse(&self.pending[start..end]) else {
+                        return Err(self.explain(start).into());
+                    };
+                    hand_over(&document, on_document)?;
+                    start = end;
+                    self.scanner = ValueScanner::default();
+                    self.state = State::AfterElement;
+                }
+                State::Done => {
+                    start = self.pending.len();
+                    break;
+                }
+            }
+        }
+        self.position = self.position.after(&self.pending[..start]);
+        self.pending.drain(..start);
+        self.scanned = self.pending.len();
+        Ok(())
+    }
+
+    pub fn finish<E: From<SplitError>>(
+        self,
+        on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let end = self.position.after(&self.pending);
+        let cut_off = |what| Err(malformed(PayloadFormat::Json, end.at_end(what)).into());
+        match self.state {
+            State::Done => Ok(()),
+            State::Start | State::AfterComma => cut_off("EOF while parsing a value"),
+            State::FirstElement | State::AfterElement => cut_off("EOF while parsing a list"),
+            State::Element => Err(self.explain(0).into()),
+            State::Single => {
+                let object = self.single()?;
+                let document = Document::parse(&object).map_err(|error| malformed(PayloadFormat::Json, error.to_string()))?;
+                on_document(&document)
+            }
+        }
+    }
+
+    /// Moves on at `byte`, which stands between elements; how many bytes it takes up, or what is wrong with it.
+    fn punctuation(&mut self, byte: u8) -> Result<usize, &'static str> {
+        let (state, taken) = match (self.state, byte) {
+            (State::Start, b'[') => (State::FirstElement, 1),
+            (State::Start, _) => (State::Single, 0),
+            (State::FirstElement | State::AfterElement, b']') => (State::Done, 1),
+            (State::AfterElement, b',') => (State::AfterComma, 1),
+            (State::AfterElement, _) => return Err("expected `,` or `]`"),
+            (State::AfterComma, b']') => return Err("trailing comma"),
+            (State::FirstElement | State::AfterComma, _) => (State::Element, 0),
+            (state @ (State::Single | State::Element | State::Done), _) => (state, 0),
+        };
+        self.state = state;
+        Ok(taken)
+    }
+
+    fn check_length(&self, length: usize) -> Result<(), SplitError> {
+        match length > self.max_document {
+            true => Err(SplitError::DocumentTooLarge { limit: self.max_document }),
+            false => Ok(()),
+        }
+    }
+
+    fn malformed_at(&self, at: usize, what: &str) -> SplitError {
+        malformed(PayloadFormat::Json, self.position.after(&self.pending[..at]).at_byte(what))
+    }
+
+    /// Why the element at `start` is no document.
+    fn explain(&self, start: usize) -> SplitError {
+        let position = self.position.after(&self.pending[..start]);
+        explain_value(PayloadFormat::Json, &self.pending[start..], position)
+    }
+
+    /// The whole body as one object. The engine writes it anew, so numbers and repeated keys come out as there.
+    fn single(&self) -> Result<String, SplitError> {
+        let sequence = serde_json::Deserializer::from_slice(&self.pending).deserialize_seq(NoSequence);
+        if let Err(error) = sequence
+            && !error.is_data()
+        {
+            return Err(malformed(PayloadFormat::Json, self.position.shift(&error)));
+        }
+        match serde_json::from_slice::<Map<String, Value>>(&self.pending) {
+            Ok(object) => Ok(serde_json::to_string(&object).expect("a parsed object always serializes")),
+            Err(error) if error.is_data() => Err(malformed(PayloadFormat::Json, NEITHER.to_owned())),
+            Err(error) => Err(malformed(PayloadFormat::Json, self.position.shift(&error))),
+        }
+    }
+}
+
+/// Hands an element over as the engine sees it: it writes elements anew with each key once.
+fn hand_over<E>(
+    document: &Document<'_>,
+    on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    if !document.repeats_a_key() {
+        return on_document(document);
+    }
+    let rewritten = document.without_repeated_keys();
+    on_document(&Document::parse(&rewritten).expect("made of the keys and values of a parsed object"))
+}
+
+/// Asks serde_json for a sequence only to learn how it refuses something else.
+struct NoSequence;
+
+impl<'de> Visitor<'de> for NoSequence {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a nonempty sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        while sequence.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! Values one after the other, as a rule one a line.
+
+use serde::de::Deserialize as _;
+use serde_json::value::RawValue;
+
+use super::document::Document;
+use super::error::SplitError;
+use super::position::Position;
+use super::scan::ValueScanner;
+use super::PayloadFormat;
+
+/// Cuts a stream of JSON values.
+pub struct NdjsonSplitter {
+    /// What is not yet handed over; starts with the value that `scanner` is in.
+    pending: Vec<u8>,
+    /// How much of `pending` the scanner has seen.
+    scanned: usize,
+    scanner: ValueScanner,
+    /// Of the first byte of `pending`.
+    position: Position,
+    max_document: usize,
+}
+
+// === impl NdjsonSplitter ===
+
+impl NdjsonSplitter {
+    pub fn new(max_document: usize) -> Self {
+        Self {
+            pending: Vec::new(),
+            scanned: 0,
+            scanner: ValueScanner::default(),
+            position: Position::start(),
+            max_document,
+        }
+    }
+
+    pub fn push<E: From<SplitError>>(
+        &mut self,
+        chunk: &[u8],
+        on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.pending.extend_from_slice(chunk);
+        let mut start = 0;
+        loop {
+            if self.scanned == start {
+                start += white_space(&self.pending[start..]);
+                self.scanned = start;
+            }
+            let end = self.scanner.scan(&self.pending, self.scanned);
+            let length = end.unwrap_or(self.pending.len()) - start;
+            if length > self.max_document {
+                return Err(SplitError::DocumentTooLarge { limit: self.max_document }.into());
+            }
+            let Some(end) = end else { break };
+            let document = match parse(&self.pending[start..end]) {
+                Some(document) => document,
+                None => return Err(self.explain(start).into()),
+            };
+            on_document(&document)?;
+            start = end;
+            self.scanned = end;
+            self.scanner = ValueScanner::default();
+        }
+        self.position = self.position.after(&self.pending[..start]);
+        self.pending.drain(..start);
+        self.scanned = self.pending.len();
+        Ok(())
+    }
+
+    pub fn finish<E: From<SplitError>>(
+        self,
+        _on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.pending.is_empty() {
+            true => Ok(()),
+            // Whole objects have been handed over, so what is left is cut off, or no object.
+            false => Err(self.explain(0).into()),
+        }
+    }
+
+    /// Why the value at `start` is no document.
+    fn explain(&self, start: usize) -> SplitError {
+        let position = self.position.after(&self.pending[..start]);
+        let mut values = serde_json::Deserializer::from_slice(&self.pending[start..]).into_iter::<&RawValue>();
+        match values.next() {
+            Some(Ok(raw)) => not_a_document(PayloadFormat::Ndjson, raw),
+            Some(Err(error)) => malformed(PayloadFormat::Ndjson, position.shift(&error)),
+            None => malformed(PayloadFormat::Ndjson, position.at_end("EOF while parsing a value")),
+        }
+    }
+}
+
+/// How many bytes of white space `bytes` starts with.
+pub(super) fn white_space(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(bytes.len())
+}
+
+/// The document that `value` is, if it is one.
+pub(super) fn parse(value: &[u8]) -> Option<Document<'_>> {
+    Document::parse(std::str::from_utf8(value).ok()?).ok()
+}
+
+pub(super) fn malformed(format: PayloadFormat, message: String) -> SplitError {
+    SplitError::Json { format, message }
+}
+
+/// Why a well-formed value is no document. The engine counts the place of this error from the value's own start.
+pub(super) fn not_a_document(format: PayloadFormat, raw: &RawValue) -> SplitError {
+    match Document::parse(raw.get()) {
+        Err(error) if error.is_data() => SplitError::NotAnObject { message: error.to_string() },
+        Err(error) => malformed(format, error.to_string()),
+        Ok(_) => malformed(format, "expected value".to_owned()),
+    }
+}
+
+/// Why the first value of `rest`, which starts at `position`, is no document.
+pub(super) fn explain_value(format: PayloadFormat, rest: &[u8], position: Position) -> SplitError {
+    let mut deserializer = serde_json::Deserializer::from_slice(rest);
+    match <&RawValue>::deserialize(&mut deserializer) {
+        Ok(raw) => not_a_document(format, raw),
+        Err(error) => malformed(format, position.shift(&error)),
+    }
+}

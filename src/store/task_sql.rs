@@ -1,0 +1,269 @@
+//! The table of tasks: rows, and filters as SQL.
+
+use std::fmt::Write as _;
+
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use time::OffsetDateTime;
+
+use super::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema};
+use crate::meili::task::TaskStatus;
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::filter::TaskKey;
+
+/// A `WHERE` clause and its parameters.
+struct Condition {
+    sql: String,
+    values: Vec<SqlValue>,
+}
+
+pub fn insert(connection: &Connection, task: &MiroirTask) -> Result<(), StoreError> {
+    write(connection, "INSERT", task)?;
+    schema::use_task_uid(connection, task.uid)
+}
+
+/// Writes the row anew if it is still there: a task that was deleted meanwhile does not come back.
+pub fn update(connection: &Connection, task: &MiroirTask) -> Result<(), StoreError> {
+    let mut present = connection.prepare_cached("SELECT 1 FROM tasks WHERE uid = ?")?;
+    if present.exists([task.uid])? {
+        write(connection, "REPLACE", task)?;
+    }
+    Ok(())
+}
+
+fn write(connection: &Connection, verb: &str, task: &MiroirTask) -> Result<(), StoreError> {
+    let json = serde_json::to_string(task).map_err(|source| StoreError::Corrupt { what: "task", source })?;
+    // Asked for is not done: only a canceled task has a canceler that can be filtered by.
+    let canceled_by = if task.status == TaskStatus::Canceled { task.canceled_by } else { None };
+    let mut statement = connection.prepare_cached(&format!(
+        "{verb} INTO tasks (uid, uuid, kind, status, index_uid, enqueued_at, started_at, finished_at, canceled_by, task)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    ))?;
+    statement.execute(params![
+        task.uid,
+        task.uuid.as_bytes().as_slice(),
+        task.kind.as_str(),
+        task.status.as_str(),
+        task.index_uid,
+        nanos(task.enqueued_at),
+        task.started_at.map(nanos),
+        task.finished_at.map(nanos),
+        canceled_by,
+        json,
+    ])?;
+    Ok(())
+}
+
+pub fn get(connection: &Connection, id: TaskRef) -> Result<Option<MiroirTask>, StoreError> {
+    let (column, value) = column_and_value(id);
+    let mut select = connection.prepare_cached(&format!("SELECT task FROM tasks WHERE {column} = ?"))?;
+    let json: Option<String> = select.query_row([value], |row| row.get(0)).optional()?;
+    json.map(|json| read(&json)).transpose()
+}
+
+pub fn list(connection: &Connection, page: &TaskPage) -> Result<TaskList, StoreError> {
+    let filter = condition(&page.filter);
+    let total: i64 = connection
+        .prepare_cached(&format!("SELECT count(*) FROM tasks WHERE {}", filter.sql))?
+        .query_row(params_from_iter(&filter.values), |row| row.get(0))?;
+
+    let mut sql = format!("SELECT task FROM tasks WHERE {}", filter.sql);
+    let mut values = filter.values;
+    if let Some(from) = page.from {
+        let (column, value) = column_and_value(from);
+        // By its uid a task need not be there any more to have a place in the order.
+        let place = if column == "uid" { "?" } else { "(SELECT uid FROM tasks WHERE uuid = ?)" };
+        let comparison = if page.reverse { ">=" } else { "<=" };
+        let _ = write!(sql, " AND uid {comparison} {place}");
+        values.push(value);
+    }
+    let direction = if page.reverse { "ASC" } else { "DESC" };
+    let _ = write!(sql, " ORDER BY uid {direction} LIMIT ?");
+    values.push(SqlValue::Integer(i64::from(page.limit) + 1));
+
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query(params_from_iter(&values))?;
+    let mut tasks = Vec::new();
+    let mut next = None;
+    while let Some(row) = rows.next()? {
+        let task = read_row(row)?;
+        if tasks.len() < page.limit as usize {
+            tasks.push(task);
+        } else {
+            next = Some(TaskKey::of(&task));
+        }
+    }
+    Ok(TaskList { total: u64::try_from(total).unwrap_or(0), tasks, next })
+}
+
+/// The uids of the tasks that meet the filter, oldest first.
+pub fn uids(connection: &Connection, filter: &TaskFilter) -> Result<Vec<u32>, StoreError> {
+    let filter = condition(filter);
+    let mut select = connection.prepare_cached(&format!("SELECT uid FROM tasks WHERE {} ORDER BY uid", filter.sql))?;
+    let uids = select.query_map(params_from_iter(&filter.values), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(uids)
+}
+
+pub fn unfinished(connection: &Connection) -> Result<Vec<MiroirTask>, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT task FROM tasks WHERE status IN ('enqueued', 'processing') ORDER BY uid")?;
+    let mut rows = select.query([])?;
+    let mut tasks = Vec::new();
+    while let Some(row) = rows.next()? {
+        tasks.push(read_row(row)?);
+    }
+    Ok(tasks)
+}
+
+/// Deletes the final ones among the tasks that meet the filter.
+pub fn delete(connection: &Connection, filter: &TaskFilter) -> Result<u64, StoreError> {
+    let filter = condition(filter);
+    let sql = format!("DELETE FROM tasks WHERE status IN ('succeeded', 'failed', 'canceled') AND {}", filter.sql);
+    let deleted = connection.prepare_cached(&sql)?.execute(params_from_iter(&filter.values))?;
+    Ok(deleted as u64)
+}
+
+pub fn remove(connection: &Connection, uid: u32) -> Result<(), StoreError> {
+    connection.prepare_cached("DELETE FROM tasks WHERE uid = ?")?.execute([uid])?;
+    Ok(())
+}
+
+pub fn purge(connection: &Connection, cutoff: OffsetDateTime) -> Result<u64, StoreError> {
+    let mut delete = connection
+        .prepare_cached("DELETE FROM tasks WHERE finished_at < ? AND status IN ('succeeded', 'failed', 'canceled')")?;
+    Ok(delete.execute([nanos(cutoff)])? as u64)
+}
+
+pub fn stats(connection: &Connection) -> Result<TaskTableStats, StoreError> {
+    let mut stats = TaskTableStats::default();
+    let mut count = connection.prepare_cached("SELECT count(*) FROM tasks WHERE status = ?")?;
+    for status in TaskStatus::ALL {
+        let number: i64 = count.query_row([status.as_str()], |row| row.get(0))?;
+        stats.by_status.push((*status, u64::try_from(number).unwrap_or(0)));
+    }
+    let mut oldest =
+        connection.prepare_cached("SELECT min(enqueued_at) FROM tasks WHERE status IN ('enqueued', 'processing')")?;
+    let nanos: Option<i64> = oldest.query_row([], |row| row.get(0))?;
+    stats.oldest_unfinished = nanos.and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanos)).ok());
+    Ok(stats)
+}
+
+fn read_row(row: &Row<'_>) -> Result<MiroirTask, StoreError> {
+    read(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn read(json: &str) -> Result<MiroirTask, StoreError> {
+    serde_json::from_str(json).map_err(|source| StoreError::Corrupt { what: "task", source })
+}
+
+/// Saturates outside the years 1677 to 2262, which only filters can name.
+fn nanos(date: OffsetDateTime) -> i64 {
+    let nanos = date.unix_timestamp_nanos();
+    i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
+}
+
+fn column_and_value(id: TaskRef) -> (&'static str, SqlValue) {
+    match id {
+        TaskRef::Uid(uid) => ("uid", SqlValue::Integer(i64::from(uid))),
+        TaskRef::Uuid(uuid) => ("uuid", SqlValue::Blob(uuid.as_bytes().to_vec())),
+    }
+}
+
+fn condition(filter: &TaskFilter) -> Condition {
+    let TaskFilter {
+        uids,
+        statuses,
+        kinds,
+        index_uids,
+        canceled_by,
+        before_enqueued_at,
+        after_enqueued_at,
+        before_started_at,
+        after_started_at,
+        before_finished_at,
+        after_finished_at,
+        access,
+    } = filter;
+    let mut condition = Condition { sql: "1".to_owned(), values: Vec::new() };
+    if let Some(uids) = uids {
+        condition.one_of_tasks("uid", uids);
+    }
+    if let Some(statuses) = statuses {
+        condition.one_of("status", statuses.iter().map(|status| status.as_str()));
+    }
+    if let Some(kinds) = kinds {
+        condition.one_of("kind", kinds.iter().map(|kind| kind.as_str()));
+    }
+    if let Some(index_uids) = index_uids {
+        condition.one_of("index_uid", index_uids.iter().map(String::as_str));
+    }
+    if let Some(canceled_by) = canceled_by {
+        condition.one_of_tasks("canceled_by", canceled_by);
+    }
+    for (column, comparison, date) in [
+        ("enqueued_at", "<", before_enqueued_at),
+        ("enqueued_at", ">", after_enqueued_at),
+        ("started_at", "<", before_started_at),
+        ("started_at", ">", after_started_at),
+        ("finished_at", "<", before_finished_at),
+        ("finished_at", ">", after_finished_at),
+    ] {
+        if let Some(date) = date {
+            condition.and(&format!("{column} {comparison} ?"), SqlValue::Integer(nanos(*date)));
+        }
+    }
+    if let IndexAccess::Only(patterns) = access {
+        condition.allowed(patterns);
+    }
+    condition
+}
+
+// === impl Condition ===
+
+impl Condition {
+    fn and(&mut self, term: &str, value: impl Into<SqlValue>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(term);
+        self.values.push(value.into());
+    }
+
+    /// Lists go in as one JSON parameter: their length has no bound, SQL's parameters have one.
+    fn one_of<'a>(&mut self, column: &str, members: impl Iterator<Item = &'a str>) {
+        let members: Vec<&str> = members.collect();
+        self.and(&format!("{column} IN (SELECT value FROM json_each(?))"), serde_json::json!(members).to_string());
+    }
+
+    fn one_of_tasks(&mut self, column: &str, members: &[TaskRef]) {
+        let mut uids = Vec::new();
+        let mut uuids = Vec::new();
+        for member in members {
+            match member {
+                TaskRef::Uid(uid) => uids.push(*uid),
+                TaskRef::Uuid(uuid) => uuids.push(uuid.simple().to_string()),
+            }
+        }
+        let by_uuid = "SELECT uid FROM tasks WHERE uuid IN (SELECT unhex(value) FROM json_each(?))";
+        let term = format!("({column} IN (SELECT value FROM json_each(?)) OR {column} IN ({by_uuid}))");
+        self.and(&term, serde_json::json!(uids).to_string());
+        self.values.push(serde_json::json!(uuids).to_string().into());
+    }
+
+    fn allowed(&mut self, patterns: &[String]) {
+        let mut terms = vec!["0"];
+        for pattern in patterns {
+            match pattern.strip_suffix('*') {
+                // `substr` and not LIKE or GLOB, whose wildcards could stand in the pattern.
+                Some(prefix) => {
+                    terms.push("substr(index_uid, 1, length(?)) = ?");
+                    self.values.push(prefix.to_owned().into());
+                    self.values.push(prefix.to_owned().into());
+                }
+                None => {
+                    terms.push("index_uid = ?");
+                    self.values.push(pattern.clone().into());
+                }
+            }
+        }
+        let _ = write!(self.sql, " AND index_uid IS NOT NULL AND ({})", terms.join(" OR "));
+    }
+}

@@ -1,0 +1,76 @@
+//! The counts in a task's details: each document once, not once per replica.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::NodeId;
+
+/// The counts that stay `null` until a task ends.
+const COUNTS: [&str; 3] = ["indexedDocuments", "deletedDocuments", "editedDocuments"];
+
+/// Fills the open counts of a task that succeeded.
+pub fn settle_succeeded(task: &mut MiroirTask) {
+    let Some(mut details) = task.details.take() else { return };
+    for name in open_counts(&details) {
+        let counted = match (name, details.get("receivedDocuments").and_then(Value::as_u64)) {
+            // A node that succeeded has indexed everything that it was sent.
+            ("indexedDocuments", Some(received)) => received,
+            _ => count(task, name),
+        };
+        details.insert(name.to_owned(), counted.into());
+    }
+    task.details = Some(details);
+}
+
+/// Sets the open counts of a task that failed or was canceled to zero.
+pub fn settle_unsuccessful(task: &mut MiroirTask) {
+    let Some(details) = task.details.as_mut() else { return };
+    for name in open_counts(details) {
+        details.insert(name.to_owned(), 0.into());
+    }
+}
+
+fn open_counts(details: &Map<String, Value>) -> Vec<&'static str> {
+    COUNTS.into_iter().filter(|name| details.get(*name).is_some_and(Value::is_null)).collect()
+}
+
+/// The nodes' counts, summed and divided by the copies that they counted. Exact while every replica took part; where
+/// some did not, an estimate from those that did.
+fn count(task: &MiroirTask, name: &str) -> u64 {
+    let mains: Vec<&NodeTask> = task.parts.iter().filter(|part| part.purpose == Purpose::Main).collect();
+    let succeeded: Vec<&NodeTask> =
+        mains.iter().copied().filter(|part| part.outcome() == NodeTaskState::Succeeded).collect();
+    let sum: u64 = succeeded.iter().filter_map(|part| part.details.as_ref()?.get(name)?.as_u64()).sum();
+    let (counted, whole) = match counted_replicas(&succeeded) {
+        Some(counted) => counted,
+        None => {
+            let nodes = distinct_nodes(&mains);
+            (u64::from(task.copies.max(1)) * distinct_nodes(&succeeded), nodes)
+        }
+    };
+    if counted == 0 { 0 } else { (sum * whole + counted / 2) / counted }
+}
+
+/// How many replicas of shards were counted, and how many shards there are; `None` for parts without shards.
+fn counted_replicas(parts: &[&NodeTask]) -> Option<(u64, u64)> {
+    let mut by_node: BTreeMap<&NodeId, ShardSet> = BTreeMap::new();
+    let mut all = ShardSet::new();
+    for part in parts {
+        by_node.entry(&part.node).or_default().union_with(&part.shards);
+        all.union_with(&part.shards);
+    }
+    if all.is_empty() {
+        return None;
+    }
+    Some((by_node.values().map(|shards| shards.len() as u64).sum(), all.len() as u64))
+}
+
+fn distinct_nodes(parts: &[&NodeTask]) -> u64 {
+    let mut nodes: Vec<&NodeId> = parts.iter().map(|part| &part.node).collect();
+    nodes.sort();
+    nodes.dedup();
+    nodes.len() as u64
+}

@@ -1,0 +1,204 @@
+//! Bad input: the same request to one node and to the gateway gets the same status, code, type and message.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Fleet, Single};
+
+type Request<'a> = (&'a str, &'a str, Option<&'a str>, &'a str);
+
+/// Method, path, content type, body.
+const REQUESTS: &[Request] = &[
+    // Routes and methods.
+    ("GET", "/nowhere", None, ""),
+    ("GET", "/indexes/books/nowhere", None, ""),
+    ("DELETE", "/health", None, ""),
+    ("PATCH", "/indexes/books/documents", Some("application/json"), "{}"),
+    ("POST", "/version", None, ""),
+    // Index uids.
+    ("GET", "/indexes/b%20ad", None, ""),
+    ("POST", "/indexes", Some("application/json"), r#"{"uid":"b ad"}"#),
+    ("POST", "/indexes", Some("application/json"), r#"{}"#),
+    ("POST", "/indexes", Some("application/json"), r#"{"uid":1}"#),
+    ("POST", "/indexes", Some("application/json"), r#"{"uid":"x","nope":1}"#),
+    ("POST", "/indexes", Some("application/json"), r#"{"uid":"x""#),
+    ("POST", "/indexes", Some("text/plain"), r#"{"uid":"x"}"#),
+    ("POST", "/indexes", None, r#"{"uid":"x"}"#),
+    ("GET", "/indexes/missing", None, ""),
+    ("GET", "/indexes/missing/stats", None, ""),
+    ("GET", "/indexes/missing/settings", None, ""),
+    ("GET", "/indexes/missing/documents", None, ""),
+    ("GET", "/indexes/missing/documents/1", None, ""),
+    ("POST", "/indexes/missing/search", Some("application/json"), "{}"),
+    ("GET", "/indexes/missing/search?q=a", None, ""),
+    ("POST", "/indexes/missing/facet-search", Some("application/json"), r#"{"facetName":"a"}"#),
+    ("GET", "/indexes?limit=x", None, ""),
+    // Documents.
+    ("GET", "/indexes/books/documents/99", None, ""),
+    ("GET", "/indexes/books/documents/1?nope=1", None, ""),
+    ("GET", "/indexes/books/documents?limit=-1", None, ""),
+    ("GET", "/indexes/books/documents?filter=nope%20=%201", None, ""),
+    ("POST", "/indexes/books/documents/fetch", Some("application/json"), r#"{"limit":"a"}"#),
+    ("POST", "/indexes/books/documents/fetch", Some("application/json"), r#"{"filter":"="}"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#"[{"id":1,}]"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), "[{\"id\":1},\n{\"id\" 2}]"),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#"[{"id":1}"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#"[1,2]"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#""text""#),
+    ("POST", "/indexes/books/documents", Some("application/json"), ""),
+    ("POST", "/indexes/books/documents", Some("application/x-ndjson"), "{\"id\":1}\n{\"id\":\n"),
+    ("POST", "/indexes/books/documents", Some("application/x-ndjson"), ""),
+    ("POST", "/indexes/books/documents", Some("text/csv"), "id,name\n1,a,b\n"),
+    ("POST", "/indexes/books/documents", Some("text/csv"), "id,n:number\n1,abc\n"),
+    ("POST", "/indexes/books/documents?csvDelimiter=ab", Some("text/csv"), "id\n1\n"),
+    ("POST", "/indexes/books/documents?csvDelimiter=%3B", Some("application/json"), r#"[{"id":1}]"#),
+    ("POST", "/indexes/books/documents", Some("text/plain"), "x"),
+    ("POST", "/indexes/books/documents", None, r#"[{"id":1}]"#),
+    ("POST", "/indexes/books/documents?nope=1", Some("application/json"), r#"[{"id":1}]"#),
+    ("POST", "/indexes/b%20ad/documents", Some("application/json"), r#"[{"id":1}]"#),
+    ("POST", "/indexes/books/documents/delete-batch", Some("application/json"), r#"{"id":1}"#),
+    ("POST", "/indexes/books/documents/delete-batch", Some("application/json"), r#"[{"a":1}]"#),
+    ("POST", "/indexes/books/documents/delete-batch", Some("application/json"), "[1,"),
+    ("POST", "/indexes/books/documents/delete", Some("application/json"), r#"{}"#),
+    ("POST", "/indexes/books/documents/delete", Some("application/json"), r#"{"filter":5}"#),
+    ("POST", "/indexes/books/documents/delete", Some("application/json"), r#"{"filter":"a = "}"#),
+    // Searches.
+    ("POST", "/indexes/books/search", Some("application/json"), "{"),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"q":1}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"limit":-1}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"limit":"a"}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"offset":1.5}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"nope":1}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"filter":"title = "}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"filter":"other = 1"}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"filter":{"a":1}}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"sort":["other:asc"]}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"sort":["year"]}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"facets":["other"]}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"distinct":"other"}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"matchingStrategy":"some"}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"attributesToSearchOn":["other"]}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"rankingScoreThreshold":2}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"hybrid":{"embedder":"none"}}"#),
+    ("POST", "/indexes/books/search", Some("text/plain"), r#"{}"#),
+    ("POST", "/indexes/books/search", None, r#"{}"#),
+    ("GET", "/indexes/books/search?limit=a", None, ""),
+    ("GET", "/indexes/books/search?nope=a", None, ""),
+    ("GET", "/indexes/books/search?filter=other%20=%201", None, ""),
+    ("POST", "/indexes/books/facet-search", Some("application/json"), r#"{}"#),
+    ("POST", "/indexes/books/facet-search", Some("application/json"), r#"{"facetName":"other"}"#),
+    ("POST", "/multi-search", Some("application/json"), r#"{"queries":[{"indexUid":"books","limit":"x"}]}"#),
+    ("POST", "/multi-search", Some("application/json"), r#"{"queries":[{"indexUid":"missing"}]}"#),
+    // Settings.
+    ("PATCH", "/indexes/books/settings", Some("application/json"), r#"{"nope":1}"#),
+    ("PATCH", "/indexes/books/settings", Some("application/json"), r#"{"rankingRules":["nope"]}"#),
+    ("PATCH", "/indexes/books/settings", Some("application/json"), r#"{"stopWords":1}"#),
+    ("PUT", "/indexes/books/settings/stop-words", Some("application/json"), r#"{"a":1}"#),
+    ("PUT", "/indexes/books/settings/filterable-attributes", Some("application/json"), r#"5"#),
+    ("PUT", "/indexes/books/settings/nope", Some("application/json"), "[]"),
+    ("PATCH", "/indexes/books/settings/typo-tolerance", Some("application/json"), r#"{"minWordSizeForTypos":{"oneTypo":9,"twoTypos":5}}"#),
+    ("PATCH", "/indexes/books", Some("application/json"), r#"{"uid":"other"}"#),
+    ("POST", "/swap-indexes", Some("application/json"), r#"[{"indexes":["books"]}]"#),
+    ("POST", "/swap-indexes", Some("application/json"), r#"{}"#),
+    // Tasks.
+    ("GET", "/tasks/abc", None, ""),
+    ("GET", "/tasks/99999", None, ""),
+    ("GET", "/tasks?statuses=nope", None, ""),
+    ("GET", "/tasks?types=nope", None, ""),
+    ("GET", "/tasks?uids=a", None, ""),
+    ("GET", "/tasks?limit=a", None, ""),
+    ("GET", "/tasks?from=a", None, ""),
+    ("GET", "/tasks?beforeEnqueuedAt=yesterday", None, ""),
+    ("GET", "/tasks?nope=1", None, ""),
+    ("POST", "/tasks/cancel", None, ""),
+    ("DELETE", "/tasks", None, ""),
+    ("POST", "/tasks/cancel?statuses=nope", None, ""),
+    // Keys without a master key.
+    ("GET", "/keys", None, ""),
+    ("POST", "/keys", Some("application/json"), r#"{"actions":["*"],"indexes":["*"],"expiresAt":null}"#),
+];
+
+fn prepare(client: &Client) {
+    client.done(&client.post("/indexes", &json!({"uid": "books", "primaryKey": "id"})));
+    client.done(&client.json("PATCH", "/indexes/books/settings", &json!({"filterableAttributes": ["title", "year"], "sortableAttributes": ["year"]})));
+    client.add("books", &json!([{"id": 1, "title": "one", "year": 1999}, {"id": 2, "title": "two", "year": 2001}]));
+}
+
+fn ask(client: &Client, (method, path, content_type, body): Request) -> (u16, Value) {
+    let headers: Vec<(&str, &str)> = content_type.map(|value| ("Content-Type", value)).into_iter().collect();
+    let reply = client.send(method, path, &headers, body.as_bytes());
+    let value = serde_json::from_str(&reply.text).unwrap_or_else(|_| json!(reply.text));
+    (reply.status, value)
+}
+
+#[test]
+fn the_gateway_refuses_what_a_node_refuses_in_the_same_words() {
+    let single = Single::start();
+    let fleet = Fleet::start();
+    prepare(&single.client);
+    prepare(&fleet.client);
+    let mut wrong = Vec::new();
+    for request in REQUESTS {
+        let (want, got) = (ask(&single.client, *request), ask(&fleet.client, *request));
+        assert!(want.0 >= 400, "{request:?} is not bad input: {want:?}");
+        if want != got {
+            wrong.push(format!("{request:?}\n  node    {} {}\n  gateway {} {}", want.0, want.1, got.0, got.1));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), REQUESTS.len(), wrong.join("\n"));
+}
+
+#[test]
+fn an_index_without_filterable_attributes_says_so() {
+    let single = Single::start();
+    let fleet = Fleet::start();
+    for client in [&single.client, &fleet.client] {
+        client.add("plain", &json!([{"id": 1, "a": 2}]));
+    }
+    for body in [r#"{"filter":"a = 1"}"#, r#"{"facets":["a"]}"#, r#"{"distinct":"a"}"#, r#"{"sort":["a:asc"]}"#] {
+        let request = ("POST", "/indexes/plain/search", Some("application/json"), body);
+        assert_eq!(ask(&single.client, request), ask(&fleet.client, request), "{body}");
+    }
+}
+
+#[test]
+fn the_reserved_field_is_refused_wherever_it_is_named() {
+    let fleet = Fleet::start();
+    prepare(&fleet.client);
+    let requests: &[Request] = &[
+        ("POST", "/indexes/books/documents", Some("application/json"), r#"[{"id":3},{"id":4,"_miroir_shard":"x"}]"#),
+        ("POST", "/indexes/books/search", Some("application/json"), r#"{"filter":"_miroir_shard = x"}"#),
+        ("POST", "/indexes/books/search", Some("application/json"), r#"{"facets":["_miroir_shard"]}"#),
+        ("POST", "/indexes/books/search", Some("application/json"), r#"{"sort":["_miroir_shard:asc"]}"#),
+        ("PATCH", "/indexes/books/settings", Some("application/json"), r#"{"sortableAttributes":["_miroir_shard"]}"#),
+        ("PUT", "/indexes/books/settings/filterable-attributes", Some("application/json"), r#"["_miroir_shard"]"#),
+        ("PUT", "/indexes/books/settings/non-separator-tokens", Some("application/json"), r#"["{"]"#),
+        ("POST", "/indexes/books/documents/delete", Some("application/json"), r#"{"filter":"_miroir_shard = x"}"#),
+    ];
+    for request in requests {
+        let (status, error) = ask(&fleet.client, *request);
+        assert_eq!((status, &error["code"]), (400, &json!("miroir_reserved_field")), "{request:?}: {error}");
+    }
+    assert_eq!(fleet.client.get("/indexes/books/stats").ok()["numberOfDocuments"], json!(2), "nothing was written");
+    // In a query's words it is a word like any other.
+    fleet.client.post("/indexes/books/search", &json!({"q": "_miroir_shard"})).ok();
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused() {
+    let fleet = Fleet::with(crate::support::FleetOptions {
+        more: "limits: { document_payload_size: 64KiB }\n".to_owned(),
+        ..Default::default()
+    });
+    let body = format!(r#"[{{"id":1,"t":"{}"}}]"#, "x".repeat(100_000));
+    let (status, error) = ask(&fleet.client, ("POST", "/indexes/a/documents", Some("application/json"), &body));
+    assert_eq!((status, &error["code"]), (413, &json!("payload_too_large")), "{error}");
+}
+
+#[test]
+fn what_miroir_does_not_serve_says_so() {
+    let fleet = Fleet::start();
+    for (method, path) in [("POST", "/dumps"), ("POST", "/snapshots"), ("GET", "/network"), ("GET", "/batches")] {
+        let (status, error) = ask(&fleet.client, (method, path, None, ""));
+        assert_eq!((status, &error["code"]), (501, &json!("miroir_not_supported")), "{method} {path}: {error}");
+    }
+}
