@@ -1,0 +1,69 @@
+//! How often each facet value occurs among the candidates of a search.
+
+use std::collections::BTreeMap;
+
+use milli::heed::RoTxn;
+use milli::{DEFAULT_VALUES_PER_FACET, Index, UserError};
+use milli_core as milli;
+use roaring::RoaringBitmap;
+use serde_json::{Map, Value, json};
+
+use crate::meili::error::{Code, ResponseError};
+
+/// Counts by facet and value, and the least and greatest number of each facet.
+#[derive(Debug, Clone, Default)]
+pub struct Facets {
+    pub distribution: BTreeMap<String, Vec<(String, u64)>>,
+    pub stats: BTreeMap<String, (f64, f64)>,
+}
+
+/// Counts `facets` (a star: all) among `candidates`.
+pub fn count(
+    facets: &[String],
+    index: &Index,
+    txn: &RoTxn<'_>,
+    candidates: RoaringBitmap,
+) -> Result<Facets, milli::Error> {
+    let mut counter = index.facets_distribution(txn);
+    let max = index.max_values_per_facet(txn)?.map_or(DEFAULT_VALUES_PER_FACET, |max| max as usize);
+    counter.max_values_per_facet(max);
+    let orders = index.sort_facet_values_by(txn)?;
+    if !facets.iter().any(|facet| facet == "*") {
+        counter.facets(facets.iter().map(|facet| (facet, orders.get(facet))));
+    }
+    let distribution = counter.candidates(candidates).default_order_by(orders.get("*")).execute()?;
+    let stats = counter.compute_stats()?;
+    Ok(Facets {
+        distribution: distribution.into_iter().map(|(facet, counts)| (facet, counts.into_iter().collect())).collect(),
+        stats,
+    })
+}
+
+/// The error of a federated search: the same text under another code.
+pub fn federated_error(error: milli::Error) -> ResponseError {
+    let code = match &error {
+        milli::Error::UserError(UserError::InvalidFacetsDistribution { .. }) => Code::InvalidMultiSearchFacets,
+        milli::Error::UserError(_) | milli::Error::InternalError(_) | milli::Error::IoError(_) => {
+            return ResponseError::from(error);
+        }
+    };
+    ResponseError::new(code, error.to_string())
+}
+
+// === impl Facets ===
+
+impl Facets {
+    pub fn distribution_json(&self) -> Value {
+        let facets = self.distribution.iter().map(|(facet, counts)| {
+            let counts: Map<String, Value> =
+                counts.iter().map(|(value, count)| (value.clone(), json!(count))).collect();
+            (facet.clone(), Value::Object(counts))
+        });
+        Value::Object(facets.collect())
+    }
+
+    pub fn stats_json(&self) -> Value {
+        let stats = self.stats.iter().map(|(facet, (min, max))| (facet.clone(), json!({ "min": min, "max": max })));
+        Value::Object(stats.collect())
+    }
+}
