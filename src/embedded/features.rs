@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use super::durable;
+use super::engine;
 use super::payload::io_failure;
 use crate::meili::error::ResponseError;
 
@@ -28,6 +29,20 @@ pub struct FeatureStore {
     path: PathBuf,
     /// The file is written before this changes.
     features: RwLock<Features>,
+}
+
+// === impl Features ===
+
+impl Features {
+    /// Those that change how the engine reads requests.
+    pub fn for_engine(self) -> engine::Features {
+        engine::Features {
+            contains_filter: self.contains_filter,
+            edit_documents_by_function: self.edit_documents_by_function,
+            composite_embedders: self.composite_embedders,
+            network: self.network,
+        }
+    }
 }
 
 // === impl FeatureStore ===

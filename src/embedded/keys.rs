@@ -446,24 +446,15 @@ fn read_date(text: &str) -> Option<OffsetDateTime> {
         .ok()
 }
 
-fn missing_actions<C: super::http::extract::FieldCode>(
-    field: &str,
-    location: deserr::ValuePointerRef<'_>,
-) -> JsonRefusal<C> {
+fn missing_actions(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingApiKeyActions)
 }
 
-fn missing_indexes<C: super::http::extract::FieldCode>(
-    field: &str,
-    location: deserr::ValuePointerRef<'_>,
-) -> JsonRefusal<C> {
+fn missing_indexes(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingApiKeyIndexes)
 }
 
-fn missing_expiration<C: super::http::extract::FieldCode>(
-    field: &str,
-    location: deserr::ValuePointerRef<'_>,
-) -> JsonRefusal<C> {
+fn missing_expiration(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingApiKeyExpiresAt)
 }
 

@@ -121,11 +121,13 @@ impl OpenNode {
         let queue = Arc::new(Queue::open(folder)?);
         let master_key = options.master_key.clone().filter(|key| !key.is_empty());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let features = FeatureStore::open(folder).map_err(failure)?;
+        engine.set_features(features.get().for_engine());
         let node = Arc::new(Node {
             engine: Arc::clone(&engine),
             queue: Arc::clone(&queue),
             keys: KeyStore::open(folder, master_key).map_err(failure)?,
-            features: FeatureStore::open(folder).map_err(failure)?,
+            features,
             searches: SearchQueue::new(cores),
             max_payload_size: options.max_payload_size,
         });

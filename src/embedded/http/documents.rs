@@ -1,21 +1,17 @@
 //! Routes of documents.
 
-use deserr::{Deserr, ValuePointerRef};
-use serde_json::{Value, json};
+use deserr::Deserr;
+use serde_json::Value;
 
 use super::body::{document_format, json_failure};
-use super::extract::{
-    FieldCode, InvalidDocumentCsvDelimiter, InvalidDocumentEditionContext, InvalidDocumentEditionFunctionFilter,
-    InvalidDocumentFilter, InvalidIndexPrimaryKey, JsonRefusal, QueryRefusal, from_json, from_query, missing_field,
-};
-use super::instance::feature_off;
+use super::extract::{InvalidDocumentCsvDelimiter, InvalidIndexPrimaryKey, QueryRefusal, from_query};
 use super::{Answer, Call, accepted, blocking, ok};
-use crate::embedded::documents::{self, BrowseQuery, GetDocument};
+use crate::embedded::documents::{self, BrowseQuery, Edition, GetDocument};
 use crate::embedded::keys::Action;
 use crate::embedded::names;
 use crate::embedded::payload::io_failure;
 use crate::embedded::queue::task::{AdditionMethod, TaskContent};
-use crate::meili::error::{Code, ResponseError};
+use crate::meili::error::Code;
 
 /// The parameters of a request that brings documents. `customMetadata` is a newer engine's; Miroir stamps its writes
 /// with it.
@@ -28,18 +24,6 @@ struct AddDocuments {
     csv_delimiter: Option<u8>,
     #[deserr(default)]
     custom_metadata: Option<String>,
-}
-
-/// The body of `POST /indexes/{uid}/documents/edit`.
-#[derive(Debug, Deserr)]
-#[deserr(error = JsonRefusal, rename_all = camelCase, deny_unknown_fields)]
-struct EditDocuments {
-    #[deserr(default, error = JsonRefusal<InvalidDocumentFilter>)]
-    filter: Option<Value>,
-    #[deserr(default, error = JsonRefusal<InvalidDocumentEditionContext>)]
-    context: Option<Value>,
-    #[deserr(error = JsonRefusal<InvalidDocumentEditionFunctionFilter>, missing_field_error = missing_function)]
-    function: String,
 }
 
 pub async fn get(call: Call, index: &str, id: &str) -> Answer {
@@ -127,7 +111,7 @@ pub async fn delete_batch(mut call: Call, index: &str) -> Answer {
 pub async fn delete_by_filter(mut call: Call, index: &str) -> Answer {
     call.authorize(Action::DocumentsDelete, Some(index))?;
     let bytes = call.json_bytes().await?;
-    let filter = documents::parse_delete_by_filter(&bytes);
+    let filter = documents::parse_delete_by_filter(&bytes, call.node.engine.features());
     // As in the engine, a body of the wrong shape is told before a bad name, and a bad filter after it.
     let checked = names::checked(index);
     let filter = match (filter, &checked) {
@@ -146,33 +130,10 @@ pub async fn clear(call: Call, index: &str) -> Answer {
 
 pub async fn edit(mut call: Call, index: &str) -> Answer {
     call.authorize(Action::DocumentsAll, Some(index))?;
-    let body: EditDocuments = from_json(call.json_value().await?)?;
-    if !call.node.features.get().edit_documents_by_function {
-        return Err(feature_off(
-            "Using the documents edit route",
-            "edit documents by function",
-            "https://github.com/orgs/meilisearch/discussions/762",
-        ));
-    }
+    let bytes = call.json_bytes().await?;
+    let Edition { filter, context, function } = documents::parse_edition(&bytes, call.node.engine.features())?;
     let index = names::checked(index)?;
-    if let Err(error) = milli_core::rhai::Engine::new().compile(&body.function) {
-        return Err(ResponseError::new(Code::BadRequest, error.to_string()));
-    }
-    if let Some(filter) = &body.filter {
-        documents::parse_delete_by_filter(json!({"filter": filter}).to_string().as_bytes())?;
-    }
-    let context = match body.context {
-        None => None,
-        Some(Value::Object(context)) => Some(context),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-            return Err(ResponseError::new(
-                Code::InvalidDocumentEditionContext,
-                "The context must be an object",
-            ));
-        }
-    };
-    let content = TaskContent::DocumentEdition { filter: body.filter, context, function: body.function };
-    register(call, index, content).await
+    register(call, index, TaskContent::DocumentEdition { filter, context, function }).await
 }
 
 async fn register(call: Call, index: String, content: TaskContent) -> Answer {
@@ -189,8 +150,4 @@ fn ascii_delimiter(delimiter: char) -> Result<Option<u8>, QueryRefusal<InvalidDo
             Code::InvalidDocumentCsvDelimiter,
         )),
     }
-}
-
-fn missing_function<C: FieldCode>(field: &str, location: ValuePointerRef<'_>) -> JsonRefusal<C> {
-    missing_field(field, location, Code::MissingDocumentEditionFunction)
 }

@@ -53,9 +53,6 @@ field_codes!(
     InvalidApiKeyUid,
     InvalidBatchUids,
     InvalidDocumentCsvDelimiter,
-    InvalidDocumentEditionContext,
-    InvalidDocumentEditionFunctionFilter,
-    InvalidDocumentFilter,
     InvalidIndexLimit,
     InvalidIndexOffset,
     InvalidIndexPrimaryKey,
@@ -147,7 +144,7 @@ impl<F, C> From<Refusal<F, C>> for ResponseError {
 }
 
 /// The refusal of a body without `field`, under a code of its own.
-pub fn missing_field<C: FieldCode>(field: &str, location: ValuePointerRef<'_>, code: Code) -> JsonRefusal<C> {
+pub fn missing_field(field: &str, location: ValuePointerRef<'_>, code: Code) -> JsonRefusal {
     JsonRefusal::new(Json::text::<Infallible>(ErrorKind::MissingField { field }, location), code)
 }
 

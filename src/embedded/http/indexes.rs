@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::access::invalid_key;
 use super::extract::{
-    FieldCode, InvalidIndexLimit, InvalidIndexOffset, InvalidIndexPrimaryKey, InvalidIndexUid, InvalidSwapIndexes,
+    InvalidIndexLimit, InvalidIndexOffset, InvalidIndexPrimaryKey, InvalidIndexUid, InvalidSwapIndexes,
     JsonRefusal, Param, QueryRefusal, Sentence, from_json, from_query, immutable_field, missing_field, unknown_field,
 };
 use super::{Answer, Call, accepted, blocking, ok};
@@ -170,11 +170,11 @@ fn parse_name(text: String) -> Result<IndexName, Sentence> {
     if names::is_index_name(&text) { Ok(IndexName(text)) } else { Err(Sentence(names::invalid_name_message(&text))) }
 }
 
-fn missing_uid<C: FieldCode>(field: &str, location: ValuePointerRef<'_>) -> JsonRefusal<C> {
+fn missing_uid(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingIndexUid)
 }
 
-fn missing_indexes<C: FieldCode>(field: &str, location: ValuePointerRef<'_>) -> JsonRefusal<C> {
+fn missing_indexes(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingSwapIndexes)
 }
 

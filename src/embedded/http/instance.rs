@@ -48,7 +48,7 @@ pub async fn stats(call: Call) -> Answer {
     let stats = blocking(&call.node, move |node| {
         let running = node.queue.running_index();
         let queue_size = node.queue.store.size()?;
-        node.engine.stats(&|index| access.sees(index), running.as_deref(), queue_size, None)
+        node.engine.stats(&|index| access.sees(index), running.as_deref(), (queue_size, queue_size))
     })
     .await?;
     Ok(ok(&stats))
@@ -73,7 +73,9 @@ pub async fn update_features(mut call: Call) -> Answer {
             set(&mut features.get_task_documents_route, update.get_task_documents_route);
             set(&mut features.composite_embedders, update.composite_embedders);
             set(&mut features.chat_completions, update.chat_completions);
-        })
+        })?;
+        node.engine.set_features(node.features.get().for_engine());
+        Ok(())
     })
     .await?;
     Ok(shown(&call))

@@ -18,7 +18,7 @@ pub async fn get_all(call: Call, index: &str) -> Answer {
 pub async fn update_all(mut call: Call, index: &str) -> Answer {
     let allow = may_update(&call, index)?;
     let bytes = call.json_bytes().await?;
-    let (changed, index) = parsed_before_name(settings::parse_update(&bytes), index)?;
+    let (changed, index) = parsed_before_name(settings::parse_update(&bytes, call.node.engine.features()), index)?;
     change(call, index, changed, false, allow).await
 }
 
@@ -43,7 +43,7 @@ pub async fn one(mut call: Call, index: &str, name: &str) -> Answer {
         method if method == setting.update_method() => {
             let allow = may_update(&call, index)?;
             let bytes = call.json_bytes().await?;
-            let (changed, index) = parsed_before_name(settings::parse_one(setting, &bytes), index)?;
+            let (changed, index) = parsed_before_name(settings::parse_one(setting, &bytes, call.node.engine.features()), index)?;
             change(call, index, changed, false, allow).await
         }
         _ => Ok(wrong_method()),
