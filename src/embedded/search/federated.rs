@@ -1,20 +1,20 @@
 //! Several searches answered as one list, ordered by weighted scores.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
+use milli::MatcherBuilder;
 use milli::heed::RoTxn;
-use milli::score_details::{ScoreDetails, ScoringStrategy, WeightedScoreValue, compare_sort_values};
-use milli::{MatcherBuilder, OrderBy};
+use milli::score_details::{ScoreDetails, ScoringStrategy, WeightedScoreValue};
 use milli_core as milli;
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value, json};
 
-use super::facets::{self, Facets};
+use super::facets::{self, FacetOrders, Facets};
 use super::hits::{HitFormat, HitMaker, Words, tokenizer};
 use super::multi::{inside, not_in_the_path};
 use super::params::{Federation, IndexedQuery, MergeFacets, SearchQuery, Weight};
+use super::ranked::{Ranked, merged};
 use super::rules::{Asked, Rules};
 use super::run::{Kind, execute, millis, parse_sort, prepare, time_budget};
 use crate::embedded::engine::{Engine, IndexHandle};
@@ -28,23 +28,12 @@ struct Part {
     query: SearchQuery,
 }
 
-/// A document that a query found, with what it is compared by.
-struct Ranked<T> {
-    item: T,
-    values: Vec<WeightedScoreValue>,
-    global: f64,
-    position: usize,
-}
-
 /// The answer of one index.
 struct IndexAnswer {
     hits: Vec<Ranked<Value>>,
     candidates: u64,
     facets: Option<Facets>,
 }
-
-/// Which order each facet was first asked in, and for which index.
-type FacetOrders = BTreeMap<String, (String, OrderBy)>;
 
 /// What the indexes of a federation share while they are searched.
 struct Federated {
@@ -105,7 +94,7 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
     match state.merge {
         Some(_) if counted.is_empty() => {}
         Some(merge) => {
-            let all = merged_facets(counted, merge, &state.orders);
+            let all = facets::merged(counted, merge, &state.orders);
             answer.insert("facetDistribution".to_owned(), all.distribution_json());
             answer.insert("facetStats".to_owned(), all.stats_json());
         }
@@ -159,112 +148,6 @@ fn part_of(engine: &Engine, position: usize, query: &IndexedQuery) -> Result<Par
         weight: options.map(|options| options.weight).unwrap_or_default(),
         query: query.to_search(),
     })
-}
-
-/// Merges lists that are each in order; of equals, the earlier query's comes first.
-fn merged<T>(lists: Vec<Vec<Ranked<T>>>, at_most: usize) -> Vec<Ranked<T>> {
-    let mut lists: Vec<VecDeque<Ranked<T>>> = lists.into_iter().map(VecDeque::from).collect();
-    let mut merged = Vec::new();
-    while merged.len() < at_most {
-        let mut best: Option<(usize, &Ranked<T>)> = None;
-        for (number, list) in lists.iter().enumerate() {
-            let Some(head) = list.front() else { continue };
-            let before = match best {
-                None => true,
-                Some((_, leader)) => match compare(&head.values, head.global, &leader.values, leader.global) {
-                    Ordering::Greater => true,
-                    Ordering::Equal => head.position < leader.position,
-                    Ordering::Less => false,
-                },
-            };
-            if before {
-                best = Some((number, head));
-            }
-        }
-        let best = best.map(|(number, _)| number);
-        match best.and_then(|best| lists[best].pop_front()) {
-            Some(next) => merged.push(next),
-            None => break,
-        }
-    }
-    merged
-}
-
-/// `Greater` ranks first. Rules that do not compare leave the decision to the number of rules, then the whole score.
-fn compare(left: &[WeightedScoreValue], left_global: f64, right: &[WeightedScoreValue], right_global: f64) -> Ordering {
-    use WeightedScoreValue::{GeoSort, Sort, VectorSort, WeightedScore};
-    let globals = || left_global.partial_cmp(&right_global).unwrap_or(Ordering::Equal);
-    for (position, (left_value, right_value)) in left.iter().zip(right).enumerate() {
-        match (left_value, right_value) {
-            (WeightedScore(left) | VectorSort(left), WeightedScore(right) | VectorSort(right)) => {
-                if (left - right).abs() > f64::EPSILON {
-                    return left.partial_cmp(right).unwrap_or(Ordering::Equal);
-                }
-            }
-            (Sort { asc: left_asc, value: left }, Sort { asc: right_asc, value: right }) => {
-                if left_asc != right_asc {
-                    return globals();
-                }
-                match compare_sort_values(*left_asc, left, right) {
-                    Ordering::Equal => {}
-                    order => return order,
-                }
-            }
-            (GeoSort { asc: left_asc, distance: left }, GeoSort { asc: right_asc, distance: right }) => {
-                if left_asc != right_asc {
-                    continue;
-                }
-                match (left, right) {
-                    (None, None) => {}
-                    (None, Some(_)) => return Ordering::Less,
-                    (Some(_), None) => return Ordering::Greater,
-                    (Some(left), Some(right)) => {
-                        if (left - right).abs() > f64::EPSILON {
-                            return left.partial_cmp(right).unwrap_or(Ordering::Equal);
-                        }
-                    }
-                }
-            }
-            (WeightedScore(_) | VectorSort(_), Sort { .. } | GeoSort { .. })
-            | (Sort { .. } | GeoSort { .. }, WeightedScore(_) | VectorSort(_))
-            | (GeoSort { .. }, Sort { .. })
-            | (Sort { .. }, GeoSort { .. }) => {
-                let remaining = (left.len() - position - 1).cmp(&(right.len() - position - 1));
-                return remaining.then_with(globals);
-            }
-        }
-    }
-    left.len().cmp(&right.len())
-}
-
-/// Facets of all indexes as one, each in the order that all its indexes agree on.
-fn merged_facets(counted: Vec<(String, Facets)>, merge: MergeFacets, orders: &FacetOrders) -> Facets {
-    let mut all = Facets::default();
-    for (_, facets) in counted {
-        for (facet, counts) in facets.distribution {
-            let values = all.distribution.entry(facet).or_default();
-            for (value, count) in counts {
-                match values.iter_mut().find(|(known, _)| *known == value) {
-                    Some((_, sum)) => *sum += count,
-                    None => values.push((value, count)),
-                }
-            }
-        }
-        for (facet, (min, max)) in facets.stats {
-            let stats = all.stats.entry(facet).or_insert((min, max));
-            *stats = (stats.0.min(min), stats.1.max(max));
-        }
-    }
-    for (facet, values) in &mut all.distribution {
-        match orders.get(facet).map(|(_, order)| *order).unwrap_or_default() {
-            OrderBy::Lexicographic => values.sort_by(|left, right| left.0.cmp(&right.0)),
-            OrderBy::Count => values.sort_by(|left, right| right.1.cmp(&left.1)),
-        }
-        if let Some(max) = merge.max_values_per_facet {
-            values.truncate(max);
-        }
-    }
-    all
 }
 
 // === impl Federated ===

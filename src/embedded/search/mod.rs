@@ -5,6 +5,7 @@ mod federated;
 mod hits;
 mod multi;
 mod params;
+mod ranked;
 mod rules;
 mod run;
 mod select;
