@@ -1,14 +1,8 @@
-//! Everything that talks to nodes.
-
-pub mod body;
-pub mod documents;
-pub mod spool;
-
-/// SEAM: the cluster proper is helper E's; this stands in until main is merged.
-pub struct Cluster;
 //! Talks to nodes and keeps what the cluster must remember.
 
+pub mod body;
 pub mod client;
+pub mod documents;
 pub mod error;
 pub mod health;
 pub mod insync;
@@ -19,6 +13,7 @@ pub mod registry;
 pub mod repair;
 pub mod resilver;
 pub mod settings;
+pub mod spool;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;

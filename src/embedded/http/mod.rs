@@ -10,6 +10,8 @@ mod keys;
 pub mod search;
 mod settings;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
