@@ -136,7 +136,11 @@ impl OpenNode {
     }
 
     /// Serves on `listener` until `stop` is ready.
-    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         let (told, begun) = oneshot::channel();
         let stopping = async move {
             stop.await;
@@ -193,12 +197,7 @@ pub fn run_node(options: NodeOptions) -> Result<(), NodeError> {
 
 fn lock(folder: &Path) -> Result<File, NodeError> {
     let failure = |source| NodeError::DataDir { folder: folder.to_owned(), source };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("lock"))
-        .map_err(failure)?;
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(failure)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(NodeError::InUse { folder: folder.to_owned() }),

@@ -100,8 +100,9 @@ impl Call {
 /// The format that the headers and `csvDelimiter` name.
 pub fn document_format(headers: &HeaderMap, csv_delimiter: Option<u8>) -> Result<PayloadFormat, ResponseError> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        let message =
-            format!("A Content-Type header is missing. Accepted values for the Content-Type header are: {DOCUMENT_TYPES}");
+        let message = format!(
+            "A Content-Type header is missing. Accepted values for the Content-Type header are: {DOCUMENT_TYPES}"
+        );
         return Err(ResponseError::new(Code::MissingContentType, message));
     };
     let text = String::from_utf8_lossy(value.as_bytes()).into_owned();

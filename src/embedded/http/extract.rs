@@ -122,11 +122,7 @@ impl<F: Wording, C: FieldCode> DeserializeError for Refusal<F, C> {
 }
 
 impl<F, C1, C2> MergeWithError<Refusal<F, C2>> for Refusal<F, C1> {
-    fn merge(
-        _earlier: Option<Self>,
-        other: Refusal<F, C2>,
-        _location: ValuePointerRef<'_>,
-    ) -> ControlFlow<Self, Self> {
+    fn merge(_earlier: Option<Self>, other: Refusal<F, C2>, _location: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         ControlFlow::Break(Self::new(other.message, other.code))
     }
 }
@@ -209,9 +205,8 @@ whole_number!(u32, usize);
 
 impl Parameter for bool {
     fn read(text: &str) -> Result<Self, Sentence> {
-        text.parse().map_err(|_| {
-            Sentence(format!("could not parse `{text}` as a boolean, expected either `true` or `false`"))
-        })
+        text.parse()
+            .map_err(|_| Sentence(format!("could not parse `{text}` as a boolean, expected either `true` or `false`")))
     }
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::access::invalid_key;
 use super::extract::{
-    InvalidIndexLimit, InvalidIndexOffset, InvalidIndexPrimaryKey, InvalidIndexUid, InvalidSwapIndexes,
-    JsonRefusal, Param, QueryRefusal, Sentence, from_json, from_query, immutable_field, missing_field, unknown_field,
+    InvalidIndexLimit, InvalidIndexOffset, InvalidIndexPrimaryKey, InvalidIndexUid, InvalidSwapIndexes, JsonRefusal,
+    Param, QueryRefusal, Sentence, from_json, from_query, immutable_field, missing_field, unknown_field,
 };
 use super::{Answer, Call, accepted, blocking, ok};
 use crate::embedded::keys::Action;

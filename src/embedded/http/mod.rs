@@ -1,9 +1,9 @@
 //! The node's HTTP API: one function finds the route, one file a family of routes.
 
+mod access;
 mod body;
 mod documents;
 pub mod extract;
-mod access;
 mod indexes;
 mod instance;
 mod keys;
@@ -52,10 +52,7 @@ pub fn router(node: Arc<Node>) -> Router {
 async fn handle(State(node): State<Arc<Node>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let origin = parts.headers.contains_key(header::ORIGIN);
-    if origin
-        && parts.method == Method::OPTIONS
-        && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-    {
+    if origin && parts.method == Method::OPTIONS && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return preflight(&parts.headers);
     }
     let segments = segments(parts.uri.path());

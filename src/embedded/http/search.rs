@@ -122,7 +122,8 @@ pub async fn multi(mut call: Call) -> Answer {
     let access = call.authorize(Action::Search, None)?;
     let query = MultiSearchQuery::from_json(&call.json_bytes().await?)?;
     let found = SearchQueue::run(&call.node, move |node| {
-        let allowed = |index: &str| if access.sees(index) { Ok(access.search_filter(index)) } else { Err(invalid_key()) };
+        let allowed =
+            |index: &str| if access.sees(index) { Ok(access.search_filter(index)) } else { Err(invalid_key()) };
         search::multi_search(&node.engine, &query, &allowed)
     })
     .await?;

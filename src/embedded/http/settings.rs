@@ -43,7 +43,8 @@ pub async fn one(mut call: Call, index: &str, name: &str) -> Answer {
         method if method == setting.update_method() => {
             let allow = may_update(&call, index)?;
             let bytes = call.json_bytes().await?;
-            let (changed, index) = parsed_before_name(settings::parse_one(setting, &bytes, call.node.engine.features()), index)?;
+            let (changed, index) =
+                parsed_before_name(settings::parse_one(setting, &bytes, call.node.engine.features()), index)?;
             change(call, index, changed, false, allow).await
         }
         _ => Ok(wrong_method()),
@@ -56,10 +57,7 @@ fn may_update(call: &Call, index: &str) -> Result<bool, ResponseError> {
 }
 
 /// The engine reads the body before it looks at the name.
-fn parsed_before_name(
-    parsed: Result<Value, ResponseError>,
-    index: &str,
-) -> Result<(Value, String), ResponseError> {
+fn parsed_before_name(parsed: Result<Value, ResponseError>, index: &str) -> Result<(Value, String), ResponseError> {
     let changed = parsed?;
     Ok((changed, names::checked(index)?))
 }

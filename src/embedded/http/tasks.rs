@@ -270,8 +270,7 @@ pub async fn get_batch(call: Call, uid: &str) -> Answer {
         ResponseError::new(Code::InvalidBatchUids, message)
     })?;
     let shown = blocking(&call.node, move |node| {
-        let filter =
-            TaskFilter { batch_uids: Some(vec![uid]), visible: access.visible(), ..TaskFilter::default() };
+        let filter = TaskFilter { batch_uids: Some(vec![uid]), visible: access.visible(), ..TaskFilter::default() };
         if node.queue.store.uids(&filter)?.is_empty() {
             return Err(ResponseError::new(Code::BatchNotFound, format!("Batch `{uid}` not found.")));
         }

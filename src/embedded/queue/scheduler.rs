@@ -208,13 +208,11 @@ fn run_on_indexes(queue: &Queue, engine: &Engine, batch: &[Task], memory: &Memor
         TaskContent::IndexUpdate { primary_key } => {
             engine.update_primary_key(index, primary_key.as_deref()).map(|()| first.content.first_details())
         }
-        TaskContent::IndexDeletion => {
-            match engine.delete(index) {
-                Err(error) if memory.resumed && error.is(Code::IndexNotFound) => Ok(0),
-                other => other,
-            }
-            .map(|documents| first.content.details_with(&[("deletedDocuments", documents)]))
+        TaskContent::IndexDeletion => match engine.delete(index) {
+            Err(error) if memory.resumed && error.is(Code::IndexNotFound) => Ok(0),
+            other => other,
         }
+        .map(|documents| first.content.details_with(&[("deletedDocuments", documents)])),
         TaskContent::IndexSwap { swaps } => {
             let swapped = if memory.changed { Ok(()) } else { engine.swap(swaps) };
             swapped.map(|()| first.content.first_details())
@@ -250,8 +248,7 @@ fn run_operations(queue: &Queue, engine: &Engine, index: &str, batch: &[Task]) -
             return Ended::Tasks(all_failed(batch, &error));
         }
     }
-    let operations: Vec<IndexOperation> =
-        batch.iter().filter_map(|task| operation(queue, &task.content)).collect();
+    let operations: Vec<IndexOperation> = batch.iter().filter_map(|task| operation(queue, &task.content)).collect();
     let must_stop = || queue.must_stop.load(Ordering::Acquire);
     let Some(outcomes) = indexing::apply(engine, index, &operations, &must_stop) else { return Ended::Stopped };
     Ended::Tasks(batch.iter().zip(outcomes).map(|(task, outcome)| end_of(task, outcome)).collect())

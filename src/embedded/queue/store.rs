@@ -154,8 +154,7 @@ impl TaskStore {
     pub fn uids(&self, filter: &TaskFilter) -> Result<Vec<u32>, QueueError> {
         let condition = filter.condition();
         let reader = self.reader.lock();
-        let mut statement =
-            reader.prepare(&format!("SELECT uid FROM tasks WHERE {} ORDER BY uid", condition.sql))?;
+        let mut statement = reader.prepare(&format!("SELECT uid FROM tasks WHERE {} ORDER BY uid", condition.sql))?;
         let uids = statement.query_map(params_from_iter(&condition.texts), |row| row.get(0))?;
         Ok(uids.collect::<Result<_, _>>()?)
     }
@@ -184,9 +183,8 @@ impl TaskStore {
     pub fn waiting(&self, limit: u32) -> Result<Vec<Task>, QueueError> {
         let reader = self.reader.lock();
         for kind in [TaskKind::TaskCancelation, TaskKind::TaskDeletion] {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM tasks WHERE status = 'enqueued' AND kind = ? ORDER BY uid LIMIT 1"
-            );
+            let sql =
+                format!("SELECT {COLUMNS} FROM tasks WHERE status = 'enqueued' AND kind = ? ORDER BY uid LIMIT 1");
             let urgent = select(&reader, &sql, &[kind.as_str().to_owned()])?;
             if !urgent.is_empty() {
                 return Ok(urgent);
@@ -297,10 +295,8 @@ impl TaskStore {
         let transaction = writer.transaction()?;
         let mut deleted = 0;
         for uid in matched {
-            deleted += transaction.execute(
-                "DELETE FROM tasks WHERE uid = ?1 AND status IN ('succeeded', 'failed', 'canceled')",
-                [uid],
-            )?;
+            deleted += transaction
+                .execute("DELETE FROM tasks WHERE uid = ?1 AND status IN ('succeeded', 'failed', 'canceled')", [uid])?;
         }
         let details = by.content.details_with(&[("deletedTasks", deleted as u64)]);
         end_tasks(&transaction, &[TaskEnd { uid: by.uid, details: Some(details), error: None }])?;
@@ -414,10 +410,7 @@ mod tests {
         let tasks = everything(&store);
         assert_eq!((tasks[0].status, tasks[0].canceled_by), (TaskStatus::Canceled, Some(1)));
         assert_eq!(tasks[0].batch_uid, tasks[1].batch_uid);
-        assert_eq!(
-            tasks[1].details,
-            Some(json!({"matchedTasks": 1, "canceledTasks": 1, "originalFilter": "?uids=0"}))
-        );
+        assert_eq!(tasks[1].details, Some(json!({"matchedTasks": 1, "canceledTasks": 1, "originalFilter": "?uids=0"})));
     }
 
     #[test]
