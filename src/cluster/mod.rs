@@ -1,14 +1,8 @@
-//! Everything that talks to nodes.
-
-pub mod body;
-pub mod documents;
-pub mod spool;
-
-/// SEAM: the cluster proper is helper E's; this stands in until main is merged.
-pub struct Cluster;
 //! Talks to nodes and keeps what the cluster must remember.
 
+pub mod body;
 pub mod client;
+pub mod documents;
 pub mod error;
 pub mod gather;
 pub mod health;
@@ -21,6 +15,7 @@ pub mod registry;
 pub mod repair;
 pub mod resilver;
 pub mod settings;
+pub mod spool;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;
