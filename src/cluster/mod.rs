@@ -1,11 +1,3 @@
-//! Everything that talks to nodes.
-
-pub mod body;
-pub mod documents;
-pub mod spool;
-
-/// SEAM: the cluster proper is helper E's; this stands in until main is merged.
-pub struct Cluster;
 //! Talks to nodes and keeps what the cluster must remember.
 
 pub mod client;
