@@ -41,8 +41,8 @@ sdk: build ## a session of the official Python, JavaScript and Rust clients thro
 bench: setup ## criterion benches of placement, split and merge
 	$(CARGO) bench
 
-parity: build ## the same random searches to one node and to a cluster
-	MIROIR_BIN=$(BIN) python3 tests/parity/run.py
+parity: setup ## thousands of random searches to one node and to a cluster; SEED=n and QUERIES=n choose them
+	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) $(CARGO) test $(FEATURES) --test suite random_searches
 
 release: setup ## the gateway as production runs it, without the engine
 	$(CARGO) build --release

@@ -22,3 +22,6 @@ pub mod locale;
 pub mod search;
 pub mod settings;
 mod unsafe_open;
+
+#[cfg(test)]
+mod tests;

@@ -32,13 +32,19 @@ impl<'a> SearchReply<'a> {
 }
 
 /// The reply to `plan` out of those of several nodes, each to [`SearchPlan::request`], in the order of the cover.
-/// `index` is written first where the answer is one of several.
-pub fn merge(plan: &SearchPlan, replies: &[&[u8]], index: Option<&str>) -> Result<Vec<u8>, MergeError> {
+/// `distinct` is how many distinct hits there are, where it was counted; `index` is written first where the answer is
+/// one of several.
+pub fn merge(
+    plan: &SearchPlan,
+    replies: &[&[u8]],
+    distinct: Option<u64>,
+    index: Option<&str>,
+) -> Result<Vec<u8>, MergeError> {
     let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
     let lists = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
     let page = hits::merge(lists, &plan.rules(), plan.window.skip(), plan.window.take())?;
     let totals: Vec<u64> = replies.iter().map(|reply| reply.total).collect();
-    let total = plan.window.total(&totals).saturating_sub(page.duplicates);
+    let total = distinct.unwrap_or_else(|| plan.window.total(&totals).saturating_sub(page.duplicates));
     let facets = replies
         .iter()
         .map(|reply| {
@@ -79,6 +85,13 @@ pub fn merge(plan: &SearchPlan, replies: &[&[u8]], index: Option<&str>) -> Resul
     }
     object.finish();
     Ok(out)
+}
+
+/// How many distinct hits there are, out of the replies to a [`SearchPlan::census`].
+pub fn count(census: &SearchPlan, replies: &[&[u8]]) -> Result<u64, MergeError> {
+    let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
+    let lists = replies.into_iter().map(|reply| reply.hits).collect();
+    Ok(hits::merge(lists, &census.rules(), 0, census.window.max_total_hits)?.hits.len() as u64)
 }
 
 /// The reply of the only node asked, which saw the client's own page; only what is Miroir's goes out of it.

@@ -28,7 +28,7 @@ use super::{Obstacle, Plan};
 pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
 /// The filter to which a tenant token restricts searches of an index.
-pub type Restrict<'a> = &'a dyn Fn(&str) -> Option<Value>;
+pub type Restrict<'a> = &'a (dyn Fn(&str) -> Option<Value> + Send + Sync);
 
 /// The indexes whose settings [`plan`] needs in its `infos`.
 pub fn indexes(operation: &Operation, body: &[u8]) -> Vec<String> {

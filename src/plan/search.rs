@@ -88,6 +88,20 @@ impl SearchPlan {
         NodeRequest::post(format!("/indexes/{}/search", self.index), &body)
     }
 
+    /// The search that finds every distinct hit that can be reached, to count them; `None` where the nodes' own totals
+    /// will do.
+    pub fn census(&self) -> Option<SearchPlan> {
+        let field = self.distinct.as_ref().filter(|_| matches!(self.window.paging, Paging::Page { .. }))?;
+        let mut census = self.clone();
+        census.window.paging = Paging::Page { page: 1, hits_per_page: self.window.max_total_hits };
+        for name in ["attributesToHighlight", "attributesToCrop", "showMatchesPosition", "facets", "retrieveVectors"] {
+            census.body.remove(name);
+        }
+        census.body.insert("attributesToRetrieve".into(), vec![field.clone()].into());
+        census.shown.helper = None;
+        Some(census)
+    }
+
     /// Asks for every hit that may lie in the page, and for what tells hits apart.
     fn widen(&self, body: &mut Map<String, Value>) {
         let reach = self.window.reach();

@@ -220,7 +220,14 @@ pub fn random_query(dice: &mut Dice, documents: &[Value]) -> Value {
     query
 }
 
-fn agree(replication_factor: usize, seed: u64, queries: usize) {
+/// A number from the environment: `make parity` asks more than `make test`.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn agree(replication_factor: usize) {
+    let seed = setting("MIROIR_PARITY_SEED", 11) + replication_factor as u64;
+    let queries = setting("MIROIR_PARITY_QUERIES", 250);
     let documents = cities(0);
     let single = Single::start();
     let fleet = Fleet::with(FleetOptions { replication_factor, ..FleetOptions::default() });
@@ -237,12 +244,12 @@ fn agree(replication_factor: usize, seed: u64, queries: usize) {
 
 #[test]
 fn random_searches_agree_with_one_node_at_replication_factor_one() {
-    agree(1, 11, 250);
+    agree(1);
 }
 
 #[test]
 fn random_searches_agree_with_one_node_at_replication_factor_two() {
-    agree(2, 12, 250);
+    agree(2);
 }
 
 #[test]

@@ -1,0 +1,9 @@
+//! What can be said on the command line, a file each.
+
+pub mod client;
+#[cfg(feature = "embedded")]
+pub mod demo;
+pub mod explain;
+pub mod plan;
+pub mod status;
+pub mod tasks;

@@ -1,0 +1,41 @@
+//! `miroir status`: nodes, their states, and what is stale or unavailable.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::client::{AdminArgs, cell, finish, table};
+
+/// Show the nodes and the state of the shards.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub fn run(args: Args) -> ExitCode {
+    let answer = args
+        .admin
+        .get("/topology")
+        .and_then(|topology| Ok(json!({ "topology": topology, "shards": args.admin.get("/shards")?["shards"] })));
+    finish(args.admin.json, answer, show)
+}
+
+fn show(answer: &Value) -> String {
+    let topology = &answer["topology"];
+    let empty = Vec::new();
+    let nodes = topology["nodes"].as_array().unwrap_or(&empty);
+    let shards = answer["shards"].as_array().unwrap_or(&empty);
+    let mut rows = vec![["node", "state", "zone", "weight", "shards", "url"].map(str::to_owned).to_vec()];
+    for node in nodes {
+        rows.push(["id", "state", "zone", "weight", "shards", "url"].map(|key| cell(&node[key])).to_vec());
+    }
+    let stale = shards.iter().filter(|shard| shard["stale"].as_array().is_some_and(|list| !list.is_empty())).count();
+    format!(
+        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}",
+        cell(&topology["epoch"]),
+        cell(&topology["shards"]),
+        cell(&topology["replicationFactor"]),
+        table(&rows)
+    )
+}
