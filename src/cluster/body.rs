@@ -141,7 +141,10 @@ fn reader(body: &mut dyn BodySource) -> impl tokio::io::AsyncBufRead + Send {
 /// The client's error: its own, if the body could not be read, else that of the compression.
 fn refused(error: io::Error) -> ResponseError {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return ResponseError::new(Code::BadRequest, "The provided payload is incomplete and cannot be parsed");
+        return ResponseError::new(
+            Code::BadRequest,
+            "The provided payload is incomplete and cannot be parsed",
+        );
     }
     match error.downcast::<ResponseError>() {
         Ok(own) => own,

@@ -247,10 +247,7 @@ impl Engine {
             }
             _ => {
                 let names: Vec<String> = absent.into_iter().collect();
-                return Err(ResponseError::new(
-                    Code::IndexNotFound,
-                    format!("Indexes {} not found.", names.join(", ")),
-                ));
+                return Err(ResponseError::new(Code::IndexNotFound, format!("Indexes {} not found.", names.join(", "))));
             }
         }
         for (left, right) in pairs {

@@ -252,7 +252,8 @@ fn edit(
     };
     // The engine counts what the function was run on, whether or not it changed anything.
     let count = Some(candidates.len());
-    let outcome = OperationOutcome { deleted_documents: count, edited_documents: count, ..OperationOutcome::default() };
+    let outcome =
+        OperationOutcome { deleted_documents: count, edited_documents: count, ..OperationOutcome::default() };
     if candidates.is_empty() {
         return Ok(outcome);
     }
@@ -266,8 +267,7 @@ fn edit(
 
     let editor = UpdateByFunction::new(candidates, context, function.to_owned());
     let pool = pool(handle);
-    let changes =
-        pool.install(|| editor.into_changes(&key)).map_err(|error| name(InternalError::from(error).into()))?;
+    let changes = pool.install(|| editor.into_changes(&key)).map_err(|error| name(InternalError::from(error).into()))?;
     let changes = changes.map_err(name)?;
     let embedders = handle.embedders(index.embedding_configs(txn).map_err(ResponseError::from)?).map_err(name)?;
     indexer::index(

@@ -21,7 +21,8 @@ use super::deser::codes::{
     InvalidSettingsLocalizedAttributes, InvalidSettingsNonSeparatorTokens, InvalidSettingsPagination,
     InvalidSettingsPrefixSearch, InvalidSettingsProximityPrecision, InvalidSettingsRankingRules,
     InvalidSettingsSearchCutoffMs, InvalidSettingsSearchableAttributes, InvalidSettingsSeparatorTokens,
-    InvalidSettingsSortableAttributes, InvalidSettingsStopWords, InvalidSettingsSynonyms, InvalidSettingsTypoTolerance,
+    InvalidSettingsSortableAttributes, InvalidSettingsStopWords, InvalidSettingsSynonyms,
+    InvalidSettingsTypoTolerance,
 };
 use super::deser::{Invalid, JsonFailure, Mark, body, json};
 use super::engine::{Features, IndexHandle};
@@ -634,8 +635,7 @@ impl Faceting {
         }
         match self.sort_facet_values_by {
             Choice::Set(orders) => {
-                builder
-                    .set_sort_facet_values_by(orders.into_iter().map(|(facet, order)| (facet, order.into())).collect());
+                builder.set_sort_facet_values_by(orders.into_iter().map(|(facet, order)| (facet, order.into())).collect());
             }
             Choice::Reset => builder.reset_sort_facet_values_by(),
             Choice::NotSet => {}

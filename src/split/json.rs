@@ -117,8 +117,7 @@ impl JsonSplitter {
             State::Element => Err(self.explain(0).into()),
             State::Single => {
                 let object = self.single()?;
-                let document =
-                    Document::parse(&object).map_err(|error| malformed(PayloadFormat::Json, error.to_string()))?;
+                let document = Document::parse(&object).map_err(|error| malformed(PayloadFormat::Json, error.to_string()))?;
                 on_document(&document)
             }
         }

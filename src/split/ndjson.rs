@@ -3,11 +3,11 @@
 use serde::de::Deserialize as _;
 use serde_json::value::RawValue;
 
-use super::PayloadFormat;
 use super::document::Document;
 use super::error::SplitError;
 use super::position::Position;
 use super::scan::ValueScanner;
+use super::PayloadFormat;
 
 /// Cuts a stream of JSON values.
 pub struct NdjsonSplitter {
