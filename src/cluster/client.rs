@@ -1,6 +1,7 @@
 //! Subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,14 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::error::NodeError;
-use super::metrics::ClusterMetrics;
+use super::error::{NodeError, NodeErrorKind};
+use super::metrics::{ClusterMetrics, Outcome};
 use super::spool::Spool;
 use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
-use crate::placement::topology::Node;
+use crate::placement::topology::{Node, NodeId};
 use crate::tasks::entry::NodeTaskState;
+
+/// How far a node's clock may differ from the gateway's when its tasks are searched by time.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+const TASK_PAGE: usize = 500;
+/// Bounds a search of a node's tasks, whatever its queue holds.
+const MAX_TASK_PAGES: usize = 40;
 
 /// What ties the subrequests of one client's request together in logs, here and on the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,10 +90,18 @@ pub struct TaskStatusResponse {
     pub finished_at: Option<OffsetDateTime>,
 }
 
+/// Told at once when a node cannot be connected to, so that no other request has to find out for itself.
+pub trait ConnectObserver: Send + Sync + 'static {
+    fn connect_failed(&self, node: &NodeId);
+}
+
 /// Sends subrequests over one [`Transport`] and counts them.
 pub struct NodeClient {
     transport: Box<dyn Transport>,
     metrics: ClusterMetrics,
+    observer: OnceLock<Box<dyn ConnectObserver>>,
+    /// For the gateway's own questions to nodes.
+    timeout: Duration,
 }
 
 // === impl Trace ===
@@ -183,25 +198,200 @@ impl TaskStatusResponse {
 // === impl NodeClient ===
 
 impl NodeClient {
-    pub fn new(transport: Box<dyn Transport>, metrics: ClusterMetrics) -> Self {
-        Self { transport, metrics }
+    /// `timeout` bounds the gateway's own questions, such as [`NodeClient::get_task_status`].
+    pub fn new(transport: Box<dyn Transport>, metrics: ClusterMetrics, timeout: Duration) -> Self {
+        Self { transport, metrics, observer: OnceLock::new(), timeout }
+    }
+
+    /// To be called once, before the first subrequest.
+    pub fn observe(&self, observer: Box<dyn ConnectObserver>) {
+        if self.observer.set(observer).is_err() {
+            tracing::warn!("the node client has an observer already");
+        }
     }
 
     /// Sends `request` to `node` and reads the whole reply. Cancel-safe: dropping it closes the connection.
     pub async fn send(&self, node: &Node, request: Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
-        let _ = (&self.transport, &self.metrics, node, request, trace);
-        todo!()
+        let id = node.id.as_str();
+        let started = tokio::time::Instant::now();
+        let exchange = self.transport.exchange(node, &request, trace);
+        let result = match tokio::time::timeout(request.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(NodeError::new(&node.id, NodeErrorKind::Timeout(request.timeout))),
+        };
+        let outcome = match &result {
+            Ok(reply) => Outcome::of_status(reply.status),
+            Err(error) => error.outcome(),
+        };
+        self.metrics.subrequests.with_label_values(&[id, outcome.as_str()]).inc();
+        self.metrics.subrequest_seconds.with_label_values(&[id]).observe(started.elapsed().as_secs_f64());
+        match &result {
+            Ok(reply) => {
+                self.metrics.bytes_sent.with_label_values(&[id]).inc_by(request.body.len());
+                self.metrics.bytes_received.with_label_values(&[id]).inc_by(reply.body.len() as u64);
+            }
+            Err(error) => {
+                tracing::debug!(node = id, request_id = %trace.request_id, path = %request.path, %error, "subrequest failed");
+                if outcome == Outcome::ConnectError
+                    && let Some(observer) = self.observer.get()
+                {
+                    observer.connect_failed(&node.id);
+                }
+            }
+        }
+        result
     }
 
     /// `None` when the node does not know the task.
     pub async fn get_task_status(&self, node: &Node, task_uid: u32) -> Result<Option<TaskStatusResponse>, NodeError> {
-        let _ = (node, task_uid);
-        todo!()
+        let request = Subrequest::get(format!("/tasks/{task_uid}"), self.timeout);
+        let reply = self.send(node, request, &Trace::background("task")).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        self.read(node, &reply).map(Some)
     }
 
-    /// The tasks on `node` that carry `stamp` as their `customMetadata`, oldest first.
+    /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) as their `customMetadata`, oldest first. Nodes cannot
+    /// filter by it, so their newest tasks are read back to the moment that the stamp's uuid was made.
     pub async fn find_by_stamp(&self, node: &Node, stamp: &str) -> Result<Vec<TaskStatusResponse>, NodeError> {
-        let _ = (node, stamp);
-        todo!()
+        let since = stamp_time(stamp);
+        let query = "types=documentAdditionOrUpdate,documentDeletion,documentEdition";
+        let mut found = self
+            .tasks_since(node, query, since)
+            .await?
+            .into_iter()
+            .filter(|task| task.custom_metadata.as_deref() == Some(stamp))
+            .collect::<Vec<_>>();
+        found.sort_by_key(|task| task.uid);
+        Ok(found)
+    }
+
+    /// The node's tasks that meet `query` and were enqueued at `since` or later, give or take its clock; newest first.
+    pub async fn tasks_since(
+        &self,
+        node: &Node,
+        query: &str,
+        since: Option<OffsetDateTime>,
+    ) -> Result<Vec<TaskStatusResponse>, NodeError> {
+        #[derive(Deserialize)]
+        struct Page {
+            results: Vec<TaskStatusResponse>,
+            next: Option<u32>,
+        }
+        let earliest = since.map(|since| since - CLOCK_SKEW);
+        let mut tasks = Vec::new();
+        let mut from = String::new();
+        for _ in 0..MAX_TASK_PAGES {
+            let request = Subrequest::get(format!("/tasks?limit={TASK_PAGE}&{query}{from}"), self.timeout);
+            let reply = self.send(node, request, &Trace::background("tasks")).await?;
+            let page: Page = self.read(node, &reply)?;
+            let reached = page.results.last().is_none_or(|last| match (last.enqueued_at, earliest) {
+                (Some(enqueued), Some(earliest)) => enqueued < earliest,
+                (None, _) | (_, None) => false,
+            });
+            tasks.extend(page.results);
+            match page.next {
+                Some(next) if !reached => from = format!("&from={next}"),
+                Some(_) | None => break,
+            }
+        }
+        tasks.retain(|task| match (task.enqueued_at, earliest) {
+            (Some(enqueued), Some(earliest)) => enqueued >= earliest,
+            (None, _) | (_, None) => true,
+        });
+        Ok(tasks)
+    }
+
+    /// A reply of the gateway's own question as JSON; any status but success is an error.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, node: &Node, reply: &NodeReply) -> Result<T, NodeError> {
+        let malformed = |reason: String| NodeError::new(&node.id, NodeErrorKind::Malformed(reason));
+        if !reply.is_success() {
+            let said = reply.error().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            return Err(malformed(format!("expected success, got status {}{said}", reply.status)));
+        }
+        serde_json::from_slice(&reply.body).map_err(|error| malformed(error.to_string()))
+    }
+
+    /// GET as JSON; `None` for 404.
+    pub async fn get_json<T: serde::de::DeserializeOwned>(
+        &self,
+        node: &Node,
+        path: &str,
+        trace: &Trace,
+    ) -> Result<Option<T>, NodeError> {
+        let reply = self.send(node, Subrequest::get(path, self.timeout), trace).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        self.read(node, &reply).map(Some)
+    }
+
+    /// Sends a request that a node answers with a task, and waits until that task has ended.
+    pub async fn carry_out(
+        &self,
+        node: &Node,
+        request: Subrequest,
+        trace: &Trace,
+        limit: Duration,
+    ) -> Result<TaskStatusResponse, NodeError> {
+        let reply = self.send(node, request, trace).await?;
+        let accepted: TaskStatusResponse = self.read(node, &reply)?;
+        self.wait(node, accepted.uid, limit).await
+    }
+
+    /// Waits until a node's task has ended: 25 ms, doubling to 1 s.
+    pub async fn wait(&self, node: &Node, task_uid: u32, limit: Duration) -> Result<TaskStatusResponse, NodeError> {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut pause = Duration::from_millis(25);
+        loop {
+            let task = self.get_task_status(node, task_uid).await?;
+            match task {
+                Some(task) if task.status.is_final() => return Ok(task),
+                Some(_) => {}
+                None => {
+                    let reason = format!("task {task_uid} is gone");
+                    return Err(NodeError::new(&node.id, NodeErrorKind::Malformed(reason)));
+                }
+            }
+            if tokio::time::Instant::now() + pause > deadline {
+                return Err(NodeError::new(&node.id, NodeErrorKind::Timeout(limit)));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+/// When a stamp was made, as its uuid says.
+fn stamp_time(stamp: &str) -> Option<OffsetDateTime> {
+    let uuid = uuid::Uuid::parse_str(stamp.strip_prefix("mtask-")?).ok()?;
+    let (seconds, nanos) = uuid.get_timestamp()?.to_unix();
+    let time = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+    Some(time + Duration::from_nanos(u64::from(nanos)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_tells_when_it_was_made() {
+        let before = OffsetDateTime::now_utc() - Duration::from_secs(1);
+        let made = stamp_time(&format!("mtask-{}", uuid::Uuid::now_v7())).unwrap();
+        assert!(made > before && made < OffsetDateTime::now_utc() + Duration::from_secs(1));
+        assert_eq!(stamp_time("someone's own metadata"), None);
+    }
+
+    #[test]
+    fn both_forms_of_a_node_task_are_read() {
+        let summary = r#"{"taskUid":3,"indexUid":"a","status":"enqueued","type":"settingsUpdate","enqueuedAt":"2026-01-01T00:00:00.5Z"}"#;
+        let task: TaskStatusResponse = serde_json::from_str(summary).unwrap();
+        assert_eq!((task.uid, task.to_node_status()), (3, NodeTaskState::Enqueued));
+        let full = r#"{"uid":4,"batchUid":1,"indexUid":null,"status":"failed","type":"indexSwap","canceledBy":null,"details":{"swaps":[]},
+            "error":{"message":"m","code":"index_not_found","type":"invalid_request","link":"l"},"duration":"PT1S",
+            "enqueuedAt":"2026-01-01T00:00:00Z","startedAt":"2026-01-01T00:00:01Z","finishedAt":null}"#;
+        let task: TaskStatusResponse = serde_json::from_str(full).unwrap();
+        assert_eq!(task.error.unwrap().code, "index_not_found");
     }
 }

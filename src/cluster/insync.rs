@@ -1,1 +1,209 @@
-//! In-sync sets: which replicas have missed a write, durably.
+//! In-sync sets: which replicas have missed a write, and which nodes have missed a change of a whole index. Durable before
+//! anything is acknowledged that they have missed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cluster, health, repair};
+use crate::meili::task::TaskKind;
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::{NodeId, NodeIx, StaleSets, Topology};
+use crate::store::{Store, StoreError};
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::stale::stale_parts;
+
+/// The fact of the store that holds [`Missed`] of all nodes.
+const MISSED: &str = "missed_changes";
+
+/// What a node has missed of the changes that concern whole indexes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// A change of settings, primary keys or features; found by comparing.
+    #[serde(default)]
+    pub settings: bool,
+    /// Indexes whose content on the node belongs to the past (deleted or swapped meanwhile): to be deleted there.
+    #[serde(default)]
+    pub outdated: BTreeSet<String>,
+}
+
+/// By node.
+pub type MissedByNode = BTreeMap<NodeId, Missed>;
+
+/// What a write adds to the in-sync bookkeeping.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    pub stale: Vec<(NodeIx, String, ShardSet)>,
+    pub missed: Vec<(NodeIx, Missed)>,
+}
+
+/// Guards the bookkeeping: changes are made durable and published one after the other.
+#[derive(Default)]
+pub struct Bookkeeping {
+    missed: tokio::sync::Mutex<MissedByNode>,
+}
+
+// === impl Bookkeeping ===
+
+impl Bookkeeping {
+    /// Reads what is durable; the stale sets of nodes that are no part of the topology are left where they are.
+    pub async fn load(store: &dyn Store, topology: &Topology) -> Result<(Self, StaleSets), StoreError> {
+        let mut stale = StaleSets::new();
+        for (node, index, shards) in store.stale().await? {
+            if let Some(ix) = topology.find(node.as_str()) {
+                stale.insert((ix, index), shards);
+            }
+        }
+        let missed = match store.get_meta(MISSED).await? {
+            Some(text) => {
+                serde_json::from_str(&text).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?
+            }
+            None => MissedByNode::new(),
+        };
+        Ok((Self { missed: tokio::sync::Mutex::new(missed) }, stale))
+    }
+
+    pub async fn missed_by(&self, node: &NodeId) -> Missed {
+        self.missed.lock().await.get(node).cloned().unwrap_or_default()
+    }
+}
+
+// === impl Missed ===
+
+impl Missed {
+    pub fn is_nothing(&self) -> bool {
+        !self.settings && self.outdated.is_empty()
+    }
+}
+
+// === impl Marks ===
+
+impl Marks {
+    pub fn is_empty(&self) -> bool {
+        self.stale.is_empty() && self.missed.is_empty()
+    }
+}
+
+/// Makes `marks` durable, then publishes them. Nodes that missed a change and are up go back to being repaired.
+pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreError> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let mut missed = cluster.bookkeeping.missed.lock().await;
+    let topology = cluster.topology();
+    let mut added: BTreeMap<(NodeIx, String), ShardSet> = BTreeMap::new();
+    for (node, index, shards) in &marks.stale {
+        if shards.is_empty() {
+            continue;
+        }
+        let key = (*node, index.clone());
+        let set = added.entry(key.clone()).or_insert_with(|| topology.stale.get(&key).cloned().unwrap_or_default());
+        set.union_with(shards);
+    }
+    for ((node, index), shards) in &added {
+        cluster.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
+    }
+    if !marks.missed.is_empty() {
+        for (node, what) in &marks.missed {
+            let entry = missed.entry(topology.node(*node).id.clone()).or_default();
+            entry.settings |= what.settings;
+            entry.outdated.extend(what.outdated.iter().cloned());
+        }
+        store_missed(cluster, &missed).await?;
+    }
+    if !added.is_empty() {
+        health::publish(cluster, |next| {
+            let mut stale = StaleSets::clone(&next.stale);
+            stale.extend(added.clone());
+            next.stale = Arc::new(stale);
+        });
+        for ((node, index), shards) in &added {
+            tracing::warn!(node = %topology.node(*node).id, index, shards = shards.len(), "replicas are stale");
+        }
+    }
+    drop(missed);
+    for (node, _) in &marks.missed {
+        repair::again(cluster, &topology.node(*node).id);
+    }
+    if !added.is_empty() {
+        cluster.resilver.notify_one();
+    }
+    Ok(())
+}
+
+/// Replicas were brought in sync: durable, then published.
+pub async fn clear(cluster: &Arc<Cluster>, node: NodeIx, index: &str, shards: &ShardSet) -> Result<(), StoreError> {
+    let _guard = cluster.bookkeeping.missed.lock().await;
+    let topology = cluster.topology();
+    let Some(current) = topology.stale.get(&(node, index.to_owned())) else { return Ok(()) };
+    let remaining: ShardSet = current.iter().filter(|shard| !shards.contains(*shard)).collect();
+    cluster.store.put_stale(topology.node(node).id.clone(), index.to_owned(), remaining.clone()).await?;
+    health::publish(cluster, |next| {
+        let mut stale = StaleSets::clone(&next.stale);
+        if remaining.is_empty() {
+            stale.remove(&(node, index.to_owned()));
+        } else {
+            stale.insert((node, index.to_owned()), remaining.clone());
+        }
+        next.stale = Arc::new(stale);
+    });
+    Ok(())
+}
+
+/// A repair is complete: what the node had missed up to `done` is forgotten. False when it has missed more since.
+pub async fn settled(cluster: &Arc<Cluster>, node: &NodeId, done: &Missed) -> Result<bool, StoreError> {
+    let mut missed = cluster.bookkeeping.missed.lock().await;
+    if missed.get(node).is_some_and(|current| current != done) {
+        return Ok(false);
+    }
+    if missed.remove(node).is_some() {
+        store_missed(cluster, &missed).await?;
+    }
+    Ok(true)
+}
+
+async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), StoreError> {
+    let text = serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
+    cluster.store.put_meta(MISSED, text).await
+}
+
+/// What follows from a final task for the in-sync sets: a replica that did not do what another did is stale.
+pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
+    let mut marks = Marks::default();
+    for part in stale_parts(task) {
+        let Some(node) = topology.find(part.node.as_str()) else { continue };
+        if !part.shards.is_empty() {
+            marks.stale.extend(task.index_uid.iter().map(|index| (node, index.clone(), part.shards.clone())));
+            continue;
+        }
+        // Only a deletion and a swap change what documents an index holds as a whole.
+        let outdated = match task.kind {
+            TaskKind::IndexDeletion => task.index_uid.iter().cloned().collect(),
+            TaskKind::IndexSwap => swapped(task).into_iter().collect(),
+            TaskKind::DocumentAdditionOrUpdate
+            | TaskKind::DocumentEdition
+            | TaskKind::DocumentDeletion
+            | TaskKind::SettingsUpdate
+            | TaskKind::IndexCreation
+            | TaskKind::IndexUpdate
+            | TaskKind::TaskCancelation
+            | TaskKind::TaskDeletion
+            | TaskKind::DumpCreation
+            | TaskKind::SnapshotCreation
+            | TaskKind::Export
+            | TaskKind::UpgradeDatabase
+            | TaskKind::IndexCompaction => BTreeSet::new(),
+        };
+        marks.missed.push((node, Missed { settings: true, outdated }));
+    }
+    marks
+}
+
+/// The indexes that a swap names in its details.
+pub fn swapped(task: &MiroirTask) -> Vec<String> {
+    let swaps = task.details.as_ref().and_then(|details| details.get("swaps")).and_then(|swaps| swaps.as_array());
+    let names = swaps.into_iter().flatten().filter_map(|swap| swap.get("indexes")?.as_array()).flatten();
+    let names: BTreeSet<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    names.into_iter().collect()
+}

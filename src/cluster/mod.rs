@@ -2,34 +2,42 @@
 
 pub mod body;
 pub mod client;
+pub mod direct;
 pub mod documents;
 pub mod error;
 pub mod gather;
 pub mod health;
+pub mod housekeeping;
 pub mod insync;
 pub mod lanes;
 pub mod metrics;
+pub mod poll;
 pub mod read;
 pub mod reconcile;
 pub mod registry;
 pub mod repair;
 pub mod resilver;
+mod send;
 pub mod settings;
+pub mod settle;
 pub mod spool;
+pub mod task_cancel;
+pub mod task_delete;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;
 pub mod transport;
 pub mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::placement::topology::Topology;
+use crate::meili::task::TaskStatus;
+use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 use crate::store::Store;
-use crate::tasks::entry::MiroirTask;
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
 
 pub use client::{NodeClient, NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
 pub use error::{ClusterError, NodeError};
@@ -50,8 +58,17 @@ pub struct Cluster {
     pub writer: Writer,
     pub reconciler: Reconciler,
     pub metrics: ClusterMetrics,
+    /// What else is made equal on a returning node; set once by the gateway, before [`run`].
+    pub repair_hook: OnceLock<Box<dyn repair::RepairHook>>,
     /// Held while a new topology is made from the current one, so that no change is lost.
     publishing: parking_lot::Mutex<()>,
+    bookkeeping: insync::Bookkeeping,
+    probes: health::Probes,
+    repairs: repair::Repairs,
+    /// Held while a request goes to every node without a lane.
+    direct: tokio::sync::Mutex<()>,
+    /// Something is stale, or a node with stale shards is up.
+    resilver: Notify,
 }
 
 impl Cluster {
@@ -61,8 +78,46 @@ impl Cluster {
         store: Arc<dyn Store>,
         prometheus: &prometheus::Registry,
     ) -> Result<Arc<Cluster>, ClusterError> {
-        let _ = (settings, store, prometheus);
-        todo!()
+        let transport = transport::PingoraTransport::new(
+            settings.health.timeout,
+            settings.keepalive_pool_size,
+            settings.node_key.as_ref(),
+        );
+        Self::with_transport(settings, store, prometheus, Box::new(transport)).await
+    }
+
+    /// As [`Cluster::start`], over a transport of the caller's choice: for tests that inject faults.
+    pub async fn with_transport(
+        settings: ClusterSettings,
+        store: Arc<dyn Store>,
+        prometheus: &prometheus::Registry,
+        transport: Box<dyn transport::Transport>,
+    ) -> Result<Arc<Cluster>, ClusterError> {
+        let metrics = ClusterMetrics::new(prometheus)?;
+        let mut topology = first_topology(&settings)?;
+        let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
+        topology.stale = Arc::new(stale);
+        metrics.start_at_zero(&topology);
+        let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
+        let cluster = Arc::new(Self {
+            client,
+            topology: ArcSwap::from_pointee(topology),
+            registry: Registry::load(store.as_ref()).await?,
+            writer: Writer::new(store.next_task_uid().await?),
+            reconciler: Reconciler::new(Arc::clone(&store), prometheus)?,
+            store,
+            metrics,
+            settings,
+            repair_hook: OnceLock::new(),
+            publishing: parking_lot::Mutex::default(),
+            bookkeeping,
+            probes: health::Probes::default(),
+            repairs: repair::Repairs::default(),
+            direct: tokio::sync::Mutex::default(),
+            resilver: Notify::new(),
+        });
+        cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
+        Ok(cluster)
     }
 
     /// The topology now; take it once per request.
@@ -70,15 +125,75 @@ impl Cluster {
         self.topology.load_full()
     }
 
-    /// Called by the reconciler when a task has reached its end: in-sync sets, registry, caches.
+    /// Called by the reconciler when a task has reached its end, before its row says so: in-sync sets, registry, caches.
+    /// Being called twice does no harm.
     pub async fn task_ended(self: &Arc<Self>, task: &MiroirTask) {
-        let _ = task;
-        todo!()
+        let marks = insync::marks_of(task, &self.topology());
+        self.report_divergence(task, &marks);
+        if let Err(error) = insync::mark(self, &marks).await {
+            tracing::error!(%error, task = %task.id(), "stale replicas could not be recorded");
+        }
+        let mut indexes = insync::swapped(task);
+        indexes.extend(task.index_uid.clone());
+        for index in &indexes {
+            self.registry.invalidate(index);
+            match task.status {
+                TaskStatus::Failed | TaskStatus::Canceled => self.registry.suspect(index),
+                TaskStatus::Enqueued | TaskStatus::Processing | TaskStatus::Succeeded => {}
+            }
+        }
+        // Not awaited: it may have to wait for writes of the index, and those for nothing here.
+        if !self.registry.suspects().is_empty() {
+            let cluster = Arc::clone(self);
+            tokio::spawn(async move { repair::check_suspects(&cluster).await });
+        }
+    }
+
+    /// Raises the alarm where one replica refused in its queue what another carried out.
+    fn report_divergence(&self, task: &MiroirTask, marks: &insync::Marks) {
+        if marks.is_empty() {
+            return;
+        }
+        for part in task.parts.iter().filter(|part| part.outcome() == NodeTaskState::Failed) {
+            let reason = part.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
+            tracing::error!(task = %task.id(), node = %part.node, reason, "replicas diverged: one failed, another did not");
+            self.metrics.diverged_parts.with_label_values(&[part.node.as_str()]).inc();
+        }
     }
 }
 
 /// The background loops: health checks and what follows from them. Ends when `shutdown` turns true.
 pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
-    let _ = (cluster, shutdown);
-    todo!()
+    match cluster.reconciler.resume(&cluster).await {
+        Ok(0) => {}
+        Ok(tasks) => tracing::info!(tasks, "polling the unfinished tasks of the last run"),
+        Err(error) => tracing::error!(%error, "unfinished tasks could not be read"),
+    }
+    tokio::join!(
+        health::run(Arc::clone(&cluster), shutdown.clone()),
+        resilver::run(Arc::clone(&cluster), shutdown),
+    );
+}
+
+/// Resolves once `shutdown` is true, or nobody is left to say so.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a shutdown as well.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+fn first_topology(settings: &ClusterSettings) -> Result<Topology, ClusterError> {
+    let mut nodes = Vec::with_capacity(settings.placement.nodes.len());
+    for node in &settings.placement.nodes {
+        if let Err(reason) = transport::Endpoint::parse(&node.url) {
+            return Err(ClusterError::NodeUrl { id: node.id.clone(), url: node.url.clone(), reason });
+        }
+        nodes.push(Node {
+            id: NodeId::new(&node.id),
+            url: node.url.trim_end_matches('/').to_owned(),
+            zone: node.zone.clone(),
+            weight: node.weight,
+            state: NodeState::Joining,
+        });
+    }
+    Ok(Topology::build(nodes, settings.placement.shards, settings.placement.replication_factor))
 }

@@ -13,6 +13,8 @@ pub struct ClusterSettings {
     pub search: SearchSettings,
     /// Sent to nodes as `Authorization: Bearer`.
     pub node_key: Option<Secret>,
+    /// How many idle connections to nodes are kept, over all of them.
+    pub keepalive_pool_size: usize,
 }
 
 /// The section `cluster`.
@@ -149,6 +151,7 @@ impl ClusterSettings {
             write: WriteSettings::default(),
             search: SearchSettings::default(),
             node_key: None,
+            keepalive_pool_size: 256,
         }
     }
 }

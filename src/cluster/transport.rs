@@ -1,13 +1,447 @@
 //! How bytes get to a node and back: one Pingora connector and its pool, behind a small trait.
 
-use async_trait::async_trait;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::client::{NodeReply, Subrequest, Trace};
-use super::error::NodeError;
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::header;
+use parking_lot::RwLock;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+
+use super::client::{NodeReply, SubBody, Subrequest, Trace};
+use super::error::{NodeError, NodeErrorKind};
+use super::settings::Secret;
 use crate::placement::topology::Node;
 
-/// Carries one subrequest to a node.
+/// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
+const MAX_REPLY: usize = 256 << 20;
+/// How long a connection waits in the pool for its next use.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Carries one subrequest to a node. Whoever calls puts the time limit round it.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError>;
+}
+
+/// Where a node's url leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As `Host` and, for TLS, as the name the certificate must bear.
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+    /// What the url has before every path, without a trailing slash.
+    pub prefix: String,
+}
+
+/// The transport of production: HTTP/1.1 over Pingora's connector, kept alive.
+pub struct PingoraTransport {
+    connector: Connector,
+    /// Guards the addresses found for each node's host and port; the one that answered last comes first.
+    addresses: RwLock<HashMap<(String, u16), Vec<SocketAddr>>>,
+    connect_timeout: Duration,
+    /// `Bearer <node key>`.
+    authorization: Option<Secret>,
+    max_reply: usize,
+}
+
+/// Why one attempt failed, and whether the node may be asked again on a fresh connection.
+struct Failure {
+    kind: NodeErrorKind,
+    /// The connection came from the pool and broke before a byte of the reply: the node had closed it meanwhile.
+    stale_connection: bool,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let parsed = url::Url::parse(url).map_err(|error| error.to_string())?;
+        let tls = match parsed.scheme() {
+            "http" => false,
+            "https" => true,
+            other => return Err(format!("expected http or https, got `{other}`")),
+        };
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err("credentials do not belong into a url".to_owned());
+        }
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err("a node's url has no query and no fragment".to_owned());
+        }
+        let host = parsed.host_str().ok_or("expected a host")?.to_owned();
+        let port = parsed.port_or_known_default().ok_or("expected a port")?;
+        Ok(Self { host, port, tls, prefix: parsed.path().trim_end_matches('/').to_owned() })
+    }
+
+    /// The value of the header `Host`.
+    pub fn authority(&self) -> String {
+        match (self.tls, self.port) {
+            (false, 80) | (true, 443) => self.host.clone(),
+            (_, port) => format!("{}:{port}", self.host),
+        }
+    }
+
+    /// Asks the resolver, off the caller's thread.
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, String> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let found = tokio::net::lookup_host((host, self.port)).await.map_err(|error| error.to_string())?;
+        let addresses: Vec<SocketAddr> = found.collect();
+        if addresses.is_empty() { Err(format!("`{host}` has no address")) } else { Ok(addresses) }
+    }
+}
+
+// === impl PingoraTransport ===
+
+impl PingoraTransport {
+    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, node_key: Option<&Secret>) -> Self {
+        Self {
+            connector: Connector::new(Some(ConnectorOptions::new(keepalive_pool_size))),
+            addresses: RwLock::default(),
+            connect_timeout,
+            authorization: node_key.map(|key| Secret::new(format!("Bearer {}", key.reveal()))),
+            max_reply: MAX_REPLY,
+        }
+    }
+
+    async fn addresses_of(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, NodeErrorKind> {
+        let key = (endpoint.host.clone(), endpoint.port);
+        if let Some(known) = self.addresses.read().get(&key) {
+            return Ok(known.clone());
+        }
+        let found = endpoint.resolve().await.map_err(NodeErrorKind::Resolve)?;
+        self.addresses.write().insert(key, found.clone());
+        Ok(found)
+    }
+
+    /// A session with the first address that answers. When none does, the next call resolves the name again.
+    async fn connect(&self, endpoint: &Endpoint) -> Result<(HttpSession, HttpPeer, bool), NodeErrorKind> {
+        let addresses = self.addresses_of(endpoint).await?;
+        let mut last = String::new();
+        for (position, address) in addresses.iter().enumerate() {
+            let peer = self.peer(endpoint, *address);
+            match self.connector.get_http_session(&peer).await {
+                Ok((session, reused)) => {
+                    if position > 0 {
+                        self.prefer(endpoint, position);
+                    }
+                    return Ok((session, peer, reused));
+                }
+                Err(error) => last = error.to_string(),
+            }
+        }
+        self.addresses.write().remove(&(endpoint.host.clone(), endpoint.port));
+        Err(NodeErrorKind::Connect(last))
+    }
+
+    fn prefer(&self, endpoint: &Endpoint, position: usize) {
+        if let Some(addresses) = self.addresses.write().get_mut(&(endpoint.host.clone(), endpoint.port))
+            && position < addresses.len()
+        {
+            addresses.swap(0, position);
+        }
+    }
+
+    fn peer(&self, endpoint: &Endpoint, address: SocketAddr) -> HttpPeer {
+        let sni = if endpoint.tls { endpoint.host.clone() } else { String::new() };
+        let mut peer = HttpPeer::new(address, endpoint.tls, sni);
+        peer.options.connection_timeout = Some(self.connect_timeout);
+        peer.options.total_connection_timeout = Some(self.connect_timeout.saturating_mul(2));
+        peer.options.idle_timeout = Some(IDLE);
+        peer
+    }
+
+    fn head(&self, endpoint: &Endpoint, request: &Subrequest, trace: &Trace) -> Result<Box<RequestHeader>, NodeErrorKind> {
+        let local = |error: Box<pingora::Error>| NodeErrorKind::Local(error.to_string());
+        let path = format!("{}{}", endpoint.prefix, request.path);
+        let mut head = RequestHeader::build(request.method.clone(), path.as_bytes(), Some(8)).map_err(local)?;
+        head.insert_header(header::HOST, endpoint.authority()).map_err(local)?;
+        head.insert_header("x-request-id", trace.request_id.as_str()).map_err(local)?;
+        head.insert_header(header::ACCEPT, "application/json").map_err(local)?;
+        if let Some(authorization) = &self.authorization {
+            // The error would quote the value.
+            head.insert_header(header::AUTHORIZATION, authorization.reveal())
+                .map_err(|_| NodeErrorKind::Local("the node key is no header value".to_owned()))?;
+        }
+        if let Some(content_type) = request.content_type {
+            head.insert_header(header::CONTENT_TYPE, content_type).map_err(local)?;
+        }
+        let length = request.body.len();
+        if length > 0 || request.method != http::Method::GET {
+            head.insert_header(header::CONTENT_LENGTH, length.to_string()).map_err(local)?;
+        }
+        Ok(Box::new(head))
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint, request: &Subrequest, trace: &Trace) -> Result<NodeReply, Failure> {
+        let fatal = |kind| Failure { kind, stale_connection: false };
+        let head = self.head(endpoint, request, trace).map_err(fatal)?;
+        let (mut session, peer, reused) = self.connect(endpoint).await.map_err(fatal)?;
+        let sent = write_request(&mut session, head, &request.body).await;
+        if let Err(WriteFailure::Local(reason)) = sent {
+            return Err(fatal(NodeErrorKind::Local(reason)));
+        }
+        // A node may answer before it has read everything, and close: its answer says more than a broken pipe.
+        if let Err(error) = read_head(&mut session).await {
+            let reason = match sent {
+                Err(WriteFailure::Connection(reason)) => reason,
+                Err(WriteFailure::Local(_)) | Ok(()) => error.to_string(),
+            };
+            let malformed = *error.etype() == pingora::ErrorType::InvalidHTTPHeader;
+            let kind = if malformed { NodeErrorKind::Malformed(reason) } else { NodeErrorKind::Closed(reason) };
+            return Err(Failure { kind, stale_connection: reused && !malformed });
+        }
+        let (status, retry_after) = read_status(&session);
+        let body = read_body(&mut session, self.max_reply).await.map_err(fatal)?;
+        if sent.is_ok() {
+            self.connector.release_http_session(session, &peer, Some(IDLE)).await;
+        }
+        Ok(NodeReply { status, body, retry_after })
+    }
+}
+
+#[async_trait]
+impl Transport for PingoraTransport {
+    async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
+        let endpoint =
+            Endpoint::parse(&node.url).map_err(|reason| NodeError::new(&node.id, NodeErrorKind::Resolve(reason)))?;
+        loop {
+            match self.attempt(&endpoint, request, trace).await {
+                Ok(reply) => return Ok(reply),
+                // Each round uses up a pooled connection; a fresh one ends the loop.
+                Err(failure) if failure.stale_connection && request.idempotent => continue,
+                Err(failure) => return Err(NodeError::new(&node.id, failure.kind)),
+            }
+        }
+    }
+}
+
+enum WriteFailure {
+    Connection(String),
+    Local(String),
+}
+
+async fn write_request(session: &mut HttpSession, head: Box<RequestHeader>, body: &SubBody) -> Result<(), WriteFailure> {
+    let broken = |error: Box<pingora::Error>| WriteFailure::Connection(error.to_string());
+    session.write_request_header(head).await.map_err(broken)?;
+    match body {
+        SubBody::Empty => {}
+        SubBody::Bytes(bytes) if bytes.is_empty() => {}
+        SubBody::Bytes(bytes) => session.write_request_body(bytes.clone(), true).await.map_err(broken)?,
+        SubBody::Spool(spool, range) => {
+            let mut reader = spool.slice(range.clone()).reader();
+            loop {
+                let chunk = reader.next().await.map_err(|error| WriteFailure::Local(error.to_string()))?;
+                let Some(chunk) = chunk else { break };
+                session.write_request_body(chunk, false).await.map_err(broken)?;
+            }
+        }
+    }
+    session.finish_request_body().await.map_err(broken)
+}
+
+async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
+    loop {
+        session.read_response_header().await?;
+        let informational = session.response_header().is_some_and(|head| head.status.is_informational());
+        if !informational {
+            return Ok(());
+        }
+    }
+}
+
+fn read_status(session: &HttpSession) -> (u16, Option<Duration>) {
+    let Some(head) = session.response_header() else { return (0, None) };
+    let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    (head.status.as_u16(), retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs))
+}
+
+async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, NodeErrorKind> {
+    let truncated = |error: Box<pingora::Error>| NodeErrorKind::Truncated(error.to_string());
+    let Some(first) = session.read_response_body().await.map_err(truncated)? else { return Ok(Bytes::new()) };
+    let mut body = BytesMut::new();
+    let mut next = Some(first);
+    while let Some(chunk) = next {
+        if body.len() + chunk.len() > limit {
+            return Err(NodeErrorKind::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+        next = session.read_response_body().await.map_err(truncated)?;
+    }
+    Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::error::RetryClass;
+    use super::super::spool::SpoolWriter;
+    use super::*;
+    use crate::placement::topology::{NodeId, NodeState};
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+    fn node(url: String) -> Node {
+        Node { id: NodeId::new("n"), url, zone: None, weight: 1.0, state: NodeState::Up }
+    }
+
+    fn transport() -> PingoraTransport {
+        PingoraTransport::new(Duration::from_secs(2), 8, Some(&Secret::new("key")))
+    }
+
+    fn trace() -> Trace {
+        Trace::new("r1")
+    }
+
+    /// Reads one request whole and returns it, `None` when the peer closed.
+    async fn request(stream: &mut TcpStream) -> Option<String> {
+        let mut read = Vec::new();
+        let mut buffer = [0; 65536];
+        loop {
+            if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length: usize = length.map_or(0, |value| value.parse().unwrap());
+                if read.len() >= end + 4 + length {
+                    return Some(String::from_utf8(read).unwrap());
+                }
+            }
+            let count = stream.read(&mut buffer).await.unwrap();
+            if count == 0 {
+                return None;
+            }
+            read.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    /// A server whose n-th connection answers with the n-th list, one answer for each request, then closes.
+    async fn serve(connections: Vec<Vec<&'static str>>) -> (String, Arc<AtomicUsize>, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (seen, requests) = tokio::sync::mpsc::unbounded_channel();
+        let counter = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            for answers in connections {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+                for answer in answers {
+                    let Some(request) = request(&mut stream).await else { break };
+                    seen.send(request).unwrap();
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        (url, accepted, requests)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_and_names_host_key_and_request() {
+        let (url, accepted, mut requests) = serve(vec![vec![OK, OK]]).await;
+        let transport = transport();
+        for _ in 0..2 {
+            let get = Subrequest::get("/health?x=1", Duration::from_secs(5));
+            let reply = transport.exchange(&node(url.clone()), &get, &trace()).await.unwrap();
+            assert_eq!((reply.status, &reply.body[..]), (200, &b"{}"[..]));
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), 1);
+        let request = requests.recv().await.unwrap().to_ascii_lowercase();
+        assert!(request.starts_with("get /health?x=1 http/1.1\r\n"), "{request}");
+        for line in [&format!("host: {}", &url[7..]), "authorization: bearer key", "x-request-id: r1"] {
+            assert!(request.contains(line), "{line} in {request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_the_node_closed_is_replaced_when_repeating_is_safe() {
+        let (url, accepted, _requests) = serve(vec![vec![OK], vec![OK]]).await;
+        let transport = transport();
+        let get = Subrequest::get("/", Duration::from_secs(5));
+        for _ in 0..2 {
+            assert_eq!(transport.exchange(&node(url.clone()), &get, &trace()).await.unwrap().status, 200);
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_breaks_off_is_an_error() {
+        let cut = "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"half\":";
+        let (url, _, _requests) = serve(vec![vec![cut]]).await;
+        let get = Subrequest::get("/", Duration::from_secs(5));
+        let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
+        assert!(matches!(error.kind, NodeErrorKind::Truncated(_)), "{error}");
+        assert_eq!(error.retry_class(), RetryClass::MaybeApplied);
+    }
+
+    #[tokio::test]
+    async fn a_write_on_a_fresh_connection_that_closes_silently_is_not_repeated() {
+        let (url, accepted, _requests) = serve(vec![vec![""], vec![OK]]).await;
+        let post = Subrequest::json(http::Method::POST, "/", Bytes::from_static(b"[]"), Duration::from_secs(5), false);
+        let error = transport().exchange(&node(url), &post, &trace()).await.unwrap_err();
+        assert!(matches!(error.kind, NodeErrorKind::Closed(_)), "{error}");
+        assert_eq!(accepted.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_spool_is_sent_with_its_length() {
+        let (url, _, mut requests) = serve(vec![vec![OK]]).await;
+        let mut writer = SpoolWriter::new(10, u64::MAX);
+        let record = vec![b'x'; 300_000];
+        writer.append(&record);
+        writer.settle().await.unwrap();
+        let spool = writer.finish().await.unwrap().remove(0);
+        let post = Subrequest {
+            method: http::Method::POST,
+            path: "/documents".into(),
+            content_type: Some("application/x-ndjson"),
+            body: SubBody::Spool(spool.clone(), 0..spool.len()),
+            timeout: Duration::from_secs(5),
+            idempotent: false,
+        };
+        transport().exchange(&node(url), &post, &trace()).await.unwrap();
+        let request = requests.recv().await.unwrap();
+        assert!(request.to_ascii_lowercase().contains("content-length: 300000\r\n"));
+        assert!(request.ends_with(&"x".repeat(1000)));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_has_surely_not_seen_the_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let get = Subrequest::get("/", Duration::from_secs(5));
+        let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
+        assert_eq!(error.retry_class(), RetryClass::NotSent);
+    }
+
+    #[tokio::test]
+    async fn a_reply_over_the_limit_is_refused() {
+        let (url, _, _requests) = serve(vec![vec![OK]]).await;
+        let mut transport = transport();
+        transport.max_reply = 1;
+        let get = Subrequest::get("/", Duration::from_secs(5));
+        let error = transport.exchange(&node(url), &get, &trace()).await.unwrap_err();
+        assert!(matches!(error.kind, NodeErrorKind::TooLarge { limit: 1 }), "{error}");
+    }
+
+    #[test]
+    fn urls_lead_to_endpoints() {
+        let endpoint = Endpoint::parse("https://search.example/meili/").unwrap();
+        assert_eq!(endpoint.authority(), "search.example");
+        assert_eq!((endpoint.port, endpoint.tls, endpoint.prefix.as_str()), (443, true, "/meili"));
+        assert_eq!(Endpoint::parse("http://h:7700").unwrap().authority(), "h:7700");
+        assert!(Endpoint::parse("ftp://h").is_err());
+        assert!(Endpoint::parse("http://user:pw@h").is_err());
+    }
 }

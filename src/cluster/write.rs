@@ -1,21 +1,92 @@
 //! Writes: one order for all replicas, durable before anything leaves, acknowledged when every live replica accepted.
+//!
+//! A write takes its place under one lock: its uid, its change of the registry and its turns in the lanes belong together.
+//! Then registry and row are made durable, and only then do the turns begin. What is refused as invalid must not create an
+//! index: a document write is checked before it comes here and may create first; settings create the index by being carried
+//! out, and an explicit creation is itself the creation, so for these two the hidden field is made filterable afterwards.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+use serde_json::json;
+use time::OffsetDateTime;
 
 use super::Cluster;
 use super::client::Trace;
+use super::error::store_failed;
+use super::insync;
+use super::lanes::{Gates, Lanes, Turn};
+use super::registry::{Undo, roll_back};
+use super::send::{self, Sending, StepResult};
+use super::settle::{self, Settled};
 use super::spool::Spool;
-use crate::meili::error::ResponseError;
-use crate::plan::write::WriteIntent;
-use crate::tasks::entry::MiroirTask;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::broadcast::hidden_filterable;
+use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
+use crate::tasks::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 
 /// Gives writes their place in the order and sees them accepted.
-pub struct Writer {}
+pub struct Writer {
+    next_uid: AtomicU32,
+    /// Held while a write takes its place, so that all lanes, the registry and the uids see one order.
+    order: Mutex<()>,
+    lanes: Lanes,
+    /// Closed by who must have an index to himself.
+    pub(super) gates: Gates,
+    /// The newest task uid that each node has answered with; a newer one found there belongs to a step under way.
+    pub(super) last_uids: Mutex<HashMap<NodeIx, u32>>,
+}
+
+/// A write that has its place in the order.
+struct Placed {
+    task: MiroirTask,
+    topology: Arc<Topology>,
+    undo: Undo,
+    runs: Vec<Run>,
+}
+
+/// What one node is sent, in order, when its turn comes.
+struct Run {
+    node: NodeIx,
+    turn: Turn,
+    steps: Vec<Planned>,
+}
+
+/// One request of a run, and the part of the task that it is.
+pub(super) struct Planned {
+    pub part: usize,
+    pub purpose: Purpose,
+    pub step: Step,
+    /// How many stamped steps of the same task the node was sent before this one; `None` where there is no stamp.
+    pub stamped: Option<usize>,
+}
+
+/// Whether the write is to be carried out, or was found to fail already.
+enum Intention {
+    CarryOut(Vec<Spool>),
+    Fail(ResponseError),
+}
 
 // === impl Writer ===
 
 impl Writer {
-    /// Carries out a write up to its acknowledgement. The error is for the client: nothing half-written remains.
+    pub fn new(next_uid: u32) -> Self {
+        Self {
+            next_uid: AtomicU32::new(next_uid),
+            order: Mutex::default(),
+            lanes: Lanes::default(),
+            gates: Gates::default(),
+            last_uids: Mutex::default(),
+        }
+    }
+
+    /// Carries out a write up to its acknowledgement. The error is for the client: nothing half-written remains. A
+    /// client that goes away meanwhile changes nothing.
     pub async fn submit(
         &self,
         cluster: &Arc<Cluster>,
@@ -23,8 +94,7 @@ impl Writer {
         spools: Vec<Spool>,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        let _ = (cluster, intent, spools, trace);
-        todo!()
+        spawn(cluster, intent, Intention::CarryOut(spools), trace).await
     }
 
     /// Records a write that failed before any node saw its documents: the client gets a task, final from the start.
@@ -36,12 +106,299 @@ impl Writer {
         error: ResponseError,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        let _ = (cluster, intent, error, trace);
-        todo!()
+        spawn(cluster, intent, Intention::Fail(error), trace).await
     }
 
     /// The next integer task id. Also for tasks that no node sees, such as cancelations.
     pub fn next_uid(&self) -> u32 {
-        todo!()
+        self.next_uid.fetch_add(1, Ordering::Relaxed)
     }
+
+    pub(super) fn saw_uid(&self, node: NodeIx, uid: u32) {
+        let mut seen = self.last_uids.lock();
+        let newest = seen.entry(node).or_insert(uid);
+        *newest = (*newest).max(uid);
+    }
+
+    fn place(&self, cluster: &Cluster, intent: &WriteIntent) -> Result<Placed, ResponseError> {
+        let _order = self.order.lock();
+        let topology = cluster.topology();
+        settle::available(&topology, intent, cluster.settings.write.min_in_sync)?;
+        let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
+        let undo = cluster.registry.apply(&intent.registry, ensure);
+        let mut task =
+            MiroirTask::new(self.next_uid(), intent.kind, intent.index_uid.clone(), OffsetDateTime::now_utc());
+        task.details = intent.details.clone();
+        task.custom_metadata = intent.custom_metadata.clone();
+        task.copies = intent.copies.max(1);
+        let extra = extra_steps(cluster, intent, &undo);
+        let lanes = lane_names(&intent.indexes);
+        let mut runs = Vec::new();
+        for node in topology.indexes() {
+            let steps = steps_for(node, intent, &extra, &topology, &mut task);
+            if !topology.node(node).state.takes_writes() {
+                for planned in &steps {
+                    task.parts[planned.part].state = NodeTaskState::Lost;
+                }
+            } else if !steps.is_empty() {
+                runs.push(Run { node, turn: self.lanes.turn(&lanes, node), steps });
+            }
+        }
+        Ok(Placed { task, topology, undo, runs })
+    }
+}
+
+async fn spawn(
+    cluster: &Arc<Cluster>,
+    intent: WriteIntent,
+    intention: Intention,
+    trace: &Trace,
+) -> Result<MiroirTask, ResponseError> {
+    let (cluster, trace) = (Arc::clone(cluster), trace.clone());
+    let work = tokio::spawn(async move {
+        cluster.metrics.writes_waiting.inc();
+        let result = carry_out(&cluster, &intent, intention, &trace).await;
+        cluster.metrics.writes_waiting.dec();
+        result
+    });
+    work.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a write broke off");
+        Err(ResponseError::new(Code::Internal, "The write broke off."))
+    })
+}
+
+async fn carry_out(
+    cluster: &Arc<Cluster>,
+    intent: &WriteIntent,
+    intention: Intention,
+    trace: &Trace,
+) -> Result<MiroirTask, ResponseError> {
+    let writer = &cluster.writer;
+    let _pass = writer.gates.pass(&lane_names(&intent.indexes)).await;
+    let Placed { mut task, topology, undo, runs } = writer.place(cluster, intent)?;
+    let (spools, failed) = match intention {
+        Intention::CarryOut(spools) => (spools, None),
+        Intention::Fail(error) => (Vec::new(), Some(error)),
+    };
+    let mut row = task.clone();
+    if let Some(error) = &failed {
+        fail(&mut row, error.clone());
+        row.acknowledged = true;
+        row.parts.clear();
+    } else if row.parts.is_empty() {
+        row.status = TaskStatus::Succeeded;
+        row.started_at = Some(row.enqueued_at);
+        row.finished_at = Some(row.enqueued_at);
+        row.acknowledged = true;
+    }
+    if let Err(error) = make_durable(cluster, &undo, &row).await {
+        cluster.registry.undo(&undo);
+        return Err(store_failed(&error));
+    }
+
+    let sending = Sending { cluster, topology: &topology, task: &task, spools: &spools, trace };
+    let results = futures::future::join_all(runs.into_iter().map(|run| send_run(&sending, run))).await;
+    for (part, result) in results.into_iter().flatten() {
+        apply(&mut task.parts[part], result);
+    }
+    let settled = settle::settle(&topology, intent, &task.parts, cluster.settings.write.min_in_sync);
+    if row.status.is_final() {
+        insync::mark(cluster, &settled.marks).await.map_err(|error| store_failed(&error))?;
+        return Ok(row);
+    }
+    conclude(cluster, task, settled, &undo).await
+}
+
+async fn make_durable(cluster: &Cluster, undo: &Undo, row: &MiroirTask) -> Result<(), crate::store::StoreError> {
+    cluster.registry.persist(cluster.store.as_ref(), undo).await?;
+    cluster.store.insert_task(row.clone()).await
+}
+
+/// Tells store, reconciler and client how the write went.
+async fn conclude(
+    cluster: &Arc<Cluster>,
+    mut task: MiroirTask,
+    settled: Settled,
+    undo: &Undo,
+) -> Result<MiroirTask, ResponseError> {
+    let nothing_accepted = task.parts.iter().all(|part| part.task_uid.is_none());
+    if let Some(refusal) = settled.refused {
+        // An index that was created first exists on the nodes now, and so it does here.
+        if nothing_accepted {
+            roll_back(cluster, undo).await?;
+        }
+        cluster.store.remove_task(task.uid).await.map_err(|error| store_failed(&error))?;
+        return Err(refusal);
+    }
+    insync::mark(cluster, &settled.marks).await.map_err(|error| store_failed(&error))?;
+    if let Some(error) = settled.no_replica {
+        if nothing_accepted {
+            roll_back(cluster, undo).await?;
+        }
+        fail(&mut task, error.clone());
+        cluster.store.update_task(task).await.map_err(|error| store_failed(&error))?;
+        return Err(error);
+    }
+    task.acknowledged = true;
+    cluster.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
+    cluster.reconciler.watch(cluster, task.clone());
+    Ok(task)
+}
+
+fn fail(task: &mut MiroirTask, error: ResponseError) {
+    let now = OffsetDateTime::now_utc();
+    task.status = TaskStatus::Failed;
+    task.error = Some(error);
+    task.started_at.get_or_insert(task.enqueued_at);
+    task.finished_at = Some(now);
+}
+
+/// Sends a run's steps in order. After one that the node did not take, the rest stays unsent.
+async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult)> {
+    let queued = sending.cluster.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]);
+    queued.inc();
+    run.turn.wait().await;
+    let mut results: Vec<(usize, StepResult)> = Vec::with_capacity(run.steps.len());
+    for planned in &run.steps {
+        let result = match results.last() {
+            None | Some((_, StepResult::Accepted(_))) => send::step(sending, run.node, planned).await,
+            Some((_, StepResult::Refused(error))) => StepResult::Refused(error.clone()),
+            Some((_, StepResult::Lost)) => StepResult::Lost,
+        };
+        results.push((planned.part, result));
+    }
+    queued.dec();
+    results
+}
+
+fn apply(part: &mut NodeTask, result: StepResult) {
+    match result {
+        StepResult::Accepted(uid) => {
+            part.state = NodeTaskState::Enqueued;
+            part.task_uid = Some(uid);
+        }
+        StepResult::Refused(error) => {
+            part.state = NodeTaskState::Failed;
+            part.error = Some(error);
+        }
+        StepResult::Lost => part.state = NodeTaskState::Lost,
+    }
+}
+
+/// Steps before and after what was asked for, on every node.
+#[derive(Default)]
+struct Extra {
+    before: Vec<(Purpose, Step)>,
+    after: Vec<(Purpose, Step)>,
+}
+
+fn extra_steps(cluster: &Cluster, intent: &WriteIntent, undo: &Undo) -> Extra {
+    let created = match (&intent.index_uid, &intent.registry) {
+        (_, RegistryChange::Create { index, .. }) if undo.created(index) => index,
+        (Some(index), _) if intent.ensure_index && undo.created(index) => index,
+        _ => return Extra::default(),
+    };
+    let whole = |method, path: String, body| Step {
+        to: Target::AllNodes,
+        method,
+        path,
+        content_type: Some("application/json"),
+        body: StepBody::Json(body),
+        shards: ShardSet::new(),
+    };
+    let hide = (
+        Purpose::HideShardField,
+        whole("PATCH", format!("/indexes/{created}/settings"), json!({"filterableAttributes": [hidden_filterable()]})),
+    );
+    match intent.kind {
+        TaskKind::IndexCreation => Extra { before: Vec::new(), after: vec![hide] },
+        TaskKind::SettingsUpdate if intent.steps.iter().any(sets_filterable) => Extra::default(),
+        TaskKind::SettingsUpdate => Extra { before: Vec::new(), after: vec![hide] },
+        TaskKind::DocumentAdditionOrUpdate
+        | TaskKind::DocumentEdition
+        | TaskKind::DocumentDeletion
+        | TaskKind::IndexDeletion
+        | TaskKind::IndexUpdate
+        | TaskKind::IndexSwap
+        | TaskKind::TaskCancelation
+        | TaskKind::TaskDeletion
+        | TaskKind::DumpCreation
+        | TaskKind::SnapshotCreation
+        | TaskKind::Export
+        | TaskKind::UpgradeDatabase
+        | TaskKind::IndexCompaction => {
+            let mut body = json!({"uid": created});
+            if let Some(key) = cluster.registry.entry(created).and_then(|entry| entry.primary_key) {
+                body["primaryKey"] = json!(key);
+            }
+            let create = (Purpose::EnsureIndex, whole("POST", "/indexes".to_owned(), body));
+            Extra { before: vec![create, hide], after: Vec::new() }
+        }
+    }
+}
+
+/// True when a step of settings brings the hidden item itself.
+fn sets_filterable(step: &Step) -> bool {
+    let in_object = matches!(&step.body, StepBody::Json(body) if body.get("filterableAttributes").is_some());
+    in_object || step.path.ends_with("/settings/filterable-attributes")
+}
+
+/// What `node` is sent; each step becomes a part of `task`.
+fn steps_for(
+    node: NodeIx,
+    intent: &WriteIntent,
+    extra: &Extra,
+    topology: &Topology,
+    task: &mut MiroirTask,
+) -> Vec<Planned> {
+    let id = &topology.node(node).id;
+    let stamps = match intent.kind {
+        TaskKind::DocumentAdditionOrUpdate | TaskKind::DocumentEdition | TaskKind::DocumentDeletion => true,
+        TaskKind::SettingsUpdate
+        | TaskKind::IndexCreation
+        | TaskKind::IndexDeletion
+        | TaskKind::IndexUpdate
+        | TaskKind::IndexSwap
+        | TaskKind::TaskCancelation
+        | TaskKind::TaskDeletion
+        | TaskKind::DumpCreation
+        | TaskKind::SnapshotCreation
+        | TaskKind::Export
+        | TaskKind::UpgradeDatabase
+        | TaskKind::IndexCompaction => false,
+    };
+    let mine = intent.steps.iter().filter(|step| match step.to {
+        Target::AllNodes => true,
+        Target::Node(target) => target == node,
+    });
+    let main = mine.map(|step| (Purpose::Main, owned_part(step, node, topology)));
+    let all = extra.before.iter().cloned().chain(main).chain(extra.after.iter().cloned());
+    let mut stamped_before = 0;
+    let mut planned = Vec::new();
+    for (purpose, mut step) in all {
+        let mut stamped = None;
+        if stamps && purpose == Purpose::Main {
+            step.path = send::with_stamp(&step.path, &task.id());
+            stamped = Some(stamped_before);
+            stamped_before += 1;
+        }
+        task.parts.push(NodeTask::unsent(id.clone(), purpose, step.shards.clone()));
+        planned.push(Planned { part: task.parts.len() - 1, purpose, step, stamped });
+    }
+    planned
+}
+
+/// Of the shards of a step for all nodes, those that `node` owns.
+fn owned_part(step: &Step, node: NodeIx, topology: &Topology) -> Step {
+    let mut step = step.clone();
+    if step.to == Target::AllNodes {
+        let owned = topology.shards_of(node);
+        step.shards = step.shards.iter().filter(|shard| owned.contains(*shard)).collect();
+    }
+    step
+}
+
+/// What concerns no index has a lane of its own.
+fn lane_names(indexes: &[String]) -> Vec<String> {
+    if indexes.is_empty() { vec![String::new()] } else { indexes.to_vec() }
 }

@@ -1,0 +1,314 @@
+//! What follows from the nodes' answers to a write: acknowledged or not, and who has missed what. Pure.
+
+use std::collections::BTreeSet;
+
+use super::insync::{Marks, Missed};
+use crate::meili::error::{Code, ResponseError};
+use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::write::{RegistryChange, WriteIntent};
+use crate::tasks::entry::{NodeTask, NodeTaskState, Purpose};
+
+/// The outcome of sending a write. With both errors absent it is acknowledged.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// To be made durable before the acknowledgement.
+    pub marks: Marks,
+    /// Every node that answered refuses the request: the client's error.
+    pub refused: Option<ResponseError>,
+    /// Fewer replicas than required took the write.
+    pub no_replica: Option<ResponseError>,
+}
+
+/// Refuses a write before anything is sent when too few replicas could take it.
+pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> Result<(), ResponseError> {
+    let live = |node: NodeIx| topology.node(node).state.takes_writes();
+    if !topology.indexes().any(live) {
+        return Err(no_replica("No node can take writes at the moment."));
+    }
+    let index = intent.index_uid.as_deref().unwrap_or_default();
+    let mut touched = ShardSet::new();
+    for step in &intent.steps {
+        touched.union_with(&step.shards);
+    }
+    let short: Vec<ShardId> = touched
+        .iter()
+        .filter(|shard| {
+            let owners = topology.owners_of(*shard);
+            let able = owners.iter().filter(|node| live(**node) && !topology.is_stale(**node, index, *shard)).count();
+            able < required(owners.len(), min_in_sync)
+        })
+        .collect();
+    if short.is_empty() { Ok(()) } else { Err(short_of_replicas(index, short.len(), min_in_sync)) }
+}
+
+/// Draws the conclusions from the states of `parts`: `Enqueued` is accepted, `Failed` refused, `Lost` neither.
+pub fn settle(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], min_in_sync: u8) -> Settled {
+    if let Some(error) = refused_by_all(parts) {
+        return Settled { refused: Some(error), ..Settled::default() };
+    }
+    let mut settled = Settled::default();
+    settle_shards(topology, intent, parts, min_in_sync, &mut settled);
+    settle_whole(topology, intent, parts, &mut settled);
+    settled
+}
+
+fn refused_by_all(parts: &[NodeTask]) -> Option<ResponseError> {
+    let mut refusal = None;
+    for part in parts.iter().filter(|part| part.purpose == Purpose::Main) {
+        match part.state {
+            NodeTaskState::Failed => refusal = refusal.or_else(|| part.error.clone()),
+            NodeTaskState::Lost => {}
+            NodeTaskState::Unsent
+            | NodeTaskState::Enqueued
+            | NodeTaskState::Processing
+            | NodeTaskState::Succeeded
+            | NodeTaskState::Canceled
+            | NodeTaskState::Unreachable => return None,
+        }
+    }
+    refusal
+}
+
+fn settle_shards(
+    topology: &Topology,
+    intent: &WriteIntent,
+    parts: &[NodeTask],
+    min_in_sync: u8,
+    settled: &mut Settled,
+) {
+    let Some(index) = intent.index_uid.as_deref() else { return };
+    let mut touched = ShardSet::new();
+    for part in parts {
+        touched.union_with(&part.shards);
+    }
+    let mut stale = vec![ShardSet::new(); topology.nodes.len()];
+    let mut short = 0;
+    for shard in touched.iter() {
+        let owners = topology.owners_of(shard);
+        let took = |node: &NodeIx| {
+            let id = &topology.node(*node).id;
+            let mut own = parts.iter().filter(|part| part.node == *id && part.shards.contains(shard)).peekable();
+            own.peek().is_some() && own.all(|part| part.state == NodeTaskState::Enqueued)
+        };
+        let in_sync = |node: &&NodeIx| !topology.is_stale(**node, index, shard);
+        let takers = owners.iter().filter(|node| took(node)).filter(in_sync).count();
+        if takers < required(owners.len(), min_in_sync) {
+            short += 1;
+        }
+        // The in-sync set never becomes empty: where nobody surely has the write, one replica stays the measure of
+        // the others, whichever of them the write has reached after all.
+        let measure = if takers == 0 { owners.iter().find(in_sync) } else { None };
+        let uncertain = owners.iter().any(|node| {
+            let id = &topology.node(*node).id;
+            let sent = topology.node(*node).state.takes_writes();
+            sent && parts.iter().any(|part| part.node == *id && part.shards.contains(shard))
+        });
+        for node in owners.iter().filter(|node| !took(node) && measure != Some(*node)) {
+            if takers > 0 || uncertain {
+                stale[node.0].insert(shard);
+            }
+        }
+    }
+    for (position, shards) in stale.into_iter().enumerate() {
+        let node = NodeIx(position);
+        let known = topology.stale_of(node, index).is_some_and(|known| shards.is_subset(known));
+        if !shards.is_empty() && !known {
+            settled.marks.stale.push((node, index.to_owned(), shards));
+        }
+    }
+    if short > 0 {
+        settled.no_replica = Some(short_of_replicas(index, short, min_in_sync));
+    }
+}
+
+fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], settled: &mut Settled) {
+    let whole = || parts.iter().filter(|part| part.shards.is_empty());
+    let taken = |part: &NodeTask| part.state == NodeTaskState::Enqueued;
+    if whole().next().is_none() {
+        return;
+    }
+    let mut behind = BTreeSet::new();
+    for part in whole().filter(|part| !taken(part)) {
+        let elsewhere = whole().any(|other| other.purpose == part.purpose && taken(other));
+        if let Some(node) = topology.find(part.node.as_str())
+            && elsewhere
+        {
+            behind.insert(node);
+        }
+    }
+    let outdated: BTreeSet<String> = match &intent.registry {
+        RegistryChange::Delete { index } => BTreeSet::from([index.clone()]),
+        RegistryChange::Swap { pairs } => pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect(),
+        RegistryChange::None
+        | RegistryChange::Create { .. }
+        | RegistryChange::SetPrimaryKey { .. }
+        | RegistryChange::Settings { .. } => BTreeSet::new(),
+    };
+    for node in behind {
+        settled.marks.missed.push((node, Missed { settings: true, outdated: outdated.clone() }));
+    }
+    if let RegistryChange::Swap { pairs } = &intent.registry {
+        for (left, right) in pairs {
+            swap_stale(topology, left, right, &mut settled.marks);
+        }
+    }
+    let main = || whole().filter(|part| part.purpose == Purpose::Main);
+    if main().next().is_some() && !main().any(taken) && settled.no_replica.is_none() {
+        settled.no_replica = Some(no_replica("No node took the write."));
+    }
+}
+
+/// A replica that is stale in one of two swapped indexes counts as stale in both: until the nodes have swapped it is
+/// stale under the old name, afterwards under the new one.
+fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
+    for node in topology.indexes() {
+        for (from, to) in [(left, right), (right, left)] {
+            if let Some(shards) = topology.stale_of(node, from) {
+                marks.stale.push((node, to.to_owned(), shards.clone()));
+            }
+        }
+    }
+}
+
+fn required(owners: usize, min_in_sync: u8) -> usize {
+    usize::from(min_in_sync.max(1)).min(owners.max(1))
+}
+
+fn short_of_replicas(index: &str, shards: usize, min_in_sync: u8) -> ResponseError {
+    let least = min_in_sync.max(1);
+    no_replica(format!("{shards} shards of index `{index}` have fewer than {least} replicas that can take writes."))
+}
+
+fn no_replica(message: impl Into<String>) -> ResponseError {
+    ResponseError::new(Code::MiroirNoReplica, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::meili::task::TaskKind;
+    use crate::placement::topology::{Node, NodeId, NodeState};
+    use crate::plan::write::{Step, StepBody, Target};
+
+    fn topology(states: &[NodeState], rf: u8) -> Topology {
+        let nodes = states
+            .iter()
+            .enumerate()
+            .map(|(position, state)| Node {
+                id: NodeId::new(&format!("n{position}")),
+                url: "http://x".into(),
+                zone: None,
+                weight: 1.0,
+                state: *state,
+            })
+            .collect();
+        Topology::build(nodes, 8, rf)
+    }
+
+    fn intent(registry: RegistryChange) -> WriteIntent {
+        WriteIntent {
+            kind: TaskKind::DocumentAdditionOrUpdate,
+            index_uid: Some("a".into()),
+            indexes: vec!["a".into()],
+            details: None,
+            custom_metadata: None,
+            ensure_index: false,
+            registry,
+            copies: 2,
+            steps: vec![Step {
+                to: Target::AllNodes,
+                method: "POST",
+                path: "/".into(),
+                content_type: None,
+                body: StepBody::Empty,
+                shards: ShardSet::all(8),
+            }],
+        }
+    }
+
+    fn part(node: usize, shards: &ShardSet, state: NodeTaskState) -> NodeTask {
+        let mut part = NodeTask::unsent(NodeId::new(&format!("n{node}")), Purpose::Main, shards.clone());
+        part.state = state;
+        if state == NodeTaskState::Failed {
+            part.error = Some(ResponseError::new(Code::BadRequest, "no"));
+        }
+        part
+    }
+
+    const UP: NodeState = NodeState::Up;
+
+    #[test]
+    fn a_write_that_all_replicas_took_leaves_nothing_behind() {
+        let topology = topology(&[UP, UP], 2);
+        let all = ShardSet::all(8);
+        let parts = [part(0, &all, NodeTaskState::Enqueued), part(1, &all, NodeTaskState::Enqueued)];
+        assert_eq!(settle(&topology, &intent(RegistryChange::None), &parts, 1), Settled::default());
+    }
+
+    #[test]
+    fn a_replica_that_did_not_take_a_write_is_stale_for_its_shards() {
+        let topology = topology(&[UP, NodeState::Down], 2);
+        let all = ShardSet::all(8);
+        let parts = [part(0, &all, NodeTaskState::Enqueued), part(1, &all, NodeTaskState::Lost)];
+        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        assert_eq!(settled.marks.stale, [(NodeIx(1), "a".to_owned(), all.clone())]);
+        assert_eq!(settled.no_replica, None);
+        let strict = settle(&topology, &intent(RegistryChange::None), &parts, 2);
+        assert_eq!(strict.no_replica.unwrap().code, "miroir_no_replica");
+    }
+
+    #[test]
+    fn the_in_sync_set_never_becomes_empty() {
+        let topology = topology(&[UP, UP], 2);
+        let all = ShardSet::all(8);
+        let parts = [part(0, &all, NodeTaskState::Lost), part(1, &all, NodeTaskState::Lost)];
+        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        assert!(settled.no_replica.is_some());
+        for shard in all.iter() {
+            let stale = settled.marks.stale.iter().filter(|(_, _, shards)| shards.contains(shard)).count();
+            assert_eq!(stale, 1, "{shard:?}");
+        }
+    }
+
+    #[test]
+    fn a_stale_replica_alone_does_not_make_a_write_safe() {
+        let mut topology = topology(&[UP, NodeState::Down], 2);
+        let stale = crate::placement::topology::StaleSets::from([((NodeIx(0), "a".to_owned()), ShardSet::all(8))]);
+        topology.stale = Arc::new(stale);
+        assert_eq!(available(&topology, &intent(RegistryChange::None), 1).unwrap_err().status, 503);
+        let mut other = intent(RegistryChange::None);
+        other.index_uid = Some("b".into());
+        assert_eq!(available(&topology, &other, 1), Ok(()));
+    }
+
+    #[test]
+    fn what_all_who_answer_refuse_is_the_clients_error() {
+        let topology = topology(&[UP, UP], 2);
+        let all = ShardSet::all(8);
+        let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Lost)];
+        assert_eq!(settle(&topology, &intent(RegistryChange::None), &parts, 1).refused.unwrap().message, "no");
+        let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Enqueued)];
+        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        assert_eq!((settled.refused, settled.marks.stale.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_node_that_missed_a_deletion_holds_an_outdated_index() {
+        let topology = topology(&[UP, NodeState::Down], 2);
+        let none = ShardSet::new();
+        let parts = [part(0, &none, NodeTaskState::Enqueued), part(1, &none, NodeTaskState::Lost)];
+        let settled = settle(&topology, &intent(RegistryChange::Delete { index: "a".into() }), &parts, 1);
+        let missed = Missed { settings: true, outdated: BTreeSet::from(["a".to_owned()]) };
+        assert_eq!(settled.marks.missed, [(NodeIx(1), missed)]);
+        assert_eq!(settled.no_replica, None);
+    }
+
+    #[test]
+    fn nothing_can_be_written_while_every_node_is_joining() {
+        let topology = topology(&[NodeState::Joining; 3], 2);
+        assert_eq!(available(&topology, &intent(RegistryChange::None), 1).unwrap_err().code, "miroir_no_replica");
+    }
+}
