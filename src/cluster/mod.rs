@@ -1,16 +1,9 @@
-//! Everything that talks to nodes.
+//! Talks to nodes and keeps what the cluster must remember.
 
 pub mod body;
 pub mod client;
 pub mod direct;
 pub mod documents;
-pub mod spool;
-
-/// SEAM: the cluster proper is helper E's; this stands in until main is merged.
-pub struct Cluster;
-//! Talks to nodes and keeps what the cluster must remember.
-
-pub mod client;
 pub mod error;
 pub mod health;
 pub mod insync;
