@@ -21,6 +21,7 @@ pub mod embedded;
 pub mod gateway;
 pub mod logging;
 pub mod meili;
+pub mod merge;
 pub mod placement;
 pub mod plan;
 pub mod split;

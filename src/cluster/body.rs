@@ -107,7 +107,7 @@ impl BodySource for DecodedBody<'_> {
             Inner::Plain(body) => body.next().await,
             Inner::Compressed { reader, buffer } => {
                 buffer.reserve(DECODED_CHUNK);
-                let mut window = (&mut *buffer).limit_to(DECODED_CHUNK);
+                let mut window = bytes::BufMut::limit(&mut *buffer, DECODED_CHUNK);
                 match reader.read_buf(&mut window).await {
                     Ok(0) => Ok(None),
                     Ok(_) => Ok(Some(buffer.split().freeze())),
@@ -117,15 +117,6 @@ impl BodySource for DecodedBody<'_> {
         }
     }
 }
-
-/// Cuts down how much one read may put into a buffer.
-trait LimitTo: bytes::BufMut + Sized {
-    fn limit_to(self, limit: usize) -> bytes::buf::Limit<Self> {
-        bytes::BufMut::limit(self, limit)
-    }
-}
-
-impl<B: bytes::BufMut> LimitTo for B {}
 
 fn reader(body: &mut dyn BodySource) -> impl tokio::io::AsyncBufRead + Send {
     let chunks = futures::stream::try_unfold(body, |body| async move {
@@ -141,10 +132,7 @@ fn reader(body: &mut dyn BodySource) -> impl tokio::io::AsyncBufRead + Send {
 /// The client's error: its own, if the body could not be read, else that of the compression.
 fn refused(error: io::Error) -> ResponseError {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return ResponseError::new(
-            Code::BadRequest,
-            "The provided payload is incomplete and cannot be parsed",
-        );
+        return ResponseError::new(Code::BadRequest, "The provided payload is incomplete and cannot be parsed");
     }
     match error.downcast::<ResponseError>() {
         Ok(own) => own,

@@ -39,6 +39,13 @@ impl fmt::Display for Warning {
 
 // === impl Problems ===
 
+impl Problems {
+    /// The one problem that keeps a file from being read at all.
+    pub(super) fn of_file(message: String) -> Self {
+        Self(vec![Problem { path: String::new(), message }])
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, problem) in self.0.iter().enumerate() {

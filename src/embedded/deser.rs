@@ -129,10 +129,9 @@ pub fn malformed(error: serde_json::Error) -> ResponseError {
     let empty = error.is_eof() && error.line() == 1 && error.column() == 0;
     match empty {
         true => ResponseError::new(Code::MissingPayload, "A json payload is missing."),
-        false => ResponseError::new(
-            Code::MalformedPayload,
-            format!("The json payload provided is malformed. `{error}`."),
-        ),
+        false => {
+            ResponseError::new(Code::MalformedPayload, format!("The json payload provided is malformed. `{error}`."))
+        }
     }
 }
 
@@ -257,10 +256,7 @@ impl<E: DeserializeError> Deserr<E> for Fields {
     }
 }
 
-fn text<V: IntoValue, E: DeserializeError>(
-    value: deserr::Value<V>,
-    place: ValuePointerRef<'_>,
-) -> Result<String, E> {
+fn text<V: IntoValue, E: DeserializeError>(value: deserr::Value<V>, place: ValuePointerRef<'_>) -> Result<String, E> {
     match value {
         deserr::Value::String(text) => Ok(text),
         actual => {

@@ -247,7 +247,10 @@ impl Engine {
             }
             _ => {
                 let names: Vec<String> = absent.into_iter().collect();
-                return Err(ResponseError::new(Code::IndexNotFound, format!("Indexes {} not found.", names.join(", "))));
+                return Err(ResponseError::new(
+                    Code::IndexNotFound,
+                    format!("Indexes {} not found.", names.join(", ")),
+                ));
             }
         }
         for (left, right) in pairs {
@@ -389,7 +392,7 @@ fn stats_of(index: &milli::Index, txn: &RoTxn<'_>, is_indexing: bool) -> Result<
     let documents = index.documents_stats(txn)?.unwrap_or_default();
     let vectors = index.arroy_stats(txn)?;
     Ok(json!({
-        "numberOfDocuments": documents.number_of_entries(),
+        "numberOfDocuments": index.number_of_documents(txn)?,
         "rawDocumentDbSize": documents.total_size(),
         "avgDocumentSize": documents.average_value_size(),
         "isIndexing": is_indexing,

@@ -1,5 +1,7 @@
 //! Operations of tasks applied to an index, each batch in one write transaction.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use bumpalo::Bump;
@@ -17,7 +19,7 @@ use serde_json::{Map, Value};
 use super::engine::{Engine, IndexHandle};
 use super::failure::in_task;
 use super::{settings, unsafe_open};
-use crate::meili::error::ResponseError;
+use crate::meili::error::{Code, ResponseError};
 
 /// How a document meets one with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +90,8 @@ pub fn apply(
     operations: &[IndexOperation],
     must_stop: MustStop<'_>,
 ) -> Option<Vec<OperationOutcome>> {
-    match run(engine, uid, operations, must_stop) {
+    let caught = catch_unwind(AssertUnwindSafe(|| run(engine, uid, operations, must_stop)));
+    match caught.unwrap_or_else(|panic| Err(Broken::Failed(crashed(panic.as_ref())))) {
         Ok(outcomes) => Some(outcomes),
         Err(Broken::Stopped) => None,
         Err(Broken::Failed(error)) => {
@@ -252,8 +255,7 @@ fn edit(
     };
     // The engine counts what the function was run on, whether or not it changed anything.
     let count = Some(candidates.len());
-    let outcome =
-        OperationOutcome { deleted_documents: count, edited_documents: count, ..OperationOutcome::default() };
+    let outcome = OperationOutcome { deleted_documents: count, edited_documents: count, ..OperationOutcome::default() };
     if candidates.is_empty() {
         return Ok(outcome);
     }
@@ -267,7 +269,8 @@ fn edit(
 
     let editor = UpdateByFunction::new(candidates, context, function.to_owned());
     let pool = pool(handle);
-    let changes = pool.install(|| editor.into_changes(&key)).map_err(|error| name(InternalError::from(error).into()))?;
+    let changes =
+        pool.install(|| editor.into_changes(&key)).map_err(|error| name(InternalError::from(error).into()))?;
     let changes = changes.map_err(name)?;
     let embedders = handle.embedders(index.embedding_configs(txn).map_err(ResponseError::from)?).map_err(name)?;
     indexer::index(
@@ -364,6 +367,13 @@ fn delete_internal(
     )
     .map_err(name)?;
     Ok(())
+}
+
+/// A panic inside milli fails its task; the transaction is gone with it, and the queue goes on.
+fn crashed(panic: &(dyn Any + Send)) -> ResponseError {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("Box<dyn Any>");
+    ResponseError::new(Code::Internal, format!("An unexpected crash occurred when processing the task: {text}"))
 }
 
 fn pool(handle: &IndexHandle) -> &ThreadPoolNoAbort {

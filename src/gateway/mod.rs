@@ -1,3 +1,223 @@
 //! The client-facing side: the only code, with [`crate::admin`], that sees Pingora's `Session`.
+//!
+//! # Layout
+//!
+//! A request passes the files in this order.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
+//! | [`cors`] | preflights of browsers |
+//! | [`auth`] | the key, before a byte of the body is read |
+//! | [`content_type`], [`body`] | the body, bounded, or as a stream |
+//! | [`narrow`] | a tenant token's rules, written into searches |
+//! | [`planning`] | one plan, on one topology |
+//! | [`dispatch`] | the plan carried out |
+//! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
+//! | [`forward`] | what one node answers, by Pingora's own path |
+//! | [`respond`] | answers and errors as HTTP |
+//! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
+pub mod auth;
+pub mod body;
+pub mod content_type;
+pub mod context;
+pub mod cors;
+pub mod dispatch;
+pub mod forward;
+pub mod head;
+pub mod keys;
+pub mod listing;
+pub mod metrics;
+pub mod narrow;
+pub mod planning;
+pub mod respond;
 pub mod settings;
+
+use std::sync::Arc;
+
+use pingora_proxy::Session;
+use time::OffsetDateTime;
+use tracing::Instrument as _;
+
+use crate::cluster::{Cluster, Trace};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::{self, Operation};
+use auth::{Access, Action, Keyring};
+pub use context::RequestContext;
+use dispatch::Outcome;
+use head::Head;
+use metrics::GatewayMetrics;
+use respond::Answer;
+use settings::GatewaySettings;
+
+/// All that answering a request takes; one for the process.
+pub struct App {
+    pub cluster: Arc<Cluster>,
+    pub keyring: Keyring,
+    pub settings: GatewaySettings,
+    pub metrics: GatewayMetrics,
+}
+
+/// Whether a request is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// The answer was written.
+    Answered,
+    /// Pingora carries it to one of the nodes named in [`RequestContext::forward`].
+    Forward,
+}
+
+/// A request that was let in.
+pub struct Admitted<'a> {
+    pub head: &'a Head,
+    pub operation: &'a Operation,
+    pub access: Access,
+    pub trace: Trace,
+}
+
+/// Answers the request of `session`, or says whom it is to be forwarded to.
+pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Handled> {
+    let request = session.req_header();
+    let head = Head::new(request.method.clone(), &request.uri, request.headers.clone());
+    ctx.begin(&head, app.metrics.enter());
+    if cors::is_preflight(&head) {
+        ctx.route = "preflight";
+        let header = cors::preflight(&head, ctx.request_id())?;
+        session.write_response_header(Box::new(header), true).await?;
+        return Ok(Handled::Answered);
+    }
+    let span = tracing::info_span!("request", request_id = ctx.request_id());
+    let outcome = match decide(app, session, &head, ctx).instrument(span).await {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome::Answer(error.into()),
+    };
+    match outcome {
+        Outcome::Answer(answer) => {
+            if !answer.degraded.is_empty() {
+                app.metrics.degraded.inc();
+            }
+            finish(session, &head, ctx, &answer).await?;
+            Ok(Handled::Answered)
+        }
+        Outcome::Forward(forward) => {
+            ctx.forward = Some(forward);
+            ctx.head = Some(head);
+            Ok(Handled::Forward)
+        }
+    }
+}
+
+/// Writes the answer; when part of the body was never read, the connection ends with it.
+async fn finish(session: &mut Session, head: &Head, ctx: &RequestContext, answer: &Answer) -> pingora::Result<()> {
+    let unread = head.has_body() && !session.as_downstream_mut().is_body_done();
+    if unread {
+        session.as_downstream_mut().set_keepalive(None);
+    }
+    respond::write(session, head, ctx.request_id(), answer).await?;
+    if unread && !head.expects_continue() {
+        body::discard(session).await;
+    }
+    Ok(())
+}
+
+/// Everything between a request's head and its answer.
+async fn decide(
+    app: &Arc<App>,
+    session: &mut Session,
+    head: &Head,
+    ctx: &mut RequestContext,
+) -> Result<Outcome, ResponseError> {
+    head.check(&session.as_downstream().to_h1_raw(), app.settings.max_header_size)?;
+    let operation = match operation::route(head.method.as_str(), &head.path) {
+        Ok(operation) => operation,
+        Err(error) => return Ok(Outcome::Answer(unrouted(head, error.status()))),
+    };
+    ctx.route = operation.name();
+    ctx.index = operation.index().map(str::to_owned);
+    let access = authenticate(app, head, &operation)?;
+    let admitted = Admitted { head, operation: &operation, access, trace: Trace::new(ctx.request_id()) };
+    if content_type::takes_json(&operation) {
+        content_type::require_json(head)?;
+    }
+    // Loaded once: everything that follows sees the same nodes in the same states.
+    let topology = app.cluster.topology();
+    if matches!(operation, Operation::AddDocuments { .. }) {
+        return dispatch::add_documents(app, topology, &admitted, session).await.map(Outcome::Answer);
+    }
+    let body = if content_type::takes_json(&operation) {
+        let mut body =
+            body::SessionBody::new(session, head, app.settings.body_idle_timeout, app.settings.max_body_size);
+        body.collect(head.content_length()).await?
+    } else {
+        bytes::Bytes::new()
+    };
+    dispatch::run(app, topology, &admitted, body).await
+}
+
+/// Checks the key that `operation` asks for.
+fn authenticate(app: &App, head: &Head, operation: &Operation) -> Result<Access, ResponseError> {
+    let Some(action) = Action::of(operation) else {
+        return Ok(Access::full());
+    };
+    let header = head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+    let token = auth::check::bearer(header)?;
+    auth::check::check(&app.keyring, token, action, operation.index(), OffsetDateTime::now_utc())
+}
+
+/// What the engine says where no route is: nothing, but for its greeting at the root.
+fn unrouted(head: &Head, status: u16) -> Answer {
+    if head.path == "/" && head.method == http::Method::GET {
+        return Answer::json(200, &serde_json::json!({ "status": "Meilisearch is running" }));
+    }
+    Answer::empty(status)
+}
+
+/// Answers a request that Pingora gave up on. Returns the status that was written, 0 where nothing could be.
+pub async fn fail(session: &mut Session, ctx: &mut RequestContext, error: &pingora::Error) -> u16 {
+    use pingora::{ErrorSource, ErrorType};
+    if session.as_downstream().response_written().is_some() {
+        return 0;
+    }
+    let gone = matches!(
+        (error.esource(), error.etype()),
+        (
+            ErrorSource::Downstream,
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed
+        )
+    );
+    if gone {
+        return 0;
+    }
+    let answer = Answer::from(match error.esource() {
+        ErrorSource::Downstream => ResponseError::new(Code::BadRequest, "The request cannot be understood."),
+        ErrorSource::Upstream => no_node(),
+        ErrorSource::Internal | ErrorSource::Unset if ctx.forward.is_some() => no_node(),
+        ErrorSource::Internal | ErrorSource::Unset => {
+            ResponseError::new(Code::Internal, "The gateway could not answer the request.")
+        }
+    });
+    session.as_downstream_mut().set_keepalive(None);
+    let head = ctx.head.take().unwrap_or_else(|| {
+        let request = session.req_header();
+        Head::new(request.method.clone(), &request.uri, request.headers.clone())
+    });
+    match respond::write(session, &head, ctx.request_id(), &answer).await {
+        Ok(()) => answer.status,
+        Err(_) => 0,
+    }
+}
+
+/// No node could be reached that may answer.
+pub fn no_node() -> ResponseError {
+    ResponseError::new(Code::MiroirNodeUnavailable, "No node that could answer the request can be reached.")
+}
+
+/// Counts the request and writes its line into the log.
+pub fn conclude(app: &App, session: &Session, ctx: &mut RequestContext, error: Option<&pingora::Error>) {
+    let downstream = session.as_downstream();
+    let status = downstream.response_written().map_or(0, |header| header.status.as_u16());
+    let (bytes_in, bytes_out) = (downstream.body_bytes_read(), downstream.body_bytes_sent());
+    app.metrics.observe(ctx.route, status, ctx.started.elapsed(), bytes_in, bytes_out);
+    ctx.log(&session.req_header().method, status, bytes_in, bytes_out, error);
+}

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::shard::{ShardSet, bits_of};
+use super::shard::{ShardId, ShardSet, bits_of};
 use super::topology::{NodeIx, Topology};
 
 /// The nodes to ask. Every wanted shard is in exactly one part, or in `missing`.
@@ -51,6 +51,9 @@ pub fn cover(topology: &Topology, index: &str, shards: &ShardSet, exclude: &[Nod
     parts.sort_unstable_by_key(|part| part.node);
     Cover { parts, missing }
 }
+
+/// How many orders of leaving nodes out are tried.
+const TRIES: usize = 4;
 
 /// What can be asked of whom: a row of shard bits for each node that can answer for some wanted shard.
 struct Field {
@@ -122,7 +125,7 @@ impl Field {
             }
         };
         let mut rotated = all.clone();
-        for _ in 0..all.len() {
+        for _ in 0..all.len().min(TRIES) {
             consider(self.thin_out(&rotated));
             rotated.rotate_left(1);
         }
@@ -226,10 +229,16 @@ impl Field {
             load.push(f64::from(count) * unit[position]);
             answered.push(own);
         }
+        // Only a shard's owners are looked at, so that this does not grow with the number of nodes.
+        let mut place = vec![None; topology.nodes.len()];
+        for (position, candidate) in chosen.iter().enumerate() {
+            place[self.nodes[*candidate].0] = Some((position, *candidate));
+        }
         for (word, contested) in contested.iter().enumerate() {
             for bit in bits_of(*contested) {
                 let mut best = (f64::INFINITY, 0);
-                for (position, candidate) in chosen.iter().enumerate() {
+                for owner in topology.owners_of(ShardId(word as u16 * 64 + bit)) {
+                    let Some((position, candidate)) = place[owner.0] else { continue };
                     let after = load[position] + unit[position];
                     if self.rows[candidate * self.width + word] >> bit & 1 == 1 && after < best.0 {
                         best = (after, position);
@@ -269,7 +278,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::placement::shard::ShardId;
     use crate::placement::topology::{Node, NodeId, NodeState, StaleSets};
 
     fn cluster(zones: &[Option<&str>], shards: u16, replication_factor: u8) -> Topology {

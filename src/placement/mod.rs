@@ -7,3 +7,8 @@ pub mod rendezvous;
 pub mod shard;
 pub mod stable_hash;
 pub mod topology;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod properties;

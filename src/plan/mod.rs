@@ -2,10 +2,19 @@
 
 pub mod answer;
 pub mod broadcast;
+pub mod documents;
+pub mod explain;
+pub mod facet_search;
+pub mod filter;
 pub mod forward;
 pub mod index_info;
+pub mod multi_search;
+pub mod query_search;
 pub mod read;
+pub mod reserved;
 pub mod scatter;
+pub mod search;
+pub mod stats;
 pub mod write;
 
 use serde::Serialize;
@@ -43,4 +52,12 @@ pub struct Split {
     pub method: DocumentMethod,
     /// As the query string names it.
     pub primary_key: Option<String>,
+}
+
+/// Why a request is not planned as what it says it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Obstacle {
+    /// The engine would refuse it, in words of its own: a node is asked for them.
+    Judge,
+    Refuse(ResponseError),
 }

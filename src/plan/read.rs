@@ -3,23 +3,210 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
+use crate::meili::query::QueryMap;
+use crate::meili::settings::Setting;
+use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
-use super::Plan;
+use super::answer::Answer;
+use super::documents::{DocumentPlan, DocumentsPlan};
+use super::facet_search::FacetSearchPlan;
+use super::forward::Forward;
 use super::index_info::IndexInfo;
+use super::multi_search::{self, MultiSearchPlan};
+use super::query_search;
+use super::scatter::{Ask, NodeRequest, Scatter};
+use super::search::SearchPlan;
+use super::stats::StatsPlan;
+use super::{Obstacle, Plan};
 
 /// What is known of the indexes that a request names; one that does not exist is absent.
 pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
-/// The indexes that [`plan`] wants in its `infos`.
+/// The filter to which a tenant token restricts searches of an index.
+pub type Restrict<'a> = &'a (dyn Fn(&str) -> Option<Value> + Send + Sync);
+
+/// The indexes whose settings [`plan`] needs in its `infos`.
 pub fn indexes(operation: &Operation, body: &[u8]) -> Vec<String> {
-    let _ = (operation, body);
-    todo!("seam")
+    match operation {
+        Operation::MultiSearch => multi_search::indexes(body),
+        Operation::SearchGet { index }
+        | Operation::SearchPost { index }
+        | Operation::FacetSearch { index }
+        | Operation::ListDocuments { index }
+        | Operation::FetchDocuments { index }
+        | Operation::IndexStats { index } => vec![index.clone()],
+        _ => Vec::new(),
+    }
 }
 
 /// The plan of a read. `path` is the request's path and query as the client wrote them.
 pub fn plan(operation: &Operation, path: &str, body: &[u8], infos: &Infos, topology: &Topology) -> Plan {
-    let _ = (operation, path, body, infos, topology);
-    todo!("seam")
+    plan_restricted(operation, path, body, infos, topology, &|_| None)
+}
+
+/// The plan of a read for a client that may see only what `restrict` lets through.
+pub fn plan_restricted(
+    operation: &Operation,
+    path: &str,
+    body: &[u8],
+    infos: &Infos,
+    topology: &Topology,
+    restrict: Restrict<'_>,
+) -> Plan {
+    let request = Request { path, body, infos, shards: topology.shards, restrict };
+    match operation {
+        Operation::Health => Plan::Answer(Answer::Health),
+        Operation::ListTasks => Plan::Answer(Answer::ListTasks),
+        Operation::GetTask { id } => Plan::Answer(Answer::GetTask { id: id.clone() }),
+        Operation::CancelTasks => Plan::Answer(Answer::CancelTasks),
+        Operation::DeleteTasks => Plan::Answer(Answer::DeleteTasks),
+        Operation::DeleteTask { id } => Plan::Answer(Answer::DeleteTask { id: id.clone() }),
+        Operation::ListKeys => Plan::Answer(Answer::ListKeys),
+        Operation::CreateKey => Plan::Answer(Answer::CreateKey),
+        Operation::GetKey { key } => Plan::Answer(Answer::GetKey { key: key.clone() }),
+        Operation::UpdateKey { key } => Plan::Answer(Answer::UpdateKey { key: key.clone() }),
+        Operation::DeleteKey { key } => Plan::Answer(Answer::DeleteKey { key: key.clone() }),
+
+        Operation::GetSetting { setting: Setting::FilterableAttributes, .. } => {
+            request.scatter("GET", path, Ask::FilterableAttributes)
+        }
+        Operation::Version
+        | Operation::ListIndexes
+        | Operation::GetIndex { .. }
+        | Operation::GetSetting { .. }
+        | Operation::GetExperimentalFeatures => Plan::Forward(Forward::to_any(topology)),
+
+        Operation::GetSettings { .. } => request.scatter("GET", path, Ask::Settings),
+        Operation::Stats => request.scatter("GET", path, Ask::Stats(StatsPlan::AllIndexes)),
+        Operation::IndexStats { index } => request.read("GET", request.index_stats(index)),
+        Operation::SearchGet { index } => request.read("GET", request.search_get(index)),
+        Operation::SearchPost { index } => request.read("POST", request.search_post(index)),
+        Operation::FacetSearch { index } => request.read("POST", request.facet_search(index)),
+        Operation::MultiSearch => request.read("POST", request.multi_search()),
+        Operation::ListDocuments { index } => request.read("GET", request.list_documents(index)),
+        Operation::FetchDocuments { index } => request.read("POST", request.fetch_documents(index)),
+        Operation::GetDocument { index, id } => request.read("GET", request.document(index, id)),
+
+        Operation::SimilarGet { .. } | Operation::SimilarPost { .. } => not_supported("Searching for similar documents"),
+        Operation::Unsupported { name } => not_supported(&format!("`{name}`")),
+
+        Operation::CreateIndex
+        | Operation::UpdateIndex { .. }
+        | Operation::DeleteIndex { .. }
+        | Operation::SwapIndexes
+        | Operation::AddDocuments { .. }
+        | Operation::DeleteDocument { .. }
+        | Operation::DeleteDocumentsBatch { .. }
+        | Operation::DeleteDocumentsByFilter { .. }
+        | Operation::DeleteAllDocuments { .. }
+        | Operation::EditDocuments { .. }
+        | Operation::UpdateSettings { .. }
+        | Operation::ResetSettings { .. }
+        | Operation::UpdateSetting { .. }
+        | Operation::ResetSetting { .. }
+        | Operation::UpdateExperimentalFeatures => not_supported("A write planned as a read"),
+    }
+}
+
+fn not_supported(what: &str) -> Plan {
+    Plan::Refuse(ResponseError::new(
+        Code::MiroirNotSupported,
+        format!("{what} is not supported by this version of Miroir."),
+    ))
+}
+
+/// What every read is planned from.
+struct Request<'a> {
+    path: &'a str,
+    body: &'a [u8],
+    infos: &'a Infos,
+    shards: u16,
+    restrict: Restrict<'a>,
+}
+
+// === impl Request ===
+
+impl Request<'_> {
+    /// A read, or what takes its place: the engine's word on a request that is wrong, or Miroir's refusal.
+    fn read(&self, method: &'static str, ask: Result<Ask, Obstacle>) -> Plan {
+        match ask {
+            Ok(ask) => self.scatter(method, self.path, ask),
+            Err(Obstacle::Judge) => self.scatter(method, self.path, Ask::Judge),
+            Err(Obstacle::Refuse(error)) => Plan::Refuse(error),
+        }
+    }
+
+    fn scatter(&self, method: &'static str, path: &str, ask: Ask) -> Plan {
+        let body = if method == "GET" { Vec::new() } else { self.body.to_vec() };
+        let seed = seed_of(&ask);
+        Plan::Scatter(Box::new(Scatter { original: NodeRequest { method, path: path.to_owned(), body }, seed, ask }))
+    }
+
+    fn info(&self, index: &str) -> Result<&IndexInfo, Obstacle> {
+        self.infos.get(index).map(|info| info.as_ref()).ok_or(Obstacle::Judge)
+    }
+
+    fn query(&self) -> QueryMap {
+        QueryMap::parse(self.path.split_once('?').map_or("", |(_, query)| query))
+    }
+
+    fn json(&self) -> Result<Map<String, Value>, Obstacle> {
+        serde_json::from_slice(self.body).map_err(|_| Obstacle::Judge)
+    }
+
+    fn search_get(&self, index: &str) -> Result<Ask, Obstacle> {
+        let body = query_search::body(&self.query())?;
+        Ok(Ask::Search(Box::new(SearchPlan::restricted(self.info(index)?, body, self.restrict)?)))
+    }
+
+    fn search_post(&self, index: &str) -> Result<Ask, Obstacle> {
+        Ok(Ask::Search(Box::new(SearchPlan::restricted(self.info(index)?, self.json()?, self.restrict)?)))
+    }
+
+    fn facet_search(&self, index: &str) -> Result<Ask, Obstacle> {
+        let info = self.info(index)?;
+        let mut plan = FacetSearchPlan::new(info, self.json()?)?;
+        super::search::add_restriction(&mut plan.body, (self.restrict)(index));
+        Ok(Ask::FacetSearch(plan))
+    }
+
+    fn multi_search(&self) -> Result<Ask, Obstacle> {
+        Ok(Ask::MultiSearch(MultiSearchPlan::new(self.json()?, self.infos, self.restrict)?))
+    }
+
+    fn list_documents(&self, index: &str) -> Result<Ask, Obstacle> {
+        self.info(index)?;
+        Ok(Ask::Documents(DocumentsPlan::from_query(index, &self.query(), self.shards)?))
+    }
+
+    fn fetch_documents(&self, index: &str) -> Result<Ask, Obstacle> {
+        self.info(index)?;
+        Ok(Ask::Documents(DocumentsPlan::new(index, self.json()?, self.shards)?))
+    }
+
+    fn document(&self, index: &str, id: &str) -> Result<Ask, Obstacle> {
+        Ok(Ask::Document(DocumentPlan::new(index, id, &self.query(), self.shards)?))
+    }
+
+    fn index_stats(&self, index: &str) -> Result<Ask, Obstacle> {
+        self.info(index)?;
+        Ok(Ask::Stats(StatsPlan::Index { index: index.to_owned() }))
+    }
+}
+
+/// Equal for the pages of one search, so that they are cut from one order.
+fn seed_of(ask: &Ask) -> u64 {
+    match ask {
+        Ask::Judge | Ask::Settings | Ask::FilterableAttributes | Ask::Stats(_) | Ask::MultiSearch(_) => 0,
+        Ask::Search(plan) => hash_bytes(&plan.identity()),
+        Ask::FacetSearch(plan) => hash_bytes(&plan.identity()),
+        // Whatever the filter, documents are listed in one order.
+        Ask::Documents(plan) => hash_bytes(plan.index.as_bytes()),
+        Ask::Document(plan) => hash_bytes(plan.id.as_bytes()),
+    }
 }

@@ -2,13 +2,20 @@
 
 use serde::Serialize;
 
-/// The client's request as it came, for the node that judges it when it is wrong.
+use super::documents::{DocumentPlan, DocumentsPlan};
+use super::facet_search::FacetSearchPlan;
+use super::multi_search::MultiSearchPlan;
+use super::search::SearchPlan;
+use super::stats::StatsPlan;
+
+/// A request to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Original {
+pub struct NodeRequest {
     pub method: &'static str,
     /// Path and query.
     pub path: String,
+    /// JSON, or empty.
     #[serde(serialize_with = "as_text")]
     pub body: Vec<u8>,
 }
@@ -17,9 +24,43 @@ pub struct Original {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scatter {
-    pub original: Original,
+    /// The client's request as it came: a node that finds fault with its own part is asked to judge this one, so that
+    /// the client reads the engine's words about what it wrote.
+    pub original: NodeRequest,
     /// Chooses among equal covers: the same for every page of a query, so that pages do not bounce between replicas.
     pub seed: u64,
+    pub ask: Ask,
+}
+
+/// The kinds of scattered reads.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Ask {
+    /// The request looks wrong or names an unknown index: one node says what the engine says of it.
+    Judge,
+    /// One node's settings, without the hidden item.
+    Settings,
+    /// One node's `filterableAttributes`, without the hidden item.
+    FilterableAttributes,
+    Search(Box<SearchPlan>),
+    FacetSearch(FacetSearchPlan),
+    MultiSearch(MultiSearchPlan),
+    Documents(DocumentsPlan),
+    Document(DocumentPlan),
+    Stats(StatsPlan),
+}
+
+// === impl NodeRequest ===
+
+impl NodeRequest {
+    pub fn get(path: impl Into<String>) -> Self {
+        Self { method: "GET", path: path.into(), body: Vec::new() }
+    }
+
+    pub fn post(path: impl Into<String>, body: &serde_json::Map<String, serde_json::Value>) -> Self {
+        let body = serde_json::to_vec(body).expect("a JSON value always serializes into memory");
+        Self { method: "POST", path: path.into(), body }
+    }
 }
 
 fn as_text<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserialize as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::PayloadFormat;
 use super::document::Document;
 use super::error::SplitError;
-use super::ndjson::{explain_value, malformed, parse, white_space};
+use super::ndjson::{malformed, not_a_document, parse, white_space};
 use super::position::Position;
 use super::scan::ValueScanner;
 
@@ -26,6 +27,8 @@ pub struct JsonSplitter {
     /// Of the first byte of `pending`.
     position: Position,
     state: State,
+    /// Why the last element is no document, although well-formed.
+    refusal: Option<SplitError>,
     max_document: usize,
 }
 
@@ -40,6 +43,8 @@ enum State {
     AfterComma,
     /// Inside an element.
     Element,
+    /// After an element that is no document. The engine looks at what follows it before it says so.
+    Refused,
     /// After `]`. The engine reads no further, so neither is it an error if more comes.
     Done,
 }
@@ -54,6 +59,7 @@ impl JsonSplitter {
             scanner: ValueScanner::default(),
             position: Position::start(),
             state: State::Start,
+            refusal: None,
             max_document,
         }
     }
@@ -85,13 +91,18 @@ impl JsonSplitter {
                     self.check_length(end.unwrap_or(self.pending.len()) - start)?;
                     let Some(end) = end else { break };
                     let Some(document) = parse(&self.pending[start..end]) else {
-                        return Err(self.explain(start).into());
+                        start += self.refuse(start)?;
+                        continue;
                     };
                     hand_over(&document, on_document)?;
                     start = end;
                     self.scanner = ValueScanner::default();
                     self.state = State::AfterElement;
                 }
+                State::Refused => match self.verdict(start, false) {
+                    Some(error) => return Err(error.into()),
+                    None => break,
+                },
                 State::Done => {
                     start = self.pending.len();
                     break;
@@ -105,7 +116,7 @@ impl JsonSplitter {
     }
 
     pub fn finish<E: From<SplitError>>(
-        self,
+        mut self,
         on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let end = self.position.after(&self.pending);
@@ -114,10 +125,17 @@ impl JsonSplitter {
             State::Done => Ok(()),
             State::Start | State::AfterComma => cut_off("EOF while parsing a value"),
             State::FirstElement | State::AfterElement => cut_off("EOF while parsing a list"),
-            State::Element => Err(self.explain(0).into()),
+            State::Element => {
+                let value = self.refuse(0)?;
+                Err(self.verdict(value, true).unwrap_or_else(|| self.malformed_at(value, "expected value")).into())
+            }
+            State::Refused => {
+                Err(self.verdict(0, true).unwrap_or_else(|| self.malformed_at(0, "expected value")).into())
+            }
             State::Single => {
                 let object = self.single()?;
-                let document = Document::parse(&object).map_err(|error| malformed(PayloadFormat::Json, error.to_string()))?;
+                let document =
+                    Document::parse(&object).map_err(|error| malformed(PayloadFormat::Json, error.to_string()))?;
                 on_document(&document)
             }
         }
@@ -133,7 +151,7 @@ impl JsonSplitter {
             (State::AfterElement, _) => return Err("expected `,` or `]`"),
             (State::AfterComma, b']') => return Err("trailing comma"),
             (State::FirstElement | State::AfterComma, _) => (State::Element, 0),
-            (state @ (State::Single | State::Element | State::Done), _) => (state, 0),
+            (state @ (State::Single | State::Element | State::Refused | State::Done), _) => (state, 0),
         };
         self.state = state;
         Ok(taken)
@@ -150,10 +168,43 @@ impl JsonSplitter {
         malformed(PayloadFormat::Json, self.position.after(&self.pending[..at]).at_byte(what))
     }
 
-    /// Why the element at `start` is no document.
-    fn explain(&self, start: usize) -> SplitError {
-        let position = self.position.after(&self.pending[..start]);
-        explain_value(PayloadFormat::Json, &self.pending[start..], position)
+    /// The element at `start` is no document: the error if it is no JSON either, else its length.
+    fn refuse(&mut self, start: usize) -> Result<usize, SplitError> {
+        let rest = &self.pending[start..];
+        let mut deserializer = serde_json::Deserializer::from_slice(rest);
+        match <&RawValue>::deserialize(&mut deserializer) {
+            Ok(raw) => {
+                self.refusal = Some(not_a_document(PayloadFormat::Json, raw));
+                self.state = State::Refused;
+                Ok(raw.get().len())
+            }
+            Err(error) => {
+                let position = self.position.after(&self.pending[..start]);
+                Err(malformed(PayloadFormat::Json, position.shift(&error)))
+            }
+        }
+    }
+
+    /// The error after a refused element, given what follows it from `start`; `None` if that is not yet known.
+    fn verdict(&self, start: usize, ended: bool) -> Option<SplitError> {
+        let next = start + white_space(&self.pending[start..]);
+        let at_end = |what| {
+            let end = self.position.after(&self.pending);
+            ended.then(|| malformed(PayloadFormat::Json, end.at_end(what)))
+        };
+        match self.pending.get(next) {
+            None => at_end("EOF while parsing a list"),
+            Some(b']') => self.refusal.clone(),
+            Some(b',') => {
+                let after = next + 1 + white_space(&self.pending[next + 1..]);
+                match self.pending.get(after) {
+                    None => at_end("trailing characters"),
+                    Some(b']') => Some(self.malformed_at(after, "trailing comma")),
+                    Some(_) => Some(self.malformed_at(after, "trailing characters")),
+                }
+            }
+            Some(_) => Some(self.malformed_at(next, "trailing characters")),
+        }
     }
 
     /// The whole body as one object. The engine writes it anew, so numbers and repeated keys come out as there.

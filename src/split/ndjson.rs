@@ -1,13 +1,12 @@
 //! Values one after the other, as a rule one a line.
 
-use serde::de::Deserialize as _;
 use serde_json::value::RawValue;
 
+use super::PayloadFormat;
 use super::document::Document;
 use super::error::SplitError;
 use super::position::Position;
 use super::scan::ValueScanner;
-use super::PayloadFormat;
 
 /// Cuts a stream of JSON values.
 pub struct NdjsonSplitter {
@@ -110,14 +109,5 @@ pub(super) fn not_a_document(format: PayloadFormat, raw: &RawValue) -> SplitErro
         Err(error) if error.is_data() => SplitError::NotAnObject { message: error.to_string() },
         Err(error) => malformed(format, error.to_string()),
         Ok(_) => malformed(format, "expected value".to_owned()),
-    }
-}
-
-/// Why the first value of `rest`, which starts at `position`, is no document.
-pub(super) fn explain_value(format: PayloadFormat, rest: &[u8], position: Position) -> SplitError {
-    let mut deserializer = serde_json::Deserializer::from_slice(rest);
-    match <&RawValue>::deserialize(&mut deserializer) {
-        Ok(raw) => not_a_document(format, raw),
-        Err(error) => malformed(format, position.shift(&error)),
     }
 }

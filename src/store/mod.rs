@@ -60,6 +60,8 @@ pub trait Store: Send + Sync + 'static {
     async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError>;
     /// Writes a row anew; one that was deleted meanwhile does not come back.
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError>;
+    /// Writes the row of a task that has ended. Where it swapped indexes, the rows of older tasks follow them.
+    async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError>;
     async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError>;
     async fn list_tasks(&self, page: TaskPage) -> Result<TaskList, StoreError>;
     /// The uids of all the tasks that meet the filter, oldest first.

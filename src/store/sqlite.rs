@@ -99,6 +99,10 @@ impl Store for SqliteStore {
         self.writer.call(move |connection| task_sql::update(connection, &task)).await
     }
 
+    async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError> {
+        self.writer.call(move |connection| task_sql::finish(connection, &task, &swaps)).await
+    }
+
     async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError> {
         self.reader().call(move |connection| task_sql::get(connection, id)).await
     }
@@ -452,6 +456,26 @@ mod tests {
         assert_eq!(page(Some(TaskRef::Uid(900)), 1, false).await, (vec![4], Some(3)));
         assert_eq!(page(Some(TaskRef::Uuid(Uuid::nil())), 1, false).await, (vec![], None));
         assert_eq!(page(None, 0, false).await, (vec![], Some(4)));
+    }
+
+    #[tokio::test]
+    async fn older_tasks_follow_a_swapped_index() {
+        let store = SqliteStore::open(":memory:", 64).unwrap();
+        for (uid, index) in ["a", "b", "c", "", "a"].iter().enumerate() {
+            let index_uid = Some((*index).to_owned()).filter(|index| !index.is_empty());
+            store.insert_task(MiroirTask { index_uid, ..task(uid as u32) }).await.unwrap();
+        }
+        let swap = MiroirTask { index_uid: None, kind: TaskKind::IndexSwap, ..ended(3, TaskStatus::Succeeded) };
+        let swap = MiroirTask { uuid: store.get_task(TaskRef::Uid(3)).await.unwrap().unwrap().uuid, ..swap };
+        store.finish_task(swap, vec![("a".to_owned(), "b".to_owned())]).await.unwrap();
+        let mut names = Vec::new();
+        for uid in 0..5 {
+            names.push(store.get_task(TaskRef::Uid(uid)).await.unwrap().unwrap().index_uid);
+        }
+        let names: Vec<Option<&str>> = names.iter().map(Option::as_deref).collect();
+        assert_eq!(names, [Some("b"), Some("a"), Some("c"), None, Some("a")]);
+        let filter = TaskFilter { index_uids: Some(vec!["a".to_owned()]), ..TaskFilter::default() };
+        assert_eq!(store.task_uids(filter).await.unwrap(), [1, 4]);
     }
 
     // === filters against a naive model ===

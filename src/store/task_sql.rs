@@ -10,6 +10,7 @@ use super::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, Ta
 use crate::meili::task::TaskStatus;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskKey;
+use crate::tasks::swap::follow_swaps;
 
 /// A `WHERE` clause and its parameters.
 struct Condition {
@@ -27,6 +28,30 @@ pub fn update(connection: &Connection, task: &MiroirTask) -> Result<(), StoreErr
     let mut present = connection.prepare_cached("SELECT 1 FROM tasks WHERE uid = ?")?;
     if present.exists([task.uid])? {
         write(connection, "REPLACE", task)?;
+    }
+    Ok(())
+}
+
+/// As [`update`]; rows older than a swap follow the swapped indexes.
+pub fn finish(connection: &Connection, task: &MiroirTask, swaps: &[(String, String)]) -> Result<(), StoreError> {
+    update(connection, task)?;
+    if swaps.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&String> = swaps.iter().flat_map(|(left, right)| [left, right]).collect();
+    let older = {
+        let mut select = connection.prepare_cached(
+            "SELECT uid FROM tasks WHERE index_uid IN (SELECT value FROM json_each(?)) AND uid < ? ORDER BY uid",
+        )?;
+        let uids = select.query_map(params![serde_json::json!(names).to_string(), task.uid], |row| row.get(0))?;
+        uids.collect::<Result<Vec<u32>, _>>()?
+    };
+    for uid in older {
+        if let Some(mut other) = get(connection, TaskRef::Uid(uid))?
+            && follow_swaps(&mut other, swaps)
+        {
+            write(connection, "REPLACE", &other)?;
+        }
     }
     Ok(())
 }

@@ -9,5 +9,6 @@ pub mod params;
 pub mod query;
 pub mod replicas;
 pub mod stale;
+pub mod swap;
 pub mod verdict;
 pub mod view;

@@ -1,3 +1,113 @@
 //! Document writes: a body becomes one NDJSON payload per node, and the payloads one write.
+//!
+//! # The primary key
+//!
+//! A shard is a hash of the id, so the key must be known before the first document is placed. The index's own key
+//! counts first, then `?primaryKey=`, then a guess from the first document. Nothing is locked while a body is read, so
+//! another first batch may set the key meanwhile. Therefore the registry is asked again when the body has been read: a
+//! guessed key gives way to the registry's, and the documents, kept unsplit for this case, are split again; a key that
+//! the client named makes the batch fail, as in the engine. In the moment that remains until the write takes its place,
+//! the nodes decide: every payload names the key it was split by, and a node with another key fails it, on every
+//! replica alike, because all see the same order.
 
+mod collect;
+mod delete;
 pub mod request;
+mod steps;
+
+use std::sync::Arc;
+
+use self::collect::{Collected, Collector, Source};
+pub use self::delete::delete_ids;
+use self::request::{AddParams, missing_payload, payload_format};
+use self::steps::Addition;
+use super::Cluster;
+use super::body::{BodySource, ContentEncoding, DecodedBody};
+use super::client::Trace;
+use crate::meili::error::ResponseError;
+use crate::meili::operation::DocumentMethod;
+use crate::placement::topology::Topology;
+use crate::split::PayloadFormat;
+use crate::split::primary_key::IdError;
+use crate::tasks::entry::MiroirTask;
+
+/// A request that adds documents.
+#[derive(Debug, Clone)]
+pub struct AddDocuments {
+    pub index: String,
+    pub method: DocumentMethod,
+    pub content_type: Option<String>,
+    pub content_encoding: Option<String>,
+    /// As the client sent it, without the question mark.
+    pub query: String,
+}
+
+/// Reads `body` to its end and hands its documents, each with its shard, to the nodes that own them. A body that is
+/// not whole and well-formed is the client's error, and nothing happens; a document that the engine would refuse makes
+/// the whole batch a failed task.
+pub async fn add(
+    cluster: &Arc<Cluster>,
+    topology: Arc<Topology>,
+    request: AddDocuments,
+    body: &mut dyn BodySource,
+    trace: &Trace,
+) -> Result<MiroirTask, ResponseError> {
+    let params = AddParams::parse(&request.query)?;
+    let format = payload_format(request.content_type.as_deref(), params.csv_delimiter)?;
+    let encoding = ContentEncoding::parse(request.content_encoding.as_deref());
+
+    let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
+    let at_start = stored_key();
+    let settings = &cluster.settings.write;
+    let collector = match (&at_start, &params.primary_key) {
+        (Some(stored), Some(wanted)) if stored != wanted => {
+            Collector::refusing(&topology, settings, IdError::Changed { stored: stored.clone() })
+        }
+        (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, key.clone()),
+        (None, None) => Collector::guessing(&topology, settings),
+    };
+    let mut decoded = DecodedBody::new(body, encoding);
+    let collected = collector.read(Source::Body(&mut decoded), format).await?.ok_or_else(|| missing_payload(format))?;
+
+    let at_end = stored_key();
+    let collected = settle_key(collected, at_end.clone(), &topology, &cluster.settings.write).await?;
+
+    let addition = Addition {
+        index: request.index,
+        method: request.method,
+        custom_metadata: params.custom_metadata,
+        sets_primary_key: at_end.is_none(),
+    };
+    if let Some(error) = &collected.error {
+        let intent = addition.refused(&collected);
+        return cluster.writer.record_failed(cluster, intent, error.clone().into(), trace).await;
+    }
+    let (intent, spools) = addition.intent(collected, &topology);
+    cluster.writer.submit(cluster, intent, spools, trace).await
+}
+
+/// Makes up for a key that the index was given while the body was read.
+async fn settle_key(
+    collected: Collected,
+    stored: Option<String>,
+    topology: &Topology,
+    settings: &super::settings::WriteSettings,
+) -> Result<Collected, ResponseError> {
+    let Some(stored) = stored else { return Ok(collected) };
+    if collected.primary_key.as_ref() == Some(&stored) {
+        return Ok(collected);
+    }
+    let again = match &collected.unsplit {
+        Some(unsplit) => {
+            let collector = Collector::new(topology, settings, stored);
+            collector.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
+        }
+        None if collected.error.is_some() => return Ok(collected),
+        None => return Ok(Collected { error: Some(IdError::Changed { stored }), ..collected }),
+    };
+    // A body without documents leaves nothing to split again.
+    Ok(again.unwrap_or(collected))
+}
+
+#[cfg(test)]
+mod tests;

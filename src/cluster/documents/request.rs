@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn other_content_types_are_refused_as_the_engine_refuses_them() {
-        let accepted = "Accepted values for the Content-Type header are: `application/json`, `application/x-ndjson`, `text/csv`";
+        let accepted =
+            "Accepted values for the Content-Type header are: `application/json`, `application/x-ndjson`, `text/csv`";
         let error = payload_format(None, None).unwrap_err();
         assert_eq!(error.message, format!("A Content-Type header is missing. {accepted}"));
         assert_eq!((error.status, error.code.as_str()), (415, "missing_content_type"));

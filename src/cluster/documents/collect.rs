@@ -1,0 +1,222 @@
+//! Reads a body and collects each document, with its shard, for the nodes that own it.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::super::body::BodySource;
+use super::super::settings::WriteSettings;
+use super::super::spool::{Spool, SpoolWriter};
+use crate::meili::error::{Code, ResponseError};
+use crate::placement::document::shard_of;
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::split::document::ShardFields;
+use crate::split::primary_key::{IdError, document_id, infer};
+use crate::split::{Document, PayloadFormat, Splitter};
+
+/// How much is split between two looks at the spools, and without letting others run.
+const PIECE: usize = 64 << 10;
+
+/// Collects the documents of one batch.
+pub(super) struct Collector<'a> {
+    topology: &'a Topology,
+    max_document: usize,
+    fields: ShardFields,
+    /// `None` until the first document suggests one.
+    primary_key: Option<String>,
+    /// The documents as they came, for a second pass by another key.
+    unsplit: Option<SpoolWriter>,
+    nodes: Vec<NodePayload>,
+    received: u64,
+    /// Why the batch will fail. The rest of the body is only checked for being well-formed.
+    error: Option<IdError>,
+    line: Vec<u8>,
+}
+
+/// What one node will be sent.
+struct NodePayload {
+    spool: SpoolWriter,
+    /// The shards in each part of the spool.
+    shards: Vec<ShardSet>,
+}
+
+/// A body that was read to its end.
+pub(super) struct Collected {
+    pub received: u64,
+    /// The key that the documents were split by.
+    pub primary_key: Option<String>,
+    /// Why the batch fails as a whole.
+    pub error: Option<IdError>,
+    /// In the order of nodes, and for one node in the order of the body.
+    pub parts: Vec<Part>,
+    /// The documents as they came, if the key was guessed.
+    pub unsplit: Option<Vec<Spool>>,
+}
+
+/// One payload for one node.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub node: NodeIx,
+    pub spool: Spool,
+    pub shards: ShardSet,
+}
+
+/// Where the bytes come from.
+pub(super) enum Source<'a> {
+    Body(&'a mut dyn BodySource),
+    Spools(&'a [Spool]),
+}
+
+// === impl Collector ===
+
+impl<'a> Collector<'a> {
+    /// Splits by `primary_key`.
+    pub(super) fn new(topology: &'a Topology, settings: &WriteSettings, primary_key: String) -> Self {
+        let new_payload = |_| NodePayload {
+            spool: SpoolWriter::new(settings.spool_memory, settings.max_payload_size),
+            shards: Vec::new(),
+        };
+        Self {
+            topology,
+            max_document: usize::try_from(settings.max_payload_size).unwrap_or(usize::MAX),
+            fields: ShardFields::new(topology.shards),
+            primary_key: Some(primary_key),
+            unsplit: None,
+            nodes: topology.indexes().map(new_payload).collect(),
+            received: 0,
+            error: None,
+            line: Vec::new(),
+        }
+    }
+
+    /// Splits by the key that the first document suggests.
+    pub(super) fn guessing(topology: &'a Topology, settings: &WriteSettings) -> Self {
+        let unsplit = SpoolWriter::new(settings.spool_memory, u64::MAX);
+        Self { primary_key: None, unsplit: Some(unsplit), ..Self::new(topology, settings, String::new()) }
+    }
+
+    /// Only checks and counts: the batch fails with `error` if its body is well-formed.
+    pub(super) fn refusing(topology: &'a Topology, settings: &WriteSettings, error: IdError) -> Self {
+        Self { primary_key: None, error: Some(error), ..Self::new(topology, settings, String::new()) }
+    }
+
+    /// Reads to the end; `None` if there was not a single byte.
+    pub(super) async fn read(
+        mut self,
+        mut source: Source<'_>,
+        format: PayloadFormat,
+    ) -> Result<Option<Collected>, ResponseError> {
+        let mut splitter = Splitter::new(format, self.max_document);
+        let mut any = false;
+        match &mut source {
+            Source::Body(body) => {
+                while let Some(chunk) = body.next().await? {
+                    any |= !chunk.is_empty();
+                    self.take(&mut splitter, chunk).await?;
+                }
+            }
+            Source::Spools(spools) => {
+                for spool in *spools {
+                    let mut reader = spool.reader();
+                    while let Some(chunk) = reader.next().await.map_err(|error| spool_failed(&error))? {
+                        any = true;
+                        self.take(&mut splitter, chunk).await?;
+                    }
+                }
+            }
+        }
+        if !any {
+            return Ok(None);
+        }
+        splitter.finish(&mut |document| self.add(document))?;
+        self.finish().await.map(Some).map_err(|error| spool_failed(&error))
+    }
+
+    async fn take(&mut self, splitter: &mut Splitter, mut chunk: Bytes) -> Result<(), ResponseError> {
+        while !chunk.is_empty() {
+            let piece = chunk.split_to(chunk.len().min(PIECE));
+            splitter.push(&piece, &mut |document| self.add(document))?;
+            self.settle().await.map_err(|error| spool_failed(&error))?;
+            tokio::task::consume_budget().await;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, document: &Document<'_>) -> Result<(), ResponseError> {
+        self.received += 1;
+        if let Some(field) = document.reserved_field() {
+            let message = format!("The document field `{field}` is reserved.");
+            return Err(ResponseError::new(Code::MiroirReservedField, message));
+        }
+        if let Some(unsplit) = &mut self.unsplit {
+            self.line.clear();
+            self.line.extend_from_slice(document.raw().as_bytes());
+            self.line.push(b'\n');
+            unsplit.append(&self.line);
+        }
+        if self.error.is_none() {
+            self.error = self.place(document).err();
+        }
+        Ok(())
+    }
+
+    /// Adds the document to the payloads of all owners of its shard.
+    fn place(&mut self, document: &Document<'_>) -> Result<(), IdError> {
+        let primary_key = match &mut self.primary_key {
+            Some(key) => key,
+            none => none.insert(infer(document)?),
+        };
+        let id = document_id(document, primary_key)?;
+        let shard = shard_of(&id, self.topology.shards);
+        self.line.clear();
+        self.fields.splice(document.raw(), shard, &mut self.line);
+        for owner in self.topology.owners_of(shard) {
+            let payload = &mut self.nodes[owner.0];
+            let begins_part = payload.spool.append(&self.line);
+            if begins_part || payload.shards.is_empty() {
+                payload.shards.push(ShardSet::new());
+            }
+            payload.shards.last_mut().expect("one was just pushed if there was none").insert(shard);
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> io::Result<()> {
+        if let Some(unsplit) = &mut self.unsplit {
+            unsplit.settle().await?;
+        }
+        for payload in &mut self.nodes {
+            payload.spool.settle().await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> io::Result<Collected> {
+        let mut parts = Vec::new();
+        for (node, payload) in self.topology.indexes().zip(self.nodes) {
+            if self.error.is_some() {
+                break;
+            }
+            let spools = payload.spool.finish().await?;
+            parts.extend(spools.into_iter().zip(payload.shards).map(|(spool, shards)| Part { node, spool, shards }));
+        }
+        let unsplit = match self.unsplit {
+            Some(unsplit) => Some(unsplit.finish().await?),
+            None => None,
+        };
+        Ok(Collected { received: self.received, primary_key: self.primary_key, error: self.error, parts, unsplit })
+    }
+}
+
+/// The client's answer when the gateway cannot keep its body.
+fn spool_failed(error: &io::Error) -> ResponseError {
+    tracing::error!(%error, "cannot spool a payload");
+    match error.kind() {
+        io::ErrorKind::StorageFull => ResponseError::new(
+            Code::NoSpaceLeftOnDevice,
+            "There is no more space left on the device. Consider increasing the size of the disk/partition.",
+        ),
+        _ => ResponseError::new(Code::Internal, "The payload could not be stored."),
+    }
+}

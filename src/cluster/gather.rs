@@ -1,0 +1,162 @@
+//! One reply for every shard: asks the nodes of a cover, and others for the shards of those that fail.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+
+use super::client::NodeReply;
+use super::error::{NodeError, RetryClass};
+use crate::meili::error::Code;
+use crate::placement::cover::{CoverPart, cover};
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::scatter::NodeRequest;
+
+/// Whoever can ask nodes.
+#[async_trait]
+pub trait Nodes: Sync {
+    /// `last` says that nobody else could answer in this node's place, so that it may take all the time there is.
+    async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError>;
+}
+
+/// The shards wanted of an index, and the choice among equal covers.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub index: &'a str,
+    pub shards: &'a ShardSet,
+    pub seed: u64,
+}
+
+/// What is made of one node's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Use,
+    /// Any replica would say the same: the client is told.
+    Relay,
+    /// Another replica may do better.
+    OtherReplica,
+    /// Another replica may do better; if none does, the client is told.
+    OtherReplicaOrRelay,
+}
+
+/// The usable replies.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// In the order of the cover; what others answered for a failed part stands in its place.
+    pub replies: Vec<(CoverPart, Bytes)>,
+    /// Shards for which nobody answered.
+    pub missing: ShardSet,
+    /// True when there is one reply, to a request that was made for a lone node.
+    pub alone: bool,
+    /// Requests that failed and were made up for, or not.
+    pub failed: Vec<NodeIx>,
+}
+
+/// A node's answer that is the client's to read.
+#[derive(Debug)]
+pub struct Fault {
+    pub node: NodeIx,
+    pub reply: NodeReply,
+}
+
+/// Decides about one answer. `readable` says whether a successful reply's body is what was asked for.
+pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -> bool) -> Verdict {
+    match answer {
+        Err(error) => match error.retry_class() {
+            RetryClass::NotSent | RetryClass::MaybeApplied | RetryClass::Never => Verdict::OtherReplica,
+        },
+        Ok(reply) => match reply.status {
+            200..300 if readable(&reply.body) => Verdict::Use,
+            // A node that refuses Miroir's key, or has too much to do, is not the client's fault.
+            401 | 403 | 408 | 429 => Verdict::OtherReplica,
+            // A node may not have got to the task that creates the index.
+            404 if reply.error().is_some_and(|error| error.is(Code::IndexNotFound)) => Verdict::OtherReplicaOrRelay,
+            400..500 => Verdict::Relay,
+            _ => Verdict::OtherReplica,
+        },
+    }
+}
+
+/// Asks for all of `wanted`. `request` makes the request for a part, knowing whether it is the only one.
+///
+/// Everything is polled on the caller's task, and dropping the future ends every subrequest.
+pub async fn gather<N: Nodes + ?Sized>(
+    nodes: &N,
+    topology: &Topology,
+    wanted: Wanted<'_>,
+    request: &(dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
+    readable: &(dyn Fn(&[u8]) -> bool + Sync),
+) -> Result<Gathered, Fault> {
+    let mut gathered = Gathered::default();
+    let mut replies: Vec<(Vec<usize>, CoverPart, Bytes, bool)> = Vec::new();
+    let mut fault: Option<(Vec<usize>, Fault)> = None;
+    let mut lagging: Option<Fault> = None;
+    let mut asked = FuturesUnordered::new();
+    let mut todo = vec![(Vec::new(), wanted.shards.clone())];
+    loop {
+        for (place, shards) in std::mem::take(&mut todo) {
+            let cover = cover(topology, wanted.index, &shards, &gathered.failed, wanted.seed);
+            gathered.missing.union_with(&cover.missing);
+            let alone = replies.is_empty() && asked.is_empty() && cover.parts.len() == 1;
+            for (at, part) in cover.parts.into_iter().enumerate() {
+                let place: Vec<usize> = place.iter().copied().chain([at]).collect();
+                let request = request(&part, alone);
+                let last = !has_alternative(topology, wanted.index, &part, &gathered.failed);
+                asked.push(async move {
+                    let answer = nodes.ask(part.node, request, last).await;
+                    (place, part, alone, answer)
+                });
+            }
+        }
+        let Some((place, part, alone, answer)) = asked.next().await else { break };
+        match (verdict(&answer, readable), answer) {
+            (Verdict::Use, Ok(reply)) => replies.push((place, part, reply.body, alone)),
+            (Verdict::Relay, Ok(reply)) => {
+                let earlier = fault.as_ref().is_some_and(|(known, _)| *known <= place);
+                if !earlier {
+                    fault = Some((place, Fault { node: part.node, reply }));
+                }
+            }
+            (Verdict::OtherReplicaOrRelay, Ok(reply)) => {
+                lagging.get_or_insert(Fault { node: part.node, reply });
+                gathered.failed.push(part.node);
+                todo.push((place, part.shards));
+            }
+            (_, answer) => {
+                log_failure(topology, part.node, &answer);
+                gathered.failed.push(part.node);
+                todo.push((place, part.shards));
+            }
+        }
+    }
+    if let Some((_, fault)) = fault {
+        return Err(fault);
+    }
+    if let Some(fault) = lagging.filter(|_| !gathered.missing.is_empty()) {
+        return Err(fault);
+    }
+    replies.sort_by(|left, right| left.0.cmp(&right.0));
+    gathered.alone = replies.len() == 1 && replies.iter().all(|(.., alone)| *alone);
+    gathered.replies = replies.into_iter().map(|(_, part, body, _)| (part, body)).collect();
+    Ok(gathered)
+}
+
+fn has_alternative(topology: &Topology, index: &str, part: &CoverPart, failed: &[NodeIx]) -> bool {
+    part.shards.iter().next().is_some_and(|shard| {
+        topology.owners_of(shard).iter().any(|owner| {
+            *owner != part.node
+                && !failed.contains(owner)
+                && topology.node(*owner).state.serves_reads()
+                && !topology.is_stale(*owner, index, shard)
+        })
+    })
+}
+
+pub(super) fn log_failure(topology: &Topology, node: NodeIx, answer: &Result<NodeReply, NodeError>) {
+    let id = &topology.node(node).id;
+    match answer {
+        Ok(reply) => tracing::warn!(node = %id, status = reply.status, "subrequest of a read failed"),
+        Err(error) => tracing::warn!(node = %id, %error, "subrequest of a read failed"),
+    }
+}

@@ -1,0 +1,298 @@
+//! One section's keys, each taken once by its reader. What is left over in the end is unknown.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::problem::{Problem, Warning};
+use super::secret::Secret;
+use super::unit;
+
+/// Collects what is wrong or doubtful.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    found: RefCell<(Vec<Problem>, Vec<Warning>)>,
+}
+
+/// A mapping of the file. A key that is missing or null has its default; one that is wrong is reported and has its default
+/// too, so that the checks after it can go on.
+pub(super) struct Section<'a> {
+    path: String,
+    fields: Map<String, Value>,
+    /// The keys asked for so far, for hints.
+    known: Vec<String>,
+    folder: &'a Path,
+    report: &'a Report,
+}
+
+// === impl Report ===
+
+impl Report {
+    pub(super) fn problem(&self, path: &str, message: impl Into<String>) {
+        self.found.borrow_mut().0.push(Problem { path: path.to_owned(), message: message.into() });
+    }
+
+    pub(super) fn warning(&self, path: &str, message: impl Into<String>) {
+        self.found.borrow_mut().1.push(Warning { path: path.to_owned(), message: message.into() });
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Warning>) {
+        self.found.into_inner()
+    }
+}
+
+// === impl Section ===
+
+impl<'a> Section<'a> {
+    /// `value` must be a mapping; anything else is a problem and reads as an empty one.
+    pub(super) fn new(path: &str, value: Value, folder: &'a Path, report: &'a Report) -> Self {
+        let fields = match value {
+            Value::Object(fields) => fields,
+            Value::Null => Map::new(),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                report.problem(path, format!("expected a mapping, found {}", kind(&other)));
+                Map::new()
+            }
+        };
+        Self { path: path.to_owned(), fields, known: Vec::new(), folder, report }
+    }
+
+    pub(super) fn path_of(&self, key: &str) -> String {
+        child(&self.path, key)
+    }
+
+    pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
+        self.report.problem(&self.path_of(key), message);
+    }
+
+    pub(super) fn section(&mut self, key: &str) -> Section<'a> {
+        let value = self.take(key).unwrap_or(Value::Null);
+        Section::new(&self.path_of(key), value, self.folder, self.report)
+    }
+
+    /// The mappings of a list.
+    pub(super) fn sections(&mut self, key: &str) -> Vec<Section<'a>> {
+        let path = self.path_of(key);
+        match self.take(key) {
+            None => Vec::new(),
+            Some(Value::Array(items)) => items
+                .into_iter()
+                .enumerate()
+                .map(|(position, value)| Section::new(&item(&path, position), value, self.folder, self.report))
+                .collect(),
+            Some(other) => {
+                self.problem(key, format!("expected a list, found {}", kind(&other)));
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        match self.take(key)? {
+            Value::String(text) => Some(text),
+            other => {
+                self.problem(key, format!("expected a text, found {}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    /// Empty when it is missing or wrong, which is reported.
+    pub(super) fn required_text(&mut self, key: &str) -> String {
+        if self.fields.get(key).is_none_or(Value::is_null) {
+            self.problem(key, "missing");
+        }
+        self.text(key).unwrap_or_default()
+    }
+
+    /// `key`, or the content of the file that `{key}_file` names, without the line break at its end. No message shows
+    /// the value.
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
+        let file_key = format!("{key}_file");
+        let value = self.text(key);
+        let value = match (value, self.text(&file_key)) {
+            (Some(_), Some(_)) => {
+                self.problem(key, format!("given twice: here and by `{file_key}`"));
+                return None;
+            }
+            (Some(value), None) => Some(value),
+            (None, Some(file)) => match std::fs::read_to_string(self.folder.join(&file)) {
+                Ok(content) => Some(content.trim_end_matches(['\n', '\r']).to_owned()),
+                Err(error) => {
+                    self.problem(&file_key, format!("cannot read `{file}`: {error}"));
+                    None
+                }
+            },
+            (None, None) => None,
+        }?;
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.problem(key, "expected printable ASCII characters without spaces, and at least one");
+            return None;
+        }
+        Some(Secret::new(value))
+    }
+
+    pub(super) fn integer(&mut self, key: &str, range: RangeInclusive<u64>, default: u64) -> u64 {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.parsed(key, default, &expected, |value| {
+            let number = match value {
+                Value::Number(number) => number.as_u64(),
+                Value::String(text) => text.trim().parse().ok(),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+            };
+            number.filter(|number| range.contains(number))
+        })
+    }
+
+    pub(super) fn positive(&mut self, key: &str, default: f64) -> f64 {
+        self.parsed(key, default, "a number over 0", |value| {
+            let number = match value {
+                Value::Number(number) => number.as_f64(),
+                Value::String(text) => text.trim().parse().ok(),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+            };
+            number.filter(|number| number.is_finite() && *number > 0.0)
+        })
+    }
+
+    /// Over zero.
+    pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
+        self.parsed(key, default, "a duration over 0 such as `500ms`, `30s`, `5m`, `2h` or `7d`", |value| {
+            value.as_str().and_then(unit::duration).filter(|duration| !duration.is_zero())
+        })
+    }
+
+    pub(super) fn size(&mut self, key: &str, least: u64, default: u64) -> u64 {
+        let expected = format!("a size of at least {least} bytes such as `64MiB` or `500MB`");
+        self.parsed(key, default, &expected, |value| {
+            let size = match value {
+                Value::String(text) => unit::size(text),
+                Value::Number(number) => number.as_u64(),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+            };
+            size.filter(|size| *size >= least)
+        })
+    }
+
+    pub(super) fn address(&mut self, key: &str, default: &str) -> SocketAddr {
+        let default = default.parse().expect("the defaults are addresses");
+        self.parsed(key, default, "an IP address and a port such as `127.0.0.1:7700` or `[::]:7700`", |value| {
+            value.as_str().and_then(|text| text.parse().ok())
+        })
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)], default: T) -> T {
+        let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+        self.parsed(key, default, &format!("one of {}", words.join(", ")), |value| {
+            choices.iter().find(|(word, _)| value.as_str() == Some(*word)).map(|(_, choice)| *choice)
+        })
+    }
+
+    /// All keys with their values, for a section whose keys somebody else knows.
+    pub(super) fn take_all(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.fields)
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self) {
+        for key in self.fields.keys() {
+            self.report.problem(&self.path_of(key), unknown_key(key, self.known.iter().map(String::as_str)));
+        }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Value> {
+        self.known.push(key.to_owned());
+        self.fields.shift_remove(key).filter(|value| !value.is_null())
+    }
+
+    fn parsed<T>(&mut self, key: &str, default: T, expected: &str, parse: impl FnOnce(&Value) -> Option<T>) -> T {
+        let Some(value) = self.take(key) else { return default };
+        parse(&value).unwrap_or_else(|| {
+            self.problem(key, format!("expected {expected}, found {}", shown(&value)));
+            default
+        })
+    }
+}
+
+/// The path of `key` below `path`.
+pub(super) fn child(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+pub(super) fn item(path: &str, position: usize) -> String {
+    format!("{path}[{position}]")
+}
+
+/// What to say of a key that nobody knows, with the nearest known one if it is near.
+pub(super) fn unknown_key<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> String {
+    let nearest = known.map(|name| (distance(key, name), name)).min();
+    match nearest {
+        Some((steps, name)) if steps <= 1 + key.chars().count() / 4 => {
+            format!("unknown key, did you mean `{name}`?")
+        }
+        Some(_) | None => "unknown key".to_owned(),
+    }
+}
+
+/// How many letters must be changed, added or taken away to make `to` of `from`.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, letter) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, other) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number (quote it to make it a text)",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Number(number) => format!("`{number}`"),
+        Value::String(text) => format!("`{text}`"),
+        Value::Bool(truth) => format!("`{truth}`"),
+        Value::Null | Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_key_is_suggested() {
+        let known = ["shards", "replication_factor", "nodes"];
+        assert_eq!(unknown_key("shard", known.into_iter()), "unknown key, did you mean `shards`?");
+        assert_eq!(
+            unknown_key("replication_facter", known.into_iter()),
+            "unknown key, did you mean `replication_factor`?"
+        );
+        assert_eq!(unknown_key("colour", known.into_iter()), "unknown key");
+    }
+
+    #[test]
+    fn distance_counts_changes() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

@@ -1,0 +1,212 @@
+//! What no section can know alone: rules that must hold, and doubts that the operator should hear of.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::model::Config;
+use super::problem::Warning;
+use super::reader::{Report, item};
+use crate::placement::balance::{self, OVERFULL};
+use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+
+/// Shards for each node below which shares get uneven.
+const SHARDS_PER_NODE: usize = 64;
+
+/// Reports every rule that `config` breaks.
+pub(super) fn check(config: &Config, report: &Report) {
+    check_listeners(config, report);
+    check_nodes(config, report);
+    if config.write.min_in_sync > config.cluster.replication_factor {
+        report.problem(
+            "write.min_in_sync",
+            format!(
+                "expected at most `cluster.replication_factor` ({}), found `{}`",
+                config.cluster.replication_factor, config.write.min_in_sync
+            ),
+        );
+    }
+    if config.state.strip_prefix("sqlite:").is_none_or(str::is_empty) {
+        report.problem("state", "expected `sqlite:` and a path such as `sqlite:./data/miroir.db`");
+    }
+    if let Err(error) = EnvFilter::try_new(&config.log.level) {
+        report.problem("log.level", format!("expected a filter such as `info` or `info,miroir=debug`: {error}"));
+    }
+}
+
+fn check_listeners(config: &Config, report: &Report) {
+    let listeners = [("listen", config.listen), ("metrics", config.metrics), ("admin", config.admin)];
+    for (position, (name, address)) in listeners.iter().enumerate() {
+        for (other_name, other) in &listeners[..position] {
+            if collide(*address, *other) {
+                report.problem(name, format!("`{address}` is taken by `{other_name}` already"));
+            }
+        }
+    }
+}
+
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+fn check_nodes(config: &Config, report: &Report) {
+    let nodes = &config.cluster.nodes;
+    if nodes.is_empty() {
+        report.problem("cluster.nodes", "expected at least one node");
+    }
+    let mut ids: HashMap<&str, usize> = HashMap::new();
+    let mut urls: HashMap<&str, usize> = HashMap::new();
+    for (position, node) in nodes.iter().enumerate() {
+        let path = item("cluster.nodes", position);
+        if !node.id.is_empty() {
+            if !is_name(&node.id) {
+                report.problem(
+                    &format!("{path}.id"),
+                    format!("expected 1 to 100 letters, digits, `-`, `_` and `.`, found `{}`", node.id),
+                );
+            }
+            if let Some(first) = ids.insert(&node.id, position) {
+                report.problem(&format!("{path}.id"), format!("`{}` is the id of nodes[{first}] already", node.id));
+            }
+        }
+        if !node.url.is_empty() {
+            if let Err(message) = check_url(&node.url) {
+                report.problem(&format!("{path}.url"), message);
+            } else if let Some(first) = urls.insert(&node.url, position) {
+                report.problem(&format!("{path}.url"), format!("`{}` is the url of nodes[{first}] already", node.url));
+            }
+        }
+        if let Some(zone) = &node.zone
+            && !is_name(zone)
+        {
+            report.problem(
+                &format!("{path}.zone"),
+                format!("expected 1 to 100 letters, digits, `-`, `_` and `.`, found `{zone}`"),
+            );
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=100).contains(&text.len()) && text.bytes().all(legal)
+}
+
+/// A node's url is a scheme, a host and a port. The message does not show a url that has a password in it.
+fn check_url(text: &str) -> Result<(), String> {
+    let expected = "expected `http://host:port`";
+    let url = url::Url::parse(text).map_err(|error| format!("{expected}: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("{expected} without a user name; give the nodes' key as `node_key`"));
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("{expected}, found `{text}`"));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{expected} without a path, found `{text}`"));
+    }
+    Ok(())
+}
+
+/// What works but should be known. `config` breaks no rule.
+pub(super) fn doubts(config: &Config) -> Vec<Warning> {
+    let report = Report::default();
+    doubt_keys(config, &report);
+    doubt_placement(config, &report);
+    if config.health.timeout > config.health.interval {
+        report.warning("health.timeout", "longer than `health.interval`, so probes of a slow node come late");
+    }
+    if config.write.max_payload_size > 100 << 20 {
+        report.warning(
+            "write.max_payload_size",
+            "a node refuses payloads over 100 MiB unless its own `http_payload_size_limit` is raised",
+        );
+    }
+    report.into_parts().1
+}
+
+fn doubt_keys(config: &Config, report: &Report) {
+    match &config.master_key {
+        None => report.warning("master_key", "not set: every client may read and change everything"),
+        Some(key) if key.expose().len() < 16 => {
+            report.warning("master_key", "shorter than 16 bytes: easy to guess");
+        }
+        Some(_) => {}
+    }
+    if config.admin_key.is_none() {
+        let reach = if config.admin.ip().is_loopback() { "on this machine" } else { "who can reach it" };
+        report.warning("admin_key", format!("not set: everybody {reach} may operate the cluster"));
+    }
+    if config.node_key.is_none() && config.master_key.is_some() {
+        report.warning("node_key", "not set: the nodes take requests from everybody who can reach them");
+    }
+}
+
+fn doubt_placement(config: &Config, report: &Report) {
+    let cluster = &config.cluster;
+    let (shards, nodes) = (usize::from(cluster.shards), cluster.nodes.len());
+    let copies = usize::from(cluster.replication_factor);
+    if shards < SHARDS_PER_NODE * nodes {
+        report.warning(
+            "cluster.shards",
+            format!(
+                "{shards} shards on {nodes} nodes are fewer than {SHARDS_PER_NODE} per node, so shares get uneven; \
+                 shards cannot be changed later"
+            ),
+        );
+    }
+    if copies > nodes {
+        report.warning(
+            "cluster.replication_factor",
+            format!("{copies} replicas on {nodes} nodes: each shard has {nodes} only, until there are more nodes"),
+        );
+    }
+    let zones: BTreeSet<&str> = cluster.nodes.iter().filter_map(|node| node.zone.as_deref()).collect();
+    let without = cluster.nodes.iter().filter(|node| node.zone.is_none()).count();
+    if !zones.is_empty() && without > 0 {
+        report.warning("cluster.nodes", "some nodes have a zone and some have none; each of those counts as a zone");
+    } else if !zones.is_empty() && zones.len() < copies.min(nodes) {
+        report.warning(
+            "cluster.replication_factor",
+            format!("{copies} replicas in {} zones: some replicas of a shard share a zone", zones.len()),
+        );
+    }
+    if copies >= nodes {
+        return;
+    }
+    let topology = Topology::build(config.nodes(), cluster.shards, cluster.replication_factor);
+    for share in balance::shares(&topology).into_iter().filter(|share| share.ratio() > OVERFULL) {
+        report.warning(
+            &item("cluster.nodes", share.node.0),
+            format!(
+                "`{}` holds {} replicas, {:.2} times its fair share of {:.0}; another id or more shards would change that",
+                cluster.nodes[share.node.0].id,
+                share.replicas,
+                share.ratio(),
+                share.fair
+            ),
+        );
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// The configured nodes as the topology wants them; none has been seen healthy yet.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.cluster
+            .nodes
+            .iter()
+            .map(|node| Node {
+                id: NodeId::new(&node.id),
+                url: node.url.clone(),
+                zone: node.zone.clone(),
+                weight: node.weight,
+                state: NodeState::Joining,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,143 @@
+//! An API key, and the JSON that clients and nodes see of it.
+
+use hmac::{Hmac, Mac as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::action::Action;
+use super::pattern::IndexPattern;
+
+/// An API key without its secret, which follows from the master key and the uid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub uid: Uuid,
+    pub actions: Vec<Action>,
+    pub indexes: Vec<IndexPattern>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// The secret of the key `uid`: the HMAC-SHA256 of its hyphenated text under the master key, in hexadecimal.
+pub fn secret(master_key: &str, uid: Uuid) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(master_key.as_bytes()).expect("HMAC takes a key of any length");
+    mac.update(uid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The keys of a new cluster, as those of a new Meilisearch.
+    pub fn defaults() -> Vec<Self> {
+        let make = |name: &str, description: &str, actions: Vec<Action>| {
+            let now = OffsetDateTime::now_utc();
+            Self {
+                name: Some(name.to_owned()),
+                description: Some(description.to_owned()),
+                uid: Uuid::new_v4(),
+                actions,
+                indexes: vec![IndexPattern::all()],
+                expires_at: None,
+                created_at: now,
+                updated_at: now,
+            }
+        };
+        let admin = "Use it for anything that is not a search operation. Caution! Do not expose it on a public frontend";
+        vec![
+            make(
+                "Default Chat API Key",
+                "Use it to chat and search from the frontend",
+                vec![Action::ChatCompletions, Action::Search],
+            ),
+            make("Default Admin API Key", admin, vec![Action::Any]),
+            make("Default Search API Key", "Use it to search from the frontend", vec![Action::Search]),
+        ]
+    }
+
+    /// True when the key may do `action` on `index`, or on some index when none is named, at the moment `now`.
+    pub fn allows(&self, action: Action, index: Option<&str>, now: OffsetDateTime) -> bool {
+        let in_time = self.expires_at.is_none_or(|end| now < end);
+        let on_index = match index {
+            Some(index) => self.indexes.iter().any(|pattern| pattern.meets(index)),
+            None => !self.indexes.is_empty(),
+        };
+        in_time && on_index && self.actions.iter().any(|held| held.grants(action))
+    }
+
+    /// What `GET /keys/{uid}` shows.
+    pub fn view(&self, secret: &str) -> Value {
+        json!({
+            "name": self.name,
+            "description": self.description,
+            "key": secret,
+            "uid": self.uid,
+            "actions": self.actions,
+            "indexes": self.indexes,
+            "expiresAt": self.expires_at.map(text),
+            "createdAt": text(self.created_at),
+            "updatedAt": text(self.updated_at),
+        })
+    }
+
+    /// The body of `POST /keys` that makes the same key on a node.
+    pub fn creation_body(&self) -> Value {
+        json!({
+            "name": self.name,
+            "description": self.description,
+            "uid": self.uid,
+            "actions": self.actions,
+            "indexes": self.indexes,
+            "expiresAt": self.expires_at.map(text),
+        })
+    }
+}
+
+fn text(moment: OffsetDateTime) -> String {
+    moment.format(&Rfc3339).expect("every moment that was parsed or taken from the clock has a four-digit year")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_the_one_that_meilisearch_computes() {
+        // Computed by `printf %s <uid> | openssl dgst -sha256 -hmac <master key>`.
+        let uid: Uuid = "74c9c733-3368-4738-bbe5-1d18a5fecb37".parse().unwrap();
+        assert_eq!(secret("MASTER_KEY", uid), SECRET);
+    }
+
+    const SECRET: &str = "381fdbc9147f01606b5c04c34e30f1e953caf969562826a0921ae91a463cff2a";
+
+    #[test]
+    fn a_key_is_good_for_its_actions_indexes_and_time() {
+        let now = OffsetDateTime::now_utc();
+        let mut key = Key::defaults().remove(2);
+        key.indexes = vec![IndexPattern::parse("movies_*").unwrap()];
+        assert!(key.allows(Action::Search, Some("movies_fr"), now));
+        assert!(key.allows(Action::Search, None, now));
+        assert!(!key.allows(Action::Search, Some("books"), now));
+        assert!(!key.allows(Action::DocumentsAdd, Some("movies_fr"), now));
+        key.expires_at = Some(now);
+        assert!(!key.allows(Action::Search, Some("movies_fr"), now));
+    }
+
+    #[test]
+    fn a_key_survives_the_store() {
+        for key in Key::defaults() {
+            let stored = serde_json::to_value(&key).unwrap();
+            assert_eq!(serde_json::from_value::<Key>(stored).unwrap(), key);
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The bodies of `POST` and `PATCH /keys` and the query of `GET /keys`, judged with the engine's words.
+
+use serde_json::{Map, Value};
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, time};
+use time::{Date, OffsetDateTime, PrimitiveDateTime};
+use uuid::Uuid;
+
+use super::action::Action;
+use super::key::Key;
+use super::pattern::IndexPattern;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::query::QueryMap;
+
+/// What `PATCH /keys/{key}` changes; the outer `None` leaves a field as it is, the inner one clears it.
+#[derive(Debug, Default, PartialEq)]
+pub struct KeyPatch {
+    pub name: Option<Option<String>>,
+    pub description: Option<Option<String>>,
+}
+
+/// A page of the keys.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KeyPage {
+    pub offset: usize,
+    pub limit: usize,
+}
+
+const CREATE_FIELDS: &[&str] = &["description", "name", "uid", "actions", "indexes", "expiresAt"];
+const PATCH_FIELDS: &[&str] = &["description", "name"];
+
+/// Reads the body of `POST /keys`.
+pub fn creation(body: &Value, now: OffsetDateTime) -> Result<Key, ResponseError> {
+    let mut key = Key {
+        name: None,
+        description: None,
+        uid: Uuid::new_v4(),
+        actions: Vec::new(),
+        indexes: Vec::new(),
+        expires_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let fields = object(body)?;
+    for (name, value) in fields {
+        match name.as_str() {
+            "description" => key.description = text(value, "description", Code::InvalidApiKeyDescription)?,
+            "name" => key.name = text(value, "name", Code::InvalidApiKeyName)?,
+            "uid" => key.uid = uid(value)?,
+            "actions" => key.actions = actions(value)?,
+            "indexes" => key.indexes = indexes(value)?,
+            "expiresAt" => key.expires_at = expiration(value, now)?,
+            _ => return Err(unknown_field(name, CREATE_FIELDS)),
+        }
+    }
+    for (field, code) in [
+        ("actions", Code::MissingApiKeyActions),
+        ("indexes", Code::MissingApiKeyIndexes),
+        ("expiresAt", Code::MissingApiKeyExpiresAt),
+    ] {
+        if !fields.contains_key(field) {
+            return Err(ResponseError::new(code, format!("Missing field `{field}`")));
+        }
+    }
+    Ok(key)
+}
+
+/// Reads the body of `PATCH /keys/{key}`.
+pub fn patch(body: &Value) -> Result<KeyPatch, ResponseError> {
+    let mut patch = KeyPatch::default();
+    for (name, value) in object(body)? {
+        let immutable = match name.as_str() {
+            "description" => {
+                patch.description = Some(text(value, "description", Code::InvalidApiKeyDescription)?);
+                continue;
+            }
+            "name" => {
+                patch.name = Some(text(value, "name", Code::InvalidApiKeyName)?);
+                continue;
+            }
+            "uid" => Code::ImmutableApiKeyUid,
+            "actions" => Code::ImmutableApiKeyActions,
+            "indexes" => Code::ImmutableApiKeyIndexes,
+            "expiresAt" => Code::ImmutableApiKeyExpiresAt,
+            "createdAt" => Code::ImmutableApiKeyCreatedAt,
+            "updatedAt" => Code::ImmutableApiKeyUpdatedAt,
+            _ => return Err(unknown_field(name, PATCH_FIELDS)),
+        };
+        let message = format!("Immutable field `{name}`: expected one of {}", listed(PATCH_FIELDS));
+        return Err(ResponseError::new(immutable, message));
+    }
+    Ok(patch)
+}
+
+/// Reads the query of `GET /keys`.
+pub fn page(query: &str) -> Result<KeyPage, ResponseError> {
+    let mut page = KeyPage { offset: 0, limit: 20 };
+    for (name, value) in QueryMap::parse(query).iter() {
+        let (place, code) = match name {
+            "offset" => (&mut page.offset, Code::InvalidApiKeyOffset),
+            "limit" => (&mut page.limit, Code::InvalidApiKeyLimit),
+            _ => {
+                let accepted = ["offset", "limit"];
+                let hint = did_you_mean(name, &accepted);
+                let message = format!("Unknown parameter `{name}`: {hint}expected one of {}", listed(&accepted));
+                return Err(ResponseError::new(Code::BadRequest, message));
+            }
+        };
+        *place = value.parse().map_err(|_| {
+            let reason = format!("could not parse `{value}` as a positive integer");
+            ResponseError::new(code, format!("Invalid value in parameter `{name}`: {reason}"))
+        })?;
+    }
+    Ok(page)
+}
+
+fn object(body: &Value) -> Result<&Map<String, Value>, ResponseError> {
+    body.as_object().ok_or_else(|| wrong_kind(body, "an object", "", Code::BadRequest))
+}
+
+fn text(value: &Value, field: &str, code: Code) -> Result<Option<String>, ResponseError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(wrong_kind(value, "a string", &format!(".{field}"), code))
+        }
+    }
+}
+
+fn uid(value: &Value) -> Result<Uuid, ResponseError> {
+    let Some(text) = value.as_str() else {
+        return Err(wrong_kind(value, "a string", ".uid", Code::InvalidApiKeyUid));
+    };
+    Uuid::parse_str(text)
+        .map_err(|error| ResponseError::new(Code::InvalidApiKeyUid, format!("Invalid value at `.uid`: {error}")))
+}
+
+fn actions(value: &Value) -> Result<Vec<Action>, ResponseError> {
+    let code = Code::InvalidApiKeyActions;
+    let mut actions = Vec::new();
+    for (place, item) in list(value, ".actions", code)? {
+        let Some(word) = item.as_str() else {
+            return Err(wrong_kind(item, "a string", &place, code));
+        };
+        let Some(action) = Action::ALL.iter().find(|action| action.as_str() == word) else {
+            let accepted: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
+            let hint = did_you_mean(word, &accepted);
+            let message = format!("Unknown value `{word}` at `{place}`: {hint}expected one of {}", listed(&accepted));
+            return Err(ResponseError::new(code, message));
+        };
+        actions.push(*action);
+    }
+    Ok(actions)
+}
+
+fn indexes(value: &Value) -> Result<Vec<IndexPattern>, ResponseError> {
+    let code = Code::InvalidApiKeyIndexes;
+    let mut patterns = Vec::new();
+    for (place, item) in list(value, ".indexes", code)? {
+        let Some(text) = item.as_str() else {
+            return Err(wrong_kind(item, "a string", &place, code));
+        };
+        let pattern = IndexPattern::parse(text)
+            .map_err(|reason| ResponseError::new(code, format!("Invalid value at `{place}`: {reason}")))?;
+        patterns.push(pattern);
+    }
+    Ok(patterns)
+}
+
+fn list<'a>(
+    value: &'a Value,
+    at: &str,
+    code: Code,
+) -> Result<impl Iterator<Item = (String, &'a Value)> + use<'a>, ResponseError> {
+    let Some(items) = value.as_array() else {
+        return Err(wrong_kind(value, "an array", at, code));
+    };
+    let at = at.to_owned();
+    Ok(items.iter().enumerate().map(move |(position, item)| (format!("{at}[{position}]"), item)))
+}
+
+fn expiration(value: &Value, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ResponseError> {
+    let text = match text(value, "expiresAt", Code::InvalidApiKeyExpiresAt)? {
+        Some(text) => text,
+        None => return Ok(None),
+    };
+    match moment(&text) {
+        Some(moment) if moment > now => Ok(Some(moment)),
+        Some(_) | None => {
+            // The engine's message ends in a line break.
+            let message = format!(
+                "Invalid value at `.expiresAt`: `{text}` is not a valid date. It should follow the RFC 3339 format to \
+                 represents a date or datetime in the future or specified as a null value. e.g. 'YYYY-MM-DD' or \
+                 'YYYY-MM-DD HH:MM:SS'.\n"
+            );
+            Err(ResponseError::new(Code::InvalidApiKeyExpiresAt, message))
+        }
+    }
+}
+
+/// The four forms that the engine takes; without an offset the time is UTC, without a time it is midnight.
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    let with_t = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let with_space = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let day = format_description!("[year]-[month]-[day]");
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .or_else(|| PrimitiveDateTime::parse(text, &with_t).ok().map(PrimitiveDateTime::assume_utc))
+        .or_else(|| PrimitiveDateTime::parse(text, &with_space).ok().map(PrimitiveDateTime::assume_utc))
+        .or_else(|| Date::parse(text, &day).ok().map(|date| PrimitiveDateTime::new(date, time!(00:00)).assume_utc()))
+}
+
+fn unknown_field(name: &str, accepted: &[&str]) -> ResponseError {
+    let hint = did_you_mean(name, accepted);
+    ResponseError::new(
+        Code::BadRequest,
+        format!("Unknown field `{name}`: {hint}expected one of {}", listed(accepted)),
+    )
+}
+
+/// `expected a string, but found an array: `[1]``; `at` is the place, `.uid`, or empty for the whole body.
+pub fn wrong_kind(found: &Value, expected: &str, at: &str, code: Code) -> ResponseError {
+    let kind = match found {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => format!("a boolean: `{found}`"),
+        Value::Number(number) if number.is_u64() => format!("a positive integer: `{found}`"),
+        Value::Number(number) if number.is_i64() => format!("a negative integer: `{found}`"),
+        Value::Number(_) => format!("a number: `{found}`"),
+        Value::String(_) => format!("a string: `{found}`"),
+        Value::Array(_) => format!("an array: `{found}`"),
+        Value::Object(_) => format!("an object: `{found}`"),
+    };
+    let place = if at.is_empty() { String::new() } else { format!(" at `{at}`") };
+    ResponseError::new(code, format!("Invalid value type{place}: expected {expected}, but found {kind}"))
+}
+
+fn listed(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
+}
+
+/// ``did you mean `x`? `` where one of `accepted` is near, as the engine's body parser measures nearness.
+fn did_you_mean(received: &str, accepted: &[&str]) -> String {
+    let allowed = match received.len() {
+        0..=3 => return String::new(),
+        4..=7 => 1,
+        8..=12 => 2,
+        13..=17 => 3,
+        18..=24 => 4,
+        _ => 5,
+    };
+    let nearest = accepted.iter().map(|word| (edits(received, word), word)).min_by_key(|(distance, _)| *distance);
+    match nearest {
+        Some((distance, word)) if distance <= allowed => format!("did you mean `{word}`? "),
+        Some(_) | None => String::new(),
+    }
+}
+
+/// How many letters must be added, removed, changed or swapped with their neighbour to get from `a` to `b`.
+fn edits(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(body: Value) -> (String, String) {
+        let error = creation(&body, OffsetDateTime::now_utc()).unwrap_err();
+        (error.code, error.message)
+    }
+
+    #[test]
+    fn a_whole_key_is_read() {
+        let uid = Uuid::new_v4();
+        let body = json!({
+            "uid": uid, "name": "n", "description": null, "actions": ["search", "documents.*"], "indexes": ["a", "b*"],
+            "expiresAt": "2999-01-01",
+        });
+        let key = creation(&body, OffsetDateTime::now_utc()).unwrap();
+        assert_eq!((key.uid, key.name.as_deref(), key.description), (uid, Some("n"), None));
+        assert_eq!(key.actions, [Action::Search, Action::DocumentsAny]);
+        assert_eq!(key.expires_at.unwrap().year(), 2999);
+    }
+
+    #[test]
+    fn refusals_are_worded_as_the_engine_words_them() {
+        assert_eq!(
+            refused(json!({"indexes": ["a"], "expiresAt": null})),
+            ("missing_api_key_actions".into(), "Missing field `actions`".into())
+        );
+        assert_eq!(
+            refused(json!([1])),
+            ("bad_request".into(), "Invalid value type: expected an object, but found an array: `[1]`".into())
+        );
+        assert_eq!(
+            refused(json!({"description": {"a": 1}})),
+            (
+                "invalid_api_key_description".into(),
+                "Invalid value type at `.description`: expected a string, but found an object: `{\"a\":1}`".into()
+            )
+        );
+        let (code, message) = refused(json!({"actions": ["doc.add"]}));
+        assert_eq!(code, "invalid_api_key_actions");
+        assert!(message.starts_with("Unknown value `doc.add` at `.actions[0]`: expected one of `*`, `search`, "));
+        let (code, message) = refused(json!({"expiresAt": "2010-01-01"}));
+        assert_eq!(code, "invalid_api_key_expires_at");
+        assert!(message.starts_with("Invalid value at `.expiresAt`: `2010-01-01` is not a valid date."));
+        let (code, message) = refused(json!({"uid": "aaaaabbbbbccc"}));
+        assert_eq!(code, "invalid_api_key_uid");
+        assert!(message.starts_with("Invalid value at `.uid`: invalid length: "), "{message}");
+        let (_, message) = refused(json!({"decription": "x"}));
+        assert!(message.starts_with("Unknown field `decription`: did you mean `description`? expected one of"));
+    }
+
+    #[test]
+    fn only_name_and_description_can_be_changed() {
+        let patched = patch(&json!({"name": null, "description": "d"})).unwrap();
+        assert_eq!(patched, KeyPatch { name: Some(None), description: Some(Some("d".into())) });
+        let error = patch(&json!({"actions": []})).unwrap_err();
+        assert_eq!(error.code, "immutable_api_key_actions");
+        assert_eq!(error.message, "Immutable field `actions`: expected one of `description`, `name`");
+    }
+
+    #[test]
+    fn a_page_is_read_from_the_query() {
+        assert_eq!(page("offset=2&limit=5"), Ok(KeyPage { offset: 2, limit: 5 }));
+        let error = page("limit=five").unwrap_err();
+        assert_eq!(error.message, "Invalid value in parameter `limit`: could not parse `five` as a positive integer");
+        assert_eq!(page("ofset=1").unwrap_err().code, "bad_request");
+    }
+}

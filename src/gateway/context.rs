@@ -1,0 +1,82 @@
+//! One request's story, kept from its head to its log line.
+
+use std::time::Instant;
+
+use super::forward::Forwarding;
+use super::head::Head;
+use super::metrics::InFlight;
+
+/// What is remembered of a request between Pingora's phases.
+pub struct RequestContext {
+    pub started: Instant,
+    request_id: String,
+    /// The operation's name, the same for every index.
+    pub route: &'static str,
+    pub index: Option<String>,
+    /// Set when Pingora is to carry the request to a node.
+    pub forward: Option<Forwarding>,
+    /// Kept only for requests that are forwarded.
+    pub head: Option<Head>,
+    in_flight: Option<InFlight>,
+}
+
+// === impl RequestContext ===
+
+impl RequestContext {
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            request_id: String::new(),
+            route: "unrouted",
+            index: None,
+            forward: None,
+            head: None,
+            in_flight: None,
+        }
+    }
+
+    /// A head has arrived. The clock starts here: a kept-alive connection may have been idle before.
+    pub fn begin(&mut self, head: &Head, in_flight: InFlight) {
+        self.started = Instant::now();
+        self.request_id = head.request_id();
+        self.in_flight = Some(in_flight);
+    }
+
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The line of the access log. It names no key, no query and no document.
+    pub fn log(
+        &mut self,
+        method: &http::Method,
+        status: u16,
+        bytes_in: usize,
+        bytes_out: usize,
+        error: Option<&pingora::Error>,
+    ) {
+        self.in_flight = None;
+        let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
+        let node = self.forward.as_ref().and_then(Forwarding::node_id).unwrap_or_default();
+        tracing::info!(
+            target: "miroir::access",
+            request_id = self.request_id,
+            method = method.as_str(),
+            route = self.route,
+            index = self.index.as_deref().unwrap_or_default(),
+            status,
+            milliseconds,
+            bytes_in,
+            bytes_out,
+            node,
+            error = error.map(|error| error.etype().as_str()).unwrap_or_default(),
+            "request"
+        );
+    }
+}
+
+impl Default for RequestContext {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,69 @@
+//! Cross-origin requests: any origin, any method, any header, for a day, as Meilisearch allows them.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use pingora::http::ResponseHeader;
+
+use super::head::{Head, REQUEST_ID};
+use super::respond::DEGRADED;
+
+/// True when a browser asks what it may do, before the request itself.
+pub fn is_preflight(head: &Head) -> bool {
+    head.method == http::Method::OPTIONS
+        && head.headers.contains_key(ORIGIN)
+        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to a preflight.
+pub fn preflight(head: &Head, request_id: &str) -> pingora::Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(200, Some(8))?;
+    header.insert_header(ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+    if let Some(wanted) = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        header.insert_header(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone())?;
+    }
+    header.insert_header(ACCESS_CONTROL_MAX_AGE, "86400")?;
+    header.insert_header(http::header::CONTENT_LENGTH, "0")?;
+    header.insert_header(REQUEST_ID, request_id)?;
+    allow(head, &mut header)?;
+    Ok(header)
+}
+
+/// Opens an answer to the page that asked for it; requests that come from no page get nothing extra.
+pub fn allow(head: &Head, header: &mut ResponseHeader) -> pingora::Result<()> {
+    if head.headers.contains_key(ORIGIN) {
+        header.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, "*")?;
+        header.insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, format!("{REQUEST_ID}, {DEGRADED}"))?;
+        header.insert_header(VARY, "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_page_may_ask() {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(ORIGIN, "https://shop.example".parse().unwrap());
+        headers.insert(ACCESS_CONTROL_REQUEST_METHOD, "PUT".parse().unwrap());
+        headers.insert(ACCESS_CONTROL_REQUEST_HEADERS, "authorization,x-anything".parse().unwrap());
+        let head = Head::new(http::Method::OPTIONS, &"/indexes".parse().unwrap(), headers);
+        assert!(is_preflight(&head));
+        let answer = preflight(&head, "r1").unwrap();
+        assert_eq!(answer.headers["access-control-allow-origin"], "*");
+        assert_eq!(answer.headers["access-control-allow-headers"], "authorization,x-anything");
+        assert_eq!(answer.headers["access-control-max-age"], "86400");
+    }
+
+    #[test]
+    fn a_request_from_no_page_is_left_alone() {
+        let head = Head::new(http::Method::GET, &"/".parse().unwrap(), http::HeaderMap::new());
+        let mut header = ResponseHeader::build(200, None).unwrap();
+        allow(&head, &mut header).unwrap();
+        assert!(header.headers.is_empty());
+    }
+}

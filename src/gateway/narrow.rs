@@ -1,0 +1,240 @@
+//! A tenant token's rules, written into the searches of its bearer.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::auth::Access;
+use super::auth::check::invalid;
+use super::content_type::parse_json;
+use crate::meili::error::ResponseError;
+use crate::meili::operation::Operation;
+use crate::meili::query::QueryMap;
+
+/// A request as it goes on to planning.
+#[derive(Debug, PartialEq)]
+pub struct Narrowed {
+    pub query: String,
+    pub body: Bytes,
+}
+
+/// Refuses what names an index out of reach in its body, and joins the rules of `access` to the client's filters.
+/// Requests of unrestricted clients pass unread.
+pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes) -> Result<Narrowed, ResponseError> {
+    let unchanged = || Narrowed { query: query.to_owned(), body: body.clone() };
+    if access.is_unrestricted() && access.rules.is_none() {
+        return Ok(unchanged());
+    }
+    match operation {
+        Operation::SearchGet { index } => {
+            Ok(Narrowed { query: narrow_query(query, rule(access, index)), body: body.clone() })
+        }
+        // The search for similar documents takes the same filter.
+        Operation::SimilarGet { index } => {
+            Ok(Narrowed { query: narrow_query(query, rule(access, index)), body: body.clone() })
+        }
+        Operation::SearchPost { index } | Operation::FacetSearch { index } | Operation::SimilarPost { index } => {
+            let Some(rule) = rule(access, index) else {
+                return Ok(unchanged());
+            };
+            let mut value = parse_json(body)?;
+            if let Some(search) = value.as_object_mut() {
+                add_filter(search, rule);
+            }
+            Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
+        }
+        Operation::MultiSearch => {
+            let mut value = parse_json(body)?;
+            narrow_queries(&mut value, access)?;
+            Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
+        }
+        Operation::CreateIndex => {
+            let value = parse_json(body)?;
+            match value.get("uid").and_then(Value::as_str) {
+                Some(uid) if !access.allows(uid) => Err(invalid()),
+                Some(_) | None => Ok(unchanged()),
+            }
+        }
+        Operation::SwapIndexes => {
+            let value = parse_json(body)?;
+            let named = value.as_array().into_iter().flatten().filter_map(|swap| swap.get("indexes"));
+            let hidden = named
+                .flat_map(|pair| pair.as_array().into_iter().flatten())
+                .filter_map(Value::as_str)
+                .any(|index| !access.allows(index));
+            if hidden { Err(invalid()) } else { Ok(unchanged()) }
+        }
+        // The rest names its index in its path, which was checked with the key, or names none.
+        Operation::Health
+        | Operation::Version
+        | Operation::Stats
+        | Operation::ListIndexes
+        | Operation::GetIndex { .. }
+        | Operation::UpdateIndex { .. }
+        | Operation::DeleteIndex { .. }
+        | Operation::IndexStats { .. }
+        | Operation::AddDocuments { .. }
+        | Operation::GetDocument { .. }
+        | Operation::ListDocuments { .. }
+        | Operation::FetchDocuments { .. }
+        | Operation::DeleteDocument { .. }
+        | Operation::DeleteDocumentsBatch { .. }
+        | Operation::DeleteDocumentsByFilter { .. }
+        | Operation::DeleteAllDocuments { .. }
+        | Operation::EditDocuments { .. }
+        | Operation::GetSettings { .. }
+        | Operation::UpdateSettings { .. }
+        | Operation::ResetSettings { .. }
+        | Operation::GetSetting { .. }
+        | Operation::UpdateSetting { .. }
+        | Operation::ResetSetting { .. }
+        | Operation::ListTasks
+        | Operation::GetTask { .. }
+        | Operation::CancelTasks
+        | Operation::DeleteTasks
+        | Operation::DeleteTask { .. }
+        | Operation::ListKeys
+        | Operation::CreateKey
+        | Operation::GetKey { .. }
+        | Operation::UpdateKey { .. }
+        | Operation::DeleteKey { .. }
+        | Operation::GetExperimentalFeatures
+        | Operation::UpdateExperimentalFeatures
+        | Operation::Unsupported { .. } => Ok(unchanged()),
+    }
+}
+
+fn rule<'a>(access: &'a Access, index: &str) -> Option<&'a Value> {
+    access.rules.as_ref()?.filter(index)
+}
+
+fn narrow_queries(body: &mut Value, access: &Access) -> Result<(), ResponseError> {
+    let Some(queries) = body.get_mut("queries").and_then(Value::as_array_mut) else {
+        return Ok(());
+    };
+    for (position, query) in queries.iter_mut().enumerate() {
+        let Some(query) = query.as_object_mut() else {
+            continue;
+        };
+        let index = query.get("indexUid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if !access.allows(&index) {
+            let mut error = invalid();
+            error.message = format!("Inside `.queries[{position}]`: {}", error.message);
+            return Err(error);
+        }
+        if let Some(rule) = rule(access, &index) {
+            add_filter(query, rule);
+        }
+    }
+    Ok(())
+}
+
+fn add_filter(search: &mut Map<String, Value>, rule: &Value) {
+    let joined = join(search.remove("filter"), rule);
+    search.insert("filter".to_owned(), joined);
+}
+
+fn narrow_query(query: &str, rule: Option<&Value>) -> String {
+    let Some(rule) = rule else {
+        return query.to_owned();
+    };
+    let mut parameters = QueryMap::parse(query);
+    // As the engine reads it: JSON where it is JSON, else the text itself.
+    let own = parameters
+        .get("filter")
+        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())));
+    parameters.set("filter", join(own, rule).to_string());
+    parameters.encode()
+}
+
+/// The client's filter AND the rule: the outer array of a filter is a conjunction.
+fn join(own: Option<Value>, rule: &Value) -> Value {
+    let terms = |filter: Value| match filter {
+        Value::Array(terms) => terms,
+        term => vec![term],
+    };
+    match own {
+        None | Some(Value::Null) => rule.clone(),
+        Some(own) => Value::Array([terms(own), terms(rule.clone())].concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::gateway::auth::pattern::IndexPattern;
+
+    fn tenant(rules: Value) -> Access {
+        Access {
+            key_indexes: Some(vec![IndexPattern::all()]),
+            rules: Some(serde_json::from_value(rules).unwrap()),
+            may_not_create: true,
+        }
+    }
+
+    fn body(value: Value) -> Bytes {
+        Bytes::from(value.to_string())
+    }
+
+    fn filter_of(narrowed: &Narrowed) -> Value {
+        serde_json::from_slice::<Value>(&narrowed.body).unwrap()["filter"].clone()
+    }
+
+    #[test]
+    fn the_rule_is_joined_to_the_clients_filter() {
+        let access = tenant(json!({"movies": {"filter": "tenant = 1"}}));
+        let operation = Operation::SearchPost { index: "movies".into() };
+        for (own, joined) in [
+            (json!({}), json!("tenant = 1")),
+            (json!({"filter": null}), json!("tenant = 1")),
+            (json!({"filter": "a = 1 OR b = 2"}), json!(["a = 1 OR b = 2", "tenant = 1"])),
+            (json!({"filter": [["a = 1", "b = 2"], "c = 3"]}), json!([["a = 1", "b = 2"], "c = 3", "tenant = 1"])),
+        ] {
+            let narrowed = narrow(&operation, &access, "", &body(own)).unwrap();
+            assert_eq!(filter_of(&narrowed), joined);
+        }
+    }
+
+    #[test]
+    fn a_body_that_repeats_its_filter_cannot_shake_the_rule_off() {
+        let access = tenant(json!({"movies": {"filter": "tenant = 1"}}));
+        let operation = Operation::SearchPost { index: "movies".into() };
+        let twice = Bytes::from_static(br#"{"filter": "a = 1", "filter": "b = 2"}"#);
+        let narrowed = narrow(&operation, &access, "", &twice).unwrap();
+        assert_eq!(narrowed.body, br#"{"filter":["b = 2","tenant = 1"]}"#.as_slice());
+        assert_eq!(narrow(&operation, &access, "", &Bytes::from_static(b"{")).unwrap_err().code, "malformed_payload");
+    }
+
+    #[test]
+    fn a_search_by_get_is_narrowed_in_its_query() {
+        let access = tenant(json!({"*": {"filter": ["tenant = 1"]}}));
+        let operation = Operation::SearchGet { index: "movies".into() };
+        let narrowed = narrow(&operation, &access, "q=x&filter=a+%3D+1", &Bytes::new()).unwrap();
+        let parameters = QueryMap::parse(&narrowed.query);
+        assert_eq!(parameters.get("filter"), Some(r#"["a = 1","tenant = 1"]"#));
+        assert_eq!(parameters.get("q"), Some("x"));
+    }
+
+    #[test]
+    fn each_query_of_many_is_checked_and_narrowed() {
+        let access = tenant(json!({"a": {"filter": "x = 1"}, "b": null}));
+        let queries = json!({"queries": [{"indexUid": "a"}, {"indexUid": "b", "filter": "y = 2"}]});
+        let narrowed = narrow(&Operation::MultiSearch, &access, "", &body(queries)).unwrap();
+        let value: Value = serde_json::from_slice(&narrowed.body).unwrap();
+        assert_eq!(value["queries"][0]["filter"], json!("x = 1"));
+        assert_eq!(value["queries"][1]["filter"], json!("y = 2"));
+        let hidden = json!({"queries": [{"indexUid": "a"}, {"indexUid": "c"}]});
+        let error = narrow(&Operation::MultiSearch, &access, "", &body(hidden)).unwrap_err();
+        assert_eq!(error.message, "Inside `.queries[1]`: The provided API key is invalid.");
+    }
+
+    #[test]
+    fn a_swap_out_of_reach_is_refused() {
+        let access = Access { key_indexes: Some(vec![IndexPattern::parse("a*").unwrap()]), ..Access::default() };
+        let swap = body(json!([{"indexes": ["a1", "b"]}]));
+        assert_eq!(narrow(&Operation::SwapIndexes, &access, "", &swap).unwrap_err().code, "invalid_api_key");
+        let swap = body(json!([{"indexes": ["a1", "a2"]}]));
+        assert!(narrow(&Operation::SwapIndexes, &access, "", &swap).is_ok());
+    }
+}

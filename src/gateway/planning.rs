@@ -1,0 +1,106 @@
+//! One plan for a request, on one topology: what `dispatch` carries out and `explain` shows.
+
+use std::sync::Arc;
+
+use crate::cluster::{Cluster, Trace};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::Operation;
+use crate::meili::query::QueryMap;
+use crate::placement::topology::Topology;
+use crate::plan::read::{self, Infos};
+use crate::plan::{Plan, Split, broadcast};
+
+/// A request that waits to be planned.
+pub struct Request<'a> {
+    pub operation: &'a Operation,
+    /// Path and query.
+    pub target: &'a str,
+    /// Empty for document writes, whose body is read later.
+    pub body: &'a [u8],
+}
+
+// === impl Request ===
+
+impl Request<'_> {
+    fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+}
+
+/// Plans any request. Reads settings of indexes from a node where they are not cached.
+pub async fn plan(
+    cluster: &Arc<Cluster>,
+    topology: &Topology,
+    request: &Request<'_>,
+    trace: &Trace,
+) -> Result<Plan, ResponseError> {
+    request.operation.validate()?;
+    match request.operation {
+        Operation::AddDocuments { index, method } => Ok(Plan::Split(Split {
+            index: index.clone(),
+            method: *method,
+            primary_key: QueryMap::parse(request.query()).get("primaryKey").map(str::to_owned),
+        })),
+        Operation::CreateIndex
+        | Operation::UpdateIndex { .. }
+        | Operation::DeleteIndex { .. }
+        | Operation::SwapIndexes
+        | Operation::DeleteDocumentsByFilter { .. }
+        | Operation::DeleteAllDocuments { .. }
+        | Operation::EditDocuments { .. }
+        | Operation::UpdateSettings { .. }
+        | Operation::ResetSettings { .. }
+        | Operation::UpdateSetting { .. }
+        | Operation::ResetSetting { .. }
+        | Operation::UpdateExperimentalFeatures => Ok(broadcast::plan(request.operation, request.query(), request.body)),
+        Operation::Health
+        | Operation::Version
+        | Operation::Stats
+        | Operation::ListIndexes
+        | Operation::GetIndex { .. }
+        | Operation::IndexStats { .. }
+        | Operation::GetDocument { .. }
+        | Operation::ListDocuments { .. }
+        | Operation::FetchDocuments { .. }
+        | Operation::DeleteDocument { .. }
+        | Operation::DeleteDocumentsBatch { .. }
+        | Operation::SearchGet { .. }
+        | Operation::SearchPost { .. }
+        | Operation::FacetSearch { .. }
+        | Operation::MultiSearch
+        | Operation::SimilarGet { .. }
+        | Operation::SimilarPost { .. }
+        | Operation::GetSettings { .. }
+        | Operation::GetSetting { .. }
+        | Operation::ListTasks
+        | Operation::GetTask { .. }
+        | Operation::CancelTasks
+        | Operation::DeleteTasks
+        | Operation::DeleteTask { .. }
+        | Operation::ListKeys
+        | Operation::CreateKey
+        | Operation::GetKey { .. }
+        | Operation::UpdateKey { .. }
+        | Operation::DeleteKey { .. }
+        | Operation::GetExperimentalFeatures
+        | Operation::Unsupported { .. } => {
+            let infos = infos(cluster, &read::indexes(request.operation, request.body), trace).await?;
+            Ok(read::plan(request.operation, request.target, request.body, &infos, topology))
+        }
+    }
+}
+
+/// What is known of `indexes`; one that does not exist is left out, and the plan makes of that what the engine would.
+async fn infos(cluster: &Arc<Cluster>, indexes: &[String], trace: &Trace) -> Result<Infos, ResponseError> {
+    let mut infos = Infos::new();
+    for index in indexes {
+        match cluster.registry.info(cluster, index, trace).await {
+            Ok(info) => {
+                infos.insert(index.clone(), info);
+            }
+            Err(error) if error.is(Code::IndexNotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(infos)
+}

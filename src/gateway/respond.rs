@@ -1,0 +1,125 @@
+//! The one place where answers and errors become HTTP.
+
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
+use pingora_proxy::Session;
+use serde_json::Value;
+
+use super::cors;
+use super::head::{Head, REQUEST_ID};
+use crate::meili::error::ResponseError;
+use crate::placement::shard::ShardSet;
+
+/// An answer before it is HTTP.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    /// JSON; empty for none.
+    pub body: Bytes,
+    /// Shards that had no replica left: the answer lacks their documents.
+    pub degraded: ShardSet,
+    /// Seconds after which to try again.
+    pub retry_after: Option<u64>,
+}
+
+/// Lists the shards that an answer lacks.
+pub const DEGRADED: &str = "x-miroir-degraded";
+
+// === impl Answer ===
+
+impl Answer {
+    pub fn empty(status: u16) -> Self {
+        Self { status, body: Bytes::new(), degraded: ShardSet::new(), retry_after: None }
+    }
+
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self { body: Bytes::from(body.to_string()), ..Self::empty(status) }
+    }
+
+    pub fn bytes(status: u16, body: Bytes) -> Self {
+        Self { body, ..Self::empty(status) }
+    }
+
+    /// The head of the HTTP answer.
+    pub fn header(&self, head: &Head, request_id: &str) -> pingora::Result<ResponseHeader> {
+        let mut header = ResponseHeader::build(self.status, Some(8))?;
+        if !self.body.is_empty() {
+            header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
+        }
+        // A 204 has no body by definition, and a length would contradict that.
+        if self.status != 204 {
+            header.insert_header(http::header::CONTENT_LENGTH, self.body.len())?;
+        }
+        header.insert_header(REQUEST_ID, request_id)?;
+        if !self.degraded.is_empty() {
+            header.insert_header(DEGRADED, degraded_value(&self.degraded))?;
+        }
+        if let Some(seconds) = self.retry_after {
+            header.insert_header(http::header::RETRY_AFTER, seconds)?;
+        }
+        cors::allow(head, &mut header)?;
+        Ok(header)
+    }
+}
+
+impl From<ResponseError> for Answer {
+    fn from(error: ResponseError) -> Self {
+        let body = Bytes::from(error.to_body());
+        // The engine asks for the same ten seconds with each of its 503s.
+        let retry_after = (error.status == 503).then_some(10);
+        Self { body, retry_after, ..Self::empty(error.status) }
+    }
+}
+
+/// `shards=3,17`.
+fn degraded_value(shards: &ShardSet) -> String {
+    let shards: Vec<String> = shards.iter().map(|shard| shard.0.to_string()).collect();
+    format!("shards={}", shards.join(","))
+}
+
+/// Writes `answer` to the client.
+pub async fn write(session: &mut Session, head: &Head, request_id: &str, answer: &Answer) -> pingora::Result<()> {
+    let header = Box::new(answer.header(head, request_id)?);
+    if head.method == http::Method::HEAD || answer.body.is_empty() {
+        session.write_response_tasks(vec![HttpTask::Header(header, true)]).await?;
+    } else {
+        let body = HttpTask::Body(Some(answer.body.clone()), true);
+        session.write_response_tasks(vec![HttpTask::Header(header, false), body]).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meili::error::Code;
+    use crate::placement::shard::ShardId;
+
+    fn head() -> Head {
+        Head::new(http::Method::GET, &"/".parse().unwrap(), http::HeaderMap::new())
+    }
+
+    #[test]
+    fn an_answer_states_its_length_and_its_request() {
+        let header = Answer::json(202, &serde_json::json!({"a": 1})).header(&head(), "r1").unwrap();
+        assert_eq!(header.status, 202);
+        assert_eq!(header.headers["content-length"], "7");
+        assert_eq!(header.headers["content-type"], "application/json");
+        assert_eq!(header.headers[REQUEST_ID], "r1");
+        assert!(!Answer::empty(204).header(&head(), "r1").unwrap().headers.contains_key("content-length"));
+    }
+
+    #[test]
+    fn a_partial_answer_lists_the_shards_it_lacks() {
+        let degraded: ShardSet = [ShardId(3), ShardId(17)].into_iter().collect();
+        let answer = Answer { degraded, ..Answer::empty(200) };
+        assert_eq!(answer.header(&head(), "r1").unwrap().headers[DEGRADED], "shards=3,17");
+    }
+
+    #[test]
+    fn an_error_that_may_pass_says_when_to_come_back() {
+        let answer = Answer::from(ResponseError::new(Code::MiroirNoReplica, "gone"));
+        assert_eq!(answer.header(&head(), "r1").unwrap().headers["retry-after"], "10");
+    }
+}

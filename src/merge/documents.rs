@@ -1,0 +1,60 @@
+//! Slices of documents laid end to end.
+
+use serde_json::value::RawValue;
+
+use super::error::MergeError;
+use super::raw::{Members, ObjectWriter};
+use super::strip;
+
+/// How many documents a part of the cover holds.
+pub fn total(reply: &[u8]) -> Result<u64, MergeError> {
+    let members: Members<'_> = serde_json::from_slice(reply)?;
+    members.count("total").ok_or(MergeError::Missing("a total of documents"))
+}
+
+/// One page out of `slices`, in their order.
+pub fn page(slices: &[&[u8]], offset: u64, limit: u64, total: u64) -> Result<Vec<u8>, MergeError> {
+    let mut out = Vec::new();
+    let mut object = ObjectWriter::new(&mut out);
+    let results = object.key("results");
+    results.push(b'[');
+    let mut first = true;
+    for slice in slices {
+        let members: Members<'_> = serde_json::from_slice(slice)?;
+        let documents = members.get("results").ok_or(MergeError::Missing("results"))?;
+        let documents: Vec<&RawValue> = serde_json::from_str(documents.get())?;
+        for document in documents {
+            if !first {
+                results.push(b',');
+            }
+            first = false;
+            strip::document(document.get(), results)?;
+        }
+    }
+    results.push(b']');
+    object.number("offset", offset);
+    object.number("limit", limit);
+    object.number("total", total);
+    object.finish();
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_become_one_page_without_the_hidden_field() {
+        let slices: [&[u8]; 2] = [
+            br#"{"results":[{"id":1,"_miroir_shard":"{"}],"offset":3,"limit":1,"total":4}"#,
+            br#"{"results":[{"id":2},{"id":3}],"offset":0,"limit":2,"total":9}"#,
+        ];
+        assert_eq!(
+            String::from_utf8(page(&slices, 3, 3, 13).unwrap()).unwrap(),
+            r#"{"results":[{"id":1},{"id":2},{"id":3}],"offset":3,"limit":3,"total":13}"#
+        );
+        assert_eq!(total(slices[1]).unwrap(), 9);
+        assert!(total(b"{}").is_err());
+        assert_eq!(page(&[], 0, 20, 0).unwrap(), br#"{"results":[],"offset":0,"limit":20,"total":0}"#);
+    }
+}

@@ -1,0 +1,152 @@
+//! Figures of several nodes, each of which holds some replicas, as those of one node that holds every document once.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::placement::shard::SHARD_FIELD;
+
+use super::error::MergeError;
+
+/// One node's figures about one index. What this version of Miroir does not know is kept as it came.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeStats {
+    number_of_documents: u64,
+    #[serde(default)]
+    field_distribution: BTreeMap<String, u64>,
+    #[serde(default)]
+    is_indexing: bool,
+}
+
+/// The figures of an index that holds `documents` documents, out of those of the nodes. Counts of replicas are scaled
+/// to counts of documents, which is exact where every document has the same number of replicas on these nodes.
+pub fn index(nodes: &[Value], documents: u64) -> Result<Value, MergeError> {
+    let parsed =
+        nodes.iter().map(|node| Ok(serde_json::from_value(node.clone())?)).collect::<Result<Vec<NodeStats>, MergeError>>()?;
+    let replicas: u64 = parsed.iter().map(|node| node.number_of_documents).sum();
+    let Some(Value::Object(first)) = nodes.first() else { return Err(MergeError::Missing("a node's figures")) };
+    let mut out = Map::new();
+    for (name, value) in first {
+        let sum = || nodes.iter().filter_map(|node| node.get(name)?.as_u64()).sum::<u64>();
+        let merged = match name.as_str() {
+            "numberOfDocuments" => documents.into(),
+            "isIndexing" => parsed.iter().any(|node| node.is_indexing).into(),
+            "fieldDistribution" => fields(&parsed, documents, replicas),
+            "avgDocumentSize" => average(nodes, &parsed, replicas).into(),
+            "rawDocumentDbSize" | "numberOfEmbeddings" | "numberOfEmbeddedDocuments" => {
+                scale(sum(), documents, replicas).into()
+            }
+            _ => value.clone(),
+        };
+        out.insert(name.clone(), merged);
+    }
+    Ok(Value::Object(out))
+}
+
+/// The figures of all indexes: `indexes` as [`index`] made them; sizes are those of all nodes together.
+pub fn all(nodes: &[Value], indexes: BTreeMap<String, Value>) -> Value {
+    let sum = |name: &str| nodes.iter().filter_map(|node| node.get(name)?.as_u64()).sum::<u64>();
+    let last_update = nodes.iter().filter_map(|node| node.get("lastUpdate")?.as_str()).max_by_key(|text| instant(text));
+    let mut out = Map::new();
+    out.insert("databaseSize".into(), sum("databaseSize").into());
+    out.insert("usedDatabaseSize".into(), sum("usedDatabaseSize").into());
+    out.insert("lastUpdate".into(), last_update.into());
+    out.insert("indexes".into(), Value::Object(indexes.into_iter().collect()));
+    Value::Object(out)
+}
+
+/// Each index's figures, node by node, out of the nodes' answers to `GET /stats`.
+pub fn by_index(nodes: &[Value]) -> BTreeMap<String, Vec<Value>> {
+    let mut indexes: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for node in nodes {
+        for (index, stats) in node.get("indexes").and_then(Value::as_object).into_iter().flatten() {
+            indexes.entry(index.clone()).or_default().push(stats.clone());
+        }
+    }
+    indexes
+}
+
+/// All replicas of an index that the nodes count together.
+pub fn replicas(nodes: &[Value]) -> u64 {
+    nodes.iter().filter_map(|node| node.get("numberOfDocuments")?.as_u64()).sum()
+}
+
+fn fields(nodes: &[NodeStats], documents: u64, replicas: u64) -> Value {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (field, count) in nodes.iter().flat_map(|node| &node.field_distribution) {
+        *sums.entry(field).or_default() += count;
+    }
+    sums.remove(SHARD_FIELD);
+    let scaled = sums.into_iter().map(|(field, count)| (field.to_owned(), scale(count, documents, replicas).into()));
+    Value::Object(scaled.collect())
+}
+
+fn average(raw: &[Value], nodes: &[NodeStats], replicas: u64) -> u64 {
+    let sizes = raw.iter().zip(nodes).map(|(raw, node)| {
+        let average = raw.get("avgDocumentSize").and_then(Value::as_u64).unwrap_or(0);
+        u128::from(average) * u128::from(node.number_of_documents)
+    });
+    narrow(sizes.sum::<u128>().checked_div(u128::from(replicas)).unwrap_or(0))
+}
+
+/// `count` of `replicas` as so many of `documents`, to the nearest.
+fn scale(count: u64, documents: u64, replicas: u64) -> u64 {
+    let scaled = u128::from(count) * u128::from(documents) + u128::from(replicas) / 2;
+    narrow(scaled.checked_div(u128::from(replicas)).unwrap_or(0))
+}
+
+fn narrow(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Seconds and nanoseconds of an RFC 3339 date; what is none is the earliest.
+fn instant(text: &str) -> Option<i128> {
+    let format = &time::format_description::well_known::Rfc3339;
+    time::OffsetDateTime::parse(text, format).ok().map(time::OffsetDateTime::unix_timestamp_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(documents: u64, size: u64) -> Value {
+        json!({"numberOfDocuments": documents, "rawDocumentDbSize": documents * size, "avgDocumentSize": size,
+            "isIndexing": documents == 3, "numberOfEmbeddings": 0,
+            "fieldDistribution": {"id": documents, "_miroir_shard": documents}})
+    }
+
+    #[test]
+    fn every_document_counts_once() {
+        let merged = index(&[node(3, 100), node(4, 100), node(5, 100)], 6).unwrap();
+        assert_eq!(
+            merged,
+            json!({"numberOfDocuments": 6, "rawDocumentDbSize": 600, "avgDocumentSize": 100, "isIndexing": true,
+                "numberOfEmbeddings": 0, "fieldDistribution": {"id": 6}})
+        );
+    }
+
+    #[test]
+    fn an_empty_index_has_figures_too() {
+        let merged = index(&[node(0, 0), node(0, 0)], 0).unwrap();
+        assert_eq!(merged["avgDocumentSize"], json!(0));
+        assert_eq!(merged["fieldDistribution"], json!({"id": 0}));
+    }
+
+    #[test]
+    fn sizes_are_those_of_all_nodes_and_the_last_update_is_the_latest() {
+        let nodes = [
+            json!({"databaseSize": 5, "usedDatabaseSize": 2, "lastUpdate": "2026-01-01T00:00:00.5Z", "indexes": {"a": node(1, 1)}}),
+            json!({"databaseSize": 7, "usedDatabaseSize": 3, "lastUpdate": "2026-01-01T01:00:01+01:00", "indexes": {"a": node(2, 1)}}),
+        ];
+        let indexes = by_index(&nodes);
+        assert_eq!(replicas(&indexes["a"]), 3);
+        let merged = all(&nodes, BTreeMap::new());
+        let want = json!({"databaseSize": 12, "usedDatabaseSize": 5, "lastUpdate": "2026-01-01T01:00:01+01:00", "indexes": {}});
+        assert_eq!(merged, want);
+        assert_eq!(all(&[json!({"lastUpdate": null})], BTreeMap::new())["lastUpdate"], Value::Null);
+    }
+}

@@ -1,0 +1,59 @@
+//! A search among the values of a facet.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::placement::cover::CoverPart;
+
+use super::Obstacle;
+use super::filter;
+use super::index_info::{FacetOrder, IndexInfo};
+use super::reserved;
+use super::scatter::NodeRequest;
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FacetSearchPlan {
+    pub index: String,
+    /// As the client sent it.
+    pub body: Map<String, Value>,
+    pub order: FacetOrder,
+    pub max_values: usize,
+    /// True if values are searched for, false if they are only listed: the engine orders the two differently.
+    pub searched: bool,
+}
+
+// === impl FacetSearchPlan ===
+
+impl FacetSearchPlan {
+    pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
+        let Some(Value::String(facet)) = body.get("facetName") else { return Err(Obstacle::Judge) };
+        if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
+            return Err(Obstacle::Judge);
+        }
+        reserved::check_search(&body)?;
+        Ok(Self {
+            index: info.uid.clone(),
+            order: info.order_of(facet),
+            max_values: info.max_values_per_facet,
+            searched: body.get("facetQuery").is_some_and(|query| !query.is_null()),
+            body,
+        })
+    }
+
+    pub fn request(&self, part: &CoverPart, shards: u16) -> NodeRequest {
+        let mut body = self.body.clone();
+        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
+            body.insert("filter".into(), filter);
+        }
+        NodeRequest::post(format!("/indexes/{}/facet-search", self.index), &body)
+    }
+
+    /// Where a cover sticks: the same search always goes the same way.
+    pub fn identity(&self) -> Vec<u8> {
+        let mut identity = self.index.as_bytes().to_vec();
+        identity.push(0);
+        serde_json::to_writer(&mut identity, &self.body).expect("a JSON value always serializes into memory");
+        identity
+    }
+}

@@ -1,0 +1,101 @@
+//! A client's filter together with the one that restricts a node to shards.
+
+use serde_json::Value;
+
+use crate::placement::cover::CoverPart;
+use crate::placement::shard::shard_filter;
+
+/// `filter` and the shards of `part`. `None` where the client has no filter and the part needs none.
+pub fn with_shards(filter: Option<&Value>, part: &CoverPart, shards: u16) -> Option<Value> {
+    if part.whole {
+        return filter.cloned();
+    }
+    let only = Value::String(shard_filter(&part.shards, shards));
+    Some(match filter {
+        None | Some(Value::Null) => only,
+        // The engine takes the items of an array together with AND.
+        Some(Value::Array(items)) => items.iter().cloned().chain([only]).collect(),
+        Some(other) => Value::Array(vec![other.clone(), only]),
+    })
+}
+
+/// True for what the engine takes as a filter at all; the rest of its rules the engine itself checks.
+pub fn has_shape(filter: &Value) -> bool {
+    match filter {
+        Value::Null | Value::String(_) | Value::Array(_) => true,
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    }
+}
+
+/// True if a filter compares a field whose name Miroir keeps to itself. Quoted text is a value, not a field, unless
+/// it stands before an operator; the engine allows that too, so it is looked at as well.
+pub fn names_reserved(filter: &Value) -> bool {
+    match filter {
+        Value::String(text) => expression_names_reserved(text),
+        Value::Array(items) => items.iter().any(names_reserved),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    }
+}
+
+fn expression_names_reserved(text: &str) -> bool {
+    let mut at = 0;
+    while let Some(found) = text[at..].find("_miroir") {
+        let start = at + found;
+        let before = text[..start].chars().next_back();
+        let after = text[start..].trim_start_matches(|c: char| c.is_alphanumeric() || "_-.".contains(c));
+        let after = after.strip_prefix(['"', '\'']).unwrap_or(after).trim_start();
+        let begins_word = before.is_none_or(|c| c.is_whitespace() || "(\"'!".contains(c));
+        if begins_word && begins_operator(after) {
+            return true;
+        }
+        at = start + "_miroir".len();
+    }
+    false
+}
+
+fn begins_operator(text: &str) -> bool {
+    let word: String = text.chars().take_while(|c| c.is_alphabetic()).collect::<String>().to_ascii_uppercase();
+    let words = ["IN", "NOT", "EXISTS", "IS", "CONTAINS", "STARTS"];
+    text.starts_with(['=', '!', '<', '>'])
+        || words.contains(&word.as_str())
+        || text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::placement::shard::ShardId;
+    use crate::placement::topology::NodeIx;
+
+    fn part(whole: bool) -> CoverPart {
+        CoverPart { node: NodeIx(0), shards: [ShardId(0), ShardId(2)].into_iter().collect(), whole }
+    }
+
+    #[test]
+    fn a_filter_of_any_shape_is_joined_with_the_shards() {
+        let only = r#"_miroir_shard IN ["{{{{{{{{", "{{{{{{}{"]"#;
+        let joined = |filter: Option<Value>| with_shards(filter.as_ref(), &part(false), 4);
+        assert_eq!(joined(None), Some(json!(only)));
+        assert_eq!(joined(Some(json!("a = 1 OR b = 2"))), Some(json!(["a = 1 OR b = 2", only])));
+        assert_eq!(joined(Some(json!(["a = 1", ["b = 2", "c = 3"]]))), Some(json!(["a = 1", ["b = 2", "c = 3"], only])));
+        assert_eq!(joined(Some(json!([]))), Some(json!([only])));
+    }
+
+    #[test]
+    fn a_node_that_holds_nothing_else_gets_the_clients_filter() {
+        assert_eq!(with_shards(None, &part(true), 4), None);
+        assert_eq!(with_shards(Some(&json!("a = 1")), &part(true), 4), Some(json!("a = 1")));
+    }
+
+    #[test]
+    fn a_reserved_field_is_found_and_a_value_of_that_name_is_not() {
+        for filter in ["_miroir_shard = x", "a = 1 AND (_miroir_shard IN [x])", "NOT \"_miroir_x\" EXISTS", "_miroir.a>1"] {
+            assert!(names_reserved(&json!([["b = 1", filter]])), "{filter}");
+        }
+        for filter in ["name = _miroir", "name = \"_miroir_shard\" AND b = 2", "my_miroir = 1", "name = '_miroir'"] {
+            assert!(!names_reserved(&json!(filter)), "{filter}");
+        }
+    }
+}

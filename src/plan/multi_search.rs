@@ -1,0 +1,106 @@
+//! Several searches in one request, each with an answer of its own.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::meili::error::{Code, ResponseError};
+
+use super::Obstacle;
+use super::read::{Infos, Restrict};
+use super::search::SearchPlan;
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MultiSearchPlan {
+    pub queries: Vec<SearchPlan>,
+}
+
+/// The indexes that a body names, valid or not.
+pub fn indexes(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let queries = body.get("queries").and_then(Value::as_array).into_iter().flatten();
+    let mut indexes: Vec<String> =
+        queries.filter_map(|query| query.get("indexUid")?.as_str().map(str::to_owned)).collect();
+    indexes.sort();
+    indexes.dedup();
+    indexes
+}
+
+// === impl MultiSearchPlan ===
+
+impl MultiSearchPlan {
+    pub fn new(body: Map<String, Value>, infos: &Infos, restrict: Restrict<'_>) -> Result<Self, Obstacle> {
+        if body.keys().any(|name| name != "queries" && name != "federation") {
+            return Err(Obstacle::Judge);
+        }
+        let Some(Value::Array(queries)) = body.get("queries") else { return Err(Obstacle::Judge) };
+        let queries = queries
+            .iter()
+            .map(|query| Self::query(query, infos, restrict))
+            .collect::<Result<Vec<_>, _>>()?;
+        match body.get("federation") {
+            None | Some(Value::Null) => Ok(Self { queries }),
+            Some(Value::Object(_)) => Err(Obstacle::Refuse(ResponseError::new(
+                Code::MiroirNotSupported,
+                "Federated multi-search is not supported by this version of Miroir.",
+            ))),
+            Some(_) => Err(Obstacle::Judge),
+        }
+    }
+
+    fn query(query: &Value, infos: &Infos, restrict: Restrict<'_>) -> Result<SearchPlan, Obstacle> {
+        let mut body = query.as_object().ok_or(Obstacle::Judge)?.clone();
+        let index = body.remove("indexUid").ok_or(Obstacle::Judge)?;
+        let info = index.as_str().and_then(|index| infos.get(index)).ok_or(Obstacle::Judge)?;
+        if body.remove("federationOptions").is_some_and(|options| !options.is_null()) {
+            return Err(Obstacle::Judge);
+        }
+        // Unlike a search of its own, a query among several may say `null` here.
+        for name in ["offset", "limit"] {
+            if body.get(name) == Some(&Value::Null) {
+                body.remove(name);
+            }
+        }
+        SearchPlan::restricted(info, body, restrict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::index_info::IndexInfo;
+
+    fn plan(body: Value) -> Result<MultiSearchPlan, Obstacle> {
+        let Value::Object(body) = body else { panic!("a multi-search is an object") };
+        let infos = [("a".to_owned(), Arc::new(IndexInfo::new("a")))].into();
+        MultiSearchPlan::new(body, &infos, &|_| None)
+    }
+
+    #[test]
+    fn each_query_is_a_search_of_its_index() {
+        let queries = plan(json!({"queries": [{"indexUid": "a", "q": "x", "limit": null}, {"indexUid": "a"}]})).unwrap();
+        assert_eq!(queries.queries.len(), 2);
+        assert_eq!(Value::Object(queries.queries[0].body.clone()), json!({"q": "x"}));
+    }
+
+    #[test]
+    fn what_the_engine_would_refuse_is_left_to_the_engine() {
+        for body in [
+            json!({}), json!({"queries": [{"indexUid": "b"}]}), json!({"queries": [{}]}), json!({"queries": [], "x": 1}),
+            json!({"queries": [{"indexUid": "a", "federationOptions": {}}]}),
+        ] {
+            assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)), "{body}");
+        }
+        assert!(matches!(plan(json!({"queries": [], "federation": {}})), Err(Obstacle::Refuse(_))));
+    }
+
+    #[test]
+    fn the_indexes_of_a_body_are_named_once() {
+        assert_eq!(indexes(br#"{"queries":[{"indexUid":"b"},{"indexUid":"a"},{"indexUid":"b"},{}]}"#), ["a", "b"]);
+        assert!(indexes(b"nonsense").is_empty());
+    }
+}

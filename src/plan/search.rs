@@ -1,0 +1,305 @@
+//! A search as every node of a cover gets it.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::merge::facets::FacetRules;
+use crate::merge::hits::Rules;
+use crate::merge::strip::{Helper, Shown};
+use crate::merge::totals::{Paging, Window};
+use crate::placement::cover::CoverPart;
+
+use super::Obstacle;
+use super::filter;
+use super::index_info::IndexInfo;
+use super::read::Restrict;
+use super::reserved;
+use super::scatter::NodeRequest;
+
+const DEFAULT_LIMIT: u64 = 20;
+
+/// A search of one index.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SearchPlan {
+    pub index: String,
+    /// The client's search, in the form of a POST body.
+    pub body: Map<String, Value>,
+    pub window: Window,
+    /// `None` where the client asked for no facets.
+    pub facets: Option<FacetRules>,
+    pub shown: Shown,
+    /// Keep only the best hit of each value of this attribute.
+    pub distinct: Option<String>,
+    /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer.
+    pub comparable: bool,
+    /// The share of vectors in a search that mixes words and vectors.
+    pub semantic_ratio: Option<f64>,
+}
+
+// === impl SearchPlan ===
+
+impl SearchPlan {
+    pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
+        let window = Window { paging: paging(&body)?, max_total_hits: info.max_total_hits as u64 };
+        if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
+            return Err(Obstacle::Judge);
+        }
+        reserved::check_search(&body)?;
+        let distinct = match body.get("distinct") {
+            None | Some(Value::Null) => info.distinct.clone(),
+            Some(Value::String(field)) => Some(field.clone()),
+            Some(_) => return Err(Obstacle::Judge),
+        };
+        let semantic_ratio = semantic_ratio(&body)?;
+        let helper = distinct.as_deref().and_then(|field| helper(&body, field));
+        Ok(Self {
+            index: info.uid.clone(),
+            window,
+            facets: present(&body, "facets").then(|| FacetRules::of(info)),
+            shown: Shown {
+                score: flag(&body, "showRankingScore")?,
+                details: flag(&body, "showRankingScoreDetails")?,
+                helper,
+            },
+            comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
+            distinct,
+            semantic_ratio,
+            body,
+        })
+    }
+
+    /// As [`Self::new`], for a client that may only see what `restrict` lets through.
+    pub fn restricted(info: &IndexInfo, body: Map<String, Value>, restrict: Restrict<'_>) -> Result<Self, Obstacle> {
+        let mut plan = Self::new(info, body)?;
+        add_restriction(&mut plan.body, restrict(&info.uid));
+        Ok(plan)
+    }
+
+    /// What the node of `part` is asked. When it is `alone`, its page is the client's page.
+    pub fn request(&self, part: &CoverPart, shards: u16, alone: bool) -> NodeRequest {
+        let mut body = self.body.clone();
+        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
+            body.insert("filter".into(), filter);
+        }
+        if !alone {
+            self.widen(&mut body);
+        }
+        NodeRequest::post(format!("/indexes/{}/search", self.index), &body)
+    }
+
+    /// The search that finds every distinct hit that can be reached, to count them; `None` where the nodes' own totals
+    /// will do.
+    pub fn census(&self) -> Option<SearchPlan> {
+        let field = self.distinct.as_ref().filter(|_| matches!(self.window.paging, Paging::Page { .. }))?;
+        let mut census = self.clone();
+        census.window.paging = Paging::Page { page: 1, hits_per_page: self.window.max_total_hits };
+        for name in ["attributesToHighlight", "attributesToCrop", "showMatchesPosition", "facets", "retrieveVectors"] {
+            census.body.remove(name);
+        }
+        census.body.insert("attributesToRetrieve".into(), vec![field.clone()].into());
+        census.shown.helper = None;
+        Some(census)
+    }
+
+    /// Asks for every hit that may lie in the page, and for what tells hits apart.
+    fn widen(&self, body: &mut Map<String, Value>) {
+        let reach = self.window.reach();
+        match self.window.paging {
+            // An empty page stays as it is: only its totals matter.
+            Paging::Page { .. } if reach == 0 => {}
+            Paging::Page { .. } => {
+                body.insert("page".into(), 1.into());
+                body.insert("hitsPerPage".into(), reach.into());
+            }
+            Paging::Offset { .. } => {
+                body.insert("offset".into(), 0.into());
+                body.insert("limit".into(), reach.into());
+            }
+        }
+        body.insert("showRankingScoreDetails".into(), true.into());
+        if self.semantic_ratio.is_some() {
+            body.insert("showRankingScore".into(), true.into());
+        }
+        if let Some(helper) = &self.shown.helper
+            && let Some(Value::Array(attributes)) = body.get_mut("attributesToRetrieve")
+        {
+            attributes.push(Value::String(helper.field.clone()));
+        }
+    }
+
+    pub fn rules(&self) -> Rules {
+        Rules { distinct: self.distinct.clone(), semantic_ratio: self.semantic_ratio }
+    }
+
+    /// What is the same for every page of this search: whatever the client wrote but the page.
+    pub fn identity(&self) -> Vec<u8> {
+        let mut body = self.body.clone();
+        for name in ["offset", "limit", "page", "hitsPerPage"] {
+            body.remove(name);
+        }
+        let mut identity = self.index.as_bytes().to_vec();
+        identity.push(0);
+        serde_json::to_writer(&mut identity, &body).expect("a JSON value always serializes into memory");
+        identity
+    }
+}
+
+/// Adds the filter of a tenant token to the client's own, both as lists of conditions that all must hold.
+pub fn add_restriction(body: &mut Map<String, Value>, rule: Option<Value>) {
+    let Some(rule) = rule else { return };
+    let list = |filter: Value| match filter {
+        Value::Array(items) => items,
+        Value::Null => Vec::new(),
+        other => vec![other],
+    };
+    let own = body.remove("filter").map(list).unwrap_or_default();
+    body.insert("filter".into(), own.into_iter().chain(list(rule)).collect());
+}
+
+fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {
+    let offset = count(body, "offset", false)?;
+    let limit = count(body, "limit", false)?;
+    let page = count(body, "page", true)?;
+    let hits_per_page = count(body, "hitsPerPage", true)?;
+    Ok(if page.is_some() || hits_per_page.is_some() {
+        Paging::Page { page: page.unwrap_or(1), hits_per_page: hits_per_page.unwrap_or(DEFAULT_LIMIT) }
+    } else {
+        Paging::Offset { offset: offset.unwrap_or(0), limit: limit.unwrap_or(DEFAULT_LIMIT) }
+    })
+}
+
+fn count(body: &Map<String, Value>, name: &str, nullable: bool) -> Result<Option<u64>, Obstacle> {
+    match body.get(name) {
+        None => Ok(None),
+        Some(Value::Null) if nullable => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or(Obstacle::Judge),
+    }
+}
+
+fn flag(body: &Map<String, Value>, name: &str) -> Result<bool, Obstacle> {
+    match body.get(name) {
+        None => Ok(false),
+        Some(value) => value.as_bool().ok_or(Obstacle::Judge),
+    }
+}
+
+fn present(body: &Map<String, Value>, name: &str) -> bool {
+    body.get(name).is_some_and(|value| !value.is_null())
+}
+
+/// `Some` only for a real mixture: a search by words alone or by a vector alone has one kind of scores.
+fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {
+    let Some(hybrid) = body.get("hybrid").filter(|hybrid| !hybrid.is_null()) else { return Ok(None) };
+    let hybrid = hybrid.as_object().ok_or(Obstacle::Judge)?;
+    let ratio = match hybrid.get("semanticRatio") {
+        None => 0.5,
+        Some(ratio) => ratio.as_f64().ok_or(Obstacle::Judge)?,
+    };
+    let has_words = body.get("q").is_some_and(|q| !q.is_null());
+    Ok((has_words && ratio > 0.0 && ratio < 1.0).then_some(ratio))
+}
+
+/// The distinct attribute as a helper, where the client's own list of attributes does not bring it.
+fn helper(body: &Map<String, Value>, field: &str) -> Option<Helper> {
+    let attributes = names(body, "attributesToRetrieve")?;
+    let brings = |names: &[&str]| names.iter().any(|name| *name == "*" || is_at_or_below(field, name));
+    if brings(&attributes) {
+        return None;
+    }
+    let highlighted = names(body, "attributesToHighlight").unwrap_or_default();
+    let cropped: Vec<&str> = names(body, "attributesToCrop")
+        .unwrap_or_default()
+        .into_iter()
+        .map(|name| name.split(':').next().unwrap_or(name))
+        .collect();
+    Some(Helper { field: field.to_owned(), formatted: !brings(&highlighted) && !brings(&cropped) })
+}
+
+fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {
+    Some(body.get(name)?.as_array()?.iter().filter_map(Value::as_str).collect())
+}
+
+fn is_at_or_below(field: &str, name: &str) -> bool {
+    field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::placement::shard::ShardId;
+    use crate::placement::topology::NodeIx;
+
+    fn plan(body: Value) -> Result<SearchPlan, Obstacle> {
+        let Value::Object(body) = body else { panic!("a search is an object") };
+        SearchPlan::new(&IndexInfo::new("movies"), body)
+    }
+
+    fn asked(body: Value, alone: bool) -> Value {
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(1)].into_iter().collect(), whole: false };
+        let request = plan(body).unwrap().request(&part, 2, alone);
+        assert_eq!(request.path, "/indexes/movies/search");
+        serde_json::from_slice(&request.body).unwrap()
+    }
+
+    #[test]
+    fn every_node_is_asked_for_all_that_may_lie_in_the_page() {
+        assert_eq!(
+            asked(json!({"q": "x", "offset": 10, "limit": 5, "cropLength": 3}), false),
+            json!({"q": "x", "offset": 0, "limit": 15, "cropLength": 3, "filter": "_miroir_shard IN [\"{{{{{{{}\"]",
+                "showRankingScoreDetails": true})
+        );
+        let page = asked(json!({"page": 3, "hitsPerPage": 4}), false);
+        assert_eq!((&page["page"], &page["hitsPerPage"]), (&json!(1), &json!(12)));
+        let past = asked(json!({"page": 300, "hitsPerPage": 400}), false);
+        assert_eq!((&past["page"], &past["hitsPerPage"]), (&json!(300), &json!(400)));
+    }
+
+    #[test]
+    fn a_lone_node_is_asked_for_the_clients_page() {
+        let body = asked(json!({"offset": 10, "limit": 5}), true);
+        assert_eq!(body, json!({"offset": 10, "limit": 5, "filter": "_miroir_shard IN [\"{{{{{{{}\"]"}));
+    }
+
+    #[test]
+    fn what_the_engine_would_refuse_is_left_to_the_engine() {
+        for body in [
+            json!({"limit": -1}), json!({"offset": 1.5}), json!({"page": "1"}), json!({"limit": null}),
+            json!({"filter": 7}), json!({"distinct": []}), json!({"showRankingScore": "yes"}), json!({"hybrid": 1}),
+        ] {
+            assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)), "{body}");
+        }
+    }
+
+    #[test]
+    fn reserved_names_are_refused() {
+        for body in [
+            json!({"filter": "_miroir_shard = 1"}), json!({"facets": ["_miroir_shard"]}),
+            json!({"sort": ["_miroir_shard:asc"]}), json!({"distinct": "_miroir_shard"}),
+            json!({"attributesToRetrieve": ["_miroir_shard"]}), json!({"attributesToCrop": ["_miroir_shard:3"]}),
+        ] {
+            assert!(matches!(plan(body.clone()), Err(Obstacle::Refuse(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_distinct_attribute_is_asked_for_and_remembered_as_a_helper() {
+        let body = json!({"distinct": "maker.name", "attributesToRetrieve": ["id"], "attributesToHighlight": ["id"]});
+        let helper = plan(body.clone()).unwrap().shown.helper;
+        assert_eq!(helper, Some(Helper { field: "maker.name".into(), formatted: true }));
+        assert_eq!(asked(body, false)["attributesToRetrieve"], json!(["id", "maker.name"]));
+        let brought = json!({"distinct": "maker.name", "attributesToRetrieve": ["maker"]});
+        assert_eq!(plan(brought).unwrap().shown.helper, None);
+        let star = json!({"distinct": "a", "attributesToRetrieve": [], "attributesToHighlight": ["*"]});
+        assert_eq!(plan(star).unwrap().shown.helper, Some(Helper { field: "a".into(), formatted: false }));
+    }
+
+    #[test]
+    fn pages_of_one_search_share_an_identity() {
+        let identity = |body| plan(body).unwrap().identity();
+        assert_eq!(identity(json!({"q": "x", "page": 1})), identity(json!({"q": "x", "offset": 20})));
+        assert_ne!(identity(json!({"q": "x"})), identity(json!({"q": "y"})));
+    }
+}
