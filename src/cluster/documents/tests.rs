@@ -15,9 +15,8 @@ use crate::placement::shard::{SHARD_FIELD, shard_value};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::write::{RegistryChange, StepBody, Target, WriteIntent};
 
-/// `nodes` nodes in a ring: shard s is on nodes s, s + 1, ...
-pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
-    let shards = 64;
+/// `nodes` equal nodes, all up.
+pub(super) fn topology(nodes: usize, replicas: u8) -> Topology {
     let node = |ix: usize| Node {
         id: NodeId::new(&format!("node-{ix}")),
         url: String::new(),
@@ -25,14 +24,7 @@ pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
         weight: 1.0,
         state: NodeState::Up,
     };
-    Topology {
-        epoch: 1,
-        shards,
-        replication_factor: replicas as u8,
-        nodes: (0..nodes).map(node).collect(),
-        owners: (0..usize::from(shards)).map(|s| (0..replicas).map(|r| NodeIx((s + r) % nodes)).collect()).collect(),
-        stale: Default::default(),
-    }
+    Topology::build((0..nodes).map(node).collect(), 64, replicas)
 }
 
 fn settings() -> WriteSettings {
