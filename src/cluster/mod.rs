@@ -1,16 +1,9 @@
-//! Everything that talks to nodes.
+//! Talks to nodes and keeps what the cluster must remember.
 
 pub mod body;
 pub mod client;
 pub mod direct;
 pub mod documents;
-pub mod spool;
-
-/// SEAM: the cluster proper is helper E's; this stands in until main is merged.
-pub struct Cluster;
-//! Talks to nodes and keeps what the cluster must remember.
-
-pub mod client;
 pub mod error;
 pub mod gather;
 pub mod health;
@@ -26,11 +19,10 @@ pub mod repair;
 pub mod resilver;
 mod send;
 pub mod settings;
+pub mod settle;
 pub mod spool;
 pub mod task_cancel;
 pub mod task_delete;
-pub mod settle;
-pub mod spool;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;

@@ -20,7 +20,6 @@ use crate::meili::operation::Operation;
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::merge::search::SearchReply;
-use crate::merge::totals::Paging;
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
