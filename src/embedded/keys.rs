@@ -153,11 +153,7 @@ impl Action {
             Self::DocumentsAll => matches!(asked, Self::DocumentsAdd | Self::DocumentsGet | Self::DocumentsDelete),
             Self::IndexesAll => matches!(
                 asked,
-                Self::IndexesCreate
-                    | Self::IndexesGet
-                    | Self::IndexesUpdate
-                    | Self::IndexesDelete
-                    | Self::IndexesSwap
+                Self::IndexesCreate | Self::IndexesGet | Self::IndexesUpdate | Self::IndexesDelete | Self::IndexesSwap
             ),
             Self::TasksAll => matches!(asked, Self::TasksCancel | Self::TasksDelete | Self::TasksGet),
             Self::SettingsAll => matches!(asked, Self::SettingsGet | Self::SettingsUpdate),
@@ -289,8 +285,7 @@ impl KeyStore {
     /// The secret of the key `uid`, `None` without a master key.
     pub fn secret(&self, uid: Uuid) -> Option<String> {
         let master_key = self.master_key.as_ref()?;
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(master_key.as_bytes()).expect("HMAC takes a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(master_key.as_bytes()).expect("HMAC takes a key of any length");
         mac.update(uid.hyphenated().to_string().as_bytes());
         Some(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -299,9 +294,7 @@ impl KeyStore {
     pub fn find_by_secret(&self, token: &str) -> Option<Key> {
         let keys = self.keys.read();
         keys.iter()
-            .find(|key| {
-                self.secret(key.uid).is_some_and(|secret| secret.as_bytes().ct_eq(token.as_bytes()).into())
-            })
+            .find(|key| self.secret(key.uid).is_some_and(|secret| secret.as_bytes().ct_eq(token.as_bytes()).into()))
             .cloned()
     }
 
@@ -435,7 +428,8 @@ fn read_date(text: &str) -> Option<OffsetDateTime> {
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
         return Some(moment);
     }
-    let with_t = format_description!("[year repr:full base:calendar]-[month repr:numerical]-[day]T[hour]:[minute]:[second]");
+    let with_t =
+        format_description!("[year repr:full base:calendar]-[month repr:numerical]-[day]T[hour]:[minute]:[second]");
     let with_space =
         format_description!("[year repr:full base:calendar]-[month repr:numerical]-[day] [hour]:[minute]:[second]");
     let only_date = format_description!("[year repr:full base:calendar]-[month repr:numerical]-[day]");
@@ -446,24 +440,15 @@ fn read_date(text: &str) -> Option<OffsetDateTime> {
         .ok()
 }
 
-fn missing_actions<C: super::http::extract::FieldCode>(
-    field: &str,
-    location: deserr::ValuePointerRef<'_>,
-) -> JsonRefusal<C> {
+fn missing_actions(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingApiKeyActions)
 }
 
-fn missing_indexes<C: super::http::extract::FieldCode>(
-    field: &str,
-    location: deserr::ValuePointerRef<'_>,
-) -> JsonRefusal<C> {
+fn missing_indexes(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingApiKeyIndexes)
 }
 
-fn missing_expiration<C: super::http::extract::FieldCode>(
-    field: &str,
-    location: deserr::ValuePointerRef<'_>,
-) -> JsonRefusal<C> {
+fn missing_expiration(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {
     missing_field(field, location, Code::MissingApiKeyExpiresAt)
 }
 
@@ -520,7 +505,10 @@ mod tests {
     #[test]
     fn a_key_without_actions_is_refused_with_its_own_code() {
         let error = from_json::<CreateKey>(json!({"indexes": ["*"], "expiresAt": null})).unwrap_err();
-        assert_eq!((error.code.as_str(), error.message.as_str()), ("missing_api_key_actions", "Missing field `actions`"));
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("missing_api_key_actions", "Missing field `actions`")
+        );
     }
 
     #[test]

@@ -9,16 +9,30 @@
 //! | [`settings`] | every setting: read, checked, applied |
 //! | [`documents`] | reading documents back |
 //! | [`search`] | search, facet search, similar, multi-search |
+//! | [`node`] | one node as a process |
+//! | [`http`] | the API's routes |
+//! | [`queue`] | the durable queue of tasks and the thread that runs them |
+//! | [`payload`] | document payloads on disk until their task has ended |
+//! | [`keys`], [`features`] | API keys and experimental features, each in a file |
+//! | [`names`] | names of indexes and patterns of them |
 //! | [`locale`] | languages by their codes |
 //! | [`failure`] | milli's errors in Meilisearch's words |
 //! | [`deser`] | bodies and query strings into types, with Meilisearch's error texts |
 
 pub mod deser;
 pub mod documents;
+mod durable;
 pub mod engine;
 pub mod failure;
+pub mod features;
+pub mod http;
 pub mod indexing;
+pub mod keys;
 pub mod locale;
+pub mod names;
+pub mod node;
+pub mod payload;
+pub mod queue;
 pub mod search;
 pub mod settings;
 mod unsafe_open;

@@ -144,7 +144,8 @@ impl<W: Write> Lines<W> {
     /// Writes one raw JSON value, which must be an object.
     fn push_raw(&mut self, raw: &str) -> Result<(), ResponseError> {
         if !raw.starts_with('{') {
-            let error = serde_json::from_str::<Map<String, Value>>(raw).expect_err("only an object starts with a brace");
+            let error =
+                serde_json::from_str::<Map<String, Value>>(raw).expect_err("only an object starts with a brace");
             return Err(ResponseError::new(Code::Internal, error.to_string()));
         }
         // A line break in valid JSON is never inside a string, so a space can take its place.
@@ -276,14 +277,16 @@ fn parse_cell(text: &str, column_type: ColumnType, line: usize) -> Result<Value,
         ColumnType::Text if text.is_empty() => Ok(Value::Null),
         ColumnType::Text => Ok(Value::from(text)),
         ColumnType::Boolean | ColumnType::Number if trimmed.is_empty() => Ok(Value::Null),
-        ColumnType::Boolean => trimmed.parse::<bool>().map(Value::from).map_err(|error| {
-            malformed_csv(&format!("Error parsing boolean {text:?} at line {line}: {error}"))
-        }),
+        ColumnType::Boolean => trimmed
+            .parse::<bool>()
+            .map(Value::from)
+            .map_err(|error| malformed_csv(&format!("Error parsing boolean {text:?} at line {line}: {error}"))),
         ColumnType::Number => match trimmed.parse::<i64>() {
             Ok(whole) => Ok(Value::from(whole)),
-            Err(_) => trimmed.parse::<f64>().map(Value::from).map_err(|error| {
-                malformed_csv(&format!("Error parsing number {text:?} at line {line}: {error}"))
-            }),
+            Err(_) => trimmed
+                .parse::<f64>()
+                .map(Value::from)
+                .map_err(|error| malformed_csv(&format!("Error parsing number {text:?} at line {line}: {error}"))),
         },
     }
 }

@@ -53,9 +53,6 @@ field_codes!(
     InvalidApiKeyUid,
     InvalidBatchUids,
     InvalidDocumentCsvDelimiter,
-    InvalidDocumentEditionContext,
-    InvalidDocumentEditionFunctionFilter,
-    InvalidDocumentFilter,
     InvalidIndexLimit,
     InvalidIndexOffset,
     InvalidIndexPrimaryKey,
@@ -125,11 +122,7 @@ impl<F: Wording, C: FieldCode> DeserializeError for Refusal<F, C> {
 }
 
 impl<F, C1, C2> MergeWithError<Refusal<F, C2>> for Refusal<F, C1> {
-    fn merge(
-        _earlier: Option<Self>,
-        other: Refusal<F, C2>,
-        _location: ValuePointerRef<'_>,
-    ) -> ControlFlow<Self, Self> {
+    fn merge(_earlier: Option<Self>, other: Refusal<F, C2>, _location: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         ControlFlow::Break(Self::new(other.message, other.code))
     }
 }
@@ -147,7 +140,7 @@ impl<F, C> From<Refusal<F, C>> for ResponseError {
 }
 
 /// The refusal of a body without `field`, under a code of its own.
-pub fn missing_field<C: FieldCode>(field: &str, location: ValuePointerRef<'_>, code: Code) -> JsonRefusal<C> {
+pub fn missing_field(field: &str, location: ValuePointerRef<'_>, code: Code) -> JsonRefusal {
     JsonRefusal::new(Json::text::<Infallible>(ErrorKind::MissingField { field }, location), code)
 }
 
@@ -212,9 +205,8 @@ whole_number!(u32, usize);
 
 impl Parameter for bool {
     fn read(text: &str) -> Result<Self, Sentence> {
-        text.parse().map_err(|_| {
-            Sentence(format!("could not parse `{text}` as a boolean, expected either `true` or `false`"))
-        })
+        text.parse()
+            .map_err(|_| Sentence(format!("could not parse `{text}` as a boolean, expected either `true` or `false`")))
     }
 }
 

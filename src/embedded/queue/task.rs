@@ -46,17 +46,41 @@ pub enum TaskContent {
         documents: u64,
         allow_index_creation: bool,
     },
-    DocumentDeletion { ids: Vec<String> },
-    DocumentDeletionByFilter { filter: Value },
+    DocumentDeletion {
+        ids: Vec<String>,
+    },
+    DocumentDeletionByFilter {
+        filter: Value,
+    },
     DocumentClear,
-    DocumentEdition { filter: Option<Value>, context: Option<Map<String, Value>>, function: String },
-    Settings { settings: Value, is_deletion: bool, allow_index_creation: bool },
-    IndexCreation { primary_key: Option<String> },
-    IndexUpdate { primary_key: Option<String> },
+    DocumentEdition {
+        filter: Option<Value>,
+        context: Option<Map<String, Value>>,
+        function: String,
+    },
+    Settings {
+        settings: Value,
+        is_deletion: bool,
+        allow_index_creation: bool,
+    },
+    IndexCreation {
+        primary_key: Option<String>,
+    },
+    IndexUpdate {
+        primary_key: Option<String>,
+    },
     IndexDeletion,
-    IndexSwap { swaps: Vec<(String, String)> },
-    TaskCancelation { query: String, tasks: Vec<u32> },
-    TaskDeletion { query: String, tasks: Vec<u32> },
+    IndexSwap {
+        swaps: Vec<(String, String)>,
+    },
+    TaskCancelation {
+        query: String,
+        tasks: Vec<u32>,
+    },
+    TaskDeletion {
+        query: String,
+        tasks: Vec<u32>,
+    },
 }
 
 /// How one task of a batch ended.
