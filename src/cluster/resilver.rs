@@ -74,7 +74,8 @@ async fn pass(cluster: &Arc<Cluster>) {
             continue;
         }
         if let Err(error) = resilver(cluster, node, &index).await {
-            let id = &cluster.topology().node(node).id;
+            let topology = cluster.topology();
+            let id = &topology.node(node).id;
             tracing::warn!(node = %id, index, %error, "stale shards could not be copied yet");
         }
     }

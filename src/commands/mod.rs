@@ -1,5 +1,6 @@
 //! What can be said on the command line, a file each.
 
+pub mod check;
 pub mod client;
 #[cfg(feature = "embedded")]
 pub mod demo;

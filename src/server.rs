@@ -1,0 +1,200 @@
+//! The composition root: a configuration becomes a running gateway.
+
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use miroir::admin::AdminApp;
+use miroir::cluster::settings::{
+    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, SearchSettings, Secret, UnavailableShards,
+    WriteSettings,
+};
+use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
+use miroir::config::{self, Config, Problems};
+use miroir::gateway::auth::Keyring;
+use miroir::gateway::metrics::GatewayMetrics;
+use miroir::gateway::settings::GatewaySettings;
+use miroir::gateway::{self, App};
+use miroir::logging::{self, LogFormat, LogSettings};
+use miroir::metrics::MetricsApp;
+use miroir::store::StoreError;
+use miroir::store::sqlite::SqliteStore;
+use miroir::tasks::view::UidFormatSetting;
+use pingora::server::{Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+
+use crate::proxy::Proxy;
+
+/// Run the gateway.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, default_value = "conf/miroir.yaml")]
+    config: PathBuf,
+    /// End when standard input closes: for those who start a gateway as a child.
+    #[arg(long, hide = true)]
+    exit_on_stdin_close: bool,
+}
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("{}:\n{problems}", path.display())]
+    Config { path: PathBuf, problems: Problems },
+    #[error("log.level: {0}")]
+    Log(#[from] tracing_subscriber::filter::ParseError),
+    #[error("cannot listen on {address} ({what}): {source}")]
+    Listen { what: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("cannot start a runtime: {0}")]
+    Runtime(std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What runs beside the requests: health checks, repairs, polling of tasks, housekeeping.
+struct Background {
+    cluster: Arc<Cluster>,
+    retention: std::time::Duration,
+}
+
+pub fn run(args: Args) -> ExitCode {
+    match start(&args) {
+        Ok(server) => server.run_forever(),
+        Err(error) => {
+            eprintln!("miroir: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<Server, StartError> {
+    let (config, warnings) = Config::load(&args.config)
+        .map_err(|problems| StartError::Config { path: args.config.clone(), problems })?;
+    logging::init(&log_settings(&config))?;
+    for warning in &warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    for (what, address) in [("listen", config.listen), ("admin", config.admin), ("metrics", config.metrics)] {
+        // Pingora would only log that it cannot listen, and run on deaf.
+        TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })?;
+    }
+
+    let registry = prometheus::Registry::new();
+    let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let app = runtime.block_on(async {
+        let cluster = Cluster::start(cluster_settings(&config), store.clone(), &registry).await?;
+        let master_key = config.master_key.as_ref().map(|key| key.expose().to_owned());
+        let keyring = Keyring::open(store, master_key).await?;
+        let metrics = GatewayMetrics::register(&registry)?;
+        Ok::<_, StartError>(App::new(cluster, keyring, gateway_settings(&config), metrics))
+    })?;
+    gateway::install_hooks(&app);
+
+    let mut server = Server::new_with_opt_and_conf(None, config.pingora.clone());
+    server.bootstrap();
+    let mut api = pingora_proxy::http_proxy_service(&server.configuration, Proxy(Arc::clone(&app)));
+    api.add_tcp(&config.listen.to_string());
+    let admin_key = config.admin_key.as_ref().or(config.master_key.as_ref()).map(|key| key.expose().to_owned());
+    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key));
+    admin.add_tcp(&config.admin.to_string());
+    let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
+    metrics.add_tcp(&config.metrics.to_string());
+    let background = Background { cluster: Arc::clone(&app.cluster), retention: config.tasks.retention };
+    server.add_service(background_service("cluster", background));
+    server.add_service(api);
+    server.add_service(admin);
+    server.add_service(metrics);
+
+    if args.exit_on_stdin_close {
+        std::thread::spawn(|| {
+            let mut rest = Vec::new();
+            // Whatever ends it, an end of file or an error, nobody holds the other end any more.
+            let _ = std::io::stdin().read_to_end(&mut rest);
+            std::process::exit(0);
+        });
+    }
+    tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
+    Ok(server)
+}
+
+#[async_trait]
+impl BackgroundService for Background {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let reconciler = self.cluster.reconciler.metrics().clone();
+        let store = Arc::clone(&self.cluster.store);
+        tokio::join!(
+            cluster::run(Arc::clone(&self.cluster), shutdown.clone()),
+            housekeeping::run(store, reconciler, self.retention, shutdown),
+        );
+    }
+}
+
+fn log_settings(config: &Config) -> LogSettings {
+    let format = match config.log.format {
+        config::LogFormat::Json => LogFormat::Json,
+        config::LogFormat::Plain => LogFormat::Plain,
+    };
+    LogSettings { format, level: config.log.level.clone() }
+}
+
+fn cluster_settings(config: &Config) -> ClusterSettings {
+    let nodes = config.cluster.nodes.iter().map(|node| NodeSettings {
+        id: node.id.clone(),
+        url: node.url.clone(),
+        zone: node.zone.clone(),
+        weight: node.weight,
+    });
+    let placement = PlacementSettings {
+        shards: config.cluster.shards,
+        replication_factor: config.cluster.replication_factor,
+        nodes: nodes.collect(),
+    };
+    let unavailable_shards = match config.search.unavailable_shards {
+        config::UnavailableShards::Partial => UnavailableShards::Partial,
+        config::UnavailableShards::Error => UnavailableShards::Error,
+    };
+    ClusterSettings {
+        placement,
+        health: HealthSettings {
+            interval: config.health.interval,
+            timeout: config.health.timeout,
+            rise: config.health.rise as usize,
+            fall: config.health.fall as usize,
+        },
+        write: WriteSettings {
+            min_in_sync: config.write.min_in_sync,
+            timeout: config.write.timeout,
+            max_payload_size: config.write.max_payload_size,
+            spool_memory: config.write.spool_memory,
+        },
+        search: SearchSettings { timeout: config.search.timeout, unavailable_shards },
+        node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
+        keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
+    }
+}
+
+fn gateway_settings(config: &Config) -> GatewaySettings {
+    let uid_format = match config.tasks.uid_format {
+        config::UidFormatConfig::Auto => UidFormatSetting::Auto,
+        config::UidFormatConfig::Integer => UidFormatSetting::Integer,
+        config::UidFormatConfig::Mtask => UidFormatSetting::Mtask,
+    };
+    GatewaySettings {
+        max_body_size: config.limits.body_size,
+        max_documents_size: config.limits.document_payload_size,
+        body_idle_timeout: config.limits.client_timeout,
+        max_header_size: usize::try_from(config.limits.header_size).unwrap_or(usize::MAX),
+        uid_format,
+        ..GatewaySettings::default()
+    }
+}
