@@ -86,7 +86,8 @@ impl Client {
 
     /// Waits until the task that `reply` announces has ended, and returns it.
     pub fn wait(&self, reply: &Reply) -> Value {
-        assert_eq!(reply.status, 202, "{}: not accepted: {}", self.url, reply.text);
+        // Writes are accepted with 202, cancelations and deletions of tasks with 200.
+        assert!(matches!(reply.status, 200 | 202), "{}: not accepted: {}", self.url, reply.text);
         let id = &reply.value()["taskUid"];
         let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
         self.wait_id(&id)
