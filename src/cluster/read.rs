@@ -182,8 +182,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let original = &scatter.original;
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,
-            Ask::Settings => return self.from_any(original, merge::strip::settings).await,
-            Ask::FilterableAttributes => return self.from_any(original, merge::strip::filterable_attributes).await,
+            Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
+            Ask::FilterableAttributes => return self.ask_any(original, merge::strip::filterable_attributes).await,
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,
@@ -242,7 +242,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(relay_error(&reply))
     }
 
-    async fn from_any(&self, original: &NodeRequest, strip: fn(&mut Value)) -> Result<Reply, ResponseError> {
+    async fn ask_any(&self, original: &NodeRequest, strip: fn(&mut Value)) -> Result<Reply, ResponseError> {
         let reply = self.any(original).await?;
         if !reply.is_success() {
             return Ok(relay_error(&reply));
@@ -434,7 +434,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Every node's own answer; at least one.
-    async fn from_all(&self, request: &NodeRequest) -> Result<(Vec<Value>, bool), Stop> {
+    async fn ask_all(&self, request: &NodeRequest) -> Result<(Vec<Value>, bool), Stop> {
         let serving: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
         let asked = serving.iter().map(|node| async { (*node, self.nodes.ask(*node, request.clone(), true).await) });
@@ -468,14 +468,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     async fn index_stats(&self, index: &str, original: &NodeRequest) -> Result<Reply, Stop> {
-        let (nodes, counted) = join(self.from_all(original), self.count(index)).await;
+        let (nodes, counted) = join(self.ask_all(original), self.count(index)).await;
         let (nodes, _) = nodes?;
         let (documents, missing) = counted?;
         Ok(Reply::ok(merge::stats::index(&nodes, documents)?.to_string().into_bytes(), missing))
     }
 
     async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
-        let (nodes, complete) = self.from_all(original).await?;
+        let (nodes, complete) = self.ask_all(original).await?;
         let copies = u64::from(self.topology.replication_factor).min(self.topology.nodes.len() as u64).max(1);
         let in_sync = complete && self.topology.stale.is_empty();
         let mut degraded = ShardSet::new();
