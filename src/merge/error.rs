@@ -40,7 +40,9 @@ mod tests {
     #[test]
     fn a_list_of_only_the_hidden_field_is_no_list() {
         assert_eq!(
-            scrub("Attribute `a` is not filterable. Available filterable attribute patterns are: `_miroir_shard`.\n1:2 a = 1"),
+            scrub(
+                "Attribute `a` is not filterable. Available filterable attribute patterns are: `_miroir_shard`.\n1:2 a = 1"
+            ),
             "Attribute `a` is not filterable. This index does not have configured filterable attributes.\n1:2 a = 1"
         );
     }

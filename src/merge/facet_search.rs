@@ -22,7 +22,10 @@ struct Hit {
 
 /// Sums the counts of equal values and orders and cuts them as the engine does.
 pub fn merge(plan: &FacetSearchPlan, replies: &[&[u8]]) -> Result<Vec<u8>, MergeError> {
-    let replies = replies.iter().map(|body| Ok(serde_json::from_slice(body)?)).collect::<Result<Vec<Members<'_>>, MergeError>>()?;
+    let replies = replies
+        .iter()
+        .map(|body| Ok(serde_json::from_slice(body)?))
+        .collect::<Result<Vec<Members<'_>>, MergeError>>()?;
     let mut hits: Vec<(String, Hit)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for reply in &replies {

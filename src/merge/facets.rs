@@ -151,8 +151,8 @@ impl<'a> Sum<'a> {
         let mut last: Option<(f64, String)> = None;
         for (shown, raw) in values.0 {
             let count = serde_json::from_str(raw.get())?;
-            let value = number(&shown)
-                .filter(|value| numbers && range.is_some_and(|(min, max)| (min..=max).contains(value)));
+            let value =
+                number(&shown).filter(|value| numbers && range.is_some_and(|(min, max)| (min..=max).contains(value)));
             numbers = value.is_some();
             if let Some(value) = value {
                 let here = (value, shown.to_string());
@@ -265,9 +265,6 @@ mod tests {
         ];
         let mut out = Vec::new();
         write_stats(&nodes, &mut out).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            r#"{"a":{"min":-1.0,"max":2.0},"b":{"min":1.0,"max":1.0}}"#
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":{"min":-1.0,"max":2.0},"b":{"min":1.0,"max":1.0}}"#);
     }
 }

@@ -53,17 +53,10 @@ struct Scores<'a> {
 /// rank keep the order of the lists, then the order within the list.
 ///
 /// Only heads are compared, so a node's own order is never questioned, and no more hits are parsed than are passed.
-pub fn merge<'a>(
-    lists: Vec<Vec<&'a RawValue>>,
-    rules: &Rules,
-    skip: u64,
-    take: u64,
-) -> Result<Page<'a>, MergeError> {
+pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: u64) -> Result<Page<'a>, MergeError> {
     let mut page = Page::default();
-    let mut lists = lists
-        .into_iter()
-        .map(|hits| List::start(hits, rules.semantic_ratio))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut lists =
+        lists.into_iter().map(|hits| List::start(hits, rules.semantic_ratio)).collect::<Result<Vec<_>, _>>()?;
     let mut seen: HashSet<Key> = HashSet::new();
     let mut passed = 0;
     while (page.hits.len() as u64) < take {
@@ -181,8 +174,16 @@ mod tests {
 
     #[test]
     fn words_and_vectors_are_weighed_by_the_ratio() {
-        let word = |id, score| format!(r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"words":{{"order":0,"score":1}}}}}}"#);
-        let near = |id, score| format!(r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"vectorSort":{{"order":0,"similarity":{score}}}}}}}"#);
+        let word = |id, score| {
+            format!(
+                r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"words":{{"order":0,"score":1}}}}}}"#
+            )
+        };
+        let near = |id, score| {
+            format!(
+                r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"vectorSort":{{"order":0,"similarity":{score}}}}}}}"#
+            )
+        };
         let (left, right) = ([word(1, 0.9)], [near(2, 0.5)]);
         let at = |ratio| {
             let rules = Rules { distinct: None, semantic_ratio: Some(ratio) };

@@ -147,9 +147,7 @@ impl Score {
     fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Number(left), Self::Number(right)) => left.total_cmp(right),
-            (Self::Sort { ascending, value: left }, Self::Sort { value: right, .. }) => {
-                left.compare(right, *ascending)
-            }
+            (Self::Sort { ascending, value: left }, Self::Sort { value: right, .. }) => left.compare(right, *ascending),
             (Self::Distance { ascending, metres: left }, Self::Distance { metres: right, .. }) => match (left, right) {
                 (Some(left), Some(right)) => {
                     let order = left.total_cmp(right);

@@ -98,11 +98,8 @@ pub fn count(census: &SearchPlan, replies: &[&[u8]]) -> Result<u64, MergeError> 
 pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec<u8>, MergeError> {
     let reply = SearchReply::parse(reply)?;
     let facets = |name| reply.members.get(name).map(|raw| Members::parse(raw.get())).transpose();
-    let facets = [NodeFacets {
-        distribution: facets("facetDistribution")?,
-        stats: facets("facetStats")?,
-        hits: reply.total,
-    }];
+    let facets =
+        [NodeFacets { distribution: facets("facetDistribution")?, stats: facets("facetStats")?, hits: reply.total }];
     let mut out = Vec::new();
     let mut object = ObjectWriter::new(&mut out);
     if let Some(index) = index {
@@ -131,11 +128,7 @@ fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
     }
 }
 
-fn write_hits<'a>(
-    hits: impl Iterator<Item = &'a str>,
-    plan: &SearchPlan,
-    out: &mut Vec<u8>,
-) -> Result<(), MergeError> {
+fn write_hits<'a>(hits: impl Iterator<Item = &'a str>, plan: &SearchPlan, out: &mut Vec<u8>) -> Result<(), MergeError> {
     out.push(b'[');
     for (at, hit) in hits.enumerate() {
         if at > 0 {

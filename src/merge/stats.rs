@@ -23,8 +23,10 @@ struct NodeStats {
 /// The figures of an index that holds `documents` documents, out of those of the nodes. Counts of replicas are scaled
 /// to counts of documents, which is exact where every document has the same number of replicas on these nodes.
 pub fn index(nodes: &[Value], documents: u64) -> Result<Value, MergeError> {
-    let parsed =
-        nodes.iter().map(|node| Ok(serde_json::from_value(node.clone())?)).collect::<Result<Vec<NodeStats>, MergeError>>()?;
+    let parsed = nodes
+        .iter()
+        .map(|node| Ok(serde_json::from_value(node.clone())?))
+        .collect::<Result<Vec<NodeStats>, MergeError>>()?;
     let replicas: u64 = parsed.iter().map(|node| node.number_of_documents).sum();
     let Some(Value::Object(first)) = nodes.first() else { return Err(MergeError::Missing("a node's figures")) };
     let mut out = Map::new();

@@ -204,10 +204,7 @@ mod tests {
     #[test]
     fn formatted_and_matches_lose_the_hidden_field() {
         let text = r#"{"id":1,"_formatted":{"id":"1","_miroir_shard":"{"},"_matchesPosition":{"_miroir_shard":[]}}"#;
-        assert_eq!(
-            strip_hit(text, &Shown::default()),
-            r#"{"id":1,"_formatted":{"id":"1"},"_matchesPosition":{}}"#
-        );
+        assert_eq!(strip_hit(text, &Shown::default()), r#"{"id":1,"_formatted":{"id":"1"},"_matchesPosition":{}}"#);
         let only = r#"{"_formatted":{"_miroir_shard":"{"}}"#;
         assert_eq!(strip_hit(only, &Shown::default()), "{}");
     }

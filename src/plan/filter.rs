@@ -79,7 +79,10 @@ mod tests {
         let joined = |filter: Option<Value>| with_shards(filter.as_ref(), &part(false), 4);
         assert_eq!(joined(None), Some(json!(only)));
         assert_eq!(joined(Some(json!("a = 1 OR b = 2"))), Some(json!(["a = 1 OR b = 2", only])));
-        assert_eq!(joined(Some(json!(["a = 1", ["b = 2", "c = 3"]]))), Some(json!(["a = 1", ["b = 2", "c = 3"], only])));
+        assert_eq!(
+            joined(Some(json!(["a = 1", ["b = 2", "c = 3"]]))),
+            Some(json!(["a = 1", ["b = 2", "c = 3"], only]))
+        );
         assert_eq!(joined(Some(json!([]))), Some(json!([only])));
     }
 
@@ -91,7 +94,9 @@ mod tests {
 
     #[test]
     fn a_reserved_field_is_found_and_a_value_of_that_name_is_not() {
-        for filter in ["_miroir_shard = x", "a = 1 AND (_miroir_shard IN [x])", "NOT \"_miroir_x\" EXISTS", "_miroir.a>1"] {
+        for filter in
+            ["_miroir_shard = x", "a = 1 AND (_miroir_shard IN [x])", "NOT \"_miroir_x\" EXISTS", "_miroir.a>1"]
+        {
             assert!(names_reserved(&json!([["b = 1", filter]])), "{filter}");
         }
         for filter in ["name = _miroir", "name = \"_miroir_shard\" AND b = 2", "my_miroir = 1", "name = '_miroir'"] {

@@ -34,10 +34,7 @@ impl MultiSearchPlan {
             return Err(Obstacle::Judge);
         }
         let Some(Value::Array(queries)) = body.get("queries") else { return Err(Obstacle::Judge) };
-        let queries = queries
-            .iter()
-            .map(|query| Self::query(query, infos, restrict))
-            .collect::<Result<Vec<_>, _>>()?;
+        let queries = queries.iter().map(|query| Self::query(query, infos, restrict)).collect::<Result<Vec<_>, _>>()?;
         match body.get("federation") {
             None | Some(Value::Null) => Ok(Self { queries }),
             Some(Value::Object(_)) => Err(Obstacle::Refuse(ResponseError::new(
@@ -82,7 +79,8 @@ mod tests {
 
     #[test]
     fn each_query_is_a_search_of_its_index() {
-        let queries = plan(json!({"queries": [{"indexUid": "a", "q": "x", "limit": null}, {"indexUid": "a"}]})).unwrap();
+        let queries =
+            plan(json!({"queries": [{"indexUid": "a", "q": "x", "limit": null}, {"indexUid": "a"}]})).unwrap();
         assert_eq!(queries.queries.len(), 2);
         assert_eq!(Value::Object(queries.queries[0].body.clone()), json!({"q": "x"}));
     }
@@ -90,7 +88,10 @@ mod tests {
     #[test]
     fn what_the_engine_would_refuse_is_left_to_the_engine() {
         for body in [
-            json!({}), json!({"queries": [{"indexUid": "b"}]}), json!({"queries": [{}]}), json!({"queries": [], "x": 1}),
+            json!({}),
+            json!({"queries": [{"indexUid": "b"}]}),
+            json!({"queries": [{}]}),
+            json!({"queries": [], "x": 1}),
             json!({"queries": [{"indexUid": "a", "federationOptions": {}}]}),
         ] {
             assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)), "{body}");

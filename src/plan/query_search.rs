@@ -147,7 +147,9 @@ mod tests {
 
     #[test]
     fn what_the_engine_would_refuse_is_left_to_the_engine() {
-        for query in ["limit=x", "limit=-1", "nope=1", "showRankingScore=1", "q=a&q=b", "vector=1,2", "hybridSemanticRatio=1"] {
+        for query in
+            ["limit=x", "limit=-1", "nope=1", "showRankingScore=1", "q=a&q=b", "vector=1,2", "hybridSemanticRatio=1"]
+        {
             assert!(matches!(parsed(query), Err(Obstacle::Judge)), "{query}");
         }
     }

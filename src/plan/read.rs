@@ -92,7 +92,9 @@ pub fn plan_restricted(
         Operation::FetchDocuments { index } => request.read("POST", request.fetch_documents(index)),
         Operation::GetDocument { index, id } => request.read("GET", request.document(index, id)),
 
-        Operation::SimilarGet { .. } | Operation::SimilarPost { .. } => not_supported("Searching for similar documents"),
+        Operation::SimilarGet { .. } | Operation::SimilarPost { .. } => {
+            not_supported("Searching for similar documents")
+        }
         Operation::Unsupported { name } => not_supported(&format!("`{name}`")),
 
         Operation::CreateIndex

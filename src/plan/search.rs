@@ -266,8 +266,14 @@ mod tests {
     #[test]
     fn what_the_engine_would_refuse_is_left_to_the_engine() {
         for body in [
-            json!({"limit": -1}), json!({"offset": 1.5}), json!({"page": "1"}), json!({"limit": null}),
-            json!({"filter": 7}), json!({"distinct": []}), json!({"showRankingScore": "yes"}), json!({"hybrid": 1}),
+            json!({"limit": -1}),
+            json!({"offset": 1.5}),
+            json!({"page": "1"}),
+            json!({"limit": null}),
+            json!({"filter": 7}),
+            json!({"distinct": []}),
+            json!({"showRankingScore": "yes"}),
+            json!({"hybrid": 1}),
         ] {
             assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)), "{body}");
         }
@@ -276,9 +282,12 @@ mod tests {
     #[test]
     fn reserved_names_are_refused() {
         for body in [
-            json!({"filter": "_miroir_shard = 1"}), json!({"facets": ["_miroir_shard"]}),
-            json!({"sort": ["_miroir_shard:asc"]}), json!({"distinct": "_miroir_shard"}),
-            json!({"attributesToRetrieve": ["_miroir_shard"]}), json!({"attributesToCrop": ["_miroir_shard:3"]}),
+            json!({"filter": "_miroir_shard = 1"}),
+            json!({"facets": ["_miroir_shard"]}),
+            json!({"sort": ["_miroir_shard:asc"]}),
+            json!({"distinct": "_miroir_shard"}),
+            json!({"attributesToRetrieve": ["_miroir_shard"]}),
+            json!({"attributesToCrop": ["_miroir_shard:3"]}),
         ] {
             assert!(matches!(plan(body.clone()), Err(Obstacle::Refuse(_))), "{body}");
         }
