@@ -38,7 +38,10 @@ pub async fn add_documents(
     session: &mut Session,
 ) -> Result<Answer, ResponseError> {
     let Operation::AddDocuments { index, method } = admitted.operation else {
-        return Err(ResponseError::new(Code::Internal, "A request that adds no documents was taken for one that does."));
+        return Err(ResponseError::new(
+            Code::Internal,
+            "A request that adds no documents was taken for one that does.",
+        ));
     };
     admitted.operation.validate()?;
     let head = admitted.head;
@@ -85,8 +88,9 @@ pub async fn run(
         }
         Operation::UpdateExperimentalFeatures => {
             let path = admitted.head.target();
-            let reply =
-                direct::everywhere(&app.cluster, http::Method::PATCH, &path, Some(body), &admitted.trace).boxed().await?;
+            let reply = direct::everywhere(&app.cluster, http::Method::PATCH, &path, Some(body), &admitted.trace)
+                .boxed()
+                .await?;
             return Ok(Outcome::Answer(Answer::bytes(reply.status, reply.body)));
         }
         Operation::ListIndexes if !admitted.access.is_unrestricted() => {
@@ -96,8 +100,11 @@ pub async fn run(
     }
 
     let narrowed = narrow::narrow(operation, &admitted.access, query, &body)?;
-    let target =
-        if narrowed.query.is_empty() { admitted.head.path.clone() } else { format!("{}?{}", admitted.head.path, narrowed.query) };
+    let target = if narrowed.query.is_empty() {
+        admitted.head.path.clone()
+    } else {
+        format!("{}?{}", admitted.head.path, narrowed.query)
+    };
     let request = Request { operation, target: &target, body: &narrowed.body };
     let plan = planning::plan(&app.cluster, &topology, &request, &admitted.trace).boxed().await?;
     match plan {
@@ -141,8 +148,7 @@ async fn delete_ids(
     single: bool,
 ) -> Result<Outcome, ResponseError> {
     let metadata = QueryMap::parse(&admitted.head.query).get("customMetadata").map(str::to_owned);
-    let task =
-        documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
+    let task = documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
     Ok(Outcome::Answer(accepted(app, admitted, &task)))
 }
 
@@ -164,18 +170,10 @@ async fn answer(
     let (access, format) = (admitted.access.tasks(), uid_format(app, admitted));
     match own {
         Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
-        Own::ListTasks => {
-            task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::GetTask { id } => {
-            task_ops::get(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::CancelTasks => {
-            task_ops::cancel(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::DeleteTasks => {
-            task_ops::delete(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
-        }
+        Own::ListTasks => task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
+        Own::GetTask { id } => task_ops::get(cluster, &id, access, format).await.map(|body| Answer::json(200, &body)),
+        Own::CancelTasks => task_ops::cancel(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
+        Own::DeleteTasks => task_ops::delete(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
         Own::DeleteTask { id } => {
             task_ops::delete_one(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
         }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::App;
-use super::auth::keyring::HeldKey;
 use super::auth::key_request;
+use super::auth::keyring::HeldKey;
 use super::respond::Answer;
 use crate::cluster::client::Subrequest;
 use crate::cluster::error::store_failed;
