@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use pingora_proxy::Session;
 use serde_json::Value;
 
+use super::auth::key_request::wrong_kind;
 use super::body::SessionBody;
 use super::content_type::parse_json;
 use super::forward::Forwarding;
@@ -81,8 +82,9 @@ pub async fn run(
         }
         Operation::DeleteDocumentsBatch { index } => {
             operation.validate()?;
-            let Value::Array(ids) = parse_json(&body)? else {
-                return Err(not_a_list(&body));
+            let ids = match parse_json(&body)? {
+                Value::Array(ids) => ids,
+                other => return Err(wrong_kind(&other, "an array", "", Code::BadRequest)),
             };
             return delete_ids(app, topology, admitted, index, ids, false).await;
         }
@@ -150,12 +152,6 @@ async fn delete_ids(
     let metadata = QueryMap::parse(&admitted.head.query).get("customMetadata").map(str::to_owned);
     let task = documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
     Ok(Outcome::Answer(accepted(app, admitted, &task)))
-}
-
-/// The engine's words for a list of ids that is none.
-fn not_a_list(body: &[u8]) -> ResponseError {
-    let error = serde_json::from_slice::<Vec<Value>>(body).err().map(|error| error.to_string()).unwrap_or_default();
-    ResponseError::new(Code::BadRequest, format!("The json payload provided is malformed. `{error}`."))
 }
 
 /// What the gateway knows itself.
