@@ -76,8 +76,8 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<Server, StartError> {
-    let (config, warnings) =
-        Config::load(&args.config).map_err(|problems| StartError::Config { path: args.config.clone(), problems })?;
+    let (config, warnings) = Config::load(&args.config)
+        .map_err(|problems| StartError::Config { path: args.config.clone(), problems })?;
     logging::init(&log_settings(&config))?;
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
@@ -89,7 +89,8 @@ fn start(args: &Args) -> Result<Server, StartError> {
 
     let registry = prometheus::Registry::new();
     let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let app = runtime.block_on(async {
         let cluster = Cluster::start(cluster_settings(&config), store.clone(), &registry).await?;
         let master_key = config.master_key.as_ref().map(|key| key.expose().to_owned());

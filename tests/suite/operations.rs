@@ -109,11 +109,7 @@ fn a_node_that_missed_settings_and_indexes_is_repaired_before_it_serves() {
     client.add("gone", &json!([{"id": 1}]));
     fleet.nodes[2].kill();
     fleet.await_state("node-2", "down");
-    client.done(&client.json(
-        "PATCH",
-        "/indexes/old/settings",
-        &json!({"stopWords": ["the"], "filterableAttributes": ["id"]}),
-    ));
+    client.done(&client.json("PATCH", "/indexes/old/settings", &json!({"stopWords": ["the"], "filterableAttributes": ["id"]})));
     client.done(&client.post("/indexes", &json!({"uid": "new", "primaryKey": "key"})));
     client.done(&client.delete("/indexes/gone"));
     fleet.nodes[2].restart();
@@ -157,16 +153,9 @@ fn writes_go_on_without_a_node_and_it_catches_up() {
 fn with_a_master_key_every_route_asks_for_the_right_one() {
     let key = "a-master-key-of-enough-bytes";
     let single = Single::with_key(Some(key));
-    let fleet = Fleet::with(FleetOptions {
-        master_key: Some(key),
-        node_key: Some("another-key-for-the-nodes"),
-        ..Default::default()
-    });
+    let fleet = Fleet::with(FleetOptions { master_key: Some(key), node_key: Some("another-key-for-the-nodes"), ..Default::default() });
     for client in [&single.client, &fleet.client] {
-        client.add(
-            "books",
-            &json!([{"id": 1, "title": "one", "tenant": "t1"}, {"id": 2, "title": "two", "tenant": "t2"}]),
-        );
+        client.add("books", &json!([{"id": 1, "title": "one", "tenant": "t1"}, {"id": 2, "title": "two", "tenant": "t2"}]));
         client.done(&client.json("PUT", "/indexes/books/settings/filterable-attributes", &json!(["tenant"])));
         client.add("films", &json!([{"id": 1}]));
     }
@@ -185,12 +174,8 @@ fn with_a_master_key_every_route_asks_for_the_right_one() {
     }
     assert_eq!(want, got);
     let names = |client: &Client| {
-        let mut names: Vec<String> = client.get("/keys").ok()["results"]
-            .as_array()
-            .expect("keys")
-            .iter()
-            .map(|key| key["name"].to_string())
-            .collect();
+        let mut names: Vec<String> =
+            client.get("/keys").ok()["results"].as_array().expect("keys").iter().map(|key| key["name"].to_string()).collect();
         names.sort();
         names
     };
@@ -215,8 +200,7 @@ fn with_a_master_key_every_route_asks_for_the_right_one() {
         for (method, path, body) in &asks {
             let send = |client: &Client| {
                 let client = key.map_or_else(|| anonymous(client), |key| anonymous(client).with_key(key));
-                let reply =
-                    if body.is_null() { client.send(method, path, &[], b"") } else { client.json(method, path, body) };
+                let reply = if body.is_null() { client.send(method, path, &[], b"") } else { client.json(method, path, body) };
                 let value = reply.value();
                 (reply.status, value.get("code").cloned(), value.get("message").cloned())
             };
@@ -316,8 +300,7 @@ fn operators_see_metrics_topology_and_plans() {
 
     let admin = fleet.admin.url.clone();
     for arguments in [vec!["status"], vec!["tasks"]] {
-        let output =
-            Command::new(MIROIR).args(&arguments).args(["--admin", &admin]).output().expect("the command runs");
+        let output = Command::new(MIROIR).args(&arguments).args(["--admin", &admin]).output().expect("the command runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(!output.stdout.is_empty(), "{arguments:?}");
     }
