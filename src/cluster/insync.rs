@@ -164,7 +164,8 @@ pub async fn settled(cluster: &Arc<Cluster>, node: &NodeId, done: &Missed) -> Re
 }
 
 async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), StoreError> {
-    let text = serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
+    let text =
+        serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
     cluster.store.put_meta(MISSED, text).await
 }
 

@@ -1,5 +1,6 @@
 //! Carries out scattered reads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -99,8 +100,11 @@ pub async fn run(
         | Ask::Document(_)
         | Ask::Stats(_) => settings.timeout.max(LONG_READ),
     };
-    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget };
-    Reader { nodes: &nodes, topology, unavailable: settings.unavailable_shards }.run(scatter).await
+    let asked = AtomicUsize::new(0);
+    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, asked: &asked };
+    let reply = Reader { nodes: &nodes, topology, unavailable: settings.unavailable_shards }.run(scatter).await;
+    cluster.metrics.fan_out.observe(asked.load(Ordering::Relaxed) as f64);
+    reply
 }
 
 /// The nodes of the cluster, within the time that one read has.
@@ -109,11 +113,14 @@ struct ClusterNodes<'a> {
     topology: &'a Topology,
     trace: &'a Trace,
     deadline: Instant,
+    /// Subrequests so far.
+    asked: &'a AtomicUsize,
 }
 
 #[async_trait]
 impl Nodes for ClusterNodes<'_> {
     async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let left = self.deadline.saturating_duration_since(Instant::now());
         // A node that hangs must leave time for another.
         let timeout = if last { left } else { left * 2 / 3 };

@@ -210,7 +210,8 @@ async fn delete_index(cluster: &Arc<Cluster>, node: &Node, index: &str, trace: &
         return Ok(());
     }
     tracing::info!(node = %node.id, index, "deleting an index whose content is of the past");
-    let request = Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(cluster)) };
+    let request =
+        Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(cluster)) };
     done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)
 }
 
@@ -414,11 +415,7 @@ pub async fn check_suspects(cluster: &Arc<Cluster>) {
 }
 
 /// What the nodes that are up hold of `index`: `None` while that is open, `Some(None)` when none has it.
-async fn look_at(
-    cluster: &Arc<Cluster>,
-    index: &str,
-    trace: &Trace,
-) -> Result<Option<Option<IndexEntry>>, NodeError> {
+async fn look_at(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Result<Option<Option<IndexEntry>>, NodeError> {
     let topology = cluster.topology();
     let mut asked = false;
     let mut found = None;
@@ -468,7 +465,9 @@ mod tests {
 
     #[test]
     fn an_embedder_that_only_the_returning_node_has_is_removed() {
-        let held = map(json!({"filterableAttributes": [hidden_filterable()], "embedders": {"old": {"source": "userProvided"}}}));
+        let held = map(
+            json!({"filterableAttributes": [hidden_filterable()], "embedders": {"old": {"source": "userProvided"}}}),
+        );
         let wanted = map(json!({"filterableAttributes": [hidden_filterable()], "embedders": {}}));
         assert_eq!(settings_change(&held, Some(&wanted)), map(json!({"embedders": {"old": null}})));
     }
