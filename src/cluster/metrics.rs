@@ -1,6 +1,8 @@
 //! Counters and gauges of the cluster's traffic and state.
 
-use prometheus::{Histogram, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::placement::topology::{NodeState, Topology};
 
