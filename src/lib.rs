@@ -14,7 +14,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod cluster;
+pub mod commands;
 pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -22,6 +24,7 @@ pub mod gateway;
 pub mod logging;
 pub mod meili;
 pub mod merge;
+pub mod metrics;
 pub mod placement;
 pub mod plan;
 pub mod split;

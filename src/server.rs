@@ -100,7 +100,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
     })?;
     gateway::install_hooks(&app);
 
-    let mut server = Server::new_with_opt_and_conf(None, config.pingora.clone());
+    let mut server = Server::new_with_opt_and_conf(None, config.pingora);
     server.bootstrap();
     let mut api = pingora_proxy::http_proxy_service(&server.configuration, Proxy(Arc::clone(&app)));
     api.add_tcp(&config.listen.to_string());

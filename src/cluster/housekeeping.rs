@@ -27,11 +27,7 @@ pub async fn run(
         tokio::select! {
             _ = measure.tick() => measure_table(&*store, &metrics).await,
             _ = purge.tick() => purge_table(&*store, &metrics, retention).await,
-            ended = shutdown.wait_for(|stop| *stop) => {
-                // An error means that whoever could stop us is gone: stop as well.
-                drop(ended);
-                return;
-            }
+            () = super::stopped(&mut shutdown) => return,
         }
     }
 }

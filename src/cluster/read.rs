@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::{join, join_all};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
@@ -286,10 +287,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     async fn multi_search(&self, plan: &MultiSearchPlan) -> Result<Reply, Stop> {
-        let searches = plan.queries.iter().map(|query| {
+        let mut searches = Vec::with_capacity(plan.queries.len());
+        for query in &plan.queries {
             let seed = hash_bytes(&query.identity());
-            self.search(query, seed, Some(&query.index))
-        });
+            searches.push(self.search(query, seed, Some(&query.index)).boxed());
+        }
         let replies: Vec<Reply> = futures::stream::iter(searches).buffered(QUERIES_AT_ONCE).try_collect().await?;
         let mut degraded = ShardSet::new();
         let mut body = br#"{"results":["#.to_vec();

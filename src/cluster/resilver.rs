@@ -75,8 +75,7 @@ async fn pass(cluster: &Arc<Cluster>) {
         }
         if let Err(error) = resilver(cluster, node, &index).await {
             let topology = cluster.topology();
-            let id = &topology.node(node).id;
-            tracing::warn!(node = %id, index, %error, "stale shards could not be copied yet");
+            tracing::warn!(node = %topology.node(node).id, index, %error, "stale shards could not be copied yet");
         }
     }
 }

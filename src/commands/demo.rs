@@ -70,7 +70,10 @@ struct Fleet {
 
 pub fn run(args: Args) -> ExitCode {
     let (interrupt, interrupted) = mpsc::channel();
-    if let Err(error) = ctrlc::set_handler(move || drop(interrupt.send(()))) {
+    if let Err(error) = ctrlc::set_handler(move || {
+        // Nobody listens any more when the demo is over already.
+        let _ = interrupt.send(());
+    }) {
         eprintln!("miroir: cannot listen for Ctrl-C: {error}");
         return ExitCode::FAILURE;
     }

@@ -18,7 +18,7 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Meilisearch's master key towards clients. Without one every client may do everything.
     pub master_key: Option<Secret>,
-    /// The key of the operators' API.
+    /// The key of the operators' API; without one it asks for the master key.
     pub admin_key: Option<Secret>,
     /// What the gateway shows to the nodes: their master key, or a key of theirs that may do everything.
     pub node_key: Option<Secret>,

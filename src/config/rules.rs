@@ -136,7 +136,8 @@ fn doubt_keys(config: &Config, report: &Report) {
         }
         Some(_) => {}
     }
-    if config.admin_key.is_none() {
+    // Without a key of its own the operators' API asks for the master key.
+    if config.admin_key.is_none() && config.master_key.is_none() {
         let reach = if config.admin.ip().is_loopback() { "on this machine" } else { "who can reach it" };
         report.warning("admin_key", format!("not set: everybody {reach} may operate the cluster"));
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use pingora::server::configuration::ServerConf;
 use serde_json::Value;
 
-use super::model::*;
+use super::model::{
+    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, SearchConfig, TasksConfig,
+    UidFormatConfig, UnavailableShards, WriteConfig,
+};
 use super::reader::{Section, unknown_key};
 
 const KIB: u64 = 1 << 10;

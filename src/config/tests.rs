@@ -226,6 +226,7 @@ fn what_is_doubtful_is_a_warning() {
     let safe = "master_key: ${KEY}\nadmin_key: ${KEY}\nnode_key: ${KEY}\n";
     assert_eq!(warnings(&format!("{safe}{TWO_NODES}")), [""; 0]);
     assert_eq!(warnings(TWO_NODES), ["master_key", "admin_key"]);
+    assert_eq!(warnings(&format!("{TWO_NODES}\nnode_key: x\nmaster_key: ${{KEY}}")), [""; 0]);
     assert_eq!(warnings(&format!("{TWO_NODES}\nadmin_key: x\nmaster_key: short")), ["master_key", "node_key"]);
     let nodes = |count: usize, zone: fn(usize) -> &'static str| {
         let nodes: Vec<String> =
@@ -255,4 +256,23 @@ fn an_overfull_node_is_named() {
     assert_eq!(found[0].path, "cluster.shards");
     assert!(found.len() > 1, "{found:?}");
     assert!(found[1..].iter().all(|warning| warning.message.contains("times its fair share of 1")), "{found:?}");
+}
+
+#[test]
+fn the_page_on_configuration_names_every_key() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md"))
+        .expect("the page is there");
+    let file = std::fs::read_to_string(example("miroir.yaml")).expect("the example is there");
+    let file: Value = serde_saphyr::from_str(&file).expect("the example is YAML");
+    let mut keys = vec!["master_key".to_owned(), "admin_key".to_owned(), "node_key".to_owned()];
+    for (section, value) in file.as_object().expect("a mapping") {
+        match value {
+            Value::Object(fields) => keys.extend(fields.keys().map(|key| format!("{section}.{key}"))),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                keys.push(section.clone());
+            }
+        }
+    }
+    let missing: Vec<&String> = keys.iter().filter(|key| !page.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

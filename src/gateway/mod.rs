@@ -36,6 +36,7 @@ pub mod settings;
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use pingora_proxy::Session;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
@@ -57,6 +58,25 @@ pub struct App {
     pub keyring: Keyring,
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
+}
+
+// === impl App ===
+
+impl App {
+    pub fn new(
+        cluster: Arc<Cluster>,
+        keyring: Keyring,
+        settings: GatewaySettings,
+        metrics: GatewayMetrics,
+    ) -> Arc<Self> {
+        Arc::new(Self { cluster, keyring, settings, metrics })
+    }
+}
+
+/// Lets the cluster's repairs reach what only the gateway knows. Called once, before the cluster runs.
+pub fn install_hooks(app: &Arc<App>) {
+    // Only a second call finds a hook there; the first one stays.
+    let _ = app.cluster.repair_hook.set(Box::new(keys::KeyRepair::new(app)));
 }
 
 /// Whether a request is over.
@@ -88,7 +108,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
         return Ok(Handled::Answered);
     }
     let span = tracing::info_span!("request", request_id = ctx.request_id());
-    let outcome = match decide(app, session, &head, ctx).instrument(span).await {
+    let outcome = match decide(app, session, &head, ctx).instrument(span).boxed().await {
         Ok(outcome) => outcome,
         Err(error) => Outcome::Answer(error.into()),
     };
@@ -143,7 +163,7 @@ async fn decide(
     // Loaded once: everything that follows sees the same nodes in the same states.
     let topology = app.cluster.topology();
     if matches!(operation, Operation::AddDocuments { .. }) {
-        return dispatch::add_documents(app, topology, &admitted, session).await.map(Outcome::Answer);
+        return dispatch::add_documents(app, topology, &admitted, session).boxed().await.map(Outcome::Answer);
     }
     let body = if content_type::takes_json(&operation) {
         let mut body =
@@ -152,7 +172,7 @@ async fn decide(
     } else {
         bytes::Bytes::new()
     };
-    dispatch::run(app, topology, &admitted, body).await
+    dispatch::run(app, topology, &admitted, body).boxed().await
 }
 
 /// Checks the key that `operation` asks for.

@@ -52,7 +52,10 @@ pub async fn plan(
         | Operation::ResetSettings { .. }
         | Operation::UpdateSetting { .. }
         | Operation::ResetSetting { .. }
-        | Operation::UpdateExperimentalFeatures => Ok(broadcast::plan(request.operation, request.query(), request.body)),
+        | Operation::UpdateExperimentalFeatures => {
+            let exists = |index: &str| cluster.registry.exists(index);
+            Ok(broadcast::plan(request.operation, request.query(), request.body, topology, &exists))
+        }
         Operation::Health
         | Operation::Version
         | Operation::Stats

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tasks::view::UidFormatSetting;
+
 /// Limits and habits of the client-facing side. `config` reads the file and fills this in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewaySettings {
@@ -17,6 +19,8 @@ pub struct GatewaySettings {
     pub compression_level: u32,
     /// How long a request that is forwarded whole to one node may take.
     pub forward_timeout: Duration,
+    /// How ids of tasks are written.
+    pub uid_format: UidFormatSetting,
 }
 
 // === impl GatewaySettings ===
@@ -30,6 +34,7 @@ impl Default for GatewaySettings {
             max_header_size: 32 * 1024,
             compression_level: 0,
             forward_timeout: Duration::from_secs(30),
+            uid_format: UidFormatSetting::Auto,
         }
     }
 }

@@ -74,14 +74,11 @@ fn fill(weights: &[f64], total: f64) -> Vec<f64> {
         let taken = full.iter().filter(|full| **full).count() as f64;
         let open: f64 = weights.iter().zip(&full).filter(|(_, full)| !**full).map(|(weight, _)| weight).sum();
         let mut overflow = false;
-        for position in 0..weights.len() {
-            if full[position] {
-                continue;
-            }
-            parts[position] = (total - taken) * weights[position] / open;
-            if parts[position] >= 1.0 {
-                parts[position] = 1.0;
-                full[position] = true;
+        for ((part, full), weight) in parts.iter_mut().zip(&mut full).zip(weights).filter(|((_, full), _)| !**full) {
+            *part = (total - taken) * weight / open;
+            if *part >= 1.0 {
+                *part = 1.0;
+                *full = true;
                 overflow = true;
             }
         }

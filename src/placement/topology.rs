@@ -119,6 +119,11 @@ impl Topology {
     /// The first snapshot of a cluster: `nodes` as they are, shards assigned by [`rendezvous::assign`], nothing stale.
     pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
         let owners = rendezvous::assign(&nodes, shards, replication_factor);
+        Self::with_owners(nodes, shards, replication_factor, owners)
+    }
+
+    /// [`Topology::build`] with owners that are not, or not yet, those that rendezvous hashing gives.
+    pub fn with_owners(nodes: Vec<Node>, shards: u16, replication_factor: u8, owners: Vec<Vec<NodeIx>>) -> Self {
         let mut owned = vec![ShardSet::new(); nodes.len()];
         for (shard, owners) in (0..shards).map(ShardId).zip(&owners) {
             for owner in owners {

@@ -25,14 +25,9 @@ pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
         weight: 1.0,
         state: NodeState::Up,
     };
-    Topology {
-        epoch: 1,
-        shards,
-        replication_factor: replicas as u8,
-        nodes: (0..nodes).map(node).collect(),
-        owners: (0..usize::from(shards)).map(|s| (0..replicas).map(|r| NodeIx((s + r) % nodes)).collect()).collect(),
-        stale: Default::default(),
-    }
+    let owner = |shard: u16, replica: usize| NodeIx((usize::from(shard) + replica) % nodes);
+    let owners = (0..shards).map(|shard| (0..replicas).map(|replica| owner(shard, replica)).collect()).collect();
+    Topology::with_owners((0..nodes).map(node).collect(), shards, replicas as u8, owners)
 }
 
 fn settings() -> WriteSettings {

@@ -1,0 +1,166 @@
+//! The operators' API, on a listener of its own.
+
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{Response, StatusCode};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use serde_json::{Value, json};
+
+use crate::cluster::{Trace, task_ops};
+use crate::gateway::App;
+use crate::gateway::auth::{check, keyring};
+use crate::gateway::planning::{self, Request};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation;
+use crate::plan::explain;
+use crate::tasks::filter::IndexAccess;
+use crate::tasks::view::UidFormat;
+
+/// A request to explain is a request of a client, and those are small where they are not documents.
+const MAX_BODY: usize = 1 << 20;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers operators.
+pub struct AdminApp {
+    app: Arc<App>,
+    /// Without one, whoever reaches the listener is let in.
+    key: Option<String>,
+}
+
+/// What an operator asks for.
+enum Route<'a> {
+    Health,
+    Ready,
+    Topology,
+    Shards,
+    Tasks,
+    Task(&'a str),
+    Explain,
+}
+
+// === impl AdminApp ===
+
+impl AdminApp {
+    pub fn new(app: Arc<App>, key: Option<String>) -> Self {
+        Self { app, key }
+    }
+
+    async fn answer(&self, session: &mut ServerSession) -> Result<(u16, Value), ResponseError> {
+        let head = session.req_header();
+        let path = head.uri.path().trim_end_matches('/').to_owned();
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let route = route(head.method.as_str(), &path)?;
+        let authorization = head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes).map(<[u8]>::to_vec);
+        // Probes of load balancers and Kubernetes carry no key and learn nothing of the cluster.
+        if !matches!(route, Route::Health | Route::Ready) {
+            self.authenticate(authorization.as_deref())?;
+        }
+        let topology = self.app.cluster.topology();
+        match route {
+            Route::Health => Ok((200, json!({ "status": "available" }))),
+            Route::Ready => Ok(views::ready(&topology)),
+            Route::Topology => Ok((200, views::topology(&topology))),
+            Route::Shards => Ok((200, views::shards(&topology))),
+            Route::Tasks => {
+                let list = task_ops::list(&self.app.cluster, &query, IndexAccess::All, UidFormat::Mtask).await?;
+                Ok((200, list))
+            }
+            Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
+            Route::Explain => Ok((200, self.explain(session).await?)),
+        }
+    }
+
+    fn authenticate(&self, header: Option<&[u8]>) -> Result<(), ResponseError> {
+        let Some(key) = &self.key else { return Ok(()) };
+        match check::bearer(header)? {
+            Some(token) if keyring::same(key, token) => Ok(()),
+            Some(_) => Err(check::invalid()),
+            None => {
+                let message = "The Authorization header is missing. It must use the bearer authorization method.";
+                Err(ResponseError::new(Code::MissingAuthorizationHeader, message))
+            }
+        }
+    }
+
+    /// The plan of a request, as it would be carried out now.
+    async fn explain(&self, session: &mut ServerSession) -> Result<Value, ResponseError> {
+        let asked: Value = serde_json::from_slice(&read_body(session).await?)
+            .map_err(|error| ResponseError::new(Code::MalformedPayload, format!("the request is not JSON: {error}")))?;
+        let text = |name: &str| {
+            let message = format!("`{name}` is missing: expected {{\"method\", \"path\", \"body\"}}");
+            asked[name].as_str().ok_or_else(|| ResponseError::new(Code::BadRequest, message))
+        };
+        let (method, target) = (text("method")?, text("path")?);
+        let path = target.split('?').next().unwrap_or_default();
+        let operation = operation::route(method, path).map_err(|error| {
+            ResponseError { status: error.status(), ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}")) }
+        })?;
+        let body = asked.get("body").map(Value::to_string).unwrap_or_default();
+        let topology = self.app.cluster.topology();
+        let request = Request { operation: &operation, target, body: body.as_bytes() };
+        let plan = planning::plan(&self.app.cluster, &topology, &request, &Trace::background("explain")).await?;
+        Ok(explain::explain(&plan, &topology))
+    }
+}
+
+#[async_trait]
+impl ServeHttp for AdminApp {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let (status, body) = match self.answer(session).await {
+            Ok((status, body)) => (status, body.to_string().into_bytes()),
+            Err(error) => (error.status, error.to_body()),
+        };
+        let length = body.len();
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        headers.insert(http::header::CONTENT_LENGTH, length.into());
+        response
+    }
+}
+
+fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
+    let route = match (method, path) {
+        ("GET", "/health") => Route::Health,
+        ("GET", "/ready") => Route::Ready,
+        ("GET", "/topology") => Route::Topology,
+        ("GET", "/shards") => Route::Shards,
+        ("GET", "/tasks") => Route::Tasks,
+        ("POST", "/explain") => Route::Explain,
+        ("GET", path) => match path.strip_prefix("/tasks/") {
+            Some(id) => Route::Task(id),
+            None => return Err(no_route(method, path)),
+        },
+        _ => return Err(no_route(method, path)),
+    };
+    Ok(route)
+}
+
+fn no_route(method: &str, path: &str) -> ResponseError {
+    let message = format!(
+        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}} or \
+         POST /explain"
+    );
+    ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
+}
+
+async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, ResponseError> {
+    let broken = || ResponseError::new(Code::BadRequest, "the request's body is incomplete");
+    let read = async {
+        let mut body = Vec::new();
+        while let Some(chunk) = session.read_request_body().await.map_err(|_| broken())? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY {
+                return Err(ResponseError::new(Code::PayloadTooLarge, format!("the body is longer than {MAX_BODY} bytes")));
+            }
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| broken())?
+}

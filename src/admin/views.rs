@@ -1,0 +1,97 @@
+//! The cluster as operators see it, as JSON.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::cluster::error::store_failed;
+use crate::meili::error::{Code, ResponseError};
+use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::topology::Topology;
+use crate::tasks::entry::NodeTask;
+use crate::tasks::query::parse_id;
+use crate::tasks::view::{UidFormat, task_view};
+
+/// 200 when every shard has a serving replica.
+pub fn ready(topology: &Topology) -> (u16, Value) {
+    let serves = |shard: &ShardId| {
+        topology.owners_of(*shard).iter().any(|owner| {
+            let stale = topology.stale.iter().any(|((node, _), shards)| node == owner && shards.contains(*shard));
+            topology.node(*owner).state.serves_reads() && !stale
+        })
+    };
+    let missing: ShardSet = (0..topology.shards).map(ShardId).filter(|shard| !serves(shard)).collect();
+    if missing.is_empty() {
+        return (200, json!({ "ready": true }));
+    }
+    let reason = format!("{} of {} shards have no serving replica", missing.len(), topology.shards);
+    (503, json!({ "ready": false, "reason": reason }))
+}
+
+pub fn topology(topology: &Topology) -> Value {
+    let nodes: Vec<Value> = topology
+        .indexes()
+        .map(|ix| {
+            let node = topology.node(ix);
+            json!({
+                "id": node.id,
+                "url": node.url,
+                "zone": node.zone,
+                "weight": node.weight,
+                "state": node.state,
+                "shards": topology.shards_of(ix).len(),
+            })
+        })
+        .collect();
+    json!({
+        "epoch": topology.epoch,
+        "shards": topology.shards,
+        "replicationFactor": topology.replication_factor,
+        "nodes": nodes,
+    })
+}
+
+/// For each shard its owners, and which of them have missed a write of which index.
+pub fn shards(topology: &Topology) -> Value {
+    let rows: Vec<Value> = (0..topology.shards)
+        .map(ShardId)
+        .map(|shard| {
+            let owners: Vec<&str> = topology.owners_of(shard).iter().map(|ix| topology.node(*ix).id.as_str()).collect();
+            let stale: Vec<Value> = topology
+                .stale
+                .iter()
+                .filter(|(_, shards)| shards.contains(shard))
+                .map(|((node, index), _)| json!({ "node": topology.node(*node).id, "index": index }))
+                .collect();
+            json!({ "shard": shard, "owners": owners, "stale": stale })
+        })
+        .collect();
+    json!({ "epoch": topology.epoch, "shards": rows })
+}
+
+/// A task with each node's part.
+pub async fn task(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseError> {
+    let id = parse_id(id)?;
+    let task = match cluster.reconciler.live(id) {
+        Some(task) => Some(task),
+        None => cluster.store.get_task(id).await.map_err(|error| store_failed(&error))?,
+    };
+    let task = task.ok_or_else(|| ResponseError::new(Code::TaskNotFound, "no such task"))?;
+    let mut view = task_view(&task, UidFormat::Mtask);
+    view["alias"] = task.uid.into();
+    view["acknowledged"] = task.acknowledged.into();
+    view["nodes"] = task.parts.iter().map(part).collect();
+    Ok(view)
+}
+
+fn part(part: &NodeTask) -> Value {
+    json!({
+        "node": part.node,
+        "purpose": part.purpose,
+        "state": part.state,
+        "taskUid": part.task_uid,
+        "shards": part.shards,
+        "error": part.error,
+    })
+}

@@ -1,0 +1,198 @@
+//! A plan carried out: what was understood becomes an answer, or a request for Pingora to forward.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use pingora_proxy::Session;
+use serde_json::Value;
+
+use super::body::SessionBody;
+use super::content_type::parse_json;
+use super::forward::Forwarding;
+use super::planning::{self, Request};
+use super::respond::Answer;
+use super::{Admitted, App, keys, listing, narrow};
+use crate::cluster::documents::{self, AddDocuments};
+use crate::cluster::{direct, read, task_ops};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::Operation;
+use crate::meili::query::QueryMap;
+use crate::placement::topology::Topology;
+use crate::plan::{self, Plan};
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::view::{UidFormat, summary_view};
+
+/// How a request goes on.
+pub enum Outcome {
+    Answer(Answer),
+    /// Pingora carries it to one node.
+    Forward(Forwarding),
+}
+
+/// Reads a body of documents as it arrives and writes them to their replicas.
+pub async fn add_documents(
+    app: &Arc<App>,
+    topology: Arc<Topology>,
+    admitted: &Admitted<'_>,
+    session: &mut Session,
+) -> Result<Answer, ResponseError> {
+    let Operation::AddDocuments { index, method } = admitted.operation else {
+        return Err(ResponseError::new(Code::Internal, "A request that adds no documents was taken for one that does."));
+    };
+    admitted.operation.validate()?;
+    let head = admitted.head;
+    if admitted.access.may_not_create && !app.cluster.registry.exists(index) {
+        return Err(crate::cluster::registry::index_not_found(index));
+    }
+    let request = AddDocuments {
+        index: index.clone(),
+        method: *method,
+        content_type: head.text(http::header::CONTENT_TYPE).map(str::to_owned),
+        content_encoding: head.text(http::header::CONTENT_ENCODING).map(str::to_owned),
+        query: head.query.clone(),
+    };
+    let limit = app.settings.max_documents_size;
+    if head.content_length().is_some_and(|length| limit > 0 && length > limit) {
+        return Err(super::body::too_large(limit));
+    }
+    let mut body = SessionBody::new(session, head, app.settings.body_idle_timeout, limit);
+    let task = documents::add(&app.cluster, topology, request, &mut body, &admitted.trace).await?;
+    Ok(accepted(app, admitted, &task))
+}
+
+/// Everything but a body of documents.
+pub async fn run(
+    app: &Arc<App>,
+    topology: Arc<Topology>,
+    admitted: &Admitted<'_>,
+    body: Bytes,
+) -> Result<Outcome, ResponseError> {
+    let operation = admitted.operation;
+    let query = admitted.head.query.as_str();
+    match operation {
+        Operation::DeleteDocument { index, id } => {
+            operation.validate()?;
+            let ids = vec![Value::String(id.clone())];
+            return delete_ids(app, topology, admitted, index, ids, true).await;
+        }
+        Operation::DeleteDocumentsBatch { index } => {
+            operation.validate()?;
+            let Value::Array(ids) = parse_json(&body)? else {
+                return Err(not_a_list(&body));
+            };
+            return delete_ids(app, topology, admitted, index, ids, false).await;
+        }
+        Operation::UpdateExperimentalFeatures => {
+            let path = admitted.head.target();
+            let reply =
+                direct::everywhere(&app.cluster, http::Method::PATCH, &path, Some(body), &admitted.trace).boxed().await?;
+            return Ok(Outcome::Answer(Answer::bytes(reply.status, reply.body)));
+        }
+        Operation::ListIndexes if !admitted.access.is_unrestricted() => {
+            return listing::indexes(app, &topology, admitted).boxed().await.map(Outcome::Answer);
+        }
+        _ => {}
+    }
+
+    let narrowed = narrow::narrow(operation, &admitted.access, query, &body)?;
+    let target =
+        if narrowed.query.is_empty() { admitted.head.path.clone() } else { format!("{}?{}", admitted.head.path, narrowed.query) };
+    let request = Request { operation, target: &target, body: &narrowed.body };
+    let plan = planning::plan(&app.cluster, &topology, &request, &admitted.trace).boxed().await?;
+    match plan {
+        Plan::Forward(plan) => {
+            if plan.candidates.is_empty() {
+                return Err(super::no_node());
+            }
+            Ok(Outcome::Forward(Forwarding::new(topology, plan, target, app.settings.forward_timeout)))
+        }
+        Plan::Scatter(scatter) => {
+            let reply = read::run(&app.cluster, &topology, &scatter, &admitted.trace).boxed().await?;
+            let mut answer = Answer { degraded: reply.degraded, ..Answer::bytes(reply.status, reply.body) };
+            if matches!(operation, Operation::Stats) && !admitted.access.is_unrestricted() {
+                answer = listing::stats(&admitted.access, answer);
+            }
+            Ok(Outcome::Answer(answer))
+        }
+        Plan::Broadcast(intent) => {
+            if admitted.access.may_not_create
+                && intent.ensure_index
+                && let Some(index) = &intent.index_uid
+                && !app.cluster.registry.exists(index)
+            {
+                return Err(crate::cluster::registry::index_not_found(index));
+            }
+            let task = app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?;
+            Ok(Outcome::Answer(accepted(app, admitted, &task)))
+        }
+        Plan::Answer(own) => answer(app, admitted, own, &narrowed.body).boxed().await.map(Outcome::Answer),
+        Plan::Split(_) => Err(ResponseError::new(Code::Internal, "A body of documents was read as a whole.")),
+        Plan::Refuse(error) => Err(error),
+    }
+}
+
+async fn delete_ids(
+    app: &Arc<App>,
+    topology: Arc<Topology>,
+    admitted: &Admitted<'_>,
+    index: &str,
+    ids: Vec<Value>,
+    single: bool,
+) -> Result<Outcome, ResponseError> {
+    let metadata = QueryMap::parse(&admitted.head.query).get("customMetadata").map(str::to_owned);
+    let task =
+        documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
+    Ok(Outcome::Answer(accepted(app, admitted, &task)))
+}
+
+/// The engine's words for a list of ids that is none.
+fn not_a_list(body: &[u8]) -> ResponseError {
+    let error = serde_json::from_slice::<Vec<Value>>(body).err().map(|error| error.to_string()).unwrap_or_default();
+    ResponseError::new(Code::BadRequest, format!("The json payload provided is malformed. `{error}`."))
+}
+
+/// What the gateway knows itself.
+async fn answer(
+    app: &Arc<App>,
+    admitted: &Admitted<'_>,
+    own: plan::answer::Answer,
+    body: &[u8],
+) -> Result<Answer, ResponseError> {
+    use plan::answer::Answer as Own;
+    let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
+    let (access, format) = (admitted.access.tasks(), uid_format(app, admitted));
+    match own {
+        Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
+        Own::ListTasks => {
+            task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::GetTask { id } => {
+            task_ops::get(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::CancelTasks => {
+            task_ops::cancel(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::DeleteTasks => {
+            task_ops::delete(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::DeleteTask { id } => {
+            task_ops::delete_one(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::ListKeys => keys::list(app, query),
+        Own::CreateKey => keys::create(app, &parse_json(body)?, &admitted.trace).await,
+        Own::GetKey { key } => keys::get(app, &key),
+        Own::UpdateKey { key } => keys::update(app, &key, &parse_json(body)?, &admitted.trace).await,
+        Own::DeleteKey { key } => keys::delete(app, &key, &admitted.trace).await,
+    }
+}
+
+fn uid_format(app: &App, admitted: &Admitted<'_>) -> UidFormat {
+    let head = admitted.head;
+    UidFormat::choose(app.settings.uid_format, head.text(http::header::USER_AGENT), head.text("x-meilisearch-client"))
+}
+
+/// 202 with the task's summary.
+fn accepted(app: &App, admitted: &Admitted<'_>, task: &MiroirTask) -> Answer {
+    Answer::json(202, &summary_view(task, uid_format(app, admitted)))
+}

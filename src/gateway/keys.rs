@@ -1,0 +1,143 @@
+//! API keys: the gateway holds them, and nodes that have a master key get copies.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::App;
+use super::auth::keyring::HeldKey;
+use super::auth::key_request;
+use super::respond::Answer;
+use crate::cluster::client::Subrequest;
+use crate::cluster::error::store_failed;
+use crate::cluster::repair::RepairHook;
+use crate::cluster::{Cluster, Trace, direct};
+use crate::meili::error::{Code, ResponseError};
+use crate::placement::topology::Node;
+
+/// Gives a returning node the keys it missed.
+pub struct KeyRepair {
+    app: Weak<App>,
+}
+
+pub fn list(app: &App, query: &str) -> Result<Answer, ResponseError> {
+    require_master_key(app)?;
+    let page = key_request::page(query)?;
+    let keys = app.keyring.list();
+    let shown: Vec<Value> = keys.iter().skip(page.offset).take(page.limit).map(view).collect();
+    let body = json!({ "results": shown, "offset": page.offset, "limit": page.limit, "total": keys.len() });
+    Ok(Answer::json(200, &body))
+}
+
+pub fn get(app: &App, name: &str) -> Result<Answer, ResponseError> {
+    require_master_key(app)?;
+    app.keyring.named(name).map(|held| Answer::json(200, &view(&held))).ok_or_else(|| not_found(name))
+}
+
+pub async fn create(app: &App, body: &Value, trace: &Trace) -> Result<Answer, ResponseError> {
+    require_master_key(app)?;
+    let key = key_request::creation(body, OffsetDateTime::now_utc())?;
+    let uid = key.uid;
+    let added = app.keyring.add(key).await.map_err(|error| store_failed(&error))?;
+    let Some(held) = added else {
+        let message = format!("`uid` field value `{uid}` is already an existing API key.");
+        return Err(ResponseError::new(Code::ApiKeyAlreadyExists, message));
+    };
+    let copy = Bytes::from(held.key.creation_body().to_string());
+    tell_nodes(app, http::Method::POST, "/keys".to_owned(), Some(copy), trace).await;
+    Ok(Answer::json(201, &view(&held)))
+}
+
+pub async fn update(app: &App, name: &str, body: &Value, trace: &Trace) -> Result<Answer, ResponseError> {
+    require_master_key(app)?;
+    let patch = key_request::patch(body)?;
+    let uid = app.keyring.named(name).ok_or_else(|| not_found(name))?.key.uid;
+    let changed = app.keyring.change(uid, |key| {
+        if let Some(text) = &patch.name {
+            key.name.clone_from(text);
+        }
+        if let Some(text) = &patch.description {
+            key.description.clone_from(text);
+        }
+        key.updated_at = OffsetDateTime::now_utc();
+    });
+    let held = changed.await.map_err(|error| store_failed(&error))?.ok_or_else(|| not_found(name))?;
+    let copy = json!({ "name": held.key.name, "description": held.key.description });
+    tell_nodes(app, http::Method::PATCH, format!("/keys/{uid}"), Some(Bytes::from(copy.to_string())), trace).await;
+    Ok(Answer::json(200, &view(&held)))
+}
+
+pub async fn delete(app: &App, name: &str, trace: &Trace) -> Result<Answer, ResponseError> {
+    require_master_key(app)?;
+    let uid = app.keyring.named(name).ok_or_else(|| not_found(name))?.key.uid;
+    if !app.keyring.remove(uid).await.map_err(|error| store_failed(&error))? {
+        return Err(not_found(name));
+    }
+    tell_nodes(app, http::Method::DELETE, format!("/keys/{uid}"), None, trace).await;
+    Ok(Answer::empty(204))
+}
+
+fn view(held: &HeldKey) -> Value {
+    held.key.view(&held.secret)
+}
+
+fn require_master_key(app: &App) -> Result<(), ResponseError> {
+    if app.keyring.has_master_key() {
+        return Ok(());
+    }
+    let message = "Meilisearch is running without a master key. To access this API endpoint, you must have set a \
+                   master key at launch.";
+    Err(ResponseError::new(Code::MissingMasterKey, message))
+}
+
+fn not_found(name: &str) -> ResponseError {
+    ResponseError::new(Code::ApiKeyNotFound, format!("API key `{name}` not found."))
+}
+
+/// Copies a change to the nodes. The gateway's own keys decide about clients, so a node that refuses (it may run without
+/// a master key) or misses it changes nothing for them; a node that comes back gets what it missed.
+async fn tell_nodes(app: &App, method: http::Method, path: String, body: Option<Bytes>, trace: &Trace) {
+    if app.cluster.settings.node_key.is_none() {
+        return;
+    }
+    if let Err(error) = direct::everywhere(&app.cluster, method, &path, body, trace).await {
+        tracing::warn!(code = error.code, "API keys could not be copied to the nodes");
+    }
+}
+
+// === impl KeyRepair ===
+
+impl KeyRepair {
+    pub fn new(app: &Arc<App>) -> Self {
+        Self { app: Arc::downgrade(app) }
+    }
+}
+
+#[async_trait]
+impl RepairHook for KeyRepair {
+    async fn repair(&self, cluster: &Arc<Cluster>, node: &Node) -> Result<(), String> {
+        let Some(app) = self.app.upgrade() else { return Ok(()) };
+        if cluster.settings.node_key.is_none() || !app.keyring.has_master_key() {
+            return Ok(());
+        }
+        let trace = Trace::background("keys");
+        let timeout = cluster.settings.write.timeout;
+        for held in app.keyring.list() {
+            let body = Bytes::from(held.key.creation_body().to_string());
+            let request = Subrequest::json(http::Method::POST, "/keys", body, timeout, true);
+            let reply = cluster.client.send(node, request, &trace).await.map_err(|error| error.to_string())?;
+            let known = reply.error().is_some_and(|error| error.is(Code::ApiKeyAlreadyExists));
+            let none = reply.error().is_some_and(|error| error.is(Code::MissingMasterKey));
+            if none {
+                return Ok(());
+            }
+            if !reply.is_success() && !known {
+                return Err(format!("key {} was refused with status {}", held.key.uid, reply.status));
+            }
+        }
+        Ok(())
+    }
+}
