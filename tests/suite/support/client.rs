@@ -49,13 +49,7 @@ impl Client {
         let answer = if bodiless {
             self.agent.run(request.body(()).map_err(|error| error.to_string())?)
         } else {
-            self.agent.run(
-                self.agent
-                    .configure_request(request.body(body.to_vec()).map_err(|error| error.to_string())?)
-                    .allow_non_standard_methods(true)
-                    .force_send_body(true)
-                    .build(),
-            )
+            self.agent.run(request.body(body.to_vec()).map_err(|error| error.to_string())?)
         };
         let mut answer = answer.map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
