@@ -498,8 +498,8 @@ mod tests {
 
     use super::super::gather::tests::{FakeNodes, broken, topology};
     use super::*;
-    use crate::placement::shard::{ShardId, shard_value};
     use crate::meili::operation::Operation;
+    use crate::placement::shard::{ShardId, shard_value};
     use crate::plan::index_info::IndexInfo;
     use crate::plan::{Plan, read};
 

@@ -30,7 +30,7 @@ fn topology() -> Topology {
         weight: 1.0,
         state: NodeState::Up,
     };
-    Topology::build((0..3).map(node).collect(), 4, 2)
+    Topology::build((0..4).map(node).collect(), 8, 2)
 }
 
 fn info() -> IndexInfo {
