@@ -18,7 +18,6 @@ use super::error::NodeError;
 use super::gather::{Fault, Gathered, Nodes, Verdict, Wanted, gather, log_failure, verdict};
 use super::settings::UnavailableShards;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::merge::search::SearchReply;
@@ -26,11 +25,9 @@ use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::{NodeIx, Topology};
-use crate::plan::Plan;
 use crate::plan::documents::{DocumentPlan, DocumentsPlan};
 use crate::plan::facet_search::FacetSearchPlan;
 use crate::plan::multi_search::MultiSearchPlan;
-use crate::plan::read::{self, Infos, Restrict};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::search::SearchPlan;
 use crate::plan::stats::StatsPlan;
@@ -57,30 +54,6 @@ enum Stop {
     /// A node says that the request is wrong.
     Fault(Fault),
     Error(ResponseError),
-}
-
-/// Plans a read with what the registry knows of its indexes.
-pub async fn prepare(
-    cluster: &Cluster,
-    topology: &Topology,
-    operation: &Operation,
-    path: &str,
-    body: &[u8],
-    restrict: Restrict<'_>,
-    trace: &Trace,
-) -> Result<Plan, ResponseError> {
-    let mut infos = Infos::new();
-    for index in read::indexes(operation, body) {
-        match cluster.registry.info(cluster, &index, trace).await {
-            Ok(info) => {
-                infos.insert(index, info);
-            }
-            // The engine looks at the request first and at the index after that: a node says which is wrong.
-            Err(error) if error.is(Code::IndexNotFound) || error.is(Code::InvalidIndexUid) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(read::plan_restricted(operation, path, body, &infos, topology, restrict))
 }
 
 /// Carries out `scatter`. Every subrequest runs on the caller's task.
@@ -532,8 +505,10 @@ mod tests {
 
     use super::super::gather::tests::{FakeNodes, broken, topology};
     use super::*;
+    use crate::meili::operation::Operation;
     use crate::placement::shard::{ShardId, shard_value};
     use crate::plan::index_info::IndexInfo;
+    use crate::plan::{Plan, read};
 
     const DOCUMENTS: u16 = 20;
 
