@@ -75,7 +75,6 @@ const REQUESTS: &[Request] = &[
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"facets":["other"]}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"distinct":"other"}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"matchingStrategy":"some"}"#),
-    ("POST", "/indexes/books/search", Some("application/json"), r#"{"attributesToSearchOn":["other"]}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"rankingScoreThreshold":2}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"hybrid":{"embedder":"none"}}"#),
     ("POST", "/indexes/books/search", Some("text/plain"), r#"{}"#),
@@ -147,7 +146,9 @@ fn the_gateway_refuses_what_a_node_refuses_in_the_same_words() {
     let mut wrong = Vec::new();
     for request in REQUESTS {
         let (want, got) = (ask(&single.client, *request), ask(&fleet.client, *request));
-        assert!(want.0 >= 400, "{request:?} is not bad input: {want:?}");
+        if want.0 < 400 {
+            wrong.push(format!("{request:?} is not bad input: {want:?}"));
+        }
         if want != got {
             wrong.push(format!("{request:?}\n  node    {} {}\n  gateway {} {}", want.0, want.1, got.0, got.1));
         }

@@ -48,7 +48,10 @@ fn sources() -> Vec<(String, String, String)> {
     for file in files {
         let name = file.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
         let module = name.split(['/', '.']).next().unwrap_or_default().to_owned();
-        if matches!(module.as_str(), "lib" | "main") || name.ends_with("tests.rs") || name.contains("/tests/") {
+        if matches!(module.as_str(), "lib" | "main")
+            || ["tests.rs", "golden.rs", "properties.rs"].iter().any(|end| name.ends_with(end))
+            || name.contains("/tests/")
+        {
             continue;
         }
         found.push((name, module, code(&fs::read_to_string(&file).expect("a readable file"))));
