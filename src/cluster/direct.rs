@@ -44,10 +44,8 @@ pub async fn everywhere(
     };
     let behind = replies.iter().enumerate().filter(|(_, reply)| !reply.as_ref().is_some_and(NodeReply::is_success));
     let missed = Missed { settings: true, ..Missed::default() };
-    let marks = Marks {
-        stale: Vec::new(),
-        missed: behind.map(|(position, _)| (NodeIx(position), missed.clone())).collect(),
-    };
+    let marks =
+        Marks { stale: Vec::new(), missed: behind.map(|(position, _)| (NodeIx(position), missed.clone())).collect() };
     insync::mark(cluster, &marks).await.map_err(|error| store_failed(&error))?;
     Ok(done.clone())
 }

@@ -104,12 +104,15 @@ pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreErro
     for ((node, index), shards) in &added {
         cluster.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
     }
+    let before = missed.clone();
     if !marks.missed.is_empty() {
         for (node, what) in &marks.missed {
             let entry = missed.entry(topology.node(*node).id.clone()).or_default();
             entry.settings |= what.settings;
             entry.outdated.extend(what.outdated.iter().cloned());
         }
+    }
+    if *missed != before {
         store_missed(cluster, &missed).await?;
     }
     if !added.is_empty() {
@@ -164,7 +167,8 @@ pub async fn settled(cluster: &Arc<Cluster>, node: &NodeId, done: &Missed) -> Re
 }
 
 async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), StoreError> {
-    let text = serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
+    let text =
+        serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
     cluster.store.put_meta(MISSED, text).await
 }
 

@@ -169,10 +169,7 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         Ok(tasks) => tracing::info!(tasks, "polling the unfinished tasks of the last run"),
         Err(error) => tracing::error!(%error, "unfinished tasks could not be read"),
     }
-    tokio::join!(
-        health::run(Arc::clone(&cluster), shutdown.clone()),
-        resilver::run(Arc::clone(&cluster), shutdown),
-    );
+    tokio::join!(health::run(Arc::clone(&cluster), shutdown.clone()), resilver::run(Arc::clone(&cluster), shutdown),);
 }
 
 /// Resolves once `shutdown` is true, or nobody is left to say so.

@@ -229,11 +229,11 @@ async fn look_up(
         let tasks = client.tasks_since(node, &query, Some(search.since)).await?;
         let swaps = |task: &TaskStatusResponse| task.details.as_ref().and_then(|details| details.get("swaps")).cloned();
         let wanted = sending.task.details.as_ref().and_then(|details| details.get("swaps")).cloned();
-        let own = tasks.into_iter().filter(|task| wanted.is_none() || swaps(task) == wanted).find(|task| {
-            match search.floor {
-                Some(floor) => task.uid > floor,
-                None => task.enqueued_at.is_some_and(|enqueued| enqueued >= search.since),
-            }
+        let own = tasks.into_iter().filter(|task| wanted.is_none() || swaps(task) == wanted).find(|task| match search
+            .floor
+        {
+            Some(floor) => task.uid > floor,
+            None => task.enqueued_at.is_some_and(|enqueued| enqueued >= search.since),
         });
         Ok(own.map(|task| task.uid))
     };
@@ -283,7 +283,8 @@ mod tests {
         assert_eq!(judge(&node(), &error(Code::InvalidApiKey, "no")), Err(Trouble::Hopeless));
         assert_eq!(judge(&node(), &error(Code::NoSpaceLeftOnDevice, "full")), Err(Trouble::Hopeless));
         assert_eq!(judge(&node(), &reply(503, String::new())), Err(Trouble::Busy(None)));
-        let Ok(StepResult::Refused(refusal)) = judge(&node(), &error(Code::BadRequest, "Unknown parameter `customMetadata`"))
+        let Ok(StepResult::Refused(refusal)) =
+            judge(&node(), &error(Code::BadRequest, "Unknown parameter `customMetadata`"))
         else {
             panic!()
         };

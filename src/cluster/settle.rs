@@ -139,7 +139,9 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
     }
     let outdated: BTreeSet<String> = match &intent.registry {
         RegistryChange::Delete { index } => BTreeSet::from([index.clone()]),
-        RegistryChange::Swap { pairs } => pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect(),
+        RegistryChange::Swap { pairs } => {
+            pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect()
+        }
         RegistryChange::None
         | RegistryChange::Create { .. }
         | RegistryChange::SetPrimaryKey { .. }

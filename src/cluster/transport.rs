@@ -157,7 +157,12 @@ impl PingoraTransport {
         peer
     }
 
-    fn head(&self, endpoint: &Endpoint, request: &Subrequest, trace: &Trace) -> Result<Box<RequestHeader>, NodeErrorKind> {
+    fn head(
+        &self,
+        endpoint: &Endpoint,
+        request: &Subrequest,
+        trace: &Trace,
+    ) -> Result<Box<RequestHeader>, NodeErrorKind> {
         let local = |error: Box<pingora::Error>| NodeErrorKind::Local(error.to_string());
         let path = format!("{}{}", endpoint.prefix, request.path);
         let mut head = RequestHeader::build(request.method.clone(), path.as_bytes(), Some(8)).map_err(local)?;
@@ -227,7 +232,11 @@ enum WriteFailure {
     Local(String),
 }
 
-async fn write_request(session: &mut HttpSession, head: Box<RequestHeader>, body: &SubBody) -> Result<(), WriteFailure> {
+async fn write_request(
+    session: &mut HttpSession,
+    head: Box<RequestHeader>,
+    body: &SubBody,
+) -> Result<(), WriteFailure> {
     let broken = |error: Box<pingora::Error>| WriteFailure::Connection(error.to_string());
     session.write_request_header(head).await.map_err(broken)?;
     match body {
@@ -326,7 +335,9 @@ mod tests {
     }
 
     /// A server whose n-th connection answers with the n-th list, one answer for each request, then closes.
-    async fn serve(connections: Vec<Vec<&'static str>>) -> (String, Arc<AtomicUsize>, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    async fn serve(
+        connections: Vec<Vec<&'static str>>,
+    ) -> (String, Arc<AtomicUsize>, tokio::sync::mpsc::UnboundedReceiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let accepted = Arc::new(AtomicUsize::new(0));

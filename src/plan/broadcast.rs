@@ -125,10 +125,7 @@ fn update_index(index: &str, body: &[u8]) -> Result<WriteIntent, ResponseError> 
     let body = object(body)?;
     if body.contains_key("uid") {
         // Newer engines rename an index by this; lanes and placement go by the name, so Miroir keeps to the older rule.
-        return Err(ResponseError::new(
-            Code::ImmutableIndexUid,
-            "Immutable field `uid`: expected one of `primaryKey`",
-        ));
+        return Err(ResponseError::new(Code::ImmutableIndexUid, "Immutable field `uid`: expected one of `primaryKey`"));
     }
     let primary_key = text(&body, "primaryKey");
     let details = Map::from_iter([("primaryKey".to_owned(), json!(primary_key))]);
@@ -231,8 +228,15 @@ fn reset_setting(index: &str, setting: Setting, exists: bool) -> WriteIntent {
 fn delete_all_documents(index: &str, query: &str, all: Documents) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
     let details = Map::from_iter([("deletedDocuments".to_owned(), Value::Null)]);
-    let step = Step { shards: ShardSet::all(all.shards), ..whole("DELETE", &format!("/indexes/{index}/documents"), StepBody::Empty) };
-    Ok(WriteIntent { custom_metadata, copies: all.copies, ..of_index(TaskKind::DocumentDeletion, index, details, step) })
+    let step = Step {
+        shards: ShardSet::all(all.shards),
+        ..whole("DELETE", &format!("/indexes/{index}/documents"), StepBody::Empty)
+    };
+    Ok(WriteIntent {
+        custom_metadata,
+        copies: all.copies,
+        ..of_index(TaskKind::DocumentDeletion, index, details, step)
+    })
 }
 
 fn delete_by_filter(index: &str, query: &str, body: &[u8], all: Documents) -> Result<WriteIntent, ResponseError> {
@@ -247,7 +251,11 @@ fn delete_by_filter(index: &str, query: &str, body: &[u8], all: Documents) -> Re
     ]);
     let path = format!("/indexes/{index}/documents/delete");
     let step = Step { shards: ShardSet::all(all.shards), ..whole("POST", &path, StepBody::Json(Value::Object(body))) };
-    Ok(WriteIntent { custom_metadata, copies: all.copies, ..of_index(TaskKind::DocumentDeletion, index, details, step) })
+    Ok(WriteIntent {
+        custom_metadata,
+        copies: all.copies,
+        ..of_index(TaskKind::DocumentDeletion, index, details, step)
+    })
 }
 
 fn edit_documents(index: &str, query: &str, body: &[u8], all: Documents) -> Result<WriteIntent, ResponseError> {
@@ -421,10 +429,7 @@ fn json_value(body: &[u8]) -> Result<Value, ResponseError> {
         return Err(ResponseError::new(Code::MissingPayload, "A json payload is missing."));
     }
     serde_json::from_slice(body).map_err(|error| {
-        ResponseError::new(
-            Code::MalformedPayload,
-            format!("The json payload provided is malformed. `{error}`."),
-        )
+        ResponseError::new(Code::MalformedPayload, format!("The json payload provided is malformed. `{error}`."))
     })
 }
 
@@ -461,13 +466,8 @@ mod tests {
     use crate::placement::topology::{Node, NodeId, NodeState};
 
     fn topology() -> Topology {
-        let node = |id| Node {
-            id: NodeId::new(id),
-            url: "http://x".into(),
-            zone: None,
-            weight: 1.0,
-            state: NodeState::Up,
-        };
+        let node =
+            |id| Node { id: NodeId::new(id), url: "http://x".into(), zone: None, weight: 1.0, state: NodeState::Up };
         Topology::build(vec![node("a"), node("b"), node("c")], 4, 2)
     }
 
@@ -548,7 +548,10 @@ mod tests {
     fn a_single_setting_goes_by_its_own_route() {
         let filterable = Operation::UpdateSetting { index: index(), setting: Setting::FilterableAttributes };
         let update = intent(filterable, "", json!(["country"]));
-        assert_eq!((update.steps[0].method, update.steps[0].path.as_str()), ("PUT", "/indexes/cities/settings/filterable-attributes"));
+        assert_eq!(
+            (update.steps[0].method, update.steps[0].path.as_str()),
+            ("PUT", "/indexes/cities/settings/filterable-attributes")
+        );
         let StepBody::Json(sent) = &update.steps[0].body else { panic!() };
         assert_eq!(*sent, json!(["country", hidden()]));
         assert_eq!(Value::Object(update.details.unwrap()), json!({"filterableAttributes": ["country"]}));
@@ -604,7 +607,10 @@ mod tests {
     fn what_is_reserved_is_refused() {
         let settings = |body: &str| refused(Operation::UpdateSettings { index: index() }, "", body).code;
         assert_eq!(settings(r#"{"sortableAttributes":["_miroir_shard"]}"#), "miroir_reserved_field");
-        assert_eq!(settings(r#"{"filterableAttributes":[{"attributePatterns":["_miroir_x"]}]}"#), "miroir_reserved_field");
+        assert_eq!(
+            settings(r#"{"filterableAttributes":[{"attributePatterns":["_miroir_x"]}]}"#),
+            "miroir_reserved_field"
+        );
         assert_eq!(settings(r#"{"nonSeparatorTokens":["{{"]}"#), "miroir_reserved_field");
         let filter = Operation::DeleteDocumentsByFilter { index: index() };
         assert_eq!(refused(filter, "", r#"{"filter":[["_miroir_shard = x"]]}"#).code, "miroir_reserved_field");
@@ -615,7 +621,10 @@ mod tests {
         let settings = || Operation::UpdateSettings { index: index() };
         assert_eq!(refused(settings(), "", "{").code, "malformed_payload");
         assert_eq!(refused(settings(), "", "").code, "missing_payload");
-        assert_eq!(refused(settings(), "", "[1]").message, "Invalid value type: expected an object, but found an array: `[1]`");
+        assert_eq!(
+            refused(settings(), "", "[1]").message,
+            "Invalid value type: expected an object, but found an array: `[1]`"
+        );
         let clear = Operation::DeleteAllDocuments { index: index() };
         assert_eq!(refused(clear, "x=1", "").message, "Unknown parameter `x`: expected one of `customMetadata`");
     }
