@@ -29,8 +29,11 @@ enum Mood {
     Refuses,
 }
 
+/// A node's mood, and the tasks that it has carried out.
+type Member = (Option<Mood>, Vec<Value>);
+
 #[derive(Clone, Default)]
-struct Fleet(Arc<Mutex<HashMap<String, (Option<Mood>, Vec<Value>)>>>);
+struct Fleet(Arc<Mutex<HashMap<String, Member>>>);
 
 impl Fleet {
     fn set(&self, node: &str, mood: Mood) {
