@@ -55,6 +55,8 @@ enum StartError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error("admin: {0} can be reached from elsewhere, so an admin_key or master_key is needed")]
+    AdminOpen(SocketAddr),
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -76,8 +78,8 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<Server, StartError> {
-    let (config, warnings) = Config::load(&args.config)
-        .map_err(|problems| StartError::Config { path: args.config.clone(), problems })?;
+    let (config, warnings) =
+        Config::load(&args.config).map_err(|problems| StartError::Config { path: args.config.clone(), problems })?;
     logging::init(&log_settings(&config))?;
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
@@ -87,10 +89,14 @@ fn start(args: &Args) -> Result<Server, StartError> {
         TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })?;
     }
 
+    let admin_key = config.admin_key.as_ref().or(config.master_key.as_ref()).map(|key| key.expose().to_owned());
+    if admin_key.is_none() && !config.admin.ip().is_loopback() {
+        return Err(StartError::AdminOpen(config.admin));
+    }
+
     let registry = prometheus::Registry::new();
     let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let app = runtime.block_on(async {
         let cluster = Cluster::start(cluster_settings(&config), store.clone(), &registry).await?;
         let master_key = config.master_key.as_ref().map(|key| key.expose().to_owned());
@@ -104,7 +110,6 @@ fn start(args: &Args) -> Result<Server, StartError> {
     server.bootstrap();
     let mut api = pingora_proxy::http_proxy_service(&server.configuration, Proxy(Arc::clone(&app)));
     api.add_tcp(&config.listen.to_string());
-    let admin_key = config.admin_key.as_ref().or(config.master_key.as_ref()).map(|key| key.expose().to_owned());
     let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key));
     admin.add_tcp(&config.admin.to_string());
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));

@@ -55,7 +55,8 @@ impl AdminApp {
         let path = head.uri.path().trim_end_matches('/').to_owned();
         let query = head.uri.query().unwrap_or_default().to_owned();
         let route = route(head.method.as_str(), &path)?;
-        let authorization = head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes).map(<[u8]>::to_vec);
+        let authorization =
+            head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes).map(<[u8]>::to_vec);
         // Probes of load balancers and Kubernetes carry no key and learn nothing of the cluster.
         if !matches!(route, Route::Health | Route::Ready) {
             self.authenticate(authorization.as_deref())?;
@@ -97,8 +98,9 @@ impl AdminApp {
         };
         let (method, target) = (text("method")?, text("path")?);
         let path = target.split('?').next().unwrap_or_default();
-        let operation = operation::route(method, path).map_err(|error| {
-            ResponseError { status: error.status(), ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}")) }
+        let operation = operation::route(method, path).map_err(|error| ResponseError {
+            status: error.status(),
+            ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}"))
         })?;
         let body = asked.get("body").map(Value::to_string).unwrap_or_default();
         let topology = self.app.cluster.topology();
@@ -157,7 +159,10 @@ async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, ResponseError
         while let Some(chunk) = session.read_request_body().await.map_err(|_| broken())? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_BODY {
-                return Err(ResponseError::new(Code::PayloadTooLarge, format!("the body is longer than {MAX_BODY} bytes")));
+                return Err(ResponseError::new(
+                    Code::PayloadTooLarge,
+                    format!("the body is longer than {MAX_BODY} bytes"),
+                ));
             }
         }
         Ok(body)

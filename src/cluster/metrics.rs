@@ -1,6 +1,8 @@
 //! Counters and gauges of the cluster's traffic and state.
 
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::placement::topology::{NodeState, Topology};
 
@@ -33,6 +35,8 @@ pub enum ShardCondition {
 pub struct ClusterMetrics {
     pub subrequests: IntCounterVec,
     pub subrequest_seconds: HistogramVec,
+    /// How many subrequests one read took.
+    pub fan_out: Histogram,
     pub retries: IntCounterVec,
     pub bytes_sent: IntCounterVec,
     pub bytes_received: IntCounterVec,
@@ -123,11 +127,17 @@ impl ClusterMetrics {
             &["node"],
         )?;
         registry.register(Box::new(subrequest_seconds.clone()))?;
+        let fan_out = Histogram::with_opts(
+            HistogramOpts::new("miroir_fan_out", "Subrequests of one read")
+                .buckets(vec![1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0]),
+        )?;
+        registry.register(Box::new(fan_out.clone()))?;
         let weight = GaugeVec::new(Opts::new("miroir_node_weight", "Configured weight of a node"), &["node"])?;
         registry.register(Box::new(weight.clone()))?;
         Ok(Self {
             subrequests: counters("miroir_subrequests_total", "Subrequests by node and outcome", &["node", "outcome"])?,
             subrequest_seconds,
+            fan_out,
             retries: counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
             bytes_sent: counters("miroir_node_sent_bytes_total", "Body bytes sent to nodes", &["node"])?,
             bytes_received: counters("miroir_node_received_bytes_total", "Body bytes received from nodes", &["node"])?,

@@ -26,6 +26,8 @@ pub mod task_delete;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;
+#[cfg(test)]
+mod task_tests;
 pub mod transport;
 pub mod write;
 

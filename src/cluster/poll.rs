@@ -30,6 +30,12 @@ enum Answer {
 
 // === impl Backoff ===
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Backoff {
     pub fn new() -> Self {
         Self { next: FIRST_PAUSE }

@@ -1,6 +1,7 @@
 //! Carries out scattered reads.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,6 @@ use super::error::NodeError;
 use super::gather::{Fault, Gathered, Nodes, Verdict, Wanted, gather, log_failure, verdict};
 use super::settings::UnavailableShards;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::merge::search::SearchReply;
@@ -25,11 +25,9 @@ use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::{NodeIx, Topology};
-use crate::plan::Plan;
 use crate::plan::documents::{DocumentPlan, DocumentsPlan};
 use crate::plan::facet_search::FacetSearchPlan;
 use crate::plan::multi_search::MultiSearchPlan;
-use crate::plan::read::{self, Infos, Restrict};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::search::SearchPlan;
 use crate::plan::stats::StatsPlan;
@@ -58,30 +56,6 @@ enum Stop {
     Error(ResponseError),
 }
 
-/// Plans a read with what the registry knows of its indexes.
-pub async fn prepare(
-    cluster: &Cluster,
-    topology: &Topology,
-    operation: &Operation,
-    path: &str,
-    body: &[u8],
-    restrict: Restrict<'_>,
-    trace: &Trace,
-) -> Result<Plan, ResponseError> {
-    let mut infos = Infos::new();
-    for index in read::indexes(operation, body) {
-        match cluster.registry.info(cluster, &index, trace).await {
-            Ok(info) => {
-                infos.insert(index, info);
-            }
-            // The engine looks at the request first and at the index after that: a node says which is wrong.
-            Err(error) if error.is(Code::IndexNotFound) || error.is(Code::InvalidIndexUid) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(read::plan_restricted(operation, path, body, &infos, topology, restrict))
-}
-
 /// Carries out `scatter`. Every subrequest runs on the caller's task.
 pub async fn run(
     cluster: &Cluster,
@@ -99,8 +73,11 @@ pub async fn run(
         | Ask::Document(_)
         | Ask::Stats(_) => settings.timeout.max(LONG_READ),
     };
-    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget };
-    Reader { nodes: &nodes, topology, unavailable: settings.unavailable_shards }.run(scatter).await
+    let asked = AtomicUsize::new(0);
+    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, asked: &asked };
+    let reply = Reader { nodes: &nodes, topology, unavailable: settings.unavailable_shards }.run(scatter).await;
+    cluster.metrics.fan_out.observe(asked.load(Ordering::Relaxed) as f64);
+    reply
 }
 
 /// The nodes of the cluster, within the time that one read has.
@@ -109,11 +86,14 @@ struct ClusterNodes<'a> {
     topology: &'a Topology,
     trace: &'a Trace,
     deadline: Instant,
+    /// Subrequests so far.
+    asked: &'a AtomicUsize,
 }
 
 #[async_trait]
 impl Nodes for ClusterNodes<'_> {
     async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let left = self.deadline.saturating_duration_since(Instant::now());
         // A node that hangs must leave time for another.
         let timeout = if last { left } else { left * 2 / 3 };
@@ -175,8 +155,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let original = &scatter.original;
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,
-            Ask::Settings => return self.from_any(original, merge::strip::settings).await,
-            Ask::FilterableAttributes => return self.from_any(original, merge::strip::filterable_attributes).await,
+            Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
+            Ask::FilterableAttributes => return self.ask_any(original, merge::strip::filterable_attributes).await,
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,
@@ -235,7 +215,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(relay_error(&reply))
     }
 
-    async fn from_any(&self, original: &NodeRequest, strip: fn(&mut Value)) -> Result<Reply, ResponseError> {
+    async fn ask_any(&self, original: &NodeRequest, strip: fn(&mut Value)) -> Result<Reply, ResponseError> {
         let reply = self.any(original).await?;
         if !reply.is_success() {
             return Ok(relay_error(&reply));
@@ -427,7 +407,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Every node's own answer; at least one.
-    async fn from_all(&self, request: &NodeRequest) -> Result<(Vec<Value>, bool), Stop> {
+    async fn ask_all(&self, request: &NodeRequest) -> Result<(Vec<Value>, bool), Stop> {
         let serving: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
         let asked = serving.iter().map(|node| async { (*node, self.nodes.ask(*node, request.clone(), true).await) });
@@ -461,14 +441,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     async fn index_stats(&self, index: &str, original: &NodeRequest) -> Result<Reply, Stop> {
-        let (nodes, counted) = join(self.from_all(original), self.count(index)).await;
+        let (nodes, counted) = join(self.ask_all(original), self.count(index)).await;
         let (nodes, _) = nodes?;
         let (documents, missing) = counted?;
         Ok(Reply::ok(merge::stats::index(&nodes, documents)?.to_string().into_bytes(), missing))
     }
 
     async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
-        let (nodes, complete) = self.from_all(original).await?;
+        let (nodes, complete) = self.ask_all(original).await?;
         let copies = u64::from(self.topology.replication_factor).min(self.topology.nodes.len() as u64).max(1);
         let in_sync = complete && self.topology.stale.is_empty();
         let mut degraded = ShardSet::new();
@@ -525,8 +505,10 @@ mod tests {
 
     use super::super::gather::tests::{FakeNodes, broken, topology};
     use super::*;
+    use crate::meili::operation::Operation;
     use crate::placement::shard::{ShardId, shard_value};
     use crate::plan::index_info::IndexInfo;
+    use crate::plan::{Plan, read};
 
     const DOCUMENTS: u16 = 20;
 

@@ -48,7 +48,10 @@ impl TaskMetrics {
                 Opts::new("miroir_task_polls_total", "Questions to nodes about the state of their tasks."),
                 &["outcome"],
             )?,
-            ended: IntCounterVec::new(Opts::new("miroir_tasks_ended_total", "Tasks that reached their end."), &["status"])?,
+            ended: IntCounterVec::new(
+                Opts::new("miroir_tasks_ended_total", "Tasks that reached their end."),
+                &["status"],
+            )?,
             table: IntGaugeVec::new(Opts::new("miroir_tasks", "Rows of the task table."), &["status"])?,
             oldest_unfinished_seconds: Gauge::new(
                 "miroir_tasks_oldest_unfinished_seconds",

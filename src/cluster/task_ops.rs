@@ -110,8 +110,7 @@ async fn start_deletion<H: TaskHost>(
 }
 
 fn deletion<H: TaskHost>(host: &Arc<H>, subjects: Vec<u32>, original_filter: String) -> MiroirTask {
-    let details =
-        json!({ "matchedTasks": subjects.len(), "deletedTasks": null, "originalFilter": original_filter });
+    let details = json!({ "matchedTasks": subjects.len(), "deletedTasks": null, "originalFilter": original_filter });
     let mut task = own_task(host, TaskKind::TaskDeletion, subjects);
     task.details = details.as_object().cloned();
     task

@@ -59,8 +59,9 @@ fn show(from: &Topology, to: &Topology) -> String {
     ids.sort();
     ids.dedup();
     for id in ids {
-        let of =
-            |topology: &Topology| topology.find(id.as_str()).map(|node| topology.shards_of(node).clone()).unwrap_or_default();
+        let of = |topology: &Topology| {
+            topology.find(id.as_str()).map(|node| topology.shards_of(node).clone()).unwrap_or_default()
+        };
         let (before, after) = (of(from), of(to));
         let arrive = after.iter().filter(|shard| !before.contains(*shard)).count();
         let leave = before.iter().filter(|shard| !after.contains(*shard)).count();

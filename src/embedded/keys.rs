@@ -404,10 +404,12 @@ fn default_keys() -> Vec<Key> {
     ]
 }
 
+#[allow(clippy::ptr_arg, reason = "the signature that deserr calls")]
 fn parse_uid(text: &String) -> Result<Uuid, Sentence> {
     text.parse().map_err(|error: uuid::Error| Sentence(error.to_string()))
 }
 
+#[allow(clippy::ptr_arg, reason = "the signature that deserr calls")]
 fn parse_pattern(text: &String) -> Result<KeyPattern, Sentence> {
     IndexPattern::parse(text).map(KeyPattern).map_err(Sentence)
 }

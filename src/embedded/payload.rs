@@ -103,6 +103,7 @@ impl PayloadStore {
     }
 
     /// Checks the received body and stores it as lines; durable when this is back. Blocks.
+    #[allow(clippy::redundant_closure, reason = "a function's own name is bound to one lifetime, the closure is not")]
     pub fn store(&self, received: NamedTempFile, format: PayloadFormat) -> Result<StoredPayload, ResponseError> {
         let (file, documents) = match format {
             PayloadFormat::Ndjson => match count_lines(received.path())? {

@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use pingora_proxy::Session;
 use serde_json::Value;
 
+use super::auth::key_request::wrong_kind;
 use super::body::SessionBody;
 use super::content_type::parse_json;
 use super::forward::Forwarding;
@@ -38,7 +39,10 @@ pub async fn add_documents(
     session: &mut Session,
 ) -> Result<Answer, ResponseError> {
     let Operation::AddDocuments { index, method } = admitted.operation else {
-        return Err(ResponseError::new(Code::Internal, "A request that adds no documents was taken for one that does."));
+        return Err(ResponseError::new(
+            Code::Internal,
+            "A request that adds no documents was taken for one that does.",
+        ));
     };
     admitted.operation.validate()?;
     let head = admitted.head;
@@ -78,15 +82,17 @@ pub async fn run(
         }
         Operation::DeleteDocumentsBatch { index } => {
             operation.validate()?;
-            let Value::Array(ids) = parse_json(&body)? else {
-                return Err(not_a_list(&body));
+            let ids = match parse_json(&body)? {
+                Value::Array(ids) => ids,
+                other => return Err(wrong_kind(&other, "an array", "", Code::BadRequest)),
             };
             return delete_ids(app, topology, admitted, index, ids, false).await;
         }
         Operation::UpdateExperimentalFeatures => {
             let path = admitted.head.target();
-            let reply =
-                direct::everywhere(&app.cluster, http::Method::PATCH, &path, Some(body), &admitted.trace).boxed().await?;
+            let reply = direct::everywhere(&app.cluster, http::Method::PATCH, &path, Some(body), &admitted.trace)
+                .boxed()
+                .await?;
             return Ok(Outcome::Answer(Answer::bytes(reply.status, reply.body)));
         }
         Operation::ListIndexes if !admitted.access.is_unrestricted() => {
@@ -96,8 +102,11 @@ pub async fn run(
     }
 
     let narrowed = narrow::narrow(operation, &admitted.access, query, &body)?;
-    let target =
-        if narrowed.query.is_empty() { admitted.head.path.clone() } else { format!("{}?{}", admitted.head.path, narrowed.query) };
+    let target = if narrowed.query.is_empty() {
+        admitted.head.path.clone()
+    } else {
+        format!("{}?{}", admitted.head.path, narrowed.query)
+    };
     let request = Request { operation, target: &target, body: &narrowed.body };
     let plan = planning::plan(&app.cluster, &topology, &request, &admitted.trace).boxed().await?;
     match plan {
@@ -141,15 +150,8 @@ async fn delete_ids(
     single: bool,
 ) -> Result<Outcome, ResponseError> {
     let metadata = QueryMap::parse(&admitted.head.query).get("customMetadata").map(str::to_owned);
-    let task =
-        documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
+    let task = documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
     Ok(Outcome::Answer(accepted(app, admitted, &task)))
-}
-
-/// The engine's words for a list of ids that is none.
-fn not_a_list(body: &[u8]) -> ResponseError {
-    let error = serde_json::from_slice::<Vec<Value>>(body).err().map(|error| error.to_string()).unwrap_or_default();
-    ResponseError::new(Code::BadRequest, format!("The json payload provided is malformed. `{error}`."))
 }
 
 /// What the gateway knows itself.
@@ -164,18 +166,10 @@ async fn answer(
     let (access, format) = (admitted.access.tasks(), uid_format(app, admitted));
     match own {
         Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
-        Own::ListTasks => {
-            task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::GetTask { id } => {
-            task_ops::get(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::CancelTasks => {
-            task_ops::cancel(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::DeleteTasks => {
-            task_ops::delete(cluster, query, access, format).await.map(|body| Answer::json(200, &body))
-        }
+        Own::ListTasks => task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
+        Own::GetTask { id } => task_ops::get(cluster, &id, access, format).await.map(|body| Answer::json(200, &body)),
+        Own::CancelTasks => task_ops::cancel(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
+        Own::DeleteTasks => task_ops::delete(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
         Own::DeleteTask { id } => {
             task_ops::delete_one(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
         }

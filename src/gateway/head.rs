@@ -23,12 +23,7 @@ pub const REQUEST_ID: &str = "x-request-id";
 
 impl Head {
     pub fn new(method: http::Method, uri: &http::Uri, headers: HeaderMap) -> Self {
-        Self {
-            method,
-            path: normalized(uri.path()),
-            query: uri.query().unwrap_or_default().to_owned(),
-            headers,
-        }
+        Self { method, path: normalized(uri.path()), query: uri.query().unwrap_or_default().to_owned(), headers }
     }
 
     pub fn text(&self, name: impl http::header::AsHeaderName) -> Option<&str> {

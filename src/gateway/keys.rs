@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::App;
-use super::auth::keyring::HeldKey;
 use super::auth::key_request;
+use super::auth::keyring::HeldKey;
 use super::respond::Answer;
 use crate::cluster::client::Subrequest;
 use crate::cluster::error::store_failed;
@@ -129,14 +129,15 @@ impl RepairHook for KeyRepair {
             let body = Bytes::from(held.key.creation_body().to_string());
             let request = Subrequest::json(http::Method::POST, "/keys", body, timeout, true);
             let reply = cluster.client.send(node, request, &trace).await.map_err(|error| error.to_string())?;
-            let known = reply.error().is_some_and(|error| error.is(Code::ApiKeyAlreadyExists));
-            let none = reply.error().is_some_and(|error| error.is(Code::MissingMasterKey));
-            if none {
+            // A refusal holds no node back: it may run without a master key, have the key already, or not take one
+            // that has expired meanwhile. The gateway's own keys decide about clients.
+            if reply.is_success() || reply.error().is_some_and(|error| error.is(Code::ApiKeyAlreadyExists)) {
+                continue;
+            }
+            if reply.error().is_some_and(|error| error.is(Code::MissingMasterKey)) {
                 return Ok(());
             }
-            if !reply.is_success() && !known {
-                return Err(format!("key {} was refused with status {}", held.key.uid, reply.status));
-            }
+            tracing::warn!(node = %node.id, key = %held.key.uid, status = reply.status, "a node refused a copy of a key");
         }
         Ok(())
     }

@@ -31,8 +31,11 @@ impl GatewayMetrics {
                 &["route", "status"],
             )?,
             duration: HistogramVec::new(
-                HistogramOpts::new("miroir_request_duration_seconds", "Time from a request's head to its answer's end.")
-                    .buckets(BUCKETS.to_vec()),
+                HistogramOpts::new(
+                    "miroir_request_duration_seconds",
+                    "Time from a request's head to its answer's end.",
+                )
+                .buckets(BUCKETS.to_vec()),
                 &["route"],
             )?,
             in_flight: IntGauge::new("miroir_requests_in_flight", "Requests that are being answered.")?,

@@ -201,10 +201,7 @@ pub async fn fail(session: &mut Session, ctx: &mut RequestContext, error: &pingo
     }
     let gone = matches!(
         (error.esource(), error.etype()),
-        (
-            ErrorSource::Downstream,
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed
-        )
+        (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed)
     );
     if gone {
         return 0;

@@ -6,6 +6,8 @@ pub mod documents;
 pub mod error;
 pub mod facet_search;
 pub mod facets;
+#[cfg(test)]
+mod golden;
 pub mod hits;
 pub mod order;
 pub mod raw;

@@ -192,7 +192,9 @@ fn update_settings(index: &str, body: &[u8]) -> Result<WriteIntent, ResponseErro
 fn reset_settings(index: &str, exists: bool) -> WriteIntent {
     let mut sent: Map<String, Value> =
         Setting::ALL.iter().map(|setting| (setting.key().to_owned(), Value::Null)).collect();
-    let details = sent.clone();
+    let mut details = sent.clone();
+    // The engine's own list names it, although Miroir does not serve it.
+    details.insert("chat".to_owned(), Value::Null);
     sent.insert(FILTERABLE.to_owned(), json!([hidden_filterable()]));
     let path = format!("/indexes/{index}/settings");
     // A reset creates no index: of one that does not exist it is a task that fails, on every node alike.
@@ -296,7 +298,13 @@ fn of_index(kind: TaskKind, index: &str, details: Map<String, Value>, step: Step
 
 /// Settings of an index that does not exist create it, as in the engine. The nodes do so themselves when they carry the
 /// step out, so a request that they refuse has created nothing.
-fn settings_write(index: &str, details: Map<String, Value>, step: Step) -> WriteIntent {
+fn settings_write(index: &str, mut details: Map<String, Value>, step: Step) -> WriteIntent {
+    // What is reset to everything is shown so.
+    for key in ["displayedAttributes", "searchableAttributes"] {
+        if let Some(value) = details.get_mut(key).filter(|value| value.is_null()) {
+            *value = json!(["*"]);
+        }
+    }
     let registry = RegistryChange::Settings { index: index.to_owned() };
     WriteIntent { ensure_index: true, registry, ..of_index(TaskKind::SettingsUpdate, index, details, step) }
 }

@@ -66,7 +66,7 @@ fn show(cover: &Cover, topology: &Topology, request: &dyn Fn(&CoverPart, bool) -
             let request = request(part, alone);
             let mut shown = Map::new();
             shown.insert("node".into(), topology.node(part.node).id.as_str().into());
-            shown.insert("shards".into(), part.shards.len().into());
+            shown.insert("shards".into(), json!(part.shards));
             shown.insert("whole".into(), part.whole.into());
             shown.insert("method".into(), request.method.into());
             shown.insert("path".into(), request.path.clone().into());

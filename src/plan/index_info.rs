@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::split::geo::GEO_FIELD;
+
 /// How the values of a facet are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +31,9 @@ pub struct IndexInfo {
     /// `None` when every attribute is displayed.
     pub displayed: Option<Vec<String>>,
     pub ranking_rules: Vec<String>,
+    /// True when the index sorts or filters by `_geo`, so that its documents must have points there. No read asks.
+    #[serde(skip)]
+    pub geo: bool,
 }
 
 // === impl IndexInfo ===
@@ -45,6 +50,7 @@ impl IndexInfo {
             distinct: None,
             displayed: None,
             ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
+            geo: false,
         }
     }
 
@@ -71,6 +77,11 @@ impl IndexInfo {
         if let Some(rules) = strings(settings.get("rankingRules")) {
             info.ranking_rules = rules;
         }
+        let names_geo = |list: &str| {
+            let names = settings.get(list).and_then(Value::as_array);
+            names.is_some_and(|names| names.iter().any(|name| name == GEO_FIELD))
+        };
+        info.geo = names_geo("sortableAttributes") || names_geo("filterableAttributes");
         info
     }
 
@@ -108,6 +119,10 @@ mod tests {
         });
         let info = IndexInfo::from_settings("shop", Some("id".into()), &settings);
         assert_eq!((info.max_total_hits, info.max_values_per_facet), (50, 40));
+        assert!(!info.geo);
+        for list in ["sortableAttributes", "filterableAttributes"] {
+            assert!(IndexInfo::from_settings("shop", None, &json!({list: ["a", "_geo"]})).geo, "{list}");
+        }
         assert_eq!(info.order_of("country"), FacetOrder::Count);
         assert_eq!(info.order_of("brand"), FacetOrder::Alpha);
         assert_eq!(info.distinct.as_deref(), Some("sku"));

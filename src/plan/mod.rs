@@ -7,6 +7,8 @@ pub mod explain;
 pub mod facet_search;
 pub mod filter;
 pub mod forward;
+#[cfg(test)]
+mod golden;
 pub mod index_info;
 pub mod multi_search;
 pub mod query_search;

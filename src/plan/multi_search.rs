@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::meili::error::{Code, ResponseError};
 
 use super::Obstacle;
-use super::read::{Infos, Restrict};
+use super::read::Infos;
 use super::search::SearchPlan;
 
 #[derive(Debug, Clone, Serialize)]
@@ -29,12 +29,12 @@ pub fn indexes(body: &[u8]) -> Vec<String> {
 // === impl MultiSearchPlan ===
 
 impl MultiSearchPlan {
-    pub fn new(body: Map<String, Value>, infos: &Infos, restrict: Restrict<'_>) -> Result<Self, Obstacle> {
+    pub fn new(body: Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         if body.keys().any(|name| name != "queries" && name != "federation") {
             return Err(Obstacle::Judge);
         }
         let Some(Value::Array(queries)) = body.get("queries") else { return Err(Obstacle::Judge) };
-        let queries = queries.iter().map(|query| Self::query(query, infos, restrict)).collect::<Result<Vec<_>, _>>()?;
+        let queries = queries.iter().map(|query| Self::query(query, infos)).collect::<Result<Vec<_>, _>>()?;
         match body.get("federation") {
             None | Some(Value::Null) => Ok(Self { queries }),
             Some(Value::Object(_)) => Err(Obstacle::Refuse(ResponseError::new(
@@ -45,7 +45,7 @@ impl MultiSearchPlan {
         }
     }
 
-    fn query(query: &Value, infos: &Infos, restrict: Restrict<'_>) -> Result<SearchPlan, Obstacle> {
+    fn query(query: &Value, infos: &Infos) -> Result<SearchPlan, Obstacle> {
         let mut body = query.as_object().ok_or(Obstacle::Judge)?.clone();
         let index = body.remove("indexUid").ok_or(Obstacle::Judge)?;
         let info = index.as_str().and_then(|index| infos.get(index)).ok_or(Obstacle::Judge)?;
@@ -58,7 +58,7 @@ impl MultiSearchPlan {
                 body.remove(name);
             }
         }
-        SearchPlan::restricted(info, body, restrict)
+        SearchPlan::new(info, body)
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     fn plan(body: Value) -> Result<MultiSearchPlan, Obstacle> {
         let Value::Object(body) = body else { panic!("a multi-search is an object") };
         let infos = [("a".to_owned(), Arc::new(IndexInfo::new("a")))].into();
-        MultiSearchPlan::new(body, &infos, &|_| None)
+        MultiSearchPlan::new(body, &infos)
     }
 
     #[test]

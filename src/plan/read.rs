@@ -27,9 +27,6 @@ use super::{Obstacle, Plan};
 /// What is known of the indexes that a request names; one that does not exist is absent.
 pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
-/// The filter to which a tenant token restricts searches of an index.
-pub type Restrict<'a> = &'a (dyn Fn(&str) -> Option<Value> + Send + Sync);
-
 /// The indexes whose settings [`plan`] needs in its `infos`.
 pub fn indexes(operation: &Operation, body: &[u8]) -> Vec<String> {
     match operation {
@@ -46,19 +43,7 @@ pub fn indexes(operation: &Operation, body: &[u8]) -> Vec<String> {
 
 /// The plan of a read. `path` is the request's path and query as the client wrote them.
 pub fn plan(operation: &Operation, path: &str, body: &[u8], infos: &Infos, topology: &Topology) -> Plan {
-    plan_restricted(operation, path, body, infos, topology, &|_| None)
-}
-
-/// The plan of a read for a client that may see only what `restrict` lets through.
-pub fn plan_restricted(
-    operation: &Operation,
-    path: &str,
-    body: &[u8],
-    infos: &Infos,
-    topology: &Topology,
-    restrict: Restrict<'_>,
-) -> Plan {
-    let request = Request { path, body, infos, shards: topology.shards, restrict };
+    let request = Request { path, body, infos, shards: topology.shards };
     match operation {
         Operation::Health => Plan::Answer(Answer::Health),
         Operation::ListTasks => Plan::Answer(Answer::ListTasks),
@@ -128,7 +113,6 @@ struct Request<'a> {
     body: &'a [u8],
     infos: &'a Infos,
     shards: u16,
-    restrict: Restrict<'a>,
 }
 
 // === impl Request ===
@@ -163,22 +147,19 @@ impl Request<'_> {
 
     fn search_get(&self, index: &str) -> Result<Ask, Obstacle> {
         let body = query_search::body(&self.query())?;
-        Ok(Ask::Search(Box::new(SearchPlan::restricted(self.info(index)?, body, self.restrict)?)))
+        Ok(Ask::Search(Box::new(SearchPlan::new(self.info(index)?, body)?)))
     }
 
     fn search_post(&self, index: &str) -> Result<Ask, Obstacle> {
-        Ok(Ask::Search(Box::new(SearchPlan::restricted(self.info(index)?, self.json()?, self.restrict)?)))
+        Ok(Ask::Search(Box::new(SearchPlan::new(self.info(index)?, self.json()?)?)))
     }
 
     fn facet_search(&self, index: &str) -> Result<Ask, Obstacle> {
-        let info = self.info(index)?;
-        let mut plan = FacetSearchPlan::new(info, self.json()?)?;
-        super::search::add_restriction(&mut plan.body, (self.restrict)(index));
-        Ok(Ask::FacetSearch(plan))
+        Ok(Ask::FacetSearch(FacetSearchPlan::new(self.info(index)?, self.json()?)?))
     }
 
     fn multi_search(&self) -> Result<Ask, Obstacle> {
-        Ok(Ask::MultiSearch(MultiSearchPlan::new(self.json()?, self.infos, self.restrict)?))
+        Ok(Ask::MultiSearch(MultiSearchPlan::new(self.json()?, self.infos)?))
     }
 
     fn list_documents(&self, index: &str) -> Result<Ask, Obstacle> {

@@ -12,7 +12,6 @@ use crate::placement::cover::CoverPart;
 use super::Obstacle;
 use super::filter;
 use super::index_info::IndexInfo;
-use super::read::Restrict;
 use super::reserved;
 use super::scatter::NodeRequest;
 
@@ -67,13 +66,6 @@ impl SearchPlan {
             semantic_ratio,
             body,
         })
-    }
-
-    /// As [`Self::new`], for a client that may only see what `restrict` lets through.
-    pub fn restricted(info: &IndexInfo, body: Map<String, Value>, restrict: Restrict<'_>) -> Result<Self, Obstacle> {
-        let mut plan = Self::new(info, body)?;
-        add_restriction(&mut plan.body, restrict(&info.uid));
-        Ok(plan)
     }
 
     /// What the node of `part` is asked. When it is `alone`, its page is the client's page.
@@ -143,18 +135,6 @@ impl SearchPlan {
         serde_json::to_writer(&mut identity, &body).expect("a JSON value always serializes into memory");
         identity
     }
-}
-
-/// Adds the filter of a tenant token to the client's own, both as lists of conditions that all must hold.
-pub fn add_restriction(body: &mut Map<String, Value>, rule: Option<Value>) {
-    let Some(rule) = rule else { return };
-    let list = |filter: Value| match filter {
-        Value::Array(items) => items,
-        Value::Null => Vec::new(),
-        other => vec![other],
-    };
-    let own = body.remove("filter").map(list).unwrap_or_default();
-    body.insert("filter".into(), own.into_iter().chain(list(rule)).collect());
 }
 
 fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {

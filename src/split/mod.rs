@@ -6,6 +6,7 @@
 pub mod csv;
 pub mod document;
 pub mod error;
+pub mod geo;
 pub mod json;
 pub mod ndjson;
 mod position;

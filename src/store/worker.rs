@@ -157,28 +157,31 @@ mod tests {
     }
 
     /// Holds the thread until the returned sender is used or dropped, so that commands queue up behind.
-    fn hold(worker: &Arc<Worker>) -> Sender<()> {
+    async fn hold(worker: &Arc<Worker>) -> Sender<()> {
         let (release, held) = channel();
+        let (begin, begun) = oneshot::channel();
         let holder = worker.clone();
         tokio::spawn(async move {
             let wait = move |_: &Connection| {
+                let _ = begin.send(());
                 let _ = held.recv();
                 Ok(())
             };
             holder.call(wait).await
         });
+        begun.await.unwrap();
         release
     }
 
     #[tokio::test]
     async fn a_failing_command_does_not_spoil_its_group() {
         let worker = Arc::new(worker());
-        let release = hold(&worker);
-        let (first, twin, second) = tokio::join!(worker.call(insert(1)), worker.call(insert(1)), async {
-            let queued = worker.call(insert(2));
-            drop(release);
-            queued.await
-        });
+        let release = hold(&worker).await;
+        // Polled in this order: all three are queued when the thread goes on.
+        let (first, twin, second, ()) =
+            tokio::join!(worker.call(insert(1)), worker.call(insert(1)), worker.call(insert(2)), async {
+                drop(release)
+            });
         assert!(first.is_ok() && second.is_ok());
         assert!(matches!(twin, Err(StoreError::Sqlite(_))));
         assert_eq!(worker.call(count).await.unwrap(), 2);
@@ -209,12 +212,8 @@ mod tests {
             .await
             .unwrap();
         let orphan = |connection: &Connection| Ok(connection.execute("INSERT INTO child VALUES (1)", [])?);
-        let release = hold(&worker);
-        let (orphan, innocent) = tokio::join!(worker.call(orphan), async {
-            let queued = worker.call(insert(1));
-            drop(release);
-            queued.await
-        });
+        let release = hold(&worker).await;
+        let (orphan, innocent, ()) = tokio::join!(worker.call(orphan), worker.call(insert(1)), async { drop(release) });
         assert!(matches!(orphan, Err(StoreError::Commit(_))), "{orphan:?}");
         assert!(matches!(innocent, Err(StoreError::Commit(_))));
         assert_eq!(worker.call(count).await.unwrap(), 0);

@@ -51,7 +51,7 @@ fn count(task: &MiroirTask, name: &str) -> u64 {
             (u64::from(task.copies.max(1)) * distinct_nodes(&succeeded), nodes)
         }
     };
-    if counted == 0 { 0 } else { (sum * whole + counted / 2) / counted }
+    (sum * whole + counted / 2).checked_div(counted).unwrap_or(0)
 }
 
 /// How many replicas of shards were counted, and how many shards there are; `None` for parts without shards.

@@ -152,8 +152,8 @@ fn damerau_levenshtein(left: &str, right: &str) -> usize {
     for (row, costs) in cost.iter_mut().enumerate().skip(1) {
         costs[1] = row - 1;
     }
-    for column in 1..right.len() + 2 {
-        cost[1][column] = column - 1;
+    for (column, cost) in cost[1].iter_mut().enumerate().skip(1) {
+        *cost = column - 1;
     }
     for row in 1..=left.len() {
         let mut last_match = 0;

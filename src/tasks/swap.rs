@@ -39,9 +39,8 @@ mod tests {
     #[test]
     fn pairs_are_read_from_the_details() {
         let mut swap = MiroirTask::new(1, TaskKind::IndexSwap, None, T0);
-        swap.details = serde_json::json!({ "swaps": [{ "indexes": ["a", "b"] }, { "indexes": ["c", "d"] }] })
-            .as_object()
-            .cloned();
+        swap.details =
+            serde_json::json!({ "swaps": [{ "indexes": ["a", "b"] }, { "indexes": ["c", "d"] }] }).as_object().cloned();
         let pair = |left: &str, right: &str| (left.to_owned(), right.to_owned());
         assert_eq!(swapped_pairs(&swap), [pair("a", "b"), pair("c", "d")]);
         swap.kind = TaskKind::SettingsUpdate;

@@ -46,9 +46,15 @@ fn a_killed_node_costs_no_search() {
                         let complete = reply.status == 200 && reply.header("x-miroir-degraded").is_none();
                         let value: Value = serde_json::from_str(&reply.text).unwrap_or_default();
                         let populations = |value: &Value| -> Vec<Value> {
-                            value["hits"].as_array().into_iter().flatten().map(|hit| hit["population"].clone()).collect()
+                            value["hits"]
+                                .as_array()
+                                .into_iter()
+                                .flatten()
+                                .map(|hit| hit["population"].clone())
+                                .collect()
                         };
-                        let exact = queries[n].get("sort").is_none() || queries[n]["q"] != ""
+                        let exact = queries[n].get("sort").is_none()
+                            || queries[n]["q"] != ""
                             || populations(&value) == populations(&expected[n]);
                         complete
                             && value["estimatedTotalHits"] == expected[n]["estimatedTotalHits"]
@@ -103,11 +109,17 @@ fn a_killed_gateway_loses_nothing_it_acknowledged() {
         let task = fleet.client.wait_id(id);
         assert_eq!(task["status"], "succeeded", "{task}");
     }
-    let found: BTreeSet<u64> =
-        crate::writes::documents(&fleet.client, "kept").values().filter_map(|document| document["id"].as_u64()).collect();
+    let found: BTreeSet<u64> = crate::writes::documents(&fleet.client, "kept")
+        .values()
+        .filter_map(|document| document["id"].as_u64())
+        .collect();
     for (_, batch) in &acknowledged {
         for n in 0..100 {
-            assert!(found.contains(&((batch * 100 + n) as u64)), "document {} was acknowledged and is lost", batch * 100 + n);
+            assert!(
+                found.contains(&((batch * 100 + n) as u64)),
+                "document {} was acknowledged and is lost",
+                batch * 100 + n
+            );
         }
     }
     // A batch is there whole or not at all.
@@ -156,7 +168,13 @@ fn without_a_replica_the_answer_says_what_is_missing() {
 #[test]
 fn an_acknowledged_write_survives_the_death_of_every_node() {
     let mut fleet = Fleet::start();
-    let reply = fleet.client.post("/indexes/kept/documents", &json!((0..2000).map(|id| json!({"id": id, "t": "some words"})).collect::<Vec<_>>())).ok();
+    let reply = fleet
+        .client
+        .post(
+            "/indexes/kept/documents",
+            &json!((0..2000).map(|id| json!({"id": id, "t": "some words"})).collect::<Vec<_>>()),
+        )
+        .ok();
     for node in &mut fleet.nodes {
         node.kill();
     }

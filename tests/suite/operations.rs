@@ -109,7 +109,11 @@ fn a_node_that_missed_settings_and_indexes_is_repaired_before_it_serves() {
     client.add("gone", &json!([{"id": 1}]));
     fleet.nodes[2].kill();
     fleet.await_state("node-2", "down");
-    client.done(&client.json("PATCH", "/indexes/old/settings", &json!({"stopWords": ["the"], "filterableAttributes": ["id"]})));
+    client.done(&client.json(
+        "PATCH",
+        "/indexes/old/settings",
+        &json!({"stopWords": ["the"], "filterableAttributes": ["id"]}),
+    ));
     client.done(&client.post("/indexes", &json!({"uid": "new", "primaryKey": "key"})));
     client.done(&client.delete("/indexes/gone"));
     fleet.nodes[2].restart();
@@ -137,7 +141,7 @@ fn writes_go_on_without_a_node_and_it_catches_up() {
     assert_eq!(crate::writes::documents(&client, "a"), want);
     eventually("nothing is stale any more", || {
         let shards = fleet.admin.get("/shards").ok();
-        (!shards.to_string().contains("\"stale\":[\"")).then_some(())
+        (!shards.to_string().contains("\"stale\":[{")).then_some(())
     });
     // Now without each of the others: every document is there in two places again.
     for other in [1, 2] {
@@ -153,9 +157,16 @@ fn writes_go_on_without_a_node_and_it_catches_up() {
 fn with_a_master_key_every_route_asks_for_the_right_one() {
     let key = "a-master-key-of-enough-bytes";
     let single = Single::with_key(Some(key));
-    let fleet = Fleet::with(FleetOptions { master_key: Some(key), node_key: Some("another-key-for-the-nodes"), ..Default::default() });
+    let fleet = Fleet::with(FleetOptions {
+        master_key: Some(key),
+        node_key: Some("another-key-for-the-nodes"),
+        ..Default::default()
+    });
     for client in [&single.client, &fleet.client] {
-        client.add("books", &json!([{"id": 1, "title": "one", "tenant": "t1"}, {"id": 2, "title": "two", "tenant": "t2"}]));
+        client.add(
+            "books",
+            &json!([{"id": 1, "title": "one", "tenant": "t1"}, {"id": 2, "title": "two", "tenant": "t2"}]),
+        );
         client.done(&client.json("PUT", "/indexes/books/settings/filterable-attributes", &json!(["tenant"])));
         client.add("films", &json!([{"id": 1}]));
     }
@@ -174,8 +185,12 @@ fn with_a_master_key_every_route_asks_for_the_right_one() {
     }
     assert_eq!(want, got);
     let names = |client: &Client| {
-        let mut names: Vec<String> =
-            client.get("/keys").ok()["results"].as_array().expect("keys").iter().map(|key| key["name"].to_string()).collect();
+        let mut names: Vec<String> = client.get("/keys").ok()["results"]
+            .as_array()
+            .expect("keys")
+            .iter()
+            .map(|key| key["name"].to_string())
+            .collect();
         names.sort();
         names
     };
@@ -200,7 +215,8 @@ fn with_a_master_key_every_route_asks_for_the_right_one() {
         for (method, path, body) in &asks {
             let send = |client: &Client| {
                 let client = key.map_or_else(|| anonymous(client), |key| anonymous(client).with_key(key));
-                let reply = if body.is_null() { client.send(method, path, &[], b"") } else { client.json(method, path, body) };
+                let reply =
+                    if body.is_null() { client.send(method, path, &[], b"") } else { client.json(method, path, body) };
                 let value = reply.value();
                 (reply.status, value.get("code").cloned(), value.get("message").cloned())
             };
@@ -266,13 +282,14 @@ fn operators_see_metrics_topology_and_plans() {
         "miroir_subrequests_total",
         "miroir_subrequest_duration_seconds_bucket",
         "miroir_fan_out_bucket",
-        "miroir_retries_total",
+        "miroir_subrequest_retries_total",
         "miroir_degraded_answers_total",
         "miroir_node_state",
         "miroir_shards",
         "miroir_tasks",
-        "miroir_oldest_unfinished_task_seconds",
-        "miroir_bytes_total",
+        "miroir_tasks_oldest_unfinished_seconds",
+        "miroir_node_sent_bytes_total",
+        "miroir_response_bytes_total",
     ] {
         assert!(metrics.contains(family), "{family} is missing in:\n{metrics}");
     }
@@ -300,7 +317,8 @@ fn operators_see_metrics_topology_and_plans() {
 
     let admin = fleet.admin.url.clone();
     for arguments in [vec!["status"], vec!["tasks"]] {
-        let output = Command::new(MIROIR).args(&arguments).args(["--admin", &admin]).output().expect("the command runs");
+        let output =
+            Command::new(MIROIR).args(&arguments).args(["--admin", &admin]).output().expect("the command runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(!output.stdout.is_empty(), "{arguments:?}");
     }
@@ -316,7 +334,7 @@ fn check_names_every_problem_of_a_configuration_at_once() {
     let output = Command::new(MIROIR).args(["check", "--config"]).arg(&path).output().expect("the command runs");
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    for part in ["listen", "unknown_key", "shards", "ftp", "wieght", "interval", "duplicate"] {
+    for part in ["listen", "unknown_key", "shards", "ftp", "wieght", "interval", "is the id of nodes[0] already"] {
         assert!(text.to_lowercase().contains(part), "`{part}` is not named in:\n{text}");
     }
     for good in ["conf/miroir.yaml", "conf/minimal.yaml"] {

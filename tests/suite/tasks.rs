@@ -26,7 +26,8 @@ fn a_task_is_found_by_either_form_of_its_id() {
     assert_eq!(fleet.client.get(&format!("/tasks/{number}")).ok()["uid"], json!(id));
     let both = format!("/tasks?uids={id},{number}");
     assert_eq!(fleet.client.get(&both).ok()["total"], json!(1));
-    let by_agent = fleet.client.send("GET", &format!("/tasks/{id}"), &[("User-Agent", "Meilisearch JavaScript (v0.62.0)")], b"");
+    let by_agent =
+        fleet.client.send("GET", &format!("/tasks/{id}"), &[("User-Agent", "Meilisearch JavaScript (v0.62.0)")], b"");
     assert!(by_agent.ok()["uid"].is_u64());
 }
 
@@ -43,7 +44,11 @@ fn history(client: &Client) {
     client.add("a", &json!([{"id": 1}, {"id": 2}]));
     client.add("b", &json!([{"id": 1}]));
     client.wait(&client.post("/indexes", &json!({"uid": "a"})));
-    client.done(&client.json("PATCH", "/indexes/a/settings", &json!({"stopWords": ["the"], "filterableAttributes": ["id"]})));
+    client.done(&client.json(
+        "PATCH",
+        "/indexes/a/settings",
+        &json!({"stopWords": ["the"], "filterableAttributes": ["id"]}),
+    ));
     client.done(&client.json("PUT", "/indexes/a/settings/ranking-rules", &json!(["words", "sort"])));
     client.done(&client.delete("/indexes/a/documents/1"));
     client.done(&client.post("/swap-indexes", &json!([{"indexes": ["a", "b"]}])));
@@ -131,7 +136,9 @@ fn a_restart_of_the_gateway_forgets_nothing() {
 fn a_node_that_vanished_shows_in_the_task_and_does_not_block_it_for_ever() {
     let mut fleet = Fleet::with(FleetOptions { nodes: 3, replication_factor: 2, ..Default::default() });
     fleet.client.add("a", &json!([{"id": 1}]));
-    let big: Vec<Value> = (0..6000).map(|n| json!({"id": n, "t": format!("a text of some length with word{n} and other{}", n % 97)})).collect();
+    let big: Vec<Value> = (0..6000)
+        .map(|n| json!({"id": n, "t": format!("a text of some length with word{n} and other{}", n % 97)}))
+        .collect();
     fleet.nodes[1].signal("STOP");
     // A stopped node still takes connections: kill it so that nothing answers, with its queue not yet worked off.
     fleet.nodes[1].signal("CONT");

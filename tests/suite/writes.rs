@@ -71,15 +71,35 @@ fn every_format_and_method_ends_in_the_same_documents() {
     let semicolons = "id;name\n11;x\n12;y\n";
     type Case<'a> = (&'a str, &'a str, &'a str, Vec<u8>);
     let cases: Vec<Case> = vec![
-        ("POST", "/indexes/a/documents", "application/json", br#"[{"id":1,"t":"one","n":{"x":[1,2]}},{"id":"two","t":"\u00e9\ud83d\ude00"}]"#.to_vec()),
+        (
+            "POST",
+            "/indexes/a/documents",
+            "application/json",
+            br#"[{"id":1,"t":"one","n":{"x":[1,2]}},{"id":"two","t":"\u00e9\ud83d\ude00"}]"#.to_vec(),
+        ),
         ("POST", "/indexes/a/documents", "application/json", br#"{"id":3,"t":"alone"}"#.to_vec()),
         ("POST", "/indexes/a/documents", "application/json", br#"[{"id":"1","t":"again as text"}]"#.to_vec()),
-        ("PUT", "/indexes/a/documents", "application/json", br#"[{"id":3,"extra":true},{"id":4,"t":"new by put"}]"#.to_vec()),
-        ("POST", "/indexes/a/documents", "application/x-ndjson", b"{\"id\":5,\"t\":\"a\"}\n\n{\"id\":6,\"t\":\"b\"}".to_vec()),
+        (
+            "PUT",
+            "/indexes/a/documents",
+            "application/json",
+            br#"[{"id":3,"extra":true},{"id":4,"t":"new by put"}]"#.to_vec(),
+        ),
+        (
+            "POST",
+            "/indexes/a/documents",
+            "application/x-ndjson",
+            b"{\"id\":5,\"t\":\"a\"}\n\n{\"id\":6,\"t\":\"b\"}".to_vec(),
+        ),
         ("POST", "/indexes/a/documents", "application/json", b"[]".to_vec()),
         ("POST", "/indexes/b/documents", "text/csv", csv.as_bytes().to_vec()),
         ("PUT", "/indexes/b/documents?csvDelimiter=%3B", "text/csv", semicolons.as_bytes().to_vec()),
-        ("POST", "/indexes/c/documents?primaryKey=key", "application/json", br#"[{"key":"k-1","id":7},{"key":"k_2","id":8}]"#.to_vec()),
+        (
+            "POST",
+            "/indexes/c/documents?primaryKey=key",
+            "application/json",
+            br#"[{"key":"k-1","id":7},{"key":"k_2","id":8}]"#.to_vec(),
+        ),
         ("POST", "/indexes/d/documents", "application/json", br#"[{"bookId":1,"id":"x"}]"#.to_vec()),
         ("POST", "/indexes/e/documents", "application/json", br#"[{"name":"no id at all"}]"#.to_vec()),
         ("POST", "/indexes/f/documents", "application/json", br#"[{"id":1},{"id":"not valid!"},{"id":2}]"#.to_vec()),
@@ -110,7 +130,8 @@ fn compressed_bodies_are_read() {
     for (n, encoding) in ["gzip", "br", "deflate", "zstd"].iter().enumerate() {
         let headers = [("Content-Type", "application/x-ndjson"), ("Content-Encoding", *encoding)];
         let index = format!("c{n}");
-        let reply = fleet.client.send("POST", &format!("/indexes/{index}/documents"), &headers, &compressed(encoding, &body));
+        let reply =
+            fleet.client.send("POST", &format!("/indexes/{index}/documents"), &headers, &compressed(encoding, &body));
         let task = fleet.client.done(&reply);
         assert_eq!(task["details"]["indexedDocuments"], json!(300), "{encoding}");
         assert_eq!(documents(&fleet.client, &index).len(), 300, "{encoding}");
@@ -123,7 +144,8 @@ fn deletes_by_id_ids_filter_and_all_are_the_same() {
     let fleet = Fleet::start();
     let sample = cities(600);
     let ids: Vec<Value> = sample.iter().take(40).map(|document| document["id"].clone()).collect();
-    let mut texts: Vec<Value> = sample.iter().skip(40).take(5).map(|document| json!(document["id"].to_string())).collect();
+    let mut texts: Vec<Value> =
+        sample.iter().skip(40).take(5).map(|document| json!(document["id"].to_string())).collect();
     texts.push(json!(999_999_999));
     let steps: Vec<(&str, String, Value)> = vec![
         ("DELETE", format!("/indexes/cities/documents/{}", sample[100]["id"]), Value::Null),
@@ -131,7 +153,11 @@ fn deletes_by_id_ids_filter_and_all_are_the_same() {
         ("POST", "/indexes/cities/documents/delete-batch".to_owned(), json!(ids)),
         ("POST", "/indexes/cities/documents/delete-batch".to_owned(), json!(texts)),
         ("POST", "/indexes/cities/documents/delete".to_owned(), json!({"filter": "country = FR OR population < 100"})),
-        ("POST", "/indexes/cities/documents/edit".to_owned(), json!({"filter": "country = US", "function": "doc.name = doc.name + `!`"})),
+        (
+            "POST",
+            "/indexes/cities/documents/edit".to_owned(),
+            json!({"filter": "country = US", "function": "doc.name = doc.name + `!`"}),
+        ),
         ("DELETE", "/indexes/cities/documents".to_owned(), Value::Null),
     ];
     for client in [&single.client, &fleet.client] {
@@ -165,7 +191,10 @@ fn each_replica_holds_its_documents_once_and_hidden_from_clients() {
     }
     // A search for anything never finds the hidden field.
     for q in ["{", "}", "{{}}", "_miroir_shard", "miroir", "shard"] {
-        let answer = fleet.client.search("cities", &json!({"q": q, "showMatchesPosition": true, "attributesToHighlight": ["*"], "facets": ["*"]}));
+        let answer = fleet.client.search(
+            "cities",
+            &json!({"q": q, "showMatchesPosition": true, "attributesToHighlight": ["*"], "facets": ["*"]}),
+        );
         assert!(!leaks(&answer["hits"]) && !leaks(&answer["facetDistribution"]), "{q}: {answer}");
     }
     for word in ["miroir", "shard"] {

@@ -12,6 +12,7 @@ use crate::placement::document::shard_of;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::split::document::ShardFields;
+use crate::split::geo::{self, GeoError};
 use crate::split::primary_key::{IdError, document_id, infer};
 use crate::split::{Document, PayloadFormat, Splitter};
 
@@ -31,7 +32,18 @@ pub(super) struct Collector<'a> {
     received: u64,
     /// Why the batch will fail. The rest of the body is only checked for being well-formed.
     error: Option<IdError>,
+    /// True when the index wants points in `_geo`.
+    checks_geo: bool,
+    /// The first `_geo` that is no point. The engine looks at all ids before it looks at any point.
+    bad_point: Option<GeoError>,
     line: Vec<u8>,
+}
+
+/// Why a batch fails as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum BatchError {
+    Id(IdError),
+    Geo(GeoError),
 }
 
 /// What one node will be sent.
@@ -47,7 +59,7 @@ pub(super) struct Collected {
     /// The key that the documents were split by.
     pub primary_key: Option<String>,
     /// Why the batch fails as a whole.
-    pub error: Option<IdError>,
+    pub error: Option<BatchError>,
     /// In the order of nodes, and for one node in the order of the body.
     pub parts: Vec<Part>,
     /// The documents as they came, if the key was guessed.
@@ -86,6 +98,8 @@ impl<'a> Collector<'a> {
             nodes: topology.indexes().map(new_payload).collect(),
             received: 0,
             error: None,
+            checks_geo: false,
+            bad_point: None,
             line: Vec::new(),
         }
     }
@@ -99,6 +113,11 @@ impl<'a> Collector<'a> {
     /// Only checks and counts: the batch fails with `error` if its body is well-formed.
     pub(super) fn refusing(topology: &'a Topology, settings: &WriteSettings, error: IdError) -> Self {
         Self { primary_key: None, error: Some(error), ..Self::new(topology, settings, String::new()) }
+    }
+
+    /// Also looks at `_geo` if `checks`.
+    pub(super) fn checking_geo(self, checks: bool) -> Self {
+        Self { checks_geo: checks, ..self }
     }
 
     /// Reads to the end; `None` if there was not a single byte.
@@ -168,6 +187,15 @@ impl<'a> Collector<'a> {
             none => none.insert(infer(document)?),
         };
         let id = document_id(document, primary_key)?;
+        if self.bad_point.is_some() {
+            return Ok(());
+        }
+        if self.checks_geo
+            && let Err(error) = geo::check(document, &id)
+        {
+            self.bad_point = Some(error);
+            return Ok(());
+        }
         let shard = shard_of(&id, self.topology.shards);
         self.line.clear();
         self.fields.splice(document.raw(), shard, &mut self.line);
@@ -193,9 +221,10 @@ impl<'a> Collector<'a> {
     }
 
     async fn finish(self) -> io::Result<Collected> {
+        let error = self.error.map(BatchError::Id).or(self.bad_point.map(BatchError::Geo));
         let mut parts = Vec::new();
         for (node, payload) in self.topology.indexes().zip(self.nodes) {
-            if self.error.is_some() {
+            if error.is_some() {
                 break;
             }
             let spools = payload.spool.finish().await?;
@@ -205,7 +234,19 @@ impl<'a> Collector<'a> {
             Some(unsplit) => Some(unsplit.finish().await?),
             None => None,
         };
-        Ok(Collected { received: self.received, primary_key: self.primary_key, error: self.error, parts, unsplit })
+        Ok(Collected { received: self.received, primary_key: self.primary_key, error, parts, unsplit })
+    }
+}
+
+// === impl BatchError ===
+
+impl BatchError {
+    /// The error as the task of a batch for `index` shows it.
+    pub(super) fn to_response(&self, index: &str) -> ResponseError {
+        match self {
+            Self::Id(error) => error.clone().into(),
+            Self::Geo(error) => ResponseError::new(Code::InvalidDocumentGeoField, format!("Index `{index}`: {error}")),
+        }
     }
 }
 

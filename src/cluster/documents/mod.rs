@@ -17,7 +17,7 @@ mod steps;
 
 use std::sync::Arc;
 
-use self::collect::{Collected, Collector, Source};
+use self::collect::{BatchError, Collected, Collector, Source};
 pub use self::delete::delete_ids;
 use self::request::{AddParams, missing_payload, payload_format};
 use self::steps::Addition;
@@ -66,11 +66,13 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, key.clone()),
         (None, None) => Collector::guessing(&topology, settings),
     };
+    let checks_geo = checks_geo(cluster, &request.index, trace).await;
     let mut decoded = DecodedBody::new(body, encoding);
+    let collector = collector.checking_geo(checks_geo);
     let collected = collector.read(Source::Body(&mut decoded), format).await?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
-    let collected = settle_key(collected, at_end.clone(), &topology, &cluster.settings.write).await?;
+    let collected = settle_key(collected, at_end.clone(), &topology, settings, checks_geo).await?;
 
     let addition = Addition {
         index: request.index,
@@ -80,10 +82,16 @@ pub async fn add(
     };
     if let Some(error) = &collected.error {
         let intent = addition.refused(&collected);
-        return cluster.writer.record_failed(cluster, intent, error.clone().into(), trace).await;
+        let error = error.to_response(&addition.index);
+        return cluster.writer.record_failed(cluster, intent, error, trace).await;
     }
     let (intent, spools) = addition.intent(collected, &topology);
     cluster.writer.submit(cluster, intent, spools, trace).await
+}
+
+/// True when the index is known to want points in `_geo`. Where no node can say, the nodes' own checks remain.
+async fn checks_geo(cluster: &Cluster, index: &str, trace: &Trace) -> bool {
+    cluster.registry.exists(index) && cluster.registry.info(cluster, index, trace).await.is_ok_and(|info| info.geo)
 }
 
 /// Makes up for a key that the index was given while the body was read.
@@ -92,6 +100,7 @@ async fn settle_key(
     stored: Option<String>,
     topology: &Topology,
     settings: &super::settings::WriteSettings,
+    checks_geo: bool,
 ) -> Result<Collected, ResponseError> {
     let Some(stored) = stored else { return Ok(collected) };
     if collected.primary_key.as_ref() == Some(&stored) {
@@ -99,11 +108,11 @@ async fn settle_key(
     }
     let again = match &collected.unsplit {
         Some(unsplit) => {
-            let collector = Collector::new(topology, settings, stored);
+            let collector = Collector::new(topology, settings, stored).checking_geo(checks_geo);
             collector.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
         }
         None if collected.error.is_some() => return Ok(collected),
-        None => return Ok(Collected { error: Some(IdError::Changed { stored }), ..collected }),
+        None => return Ok(Collected { error: Some(BatchError::Id(IdError::Changed { stored })), ..collected }),
     };
     // A body without documents leaves nothing to split again.
     Ok(again.unwrap_or(collected))

@@ -99,7 +99,7 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
     let body = r#"[{"id":1},{"id":"not valid!"},{"name":"no id"}]"#;
     let collected =
         read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
-    let error: ResponseError = collected.error.clone().unwrap().into();
+    let error = collected.error.as_ref().unwrap().to_response("books");
     assert_eq!(error.code, "invalid_document_id");
     assert!(collected.parts.is_empty(), "nothing is to be sent");
     let intent = addition(true).refused(&collected);
@@ -109,6 +109,24 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
     let body = r#"[{"id":1},{"id":"not valid!"},{"name"]"#;
     let error = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.err().unwrap();
     assert_eq!((error.status, error.code.as_str()), (400, "malformed_payload"));
+}
+
+#[tokio::test]
+async fn a_bad_point_fails_the_batch_of_an_index_that_wants_points_but_a_bad_id_comes_first() {
+    let topology = topology(3, 2);
+    let read_it = |checks: bool, body: &'static str| {
+        let collector = Collector::guessing(&topology, &settings()).checking_geo(checks);
+        async move { read(collector, PayloadFormat::Json, body).await.unwrap().unwrap() }
+    };
+    let body = r#"[{"id":1,"_geo":{"lat":1,"lng":2}},{"id":2,"_geo":5},{"id":3}]"#;
+    let collected = read_it(true, body).await;
+    let error = collected.error.unwrap().to_response("books");
+    assert_eq!(error.code, "invalid_document_geo_field");
+    assert!(error.message.starts_with("Index `books`: The `_geo` field in the document with the id: `\"2\"` is not"));
+    assert!(collected.parts.is_empty());
+    assert!(read_it(false, body).await.error.is_none());
+    let collected = read_it(true, r#"[{"id":2,"_geo":5},{"id":"not valid!"}]"#).await;
+    assert_eq!(collected.error.unwrap().to_response("books").code, "invalid_document_id");
 }
 
 #[tokio::test]
@@ -169,7 +187,7 @@ async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let body = r#"[{"id":1,"sku":"b"}]"#;
     let guessed = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
-    let settled = settle_key(guessed, Some("sku".to_owned()), &topology, &settings()).await.unwrap();
+    let settled = settle_key(guessed, Some("sku".to_owned()), &topology, &settings(), false).await.unwrap();
     assert_eq!((settled.primary_key.as_deref(), settled.received), (Some("sku"), 1));
     assert!(settled.error.is_none());
     let shard = crate::placement::document::shard_of("b", topology.shards);
@@ -181,8 +199,8 @@ async fn a_named_key_fails_against_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let collector = Collector::new(&topology, &settings(), "id".to_owned());
     let named = read(collector, PayloadFormat::Json, r#"[{"id":1}]"#).await.unwrap().unwrap();
-    let settled = settle_key(named, Some("sku".to_owned()), &topology, &settings()).await.unwrap();
-    let error: ResponseError = settled.error.unwrap().into();
+    let settled = settle_key(named, Some("sku".to_owned()), &topology, &settings(), false).await.unwrap();
+    let error = settled.error.unwrap().to_response("books");
     assert_eq!(
         (error.code.as_str(), error.message.as_str()),
         ("index_primary_key_already_exists", "Index already has a primary key: `sku`.")

@@ -180,8 +180,9 @@ pub trait Parameter: Sized {
 pub struct Param<T>(pub T);
 
 /// A comma-separated list; `*` in it is the same as giving no list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub enum StarList<T> {
+    #[default]
     Absent,
     Star,
     List(Vec<T>),
@@ -223,12 +224,6 @@ impl<T: Parameter, F: Wording, C: FieldCode> Deserr<Refusal<F, C>> for Param<T> 
 }
 
 // === impl StarList ===
-
-impl<T> Default for StarList<T> {
-    fn default() -> Self {
-        Self::Absent
-    }
-}
 
 impl<T> StarList<T> {
     pub fn is_absent(&self) -> bool {

@@ -64,7 +64,7 @@ pub fn merged(counted: Vec<(String, Facets)>, merge: MergeFacets, orders: &Facet
     for (facet, values) in &mut all.distribution {
         match orders.get(facet).map(|(_, order)| *order).unwrap_or_default() {
             OrderBy::Lexicographic => values.sort_by(|left, right| left.0.cmp(&right.0)),
-            OrderBy::Count => values.sort_by(|left, right| right.1.cmp(&left.1)),
+            OrderBy::Count => values.sort_by_key(|value| std::cmp::Reverse(value.1)),
         }
         if let Some(max) = merge.max_values_per_facet {
             values.truncate(max);

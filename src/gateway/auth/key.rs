@@ -53,7 +53,8 @@ impl Key {
                 updated_at: now,
             }
         };
-        let admin = "Use it for anything that is not a search operation. Caution! Do not expose it on a public frontend";
+        let admin =
+            "Use it for anything that is not a search operation. Caution! Do not expose it on a public frontend";
         vec![
             make(
                 "Default Chat API Key",

@@ -213,10 +213,7 @@ fn moment(text: &str) -> Option<OffsetDateTime> {
 
 fn unknown_field(name: &str, accepted: &[&str]) -> ResponseError {
     let hint = did_you_mean(name, accepted);
-    ResponseError::new(
-        Code::BadRequest,
-        format!("Unknown field `{name}`: {hint}expected one of {}", listed(accepted)),
-    )
+    ResponseError::new(Code::BadRequest, format!("Unknown field `{name}`: {hint}expected one of {}", listed(accepted)))
 }
 
 /// `expected a string, but found an array: `[1]``; `at` is the place, `.uid`, or empty for the whole body.

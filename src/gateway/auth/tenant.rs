@@ -40,7 +40,10 @@ pub enum TokenError {
     /// It is no token at all, so it may be an API key.
     NotAToken,
     Undecodable(Error),
-    Expired { exp: i64, now: i64 },
+    Expired {
+        exp: i64,
+        now: i64,
+    },
 }
 
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ pub struct Node {
 /// The judge: one node alone.
 pub struct Single {
     pub client: Client,
-    pub node: Node,
+    _node: Node,
     _folder: tempfile::TempDir,
 }
 
@@ -107,12 +107,6 @@ impl Node {
     pub fn signal(&self, signal: &str) {
         self.process.as_ref().expect("a running node").signal(signal);
     }
-
-    /// Removes the data of a node that is not running.
-    pub fn wipe(&self) {
-        assert!(self.process.is_none(), "kill it first");
-        std::fs::remove_dir_all(self.folder.join(format!("{}.data", self.name))).expect("a data folder");
-    }
 }
 
 // === impl Single ===
@@ -125,7 +119,7 @@ impl Single {
     pub fn with_key(key: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let node = Node::start("single", folder.path(), key);
-        Self { client: node.client.clone(), node, _folder: folder }
+        Self { client: node.client.clone(), _node: node, _folder: folder }
     }
 }
 
@@ -176,10 +170,6 @@ impl Fleet {
         };
         fleet.start_gateway();
         fleet
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub fn start_gateway(&mut self) {

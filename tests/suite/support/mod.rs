@@ -5,5 +5,5 @@ pub mod corpus;
 pub mod fleet;
 pub mod process;
 
-pub use client::{Client, Reply};
+pub use client::Client;
 pub use fleet::{Fleet, FleetOptions, Single};

@@ -1,0 +1,73 @@
+//! Plans of reads as data, compared with `tests/golden/plans/reads.json`: the request, and what comes of it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Plan;
+use super::index_info::{FacetOrder, IndexInfo};
+use super::read::plan;
+use super::scatter::Scatter;
+use crate::meili::operation::route;
+use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Case {
+    says: String,
+    method: String,
+    path: String,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    body: Value,
+    explained: Value,
+}
+
+fn topology() -> Topology {
+    let node = |at: usize| Node {
+        id: NodeId::new(&format!("node-{at}")),
+        url: format!("http://node-{at}:7700"),
+        zone: None,
+        weight: 1.0,
+        state: NodeState::Up,
+    };
+    Topology::build((0..4).map(node).collect(), 8, 2)
+}
+
+fn info() -> IndexInfo {
+    let mut info = IndexInfo::new("movies");
+    info.primary_key = Some("id".into());
+    info.facet_order.insert("*".into(), FacetOrder::Count);
+    info
+}
+
+fn explained(case: &Case) -> Value {
+    let bare = case.path.split('?').next().unwrap_or_default();
+    let operation = route(&case.method, bare).unwrap();
+    let body = if case.body.is_null() { Vec::new() } else { case.body.to_string().into_bytes() };
+    let infos = [("movies".to_owned(), Arc::new(info()))].into();
+    let topology = topology();
+    let plan = plan(&operation, &case.path, &body, &infos, &topology);
+    if let Plan::Scatter(scatter) = &plan {
+        let Scatter { original, .. } = scatter.as_ref();
+        assert_eq!((original.path.as_str(), original.body.as_slice()), (case.path.as_str(), body.as_slice()));
+    }
+    super::explain::explain(&plan, &topology)
+}
+
+/// With `MIROIR_BLESS=1` the file is written anew; read the difference before it is committed.
+#[test]
+fn plans_are_the_golden_ones() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/plans/reads.json");
+    let mut cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(!cases.is_empty());
+    if std::env::var_os("MIROIR_BLESS").is_some() {
+        for case in &mut cases {
+            case.explained = explained(case);
+        }
+        std::fs::write(path, serde_json::to_string_pretty(&cases).unwrap() + "\n").unwrap();
+        return;
+    }
+    for case in &cases {
+        assert_eq!(explained(case), case.explained, "{}", case.says);
+    }
+}
