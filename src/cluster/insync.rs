@@ -101,6 +101,7 @@ pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreErro
         let set = added.entry(key.clone()).or_insert_with(|| topology.stale.get(&key).cloned().unwrap_or_default());
         set.union_with(shards);
     }
+    added.retain(|key, shards| topology.stale.get(key) != Some(shards));
     for ((node, index), shards) in &added {
         cluster.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
     }
