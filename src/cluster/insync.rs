@@ -101,15 +101,19 @@ pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreErro
         let set = added.entry(key.clone()).or_insert_with(|| topology.stale.get(&key).cloned().unwrap_or_default());
         set.union_with(shards);
     }
+    added.retain(|key, shards| topology.stale.get(key) != Some(shards));
     for ((node, index), shards) in &added {
         cluster.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
     }
+    let before = missed.clone();
     if !marks.missed.is_empty() {
         for (node, what) in &marks.missed {
             let entry = missed.entry(topology.node(*node).id.clone()).or_default();
             entry.settings |= what.settings;
             entry.outdated.extend(what.outdated.iter().cloned());
         }
+    }
+    if *missed != before {
         store_missed(cluster, &missed).await?;
     }
     if !added.is_empty() {

@@ -402,3 +402,7 @@ fn owned_part(step: &Step, node: NodeIx, topology: &Topology) -> Step {
 fn lane_names(indexes: &[String]) -> Vec<String> {
     if indexes.is_empty() { vec![String::new()] } else { indexes.to_vec() }
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;
