@@ -155,7 +155,9 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
             swap_stale(topology, left, right, &mut settled.marks);
         }
     }
-    let main = || whole().filter(|part| part.purpose == Purpose::Main);
+    // Parts with shards count as well: where a write brings documents to some nodes and only the primary key to the
+    // others, the others may all be away.
+    let main = || parts.iter().filter(|part| part.purpose == Purpose::Main);
     if main().next().is_some() && !main().any(taken) && settled.no_replica.is_none() {
         settled.no_replica = Some(no_replica("No node took the write."));
     }

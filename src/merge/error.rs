@@ -28,7 +28,10 @@ pub fn scrub(message: &str) -> String {
     for (list, none) in LISTS {
         text = text.replace(&format!("{list}`{SHARD_FIELD}`."), none);
     }
-    text.replace(&format!("{SHARD_FIELD}, "), "")
+    // Some lists quote each name, others the whole list.
+    text.replace(&format!("`{SHARD_FIELD}`, "), "")
+        .replace(&format!(", `{SHARD_FIELD}`"), "")
+        .replace(&format!("{SHARD_FIELD}, "), "")
         .replace(&format!(", {SHARD_FIELD}"), "")
         .replace(&format!("`{SHARD_FIELD}`"), "``")
 }
@@ -53,6 +56,13 @@ mod tests {
         assert_eq!(scrub(&list("_miroir_shard, id")), list("id"));
         assert_eq!(scrub(&list("a, _miroir_shard, id")), list("a, id"));
         assert_eq!(scrub(&list("a, _miroir_shard")), list("a"));
+    }
+
+    #[test]
+    fn the_hidden_field_leaves_a_list_of_quoted_names() {
+        let list = |names: &str| format!("Available filterable attribute patterns are: {names}.");
+        assert_eq!(scrub(&list("`_miroir_shard`, `title`, `year`")), list("`title`, `year`"));
+        assert_eq!(scrub(&list("`title`, `_miroir_shard`")), list("`title`"));
     }
 
     #[test]

@@ -76,7 +76,6 @@ const REQUESTS: &[Request] = &[
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"distinct":"other"}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"matchingStrategy":"some"}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"rankingScoreThreshold":2}"#),
-    ("POST", "/indexes/books/search", Some("application/json"), r#"{"hybrid":{"embedder":"none"}}"#),
     ("POST", "/indexes/books/search", Some("text/plain"), r#"{}"#),
     ("POST", "/indexes/books/search", None, r#"{}"#),
     ("GET", "/indexes/books/search?limit=a", None, ""),

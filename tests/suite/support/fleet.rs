@@ -184,6 +184,11 @@ impl Fleet {
             }
             admin.try_send("GET", "/ready", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
         });
+        let running: Vec<String> =
+            self.nodes.iter().filter(|node| node.process.is_some()).map(|node| node.name.clone()).collect();
+        for node in running {
+            self.await_state(&node, "up");
+        }
     }
 
     pub fn kill_gateway(&mut self) {
