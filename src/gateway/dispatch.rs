@@ -7,7 +7,6 @@ use futures::FutureExt as _;
 use pingora_proxy::Session;
 use serde_json::Value;
 
-use super::auth::key_request::wrong_kind;
 use super::body::SessionBody;
 use super::content_type::parse_json;
 use super::forward::Forwarding;
@@ -84,7 +83,7 @@ pub async fn run(
             operation.validate()?;
             let ids = match parse_json(&body)? {
                 Value::Array(ids) => ids,
-                other => return Err(wrong_kind(&other, "an array", "", Code::BadRequest)),
+                _ => return Err(not_a_list(&body)),
             };
             return delete_ids(app, topology, admitted, index, ids, false).await;
         }
@@ -189,4 +188,10 @@ fn uid_format(app: &App, admitted: &Admitted<'_>) -> UidFormat {
 /// 202 with the task's summary.
 fn accepted(app: &App, admitted: &Admitted<'_>, task: &MiroirTask) -> Answer {
     Answer::json(202, &summary_view(task, uid_format(app, admitted)))
+}
+
+/// The engine's words for a list of ids that is none.
+fn not_a_list(body: &[u8]) -> ResponseError {
+    let error = serde_json::from_slice::<Vec<Value>>(body).err().map(|error| error.to_string()).unwrap_or_default();
+    ResponseError::new(Code::BadRequest, format!("Json deserialize error: {error}"))
 }
