@@ -548,7 +548,9 @@ mod tests {
         assert_eq!(sent["filterableAttributes"], json!([hidden()]));
         assert_eq!(sent["typoTolerance"], Value::Null);
         let details = intent.details.unwrap();
-        assert_eq!(details.len(), Setting::ALL.len());
+        // Every setting that Miroir knows, and `chat`, which the engine's list names too.
+        assert_eq!(details.len(), Setting::ALL.len() + 1);
+        assert_eq!(details["displayedAttributes"], json!(["*"]));
         assert_eq!(details["filterableAttributes"], Value::Null);
     }
 
