@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! A request flows downwards; a lower layer never imports a higher one (`tests/layers.rs` checks it).
+//! A request flows downwards; a lower layer never imports a higher one (`tests/suite/layers.rs` checks it).
 //!
 //! | layer | modules | what lives there |
 //! |---|---|---|
