@@ -1,0 +1,189 @@
+//! Carries out scattered reads.
+
+mod documents;
+mod judge;
+mod multi_search;
+mod search;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::Cluster;
+use super::client::{NodeReply, Subrequest, Trace};
+use super::error::NodeError;
+use super::gather::{Fault, Gathered, Nodes};
+use super::settings::UnavailableShards;
+use crate::meili::error::{Code, ResponseError};
+use crate::merge;
+use crate::merge::error::MergeError;
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::stats::StatsPlan;
+
+/// What reads other than searches may take at least: a page of documents can be large.
+const LONG_READ: Duration = Duration::from_secs(30);
+
+/// The answer to a read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    pub status: u16,
+    /// JSON, or empty.
+    pub body: Bytes,
+    /// The shards that are missing in the answer.
+    pub degraded: ShardSet,
+}
+
+/// Why a read brings no merged answer.
+#[derive(Debug)]
+enum Stop {
+    /// A node says that the request is wrong.
+    Fault(Fault),
+    Error(ResponseError),
+}
+
+/// Carries out `scatter`. Every subrequest runs on the caller's task.
+pub async fn run(
+    cluster: &Cluster,
+    topology: &Topology,
+    scatter: &Scatter,
+    trace: &Trace,
+) -> Result<Reply, ResponseError> {
+    let settings = &cluster.settings.search;
+    let budget = match &scatter.ask {
+        Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) => settings.timeout,
+        Ask::Judge
+        | Ask::Settings
+        | Ask::FilterableAttributes
+        | Ask::Documents(_)
+        | Ask::Document(_)
+        | Ask::Stats(_) => settings.timeout.max(LONG_READ),
+    };
+    let asked = AtomicUsize::new(0);
+    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, asked: &asked };
+    let reply = Reader { nodes: &nodes, topology, unavailable: settings.unavailable_shards }.run(scatter).await;
+    cluster.metrics.fan_out.observe(asked.load(Ordering::Relaxed) as f64);
+    reply
+}
+
+/// The nodes of the cluster, within the time that one read has.
+struct ClusterNodes<'a> {
+    cluster: &'a Cluster,
+    topology: &'a Topology,
+    trace: &'a Trace,
+    deadline: Instant,
+    /// Subrequests so far.
+    asked: &'a AtomicUsize,
+}
+
+#[async_trait]
+impl Nodes for ClusterNodes<'_> {
+    async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // A node that hangs must leave time for another.
+        let timeout = if last { left } else { left * 2 / 3 };
+        let subrequest = if request.method == "GET" {
+            Subrequest::get(request.path, timeout)
+        } else {
+            Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
+        };
+        self.cluster.client.send(self.topology.node(node), subrequest, self.trace).await
+    }
+}
+
+/// One read under way.
+struct Reader<'a, N: ?Sized> {
+    nodes: &'a N,
+    topology: &'a Topology,
+    unavailable: UnavailableShards,
+}
+
+// === impl Reply ===
+
+impl Reply {
+    fn ok(body: Vec<u8>, degraded: ShardSet) -> Self {
+        Self { status: 200, body: body.into(), degraded }
+    }
+}
+
+// === impl Stop ===
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<ResponseError> for Stop {
+    fn from(error: ResponseError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<MergeError> for Stop {
+    fn from(error: MergeError) -> Self {
+        tracing::error!(%error, "replies cannot be merged");
+        Self::Error(ResponseError::new(Code::Internal, format!("The nodes' replies cannot be merged: {error}.")))
+    }
+}
+
+impl From<serde_json::Error> for Stop {
+    fn from(error: serde_json::Error) -> Self {
+        MergeError::Json(error).into()
+    }
+}
+
+// === impl Reader ===
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    async fn run(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
+        let original = &scatter.original;
+        let answer = match &scatter.ask {
+            Ask::Judge => return self.judge(original).await,
+            Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
+            Ask::FilterableAttributes => return self.ask_any(original, merge::strip::filterable_attributes).await,
+            Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
+            Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
+            Ask::MultiSearch(plan) => self.multi_search(plan).await,
+            Ask::Documents(plan) => self.documents(plan, scatter.seed).await,
+            Ask::Document(plan) => self.document(plan, original, scatter.seed).await,
+            Ask::Stats(StatsPlan::Index { index }) => self.index_stats(index, original).await,
+            Ask::Stats(StatsPlan::AllIndexes) => self.all_stats(original).await,
+        };
+        match answer {
+            Ok(reply) => Ok(reply),
+            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Fault(fault)) => Ok(self.explain(fault, scatter).await),
+        }
+    }
+
+    /// Checks what is missing against the operator's choice.
+    fn complete(&self, gathered: &Gathered) -> Result<(), ResponseError> {
+        if gathered.missing.is_empty() {
+            return Ok(());
+        }
+        match self.unavailable {
+            UnavailableShards::Partial if !gathered.replies.is_empty() => Ok(()),
+            UnavailableShards::Partial | UnavailableShards::Error => Err(self.no_replica(&gathered.missing)),
+        }
+    }
+
+    fn no_replica(&self, missing: &ShardSet) -> ResponseError {
+        ResponseError::new(
+            Code::MiroirNoReplica,
+            format!("No replica answers for {} of {} shards.", missing.len(), self.topology.shards),
+        )
+    }
+}
+
+fn is_object(body: &[u8]) -> bool {
+    serde_json::from_slice::<merge::raw::Members<'_>>(body).is_ok()
+}

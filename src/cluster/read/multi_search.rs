@@ -1,0 +1,34 @@
+//! Several searches in one request.
+
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+
+use super::{Reader, Reply, Stop};
+use crate::cluster::gather::Nodes;
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
+use crate::plan::multi_search::MultiSearchPlan;
+
+/// How many searches of one multi-search run at a time.
+const QUERIES_AT_ONCE: usize = 8;
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    pub(super) async fn multi_search(&self, plan: &MultiSearchPlan) -> Result<Reply, Stop> {
+        let mut searches = Vec::with_capacity(plan.queries.len());
+        for query in &plan.queries {
+            let seed = hash_bytes(&query.identity());
+            searches.push(self.search(query, seed, Some(&query.index)).boxed());
+        }
+        let replies: Vec<Reply> = futures::stream::iter(searches).buffered(QUERIES_AT_ONCE).try_collect().await?;
+        let mut degraded = ShardSet::new();
+        let mut body = br#"{"results":["#.to_vec();
+        for (at, reply) in replies.iter().enumerate() {
+            if at > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(&reply.body);
+            degraded.union_with(&reply.degraded);
+        }
+        body.extend_from_slice(b"]}");
+        Ok(Reply::ok(body, degraded))
+    }
+}

@@ -1,0 +1,81 @@
+//! Statistics: every node's own, added up.
+
+use std::collections::BTreeMap;
+
+use futures::future::{join, join_all};
+use serde_json::Value;
+
+use super::{Reader, Reply, Stop, is_object};
+use crate::cluster::gather::{Fault, Nodes, Verdict, log_failure, verdict};
+use crate::meili::error::{Code, ResponseError};
+use crate::merge;
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
+use crate::placement::topology::NodeIx;
+use crate::plan::documents::DocumentsPlan;
+use crate::plan::scatter::NodeRequest;
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// Every node's own answer; at least one.
+    async fn ask_all(&self, request: &NodeRequest) -> Result<(Vec<Value>, bool), Stop> {
+        let serving: Vec<NodeIx> =
+            self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
+        let asked = serving.iter().map(|node| async { (*node, self.nodes.ask(*node, request.clone(), true).await) });
+        let mut values = Vec::new();
+        let mut fault = None;
+        for (node, answer) in join_all(asked).await {
+            match (verdict(&answer, is_object), answer) {
+                (Verdict::Use, Ok(reply)) => values.push(serde_json::from_slice(&reply.body)?),
+                (Verdict::Relay | Verdict::OtherReplicaOrRelay, Ok(reply)) => {
+                    fault.get_or_insert(Fault { node, reply });
+                }
+                (_, answer) => log_failure(self.topology, node, &answer),
+            }
+        }
+        match fault {
+            Some(fault) if values.is_empty() => Err(Stop::Fault(fault)),
+            None if values.is_empty() => {
+                Err(ResponseError::new(Code::MiroirNodeUnavailable, "No node answers at the moment.").into())
+            }
+            Some(_) | None => {
+                let complete = values.len() == self.topology.nodes.len();
+                Ok((values, complete))
+            }
+        }
+    }
+
+    /// How many documents an index holds, each counted once.
+    async fn count(&self, index: &str) -> Result<(u64, ShardSet), Stop> {
+        let reply = self.documents(&DocumentsPlan::counting(index), hash_bytes(index.as_bytes())).await?;
+        Ok((merge::documents::total(&reply.body)?, reply.degraded))
+    }
+
+    pub(super) async fn index_stats(&self, index: &str, original: &NodeRequest) -> Result<Reply, Stop> {
+        let (nodes, counted) = join(self.ask_all(original), self.count(index)).await;
+        let (nodes, _) = nodes?;
+        let (documents, missing) = counted?;
+        Ok(Reply::ok(merge::stats::index(&nodes, documents)?.to_string().into_bytes(), missing))
+    }
+
+    pub(super) async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
+        let (nodes, complete) = self.ask_all(original).await?;
+        let copies = u64::from(self.topology.replication_factor).min(self.topology.nodes.len() as u64).max(1);
+        let in_sync = complete && self.topology.stale.is_empty();
+        let mut degraded = ShardSet::new();
+        let mut indexes = BTreeMap::new();
+        for (index, stats) in merge::stats::by_index(&nodes) {
+            let replicas = merge::stats::replicas(&stats);
+            // With every replica there is, they need not be counted shard by shard.
+            let documents = if in_sync && replicas.is_multiple_of(copies) {
+                replicas / copies
+            } else {
+                let (documents, missing) = self.count(&index).await?;
+                degraded.union_with(&missing);
+                documents
+            };
+            let merged = merge::stats::index(&stats, documents)?;
+            indexes.insert(index, merged);
+        }
+        Ok(Reply::ok(merge::stats::all(&nodes, indexes).to_string().into_bytes(), degraded))
+    }
+}
