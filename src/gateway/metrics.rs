@@ -11,6 +11,7 @@ pub struct GatewayMetrics {
     duration: HistogramVec,
     pub in_flight: IntGauge,
     pub degraded: IntCounter,
+    pub inexact: IntCounter,
     request_bytes: IntCounter,
     response_bytes: IntCounter,
 }
@@ -40,6 +41,10 @@ impl GatewayMetrics {
             )?,
             in_flight: IntGauge::new("miroir_requests_in_flight", "Requests that are being answered.")?,
             degraded: IntCounter::new("miroir_degraded_answers_total", "Answers that lacked at least one shard.")?,
+            inexact: IntCounter::new(
+                "miroir_inexact_answers_total",
+                "Answers whose facets may differ from one node's.",
+            )?,
             request_bytes: IntCounter::new("miroir_request_bytes_total", "Bytes of clients' request bodies.")?,
             response_bytes: IntCounter::new("miroir_response_bytes_total", "Bytes of answers' bodies to clients.")?,
         };
@@ -47,6 +52,7 @@ impl GatewayMetrics {
         registry.register(Box::new(metrics.duration.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.degraded.clone()))?;
+        registry.register(Box::new(metrics.inexact.clone()))?;
         registry.register(Box::new(metrics.request_bytes.clone()))?;
         registry.register(Box::new(metrics.response_bytes.clone()))?;
         Ok(metrics)

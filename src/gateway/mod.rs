@@ -117,6 +117,9 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             if !answer.degraded.is_empty() {
                 app.metrics.degraded.inc();
             }
+            if !answer.exact {
+                app.metrics.inexact.inc();
+            }
             finish(session, &head, ctx, &answer).await?;
             Ok(Handled::Answered)
         }

@@ -19,6 +19,8 @@ pub struct Answer {
     pub body: Bytes,
     /// Shards that had no replica left: the answer lacks their documents.
     pub degraded: ShardSet,
+    /// False if something in it may differ from what one node with all documents would say.
+    pub exact: bool,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
 }
@@ -26,11 +28,14 @@ pub struct Answer {
 /// Lists the shards that an answer lacks.
 pub const DEGRADED: &str = "x-miroir-degraded";
 
+/// Names what an answer may state otherwise than one node would.
+pub const INEXACT: &str = "x-miroir-inexact";
+
 // === impl Answer ===
 
 impl Answer {
     pub fn empty(status: u16) -> Self {
-        Self { status, body: Bytes::new(), degraded: ShardSet::new(), retry_after: None }
+        Self { status, body: Bytes::new(), degraded: ShardSet::new(), exact: true, retry_after: None }
     }
 
     pub fn json(status: u16, body: &Value) -> Self {
@@ -54,6 +59,9 @@ impl Answer {
         header.insert_header(REQUEST_ID, request_id)?;
         if !self.degraded.is_empty() {
             header.insert_header(DEGRADED, degraded_value(&self.degraded))?;
+        }
+        if !self.exact {
+            header.insert_header(INEXACT, "facets")?;
         }
         if let Some(seconds) = self.retry_after {
             header.insert_header(http::header::RETRY_AFTER, seconds)?;

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::search::merge;
+use super::facets::Facets;
+use super::search::Merged;
 use crate::plan::index_info::IndexInfo;
 use crate::plan::search::SearchPlan;
 
@@ -44,7 +45,14 @@ fn replies_become_the_golden_one() {
         let plan = SearchPlan::new(&info, case.search).unwrap();
         let replies: Vec<String> = case.replies.iter().map(|reply| compact(reply.get())).collect();
         let bodies: Vec<&[u8]> = replies.iter().map(|reply| reply.as_bytes()).collect();
-        let merged = String::from_utf8(merge(&plan, &bodies, None, None).unwrap()).unwrap();
+        let merged = Merged::new(&plan, &bodies).unwrap();
+        let facets = plan.facets.as_ref().map(|rules| {
+            let mut facets = Facets::new(rules);
+            merged.facets().unwrap().iter().for_each(|node| facets.add_node(node).unwrap());
+            facets
+        });
+        let total = merged.total_of(&merged.totals());
+        let merged = String::from_utf8(merged.write(facets.as_ref(), total, None).unwrap()).unwrap();
         assert_eq!(merged, compact(case.merged.get()), "{}", case.says);
     }
 }

@@ -1,14 +1,16 @@
 //! The hits of one page out of the sorted lists of several nodes.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::MergeError;
 use super::order::{Rank, Score};
-use super::values::{Key, values_at};
+use super::values::{Key, values_at, visit};
 
 /// How lists are merged.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +19,8 @@ pub struct Rules {
     pub distinct: Option<String>,
     /// For a search that mixes words and vectors: the share of the vectors, by which the engine weighs scores.
     pub semantic_ratio: Option<f64>,
+    /// The attribute that orders hits of equal rank.
+    pub primary_key: Option<String>,
 }
 
 /// A page of hits.
@@ -27,6 +31,8 @@ pub struct Page<'a> {
     pub duplicates: u64,
     /// Hits of the page that a vector found.
     pub semantic: u64,
+    /// Hits up to the end of the page, those before it included.
+    pub passed: u64,
 }
 
 /// One node's list, of which only the head is parsed.
@@ -39,6 +45,15 @@ struct Head<'a> {
     text: &'a str,
     rank: Rank,
     semantic: bool,
+    /// Read when it is needed, which is for ties only.
+    key: OnceCell<Option<PrimaryKey>>,
+}
+
+/// Numbers go before texts.
+#[derive(PartialEq, PartialOrd)]
+enum PrimaryKey {
+    Number(i128),
+    Text(String),
 }
 
 #[derive(Deserialize)]
@@ -49,8 +64,9 @@ struct Scores<'a> {
     score: Option<f64>,
 }
 
-/// Merges `lists`, each in its node's order, best first, and cuts out `take` hits after the first `skip`. Hits of equal
-/// rank keep the order of the lists, then the order within the list.
+/// Merges `lists`, each in its node's order, best first, and cuts out `take` hits after the first `skip`. Of hits of equal
+/// rank that head their lists the one with the least primary key goes first: where documents are added in the order
+/// of their keys, that is the order of one node.
 ///
 /// Only heads are compared, so a node's own order is never questioned, and no more hits are parsed than are passed.
 pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: u64) -> Result<Page<'a>, MergeError> {
@@ -58,9 +74,8 @@ pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: 
     let mut lists =
         lists.into_iter().map(|hits| List::start(hits, rules.semantic_ratio)).collect::<Result<Vec<_>, _>>()?;
     let mut seen: HashSet<Key> = HashSet::new();
-    let mut passed = 0;
     while (page.hits.len() as u64) < take {
-        let Some(best) = best_of(&lists) else { break };
+        let Some(best) = best_of(&lists, rules) else { break };
         let Some(head) = lists[best].pop(rules.semantic_ratio)? else { break };
         if let Some(field) = &rules.distinct {
             let values = values_at(&serde_json::from_str(head.text)?, field);
@@ -70,8 +85,8 @@ pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: 
             }
             seen.extend(values);
         }
-        passed += 1;
-        if passed > skip {
+        page.passed += 1;
+        if page.passed > skip {
             page.semantic += u64::from(head.semantic);
             page.hits.push(head.text);
         }
@@ -79,12 +94,34 @@ pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: 
     Ok(page)
 }
 
-fn best_of(lists: &[List<'_>]) -> Option<usize> {
-    let mut best: Option<(usize, &Rank)> = None;
+/// How many of the first of `hits` one node has met when it has filled a page up to `reach`: it takes hits by the
+/// bucket, that is all that tie at once.
+pub fn met(hits: &[&str], reach: usize) -> Result<usize, MergeError> {
+    let rank = |at: usize| -> Result<Rank, MergeError> {
+        let scores: Scores<'_> = serde_json::from_str(hits[at])?;
+        Ok(scores.details.map(Rank::parse).transpose()?.unwrap_or_default())
+    };
+    let Some(last) = reach.min(hits.len()).checked_sub(1) else { return Ok(0) };
+    let edge = rank(last)?;
+    let mut met = last + 1;
+    // Without any rule there are no buckets.
+    while !edge.0.is_empty() && met < hits.len() && rank(met)?.compare(&edge) == Ordering::Equal {
+        met += 1;
+    }
+    Ok(met)
+}
+
+fn best_of(lists: &[List<'_>], rules: &Rules) -> Option<usize> {
+    let mut best: Option<(usize, &Head<'_>)> = None;
     for (at, list) in lists.iter().enumerate() {
         let Some(head) = &list.head else { continue };
-        if best.is_none_or(|(_, rank)| head.rank.compare(rank) == Ordering::Greater) {
-            best = Some((at, &head.rank));
+        let is_better = best.is_none_or(|(_, best)| match head.rank.compare(&best.rank) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => head.key(rules) < best.key(rules),
+        });
+        if is_better {
+            best = Some((at, head));
         }
     }
     best.map(|(at, _)| at)
@@ -118,7 +155,25 @@ impl<'a> Head<'a> {
             let weight = if semantic { ratio } else { 1.0 - ratio };
             rank.0.insert(0, Score::Number(scores.score.unwrap_or(0.0) * weight));
         }
-        Ok(Self { text: raw.get(), rank, semantic })
+        Ok(Self { text: raw.get(), rank, semantic, key: OnceCell::new() })
+    }
+
+    fn key(&self, rules: &Rules) -> Option<&PrimaryKey> {
+        let read = || PrimaryKey::of(&serde_json::from_str(self.text).ok()?, rules.primary_key.as_deref()?);
+        self.key.get_or_init(read).as_ref()
+    }
+}
+
+// === impl PrimaryKey ===
+
+impl PrimaryKey {
+    fn of(document: &Value, field: &str) -> Option<Self> {
+        let mut key = None;
+        visit(document, field, &mut |leaf| {
+            let text = leaf.as_str().map_or_else(|| leaf.to_string(), str::to_owned);
+            key = Some(text.parse().map_or(Self::Text(text), Self::Number));
+        });
+        key
     }
 }
 
@@ -160,13 +215,16 @@ mod tests {
         assert_eq!(ids(&page), [1, 3, 4, 2]);
         let second = merge(vec![raw(&left), raw(&right)], &Rules::default(), 1, 2).unwrap();
         assert_eq!(ids(&second), [3, 4]);
+        let rules = Rules { primary_key: Some("id".into()), ..Rules::default() };
+        let page = merge(vec![raw(&right), raw(&left)], &rules, 0, 10).unwrap();
+        assert_eq!(ids(&page), [1, 3, 4, 2]);
     }
 
     #[test]
     fn distinct_keeps_the_best_of_each_value_over_all_lists() {
         let left = [hit(1, 1.0, "1.0"), hit(2, 0.9, "1.0")];
         let right = [hit(4, 0.95, "1.0"), hit(5, 0.8, "1.0"), hit(6, 0.1, "1.0")];
-        let rules = Rules { distinct: Some("brand".into()), semantic_ratio: None };
+        let rules = Rules { distinct: Some("brand".into()), ..Rules::default() };
         let page = merge(vec![raw(&left), raw(&right)], &rules, 0, 10).unwrap();
         assert_eq!(ids(&page), [1, 2, 6]);
         assert_eq!(page.duplicates, 2);
@@ -186,7 +244,7 @@ mod tests {
         };
         let (left, right) = ([word(1, 0.9)], [near(2, 0.5)]);
         let at = |ratio| {
-            let rules = Rules { distinct: None, semantic_ratio: Some(ratio) };
+            let rules = Rules { distinct: None, semantic_ratio: Some(ratio), primary_key: None };
             let page = merge(vec![raw(&left), raw(&right)], &rules, 0, 10).unwrap();
             (ids(&page), page.semantic)
         };

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use crate::plan::search::SearchPlan;
 
 use super::error::MergeError;
-use super::facets::{self, NodeFacets};
-use super::hits;
+use super::facets::{self, Facets, NodeFacets};
+use super::hits::{self, Page};
 use super::raw::{Members, ObjectWriter};
 use super::strip;
 use super::totals::{Paging, Window};
@@ -31,75 +31,123 @@ impl<'a> SearchReply<'a> {
     }
 }
 
-/// The reply to `plan` out of those of several nodes, each to [`SearchPlan::request`], in the order of the cover.
-/// `distinct` is how many distinct hits there are, where it was counted; `index` is written first where the answer is
-/// one of several.
-pub fn merge(
-    plan: &SearchPlan,
-    replies: &[&[u8]],
-    distinct: Option<u64>,
-    index: Option<&str>,
-) -> Result<Vec<u8>, MergeError> {
-    let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
-    let lists = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
-    let page = hits::merge(lists, &plan.rules(), plan.window.skip(), plan.window.take())?;
-    let totals: Vec<u64> = replies.iter().map(|reply| reply.total).collect();
-    let total = distinct.unwrap_or_else(|| plan.window.total(&totals).saturating_sub(page.duplicates));
-    let facets = replies
-        .iter()
-        .map(|reply| {
-            let member = |name| reply.members.get(name).map(|raw| Members::parse(raw.get())).transpose();
-            Ok(NodeFacets {
-                distribution: member("facetDistribution")?,
-                stats: member("facetStats")?,
-                hits: reply.total,
-            })
-        })
-        .collect::<Result<Vec<_>, MergeError>>()?;
-
-    let first = &replies.first().ok_or(MergeError::Missing("a reply"))?.members;
-    let mut out = Vec::new();
-    let mut object = ObjectWriter::new(&mut out);
-    if let Some(index) = index {
-        serde_json::to_writer(object.key("indexUid"), index)?;
-    }
-    for (name, raw) in &first.0 {
-        match name.as_ref() {
-            "hits" => write_hits(page.hits.iter().copied(), plan, object.key("hits"))?,
-            "processingTimeMs" => {
-                let slowest = replies.iter().filter_map(|reply| reply.members.count("processingTimeMs")).max();
-                object.number(name, slowest.unwrap_or(0));
-            }
-            "estimatedTotalHits" | "totalHits" => object.number(name, total),
-            "facetDistribution" => match &plan.facets {
-                Some(rules) => facets::write_distribution(&facets, rules, object.key(name))?,
-                None => object.raw(name, raw.get()),
-            },
-            "facetStats" => facets::write_stats(&facets, object.key(name))?,
-            "semanticHitCount" => object.number(name, page.semantic),
-            key => match paging_member(plan.window, key, total) {
-                Some(number) => object.number(name, number),
-                None => object.raw(name, raw.get()),
-            },
-        }
-    }
-    object.finish();
-    Ok(out)
+/// The replies of several nodes to one search, and the page that they make.
+#[derive(Debug)]
+pub struct Merged<'a> {
+    plan: &'a SearchPlan,
+    replies: Vec<SearchReply<'a>>,
+    page: Page<'a>,
+    /// How many hits each node listed.
+    listed: Vec<u64>,
 }
 
-/// How many distinct hits there are, out of the replies to a [`SearchPlan::census`].
-pub fn count(census: &SearchPlan, replies: &[&[u8]]) -> Result<u64, MergeError> {
+// === impl Merged ===
+
+impl<'a> Merged<'a> {
+    /// `replies` are those to [`SearchPlan::request`], in the order of the cover.
+    pub fn new(plan: &'a SearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
+        let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
+        let lists: Vec<_> = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
+        let listed = lists.iter().map(|list| list.len() as u64).collect();
+        let page = hits::merge(lists, &plan.rules(), plan.window.skip(), plan.window.take())?;
+        Ok(Self { plan, replies, page, listed })
+    }
+
+    /// True if a single node would have stopped at the end of the page, not for want of hits.
+    pub fn is_full(&self) -> bool {
+        self.page.hits.len() as u64 >= self.plan.window.take()
+    }
+
+    /// True if the node with the `at`th reply stopped for that reason.
+    pub fn stopped(&self, at: usize) -> bool {
+        self.listed.get(at).is_some_and(|listed| *listed >= self.plan.window.reach())
+    }
+
+    /// True if one node would have left out hits before the end of the page that nobody here has seen: those that rank
+    /// well although their score is below the threshold.
+    pub fn skips_uneven(&self) -> bool {
+        self.plan.threshold && self.plan.uneven && self.is_full()
+    }
+
+    /// True if the page begins behind the last hit.
+    pub fn is_past_the_end(&self) -> bool {
+        self.page.hits.is_empty() && self.plan.window.skip() > 0 && self.plan.window.take() > 0
+    }
+
+    /// How many hits there are up to the end of the page.
+    pub fn passed(&self) -> u64 {
+        self.page.passed
+    }
+
+    /// The total to show, out of `totals` of the nodes.
+    pub fn total_of(&self, totals: &[u64]) -> u64 {
+        self.plan.window.total(totals).saturating_sub(self.page.duplicates)
+    }
+
+    pub fn totals(&self) -> Vec<u64> {
+        self.replies.iter().map(|reply| reply.total).collect()
+    }
+
+    /// What the nodes said of facets, one after the other.
+    pub fn facets(&self) -> Result<Vec<NodeFacets<'a>>, MergeError> {
+        self.replies.iter().map(|reply| NodeFacets::of(&reply.members, reply.total)).collect()
+    }
+
+    /// The one reply, member by member as the first node wrote its own. `index` is written first where the answer is
+    /// one of several.
+    pub fn write(&self, facets: Option<&Facets>, total: u64, index: Option<&str>) -> Result<Vec<u8>, MergeError> {
+        let first = &self.replies.first().ok_or(MergeError::Missing("a reply"))?.members;
+        let mut out = Vec::new();
+        let mut object = ObjectWriter::new(&mut out);
+        if let Some(index) = index {
+            serde_json::to_writer(object.key("indexUid"), index)?;
+        }
+        for (name, raw) in &first.0 {
+            match (name.as_ref(), facets) {
+                ("hits", _) => write_hits(self.page.hits.iter().copied(), self.plan, object.key("hits"))?,
+                ("processingTimeMs", _) => {
+                    let slowest = self.replies.iter().filter_map(|reply| reply.members.count("processingTimeMs")).max();
+                    object.number(name, slowest.unwrap_or(0));
+                }
+                ("estimatedTotalHits" | "totalHits", _) => object.number(name, total),
+                ("facetDistribution", Some(facets)) => facets.write_distribution(object.key(name)),
+                ("facetStats", Some(facets)) => facets.write_stats(object.key(name)),
+                ("semanticHitCount", _) => object.number(name, self.page.semantic),
+                (key, _) => match paging_member(self.plan.window, key, total) {
+                    Some(number) => object.number(name, number),
+                    None => object.raw(name, raw.get()),
+                },
+            }
+        }
+        object.finish();
+        Ok(out)
+    }
+}
+
+/// The best hits of distinct values out of the replies to a [`SearchPlan::census`] of `plan`, best first.
+pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Vec<&'a str>, MergeError> {
     let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
     let lists = replies.into_iter().map(|reply| reply.hits).collect();
-    Ok(hits::merge(lists, &census.rules(), 0, census.window.max_total_hits)?.hits.len() as u64)
+    Ok(hits::merge(lists, &plan.rules(), 0, plan.window.max_total_hits)?.hits)
+}
+
+/// The total of a reply to [`SearchPlan::request_candidates`], and what it says of facets.
+pub fn candidates(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
+    let reply = SearchReply::parse(reply)?;
+    NodeFacets::of(&reply.members, reply.total)
+}
+
+/// The replies to the queries of a multi-search, each as [`candidates`] reads one.
+pub fn answers(reply: &[u8]) -> Result<Vec<NodeFacets<'_>>, MergeError> {
+    let members: Members<'_> = serde_json::from_slice(reply)?;
+    let results = members.get("results").ok_or(MergeError::Missing("results"))?;
+    let results: Vec<&RawValue> = serde_json::from_str(results.get())?;
+    results.into_iter().map(|result| candidates(result.get().as_bytes())).collect()
 }
 
 /// The reply of the only node asked, which saw the client's own page; only what is Miroir's goes out of it.
 pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec<u8>, MergeError> {
     let reply = SearchReply::parse(reply)?;
-    let facets = |name| reply.members.get(name).map(|raw| Members::parse(raw.get())).transpose();
-    let facets =
-        [NodeFacets { distribution: facets("facetDistribution")?, stats: facets("facetStats")?, hits: reply.total }];
     let mut out = Vec::new();
     let mut object = ObjectWriter::new(&mut out);
     if let Some(index) = index {
@@ -109,7 +157,7 @@ pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec
         match name.as_ref() {
             "hits" => write_hits(reply.hits.iter().map(|hit| hit.get()), plan, object.key(name))?,
             "facetDistribution" => strip::document(raw.get(), object.key(name))?,
-            "facetStats" => facets::write_stats(&facets, object.key(name))?,
+            "facetStats" => facets::relay_stats(&Members::parse(raw.get())?, object.key(name))?,
             _ => object.raw(name, raw.get()),
         }
     }

@@ -1,5 +1,7 @@
 //! Takes Miroir's hidden field, and what was asked for only to compare, out of what a node sent.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -23,7 +25,7 @@ pub struct Helper {
 pub struct Shown {
     pub score: bool,
     pub details: bool,
-    pub helper: Option<Helper>,
+    pub helpers: Vec<Helper>,
 }
 
 /// Copies the document `text` without the hidden field. Only a member of the document itself is meant: the name in a
@@ -45,7 +47,6 @@ pub fn document(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> 
 /// Copies a hit as the client asked for it.
 pub fn hit(text: &str, shown: &Shown, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let members = Members::parse(text)?;
-    let helper = shown.helper.as_ref();
     let mut object = ObjectWriter::new(out);
     for (name, value) in &members.0 {
         match name.as_ref() {
@@ -53,24 +54,21 @@ pub fn hit(text: &str, shown: &Shown, out: &mut Vec<u8>) -> Result<(), serde_jso
             "_rankingScore" if !shown.score => {}
             "_rankingScoreDetails" if !shown.details => {}
             "_formatted" => {
-                let helper = helper.filter(|helper| helper.formatted).map(|helper| helper.field.as_str());
-                if let Some(kept) = without(value, helper)? {
+                let formatted = shown.helpers.iter().filter(|helper| helper.formatted);
+                let fields: Vec<&str> = formatted.map(|helper| helper.field.as_str()).collect();
+                if let Some(kept) = without(value, &fields)? {
                     object.raw(name, &kept);
                 }
             }
             "_matchesPosition" => {
-                object.raw(name, without(value, None)?.as_deref().unwrap_or("{}"));
+                object.raw(name, without(value, &[])?.as_deref().unwrap_or("{}"));
             }
-            key => match helper.and_then(|helper| rest_of(&helper.field, key)) {
-                None => object.raw(name, value.get()),
-                Some("") => {}
-                Some(rest) => {
-                    let mut inner = serde_json::from_str(value.get())?;
-                    if remove_path(&mut inner, rest) {
-                        object.raw(name, &inner.to_string());
-                    }
+            key => {
+                let paths: Vec<&str> = shown.helpers.iter().filter_map(|helper| rest_of(&helper.field, key)).collect();
+                if let Some(kept) = without_paths(value, &paths)? {
+                    object.raw(name, &kept);
                 }
-            },
+            }
         }
     }
     object.finish();
@@ -102,9 +100,9 @@ fn names_hidden_field(text: &str) -> bool {
     memchr::memmem::find(text.as_bytes(), SHARD_FIELD.as_bytes()).is_some()
 }
 
-/// An object's text without the hidden field and `field`; `None` if nothing is left of one that had more.
-fn without(raw: &RawValue, field: Option<&str>) -> Result<Option<String>, serde_json::Error> {
-    if field.is_none() && !names_hidden_field(raw.get()) {
+/// An object's text without the hidden field and `fields`; `None` if nothing is left of one that had more.
+fn without(raw: &RawValue, fields: &[&str]) -> Result<Option<String>, serde_json::Error> {
+    if fields.is_empty() && !names_hidden_field(raw.get()) {
         return Ok(Some(raw.get().to_owned()));
     }
     let members = Members::parse(raw.get())?;
@@ -112,22 +110,28 @@ fn without(raw: &RawValue, field: Option<&str>) -> Result<Option<String>, serde_
     let mut object = ObjectWriter::new(&mut out);
     let mut kept = 0;
     for (name, value) in members.0.iter().filter(|(name, _)| name != SHARD_FIELD) {
-        match field.and_then(|field| rest_of(field, name)) {
-            None => object.raw(name, value.get()),
-            Some("") => continue,
-            Some(rest) => {
-                let mut inner = serde_json::from_str(value.get())?;
-                if !remove_path(&mut inner, rest) {
-                    continue;
-                }
-                object.raw(name, &inner.to_string());
-            }
+        let paths: Vec<&str> = fields.iter().filter_map(|field| rest_of(field, name)).collect();
+        if let Some(value) = without_paths(value, &paths)? {
+            object.raw(name, &value);
+            kept += 1;
         }
-        kept += 1;
     }
     object.finish();
     let text = String::from_utf8(out).expect("written from strings");
     Ok((kept > 0 || members.0.is_empty()).then_some(text))
+}
+
+/// A value without what lies at `paths` in it; `None` if it goes itself, or has nothing else.
+fn without_paths<'a>(raw: &'a RawValue, paths: &[&str]) -> Result<Option<Cow<'a, str>>, serde_json::Error> {
+    if paths.is_empty() {
+        return Ok(Some(Cow::Borrowed(raw.get())));
+    }
+    if paths.contains(&"") {
+        return Ok(None);
+    }
+    let mut inner = serde_json::from_str(raw.get())?;
+    let left = paths.iter().all(|path| remove_path(&mut inner, path));
+    Ok(left.then(|| Cow::Owned(inner.to_string())))
 }
 
 /// What is left of `path` below `key`: empty if it names `key` itself, `None` if it leads elsewhere.
@@ -197,7 +201,7 @@ mod tests {
     fn a_hit_shows_scores_only_if_asked() {
         let text = r#"{"id":1,"_rankingScore":0.5,"_rankingScoreDetails":{"words":{}}}"#;
         assert_eq!(strip_hit(text, &Shown::default()), r#"{"id":1}"#);
-        let both = Shown { score: true, details: true, helper: None };
+        let both = Shown { score: true, details: true, helpers: Vec::new() };
         assert_eq!(strip_hit(text, &both), text);
     }
 
@@ -213,7 +217,7 @@ mod tests {
     fn a_helper_attribute_goes_again() {
         let text = r#"{"id":1,"brand":"x","_formatted":{"id":"1","brand":"x"}}"#;
         let helper = |field: &str, formatted| Shown {
-            helper: Some(Helper { field: field.into(), formatted }),
+            helpers: vec![Helper { field: field.into(), formatted }],
             ..Shown::default()
         };
         assert_eq!(strip_hit(text, &helper("brand", true)), r#"{"id":1,"_formatted":{"id":"1"}}"#);

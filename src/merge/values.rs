@@ -27,40 +27,46 @@ pub enum Key {
 /// is no value.
 pub fn values_at(document: &Value, field: &str) -> HashSet<Key> {
     let mut found = HashSet::new();
-    walk(document, field, &mut found);
+    visit(document, field, &mut |leaf| {
+        found.extend(key(leaf));
+    });
     found
 }
 
-fn walk(value: &Value, path: &str, found: &mut HashSet<Key>) {
+/// Shows every scalar at `path` to `see`: objects and arrays on the way are entered.
+pub fn visit(value: &Value, path: &str, see: &mut impl FnMut(&Value)) {
     match value {
         Value::Object(object) => {
             for (key, inner) in object {
                 if key == path {
-                    leaves(inner, found);
+                    leaves(inner, see);
                 } else if let Some(rest) = path.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix('.')) {
-                    walk(inner, rest, found);
+                    visit(inner, rest, see);
                 }
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| walk(item, path, found)),
+        Value::Array(items) => items.iter().for_each(|item| visit(item, path, see)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-fn leaves(value: &Value, found: &mut HashSet<Key>) {
+fn leaves(value: &Value, see: &mut impl FnMut(&Value)) {
     match value {
-        Value::Null | Value::Object(_) => {}
-        Value::Bool(truth) => {
-            found.insert(Key::Text(truth.to_string()));
-        }
+        Value::Object(_) => {}
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, see)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => see(value),
+    }
+}
+
+fn key(leaf: &Value) -> Option<Key> {
+    match leaf {
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        Value::Bool(truth) => Some(Key::Text(truth.to_string())),
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or_default();
-            found.insert(Key::Number(if number == 0.0 { 0 } else { number.to_bits() }));
+            Some(Key::Number(if number == 0.0 { 0 } else { number.to_bits() }))
         }
-        Value::String(text) => {
-            found.insert(Key::Text(normalize(text)));
-        }
-        Value::Array(items) => items.iter().for_each(|item| leaves(item, found)),
+        Value::String(text) => Some(Key::Text(normalize(text))),
     }
 }
 

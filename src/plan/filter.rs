@@ -1,6 +1,6 @@
 //! A client's filter together with the one that restricts a node to shards.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::shard_filter;
@@ -17,6 +17,20 @@ pub fn with_shards(filter: Option<&Value>, part: &CoverPart, shards: u16) -> Opt
         Some(Value::Array(items)) => items.iter().cloned().chain([only]).collect(),
         Some(other) => Value::Array(vec![other.clone(), only]),
     })
+}
+
+/// Narrows the search `body` by one more expression.
+pub fn and(body: &mut Map<String, Value>, expression: &str) {
+    let more = Value::String(expression.to_owned());
+    let joined = match body.remove("filter") {
+        None | Some(Value::Null) => more,
+        Some(Value::Array(mut items)) => {
+            items.push(more);
+            items.into()
+        }
+        Some(other) => vec![other, more].into(),
+    };
+    body.insert("filter".into(), joined);
 }
 
 /// True for what the engine takes as a filter at all; the rest of its rules the engine itself checks.

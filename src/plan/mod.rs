@@ -5,6 +5,7 @@ pub mod broadcast;
 pub mod documents;
 pub mod explain;
 pub mod facet_search;
+pub mod facets;
 pub mod filter;
 pub mod forward;
 #[cfg(test)]

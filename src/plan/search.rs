@@ -28,12 +28,21 @@ pub struct SearchPlan {
     /// `None` where the client asked for no facets.
     pub facets: Option<FacetRules>,
     pub shown: Shown,
+    /// Hits that tie on every rule stand in its order. `None` while it is not known.
+    pub primary_key: Option<String>,
     /// Keep only the best hit of each value of this attribute.
     pub distinct: Option<String>,
     /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer.
     pub comparable: bool,
     /// The share of vectors in a search that mixes words and vectors.
     pub semantic_ratio: Option<f64>,
+    /// True if hits with a low score are left out.
+    pub threshold: bool,
+    /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
+    /// with the rank then.
+    pub uneven: bool,
+    /// True if a hit shows everything that facets are counted of.
+    pub facets_shown: bool,
 }
 
 // === impl SearchPlan ===
@@ -51,16 +60,28 @@ impl SearchPlan {
             Some(_) => return Err(Obstacle::Judge),
         };
         let semantic_ratio = semantic_ratio(&body)?;
-        let helper = distinct.as_deref().and_then(|field| helper(&body, field));
+        // Hits are told apart by the distinct attribute, and those that tie stand in the order of their primary keys.
+        let fields = [distinct.as_deref(), info.primary_key.as_deref()];
+        let mut helpers: Vec<Helper> = fields.into_iter().flatten().filter_map(|field| helper(&body, field)).collect();
+        helpers.dedup();
+        let threshold = present(&body, "rankingScoreThreshold");
         Ok(Self {
             index: info.uid.clone(),
             window,
-            facets: present(&body, "facets").then(|| FacetRules::of(info)),
+            facets: present(&body, "facets").then(|| {
+                let rules = FacetRules::of(info);
+                // Whoever asks for all facets gets them in the order that is set for all.
+                if facet_names(&body).iter().any(|facet| facet == "*") { rules.in_one_order() } else { rules }
+            }),
+            primary_key: info.primary_key.clone(),
             shown: Shown {
                 score: flag(&body, "showRankingScore")?,
                 details: flag(&body, "showRankingScoreDetails")?,
-                helper,
+                helpers,
             },
+            threshold,
+            uneven: threshold && is_uneven(info, present(&body, "sort")),
+            facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
             distinct,
             semantic_ratio,
@@ -80,18 +101,36 @@ impl SearchPlan {
         NodeRequest::post(format!("/indexes/{}/search", self.index), &body)
     }
 
-    /// The search that finds every distinct hit that can be reached, to count them; `None` where the nodes' own totals
-    /// will do.
+    /// The search that finds the best hit of every distinct value that can be reached; `None` where the nodes' own
+    /// totals and facets will do. It knows no threshold: what is below is told by the page itself.
     pub fn census(&self) -> Option<SearchPlan> {
-        let field = self.distinct.as_ref().filter(|_| matches!(self.window.paging, Paging::Page { .. }))?;
+        let counts = matches!(self.window.paging, Paging::Page { .. }) || self.facets.is_some();
+        let field = self.distinct.as_ref().filter(|_| counts)?;
         let mut census = self.clone();
-        census.window.paging = Paging::Page { page: 1, hits_per_page: self.window.max_total_hits };
-        for name in ["attributesToHighlight", "attributesToCrop", "showMatchesPosition", "facets", "retrieveVectors"] {
+        census.window.paging = match self.window.paging {
+            Paging::Page { .. } => Paging::Page { page: 1, hits_per_page: self.window.max_total_hits },
+            Paging::Offset { .. } => Paging::Offset { offset: 0, limit: self.window.max_total_hits },
+        };
+        let facets = facet_names(&self.body);
+        for name in [
+            "attributesToHighlight",
+            "attributesToCrop",
+            "showMatchesPosition",
+            "facets",
+            "retrieveVectors",
+            "rankingScoreThreshold",
+        ] {
             census.body.remove(name);
         }
-        census.body.insert("attributesToRetrieve".into(), vec![field.clone()].into());
-        census.shown.helper = None;
+        let shown = [field.clone()].into_iter().chain(self.primary_key.clone()).chain(facets);
+        census.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
+        census.shown.helpers = Vec::new();
         Some(census)
+    }
+
+    /// True if every facet asked for is the distinct attribute itself.
+    pub fn counts_only_distinct(&self) -> bool {
+        facet_names(&self.body).iter().all(|facet| Some(facet) == self.distinct.as_ref())
     }
 
     /// Asks for every hit that may lie in the page, and for what tells hits apart.
@@ -113,15 +152,17 @@ impl SearchPlan {
         if self.semantic_ratio.is_some() {
             body.insert("showRankingScore".into(), true.into());
         }
-        if let Some(helper) = &self.shown.helper
-            && let Some(Value::Array(attributes)) = body.get_mut("attributesToRetrieve")
-        {
-            attributes.push(Value::String(helper.field.clone()));
+        if let Some(Value::Array(attributes)) = body.get_mut("attributesToRetrieve") {
+            attributes.extend(self.shown.helpers.iter().map(|helper| Value::String(helper.field.clone())));
         }
     }
 
     pub fn rules(&self) -> Rules {
-        Rules { distinct: self.distinct.clone(), semantic_ratio: self.semantic_ratio }
+        Rules {
+            distinct: self.distinct.clone(),
+            semantic_ratio: self.semantic_ratio,
+            primary_key: self.primary_key.clone(),
+        }
     }
 
     /// What is the same for every page of this search: whatever the client wrote but the page.
@@ -194,6 +235,17 @@ fn helper(body: &Map<String, Value>, field: &str) -> Option<Helper> {
         .map(|name| name.split(':').next().unwrap_or(name))
         .collect();
     Some(Helper { field: field.to_owned(), formatted: !brings(&highlighted) && !brings(&cropped) })
+}
+
+/// The facets asked for; `*` stands for all.
+fn facet_names(body: &Map<String, Value>) -> Vec<String> {
+    names(body, "facets").unwrap_or_default().into_iter().map(str::to_owned).collect()
+}
+
+fn is_uneven(info: &IndexInfo, sorted: bool) -> bool {
+    let sorts = |rule: &String| (rule == "sort" && sorted) || rule.ends_with(":asc") || rule.ends_with(":desc");
+    let first = info.ranking_rules.iter().position(sorts);
+    first.is_some_and(|first| info.ranking_rules[first..].iter().any(|rule| !sorts(rule) && rule != "sort"))
 }
 
 fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {
@@ -276,13 +328,13 @@ mod tests {
     #[test]
     fn the_distinct_attribute_is_asked_for_and_remembered_as_a_helper() {
         let body = json!({"distinct": "maker.name", "attributesToRetrieve": ["id"], "attributesToHighlight": ["id"]});
-        let helper = plan(body.clone()).unwrap().shown.helper;
-        assert_eq!(helper, Some(Helper { field: "maker.name".into(), formatted: true }));
+        let helpers = plan(body.clone()).unwrap().shown.helpers;
+        assert_eq!(helpers, [Helper { field: "maker.name".into(), formatted: true }]);
         assert_eq!(asked(body, false)["attributesToRetrieve"], json!(["id", "maker.name"]));
         let brought = json!({"distinct": "maker.name", "attributesToRetrieve": ["maker"]});
-        assert_eq!(plan(brought).unwrap().shown.helper, None);
+        assert_eq!(plan(brought).unwrap().shown.helpers, []);
         let star = json!({"distinct": "a", "attributesToRetrieve": [], "attributesToHighlight": ["*"]});
-        assert_eq!(plan(star).unwrap().shown.helper, Some(Helper { field: "a".into(), formatted: false }));
+        assert_eq!(plan(star).unwrap().shown.helpers, [Helper { field: "a".into(), formatted: false }]);
     }
 
     #[test]

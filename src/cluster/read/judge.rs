@@ -74,5 +74,5 @@ fn relay_error(reply: &NodeReply) -> Reply {
         Some(error) => ResponseError { message: merge::error::scrub(&error.message), ..error }.to_body().into(),
         None => reply.body.clone(),
     };
-    Reply { status: reply.status, body, degraded: ShardSet::new() }
+    Reply { status: reply.status, body, degraded: ShardSet::new(), exact: true }
 }

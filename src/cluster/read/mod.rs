@@ -1,5 +1,6 @@
 //! Carries out scattered reads.
 
+mod candidates;
 mod documents;
 mod judge;
 mod multi_search;
@@ -39,6 +40,8 @@ pub struct Reply {
     pub body: Bytes,
     /// The shards that are missing in the answer.
     pub degraded: ShardSet,
+    /// False if something in it may differ from what one node with all documents would say.
+    pub exact: bool,
 }
 
 /// Why a read brings no merged answer.
@@ -110,7 +113,7 @@ struct Reader<'a, N: ?Sized> {
 
 impl Reply {
     fn ok(body: Vec<u8>, degraded: ShardSet) -> Self {
-        Self { status: 200, body: body.into(), degraded }
+        Self { status: 200, body: body.into(), degraded, exact: true }
     }
 }
 

@@ -20,6 +20,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let replies: Vec<Reply> = futures::stream::iter(searches).buffered(QUERIES_AT_ONCE).try_collect().await?;
         let mut degraded = ShardSet::new();
+        let exact = replies.iter().all(|reply| reply.exact);
         let mut body = br#"{"results":["#.to_vec();
         for (at, reply) in replies.iter().enumerate() {
             if at > 0 {
@@ -29,6 +30,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             degraded.union_with(&reply.degraded);
         }
         body.extend_from_slice(b"]}");
-        Ok(Reply::ok(body, degraded))
+        Ok(Reply { exact, ..Reply::ok(body, degraded) })
     }
 }

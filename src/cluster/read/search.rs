@@ -3,10 +3,10 @@
 use futures::future::join;
 
 use super::{Reader, Reply, Stop, is_object};
-use crate::cluster::gather::{Nodes, Wanted, gather};
+use crate::cluster::gather::{Gathered, Nodes, Wanted, gather};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
-use crate::merge::search::SearchReply;
+use crate::merge::search::{Merged, SearchReply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::plan::facet_search::FacetSearchPlan;
@@ -19,35 +19,31 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         let request = |part: &_, alone| plan.request(part, shards, alone);
         let gathering = gather(self.nodes, self.topology, wanted, &request, &is_search);
-        // Pages of distinct hits state how many there are in all, which no node knows of the others.
-        let census = plan.census();
-        let counting = async {
-            match &census {
-                Some(census) => self.count_distinct(census, wanted).await,
-                None => Ok(None),
-            }
-        };
-        let (gathered, distinct) = join(gathering, counting).await;
-        let (gathered, distinct) = (gathered?, distinct?);
+        let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
+        let (gathered, counted) = (gathered?, counted?);
         self.complete(&gathered)?;
         let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
-        let body = match bodies.as_slice() {
-            [only] if gathered.alone => merge::search::relay(plan, only, index)?,
+        let (body, exact) = match bodies.as_slice() {
+            [only] if gathered.alone => (merge::search::relay(plan, only, index)?, true),
             [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),
-            bodies => merge::search::merge(plan, bodies, distinct, index)?,
+            bodies => {
+                let merged = Merged::new(plan, bodies)?;
+                let overview = self.overview(plan, seed, &gathered, &merged, counted.as_ref()).await?;
+                (merged.write(overview.facets.as_ref(), overview.total, index)?, overview.exact)
+            }
         };
-        Ok(Reply::ok(body, gathered.missing))
+        Ok(Reply { exact, ..Reply::ok(body, gathered.missing) })
     }
 
-    async fn count_distinct(&self, census: &SearchPlan, wanted: Wanted<'_>) -> Result<Option<u64>, Stop> {
+    /// Which distinct values there are no node knows of the others: all of them are asked where it matters.
+    async fn take_census(&self, plan: &SearchPlan, wanted: Wanted<'_>) -> Result<Option<Gathered>, Stop> {
         let shards = self.topology.shards;
+        let Some(census) = plan.census() else { return Ok(None) };
         if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() < 2 {
             return Ok(None);
         }
         let request = |part: &_, _| census.request(part, shards, false);
-        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
-        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
-        Ok(Some(merge::search::count(census, &bodies)?))
+        Ok(Some(gather(self.nodes, self.topology, wanted, &request, &is_search).await?))
     }
 
     pub(super) async fn facet_search(&self, plan: &FacetSearchPlan, seed: u64) -> Result<Reply, Stop> {
@@ -62,7 +58,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 }
 
-fn is_search(body: &[u8]) -> bool {
+pub(super) fn is_search(body: &[u8]) -> bool {
     SearchReply::parse(body).is_ok()
 }
 

@@ -1,0 +1,238 @@
+//! Facet counts and statistics of several nodes as one.
+//!
+//! The engine lists the numbers of a facet before its strings, each ordered by value or by count, and cuts the list at
+//! `maxValuesPerFacet`. The nodes' lists are cut too, so what a node left out may be missing in a sum. [`Facets`] knows
+//! when that can be, and then which [`probe`]s would settle it; whoever can ask nodes asks them.
+
+mod documents;
+mod number;
+pub mod probe;
+mod stats;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::placement::shard::SHARD_FIELD;
+use crate::plan::index_info::{FacetOrder, IndexInfo};
+
+use super::error::MergeError;
+use super::raw::{Members, ObjectWriter};
+use probe::Probe;
+use stats::Stats;
+use tally::{Numbers, Tally};
+
+/// Up to this many candidates the engine orders the numbers of a facet by their text, above it by their value.
+const ORDERED_AS_TEXT: u64 = 3000;
+
+/// How facets are ordered and cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FacetRules {
+    pub max_values: usize,
+    pub order: BTreeMap<String, FacetOrder>,
+    /// The most that the engine states as a total.
+    pub max_total_hits: u64,
+}
+
+/// What one node says of facets.
+#[derive(Debug, Default)]
+pub struct NodeFacets<'a> {
+    pub distribution: Option<Members<'a>>,
+    pub stats: Option<Members<'a>>,
+    /// The node's total of hits, possibly capped.
+    pub hits: u64,
+}
+
+/// How many documents the facets of one source are counted over.
+#[derive(Debug, Clone, Copy)]
+struct Candidates {
+    /// At least so many.
+    hits: u64,
+    exact: bool,
+}
+
+/// Facets gathered from sources: nodes, and documents that Miroir counts itself.
+#[derive(Debug)]
+pub struct Facets {
+    rules: FacetRules,
+    tallies: BTreeMap<String, Tally>,
+    stats: Stats,
+    sources: Vec<Candidates>,
+    /// True once something could not be found out.
+    given_up: bool,
+}
+
+// === impl FacetRules ===
+
+impl FacetRules {
+    pub fn of(info: &IndexInfo) -> Self {
+        Self {
+            max_values: info.max_values_per_facet,
+            order: info.facet_order.clone(),
+            max_total_hits: info.max_total_hits as u64,
+        }
+    }
+
+    /// The same with the order for all facets in place of each facet's own.
+    pub fn in_one_order(mut self) -> Self {
+        self.order.retain(|facet, _| facet == "*");
+        self
+    }
+
+    fn order_of(&self, facet: &str) -> FacetOrder {
+        self.order.get(facet).or_else(|| self.order.get("*")).copied().unwrap_or_default()
+    }
+}
+
+// === impl Facets ===
+
+impl Facets {
+    pub fn new(rules: &FacetRules) -> Self {
+        Self {
+            rules: rules.clone(),
+            tallies: BTreeMap::new(),
+            stats: Stats::default(),
+            sources: Vec::new(),
+            given_up: false,
+        }
+    }
+
+    /// Adds a node. Probes name it by its place in the order of these calls.
+    pub fn add_node(&mut self, node: &NodeFacets<'_>) -> Result<(), MergeError> {
+        let source = self.sources.len();
+        self.sources.push(Candidates { hits: node.hits, exact: node.hits < self.rules.max_total_hits });
+        self.stats.add(node.stats.as_ref())?;
+        for (facet, raw) in node.distribution.iter().flat_map(|members| &members.0) {
+            if facet != SHARD_FIELD {
+                let range = stats::range_of(node.stats.as_ref(), facet)?;
+                let values = tally::read(&Members::parse(raw.get())?, range)?;
+                self.tally(facet).list(source, values);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts `documents` as a source of their own, for the facets that the nodes name.
+    pub fn add_documents(&mut self, documents: &[Value]) {
+        let source = self.sources.len();
+        self.sources.push(Candidates { hits: documents.len() as u64, exact: true });
+        for (facet, tally) in &mut self.tallies {
+            let values = documents::count(documents, facet);
+            self.stats.add_numbers(facet, values.iter().filter_map(|(value, _)| value.number));
+            tally.list_whole(source, values);
+        }
+    }
+
+    /// Makes sure that a facet is listed even if no node has a value for it.
+    pub fn name(&mut self, facet: &str) {
+        if facet != SHARD_FIELD {
+            self.tally(facet);
+        }
+    }
+
+    fn tally(&mut self, facet: &str) -> &mut Tally {
+        let (order, max) = (self.rules.order_of(facet), self.rules.max_values);
+        self.tallies.entry(facet.to_owned()).or_insert_with(|| Tally::new(order, max))
+    }
+
+    /// What is still to be asked, with the sources to ask. Empty when all is known, or as far as it ever will be.
+    pub fn probes(&self) -> Vec<(usize, Probe)> {
+        if self.given_up {
+            return Vec::new();
+        }
+        let Some(numbers) = self.numbers() else {
+            let open = self.sources.iter().enumerate().filter(|(_, candidates)| !candidates.exact);
+            return open.map(|(source, _)| (source, Probe::Hits)).collect();
+        };
+        self.tallies.iter().flat_map(|(facet, tally)| tally.probes(facet, numbers)).collect()
+    }
+
+    /// Takes in what `source` answered to `probe`: a reply for each of its filters, in their order.
+    pub fn learn(&mut self, source: usize, probe: &Probe, replies: &[NodeFacets<'_>]) -> Result<(), MergeError> {
+        match probe {
+            Probe::Hits => {
+                let capped = replies.iter().any(|reply| reply.hits >= self.rules.max_total_hits);
+                let hits = replies.iter().map(|reply| reply.hits).sum();
+                self.sources[source] = Candidates { hits, exact: !capped };
+                // Asking again would not bring more.
+                self.given_up |= capped && self.numbers().is_none();
+            }
+            Probe::Rest { facet, .. } | Probe::UpTo { facet, .. } => {
+                let lists = replies.iter().map(|reply| reply.list(facet)).collect::<Result<Vec<_>, _>>()?;
+                let tally = self.tally(facet);
+                match (probe, lists.as_slice()) {
+                    (Probe::Rest { known, .. }, [only, others]) => tally.learn_rest(source, known, only, others),
+                    (Probe::UpTo { bound, .. }, [list]) => tally.learn_up_to(source, *bound, list),
+                    _ => return Err(MergeError::Missing("an answer to each question about facets")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops asking: what is known by now is what there will be.
+    pub fn give_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// True when everything is as one node with all documents would say it.
+    pub fn is_exact(&self) -> bool {
+        !self.given_up
+            && self.numbers().is_some_and(|numbers| self.tallies.values().all(|tally| tally.is_settled(numbers)))
+    }
+
+    /// How one node with all documents would order numbers; `None` while that is unknown and matters.
+    fn numbers(&self) -> Option<Numbers> {
+        let least: u64 = self.sources.iter().map(|candidates| candidates.hits).sum();
+        if least > ORDERED_AS_TEXT || self.tallies.values().any(Tally::is_by_value) {
+            return Some(Numbers::ByValue);
+        }
+        let known = self.sources.iter().all(|candidates| candidates.exact);
+        (known || !self.tallies.values().any(Tally::minds_numbers)).then_some(Numbers::ByText)
+    }
+
+    /// Writes `facetDistribution`.
+    pub fn write_distribution(&self, out: &mut Vec<u8>) {
+        let numbers = self.numbers().unwrap_or(Numbers::ByText);
+        let mut object = ObjectWriter::new(out);
+        for (facet, tally) in &self.tallies {
+            tally.write(numbers, object.key(facet));
+        }
+        object.finish();
+    }
+
+    /// Writes `facetStats`.
+    pub fn write_stats(&self, out: &mut Vec<u8>) {
+        self.stats.write(out);
+    }
+}
+
+// === impl NodeFacets ===
+
+impl<'a> NodeFacets<'a> {
+    /// Out of a search's reply.
+    pub fn of(reply: &Members<'a>, hits: u64) -> Result<Self, MergeError> {
+        let member = |name| reply.get(name).map(|raw| Members::parse(raw.get())).transpose();
+        Ok(Self { distribution: member("facetDistribution")?, stats: member("facetStats")?, hits })
+    }
+
+    fn list(&self, facet: &str) -> Result<Vec<tally::Counted>, MergeError> {
+        let Some(raw) = self.distribution.as_ref().and_then(|members| members.get(facet)) else {
+            return Ok(Vec::new());
+        };
+        tally::read(&Members::parse(raw.get())?, stats::range_of(self.stats.as_ref(), facet)?)
+    }
+}
+
+/// Writes `stats` of the only node asked, without the hidden field.
+pub fn relay_stats(stats: &Members<'_>, out: &mut Vec<u8>) -> Result<(), MergeError> {
+    let mut relayed = Stats::default();
+    relayed.add(Some(stats))?;
+    relayed.write(out);
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! Numbers among the values of a facet.
+
+/// A number as the engine writes one that is a facet value.
+pub fn parse(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| number.to_string() == text)
+}

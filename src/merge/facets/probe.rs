@@ -1,0 +1,88 @@
+//! Questions that settle what a node's cut list leaves open.
+
+use super::tally::FacetValue;
+
+/// Into how many parts a node's shards are divided to count its hits: a total is capped, a sum of totals is not.
+pub const HITS_PARTS: usize = 8;
+
+/// A question to one node about the documents over which its facets are counted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Probe {
+    /// How many documents there are.
+    Hits,
+    /// The facet's values among the documents that have one of `known`, and among those that have none, nor one of
+    /// `apart`: if the first shows nothing but `known`, the second is the exact continuation of the list.
+    Rest { facet: String, apart: Vec<FacetValue>, known: Vec<FacetValue> },
+    /// The numbers up to `bound`.
+    UpTo { facet: String, bound: f64 },
+}
+
+// === impl Probe ===
+
+impl Probe {
+    /// The facet asked for.
+    pub fn facet(&self) -> Option<&str> {
+        match self {
+            Self::Hits => None,
+            Self::Rest { facet, .. } | Self::UpTo { facet, .. } => Some(facet),
+        }
+    }
+
+    /// The filters of the searches that ask it. `None` where the engine's language cannot say it. Empty for
+    /// [`Probe::Hits`], which goes by shards.
+    pub fn filters(&self) -> Option<Vec<String>> {
+        Some(match self {
+            Self::Hits => Vec::new(),
+            Self::Rest { facet, apart, known } => {
+                let field = quote(facet)?;
+                let all = apart.iter().chain(known).map(FacetValue::in_filter).collect::<Option<Vec<_>>>()?;
+                let (known, all) = (all[apart.len()..].join(", "), all.join(", "));
+                vec![format!("{field} IN [{known}]"), format!("NOT {field} IN [{all}]")]
+            }
+            Self::UpTo { facet, bound } => vec![format!("{} <= {bound}", quote(facet)?)],
+        })
+    }
+}
+
+/// `text` as one word of a filter. The engine has no way to write a quote after a backslash, or one at the end.
+pub fn quote(text: &str) -> Option<String> {
+    let backslash = text.contains('\\');
+    if text.ends_with('\\') || (backslash && text.contains('"') && text.contains('\'')) {
+        return None;
+    }
+    Some(if !text.contains('"') {
+        format!("\"{text}\"")
+    } else if !text.contains('\'') {
+        format!("'{text}'")
+    } else {
+        format!("\"{}\"", text.replace('"', "\\\""))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_as_the_engine_reads_them() {
+        assert_eq!(quote("a b").unwrap(), "\"a b\"");
+        assert_eq!(quote("say \"x\"").unwrap(), "'say \"x\"'");
+        assert_eq!(quote("it's \"x\"").unwrap(), "\"it's \\\"x\\\"\"");
+        assert_eq!(quote("C:\\dir").unwrap(), "\"C:\\dir\"");
+        assert_eq!(quote("C:\\"), None);
+        assert_eq!(quote("\\'\""), None);
+    }
+
+    #[test]
+    fn a_probe_says_what_it_asks() {
+        let (apart, known) = (vec![FacetValue::text("FR".into())], vec![FacetValue::number(3.5)]);
+        let rest = Probe::Rest { facet: "maker.country".into(), apart, known };
+        let field = "\"maker.country\"";
+        assert_eq!(
+            rest.filters().unwrap(),
+            [format!("{field} IN [\"3.5\"]"), format!("NOT {field} IN [\"fr\", \"3.5\"]")]
+        );
+        let up_to = Probe::UpTo { facet: "size".into(), bound: -2.5 };
+        assert_eq!(up_to.filters().unwrap(), ["\"size\" <= -2.5"]);
+    }
+}

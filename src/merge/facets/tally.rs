@@ -1,0 +1,367 @@
+//! The values of one facet, summed over sources.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::number;
+use super::probe::{Probe, quote};
+use crate::merge::error::MergeError;
+use crate::merge::raw::{Members, ObjectWriter};
+use crate::merge::values::{Key, normalize};
+use crate::plan::index_info::FacetOrder;
+
+/// How the numbers of a facet in alphabetical order stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    ByText,
+    ByValue,
+}
+
+/// One value of a facet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FacetValue {
+    /// As the node that named it first writes it.
+    pub shown: String,
+    /// `Some` for a number.
+    pub number: Option<f64>,
+    /// What strings are compared by.
+    text: String,
+}
+
+/// A value and how many documents have it.
+pub type Counted = (FacetValue, u64);
+
+/// The sums of one facet.
+#[derive(Debug)]
+pub struct Tally {
+    order: FacetOrder,
+    max: usize,
+    values: Vec<FacetValue>,
+    places: HashMap<Key, usize>,
+    /// By source; a source that has not heard of the facet has no value for it.
+    lists: Vec<List>,
+}
+
+/// What one source says.
+#[derive(Debug, Default)]
+struct List {
+    counts: HashMap<usize, u64>,
+    /// Places of the list that was read last, in its order: what a probe goes on from.
+    latest: Vec<usize>,
+    /// Places whose documents have no other value of this facet, so that they can be left out of a probe.
+    apart: Vec<usize>,
+    rest: Rest,
+}
+
+/// What a source may have beyond what it said.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Rest {
+    #[default]
+    Nothing,
+    /// Values that no more documents have than these.
+    Rarer(u64),
+    /// Values that stand later in the order of texts.
+    Later,
+    /// Numbers that stand later in the order of texts, but none of them up to the bound.
+    Above(f64),
+    /// Nothing is known, and no probe would tell.
+    Unknown,
+}
+
+/// Reads a list. `range` is that of its numbers, if it has any.
+pub fn read(members: &Members<'_>, range: Option<(f64, f64)>) -> Result<Vec<Counted>, MergeError> {
+    // Numbers come first; what looks like one after a string, or out of the range, is a string of digits.
+    let mut numbers = range.is_some();
+    let mut values = Vec::with_capacity(members.0.len());
+    for (shown, raw) in &members.0 {
+        let count = serde_json::from_str(raw.get())?;
+        let number =
+            number::parse(shown).filter(|value| numbers && range.is_some_and(|(min, max)| (min..=max).contains(value)));
+        numbers = number.is_some();
+        let value = match number {
+            Some(number) => FacetValue::number(number),
+            None => FacetValue::text(shown.to_string()),
+        };
+        values.push((value, count));
+    }
+    Ok(values)
+}
+
+// === impl FacetValue ===
+
+impl FacetValue {
+    pub fn text(shown: String) -> Self {
+        let text = normalize(&shown);
+        Self { shown, number: None, text }
+    }
+
+    pub fn number(number: f64) -> Self {
+        // Zero has no sign for the engine.
+        let number = if number == 0.0 { 0.0 } else { number };
+        Self { shown: number.to_string(), number: Some(number), text: String::new() }
+    }
+
+    pub fn key(&self) -> Key {
+        match self.number {
+            Some(number) => Key::Number(number.to_bits()),
+            None => Key::Text(self.text.clone()),
+        }
+    }
+
+    /// As a filter names it; the engine takes a quoted number for a number too.
+    pub fn in_filter(&self) -> Option<String> {
+        quote(if self.number.is_some() { &self.shown } else { &self.text })
+    }
+
+    /// Numbers before strings; then as `numbers` says and as texts.
+    fn compare(&self, other: &Self, numbers: Numbers) -> Ordering {
+        match (self.number, other.number) {
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(left), Some(right)) => match numbers {
+                Numbers::ByValue => left.total_cmp(&right),
+                Numbers::ByText => self.shown.cmp(&other.shown),
+            },
+            (None, None) => self.text.cmp(&other.text),
+        }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    pub fn new(order: FacetOrder, max: usize) -> Self {
+        Self { order, max, values: Vec::new(), places: HashMap::new(), lists: Vec::new() }
+    }
+
+    /// Takes in the list of a node, which is cut if it is as long as lists get.
+    pub fn list(&mut self, source: usize, values: Vec<Counted>) {
+        let cut = values.len() >= self.max;
+        let rest = self.rest_after(&values, cut);
+        self.take(source, values, rest);
+    }
+
+    /// Takes in a list that leaves nothing out.
+    pub fn list_whole(&mut self, source: usize, values: Vec<Counted>) {
+        self.take(source, values, Rest::Nothing);
+    }
+
+    fn take(&mut self, source: usize, values: Vec<Counted>, rest: Rest) {
+        let places: Vec<(usize, u64)> = values.into_iter().map(|(value, count)| (self.place(value), count)).collect();
+        let list = self.list_of(source);
+        list.latest = places.iter().map(|(place, _)| *place).collect();
+        list.counts.extend(places);
+        list.rest = rest;
+    }
+
+    fn rest_after(&self, values: &[Counted], cut: bool) -> Rest {
+        if !cut {
+            return Rest::Nothing;
+        }
+        let mixed = values.iter().any(|(value, _)| value.number.is_some())
+            && values.iter().any(|(value, _)| value.number.is_none());
+        match (self.order, values.last()) {
+            (FacetOrder::Alpha, _) => Rest::Later,
+            // Numbers and strings have counts of their own, of which only the strings' goes on.
+            (FacetOrder::Count, Some((_, count))) if !mixed => Rest::Rarer(*count),
+            (FacetOrder::Count, _) => Rest::Unknown,
+        }
+    }
+
+    fn place(&mut self, value: FacetValue) -> usize {
+        let place = *self.places.entry(value.key()).or_insert(self.values.len());
+        if place == self.values.len() {
+            self.values.push(value);
+        }
+        place
+    }
+
+    fn list_of(&mut self, source: usize) -> &mut List {
+        if self.lists.len() <= source {
+            self.lists.resize_with(source + 1, List::default);
+        }
+        &mut self.lists[source]
+    }
+
+    fn has_numbers(&self) -> bool {
+        self.values.iter().any(|value| value.number.is_some())
+    }
+
+    fn has_strings(&self) -> bool {
+        self.values.iter().any(|value| value.number.is_none())
+    }
+
+    /// True if it shows whether numbers stand by their text or by their value.
+    pub fn minds_numbers(&self) -> bool {
+        if self.order == FacetOrder::Count {
+            return false;
+        }
+        if self.lists.iter().any(|list| list.rest == Rest::Later) && self.has_numbers() {
+            return true;
+        }
+        let mut numbers: Vec<&FacetValue> = self.values.iter().filter(|value| value.number.is_some()).collect();
+        numbers.sort_by(|left, right| left.compare(right, Numbers::ByText));
+        !numbers.is_sorted_by(|left, right| left.compare(right, Numbers::ByValue).is_le())
+    }
+
+    /// True if some source's numbers stand in an order that only their values explain.
+    pub fn is_by_value(&self) -> bool {
+        self.order == FacetOrder::Alpha
+            && self.lists.iter().any(|list| self.latest(list).any(|(left, right)| left.shown > right.shown))
+    }
+
+    /// Neighbours among the numbers of the list that was read last.
+    fn latest<'a>(&'a self, list: &'a List) -> impl Iterator<Item = (&'a FacetValue, &'a FacetValue)> {
+        let numbers = || list.latest.iter().map(|place| &self.values[*place]).filter(|value| value.number.is_some());
+        numbers().zip(numbers().skip(1))
+    }
+
+    /// Sums, as far as they are known.
+    fn sum(&self, place: usize) -> u64 {
+        self.lists.iter().filter_map(|list| list.counts.get(&place)).sum()
+    }
+
+    /// How many more documents may have the value than [`Tally::sum`] says.
+    fn slack(&self, place: usize) -> u64 {
+        let open = self.lists.iter().filter(|list| !list.counts.contains_key(&place));
+        open.map(|list| if let Rest::Rarer(count) = list.rest { count } else { 0 }).sum()
+    }
+
+    /// Places in the order in which they are listed.
+    fn ordered(&self, numbers: Numbers) -> Vec<(usize, u64)> {
+        let mut places: Vec<(usize, u64)> = (0..self.values.len()).map(|place| (place, self.sum(place))).collect();
+        places.retain(|(_, count)| *count > 0);
+        match self.order {
+            FacetOrder::Alpha => {
+                places.sort_by(|(left, _), (right, _)| self.values[*left].compare(&self.values[*right], numbers));
+            }
+            FacetOrder::Count => places.sort_by(|left, right| self.by_count(left, right)),
+        }
+        places
+    }
+
+    /// Numbers before strings, then the more frequent, then the greater.
+    fn by_count(&self, (left, count): &(usize, u64), (right, other): &(usize, u64)) -> Ordering {
+        let (left, right) = (&self.values[*left], &self.values[*right]);
+        let kind = left.number.is_none().cmp(&right.number.is_none());
+        kind.then_with(|| other.cmp(count)).then_with(|| right.compare(left, Numbers::ByValue))
+    }
+
+    pub fn is_settled(&self, numbers: Numbers) -> bool {
+        let cut = || self.lists.iter().filter(|list| list.rest != Rest::Nothing);
+        if cut().next().is_none() {
+            return true;
+        }
+        if cut().any(|list| list.rest == Rest::Unknown) {
+            return false;
+        }
+        match self.order {
+            FacetOrder::Count => !(self.has_numbers() && self.has_strings()) && self.is_top_known(),
+            // Every source is asked in the order of texts, as one node would be.
+            FacetOrder::Alpha if numbers == Numbers::ByText || !self.has_numbers() => true,
+            FacetOrder::Alpha => {
+                let bound = self.bound();
+                !self.has_strings() && cut().all(|list| self.reaches(list, bound))
+            }
+        }
+    }
+
+    /// True if the most frequent values are certain, with their counts: no other can be among them.
+    fn is_top_known(&self) -> bool {
+        let ordered = self.ordered(Numbers::ByValue);
+        let Some(last) = self.max.checked_sub(1).and_then(|at| ordered.get(at)) else { return false };
+        let unseen: u64 =
+            self.lists.iter().map(|list| if let Rest::Rarer(count) = list.rest { count } else { 0 }).sum();
+        unseen < last.1
+            && ordered[..self.max].iter().all(|(place, _)| self.slack(*place) == 0)
+            && ordered[self.max..]
+                .iter()
+                .all(|(place, count)| self.by_count(&(*place, count + self.slack(*place)), last) == Ordering::Greater)
+    }
+
+    /// The greatest number that can be shown, if numbers stand by value.
+    fn bound(&self) -> f64 {
+        let mut numbers: Vec<f64> = self.values.iter().filter_map(|value| value.number).collect();
+        numbers.sort_by(f64::total_cmp);
+        self.max.checked_sub(1).and_then(|at| numbers.get(at)).copied().unwrap_or(f64::INFINITY)
+    }
+
+    /// True if the source has told all its numbers up to `bound`.
+    fn reaches(&self, list: &List, bound: f64) -> bool {
+        match list.rest {
+            Rest::Nothing => true,
+            Rest::Above(told) => told >= bound,
+            // A list that stands by value was cut after its least numbers.
+            Rest::Later => self.latest(list).any(|(left, right)| left.shown > right.shown),
+            Rest::Rarer(_) | Rest::Unknown => false,
+        }
+    }
+
+    pub fn probes(&self, facet: &str, numbers: Numbers) -> Vec<(usize, Probe)> {
+        if self.is_settled(numbers) || (self.has_numbers() && self.has_strings()) {
+            return Vec::new();
+        }
+        let known = |places: &[usize]| places.iter().map(|place| self.values[*place].clone()).collect::<Vec<_>>();
+        let bound = self.bound();
+        let mut probes = Vec::new();
+        for (source, list) in self.lists.iter().enumerate() {
+            match (self.order, list.rest) {
+                (FacetOrder::Count, Rest::Rarer(_)) if list.latest.len() > 1 => {
+                    let (apart, known) = (known(&list.apart), known(&list.latest[..list.latest.len() - 1]));
+                    probes.push((source, Probe::Rest { facet: facet.to_owned(), apart, known }));
+                }
+                (FacetOrder::Alpha, Rest::Later | Rest::Above(_)) if !self.reaches(list, bound) => {
+                    probes.push((source, Probe::UpTo { facet: facet.to_owned(), bound }));
+                }
+                _ => {}
+            }
+        }
+        probes
+    }
+
+    /// `only` are the values of the documents that have one of `known`, `others` those of the rest.
+    pub fn learn_rest(&mut self, source: usize, known: &[FacetValue], only: &[Counted], others: &[Counted]) {
+        let apart: Vec<usize> = known.iter().map(|value| self.place(value.clone())).collect();
+        let is_known = |value: &FacetValue| known.iter().any(|known| known.key() == value.key());
+        // A document with another value beside would be counted in neither list.
+        if only.len() != known.len() || !only.iter().all(|(value, _)| is_known(value)) {
+            self.list_of(source).rest = Rest::Unknown;
+            return;
+        }
+        let rest = self.rest_after(others, others.len() >= self.max);
+        self.take(source, others.to_vec(), rest);
+        self.list_of(source).apart.extend(apart);
+    }
+
+    /// `list` are values of the documents that have a number up to `bound`.
+    pub fn learn_up_to(&mut self, source: usize, bound: f64, list: &[Counted]) {
+        let cut = list.len() >= self.max;
+        let told: Vec<Counted> =
+            list.iter().filter(|(value, _)| value.number.is_some_and(|number| number <= bound)).cloned().collect();
+        let before = self.list_of(source).counts.len();
+        let (rest, latest) = (self.list_of(source).rest, std::mem::take(&mut self.list_of(source).latest));
+        self.take(source, told, if cut { rest } else { Rest::Above(bound) });
+        let list = self.list_of(source);
+        list.latest = latest;
+        if cut && list.counts.len() == before {
+            // The same numbers again: their documents have others too, which fill the list.
+            list.rest = Rest::Unknown;
+        }
+    }
+
+    pub fn write(&self, numbers: Numbers, out: &mut Vec<u8>) {
+        let ordered = self.ordered(numbers);
+        let count = ordered.iter().filter(|(place, _)| self.values[*place].number.is_some()).count();
+        // When it walks the values by level, the engine stops after the last number and does not notice that a list
+        // which is full already gets longer with each string.
+        let by_level = self.order == FacetOrder::Count || numbers == Numbers::ByValue;
+        let shown = |at: usize| at < self.max || (by_level && self.max > 0 && count >= self.max && at >= count);
+        let mut object = ObjectWriter::new(out);
+        for (at, (place, count)) in ordered.iter().enumerate() {
+            if shown(at) {
+                object.number(&self.values[*place].shown, *count);
+            }
+        }
+        object.finish();
+    }
+}

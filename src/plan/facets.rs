@@ -1,0 +1,204 @@
+//! Questions about facets as searches of one node.
+
+use serde_json::{Map, Value};
+
+use crate::merge::facets::probe::{HITS_PARTS, Probe, quote};
+use crate::merge::values::Key;
+use crate::placement::cover::CoverPart;
+use crate::placement::shard::ShardSet;
+
+use super::filter;
+use super::scatter::NodeRequest;
+use super::search::SearchPlan;
+
+/// The documents over which totals and facets are counted, where these are not simply what a node found for a page.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Candidates {
+    /// Whether hits below the client's threshold are left out. One node leaves out those it met on its way to the
+    /// end of the page: all, if the page is not full, and else none.
+    pub threshold: bool,
+    /// A filter that leaves out the documents whose distinct value was met.
+    pub unmet: Option<String>,
+}
+
+/// Members of a search that have no bearing on its candidates.
+const PRESENTATION: [&str; 12] = [
+    "page",
+    "hitsPerPage",
+    "attributesToHighlight",
+    "attributesToCrop",
+    "cropLength",
+    "cropMarker",
+    "highlightPreTag",
+    "highlightPostTag",
+    "showMatchesPosition",
+    "showRankingScore",
+    "showRankingScoreDetails",
+    "retrieveVectors",
+];
+
+// === impl SearchPlan ===
+
+impl SearchPlan {
+    /// The search that finds `candidates` of `part` and shows none of them.
+    fn search_candidates(&self, candidates: &Candidates, part: &CoverPart, shards: u16) -> Map<String, Value> {
+        let mut body = self.body.clone();
+        for name in PRESENTATION {
+            body.remove(name);
+        }
+        if !candidates.threshold {
+            body.remove("rankingScoreThreshold");
+        }
+        // Only a search that walks to the end of its hits knows which of them are below the threshold.
+        let limit = if candidates.threshold { self.window.reach() } else { 0 };
+        body.insert("offset".into(), 0.into());
+        body.insert("limit".into(), limit.into());
+        body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
+        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
+            body.insert("filter".into(), filter);
+        }
+        if let Some(unmet) = &candidates.unmet {
+            filter::and(&mut body, unmet);
+        }
+        body.insert("indexUid".into(), self.index.clone().into());
+        body
+    }
+
+    /// Asks for the total and all facets of `candidates`.
+    pub fn request_candidates(&self, candidates: &Candidates, part: &CoverPart, shards: u16) -> NodeRequest {
+        let mut body = self.search_candidates(candidates, part, shards);
+        body.remove("indexUid");
+        NodeRequest::post(format!("/indexes/{}/search", self.index), &body)
+    }
+
+    /// Asks `probes` in one request, each filter of each probe a query of its own, in this order. `None` where a filter
+    /// cannot be written.
+    pub fn request_probes(
+        &self,
+        probes: &[&Probe],
+        candidates: &Candidates,
+        part: &CoverPart,
+        shards: u16,
+    ) -> Option<NodeRequest> {
+        let base = self.search_candidates(candidates, part, shards);
+        let mut queries: Vec<Value> = Vec::new();
+        for probe in probes {
+            if *probe == &Probe::Hits {
+                for group in groups(&part.shards) {
+                    let some = CoverPart { node: part.node, shards: group, whole: false };
+                    let mut query = self.search_candidates(candidates, &some, shards);
+                    query.remove("facets");
+                    queries.push(query.into());
+                }
+            }
+            for expression in probe.filters()? {
+                let mut query = base.clone();
+                filter::and(&mut query, &expression);
+                query.insert("facets".into(), probe.facet().into_iter().collect::<Vec<_>>().into());
+                queries.push(query.into());
+            }
+        }
+        let body = Map::from_iter([("queries".to_owned(), queries.into())]);
+        Some(NodeRequest::post("/multi-search".to_owned(), &body))
+    }
+}
+
+/// How many replies a probe gets.
+pub fn replies_to(probe: &Probe, part: &CoverPart) -> usize {
+    match probe {
+        Probe::Hits => groups(&part.shards).len(),
+        Probe::Rest { .. } => 2,
+        Probe::UpTo { .. } => 1,
+    }
+}
+
+fn groups(shards: &ShardSet) -> Vec<ShardSet> {
+    let mut groups = vec![ShardSet::new(); HITS_PARTS.min(shards.len())];
+    let count = groups.len().max(1);
+    for (at, shard) in shards.iter().enumerate() {
+        groups[at % count].insert(shard);
+    }
+    groups
+}
+
+/// The documents that have none of `values` in `field`. `None` where the engine's language cannot say it.
+pub fn without_values<'a>(field: &str, values: impl IntoIterator<Item = &'a Key>) -> Option<String> {
+    let values = values
+        .into_iter()
+        .map(|value| match value {
+            Key::Number(bits) => Some(f64::from_bits(*bits).to_string()),
+            Key::Text(text) => quote(text),
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some(format!("NOT {} IN [{}]", quote(field)?, values.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::placement::shard::ShardId;
+    use crate::placement::topology::NodeIx;
+    use crate::plan::index_info::IndexInfo;
+
+    fn plan(body: Value) -> SearchPlan {
+        let Value::Object(body) = body else { panic!("a search is an object") };
+        SearchPlan::new(&IndexInfo::new("movies"), body).unwrap()
+    }
+
+    fn whole() -> CoverPart {
+        CoverPart { node: NodeIx(0), shards: [ShardId(0), ShardId(1)].into_iter().collect(), whole: true }
+    }
+
+    fn body(request: &NodeRequest) -> Value {
+        serde_json::from_slice(&request.body).unwrap()
+    }
+
+    #[test]
+    fn candidates_are_searched_without_showing_any() {
+        let plan = plan(json!({
+            "q": "x", "page": 2, "hitsPerPage": 3, "facets": ["a"], "rankingScoreThreshold": 0.5, "filter": "b = 1",
+            "showRankingScore": true, "attributesToHighlight": ["*"],
+        }));
+        let all = plan.request_candidates(&Candidates::default(), &whole(), 2);
+        assert_eq!(
+            body(&all),
+            json!({"q": "x", "facets": ["a"], "filter": "b = 1", "offset": 0, "limit": 0, "attributesToRetrieve": []})
+        );
+        let some = Candidates { threshold: true, unmet: Some("NOT c IN [1]".into()) };
+        let some = body(&plan.request_candidates(&some, &whole(), 2));
+        assert_eq!(
+            (&some["limit"], &some["rankingScoreThreshold"], &some["filter"]),
+            (&json!(6), &json!(0.5), &json!(["b = 1", "NOT c IN [1]"]))
+        );
+    }
+
+    #[test]
+    fn probes_are_queries_of_one_request() {
+        let plan = plan(json!({"facets": ["a"], "filter": ["b = 1"]}));
+        let probes = [Probe::Hits, Probe::UpTo { facet: "a".into(), bound: 2.0 }];
+        let probes: Vec<&Probe> = probes.iter().collect();
+        let request = plan.request_probes(&probes, &Candidates::default(), &whole(), 2).unwrap();
+        assert_eq!(request.path, "/multi-search");
+        let query = |filter: Value| json!({"indexUid": "movies", "filter": filter, "offset": 0, "limit": 0, "attributesToRetrieve": []});
+        let mut up_to = query(json!(["b = 1", "\"a\" <= 2"]));
+        up_to["facets"] = json!(["a"]);
+        assert_eq!(
+            body(&request)["queries"],
+            json!([
+                query(json!(["b = 1", "_miroir_shard IN [\"{{{{{{{{\"]"])),
+                query(json!(["b = 1", "_miroir_shard IN [\"{{{{{{{}\"]"])),
+                up_to,
+            ])
+        );
+        assert_eq!(probes.iter().map(|probe| replies_to(probe, &whole())).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn values_are_left_out_by_a_filter() {
+        let values = [Key::Text("fr".into()), Key::Number(2.5f64.to_bits())];
+        assert_eq!(without_values("country", &values).unwrap(), "NOT \"country\" IN [\"fr\", 2.5]");
+        assert_eq!(without_values("country", &[Key::Text("\\".into())]), None);
+    }
+}
