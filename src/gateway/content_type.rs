@@ -1,59 +1,7 @@
-//! Which routes take JSON, and the refusal of anything else.
+//! Bodies that must be JSON, and the refusal of anything else.
 
 use super::head::Head;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
-
-/// True for the operations whose body must say that it is JSON.
-pub fn takes_json(operation: &Operation) -> bool {
-    match operation {
-        Operation::CreateIndex
-        | Operation::UpdateIndex { .. }
-        | Operation::SwapIndexes
-        | Operation::FetchDocuments { .. }
-        | Operation::DeleteDocumentsBatch { .. }
-        | Operation::DeleteDocumentsByFilter { .. }
-        | Operation::EditDocuments { .. }
-        | Operation::SearchPost { .. }
-        | Operation::FacetSearch { .. }
-        | Operation::MultiSearch
-        | Operation::SimilarPost { .. }
-        | Operation::UpdateSettings { .. }
-        | Operation::UpdateSetting { .. }
-        | Operation::CreateKey
-        | Operation::UpdateKey { .. }
-        | Operation::UpdateExperimentalFeatures => true,
-        Operation::Health
-        | Operation::Version
-        | Operation::Stats
-        | Operation::ListIndexes
-        | Operation::GetIndex { .. }
-        | Operation::DeleteIndex { .. }
-        | Operation::IndexStats { .. }
-        // Documents come in several formats, which their own code tells apart.
-        | Operation::AddDocuments { .. }
-        | Operation::GetDocument { .. }
-        | Operation::ListDocuments { .. }
-        | Operation::DeleteDocument { .. }
-        | Operation::DeleteAllDocuments { .. }
-        | Operation::SearchGet { .. }
-        | Operation::SimilarGet { .. }
-        | Operation::GetSettings { .. }
-        | Operation::ResetSettings { .. }
-        | Operation::GetSetting { .. }
-        | Operation::ResetSetting { .. }
-        | Operation::ListTasks
-        | Operation::GetTask { .. }
-        | Operation::CancelTasks
-        | Operation::DeleteTasks
-        | Operation::DeleteTask { .. }
-        | Operation::ListKeys
-        | Operation::GetKey { .. }
-        | Operation::DeleteKey { .. }
-        | Operation::GetExperimentalFeatures
-        | Operation::Unsupported { .. } => false,
-    }
-}
 
 /// Refuses a body that does not say it is JSON, as the engine does.
 pub fn require_json(head: &Head) -> Result<(), ResponseError> {

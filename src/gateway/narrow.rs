@@ -7,7 +7,7 @@ use super::auth::Access;
 use super::auth::check::invalid;
 use super::content_type::parse_json;
 use crate::meili::error::ResponseError;
-use crate::meili::operation::Operation;
+use crate::meili::operation::{Operation, Reach};
 use crate::meili::query::QueryMap;
 
 /// A request as it goes on to planning.
@@ -24,16 +24,12 @@ pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes)
     if access.is_unrestricted() && access.rules.is_none() {
         return Ok(unchanged());
     }
-    match operation {
-        Operation::SearchGet { index } => {
-            Ok(Narrowed { query: narrow_query(query, rule(access, index)), body: body.clone() })
-        }
-        // The search for similar documents takes the same filter.
-        Operation::SimilarGet { index } => {
-            Ok(Narrowed { query: narrow_query(query, rule(access, index)), body: body.clone() })
-        }
-        Operation::SearchPost { index } | Operation::FacetSearch { index } | Operation::SimilarPost { index } => {
-            let Some(rule) = rule(access, index) else {
+    let rule = operation.index().and_then(|index| rule(access, index));
+    match operation.facts().reach {
+        Reach::Path => Ok(unchanged()),
+        Reach::QueryFilter => Ok(Narrowed { query: narrow_query(query, rule), body: body.clone() }),
+        Reach::BodyFilter => {
+            let Some(rule) = rule else {
                 return Ok(unchanged());
             };
             let mut value = parse_json(body)?;
@@ -42,19 +38,19 @@ pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes)
             }
             Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
         }
-        Operation::MultiSearch => {
+        Reach::Queries => {
             let mut value = parse_json(body)?;
             narrow_queries(&mut value, access)?;
             Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
         }
-        Operation::CreateIndex => {
+        Reach::Uid => {
             let value = parse_json(body)?;
             match value.get("uid").and_then(Value::as_str) {
                 Some(uid) if !access.allows(uid) => Err(invalid()),
                 Some(_) | None => Ok(unchanged()),
             }
         }
-        Operation::SwapIndexes => {
+        Reach::Swaps => {
             let value = parse_json(body)?;
             let named = value.as_array().into_iter().flatten().filter_map(|swap| swap.get("indexes"));
             let hidden = named
@@ -63,43 +59,6 @@ pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes)
                 .any(|index| !access.allows(index));
             if hidden { Err(invalid()) } else { Ok(unchanged()) }
         }
-        // The rest names its index in its path, which was checked with the key, or names none.
-        Operation::Health
-        | Operation::Version
-        | Operation::Stats
-        | Operation::ListIndexes
-        | Operation::GetIndex { .. }
-        | Operation::UpdateIndex { .. }
-        | Operation::DeleteIndex { .. }
-        | Operation::IndexStats { .. }
-        | Operation::AddDocuments { .. }
-        | Operation::GetDocument { .. }
-        | Operation::ListDocuments { .. }
-        | Operation::FetchDocuments { .. }
-        | Operation::DeleteDocument { .. }
-        | Operation::DeleteDocumentsBatch { .. }
-        | Operation::DeleteDocumentsByFilter { .. }
-        | Operation::DeleteAllDocuments { .. }
-        | Operation::EditDocuments { .. }
-        | Operation::GetSettings { .. }
-        | Operation::UpdateSettings { .. }
-        | Operation::ResetSettings { .. }
-        | Operation::GetSetting { .. }
-        | Operation::UpdateSetting { .. }
-        | Operation::ResetSetting { .. }
-        | Operation::ListTasks
-        | Operation::GetTask { .. }
-        | Operation::CancelTasks
-        | Operation::DeleteTasks
-        | Operation::DeleteTask { .. }
-        | Operation::ListKeys
-        | Operation::CreateKey
-        | Operation::GetKey { .. }
-        | Operation::UpdateKey { .. }
-        | Operation::DeleteKey { .. }
-        | Operation::GetExperimentalFeatures
-        | Operation::UpdateExperimentalFeatures
-        | Operation::Unsupported { .. } => Ok(unchanged()),
     }
 }
 

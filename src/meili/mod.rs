@@ -1,5 +1,6 @@
 //! Meilisearch's words as types: what its HTTP API says and how it says it.
 
+pub mod action;
 pub mod error;
 pub mod operation;
 pub mod query;

@@ -3,10 +3,10 @@
 use time::OffsetDateTime;
 
 use super::access::Access;
-use super::action::Action;
 use super::key;
 use super::keyring::Keyring;
 use super::tenant::{self, TokenError};
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
 
 /// Reads the token of an `Authorization` header; `Ok(None)` where there is no header.

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::action::Action;
 use super::pattern::IndexPattern;
+use crate::meili::action::Action;
 
 /// An API key without its secret, which follows from the master key and the uid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

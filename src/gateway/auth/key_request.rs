@@ -6,9 +6,9 @@ use time::macros::{format_description, time};
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 use uuid::Uuid;
 
-use super::action::Action;
 use super::key::Key;
 use super::pattern::IndexPattern;
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 

@@ -4,7 +4,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`action`] | what can be allowed, and which action each operation asks for |
 //! | [`pattern`] | the indexes that a key is good for |
 //! | [`key`] | an API key and its JSON |
 //! | [`keyring`] | all keys, in memory, each with its secret computed once |
@@ -14,7 +13,6 @@
 //! | [`key_request`] | the bodies of `POST` and `PATCH /keys`, with the engine's errors |
 
 pub mod access;
-pub mod action;
 pub mod check;
 pub mod key;
 pub mod key_request;
@@ -23,5 +21,4 @@ pub mod pattern;
 pub mod tenant;
 
 pub use access::Access;
-pub use action::Action;
 pub use keyring::Keyring;
