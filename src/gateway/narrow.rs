@@ -122,7 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::gateway::auth::pattern::IndexPattern;
+    use crate::meili::pattern::IndexPattern;
 
     fn tenant(rules: Value) -> Access {
         Access {

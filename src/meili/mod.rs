@@ -2,7 +2,9 @@
 
 pub mod action;
 pub mod error;
+pub mod key;
 pub mod operation;
+pub mod pattern;
 pub mod query;
 pub mod settings;
 pub mod task;

@@ -15,13 +15,13 @@ use super::extract::{
 };
 use super::instance::feature_off;
 use super::{Answer, Call, blocking, ok};
-use crate::embedded::keys::Action;
-use crate::embedded::names;
 use crate::embedded::queue::filter::{DateRange, TaskFilter, TaskPage};
 use crate::embedded::queue::task::TaskContent;
 use crate::embedded::queue::view;
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::uid::IndexUid;
 
 /// The task types that the node's engine knows, as its messages list them.
 const KINDS: [TaskKind; 13] = [
@@ -122,11 +122,7 @@ struct ChooseTasks {
 
 impl Parameter for IndexName {
     fn read(text: &str) -> Result<Self, Sentence> {
-        if names::is_index_name(text) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Sentence(names::invalid_name_message(text)))
-        }
+        IndexUid::parse(text).map(|uid| Self(uid.into_string())).map_err(|error| Sentence(error.message))
     }
 }
 

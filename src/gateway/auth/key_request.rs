@@ -1,15 +1,13 @@
 //! The bodies of `POST` and `PATCH /keys` and the query of `GET /keys`, judged with the engine's words.
 
 use serde_json::{Map, Value};
-use time::format_description::well_known::Rfc3339;
-use time::macros::{format_description, time};
-use time::{Date, OffsetDateTime, PrimitiveDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::key::Key;
-use super::pattern::IndexPattern;
 use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::key::{self, Key};
+use crate::meili::pattern::IndexPattern;
 use crate::meili::query::QueryMap;
 
 /// What `PATCH /keys/{key}` changes; the outer `None` leaves a field as it is, the inner one clears it.
@@ -181,34 +179,12 @@ fn list<'a>(
 }
 
 fn expiration(value: &Value, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ResponseError> {
-    let text = match text(value, "expiresAt", Code::InvalidApiKeyExpiresAt)? {
-        Some(text) => text,
-        None => return Ok(None),
+    let Some(text) = text(value, "expiresAt", Code::InvalidApiKeyExpiresAt)? else {
+        return Ok(None);
     };
-    match moment(&text) {
-        Some(moment) if moment > now => Ok(Some(moment)),
-        Some(_) | None => {
-            // The engine's message ends in a line break.
-            let message = format!(
-                "Invalid value at `.expiresAt`: `{text}` is not a valid date. It should follow the RFC 3339 format to \
-                 represents a date or datetime in the future or specified as a null value. e.g. 'YYYY-MM-DD' or \
-                 'YYYY-MM-DD HH:MM:SS'.\n"
-            );
-            Err(ResponseError::new(Code::InvalidApiKeyExpiresAt, message))
-        }
-    }
-}
-
-/// The four forms that the engine takes; without an offset the time is UTC, without a time it is midnight.
-fn moment(text: &str) -> Option<OffsetDateTime> {
-    let with_t = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-    let with_space = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-    let day = format_description!("[year]-[month]-[day]");
-    OffsetDateTime::parse(text, &Rfc3339)
-        .ok()
-        .or_else(|| PrimitiveDateTime::parse(text, &with_t).ok().map(PrimitiveDateTime::assume_utc))
-        .or_else(|| PrimitiveDateTime::parse(text, &with_space).ok().map(PrimitiveDateTime::assume_utc))
-        .or_else(|| Date::parse(text, &day).ok().map(|date| PrimitiveDateTime::new(date, time!(00:00)).assume_utc()))
+    key::expiration(&text, now).map(Some).map_err(|reason| {
+        ResponseError::new(Code::InvalidApiKeyExpiresAt, format!("Invalid value at `.expiresAt`: {reason}"))
+    })
 }
 
 fn unknown_field(name: &str, accepted: &[&str]) -> ResponseError {

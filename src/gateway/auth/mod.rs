@@ -4,8 +4,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`pattern`] | the indexes that a key is good for |
-//! | [`key`] | an API key and its JSON |
 //! | [`keyring`] | all keys, in memory, each with its secret computed once |
 //! | [`tenant`] | tenant tokens and the search rules in them |
 //! | [`access`] | what a checked request may touch |
@@ -14,10 +12,8 @@
 
 pub mod access;
 pub mod check;
-pub mod key;
 pub mod key_request;
 pub mod keyring;
-pub mod pattern;
 pub mod tenant;
 
 pub use access::Access;

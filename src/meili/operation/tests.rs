@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::route::{RouteError, is_parameter, routes};
-use super::{Class, Operation, route};
+use super::{Operation, route};
 
 /// `METHOD path name` of every operation of Meilisearch's API.
 const OPERATIONS: &str = include_str!("../../../tests/golden/operations.txt");
