@@ -144,11 +144,7 @@ impl PayloadStore {
 impl<W: Write> Lines<W> {
     /// Writes one raw JSON value, which must be an object.
     fn push_raw(&mut self, raw: &str) -> Result<(), ResponseError> {
-        if !raw.starts_with('{') {
-            let error =
-                serde_json::from_str::<Map<String, Value>>(raw).expect_err("only an object starts with a brace");
-            return Err(ResponseError::new(Code::Internal, error.to_string()));
-        }
+        check_object(raw)?;
         // A line break in valid JSON is never inside a string, so a space can take its place.
         for (position, piece) in raw.split(['\n', '\r']).enumerate() {
             if position > 0 {
@@ -185,6 +181,11 @@ impl<'de, W: Write> Visitor<'de> for EachElement<'_, W> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(element) = elements.next_element::<Box<RawValue>>()? {
+            if let Err(refusal) = check_object(element.get()) {
+                // What follows is still looked at, for it may be worse.
+                self.0.failure = Some(refusal);
+                return Ok(());
+            }
             if let Err(failure) = self.0.push_raw(element.get()) {
                 self.0.failure = Some(failure);
                 return Err(serde::de::Error::custom("stopped"));
@@ -192,6 +193,15 @@ impl<'de, W: Write> Visitor<'de> for EachElement<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Refuses a JSON value that is no object; the engine calls that an internal error.
+fn check_object(raw: &str) -> Result<(), ResponseError> {
+    if raw.starts_with('{') {
+        return Ok(());
+    }
+    let error = serde_json::from_str::<Map<String, Value>>(raw).expect_err("only an object starts with a brace");
+    Err(ResponseError::new(Code::Internal, error.to_string()))
 }
 
 /// The number of documents if each line is one object (or blank), `None` if the file is laid out otherwise or is wrong.
@@ -229,18 +239,20 @@ fn spread_values<W: Write>(input: File, lines: &mut Lines<W>) -> Result<(), Resp
 fn spread_array<W: Write>(mut input: File, lines: &mut Lines<W>) -> Result<(), ResponseError> {
     let reader = BufReader::with_capacity(1 << 16, &input);
     let outcome = serde_json::Deserializer::from_reader(reader).deserialize_seq(EachElement(lines, PhantomData));
-    if let Some(failure) = lines.failure.take() {
-        return Err(failure);
+    if let Err(error) = &outcome
+        && error.classify() != Category::Data
+    {
+        return Err(json_failure(PayloadFormat::Json, error));
     }
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(error) if error.classify() == Category::Data => {
+    match (lines.failure.take(), outcome) {
+        (Some(failure), _) => Err(failure),
+        (None, Ok(())) => Ok(()),
+        (None, Err(_)) => {
             input.rewind().map_err(|error| io_failure(&error))?;
             let object = serde_json::from_reader::<_, Map<String, Value>>(BufReader::new(input))
                 .map_err(|error| json_failure(PayloadFormat::Json, &error))?;
             lines.push_object(&object)
         }
-        Err(error) => Err(json_failure(PayloadFormat::Json, &error)),
     }
 }
 
@@ -397,6 +409,11 @@ mod tests {
                 "[{\"id\": 1}, {id: 2}]",
                 PayloadFormat::Json,
                 "The `json` payload provided is malformed. `Couldn't serialize document value: key must be a string at line 1 column 14`.",
+            ),
+            (
+                "[1,2]",
+                PayloadFormat::Json,
+                "The `json` payload provided is malformed. `Couldn't serialize document value: trailing characters at line 1 column 4`.",
             ),
             (
                 "\"a text\"",

@@ -43,6 +43,8 @@ const REQUESTS: &[Request] = &[
     ("POST", "/indexes/books/documents", Some("application/json"), "[{\"id\":1},\n{\"id\" 2}]"),
     ("POST", "/indexes/books/documents", Some("application/json"), r#"[{"id":1}"#),
     ("POST", "/indexes/books/documents", Some("application/json"), r#"[1]"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#"[1,2]"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#"[{"id":1},2,]"#),
     ("POST", "/indexes/books/documents", Some("application/json"), r#""text""#),
     ("POST", "/indexes/books/documents", Some("application/json"), ""),
     ("POST", "/indexes/books/documents", Some("application/x-ndjson"), "{\"id\":1}\n{\"id\":\n"),
