@@ -30,17 +30,6 @@ fn is_json(content_type: &str) -> bool {
     suffix.eq_ignore_ascii_case("json")
 }
 
-/// Reads a JSON body in the engine's words for what is missing or malformed.
-pub fn parse_json(body: &[u8]) -> Result<serde_json::Value, ResponseError> {
-    if body.is_empty() {
-        return Err(ResponseError::new(Code::MissingPayload, "A json payload is missing."));
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        let message = format!("The json payload provided is malformed. `{error}`.");
-        ResponseError::new(Code::MalformedPayload, message)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,13 +58,5 @@ mod tests {
             "The Content-Type `test` is invalid. Accepted values for the Content-Type header are: `application/json`"
         );
         assert_eq!(require_json(&head(None)).unwrap_err().code, "missing_content_type");
-    }
-
-    #[test]
-    fn a_body_that_ends_early_says_where() {
-        let error = parse_json(b"{\"q\": ").unwrap_err();
-        assert_eq!(error.code, "malformed_payload");
-        assert!(error.message.contains("at line 1 column 6"), "{}", error.message);
-        assert_eq!(parse_json(b"").unwrap_err().message, "A json payload is missing.");
     }
 }

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use super::auth::Access;
 use super::auth::check::invalid;
-use super::content_type::parse_json;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::{Operation, Reach};
+use crate::meili::payload;
 use crate::meili::query::QueryMap;
 
 /// A request as it goes on to planning.
@@ -32,26 +32,26 @@ pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes)
             let Some(rule) = rule else {
                 return Ok(unchanged());
             };
-            let mut value = parse_json(body)?;
+            let mut value = payload::parse(body)?;
             if let Some(search) = value.as_object_mut() {
                 add_filter(search, rule);
             }
             Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
         }
         Reach::Queries => {
-            let mut value = parse_json(body)?;
+            let mut value = payload::parse(body)?;
             narrow_queries(&mut value, access)?;
             Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
         }
         Reach::Uid => {
-            let value = parse_json(body)?;
+            let value = payload::parse(body)?;
             match value.get("uid").and_then(Value::as_str) {
                 Some(uid) if !access.allows(uid) => Err(invalid()),
                 Some(_) | None => Ok(unchanged()),
             }
         }
         Reach::Swaps => {
-            let value = parse_json(body)?;
+            let value = payload::parse(body)?;
             let named = value.as_array().into_iter().flatten().filter_map(|swap| swap.get("indexes"));
             let hidden = named
                 .flat_map(|pair| pair.as_array().into_iter().flatten())

@@ -5,6 +5,7 @@ pub mod error;
 pub mod key;
 pub mod operation;
 pub mod pattern;
+pub mod payload;
 pub mod query;
 pub mod settings;
 pub mod task;

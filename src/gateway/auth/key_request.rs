@@ -8,6 +8,7 @@ use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::key::{self, Key};
 use crate::meili::pattern::IndexPattern;
+use crate::meili::payload::wrong_kind;
 use crate::meili::query::QueryMap;
 
 /// What `PATCH /keys/{key}` changes; the outer `None` leaves a field as it is, the inner one clears it.
@@ -190,22 +191,6 @@ fn expiration(value: &Value, now: OffsetDateTime) -> Result<Option<OffsetDateTim
 fn unknown_field(name: &str, accepted: &[&str]) -> ResponseError {
     let hint = did_you_mean(name, accepted);
     ResponseError::new(Code::BadRequest, format!("Unknown field `{name}`: {hint}expected one of {}", listed(accepted)))
-}
-
-/// `expected a string, but found an array: `[1]``; `at` is the place, `.uid`, or empty for the whole body.
-pub fn wrong_kind(found: &Value, expected: &str, at: &str, code: Code) -> ResponseError {
-    let kind = match found {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) => format!("a boolean: `{found}`"),
-        Value::Number(number) if number.is_u64() => format!("a positive integer: `{found}`"),
-        Value::Number(number) if number.is_i64() => format!("a negative integer: `{found}`"),
-        Value::Number(_) => format!("a number: `{found}`"),
-        Value::String(_) => format!("a string: `{found}`"),
-        Value::Array(_) => format!("an array: `{found}`"),
-        Value::Object(_) => format!("an object: `{found}`"),
-    };
-    let place = if at.is_empty() { String::new() } else { format!(" at `{at}`") };
-    ResponseError::new(code, format!("Invalid value type{place}: expected {expected}, but found {kind}"))
 }
 
 fn listed(words: &[&str]) -> String {
