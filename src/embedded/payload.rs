@@ -16,14 +16,7 @@ use uuid::Uuid;
 
 use super::durable;
 use crate::meili::error::{Code, ResponseError};
-
-/// How documents are written in a request body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PayloadFormat {
-    Json,
-    Ndjson,
-    Csv { delimiter: u8 },
-}
+use crate::split::{PayloadFormat, SplitError};
 
 /// The folder of payloads.
 #[derive(Debug, Clone)]
@@ -54,19 +47,6 @@ struct Lines<W: Write> {
     out: W,
     documents: u64,
     failure: Option<ResponseError>,
-}
-
-// === impl PayloadFormat ===
-
-impl PayloadFormat {
-    /// The word in error messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Ndjson => "ndjson",
-            Self::Csv { .. } => "csv",
-        }
-    }
 }
 
 // === impl PayloadStore ===
@@ -293,23 +273,24 @@ fn parse_cell(text: &str, column_type: ColumnType, line: usize) -> Result<Value,
         ColumnType::Boolean => trimmed
             .parse::<bool>()
             .map(Value::from)
-            .map_err(|error| malformed_csv(&format!("Error parsing boolean {text:?} at line {line}: {error}"))),
+            .map_err(|error| malformed_csv(format!("Error parsing boolean {text:?} at line {line}: {error}"))),
         ColumnType::Number => match trimmed.parse::<i64>() {
             Ok(whole) => Ok(Value::from(whole)),
             Err(_) => trimmed
                 .parse::<f64>()
                 .map(Value::from)
-                .map_err(|error| malformed_csv(&format!("Error parsing number {text:?} at line {line}: {error}"))),
+                .map_err(|error| malformed_csv(format!("Error parsing number {text:?} at line {line}: {error}"))),
         },
     }
 }
 
 fn csv_failure(error: csv::Error) -> ResponseError {
-    malformed_csv(&error.to_string())
+    malformed_csv(error.to_string())
 }
 
-fn malformed_csv(problem: &str) -> ResponseError {
-    ResponseError::new(Code::MalformedPayload, format!("The `csv` payload provided is malformed: `{problem}`."))
+fn malformed_csv(message: String) -> ResponseError {
+    // The delimiter is not part of the message.
+    SplitError::Csv { format: PayloadFormat::Csv { delimiter: b',' }, message }.into()
 }
 
 fn json_failure(format: PayloadFormat, error: &serde_json::Error) -> ResponseError {
@@ -317,27 +298,7 @@ fn json_failure(format: PayloadFormat, error: &serde_json::Error) -> ResponseErr
         Category::Data => "data are neither an object nor a list of objects".to_owned(),
         Category::Io | Category::Syntax | Category::Eof => error.to_string(),
     };
-    ResponseError::new(
-        Code::MalformedPayload,
-        format!(
-            "The `{}` payload provided is malformed. `Couldn't serialize document value: {}`.",
-            format.as_str(),
-            shortened(message)
-        ),
-    )
-}
-
-/// A client's text inside a message can be endless; the engine keeps 50 bytes of its start and 85 of its end.
-fn shortened(mut message: String) -> String {
-    const START: usize = 50;
-    const END: usize = 85;
-    const DOTS: &str = "...";
-    if message.len() > START + END + DOTS.len() {
-        let from = message.floor_char_boundary(START);
-        let to = message.ceil_char_boundary(message.len() - END);
-        message.replace_range(from..to, DOTS);
-    }
-    message
+    SplitError::Json { format, message }.into()
 }
 
 pub fn io_failure(error: &io::Error) -> ResponseError {

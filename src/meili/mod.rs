@@ -10,3 +10,4 @@ pub mod query;
 pub mod settings;
 pub mod task;
 pub mod uid;
+pub mod unknown;

@@ -23,23 +23,6 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::meili::uid::IndexUid;
 
-/// The task types that the node's engine knows, as its messages list them.
-const KINDS: [TaskKind; 13] = [
-    TaskKind::DocumentAdditionOrUpdate,
-    TaskKind::DocumentEdition,
-    TaskKind::DocumentDeletion,
-    TaskKind::SettingsUpdate,
-    TaskKind::IndexCreation,
-    TaskKind::IndexDeletion,
-    TaskKind::IndexUpdate,
-    TaskKind::IndexSwap,
-    TaskKind::TaskCancelation,
-    TaskKind::TaskDeletion,
-    TaskKind::DumpCreation,
-    TaskKind::SnapshotCreation,
-    TaskKind::UpgradeDatabase,
-];
-
 /// The bare name of an index in a query string.
 #[derive(Debug)]
 struct IndexName(String);
@@ -128,20 +111,13 @@ impl Parameter for IndexName {
 
 impl Parameter for TaskStatus {
     fn read(text: &str) -> Result<Self, Sentence> {
-        let found = Self::ALL.iter().copied().find(|status| status.as_str().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| {
-            let known: Vec<String> = Self::ALL.iter().map(|status| format!("`{}`", status.as_str())).collect();
-            Sentence(format!("`{text}` is not a valid task status. Available statuses are {}.", known.join(", ")))
-        })
+        Self::parse(text).map_err(Sentence)
     }
 }
 
 impl Parameter for TaskKind {
     fn read(text: &str) -> Result<Self, Sentence> {
-        KINDS.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            let known: Vec<String> = KINDS.iter().map(|kind| format!("`{}`", kind.as_str())).collect();
-            Sentence(format!("`{text}` is not a valid task type. Available types are {}.", known.join(", ")))
-        })
+        Self::parse_known(text).map_err(Sentence)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::meili::key::{self, Key};
 use crate::meili::pattern::IndexPattern;
 use crate::meili::payload::wrong_kind;
 use crate::meili::query::QueryMap;
+use crate::meili::unknown;
 
 /// What `PATCH /keys/{key}` changes; the outer `None` leaves a field as it is, the inner one clears it.
 #[derive(Debug, Default, PartialEq)]
@@ -49,7 +50,7 @@ pub fn creation(body: &Value, now: OffsetDateTime) -> Result<Key, ResponseError>
             "actions" => key.actions = actions(value)?,
             "indexes" => key.indexes = indexes(value)?,
             "expiresAt" => key.expires_at = expiration(value, now)?,
-            _ => return Err(unknown_field(name, CREATE_FIELDS)),
+            _ => return Err(unknown::field(name, CREATE_FIELDS)),
         }
     }
     for (field, code) in [
@@ -83,9 +84,9 @@ pub fn patch(body: &Value) -> Result<KeyPatch, ResponseError> {
             "expiresAt" => Code::ImmutableApiKeyExpiresAt,
             "createdAt" => Code::ImmutableApiKeyCreatedAt,
             "updatedAt" => Code::ImmutableApiKeyUpdatedAt,
-            _ => return Err(unknown_field(name, PATCH_FIELDS)),
+            _ => return Err(unknown::field(name, PATCH_FIELDS)),
         };
-        let message = format!("Immutable field `{name}`: expected one of {}", listed(PATCH_FIELDS));
+        let message = format!("Immutable field `{name}`: expected one of {}", unknown::listed(PATCH_FIELDS));
         return Err(ResponseError::new(immutable, message));
     }
     Ok(patch)
@@ -98,12 +99,7 @@ pub fn page(query: &str) -> Result<KeyPage, ResponseError> {
         let (place, code) = match name {
             "offset" => (&mut page.offset, Code::InvalidApiKeyOffset),
             "limit" => (&mut page.limit, Code::InvalidApiKeyLimit),
-            _ => {
-                let accepted = ["offset", "limit"];
-                let hint = did_you_mean(name, &accepted);
-                let message = format!("Unknown parameter `{name}`: {hint}expected one of {}", listed(&accepted));
-                return Err(ResponseError::new(Code::BadRequest, message));
-            }
+            _ => return Err(unknown::parameter(name, &["offset", "limit"])),
         };
         *place = value.parse().map_err(|_| {
             let reason = format!("could not parse `{value}` as a positive integer");
@@ -144,9 +140,7 @@ fn actions(value: &Value) -> Result<Vec<Action>, ResponseError> {
         };
         let Some(action) = Action::ALL.iter().find(|action| action.as_str() == word) else {
             let accepted: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
-            let hint = did_you_mean(word, &accepted);
-            let message = format!("Unknown value `{word}` at `{place}`: {hint}expected one of {}", listed(&accepted));
-            return Err(ResponseError::new(code, message));
+            return Err(unknown::value(word, &place, &accepted, code));
         };
         actions.push(*action);
     }
@@ -186,53 +180,6 @@ fn expiration(value: &Value, now: OffsetDateTime) -> Result<Option<OffsetDateTim
     key::expiration(&text, now).map(Some).map_err(|reason| {
         ResponseError::new(Code::InvalidApiKeyExpiresAt, format!("Invalid value at `.expiresAt`: {reason}"))
     })
-}
-
-fn unknown_field(name: &str, accepted: &[&str]) -> ResponseError {
-    let hint = did_you_mean(name, accepted);
-    ResponseError::new(Code::BadRequest, format!("Unknown field `{name}`: {hint}expected one of {}", listed(accepted)))
-}
-
-fn listed(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    quoted.join(", ")
-}
-
-/// ``did you mean `x`? `` where one of `accepted` is near, as the engine's body parser measures nearness.
-fn did_you_mean(received: &str, accepted: &[&str]) -> String {
-    let allowed = match received.len() {
-        0..=3 => return String::new(),
-        4..=7 => 1,
-        8..=12 => 2,
-        13..=17 => 3,
-        18..=24 => 4,
-        _ => 5,
-    };
-    let nearest = accepted.iter().map(|word| (edits(received, word), word)).min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((distance, word)) if distance <= allowed => format!("did you mean `{word}`? "),
-        Some(_) | None => String::new(),
-    }
-}
-
-/// How many letters must be added, removed, changed or swapped with their neighbour to get from `a` to `b`.
-fn edits(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{Documents, of_index, reserved, whole};
-use crate::meili::error::{Code, ResponseError};
+use crate::meili::error::ResponseError;
 use crate::meili::payload;
 use crate::meili::query::QueryMap;
 use crate::meili::task::TaskKind;
+use crate::meili::unknown;
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 use crate::plan::write::{Step, StepBody, WriteIntent};
 
@@ -87,11 +88,8 @@ fn refuse_reserved_filter(filter: &Value) -> Result<(), ResponseError> {
 /// The parameters that document routes without a primary key know.
 fn only_custom_metadata(query: &str) -> Result<Option<String>, ResponseError> {
     let query = QueryMap::parse(query);
-    if let Some((unknown, _)) = query.iter().find(|(name, _)| *name != "customMetadata") {
-        return Err(ResponseError::new(
-            Code::BadRequest,
-            format!("Unknown parameter `{unknown}`: expected one of `customMetadata`"),
-        ));
+    if let Some((name, _)) = query.iter().find(|(name, _)| *name != "customMetadata") {
+        return Err(unknown::parameter(name, &["customMetadata"]));
     }
     Ok(query.get("customMetadata").map(str::to_owned))
 }
