@@ -14,7 +14,6 @@
 //! | [`queue`] | the durable queue of tasks and the thread that runs them |
 //! | [`payload`] | document payloads on disk until their task has ended |
 //! | [`keys`], [`features`] | API keys and experimental features, each in a file |
-//! | [`names`] | names of indexes and patterns of them |
 //! | [`locale`] | languages by their codes |
 //! | [`failure`] | milli's errors in Meilisearch's words |
 //! | [`deser`] | bodies and query strings into types, with Meilisearch's error texts |
@@ -29,7 +28,6 @@ pub mod http;
 pub mod indexing;
 pub mod keys;
 pub mod locale;
-pub mod names;
 pub mod node;
 pub mod payload;
 pub mod queue;

@@ -16,14 +16,7 @@ use uuid::Uuid;
 
 use super::durable;
 use crate::meili::error::{Code, ResponseError};
-
-/// How documents are written in a request body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PayloadFormat {
-    Json,
-    Ndjson,
-    Csv { delimiter: u8 },
-}
+use crate::split::{PayloadFormat, SplitError};
 
 /// The folder of payloads.
 #[derive(Debug, Clone)]
@@ -54,19 +47,6 @@ struct Lines<W: Write> {
     out: W,
     documents: u64,
     failure: Option<ResponseError>,
-}
-
-// === impl PayloadFormat ===
-
-impl PayloadFormat {
-    /// The word in error messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Ndjson => "ndjson",
-            Self::Csv { .. } => "csv",
-        }
-    }
 }
 
 // === impl PayloadStore ===
@@ -144,11 +124,7 @@ impl PayloadStore {
 impl<W: Write> Lines<W> {
     /// Writes one raw JSON value, which must be an object.
     fn push_raw(&mut self, raw: &str) -> Result<(), ResponseError> {
-        if !raw.starts_with('{') {
-            let error =
-                serde_json::from_str::<Map<String, Value>>(raw).expect_err("only an object starts with a brace");
-            return Err(ResponseError::new(Code::Internal, error.to_string()));
-        }
+        check_object(raw)?;
         // A line break in valid JSON is never inside a string, so a space can take its place.
         for (position, piece) in raw.split(['\n', '\r']).enumerate() {
             if position > 0 {
@@ -185,6 +161,11 @@ impl<'de, W: Write> Visitor<'de> for EachElement<'_, W> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(element) = elements.next_element::<Box<RawValue>>()? {
+            if let Err(refusal) = check_object(element.get()) {
+                // What follows is still looked at, for it may be worse.
+                self.0.failure = Some(refusal);
+                return Ok(());
+            }
             if let Err(failure) = self.0.push_raw(element.get()) {
                 self.0.failure = Some(failure);
                 return Err(serde::de::Error::custom("stopped"));
@@ -192,6 +173,15 @@ impl<'de, W: Write> Visitor<'de> for EachElement<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Refuses a JSON value that is no object; the engine calls that an internal error.
+fn check_object(raw: &str) -> Result<(), ResponseError> {
+    if raw.starts_with('{') {
+        return Ok(());
+    }
+    let error = serde_json::from_str::<Map<String, Value>>(raw).expect_err("only an object starts with a brace");
+    Err(ResponseError::new(Code::Internal, error.to_string()))
 }
 
 /// The number of documents if each line is one object (or blank), `None` if the file is laid out otherwise or is wrong.
@@ -229,18 +219,20 @@ fn spread_values<W: Write>(input: File, lines: &mut Lines<W>) -> Result<(), Resp
 fn spread_array<W: Write>(mut input: File, lines: &mut Lines<W>) -> Result<(), ResponseError> {
     let reader = BufReader::with_capacity(1 << 16, &input);
     let outcome = serde_json::Deserializer::from_reader(reader).deserialize_seq(EachElement(lines, PhantomData));
-    if let Some(failure) = lines.failure.take() {
-        return Err(failure);
+    if let Err(error) = &outcome
+        && error.classify() != Category::Data
+    {
+        return Err(json_failure(PayloadFormat::Json, error));
     }
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(error) if error.classify() == Category::Data => {
+    match (lines.failure.take(), outcome) {
+        (Some(failure), _) => Err(failure),
+        (None, Ok(())) => Ok(()),
+        (None, Err(_)) => {
             input.rewind().map_err(|error| io_failure(&error))?;
             let object = serde_json::from_reader::<_, Map<String, Value>>(BufReader::new(input))
                 .map_err(|error| json_failure(PayloadFormat::Json, &error))?;
             lines.push_object(&object)
         }
-        Err(error) => Err(json_failure(PayloadFormat::Json, &error)),
     }
 }
 
@@ -281,23 +273,24 @@ fn parse_cell(text: &str, column_type: ColumnType, line: usize) -> Result<Value,
         ColumnType::Boolean => trimmed
             .parse::<bool>()
             .map(Value::from)
-            .map_err(|error| malformed_csv(&format!("Error parsing boolean {text:?} at line {line}: {error}"))),
+            .map_err(|error| malformed_csv(format!("Error parsing boolean {text:?} at line {line}: {error}"))),
         ColumnType::Number => match trimmed.parse::<i64>() {
             Ok(whole) => Ok(Value::from(whole)),
             Err(_) => trimmed
                 .parse::<f64>()
                 .map(Value::from)
-                .map_err(|error| malformed_csv(&format!("Error parsing number {text:?} at line {line}: {error}"))),
+                .map_err(|error| malformed_csv(format!("Error parsing number {text:?} at line {line}: {error}"))),
         },
     }
 }
 
 fn csv_failure(error: csv::Error) -> ResponseError {
-    malformed_csv(&error.to_string())
+    malformed_csv(error.to_string())
 }
 
-fn malformed_csv(problem: &str) -> ResponseError {
-    ResponseError::new(Code::MalformedPayload, format!("The `csv` payload provided is malformed: `{problem}`."))
+fn malformed_csv(message: String) -> ResponseError {
+    // The delimiter is not part of the message.
+    SplitError::Csv { format: PayloadFormat::Csv { delimiter: b',' }, message }.into()
 }
 
 fn json_failure(format: PayloadFormat, error: &serde_json::Error) -> ResponseError {
@@ -305,27 +298,7 @@ fn json_failure(format: PayloadFormat, error: &serde_json::Error) -> ResponseErr
         Category::Data => "data are neither an object nor a list of objects".to_owned(),
         Category::Io | Category::Syntax | Category::Eof => error.to_string(),
     };
-    ResponseError::new(
-        Code::MalformedPayload,
-        format!(
-            "The `{}` payload provided is malformed. `Couldn't serialize document value: {}`.",
-            format.as_str(),
-            shortened(message)
-        ),
-    )
-}
-
-/// A client's text inside a message can be endless; the engine keeps 50 bytes of its start and 85 of its end.
-fn shortened(mut message: String) -> String {
-    const START: usize = 50;
-    const END: usize = 85;
-    const DOTS: &str = "...";
-    if message.len() > START + END + DOTS.len() {
-        let from = message.floor_char_boundary(START);
-        let to = message.ceil_char_boundary(message.len() - END);
-        message.replace_range(from..to, DOTS);
-    }
-    message
+    SplitError::Json { format, message }.into()
 }
 
 pub fn io_failure(error: &io::Error) -> ResponseError {
@@ -397,6 +370,11 @@ mod tests {
                 "[{\"id\": 1}, {id: 2}]",
                 PayloadFormat::Json,
                 "The `json` payload provided is malformed. `Couldn't serialize document value: key must be a string at line 1 column 14`.",
+            ),
+            (
+                "[1,2]",
+                PayloadFormat::Json,
+                "The `json` payload provided is malformed. `Couldn't serialize document value: trailing characters at line 1 column 4`.",
             ),
             (
                 "\"a text\"",

@@ -1,59 +1,7 @@
-//! Which routes take JSON, and the refusal of anything else.
+//! Bodies that must be JSON, and the refusal of anything else.
 
 use super::head::Head;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
-
-/// True for the operations whose body must say that it is JSON.
-pub fn takes_json(operation: &Operation) -> bool {
-    match operation {
-        Operation::CreateIndex
-        | Operation::UpdateIndex { .. }
-        | Operation::SwapIndexes
-        | Operation::FetchDocuments { .. }
-        | Operation::DeleteDocumentsBatch { .. }
-        | Operation::DeleteDocumentsByFilter { .. }
-        | Operation::EditDocuments { .. }
-        | Operation::SearchPost { .. }
-        | Operation::FacetSearch { .. }
-        | Operation::MultiSearch
-        | Operation::SimilarPost { .. }
-        | Operation::UpdateSettings { .. }
-        | Operation::UpdateSetting { .. }
-        | Operation::CreateKey
-        | Operation::UpdateKey { .. }
-        | Operation::UpdateExperimentalFeatures => true,
-        Operation::Health
-        | Operation::Version
-        | Operation::Stats
-        | Operation::ListIndexes
-        | Operation::GetIndex { .. }
-        | Operation::DeleteIndex { .. }
-        | Operation::IndexStats { .. }
-        // Documents come in several formats, which their own code tells apart.
-        | Operation::AddDocuments { .. }
-        | Operation::GetDocument { .. }
-        | Operation::ListDocuments { .. }
-        | Operation::DeleteDocument { .. }
-        | Operation::DeleteAllDocuments { .. }
-        | Operation::SearchGet { .. }
-        | Operation::SimilarGet { .. }
-        | Operation::GetSettings { .. }
-        | Operation::ResetSettings { .. }
-        | Operation::GetSetting { .. }
-        | Operation::ResetSetting { .. }
-        | Operation::ListTasks
-        | Operation::GetTask { .. }
-        | Operation::CancelTasks
-        | Operation::DeleteTasks
-        | Operation::DeleteTask { .. }
-        | Operation::ListKeys
-        | Operation::GetKey { .. }
-        | Operation::DeleteKey { .. }
-        | Operation::GetExperimentalFeatures
-        | Operation::Unsupported { .. } => false,
-    }
-}
 
 /// Refuses a body that does not say it is JSON, as the engine does.
 pub fn require_json(head: &Head) -> Result<(), ResponseError> {
@@ -80,17 +28,6 @@ fn is_json(content_type: &str) -> bool {
     };
     let suffix = subtype.rsplit('+').next().unwrap_or(subtype);
     suffix.eq_ignore_ascii_case("json")
-}
-
-/// Reads a JSON body in the engine's words for what is missing or malformed.
-pub fn parse_json(body: &[u8]) -> Result<serde_json::Value, ResponseError> {
-    if body.is_empty() {
-        return Err(ResponseError::new(Code::MissingPayload, "A json payload is missing."));
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        let message = format!("The json payload provided is malformed. `{error}`.");
-        ResponseError::new(Code::MalformedPayload, message)
-    })
 }
 
 #[cfg(test)]
@@ -121,13 +58,5 @@ mod tests {
             "The Content-Type `test` is invalid. Accepted values for the Content-Type header are: `application/json`"
         );
         assert_eq!(require_json(&head(None)).unwrap_err().code, "missing_content_type");
-    }
-
-    #[test]
-    fn a_body_that_ends_early_says_where() {
-        let error = parse_json(b"{\"q\": ").unwrap_err();
-        assert_eq!(error.code, "malformed_payload");
-        assert!(error.message.contains("at line 1 column 6"), "{}", error.message);
-        assert_eq!(parse_json(b"").unwrap_err().message, "A json payload is missing.");
     }
 }

@@ -8,7 +8,6 @@ use pingora_proxy::Session;
 use serde_json::Value;
 
 use super::body::SessionBody;
-use super::content_type::parse_json;
 use super::forward::Forwarding;
 use super::planning::{self, Request};
 use super::respond::Answer;
@@ -17,6 +16,7 @@ use crate::cluster::documents::{self, AddDocuments};
 use crate::cluster::{direct, read, task_ops};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
+use crate::meili::payload;
 use crate::meili::query::QueryMap;
 use crate::placement::topology::Topology;
 use crate::plan::{self, Plan};
@@ -81,7 +81,7 @@ pub async fn run(
         }
         Operation::DeleteDocumentsBatch { index } => {
             operation.validate()?;
-            let ids = match parse_json(&body)? {
+            let ids = match payload::parse(&body)? {
                 Value::Array(ids) => ids,
                 _ => return Err(not_a_list(&body)),
             };
@@ -174,9 +174,9 @@ async fn answer(
             task_ops::delete_one(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
         }
         Own::ListKeys => keys::list(app, query),
-        Own::CreateKey => keys::create(app, &parse_json(body)?, &admitted.trace).await,
+        Own::CreateKey => keys::create(app, &payload::parse(body)?, &admitted.trace).await,
         Own::GetKey { key } => keys::get(app, &key),
-        Own::UpdateKey { key } => keys::update(app, &key, &parse_json(body)?, &admitted.trace).await,
+        Own::UpdateKey { key } => keys::update(app, &key, &payload::parse(body)?, &admitted.trace).await,
         Own::DeleteKey { key } => keys::delete(app, &key, &admitted.trace).await,
     }
 }

@@ -44,7 +44,7 @@ use tracing::Instrument as _;
 use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
-use auth::{Access, Action, Keyring};
+use auth::{Access, Keyring};
 pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
@@ -160,7 +160,8 @@ async fn decide(
     ctx.index = operation.index().map(str::to_owned);
     let access = authenticate(app, head, &operation)?;
     let admitted = Admitted { head, operation: &operation, access, trace: Trace::new(ctx.request_id()) };
-    if content_type::takes_json(&operation) {
+    let takes_json = operation.facts().takes_json;
+    if takes_json {
         content_type::require_json(head)?;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
@@ -168,7 +169,7 @@ async fn decide(
     if matches!(operation, Operation::AddDocuments { .. }) {
         return dispatch::add_documents(app, topology, &admitted, session).boxed().await.map(Outcome::Answer);
     }
-    let body = if content_type::takes_json(&operation) {
+    let body = if takes_json {
         let mut body =
             body::SessionBody::new(session, head, app.settings.body_idle_timeout, app.settings.max_body_size);
         body.collect(head.content_length()).await?
@@ -180,7 +181,7 @@ async fn decide(
 
 /// Checks the key that `operation` asks for.
 fn authenticate(app: &App, head: &Head, operation: &Operation) -> Result<Access, ResponseError> {
-    let Some(action) = Action::of(operation) else {
+    let Some(action) = operation.facts().action else {
         return Ok(Access::full());
     };
     let header = head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes);

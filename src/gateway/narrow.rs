@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use super::auth::Access;
 use super::auth::check::invalid;
-use super::content_type::parse_json;
 use crate::meili::error::ResponseError;
-use crate::meili::operation::Operation;
+use crate::meili::operation::{Operation, Reach};
+use crate::meili::payload;
 use crate::meili::query::QueryMap;
 
 /// A request as it goes on to planning.
@@ -24,38 +24,34 @@ pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes)
     if access.is_unrestricted() && access.rules.is_none() {
         return Ok(unchanged());
     }
-    match operation {
-        Operation::SearchGet { index } => {
-            Ok(Narrowed { query: narrow_query(query, rule(access, index)), body: body.clone() })
-        }
-        // The search for similar documents takes the same filter.
-        Operation::SimilarGet { index } => {
-            Ok(Narrowed { query: narrow_query(query, rule(access, index)), body: body.clone() })
-        }
-        Operation::SearchPost { index } | Operation::FacetSearch { index } | Operation::SimilarPost { index } => {
-            let Some(rule) = rule(access, index) else {
+    let rule = operation.index().and_then(|index| rule(access, index));
+    match operation.facts().reach {
+        Reach::Path => Ok(unchanged()),
+        Reach::QueryFilter => Ok(Narrowed { query: narrow_query(query, rule), body: body.clone() }),
+        Reach::BodyFilter => {
+            let Some(rule) = rule else {
                 return Ok(unchanged());
             };
-            let mut value = parse_json(body)?;
+            let mut value = payload::parse(body)?;
             if let Some(search) = value.as_object_mut() {
                 add_filter(search, rule);
             }
             Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
         }
-        Operation::MultiSearch => {
-            let mut value = parse_json(body)?;
+        Reach::Queries => {
+            let mut value = payload::parse(body)?;
             narrow_queries(&mut value, access)?;
             Ok(Narrowed { query: query.to_owned(), body: Bytes::from(value.to_string()) })
         }
-        Operation::CreateIndex => {
-            let value = parse_json(body)?;
+        Reach::Uid => {
+            let value = payload::parse(body)?;
             match value.get("uid").and_then(Value::as_str) {
                 Some(uid) if !access.allows(uid) => Err(invalid()),
                 Some(_) | None => Ok(unchanged()),
             }
         }
-        Operation::SwapIndexes => {
-            let value = parse_json(body)?;
+        Reach::Swaps => {
+            let value = payload::parse(body)?;
             let named = value.as_array().into_iter().flatten().filter_map(|swap| swap.get("indexes"));
             let hidden = named
                 .flat_map(|pair| pair.as_array().into_iter().flatten())
@@ -63,43 +59,6 @@ pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes)
                 .any(|index| !access.allows(index));
             if hidden { Err(invalid()) } else { Ok(unchanged()) }
         }
-        // The rest names its index in its path, which was checked with the key, or names none.
-        Operation::Health
-        | Operation::Version
-        | Operation::Stats
-        | Operation::ListIndexes
-        | Operation::GetIndex { .. }
-        | Operation::UpdateIndex { .. }
-        | Operation::DeleteIndex { .. }
-        | Operation::IndexStats { .. }
-        | Operation::AddDocuments { .. }
-        | Operation::GetDocument { .. }
-        | Operation::ListDocuments { .. }
-        | Operation::FetchDocuments { .. }
-        | Operation::DeleteDocument { .. }
-        | Operation::DeleteDocumentsBatch { .. }
-        | Operation::DeleteDocumentsByFilter { .. }
-        | Operation::DeleteAllDocuments { .. }
-        | Operation::EditDocuments { .. }
-        | Operation::GetSettings { .. }
-        | Operation::UpdateSettings { .. }
-        | Operation::ResetSettings { .. }
-        | Operation::GetSetting { .. }
-        | Operation::UpdateSetting { .. }
-        | Operation::ResetSetting { .. }
-        | Operation::ListTasks
-        | Operation::GetTask { .. }
-        | Operation::CancelTasks
-        | Operation::DeleteTasks
-        | Operation::DeleteTask { .. }
-        | Operation::ListKeys
-        | Operation::CreateKey
-        | Operation::GetKey { .. }
-        | Operation::UpdateKey { .. }
-        | Operation::DeleteKey { .. }
-        | Operation::GetExperimentalFeatures
-        | Operation::UpdateExperimentalFeatures
-        | Operation::Unsupported { .. } => Ok(unchanged()),
     }
 }
 
@@ -163,7 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::gateway::auth::pattern::IndexPattern;
+    use crate::meili::pattern::IndexPattern;
 
     fn tenant(rules: Value) -> Access {
         Access {

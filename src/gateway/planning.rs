@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
+use crate::meili::operation::{Class, Operation};
 use crate::meili::query::QueryMap;
 use crate::placement::topology::Topology;
 use crate::plan::read::{self, Infos};
@@ -35,58 +35,19 @@ pub async fn plan(
     trace: &Trace,
 ) -> Result<Plan, ResponseError> {
     request.operation.validate()?;
-    match request.operation {
-        Operation::AddDocuments { index, method } => Ok(Plan::Split(Split {
+    if let Operation::AddDocuments { index, method } = request.operation {
+        return Ok(Plan::Split(Split {
             index: index.clone(),
             method: *method,
             primary_key: QueryMap::parse(request.query()).get("primaryKey").map(str::to_owned),
-        })),
-        Operation::CreateIndex
-        | Operation::UpdateIndex { .. }
-        | Operation::DeleteIndex { .. }
-        | Operation::SwapIndexes
-        | Operation::DeleteDocumentsByFilter { .. }
-        | Operation::DeleteAllDocuments { .. }
-        | Operation::EditDocuments { .. }
-        | Operation::UpdateSettings { .. }
-        | Operation::ResetSettings { .. }
-        | Operation::UpdateSetting { .. }
-        | Operation::ResetSetting { .. }
-        | Operation::UpdateExperimentalFeatures => {
+        }));
+    }
+    match request.operation.facts().class {
+        Class::Change => {
             let exists = |index: &str| cluster.registry.exists(index);
             Ok(broadcast::plan(request.operation, request.query(), request.body, topology, &exists))
         }
-        Operation::Health
-        | Operation::Version
-        | Operation::Stats
-        | Operation::ListIndexes
-        | Operation::GetIndex { .. }
-        | Operation::IndexStats { .. }
-        | Operation::GetDocument { .. }
-        | Operation::ListDocuments { .. }
-        | Operation::FetchDocuments { .. }
-        | Operation::DeleteDocument { .. }
-        | Operation::DeleteDocumentsBatch { .. }
-        | Operation::SearchGet { .. }
-        | Operation::SearchPost { .. }
-        | Operation::FacetSearch { .. }
-        | Operation::MultiSearch
-        | Operation::SimilarGet { .. }
-        | Operation::SimilarPost { .. }
-        | Operation::GetSettings { .. }
-        | Operation::GetSetting { .. }
-        | Operation::ListTasks
-        | Operation::GetTask { .. }
-        | Operation::CancelTasks
-        | Operation::DeleteTasks
-        | Operation::DeleteTask { .. }
-        | Operation::ListKeys
-        | Operation::CreateKey
-        | Operation::GetKey { .. }
-        | Operation::UpdateKey { .. }
-        | Operation::DeleteKey { .. }
-        | Operation::GetExperimentalFeatures
-        | Operation::Unsupported { .. } => {
+        Class::Documents | Class::Read | Class::Own => {
             let infos = infos(cluster, &read::indexes(request.operation, request.body), trace).await?;
             Ok(read::plan(request.operation, request.target, request.body, &infos, topology))
         }

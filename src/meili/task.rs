@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::unknown::listed;
+
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +36,11 @@ pub enum TaskKind {
     IndexCompaction,
 }
 
+fn unknown_kind(text: &str) -> String {
+    let known: Vec<&str> = TaskKind::KNOWN.iter().map(|kind| kind.as_str()).collect();
+    format!("`{text}` is not a valid task type. Available types are {}.", listed(&known))
+}
+
 // === impl TaskStatus ===
 
 impl TaskStatus {
@@ -48,6 +55,14 @@ impl TaskStatus {
             Self::Failed => "failed",
             Self::Canceled => "canceled",
         }
+    }
+
+    /// `Err` holds the engine's message.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|status| status.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|status| status.as_str()).collect();
+            format!("`{text}` is not a valid task status. Available statuses are {}.", listed(&known))
+        })
     }
 
     /// True when the task will not change any more.
@@ -79,6 +94,37 @@ impl TaskKind {
         Self::UpgradeDatabase,
         Self::IndexCompaction,
     ];
+
+    /// Those that version 1.15 of the engine knows, as its messages list them.
+    const KNOWN: [TaskKind; 13] = [
+        Self::DocumentAdditionOrUpdate,
+        Self::DocumentEdition,
+        Self::DocumentDeletion,
+        Self::SettingsUpdate,
+        Self::IndexCreation,
+        Self::IndexDeletion,
+        Self::IndexUpdate,
+        Self::IndexSwap,
+        Self::TaskCancelation,
+        Self::TaskDeletion,
+        Self::DumpCreation,
+        Self::SnapshotCreation,
+        Self::UpgradeDatabase,
+    ];
+
+    /// Reads any kind, newer ones too; `Err` holds the message of version 1.15.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| unknown_kind(text))
+    }
+
+    /// Reads a kind as version 1.15 does.
+    pub fn parse_known(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok().filter(|kind| Self::KNOWN.contains(kind)).ok_or_else(|| unknown_kind(text))
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {

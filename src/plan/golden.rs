@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Plan;
 use super::index_info::{FacetOrder, IndexInfo};
-use super::read::plan;
+use super::read::{Infos, plan};
 use super::scatter::Scatter;
-use crate::meili::operation::route;
+use super::{Plan, broadcast};
+use crate::meili::operation::tests::every_operation;
+use crate::meili::operation::{Class, Operation, route};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -69,5 +70,23 @@ fn plans_are_the_golden_ones() {
     }
     for case in &cases {
         assert_eq!(explained(case), case.explained, "{}", case.says);
+    }
+}
+
+/// The last arm of each planner is for the operations of other classes.
+#[test]
+fn every_operation_is_known_to_the_planner_of_its_class() {
+    for operation in every_operation() {
+        let plan = match operation.facts().class {
+            Class::Read | Class::Own => plan(&operation, "/", b"{}", &Infos::new(), &topology()),
+            // A setting of the whole node, which no task carries out.
+            Class::Change if operation == Operation::UpdateExperimentalFeatures => continue,
+            Class::Change => broadcast::plan(&operation, "", b"{}", &topology(), &|_| true),
+            Class::Documents => continue,
+        };
+        if let Plan::Refuse(error) = plan {
+            let others = ["A write planned as a read", "is not carried out by all nodes as a task"];
+            assert!(!others.iter().any(|words| error.message.contains(words)), "{}", operation.name());
+        }
     }
 }

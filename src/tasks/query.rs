@@ -3,7 +3,9 @@
 use super::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
 use super::params::{self, Side};
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::meili::uid::IndexUid;
+use crate::meili::unknown;
 
 /// The parameters of `GET /tasks`, in the order in which the engine names them.
 const LIST_PARAMETERS: [&str; 15] = [
@@ -53,7 +55,7 @@ pub fn parse_list(query: &str, access: IndexAccess) -> Result<TaskPage, Response
             "from" => page.from = Some(params::task_ref(value).map_err(|c| refuse(c, Code::InvalidTaskFrom))?),
             "reverse" => page.reverse = params::boolean(value).map_err(|c| refuse(c, Code::InvalidTaskReverse))?,
             _ if LIST_PARAMETERS.contains(&name.as_str()) => read_filter(&mut page.filter, name, value)?,
-            _ => return Err(params::unknown(name, &LIST_PARAMETERS)),
+            _ => return Err(unknown::parameter(name, &LIST_PARAMETERS)),
         }
     }
     Ok(page)
@@ -84,7 +86,7 @@ fn parse_filter(query: &str, access: IndexAccess, verb: &str) -> Result<TaskFilt
     let mut filter = TaskFilter { access, ..TaskFilter::default() };
     for (name, value) in &pairs {
         if !FILTER_PARAMETERS.contains(&name.as_str()) {
-            return Err(params::unknown(name, &FILTER_PARAMETERS));
+            return Err(unknown::parameter(name, &FILTER_PARAMETERS));
         }
         read_filter(&mut filter, name, value)?;
     }
@@ -121,8 +123,8 @@ fn read_filter(filter: &mut TaskFilter, name: &str, value: &str) -> Result<(), R
         "canceledBy" => {
             filter.canceled_by = params::list(name, value, Code::InvalidTaskCanceledBy, params::task_ref)?;
         }
-        "types" => filter.kinds = params::list(name, value, Code::InvalidTaskTypes, params::kind)?,
-        "statuses" => filter.statuses = params::list(name, value, Code::InvalidTaskStatuses, params::status)?,
+        "types" => filter.kinds = params::list(name, value, Code::InvalidTaskTypes, TaskKind::parse)?,
+        "statuses" => filter.statuses = params::list(name, value, Code::InvalidTaskStatuses, TaskStatus::parse)?,
         "indexUids" => {
             let index_uid = |uid: &str| IndexUid::parse(uid).map(IndexUid::into_string).map_err(|error| error.message);
             filter.index_uids = params::list(name, value, Code::InvalidIndexUid, index_uid)?;
@@ -153,7 +155,6 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meili::task::{TaskKind, TaskStatus};
 
     fn list(query: &str) -> TaskPage {
         parse_list(query, IndexAccess::All).unwrap()

@@ -43,6 +43,8 @@ const REQUESTS: &[Request] = &[
     ("POST", "/indexes/books/documents", Some("application/json"), "[{\"id\":1},\n{\"id\" 2}]"),
     ("POST", "/indexes/books/documents", Some("application/json"), r#"[{"id":1}"#),
     ("POST", "/indexes/books/documents", Some("application/json"), r#"[1]"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#"[1,2]"#),
+    ("POST", "/indexes/books/documents", Some("application/json"), r#"[{"id":1},2,]"#),
     ("POST", "/indexes/books/documents", Some("application/json"), r#""text""#),
     ("POST", "/indexes/books/documents", Some("application/json"), ""),
     ("POST", "/indexes/books/documents", Some("application/x-ndjson"), "{\"id\":1}\n{\"id\":\n"),
@@ -76,6 +78,11 @@ const REQUESTS: &[Request] = &[
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"distinct":"other"}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"matchingStrategy":"some"}"#),
     ("POST", "/indexes/books/search", Some("application/json"), r#"{"rankingScoreThreshold":2}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"q":"one","hybrid":{"embedder":"nope"}}"#),
+    ("POST", "/indexes/books/search", Some("application/json"), r#"{"q":"one","hybrid":{}}"#),
+    ("POST", "/indexes/titles/search", Some("application/json"), r#"{"q":"one","attributesToSearchOn":["year"]}"#),
+    ("POST", "/indexes/titles/search", Some("application/json"), r#"{"attributesToSearchOn":["title","nope"]}"#),
+    ("GET", "/indexes/titles/search?attributesToSearchOn=year", None, ""),
     ("POST", "/indexes/books/search", Some("text/plain"), r#"{}"#),
     ("POST", "/indexes/books/search", None, r#"{}"#),
     ("GET", "/indexes/books/search?limit=a", None, ""),
@@ -126,6 +133,9 @@ fn prepare(client: &Client) {
         "/indexes/books/settings",
         &json!({"filterableAttributes": ["title", "year"], "sortableAttributes": ["year"]}),
     ));
+    // Only an index that says what is searchable refuses to search elsewhere.
+    client.done(&client.json("PATCH", "/indexes/titles/settings", &json!({"searchableAttributes": ["title"]})));
+    client.add("titles", &json!([{"id": 1, "title": "one", "year": 1999}]));
     client.add("books", &json!([{"id": 1, "title": "one", "year": 1999}, {"id": 2, "title": "two", "year": 2001}]));
 }
 
@@ -153,6 +163,25 @@ fn the_gateway_refuses_what_a_node_refuses_in_the_same_words() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), REQUESTS.len(), wrong.join("\n"));
+}
+
+/// What cannot name a document deletes none, and the task says so.
+#[test]
+fn ids_of_the_wrong_kind_are_taken_for_unknown_ones() {
+    let single = Single::start();
+    let fleet = Fleet::start();
+    let [want, got] = [&single.client, &fleet.client].map(|client| {
+        prepare(client);
+        ["[{\"a\":1}]", "[[1],null,2.5]", "[\"not an id\",2]"].map(|ids| {
+            let ids: Value = serde_json::from_str(ids).expect("a list");
+            let task = client.wait(&client.post("/indexes/books/documents/delete-batch", &ids));
+            let left = client.get("/indexes/books/stats").ok()["numberOfDocuments"].clone();
+            (task["status"].clone(), task["details"].clone(), task["error"].clone(), left)
+        })
+    });
+    assert_eq!(want, got);
+    assert_eq!(want[0].3, json!(2));
+    assert_eq!(want[2].3, json!(1));
 }
 
 #[test]

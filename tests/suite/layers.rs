@@ -36,7 +36,9 @@ fn rank(module: &str) -> Option<usize> {
 
 /// The code of a file without its unit tests and comments.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let opens_tests = |rest: &str| rest.lines().nth(1).is_some_and(|line| line.contains("mod ") && line.ends_with('{'));
+    let tests = text.match_indices("#[cfg(test)]").map(|(at, _)| at).find(|at| opens_tests(&text[*at..]));
+    let text = &text[..tests.unwrap_or(text.len())];
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 

@@ -2,6 +2,7 @@
 
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
+use crate::meili::unknown;
 use crate::split::PayloadFormat;
 
 const ACCEPTED_TYPES: &str = "`application/json`, `application/x-ndjson`, `text/csv`";
@@ -76,51 +77,7 @@ fn csv_delimiter(value: &str) -> Result<u8, ResponseError> {
 }
 
 fn unknown_parameter(name: &str) -> ResponseError {
-    let accepted: Vec<String> = Param::ALL.iter().map(|param| format!("`{}`", param.as_str())).collect();
-    let guess = match did_you_mean(name) {
-        Some(param) => format!("did you mean `{}`? ", param.as_str()),
-        None => String::new(),
-    };
-    let message = format!("Unknown parameter `{name}`: {guess}expected one of {}", accepted.join(", "));
-    ResponseError::new(Code::BadRequest, message)
-}
-
-/// The parameter that `name` probably is, with as many typos allowed as the engine allows for its length.
-fn did_you_mean(name: &str) -> Option<Param> {
-    let typos = match name.len() {
-        0..=3 => return None,
-        4..=7 => 1,
-        8..=12 => 2,
-        13..=17 => 3,
-        18..=24 => 4,
-        _ => 5,
-    };
-    let near = Param::ALL.into_iter().map(|param| (edit_distance(name, param.as_str()), param));
-    near.filter(|(distance, _)| *distance <= typos).min_by_key(|(distance, _)| *distance).map(|(_, param)| param)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours between two words.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let left: Vec<char> = left.chars().collect();
-    let right: Vec<char> = right.chars().collect();
-    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
-    for (at, row) in rows.iter_mut().enumerate() {
-        row[0] = at;
-    }
-    for (at, cell) in rows[0].iter_mut().enumerate() {
-        *cell = at;
-    }
-    for i in 1..=left.len() {
-        for j in 1..=right.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = best;
-        }
-    }
-    rows[left.len()][right.len()]
+    unknown::parameter(name, &Param::ALL.map(Param::as_str))
 }
 
 /// The format that the header `Content-Type` names.

@@ -10,9 +10,11 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::embedded::keys::{Action, Key, KeyStore};
-use crate::embedded::names::IndexPattern;
+use crate::embedded::keys::KeyStore;
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::key::Key;
+use crate::meili::pattern::IndexPattern;
 
 /// What a request may see and do.
 #[derive(Debug, Clone)]
@@ -51,7 +53,7 @@ impl Access {
     }
 
     pub fn sees(&self, index: &str) -> bool {
-        self.indexes.iter().any(|pattern| pattern.matches(index))
+        self.indexes.iter().any(|pattern| pattern.meets(index))
             && self.tenant.as_ref().is_none_or(|rules| rules.cover(index))
     }
 
@@ -82,7 +84,7 @@ impl SearchRules {
     }
 
     fn cover(&self, index: &str) -> bool {
-        self.patterns().into_iter().any(|pattern| pattern.matches(index))
+        self.patterns().into_iter().any(|pattern| pattern.meets(index))
     }
 
     /// The filter of the narrowest pattern that names the index.
@@ -91,7 +93,7 @@ impl SearchRules {
             Self::Set(_) => None,
             Self::Map(rules) => rules
                 .iter()
-                .filter(|(pattern, _)| pattern.matches(index))
+                .filter(|(pattern, _)| pattern.meets(index))
                 .max_by_key(|(pattern, _)| (pattern.is_exact(), pattern.as_str().len()))
                 .and_then(|(_, rule)| rule.clone())
                 .and_then(|rule| rule.filter),
@@ -149,7 +151,7 @@ fn token(headers: &HeaderMap) -> Result<Option<&str>, ResponseError> {
 
 /// `Err` is the sentence that tells why not.
 fn authenticate(keys: &KeyStore, token: &str, action: Action, index: Option<&str>) -> Result<Access, String> {
-    let open_to_all = !keys.has_master_key() && !action.is_about_keys();
+    let open_to_all = !keys.has_master_key() && !action.concerns_keys();
     if open_to_all || keys.is_master_key(token) {
         return Ok(Access::everything());
     }
@@ -160,10 +162,11 @@ fn authenticate(keys: &KeyStore, token: &str, action: Action, index: Option<&str
     if let Some(index) = index {
         check_index(&key, tenant.as_ref(), index)?;
     }
-    if !key.allows(action, index) {
+    let now = OffsetDateTime::now_utc();
+    if !key.allows(action, index, now) {
         return Err(INVALID_KEY.to_owned());
     }
-    let creates_indexes = key.allows(Action::IndexesCreate, None);
+    let creates_indexes = key.allows(Action::IndexesCreate, None, now);
     Ok(Access { tenant, indexes: key.indexes, creates_indexes })
 }
 
@@ -177,7 +180,7 @@ fn check_index(key: &Key, tenant: Option<&SearchRules>, index: &str) -> Result<(
             names(&rules.patterns())
         ));
     }
-    if key.indexes.iter().any(|pattern| pattern.matches(index)) {
+    if key.indexes.iter().any(|pattern| pattern.meets(index)) {
         return Ok(());
     }
     Err(match tenant {

@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::io::StreamReader;
 
 use super::Call;
-use crate::embedded::payload::{PayloadFormat, io_failure};
+use crate::embedded::payload::io_failure;
 use crate::meili::error::{Code, ResponseError};
+use crate::split::PayloadFormat;
 
 /// What a body of documents may be written in.
 const DOCUMENT_TYPES: &str = "`application/json`, `application/x-ndjson`, `text/csv`";

@@ -7,11 +7,11 @@ use super::body::{document_format, json_failure};
 use super::extract::{InvalidDocumentCsvDelimiter, InvalidIndexPrimaryKey, QueryRefusal, from_query};
 use super::{Answer, Call, accepted, blocking, ok};
 use crate::embedded::documents::{self, BrowseQuery, Edition, GetDocument};
-use crate::embedded::keys::Action;
-use crate::embedded::names;
 use crate::embedded::payload::io_failure;
 use crate::embedded::queue::task::{AdditionMethod, TaskContent};
+use crate::meili::action::Action;
 use crate::meili::error::Code;
+use crate::meili::uid::IndexUid;
 
 /// The parameters of a request that brings documents. `customMetadata` is a newer engine's; Miroir stamps its writes
 /// with it.
@@ -29,7 +29,7 @@ struct AddDocuments {
 pub async fn get(call: Call, index: &str, id: &str) -> Answer {
     call.authorize(Action::DocumentsGet, Some(index))?;
     let query = GetDocument::from_query(&call.query)?;
-    let (index, id) = (names::checked(index)?, id.to_owned());
+    let (index, id) = (IndexUid::parse(index)?.into_string(), id.to_owned());
     let document = blocking(&call.node, move |node| {
         let handle = node.engine.index(&index)?;
         documents::get(&handle, &id, &query)
@@ -51,7 +51,7 @@ pub async fn fetch(mut call: Call, index: &str) -> Answer {
 }
 
 async fn browse(call: Call, index: &str, query: BrowseQuery) -> Answer {
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     let page = blocking(&call.node, move |node| {
         let handle = node.engine.index(&index)?;
         documents::browse(&handle, &query)
@@ -71,7 +71,7 @@ pub async fn update(call: Call, index: &str) -> Answer {
 async fn add(mut call: Call, index: &str, method: AdditionMethod) -> Answer {
     let access = call.authorize(Action::DocumentsAdd, Some(index))?;
     let AddDocuments { primary_key, csv_delimiter, custom_metadata } = from_query(&call.query)?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     let format = document_format(&call.headers, csv_delimiter)?;
     let file = call.node.queue.payloads.receive().map_err(|error| io_failure(&error))?;
     call.receive(&file, format).await?;
@@ -95,7 +95,7 @@ async fn add(mut call: Call, index: &str, method: AdditionMethod) -> Answer {
 
 pub async fn delete(call: Call, index: &str, id: &str) -> Answer {
     call.authorize(Action::DocumentsDelete, Some(index))?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     register(call, index, TaskContent::DocumentDeletion { ids: vec![id.to_owned()] }).await
 }
 
@@ -103,7 +103,7 @@ pub async fn delete_batch(mut call: Call, index: &str) -> Answer {
     call.authorize(Action::DocumentsDelete, Some(index))?;
     let bytes = call.json_bytes().await?;
     let ids: Vec<Value> = serde_json::from_slice(&bytes).map_err(|error| json_failure(&error))?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     let ids = ids.iter().map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).collect();
     register(call, index, TaskContent::DocumentDeletion { ids }).await
 }
@@ -113,7 +113,7 @@ pub async fn delete_by_filter(mut call: Call, index: &str) -> Answer {
     let bytes = call.json_bytes().await?;
     let filter = documents::parse_delete_by_filter(&bytes, call.node.engine.features());
     // As in the engine, a body of the wrong shape is told before a bad name, and a bad filter after it.
-    let checked = names::checked(index);
+    let checked = IndexUid::parse(index).map(IndexUid::into_string);
     let filter = match (filter, &checked) {
         (Err(error), Err(_)) if !error.is(Code::InvalidDocumentFilter) => return Err(error),
         (filter, _) => filter,
@@ -124,15 +124,15 @@ pub async fn delete_by_filter(mut call: Call, index: &str) -> Answer {
 
 pub async fn clear(call: Call, index: &str) -> Answer {
     call.authorize(Action::DocumentsDelete, Some(index))?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     register(call, index, TaskContent::DocumentClear).await
 }
 
 pub async fn edit(mut call: Call, index: &str) -> Answer {
-    call.authorize(Action::DocumentsAll, Some(index))?;
+    call.authorize(Action::DocumentsAny, Some(index))?;
     let bytes = call.json_bytes().await?;
     let Edition { filter, context, function } = documents::parse_edition(&bytes, call.node.engine.features())?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     register(call, index, TaskContent::DocumentEdition { filter, context, function }).await
 }
 

@@ -11,10 +11,10 @@ use super::extract::{
     Param, QueryRefusal, Sentence, from_json, from_query, immutable_field, missing_field, unknown_field,
 };
 use super::{Answer, Call, accepted, blocking, ok};
-use crate::embedded::keys::Action;
-use crate::embedded::names;
 use crate::embedded::queue::task::TaskContent;
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::uid::IndexUid;
 
 /// A name in a request body.
 #[derive(Debug, Clone, Deserr)]
@@ -88,7 +88,7 @@ pub async fn create(mut call: Call) -> Answer {
 
 pub async fn get(call: Call, index: &str) -> Answer {
     call.authorize(Action::IndexesGet, Some(index))?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     let view = blocking(&call.node, move |node| Ok(node.engine.view(&index)?.to_json())).await?;
     Ok(ok(&view))
 }
@@ -96,19 +96,19 @@ pub async fn get(call: Call, index: &str) -> Answer {
 pub async fn update(mut call: Call, index: &str) -> Answer {
     call.authorize(Action::IndexesUpdate, Some(index))?;
     let body: UpdateIndex = from_json(call.json_value().await?)?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     register(call, Some(index), TaskContent::IndexUpdate { primary_key: body.primary_key }).await
 }
 
 pub async fn delete(call: Call, index: &str) -> Answer {
     call.authorize(Action::IndexesDelete, Some(index))?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     register(call, Some(index), TaskContent::IndexDeletion).await
 }
 
 pub async fn stats(call: Call, index: &str) -> Answer {
     call.authorize(Action::StatsGet, Some(index))?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     let stats = blocking(&call.node, move |node| {
         let is_indexing = node.queue.is_indexing(&index);
         node.engine.index_stats(&index, is_indexing)
@@ -167,7 +167,7 @@ fn check_named_once(swaps: &[(String, String)]) -> Result<(), ResponseError> {
 }
 
 fn parse_name(text: String) -> Result<IndexName, Sentence> {
-    if names::is_index_name(&text) { Ok(IndexName(text)) } else { Err(Sentence(names::invalid_name_message(&text))) }
+    IndexUid::parse(&text).map(|uid| IndexName(uid.into_string())).map_err(|error| Sentence(error.message))
 }
 
 fn missing_uid(field: &str, location: deserr::ValuePointerRef<'_>) -> JsonRefusal {

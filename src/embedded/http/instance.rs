@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::extract::{JsonRefusal, from_json};
 use super::{Answer, Call, blocking, ok};
-use crate::embedded::keys::Action;
+use crate::meili::action::Action;
 use crate::meili::error::ResponseError;
 
 /// The engine's release that this node answers as.

@@ -6,7 +6,8 @@ use serde_json::{Value, json as value};
 
 use super::extract::{InvalidApiKeyLimit, InvalidApiKeyOffset, Param, QueryRefusal, from_json, from_query};
 use super::{Answer, Call, blocking, empty, json, ok};
-use crate::embedded::keys::{Action, CreateKey, PatchKey};
+use crate::embedded::keys::{CreateKey, PatchKey};
+use crate::meili::action::Action;
 
 /// The parameters of `GET /keys`.
 #[derive(Debug, Deserr)]

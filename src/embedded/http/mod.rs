@@ -24,10 +24,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use self::access::Access;
-use super::keys::Action;
 use super::node::Node;
 use super::queue::task::Task;
 use super::queue::view;
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
 
 pub use self::search::SearchQueue;

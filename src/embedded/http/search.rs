@@ -8,11 +8,11 @@ use tokio::sync::Semaphore;
 
 use super::access::{Access, invalid_key};
 use super::{Answer, Call, blocking, ok};
-use crate::embedded::keys::Action;
-use crate::embedded::names;
 use crate::embedded::node::Node;
 use crate::embedded::search::{self, FacetSearchQuery, MultiSearchQuery, SearchQuery, SimilarQuery};
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::uid::IndexUid;
 
 /// How many searches may wait for their turn.
 const MAX_WAITING: usize = 1000;
@@ -83,7 +83,7 @@ pub async fn post(mut call: Call, index: &str) -> Answer {
 }
 
 async fn run(call: Call, index: &str, mut query: SearchQuery, access: Access) -> Answer {
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     query.restrict(access.search_filter(&index));
     let found = SearchQueue::run(&call.node, move |node| search::search(&node.engine.index(&index)?, &query)).await?;
     Ok(ok(&found))
@@ -92,7 +92,7 @@ async fn run(call: Call, index: &str, mut query: SearchQuery, access: Access) ->
 pub async fn facet(mut call: Call, index: &str) -> Answer {
     let access = call.authorize(Action::Search, Some(index))?;
     let mut query = FacetSearchQuery::from_json(&call.json_bytes().await?)?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     query.restrict(access.search_filter(&index));
     let found =
         SearchQueue::run(&call.node, move |node| search::facet_search(&node.engine.index(&index)?, &query)).await?;
@@ -112,7 +112,7 @@ pub async fn similar_post(mut call: Call, index: &str) -> Answer {
 }
 
 async fn similar(call: Call, index: &str, mut query: SimilarQuery, access: Access) -> Answer {
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     query.restrict(access.search_filter(&index));
     let found = SearchQueue::run(&call.node, move |node| search::similar(&node.engine.index(&index)?, &query)).await?;
     Ok(ok(&found))

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::{Answer, Call, blocking, empty, indexes, ok, wrong_method};
 use crate::embedded::engine::IndexHandle;
-use crate::embedded::keys::Action;
-use crate::embedded::names;
 use crate::embedded::queue::task::TaskContent;
 use crate::embedded::settings;
+use crate::meili::action::Action;
 use crate::meili::error::ResponseError;
 use crate::meili::settings::Setting;
+use crate::meili::uid::IndexUid;
 
 pub async fn get_all(call: Call, index: &str) -> Answer {
     read(call, index, settings::get).await
@@ -24,7 +24,7 @@ pub async fn update_all(mut call: Call, index: &str) -> Answer {
 
 pub async fn reset_all(call: Call, index: &str) -> Answer {
     let allow = may_update(&call, index)?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     change(call, index, settings::reset(), true, allow).await
 }
 
@@ -37,7 +37,7 @@ pub async fn one(mut call: Call, index: &str, name: &str) -> Answer {
         "GET" => read(call, index, move |handle| settings::get_one(handle, setting)).await,
         "DELETE" => {
             let allow = may_update(&call, index)?;
-            let index = names::checked(index)?;
+            let index = IndexUid::parse(index)?.into_string();
             change(call, index, settings::reset_one(setting), true, allow).await
         }
         method if method == setting.update_method() => {
@@ -59,7 +59,7 @@ fn may_update(call: &Call, index: &str) -> Result<bool, ResponseError> {
 /// The engine reads the body before it looks at the name.
 fn parsed_before_name(parsed: Result<Value, ResponseError>, index: &str) -> Result<(Value, String), ResponseError> {
     let changed = parsed?;
-    Ok((changed, names::checked(index)?))
+    Ok((changed, IndexUid::parse(index)?.into_string()))
 }
 
 async fn read(
@@ -68,7 +68,7 @@ async fn read(
     show: impl FnOnce(&IndexHandle) -> Result<Value, ResponseError> + Send + 'static,
 ) -> Answer {
     call.authorize(Action::SettingsGet, Some(index))?;
-    let index = names::checked(index)?;
+    let index = IndexUid::parse(index)?.into_string();
     let shown = blocking(&call.node, move |node| show(&node.engine.index(&index)?)).await?;
     Ok(ok(&shown))
 }

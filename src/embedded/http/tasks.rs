@@ -15,30 +15,13 @@ use super::extract::{
 };
 use super::instance::feature_off;
 use super::{Answer, Call, blocking, ok};
-use crate::embedded::keys::Action;
-use crate::embedded::names;
 use crate::embedded::queue::filter::{DateRange, TaskFilter, TaskPage};
 use crate::embedded::queue::task::TaskContent;
 use crate::embedded::queue::view;
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
-
-/// The task types that the node's engine knows, as its messages list them.
-const KINDS: [TaskKind; 13] = [
-    TaskKind::DocumentAdditionOrUpdate,
-    TaskKind::DocumentEdition,
-    TaskKind::DocumentDeletion,
-    TaskKind::SettingsUpdate,
-    TaskKind::IndexCreation,
-    TaskKind::IndexDeletion,
-    TaskKind::IndexUpdate,
-    TaskKind::IndexSwap,
-    TaskKind::TaskCancelation,
-    TaskKind::TaskDeletion,
-    TaskKind::DumpCreation,
-    TaskKind::SnapshotCreation,
-    TaskKind::UpgradeDatabase,
-];
+use crate::meili::uid::IndexUid;
 
 /// The bare name of an index in a query string.
 #[derive(Debug)]
@@ -122,30 +105,19 @@ struct ChooseTasks {
 
 impl Parameter for IndexName {
     fn read(text: &str) -> Result<Self, Sentence> {
-        if names::is_index_name(text) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Sentence(names::invalid_name_message(text)))
-        }
+        IndexUid::parse(text).map(|uid| Self(uid.into_string())).map_err(|error| Sentence(error.message))
     }
 }
 
 impl Parameter for TaskStatus {
     fn read(text: &str) -> Result<Self, Sentence> {
-        let found = Self::ALL.iter().copied().find(|status| status.as_str().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| {
-            let known: Vec<String> = Self::ALL.iter().map(|status| format!("`{}`", status.as_str())).collect();
-            Sentence(format!("`{text}` is not a valid task status. Available statuses are {}.", known.join(", ")))
-        })
+        Self::parse(text).map_err(Sentence)
     }
 }
 
 impl Parameter for TaskKind {
     fn read(text: &str) -> Result<Self, Sentence> {
-        KINDS.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            let known: Vec<String> = KINDS.iter().map(|kind| format!("`{}`", kind.as_str())).collect();
-            Sentence(format!("`{text}` is not a valid task type. Available types are {}.", known.join(", ")))
-        })
+        Self::parse_known(text).map_err(Sentence)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::embedded::names::IndexPattern;
+use crate::meili::pattern::IndexPattern;
 use crate::meili::task::{TaskKind, TaskStatus};
 
 /// Conditions on tasks; a task meets all that are set.

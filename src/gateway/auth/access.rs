@@ -1,7 +1,7 @@
 //! What a request may touch once its key was checked.
 
-use super::pattern::IndexPattern;
 use super::tenant::SearchRules;
+use crate::meili::pattern::IndexPattern;
 use crate::tasks::filter::IndexAccess;
 
 /// The indexes that a request may touch, and the rules that narrow its searches.

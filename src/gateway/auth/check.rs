@@ -3,11 +3,11 @@
 use time::OffsetDateTime;
 
 use super::access::Access;
-use super::action::Action;
-use super::key;
 use super::keyring::Keyring;
 use super::tenant::{self, TokenError};
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::key;
 
 /// Reads the token of an `Authorization` header; `Ok(None)` where there is no header.
 pub fn bearer(header: Option<&[u8]>) -> Result<Option<&str>, ResponseError> {

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::super::tenant::tests::token;
 use super::*;
-use crate::gateway::auth::key::Key;
-use crate::gateway::auth::pattern::IndexPattern;
+use crate::meili::key::Key;
+use crate::meili::pattern::IndexPattern;
 use crate::store::sqlite::SqliteStore;
 
 const MASTER: &str = "a master key of some length";
@@ -20,7 +20,7 @@ async fn ring(master: Option<&str>) -> (Keyring, tempfile::TempDir) {
 }
 
 fn key(actions: &[Action], indexes: &[&str]) -> Key {
-    let mut key = Key::defaults().remove(0);
+    let mut key = Key::defaults(now()).remove(0);
     key.actions = actions.to_vec();
     key.indexes = indexes.iter().map(|text| IndexPattern::parse(text).unwrap()).collect();
     key

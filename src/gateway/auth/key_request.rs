@@ -1,16 +1,16 @@
 //! The bodies of `POST` and `PATCH /keys` and the query of `GET /keys`, judged with the engine's words.
 
 use serde_json::{Map, Value};
-use time::format_description::well_known::Rfc3339;
-use time::macros::{format_description, time};
-use time::{Date, OffsetDateTime, PrimitiveDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::action::Action;
-use super::key::Key;
-use super::pattern::IndexPattern;
+use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::key::{self, Key};
+use crate::meili::pattern::IndexPattern;
+use crate::meili::payload::wrong_kind;
 use crate::meili::query::QueryMap;
+use crate::meili::unknown;
 
 /// What `PATCH /keys/{key}` changes; the outer `None` leaves a field as it is, the inner one clears it.
 #[derive(Debug, Default, PartialEq)]
@@ -50,7 +50,7 @@ pub fn creation(body: &Value, now: OffsetDateTime) -> Result<Key, ResponseError>
             "actions" => key.actions = actions(value)?,
             "indexes" => key.indexes = indexes(value)?,
             "expiresAt" => key.expires_at = expiration(value, now)?,
-            _ => return Err(unknown_field(name, CREATE_FIELDS)),
+            _ => return Err(unknown::field(name, CREATE_FIELDS)),
         }
     }
     for (field, code) in [
@@ -84,9 +84,9 @@ pub fn patch(body: &Value) -> Result<KeyPatch, ResponseError> {
             "expiresAt" => Code::ImmutableApiKeyExpiresAt,
             "createdAt" => Code::ImmutableApiKeyCreatedAt,
             "updatedAt" => Code::ImmutableApiKeyUpdatedAt,
-            _ => return Err(unknown_field(name, PATCH_FIELDS)),
+            _ => return Err(unknown::field(name, PATCH_FIELDS)),
         };
-        let message = format!("Immutable field `{name}`: expected one of {}", listed(PATCH_FIELDS));
+        let message = format!("Immutable field `{name}`: expected one of {}", unknown::listed(PATCH_FIELDS));
         return Err(ResponseError::new(immutable, message));
     }
     Ok(patch)
@@ -99,12 +99,7 @@ pub fn page(query: &str) -> Result<KeyPage, ResponseError> {
         let (place, code) = match name {
             "offset" => (&mut page.offset, Code::InvalidApiKeyOffset),
             "limit" => (&mut page.limit, Code::InvalidApiKeyLimit),
-            _ => {
-                let accepted = ["offset", "limit"];
-                let hint = did_you_mean(name, &accepted);
-                let message = format!("Unknown parameter `{name}`: {hint}expected one of {}", listed(&accepted));
-                return Err(ResponseError::new(Code::BadRequest, message));
-            }
+            _ => return Err(unknown::parameter(name, &["offset", "limit"])),
         };
         *place = value.parse().map_err(|_| {
             let reason = format!("could not parse `{value}` as a positive integer");
@@ -145,9 +140,7 @@ fn actions(value: &Value) -> Result<Vec<Action>, ResponseError> {
         };
         let Some(action) = Action::ALL.iter().find(|action| action.as_str() == word) else {
             let accepted: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
-            let hint = did_you_mean(word, &accepted);
-            let message = format!("Unknown value `{word}` at `{place}`: {hint}expected one of {}", listed(&accepted));
-            return Err(ResponseError::new(code, message));
+            return Err(unknown::value(word, &place, &accepted, code));
         };
         actions.push(*action);
     }
@@ -181,97 +174,12 @@ fn list<'a>(
 }
 
 fn expiration(value: &Value, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ResponseError> {
-    let text = match text(value, "expiresAt", Code::InvalidApiKeyExpiresAt)? {
-        Some(text) => text,
-        None => return Ok(None),
+    let Some(text) = text(value, "expiresAt", Code::InvalidApiKeyExpiresAt)? else {
+        return Ok(None);
     };
-    match moment(&text) {
-        Some(moment) if moment > now => Ok(Some(moment)),
-        Some(_) | None => {
-            // The engine's message ends in a line break.
-            let message = format!(
-                "Invalid value at `.expiresAt`: `{text}` is not a valid date. It should follow the RFC 3339 format to \
-                 represents a date or datetime in the future or specified as a null value. e.g. 'YYYY-MM-DD' or \
-                 'YYYY-MM-DD HH:MM:SS'.\n"
-            );
-            Err(ResponseError::new(Code::InvalidApiKeyExpiresAt, message))
-        }
-    }
-}
-
-/// The four forms that the engine takes; without an offset the time is UTC, without a time it is midnight.
-fn moment(text: &str) -> Option<OffsetDateTime> {
-    let with_t = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-    let with_space = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-    let day = format_description!("[year]-[month]-[day]");
-    OffsetDateTime::parse(text, &Rfc3339)
-        .ok()
-        .or_else(|| PrimitiveDateTime::parse(text, &with_t).ok().map(PrimitiveDateTime::assume_utc))
-        .or_else(|| PrimitiveDateTime::parse(text, &with_space).ok().map(PrimitiveDateTime::assume_utc))
-        .or_else(|| Date::parse(text, &day).ok().map(|date| PrimitiveDateTime::new(date, time!(00:00)).assume_utc()))
-}
-
-fn unknown_field(name: &str, accepted: &[&str]) -> ResponseError {
-    let hint = did_you_mean(name, accepted);
-    ResponseError::new(Code::BadRequest, format!("Unknown field `{name}`: {hint}expected one of {}", listed(accepted)))
-}
-
-/// `expected a string, but found an array: `[1]``; `at` is the place, `.uid`, or empty for the whole body.
-pub fn wrong_kind(found: &Value, expected: &str, at: &str, code: Code) -> ResponseError {
-    let kind = match found {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) => format!("a boolean: `{found}`"),
-        Value::Number(number) if number.is_u64() => format!("a positive integer: `{found}`"),
-        Value::Number(number) if number.is_i64() => format!("a negative integer: `{found}`"),
-        Value::Number(_) => format!("a number: `{found}`"),
-        Value::String(_) => format!("a string: `{found}`"),
-        Value::Array(_) => format!("an array: `{found}`"),
-        Value::Object(_) => format!("an object: `{found}`"),
-    };
-    let place = if at.is_empty() { String::new() } else { format!(" at `{at}`") };
-    ResponseError::new(code, format!("Invalid value type{place}: expected {expected}, but found {kind}"))
-}
-
-fn listed(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    quoted.join(", ")
-}
-
-/// ``did you mean `x`? `` where one of `accepted` is near, as the engine's body parser measures nearness.
-fn did_you_mean(received: &str, accepted: &[&str]) -> String {
-    let allowed = match received.len() {
-        0..=3 => return String::new(),
-        4..=7 => 1,
-        8..=12 => 2,
-        13..=17 => 3,
-        18..=24 => 4,
-        _ => 5,
-    };
-    let nearest = accepted.iter().map(|word| (edits(received, word), word)).min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((distance, word)) if distance <= allowed => format!("did you mean `{word}`? "),
-        Some(_) | None => String::new(),
-    }
-}
-
-/// How many letters must be added, removed, changed or swapped with their neighbour to get from `a` to `b`.
-fn edits(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
+    key::expiration(&text, now).map(Some).map_err(|reason| {
+        ResponseError::new(Code::InvalidApiKeyExpiresAt, format!("Invalid value at `.expiresAt`: {reason}"))
+    })
 }
 
 #[cfg(test)]

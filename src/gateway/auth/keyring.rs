@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::key::{self, Key};
+use crate::meili::key::{self, Key};
 use crate::store::{Store, StoreError};
 
 /// A key and its secret. Without a master key there is no secret, and no key opens anything.
@@ -39,7 +40,7 @@ impl Keyring {
             keys.push(key);
         }
         if keys.is_empty() {
-            keys = Key::defaults();
+            keys = Key::defaults(OffsetDateTime::now_utc());
             for key in &keys {
                 store.put_key(key.uid, stored(key)).await?;
             }

@@ -4,9 +4,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`action`] | what can be allowed, and which action each operation asks for |
-//! | [`pattern`] | the indexes that a key is good for |
-//! | [`key`] | an API key and its JSON |
 //! | [`keyring`] | all keys, in memory, each with its secret computed once |
 //! | [`tenant`] | tenant tokens and the search rules in them |
 //! | [`access`] | what a checked request may touch |
@@ -14,14 +11,10 @@
 //! | [`key_request`] | the bodies of `POST` and `PATCH /keys`, with the engine's errors |
 
 pub mod access;
-pub mod action;
 pub mod check;
-pub mod key;
 pub mod key_request;
 pub mod keyring;
-pub mod pattern;
 pub mod tenant;
 
 pub use access::Access;
-pub use action::Action;
 pub use keyring::Keyring;

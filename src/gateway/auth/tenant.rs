@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::access::sorted;
-use super::pattern::IndexPattern;
+use crate::meili::pattern::IndexPattern;
 
 /// Which indexes a token is good for, and what each search in them is narrowed by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

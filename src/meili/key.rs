@@ -4,8 +4,9 @@ use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, time};
+use time::{Date, OffsetDateTime, PrimitiveDateTime};
 use uuid::Uuid;
 
 use super::action::Action;
@@ -35,23 +36,42 @@ pub fn secret(master_key: &str, uid: Uuid) -> String {
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The end of a key's time as a request names it; `Err` holds the engine's message, which ends in a line break.
+pub fn expiration(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
+    moment(text).filter(|end| *end > now).ok_or_else(|| {
+        format!(
+            "`{text}` is not a valid date. It should follow the RFC 3339 format to represents a date or datetime in \
+             the future or specified as a null value. e.g. 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS'.\n"
+        )
+    })
+}
+
+/// The four forms that the engine takes; without an offset the time is UTC, without a time it is midnight.
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    let with_t = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let with_space = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let day = format_description!("[year]-[month]-[day]");
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .or_else(|| PrimitiveDateTime::parse(text, &with_t).ok().map(PrimitiveDateTime::assume_utc))
+        .or_else(|| PrimitiveDateTime::parse(text, &with_space).ok().map(PrimitiveDateTime::assume_utc))
+        .or_else(|| Date::parse(text, &day).ok().map(|date| PrimitiveDateTime::new(date, time!(00:00)).assume_utc()))
+}
+
 // === impl Key ===
 
 impl Key {
-    /// The keys of a new cluster, as those of a new Meilisearch.
-    pub fn defaults() -> Vec<Self> {
-        let make = |name: &str, description: &str, actions: Vec<Action>| {
-            let now = OffsetDateTime::now_utc();
-            Self {
-                name: Some(name.to_owned()),
-                description: Some(description.to_owned()),
-                uid: Uuid::new_v4(),
-                actions,
-                indexes: vec![IndexPattern::all()],
-                expires_at: None,
-                created_at: now,
-                updated_at: now,
-            }
+    /// The keys of a new Meilisearch, made at the moment `now`.
+    pub fn defaults(now: OffsetDateTime) -> Vec<Self> {
+        let make = |name: &str, description: &str, actions: Vec<Action>| Self {
+            name: Some(name.to_owned()),
+            description: Some(description.to_owned()),
+            uid: Uuid::new_v4(),
+            actions,
+            indexes: vec![IndexPattern::all()],
+            expires_at: None,
+            created_at: now,
+            updated_at: now,
         };
         let admin =
             "Use it for anything that is not a search operation. Caution! Do not expose it on a public frontend";
@@ -124,7 +144,7 @@ mod tests {
     #[test]
     fn a_key_is_good_for_its_actions_indexes_and_time() {
         let now = OffsetDateTime::now_utc();
-        let mut key = Key::defaults().remove(2);
+        let mut key = Key::defaults(now).remove(2);
         key.indexes = vec![IndexPattern::parse("movies_*").unwrap()];
         assert!(key.allows(Action::Search, Some("movies_fr"), now));
         assert!(key.allows(Action::Search, None, now));
@@ -136,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_key_survives_the_store() {
-        for key in Key::defaults() {
+        for key in Key::defaults(OffsetDateTime::now_utc()) {
             let stored = serde_json::to_value(&key).unwrap();
             assert_eq!(serde_json::from_value::<Key>(stored).unwrap(), key);
         }

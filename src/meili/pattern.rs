@@ -1,8 +1,8 @@
-//! The indexes that a key is good for: a uid, a prefix with a star, or a star.
+//! The indexes that a key is good for: a uid, the start of one with a star, or a star.
 
 use serde::{Deserialize, Serialize};
 
-use crate::meili::uid::IndexUid;
+use super::uid::IndexUid;
 
 /// `movies`, `movies_*` or `*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,12 +19,12 @@ impl IndexPattern {
 
     /// `Err` holds the engine's message.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let checked = text.strip_suffix('*').unwrap_or(text);
-        if text == "*" || IndexUid::parse(checked).is_ok() {
+        let name = text.strip_suffix('*').unwrap_or(text);
+        if text == "*" || IndexUid::parse(name).is_ok() {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "`{text}` is not a valid index uid pattern. Index uid patterns can be an integer or a string containing \
+            "`{name}` is not a valid index uid pattern. Index uid patterns can be an integer or a string containing \
              only alphanumeric characters, hyphens (-), underscores (_), and optionally end with a star (*)."
         ))
     }
@@ -37,6 +37,7 @@ impl IndexPattern {
         self.0 == "*"
     }
 
+    /// True when it names one index only.
     pub fn is_exact(&self) -> bool {
         !self.0.ends_with('*')
     }
@@ -58,6 +59,7 @@ mod tests {
         let pattern = IndexPattern::parse("movies_*").unwrap();
         assert!(pattern.meets("movies_fr") && !pattern.meets("movies"));
         assert!(IndexPattern::all().meets("anything"));
+        assert!(IndexPattern::parse("a b*").unwrap_err().starts_with("`a b` is not a valid index uid pattern."));
         assert!(IndexPattern::parse("mov*ies").unwrap_err().starts_with("`mov*ies` is not a valid index uid pattern."));
     }
 }

@@ -1,0 +1,99 @@
+//! What an API key can allow.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! actions {
+    ($($name:ident => $word:literal;)+) => {
+        /// Something that an API key can allow.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Action {
+            $(#[serde(rename = $word)] $name),+
+        }
+
+        impl Action {
+            pub const ALL: &'static [Action] = &[$(Action::$name),+];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Action::$name => $word),+ }
+            }
+        }
+    };
+}
+
+actions! {
+    Any => "*";
+    Search => "search";
+    DocumentsAny => "documents.*";
+    DocumentsAdd => "documents.add";
+    DocumentsGet => "documents.get";
+    DocumentsDelete => "documents.delete";
+    IndexesAny => "indexes.*";
+    IndexesCreate => "indexes.create";
+    IndexesGet => "indexes.get";
+    IndexesUpdate => "indexes.update";
+    IndexesDelete => "indexes.delete";
+    IndexesSwap => "indexes.swap";
+    TasksAny => "tasks.*";
+    TasksCancel => "tasks.cancel";
+    TasksDelete => "tasks.delete";
+    TasksGet => "tasks.get";
+    SettingsAny => "settings.*";
+    SettingsGet => "settings.get";
+    SettingsUpdate => "settings.update";
+    StatsAny => "stats.*";
+    StatsGet => "stats.get";
+    MetricsAny => "metrics.*";
+    MetricsGet => "metrics.get";
+    DumpsAny => "dumps.*";
+    DumpsCreate => "dumps.create";
+    SnapshotsAny => "snapshots.*";
+    SnapshotsCreate => "snapshots.create";
+    Version => "version";
+    KeysCreate => "keys.create";
+    KeysGet => "keys.get";
+    KeysUpdate => "keys.update";
+    KeysDelete => "keys.delete";
+    ExperimentalGet => "experimental.get";
+    ExperimentalUpdate => "experimental.update";
+    NetworkGet => "network.get";
+    NetworkUpdate => "network.update";
+    ChatCompletions => "chatCompletions";
+    ChatsAny => "chats.*";
+    ChatsGet => "chats.get";
+    ChatsDelete => "chats.delete";
+    ChatsSettingsAny => "chatsSettings.*";
+    ChatsSettingsGet => "chatsSettings.get";
+    ChatsSettingsUpdate => "chatsSettings.update";
+}
+
+impl Action {
+    /// True for the actions that need a master key to exist at all.
+    pub fn concerns_keys(self) -> bool {
+        matches!(self, Self::KeysGet | Self::KeysCreate | Self::KeysUpdate | Self::KeysDelete)
+    }
+
+    /// True when a key that holds `self` may do `wanted`. As in the engine, `documents.*` and its like stand for their
+    /// members and not for themselves: editing documents by function, which asks for `documents.*`, takes `*`.
+    pub fn grants(self, wanted: Self) -> bool {
+        match self.as_str().strip_suffix('*') {
+            Some("") => true,
+            Some(group) => self != wanted && wanted.as_str().starts_with(group),
+            None => self == wanted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_grants_its_members_only() {
+        assert!(Action::DocumentsAny.grants(Action::DocumentsAdd));
+        assert!(!Action::DocumentsAny.grants(Action::DocumentsAny));
+        assert!(!Action::DocumentsAny.grants(Action::IndexesGet));
+        assert!(Action::ALL.iter().all(|action| Action::Any.grants(*action)));
+        assert!(!Action::Search.grants(Action::DocumentsGet));
+        assert!(!Action::ChatsAny.grants(Action::ChatsSettingsGet));
+    }
+}

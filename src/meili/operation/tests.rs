@@ -1,0 +1,120 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::route::{RouteError, is_parameter, routes};
+use super::{Operation, route};
+
+/// `METHOD path name` of every operation of Meilisearch's API.
+const OPERATIONS: &str = include_str!("../../../tests/golden/operations.txt");
+
+fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    OPERATIONS.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words[0], words[1], words[2])
+    })
+}
+
+fn filled(path: &str) -> String {
+    let fill = |part: &'static str| if is_parameter(part) { "some-Thing_1" } else { part };
+    path.to_owned().leak().split('/').map(fill).collect::<Vec<_>>().join("/")
+}
+
+/// Each operation that a request can name.
+pub fn every_operation() -> impl Iterator<Item = Operation> {
+    operations().map(|(method, path, _)| route(method, &filled(path)).expect("the API's routes are known"))
+}
+
+#[test]
+fn every_operation_of_the_api_is_known() {
+    assert_eq!(operations().count(), 142);
+    for (method, path, name) in operations() {
+        let operation = route(method, &filled(path)).unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
+        assert_eq!(operation.name(), name, "{method} {path}");
+        assert_eq!(operation.validate(), Ok(()));
+        if let Operation::Unsupported { name } = operation {
+            assert_eq!(name, path);
+        } else {
+            assert_eq!(operation.index().is_some(), path.contains("{index_uid}"), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn every_other_method_is_not_allowed() {
+    let mut methods: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (method, path, _) in operations() {
+        methods.entry(path).or_default().insert(method);
+    }
+    methods.entry("/tasks/{task_id}").or_default().insert("DELETE");
+    for (path, known) in methods {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "get"] {
+            if !known.contains(method) {
+                assert_eq!(route(method, &filled(path)), Err(RouteError::MethodNotAllowed), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_holds_no_operation_twice() {
+    let mut seen = BTreeSet::new();
+    assert!(routes().all(|route| seen.insert(route)));
+}
+
+#[test]
+fn an_unknown_path_is_not_found() {
+    for path in [
+        "",
+        "/",
+        "/nothing",
+        "/indexes/a/nothing",
+        "/indexes/a/documents/1/2",
+        "/health/x",
+        "/indexes/a/settings/x",
+        "*",
+    ] {
+        assert_eq!(route("GET", path), Err(RouteError::NotFound), "{path}");
+    }
+    assert_eq!((RouteError::NotFound.status(), RouteError::MethodNotAllowed.status()), (404, 405));
+}
+
+#[test]
+fn empty_segments_count_for_nothing() {
+    let expected = Ok(Operation::ListDocuments { index: "a".to_owned() });
+    for path in ["/indexes/a/documents", "/indexes/a/documents/", "//indexes///a/documents//"] {
+        assert_eq!(route("GET", path), expected);
+    }
+}
+
+#[test]
+fn parameters_are_decoded_once() {
+    let id = |path| match route("GET", path) {
+        Ok(Operation::GetDocument { id, .. }) => id,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(id("/indexes/a/documents/caf%C3%A9"), "café");
+    assert_eq!(id("/indexes/a/documents/a%2Fb"), "a/b");
+    assert_eq!(id("/indexes/a/documents/a%252Fb"), "a%2Fb");
+    assert_eq!(id("/indexes/a/documents/a+b"), "a+b");
+    assert_eq!(id("/indexes/a/documents/%ff"), "\u{fffd}");
+    assert_eq!(route("GET", "/he%61lth"), Ok(Operation::Health));
+}
+
+#[test]
+fn a_literal_path_wins_over_a_parameter() {
+    assert_eq!(route("GET", "/tasks/cancel"), Err(RouteError::MethodNotAllowed));
+    assert_eq!(route("GET", "/indexes/a/documents/fetch"), Err(RouteError::MethodNotAllowed));
+    assert_eq!(route("DELETE", "/tasks/mtask-1"), Ok(Operation::DeleteTask { id: "mtask-1".to_owned() }));
+}
+
+#[test]
+fn a_bad_uid_is_found_in_the_path_and_refused_later() {
+    let operation = route("GET", "/indexes/bad%20uid/search").expect("the path is known");
+    assert_eq!(operation, Operation::SearchGet { index: "bad uid".to_owned() });
+    let error = operation.validate().expect_err("a space is not allowed");
+    assert!(error.is(crate::meili::error::Code::InvalidIndexUid));
+    assert_eq!(
+        error.message,
+        "`bad uid` is not a valid index uid. Index uid can be an integer or a string containing only alphanumeric \
+         characters, hyphens (-) and underscores (_), and can not be more than 512 bytes."
+    );
+}

@@ -1,0 +1,95 @@
+//! Changes of documents that name no shard: all of them, or those that a filter selects.
+
+use serde_json::{Map, Value, json};
+
+use super::{Documents, of_index, reserved, whole};
+use crate::meili::error::ResponseError;
+use crate::meili::payload;
+use crate::meili::query::QueryMap;
+use crate::meili::task::TaskKind;
+use crate::meili::unknown;
+use crate::placement::shard::{SHARD_FIELD, ShardSet};
+use crate::plan::write::{Step, StepBody, WriteIntent};
+
+pub(super) fn delete_all_documents(index: &str, query: &str, all: Documents) -> Result<WriteIntent, ResponseError> {
+    let custom_metadata = only_custom_metadata(query)?;
+    let details = Map::from_iter([("deletedDocuments".to_owned(), Value::Null)]);
+    let step = Step {
+        shards: ShardSet::all(all.shards),
+        ..whole("DELETE", &format!("/indexes/{index}/documents"), StepBody::Empty)
+    };
+    Ok(WriteIntent {
+        custom_metadata,
+        copies: all.copies,
+        ..of_index(TaskKind::DocumentDeletion, index, details, step)
+    })
+}
+
+pub(super) fn delete_by_filter(
+    index: &str,
+    query: &str,
+    body: &[u8],
+    all: Documents,
+) -> Result<WriteIntent, ResponseError> {
+    let custom_metadata = only_custom_metadata(query)?;
+    let body = payload::object(body)?;
+    let filter = body.get("filter").cloned().unwrap_or_default();
+    refuse_reserved_filter(&filter)?;
+    let details = Map::from_iter([
+        ("providedIds".to_owned(), json!(0)),
+        ("deletedDocuments".to_owned(), Value::Null),
+        ("originalFilter".to_owned(), json!(filter.to_string())),
+    ]);
+    let path = format!("/indexes/{index}/documents/delete");
+    let step = Step { shards: ShardSet::all(all.shards), ..whole("POST", &path, StepBody::Json(Value::Object(body))) };
+    Ok(WriteIntent {
+        custom_metadata,
+        copies: all.copies,
+        ..of_index(TaskKind::DocumentDeletion, index, details, step)
+    })
+}
+
+pub(super) fn edit_documents(
+    index: &str,
+    query: &str,
+    body: &[u8],
+    all: Documents,
+) -> Result<WriteIntent, ResponseError> {
+    let custom_metadata = only_custom_metadata(query)?;
+    let body = payload::object(body)?;
+    let filter = body.get("filter").cloned().unwrap_or_default();
+    refuse_reserved_filter(&filter)?;
+    let function = body.get("function").cloned().unwrap_or_default();
+    if function.as_str().is_some_and(|function| function.contains(SHARD_FIELD)) {
+        return Err(reserved("function"));
+    }
+    let original_filter = if filter.is_null() { Value::Null } else { json!(filter.to_string()) };
+    let details = Map::from_iter([
+        ("editedDocuments".to_owned(), Value::Null),
+        ("deletedDocuments".to_owned(), Value::Null),
+        ("originalFilter".to_owned(), original_filter),
+        ("context".to_owned(), body.get("context").cloned().unwrap_or_default()),
+        ("function".to_owned(), function),
+    ]);
+    let path = format!("/indexes/{index}/documents/edit");
+    let step = Step { shards: ShardSet::all(all.shards), ..whole("POST", &path, StepBody::Json(Value::Object(body))) };
+    Ok(WriteIntent { custom_metadata, copies: all.copies, ..of_index(TaskKind::DocumentEdition, index, details, step) })
+}
+
+fn refuse_reserved_filter(filter: &Value) -> Result<(), ResponseError> {
+    let named = match filter {
+        Value::String(text) => text.contains(SHARD_FIELD),
+        Value::Array(items) => items.iter().any(|item| refuse_reserved_filter(item).is_err()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    };
+    if named { Err(reserved("filter")) } else { Ok(()) }
+}
+
+/// The parameters that document routes without a primary key know.
+fn only_custom_metadata(query: &str) -> Result<Option<String>, ResponseError> {
+    let query = QueryMap::parse(query);
+    if let Some((name, _)) = query.iter().find(|(name, _)| *name != "customMetadata") {
+        return Err(unknown::parameter(name, &["customMetadata"]));
+    }
+    Ok(query.get("customMetadata").map(str::to_owned))
+}

@@ -1,0 +1,183 @@
+use serde_json::{Value, json};
+
+use super::{is_hidden_filterable, plan};
+use crate::meili::error::ResponseError;
+use crate::meili::operation::Operation;
+use crate::meili::settings::Setting;
+use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::plan::Plan;
+use crate::plan::write::{StepBody, WriteIntent};
+
+fn topology() -> Topology {
+    let node = |id| Node { id: NodeId::new(id), url: "http://x".into(), zone: None, weight: 1.0, state: NodeState::Up };
+    Topology::build(vec![node("a"), node("b"), node("c")], 4, 2)
+}
+
+fn intent(operation: Operation, query: &str, body: Value) -> WriteIntent {
+    match plan(&operation, query, body.to_string().as_bytes(), &topology(), &|_| true) {
+        Plan::Broadcast(intent) => *intent,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(operation: Operation, query: &str, body: &str) -> ResponseError {
+    match plan(&operation, query, body.as_bytes(), &topology(), &|_| true) {
+        Plan::Refuse(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn index() -> String {
+    "cities".to_owned()
+}
+
+fn hidden() -> Value {
+    json!({
+        "attributePatterns": ["_miroir_shard"],
+        "features": {"facetSearch": false, "filter": {"equality": true, "comparison": false}},
+    })
+}
+
+#[test]
+fn an_index_is_created_on_all_nodes() {
+    let intent = intent(Operation::CreateIndex, "", json!({"uid": "cities", "primaryKey": "id"}));
+    assert_eq!(
+        serde_json::to_value(&intent).unwrap(),
+        json!({
+            "kind": "indexCreation", "indexUid": "cities", "indexes": ["cities"],
+            "details": {"primaryKey": "id"}, "customMetadata": null, "ensureIndex": false,
+            "registry": {"create": {"index": "cities", "primary_key": "id"}}, "copies": 1,
+            "steps": [{
+                "to": "allNodes", "method": "POST", "path": "/indexes", "contentType": "application/json",
+                "body": {"json": {"uid": "cities", "primaryKey": "id"}}, "shards": [],
+            }],
+        })
+    );
+}
+
+#[test]
+fn settings_carry_the_hidden_item_and_the_task_does_not_show_it() {
+    let body = json!({"filterableAttributes": ["country"], "stopWords": ["the"]});
+    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    assert_eq!(Value::Object(intent.details.unwrap()), body);
+    let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
+    assert_eq!(*sent, json!({"filterableAttributes": ["country", hidden()], "stopWords": ["the"]}));
+    assert!(intent.ensure_index);
+    assert!(is_hidden_filterable(&hidden()) && is_hidden_filterable(&json!("_miroir_shard")));
+}
+
+#[test]
+fn settings_that_leave_filterable_attributes_alone_are_sent_as_they_are() {
+    let body = json!({"stopWords": ["the"]});
+    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
+    assert_eq!(*sent, body);
+}
+
+#[test]
+fn a_reset_of_all_settings_keeps_the_hidden_item() {
+    let intent = intent(Operation::ResetSettings { index: index() }, "", json!(null));
+    let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
+    assert_eq!(intent.steps[0].method, "PATCH");
+    assert_eq!(sent["filterableAttributes"], json!([hidden()]));
+    assert_eq!(sent["typoTolerance"], Value::Null);
+    let details = intent.details.unwrap();
+    // Every setting that Miroir knows, and `chat`, which the engine's list names too.
+    assert_eq!(details.len(), Setting::ALL.len() + 1);
+    assert_eq!(details["displayedAttributes"], json!(["*"]));
+    assert_eq!(details["filterableAttributes"], Value::Null);
+}
+
+#[test]
+fn a_single_setting_goes_by_its_own_route() {
+    let filterable = Operation::UpdateSetting { index: index(), setting: Setting::FilterableAttributes };
+    let update = intent(filterable, "", json!(["country"]));
+    assert_eq!(
+        (update.steps[0].method, update.steps[0].path.as_str()),
+        ("PUT", "/indexes/cities/settings/filterable-attributes")
+    );
+    let StepBody::Json(sent) = &update.steps[0].body else { panic!() };
+    assert_eq!(*sent, json!(["country", hidden()]));
+    assert_eq!(Value::Object(update.details.unwrap()), json!({"filterableAttributes": ["country"]}));
+    let reset = Operation::ResetSetting { index: index(), setting: Setting::FilterableAttributes };
+    let reset = intent(reset, "", json!(null));
+    assert_eq!(reset.steps[0].method, "PUT");
+    let typo = Operation::ResetSetting { index: index(), setting: Setting::TypoTolerance };
+    assert_eq!(intent(typo, "", json!(null)).steps[0].method, "DELETE");
+}
+
+#[test]
+fn a_swap_passes_the_lanes_of_all_its_indexes() {
+    let body = json!([{"indexes": ["b", "a"]}, {"indexes": ["c", "d"]}]);
+    let intent = intent(Operation::SwapIndexes, "", body.clone());
+    assert_eq!(intent.indexes, ["a", "b", "c", "d"]);
+    assert_eq!(intent.index_uid, None);
+    assert_eq!(Value::Object(intent.details.unwrap()), json!({"swaps": body}));
+}
+
+#[test]
+fn deletion_by_filter_shows_its_filter_as_the_engine_does() {
+    let operation = Operation::DeleteDocumentsByFilter { index: index() };
+    let intent = intent(operation, "customMetadata=mine", json!({"filter": "country = \"FR\""}));
+    assert_eq!(
+        Value::Object(intent.details.unwrap()),
+        json!({"providedIds": 0, "deletedDocuments": null, "originalFilter": "\"country = \\\"FR\\\"\""})
+    );
+    assert_eq!(intent.custom_metadata.as_deref(), Some("mine"));
+    assert_eq!((intent.copies, intent.steps[0].shards.len()), (2, 4));
+    assert_eq!(intent.steps[0].path, "/indexes/cities/documents/delete");
+}
+
+#[test]
+fn editing_documents_shows_function_context_and_filter() {
+    let body = json!({"function": "doc.x = 1", "context": {"y": 2}});
+    let intent = intent(Operation::EditDocuments { index: index() }, "", body);
+    assert_eq!(
+        Value::Object(intent.details.unwrap()),
+        json!({"editedDocuments": null, "deletedDocuments": null, "originalFilter": null, "context": {"y": 2}, "function": "doc.x = 1"})
+    );
+}
+
+#[test]
+fn keys_of_embedders_are_cut_in_the_task_and_sent_whole() {
+    let body = json!({"embedders": {"e": {"source": "openAi", "apiKey": "sk-0123456789"}}});
+    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    assert_eq!(intent.details.unwrap()["embedders"]["e"]["apiKey"], "skXXXX...");
+    let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
+    assert_eq!(*sent, body);
+}
+
+#[test]
+fn what_is_reserved_is_refused() {
+    let settings = |body: &str| refused(Operation::UpdateSettings { index: index() }, "", body).code;
+    assert_eq!(settings(r#"{"sortableAttributes":["_miroir_shard"]}"#), "miroir_reserved_field");
+    assert_eq!(settings(r#"{"filterableAttributes":[{"attributePatterns":["_miroir_x"]}]}"#), "miroir_reserved_field");
+    assert_eq!(settings(r#"{"nonSeparatorTokens":["{{"]}"#), "miroir_reserved_field");
+    let filter = Operation::DeleteDocumentsByFilter { index: index() };
+    assert_eq!(refused(filter, "", r#"{"filter":[["_miroir_shard = x"]]}"#).code, "miroir_reserved_field");
+}
+
+#[test]
+fn malformed_bodies_are_refused_before_any_node_sees_them() {
+    let settings = || Operation::UpdateSettings { index: index() };
+    assert_eq!(refused(settings(), "", "{").code, "malformed_payload");
+    assert_eq!(refused(settings(), "", "").code, "missing_payload");
+    assert_eq!(
+        refused(settings(), "", "[1]").message,
+        "Invalid value type: expected an object, but found an array: `[1]`"
+    );
+    let clear = Operation::DeleteAllDocuments { index: index() };
+    assert_eq!(refused(clear, "x=1", "").message, "Unknown parameter `x`: expected one of `customMetadata`");
+}
+
+#[test]
+fn a_reset_of_an_index_that_does_not_exist_creates_none() {
+    let reset = Operation::ResetSettings { index: index() };
+    let Plan::Broadcast(intent) = plan(&reset, "", b"", &topology(), &|_| false) else { panic!() };
+    assert_eq!((intent.steps[0].method, intent.ensure_index), ("DELETE", false));
+}
+
+#[test]
+fn what_one_node_answers_is_no_broadcast() {
+    assert_eq!(refused(Operation::Health, "", "").code, "miroir_not_supported");
+}

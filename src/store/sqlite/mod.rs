@@ -1,0 +1,234 @@
+//! State in an SQLite file.
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::worker::Worker;
+use super::{IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema, task_sql};
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::NodeId;
+use crate::tasks::entry::MiroirTask;
+
+/// The default store: one thread writes, commits what is queued together, and answers when it is on disk; another
+/// reads, so that a long list of tasks delays no write.
+pub struct SqliteStore {
+    writer: Worker,
+    /// `None` in memory, where a second connection would see another database.
+    reader: Option<Worker>,
+}
+
+// === impl SqliteStore ===
+
+impl SqliteStore {
+    /// Opens `sqlite:PATH`, a plain path, or `:memory:`; makes the file and its folder where they are missing.
+    pub fn open(path: &str, shards: u16) -> Result<Self, StoreError> {
+        let path = path.strip_prefix("sqlite:").unwrap_or(path);
+        let in_memory = path == ":memory:";
+        if !in_memory {
+            make_folder(path)?;
+        }
+        let opening = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(opening)?;
+        configure(&connection).map_err(opening)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(opening)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(opening)?;
+        schema::prepare(&mut connection, shards)?;
+        let reader = if in_memory {
+            None
+        } else {
+            let reading = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(opening)?;
+            configure(&reading).map_err(opening)?;
+            Some(Worker::spawn("miroir-state-read", reading)?)
+        };
+        Ok(Self { writer: Worker::spawn("miroir-state", connection)?, reader })
+    }
+
+    fn reader(&self) -> &Worker {
+        self.reader.as_ref().unwrap_or(&self.writer)
+    }
+}
+
+fn make_folder(path: &str) -> Result<(), StoreError> {
+    match Path::new(path).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "foreign_keys", "ON")
+}
+
+fn corrupt(what: &'static str) -> impl Fn(serde_json::Error) -> StoreError {
+    move |source| StoreError::Corrupt { what, source }
+}
+
+/// The single text column of each row of `sql`, read as JSON.
+fn json_rows<T: serde::de::DeserializeOwned>(
+    connection: &Connection,
+    sql: &str,
+    what: &'static str,
+) -> Result<Vec<T>, StoreError> {
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query([])?;
+    let mut values = Vec::new();
+    while let Some(row) = rows.next()? {
+        let json: String = row.get(0)?;
+        values.push(serde_json::from_str(&json).map_err(corrupt(what))?);
+    }
+    Ok(values)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn next_task_uid(&self) -> Result<u32, StoreError> {
+        self.reader().call(schema::next_task_uid).await
+    }
+
+    async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError> {
+        self.writer.call(move |connection| task_sql::insert(connection, &task)).await
+    }
+
+    async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError> {
+        self.writer.call(move |connection| task_sql::update(connection, &task)).await
+    }
+
+    async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError> {
+        self.writer.call(move |connection| task_sql::finish(connection, &task, &swaps)).await
+    }
+
+    async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError> {
+        self.reader().call(move |connection| task_sql::get(connection, id)).await
+    }
+
+    async fn list_tasks(&self, page: TaskPage) -> Result<TaskList, StoreError> {
+        self.reader().call(move |connection| task_sql::list(connection, &page)).await
+    }
+
+    async fn task_uids(&self, filter: TaskFilter) -> Result<Vec<u32>, StoreError> {
+        self.reader().call(move |connection| task_sql::uids(connection, &filter)).await
+    }
+
+    async fn unfinished_tasks(&self) -> Result<Vec<MiroirTask>, StoreError> {
+        self.reader().call(task_sql::unfinished).await
+    }
+
+    async fn delete_tasks(&self, filter: TaskFilter) -> Result<u64, StoreError> {
+        self.writer.call(move |connection| task_sql::delete(connection, &filter)).await
+    }
+
+    async fn remove_task(&self, uid: u32) -> Result<(), StoreError> {
+        self.writer.call(move |connection| task_sql::remove(connection, uid)).await
+    }
+
+    async fn purge_tasks(&self, cutoff: time::OffsetDateTime) -> Result<u64, StoreError> {
+        self.writer.call(move |connection| task_sql::purge(connection, cutoff)).await
+    }
+
+    async fn task_stats(&self) -> Result<TaskTableStats, StoreError> {
+        self.reader().call(task_sql::stats).await
+    }
+
+    async fn indexes(&self) -> Result<Vec<IndexEntry>, StoreError> {
+        self.reader().call(|connection| json_rows(connection, "SELECT entry FROM indexes ORDER BY uid", "index")).await
+    }
+
+    async fn put_index(&self, entry: IndexEntry) -> Result<(), StoreError> {
+        let json = serde_json::to_string(&entry).map_err(corrupt("index"))?;
+        self.writer
+            .call(move |connection| {
+                let mut insert =
+                    connection.prepare_cached("INSERT OR REPLACE INTO indexes (uid, entry) VALUES (?, ?)")?;
+                insert.execute([&entry.uid, &json])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn delete_index(&self, uid: String) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| {
+                connection.prepare_cached("DELETE FROM indexes WHERE uid = ?")?.execute([&uid])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn stale(&self) -> Result<Vec<(NodeId, String, ShardSet)>, StoreError> {
+        self.reader()
+            .call(|connection| {
+                let mut select = connection.prepare_cached("SELECT node, index_uid, shards FROM stale")?;
+                let mut rows = select.query([])?;
+                let mut sets = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let node: String = row.get(0)?;
+                    let shards: String = row.get(2)?;
+                    let shards = serde_json::from_str(&shards).map_err(corrupt("stale set"))?;
+                    sets.push((NodeId::new(&node), row.get(1)?, shards));
+                }
+                Ok(sets)
+            })
+            .await
+    }
+
+    async fn put_stale(&self, node: NodeId, index: String, shards: ShardSet) -> Result<(), StoreError> {
+        let json = serde_json::to_string(&shards).map_err(corrupt("stale set"))?;
+        self.writer
+            .call(move |connection| {
+                if shards.is_empty() {
+                    connection
+                        .prepare_cached("DELETE FROM stale WHERE node = ? AND index_uid = ?")?
+                        .execute([node.as_str(), &index])?;
+                } else {
+                    connection
+                        .prepare_cached("INSERT OR REPLACE INTO stale (node, index_uid, shards) VALUES (?, ?, ?)")?
+                        .execute([node.as_str(), &index, &json])?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn keys(&self) -> Result<Vec<serde_json::Value>, StoreError> {
+        self.reader().call(|connection| json_rows(connection, "SELECT key FROM keys ORDER BY uid", "key")).await
+    }
+
+    async fn put_key(&self, uid: uuid::Uuid, key: serde_json::Value) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO keys (uid, key) VALUES (?, ?)")?
+                    .execute(params![uid.as_bytes().as_slice(), key.to_string()])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn delete_key(&self, uid: uuid::Uuid) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| {
+                connection.prepare_cached("DELETE FROM keys WHERE uid = ?")?.execute([uid.as_bytes().as_slice()])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn get_meta(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        self.reader().call(move |connection| schema::get_meta(connection, name)).await
+    }
+
+    async fn put_meta(&self, name: &'static str, value: String) -> Result<(), StoreError> {
+        self.writer.call(move |connection| schema::put_meta(connection, name, &value)).await
+    }
+}

@@ -1,0 +1,246 @@
+//! What the store keeps, forgets and refuses.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::SqliteStore;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::topology::NodeId;
+use crate::store::{IndexEntry, Store as _, StoreError, TaskFilter, TaskPage, TaskRef};
+use crate::tasks::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
+use crate::tasks::filter::{IndexAccess, TaskKey};
+
+pub const T0: OffsetDateTime = time::macros::datetime!(2026-01-02 03:04:05.123456789 UTC);
+
+pub fn task(uid: u32) -> MiroirTask {
+    MiroirTask::new(uid, TaskKind::DocumentAdditionOrUpdate, Some("cities".to_owned()), T0)
+}
+
+fn ended(uid: u32, status: TaskStatus) -> MiroirTask {
+    MiroirTask { status, started_at: Some(T0), finished_at: Some(T0 + Duration::seconds(1)), ..task(uid) }
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> String {
+        format!("sqlite:{}/deep/down/state.db", self.0.path().display())
+    }
+
+    fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.path(), 64).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_reopened_store_has_forgotten_nothing() {
+    let folder = Folder::new();
+    let mut rich = task(4);
+    rich.details = json!({ "receivedDocuments": 1, "indexedDocuments": null }).as_object().cloned();
+    rich.error = Some(ResponseError::new(Code::InvalidDocumentId, "bad"));
+    rich.custom_metadata = Some("mine".to_owned());
+    rich.subjects = vec![1, 2];
+    let mut part = NodeTask::unsent(NodeId::new("a"), Purpose::Main, [ShardId(3), ShardId(63)].into_iter().collect());
+    part.state = NodeTaskState::Unreachable;
+    part.task_uid = Some(9);
+    part.started_at = Some(T0);
+    rich.parts = vec![part];
+    let entry = IndexEntry { uid: "cities".to_owned(), primary_key: Some("id".to_owned()) };
+    let shards: ShardSet = [ShardId(0), ShardId(40)].into_iter().collect();
+    let key_uid = Uuid::from_u128(7);
+    {
+        let store = folder.open();
+        store.insert_task(rich.clone()).await.unwrap();
+        store.put_index(entry.clone()).await.unwrap();
+        store.put_index(IndexEntry { uid: "gone".to_owned(), primary_key: None }).await.unwrap();
+        store.delete_index("gone".to_owned()).await.unwrap();
+        store.put_stale(NodeId::new("a"), "cities".to_owned(), shards.clone()).await.unwrap();
+        store.put_stale(NodeId::new("b"), "cities".to_owned(), shards.clone()).await.unwrap();
+        store.put_stale(NodeId::new("b"), "cities".to_owned(), ShardSet::new()).await.unwrap();
+        store.put_key(key_uid, json!({ "name": "old" })).await.unwrap();
+        store.put_key(key_uid, json!({ "name": "new" })).await.unwrap();
+        store.put_meta("cluster", "one".to_owned()).await.unwrap();
+    }
+    let store = folder.open();
+    assert_eq!(store.get_task(TaskRef::Uid(4)).await.unwrap(), Some(rich.clone()));
+    assert_eq!(store.get_task(TaskRef::Uuid(rich.uuid)).await.unwrap(), Some(rich.clone()));
+    assert_eq!(store.unfinished_tasks().await.unwrap(), [rich]);
+    assert_eq!(store.next_task_uid().await.unwrap(), 5);
+    assert_eq!(store.indexes().await.unwrap(), [entry]);
+    assert_eq!(store.stale().await.unwrap(), [(NodeId::new("a"), "cities".to_owned(), shards)]);
+    assert_eq!(store.keys().await.unwrap(), [json!({ "name": "new" })]);
+    assert_eq!(store.get_meta("cluster").await.unwrap().as_deref(), Some("one"));
+    assert_eq!(store.get_meta("other").await.unwrap(), None);
+    store.delete_key(key_uid).await.unwrap();
+    assert_eq!(store.keys().await.unwrap(), [json!({})][..0]);
+}
+
+#[test]
+fn the_number_of_shards_is_fixed_when_the_cluster_is_made() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let error = SqliteStore::open(&folder.path(), 128).err().unwrap();
+    assert!(matches!(error, StoreError::ShardsChanged { stored: 64, configured: 128 }), "{error}");
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let path = folder.path();
+    Connection::open(path.strip_prefix("sqlite:").unwrap()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = SqliteStore::open(&path, 64).err().unwrap();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(folder.path(), "this is no database, but long enough to be looked at as one".repeat(30)).unwrap();
+    assert!(SqliteStore::open(&folder.path().display().to_string(), 64).is_err());
+}
+
+#[tokio::test]
+async fn uids_of_deleted_tasks_are_not_handed_out_again() {
+    let folder = Folder::new();
+    let store = folder.open();
+    assert_eq!(store.next_task_uid().await.unwrap(), 0);
+    store.insert_task(ended(11, TaskStatus::Succeeded)).await.unwrap();
+    store.insert_task(ended(3, TaskStatus::Failed)).await.unwrap();
+    assert_eq!(store.delete_tasks(TaskFilter::default()).await.unwrap(), 2);
+    drop(store);
+    assert_eq!(folder.open().next_task_uid().await.unwrap(), 12);
+}
+
+#[tokio::test]
+async fn only_final_tasks_are_deleted_and_deleted_ones_do_not_come_back() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    store.insert_task(task(0)).await.unwrap();
+    store.insert_task(ended(1, TaskStatus::Canceled)).await.unwrap();
+    assert_eq!(store.delete_tasks(TaskFilter::default()).await.unwrap(), 1);
+    store.update_task(ended(1, TaskStatus::Failed)).await.unwrap();
+    assert_eq!(store.get_task(TaskRef::Uid(1)).await.unwrap(), None);
+    store.remove_task(0).await.unwrap();
+    assert_eq!(store.get_task(TaskRef::Uid(0)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn retention_removes_old_final_tasks_only() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    let old = MiroirTask { finished_at: Some(T0 - Duration::days(8)), ..ended(0, TaskStatus::Succeeded) };
+    store.insert_task(old).await.unwrap();
+    store.insert_task(ended(1, TaskStatus::Succeeded)).await.unwrap();
+    store.insert_task(task(2)).await.unwrap();
+    assert_eq!(store.purge_tasks(T0 - Duration::days(7)).await.unwrap(), 1);
+    assert_eq!(store.task_uids(TaskFilter::default()).await.unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn the_table_is_counted_by_status() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    assert_eq!(store.task_stats().await.unwrap().oldest_unfinished, None);
+    for uid in 0..3 {
+        store.insert_task(task(uid)).await.unwrap();
+    }
+    store.insert_task(ended(3, TaskStatus::Failed)).await.unwrap();
+    let stats = store.task_stats().await.unwrap();
+    assert_eq!(stats.oldest_unfinished, Some(T0));
+    let counts: Vec<u64> = stats.by_status.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [3, 0, 0, 1, 0]);
+}
+
+#[tokio::test]
+async fn many_writers_at_once_lose_nothing() {
+    let folder = Folder::new();
+    let store = Arc::new(folder.open());
+    let writes: Vec<_> = (0..300)
+        .map(|uid| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store.insert_task(task(uid)).await?;
+                store.update_task(ended(uid, TaskStatus::Succeeded)).await
+            })
+        })
+        .collect();
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+    drop(store);
+    let store = folder.open();
+    let list = store.list_tasks(TaskPage { limit: 1000, ..TaskPage::default() }).await.unwrap();
+    assert_eq!(list.total, 300);
+    assert!(list.tasks.iter().rev().map(|task| task.uid).eq(0..300));
+    assert!(list.tasks.iter().all(|task| task.status == TaskStatus::Succeeded));
+}
+
+#[tokio::test]
+async fn a_restricted_client_sees_its_indexes_only() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    for (uid, index) in [Some("movies"), Some("movies_fr"), Some("m%"), None, Some("Movies")].iter().enumerate() {
+        let index_uid = index.map(str::to_owned);
+        store.insert_task(MiroirTask { index_uid, ..task(uid as u32) }).await.unwrap();
+    }
+    let seen = async |patterns: &[&str]| {
+        let access = IndexAccess::Only(patterns.iter().map(|pattern| (*pattern).to_owned()).collect());
+        store.task_uids(TaskFilter { access, ..TaskFilter::default() }).await.unwrap()
+    };
+    assert_eq!(seen(&["movies"]).await, [0]);
+    assert_eq!(seen(&["movies*"]).await, [0, 1]);
+    assert_eq!(seen(&["m%", "M*"]).await, [2, 4]);
+    assert_eq!(seen(&["*"]).await, [0, 1, 2, 4]);
+    assert_eq!(seen(&[]).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn pages_follow_each_other() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    let mut keys = Vec::new();
+    for uid in 0..5 {
+        let task = task(uid);
+        keys.push(TaskKey::of(&task));
+        store.insert_task(task).await.unwrap();
+    }
+    let page = async |from, limit, reverse| {
+        let page = TaskPage { filter: TaskFilter::default(), from, limit, reverse };
+        let list = store.list_tasks(page).await.unwrap();
+        assert_eq!(list.total, 5);
+        (list.tasks.iter().map(|task| task.uid).collect::<Vec<_>>(), list.next.map(|key| key.uid))
+    };
+    assert_eq!(page(None, 2, false).await, (vec![4, 3], Some(2)));
+    assert_eq!(page(Some(TaskRef::Uid(2)), 2, false).await, (vec![2, 1], Some(0)));
+    assert_eq!(page(Some(TaskRef::Uuid(keys[1].uuid)), 2, false).await, (vec![1, 0], None));
+    assert_eq!(page(Some(TaskRef::Uid(3)), 9, true).await, (vec![3, 4], None));
+    assert_eq!(page(Some(TaskRef::Uid(900)), 1, false).await, (vec![4], Some(3)));
+    assert_eq!(page(Some(TaskRef::Uuid(Uuid::nil())), 1, false).await, (vec![], None));
+    assert_eq!(page(None, 0, false).await, (vec![], Some(4)));
+}
+
+#[tokio::test]
+async fn older_tasks_follow_a_swapped_index() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    for (uid, index) in ["a", "b", "c", "", "a"].iter().enumerate() {
+        let index_uid = Some((*index).to_owned()).filter(|index| !index.is_empty());
+        store.insert_task(MiroirTask { index_uid, ..task(uid as u32) }).await.unwrap();
+    }
+    let swap = MiroirTask { index_uid: None, kind: TaskKind::IndexSwap, ..ended(3, TaskStatus::Succeeded) };
+    let swap = MiroirTask { uuid: store.get_task(TaskRef::Uid(3)).await.unwrap().unwrap().uuid, ..swap };
+    store.finish_task(swap, vec![("a".to_owned(), "b".to_owned())]).await.unwrap();
+    let mut names = Vec::new();
+    for uid in 0..5 {
+        names.push(store.get_task(TaskRef::Uid(uid)).await.unwrap().unwrap().index_uid);
+    }
+    let names: Vec<Option<&str>> = names.iter().map(Option::as_deref).collect();
+    assert_eq!(names, [Some("b"), Some("a"), Some("c"), None, Some("a")]);
+    let filter = TaskFilter { index_uids: Some(vec!["a".to_owned()]), ..TaskFilter::default() };
+    assert_eq!(store.task_uids(filter).await.unwrap(), [1, 4]);
+}
