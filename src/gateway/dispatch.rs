@@ -118,7 +118,7 @@ pub async fn run(
         Plan::Scatter(scatter) => {
             let reply = read::run(&app.cluster, &topology, &scatter, &admitted.trace).boxed().await?;
             let mut answer =
-                Answer { degraded: reply.degraded, exact: reply.exact, ..Answer::bytes(reply.status, reply.body) };
+                Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, reply.body) };
             if matches!(operation, Operation::Stats) && !admitted.access.is_unrestricted() {
                 answer = listing::stats(&admitted.access, answer);
             }

@@ -117,7 +117,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             if !answer.degraded.is_empty() {
                 app.metrics.degraded.inc();
             }
-            if !answer.exact {
+            if !answer.inexact.is_none() {
                 app.metrics.inexact.inc();
             }
             finish(session, &head, ctx, &answer).await?;

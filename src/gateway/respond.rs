@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::cors;
 use super::head::{Head, REQUEST_ID};
+use crate::cluster::read::Inexact;
 use crate::meili::error::ResponseError;
 use crate::placement::shard::ShardSet;
 
@@ -19,8 +20,7 @@ pub struct Answer {
     pub body: Bytes,
     /// Shards that had no replica left: the answer lacks their documents.
     pub degraded: ShardSet,
-    /// False if something in it may differ from what one node with all documents would say.
-    pub exact: bool,
+    pub inexact: Inexact,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
 }
@@ -35,7 +35,7 @@ pub const INEXACT: &str = "x-miroir-inexact";
 
 impl Answer {
     pub fn empty(status: u16) -> Self {
-        Self { status, body: Bytes::new(), degraded: ShardSet::new(), exact: true, retry_after: None }
+        Self { status, body: Bytes::new(), degraded: ShardSet::new(), inexact: Inexact::default(), retry_after: None }
     }
 
     pub fn json(status: u16, body: &Value) -> Self {
@@ -60,8 +60,8 @@ impl Answer {
         if !self.degraded.is_empty() {
             header.insert_header(DEGRADED, degraded_value(&self.degraded))?;
         }
-        if !self.exact {
-            header.insert_header(INEXACT, "facets")?;
+        if let Some(value) = inexact_value(self.inexact) {
+            header.insert_header(INEXACT, value)?;
         }
         if let Some(seconds) = self.retry_after {
             header.insert_header(http::header::RETRY_AFTER, seconds)?;
@@ -78,6 +78,15 @@ impl From<ResponseError> for Answer {
         let retry_after = (error.status == 503).then_some(10);
         Self { body, retry_after, ..Self::empty(error.status) }
     }
+}
+
+fn inexact_value(inexact: Inexact) -> Option<&'static str> {
+    Some(match (inexact.totals, inexact.facets) {
+        (false, false) => return None,
+        (true, false) => "totals",
+        (false, true) => "facets",
+        (true, true) => "totals, facets",
+    })
 }
 
 /// `shards=3,17`.
@@ -121,8 +130,13 @@ mod tests {
     #[test]
     fn a_partial_answer_lists_the_shards_it_lacks() {
         let degraded: ShardSet = [ShardId(3), ShardId(17)].into_iter().collect();
-        let answer = Answer { degraded, ..Answer::empty(200) };
-        assert_eq!(answer.header(&head(), "r1").unwrap().headers[DEGRADED], "shards=3,17");
+        let inexact = Inexact { totals: false, facets: true };
+        let answer = Answer { degraded, inexact, ..Answer::empty(200) };
+        let header = answer.header(&head(), "r1").unwrap();
+        assert_eq!(
+            (&header.headers[DEGRADED], &header.headers[INEXACT]),
+            (&"shards=3,17".parse().unwrap(), &"facets".parse().unwrap())
+        );
     }
 
     #[test]

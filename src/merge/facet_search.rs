@@ -1,7 +1,5 @@
 //! The facet values that several nodes found, as one list.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 use serde_json::json;
 use unicode_normalization::UnicodeNormalization as _;
@@ -11,6 +9,7 @@ use crate::plan::facet_search::FacetSearchPlan;
 use crate::plan::index_info::FacetOrder;
 
 use super::error::MergeError;
+use super::facets::{FacetRules, Facets};
 use super::raw::{Members, ObjectWriter};
 use super::values::normalize;
 
@@ -20,55 +19,68 @@ struct Hit {
     count: u64,
 }
 
-/// Sums the counts of equal values and orders and cuts them as the engine does.
-pub fn merge(plan: &FacetSearchPlan, replies: &[&[u8]]) -> Result<Vec<u8>, MergeError> {
-    let replies = replies
-        .iter()
-        .map(|body| Ok(serde_json::from_slice(body)?))
-        .collect::<Result<Vec<Members<'_>>, MergeError>>()?;
-    let mut hits: Vec<(String, Hit)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for reply in &replies {
-        let found = reply.get("facetHits").ok_or(MergeError::Missing("facetHits"))?;
-        for hit in serde_json::from_str::<Vec<Hit>>(found.get())? {
-            let key = normalize(&hit.value);
-            match places.get(&key) {
-                Some(at) => hits[*at].1.count += hit.count,
-                None => {
-                    places.insert(key.clone(), hits.len());
-                    hits.push((key, hit));
-                }
-            }
-        }
-    }
-    match plan.order {
-        FacetOrder::Count => {
-            hits.sort_by(|(_, a), (_, b)| b.count.cmp(&a.count).then_with(|| b.value.cmp(&a.value)));
-        }
-        FacetOrder::Alpha if plan.searched => hits.sort_by_cached_key(|(key, _)| (without_marks(key), key.clone())),
-        FacetOrder::Alpha => hits.sort_by(|(a, _), (b, _)| a.cmp(b)),
-    }
-    hits.truncate(plan.max_values);
+/// What the nodes found, summed.
+#[derive(Debug)]
+pub struct FacetHits<'a> {
+    plan: &'a FacetSearchPlan,
+    replies: Vec<Members<'a>>,
+    pub sums: Facets,
+}
 
-    let first = replies.first().ok_or(MergeError::Missing("a reply"))?;
-    let mut out = Vec::new();
-    let mut object = ObjectWriter::new(&mut out);
-    for (name, raw) in &first.0 {
-        match name.as_ref() {
-            "facetHits" => {
-                let shown: Vec<_> =
-                    hits.iter().map(|(_, hit)| json!({"value": hit.value, "count": hit.count})).collect();
-                serde_json::to_writer(object.key(name), &shown)?;
-            }
-            "processingTimeMs" => {
-                let slowest = replies.iter().filter_map(|reply| reply.count("processingTimeMs")).max();
-                object.number(name, slowest.unwrap_or(0));
-            }
-            _ => object.raw(name, raw.get()),
+// === impl FacetHits ===
+
+impl<'a> FacetHits<'a> {
+    pub fn new(plan: &'a FacetSearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
+        let order = [(plan.facet.clone(), plan.order)].into();
+        let mut sums = Facets::new(&FacetRules { max_values: plan.max_values, order, max_total_hits: u64::MAX });
+        let mut members = Vec::with_capacity(replies.len());
+        for reply in replies {
+            sums.add_values(&plan.facet, list(reply)?);
+            members.push(serde_json::from_slice(reply)?);
         }
+        Ok(Self { plan, replies: members, sums })
     }
-    object.finish();
-    Ok(out)
+
+    /// Writes the reply, its values ordered and cut as the engine does it.
+    pub fn write(&self) -> Result<Vec<u8>, MergeError> {
+        let mut hits = self.sums.values(&self.plan.facet);
+        match self.plan.order {
+            FacetOrder::Count => hits.sort_by(|(a, count), (b, other)| other.cmp(count).then_with(|| b.cmp(a))),
+            FacetOrder::Alpha if self.plan.searched => {
+                hits.sort_by_cached_key(|(value, _)| (without_marks(&normalize(value)), normalize(value)));
+            }
+            FacetOrder::Alpha => hits.sort_by_cached_key(|(value, _)| normalize(value)),
+        }
+        hits.truncate(self.plan.max_values);
+
+        let first = self.replies.first().ok_or(MergeError::Missing("a reply"))?;
+        let mut out = Vec::new();
+        let mut object = ObjectWriter::new(&mut out);
+        for (name, raw) in &first.0 {
+            match name.as_ref() {
+                "facetHits" => {
+                    let shown: Vec<_> =
+                        hits.iter().map(|(value, count)| json!({"value": value, "count": count})).collect();
+                    serde_json::to_writer(object.key(name), &shown)?;
+                }
+                "processingTimeMs" => {
+                    let slowest = self.replies.iter().filter_map(|reply| reply.count("processingTimeMs")).max();
+                    object.number(name, slowest.unwrap_or(0));
+                }
+                _ => object.raw(name, raw.get()),
+            }
+        }
+        object.finish();
+        Ok(out)
+    }
+}
+
+/// The values and counts of one reply.
+pub fn list(reply: &[u8]) -> Result<Vec<(String, u64)>, MergeError> {
+    let reply: Members<'_> = serde_json::from_slice(reply)?;
+    let found = reply.get("facetHits").ok_or(MergeError::Missing("facetHits"))?;
+    let hits: Vec<Hit> = serde_json::from_str(found.get())?;
+    Ok(hits.into_iter().map(|hit| (hit.value, hit.count)).collect())
 }
 
 /// The form under which the engine searches facet values.
@@ -91,7 +103,7 @@ mod tests {
             br#"{"facetHits":[{"value":"Action","count":2},{"value":"Adventure","count":3}],"facetQuery":"a","processingTimeMs":1}"#,
             br#"{"facetHits":[{"value":"action","count":4},{"value":"Anime","count":1}],"facetQuery":"a","processingTimeMs":3}"#,
         ];
-        String::from_utf8(merge(&plan, &replies).unwrap()).unwrap()
+        String::from_utf8(FacetHits::new(&plan, &replies).unwrap().write().unwrap()).unwrap()
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub struct Page<'a> {
     pub hits: Vec<&'a str>,
     /// Hits that were left out before the page was full, because a better one has the same distinct value.
     pub duplicates: u64,
+    /// True if one of them was not better but only chosen.
+    pub tied: bool,
     /// Hits of the page that a vector found.
     pub semantic: u64,
     /// Hits up to the end of the page, those before it included.
@@ -73,17 +76,20 @@ pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: 
     let mut page = Page::default();
     let mut lists =
         lists.into_iter().map(|hits| List::start(hits, rules.semantic_ratio)).collect::<Result<Vec<_>, _>>()?;
-    let mut seen: HashSet<Key> = HashSet::new();
+    // By value, the rank of the hit that has it.
+    let mut seen: HashMap<Key, Rc<Rank>> = HashMap::new();
     while (page.hits.len() as u64) < take {
         let Some(best) = best_of(&lists, rules) else { break };
         let Some(head) = lists[best].pop(rules.semantic_ratio)? else { break };
         if let Some(field) = &rules.distinct {
             let values = values_at(&serde_json::from_str(head.text)?, field);
-            if values.iter().any(|value| seen.contains(value)) {
+            if let Some(better) = values.iter().find_map(|value| seen.get(value)) {
                 page.duplicates += 1;
+                page.tied |= head.rank.compare(better) == Ordering::Equal;
                 continue;
             }
-            seen.extend(values);
+            let rank = Rc::new(head.rank);
+            seen.extend(values.into_iter().map(|value| (value, Rc::clone(&rank))));
         }
         page.passed += 1;
         if page.passed > skip {

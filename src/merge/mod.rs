@@ -11,6 +11,7 @@ mod golden;
 pub mod hits;
 pub mod order;
 pub mod raw;
+pub mod scores;
 pub mod search;
 pub mod stats;
 pub mod strip;

@@ -37,6 +37,7 @@ struct Detail<'a> {
     #[serde(default)]
     order: u32,
     score: Option<f64>,
+    typo_count: Option<f64>,
     attribute_ranking_order_score: Option<f64>,
     query_word_distance_score: Option<f64>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -102,6 +103,9 @@ impl Detail<'_> {
         } else if self.attribute_ranking_order_score.is_some() || self.query_word_distance_score.is_some() {
             scores.extend(self.attribute_ranking_order_score.map(Score::Number));
             scores.extend(self.query_word_distance_score.map(Score::Number));
+        } else if let Some(count) = self.typo_count {
+            // The score relates the count to the most that this node looked for, which others may not have.
+            scores.push(Score::Number(-count));
         } else {
             // A rule that was skipped for lack of time has no score; the engine counts it as 0.
             scores.push(Score::Number(self.score.unwrap_or(0.0)));
@@ -202,6 +206,15 @@ mod tests {
         assert_eq!(sort("desc", "2.0").compare(&sort("desc", "10.0")), Ordering::Less);
         assert_eq!(sort("asc", "\"a\"").compare(&sort("asc", "\"b\"")), Ordering::Greater);
         assert_eq!(sort("desc", "\"a\"").compare(&sort("desc", "\"b\"")), Ordering::Less);
+    }
+
+    #[test]
+    fn typos_are_counted_whatever_a_node_relates_them_to() {
+        let typos = |count: u32, most: u32, score: f64| {
+            rank(&format!(r#"{{"typo":{{"order":0,"typoCount":{count},"maxTypoCount":{most},"score":{score}}}}}"#))
+        };
+        assert_eq!(typos(1, 2, 0.66).compare(&typos(1, 3, 0.75)), Ordering::Equal);
+        assert_eq!(typos(1, 2, 0.66).compare(&typos(2, 6, 0.71)), Ordering::Greater);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::error::MergeError;
 use super::facets::{self, Facets, NodeFacets};
 use super::hits::{self, Page};
 use super::raw::{Members, ObjectWriter};
+use super::scores::MostTypos;
 use super::strip;
 use super::totals::{Paging, Window};
 
@@ -39,6 +40,8 @@ pub struct Merged<'a> {
     page: Page<'a>,
     /// How many hits each node listed.
     listed: Vec<u64>,
+    /// What scores are related to, where they are shown.
+    typos: Option<MostTypos>,
 }
 
 // === impl Merged ===
@@ -49,8 +52,9 @@ impl<'a> Merged<'a> {
         let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
         let lists: Vec<_> = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
         let listed = lists.iter().map(|list| list.len() as u64).collect();
+        let typos = (plan.shown.score || plan.shown.details).then(|| most_typos(&lists));
         let page = hits::merge(lists, &plan.rules(), plan.window.skip(), plan.window.take())?;
-        Ok(Self { plan, replies, page, listed })
+        Ok(Self { plan, replies, page, listed, typos })
     }
 
     /// True if a single node would have stopped at the end of the page, not for want of hits.
@@ -104,7 +108,9 @@ impl<'a> Merged<'a> {
         }
         for (name, raw) in &first.0 {
             match (name.as_ref(), facets) {
-                ("hits", _) => write_hits(self.page.hits.iter().copied(), self.plan, object.key("hits"))?,
+                ("hits", _) => {
+                    write_hits(self.page.hits.iter().copied(), self.plan, self.typos.as_ref(), object.key("hits"))?;
+                }
                 ("processingTimeMs", _) => {
                     let slowest = self.replies.iter().filter_map(|reply| reply.members.count("processingTimeMs")).max();
                     object.number(name, slowest.unwrap_or(0));
@@ -124,11 +130,13 @@ impl<'a> Merged<'a> {
     }
 }
 
-/// The best hits of distinct values out of the replies to a [`SearchPlan::census`] of `plan`, best first.
-pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Vec<&'a str>, MergeError> {
+/// The best hits of distinct values out of the replies to a [`SearchPlan::census`] of `plan`, best first; and whether hits
+/// of several nodes tie for one value.
+pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<(Vec<&'a str>, bool), MergeError> {
     let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
     let lists = replies.into_iter().map(|reply| reply.hits).collect();
-    Ok(hits::merge(lists, &plan.rules(), 0, plan.window.max_total_hits)?.hits)
+    let page = hits::merge(lists, &plan.rules(), 0, plan.window.max_total_hits)?;
+    Ok((page.hits, page.tied))
 }
 
 /// The total of a reply to [`SearchPlan::request_candidates`], and what it says of facets.
@@ -155,7 +163,7 @@ pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec
     }
     for (name, raw) in &reply.members.0 {
         match name.as_ref() {
-            "hits" => write_hits(reply.hits.iter().map(|hit| hit.get()), plan, object.key(name))?,
+            "hits" => write_hits(reply.hits.iter().map(|hit| hit.get()), plan, None, object.key(name))?,
             "facetDistribution" => strip::document(raw.get(), object.key(name))?,
             "facetStats" => facets::relay_stats(&Members::parse(raw.get())?, object.key(name))?,
             _ => object.raw(name, raw.get()),
@@ -176,13 +184,27 @@ fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
     }
 }
 
-fn write_hits<'a>(hits: impl Iterator<Item = &'a str>, plan: &SearchPlan, out: &mut Vec<u8>) -> Result<(), MergeError> {
+fn most_typos(lists: &[Vec<&RawValue>]) -> MostTypos {
+    let mut most = MostTypos::default();
+    for hit in lists.iter().flatten() {
+        let members = Members::parse(hit.get()).unwrap_or_default();
+        members.get("_rankingScoreDetails").into_iter().for_each(|details| most.see(details));
+    }
+    most
+}
+
+fn write_hits<'a>(
+    hits: impl Iterator<Item = &'a str>,
+    plan: &SearchPlan,
+    typos: Option<&MostTypos>,
+    out: &mut Vec<u8>,
+) -> Result<(), MergeError> {
     out.push(b'[');
     for (at, hit) in hits.enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        strip::hit(hit, &plan.shown, out)?;
+        strip::hit(hit, &plan.shown, typos, out)?;
     }
     out.push(b']');
     Ok(())

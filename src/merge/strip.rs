@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::placement::shard::SHARD_FIELD;
 
 use super::raw::{Members, ObjectWriter};
+use super::scores::MostTypos;
 
 /// An attribute that was asked for only to compare hits, to be taken out again.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -44,15 +45,24 @@ pub fn document(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> 
     Ok(())
 }
 
-/// Copies a hit as the client asked for it.
-pub fn hit(text: &str, shown: &Shown, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+/// Copies a hit as the client asked for it, its scores restated by `typos` where that is needed.
+pub fn hit(text: &str, shown: &Shown, typos: Option<&MostTypos>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let members = Members::parse(text)?;
+    let restated = typos.zip(members.get("_rankingScoreDetails")).and_then(|(typos, details)| {
+        let score = members.get("_rankingScore").and_then(|score| score.get().parse().ok());
+        typos.restate(score, details)
+    });
     let mut object = ObjectWriter::new(out);
     for (name, value) in &members.0 {
         match name.as_ref() {
             SHARD_FIELD => {}
             "_rankingScore" if !shown.score => {}
             "_rankingScoreDetails" if !shown.details => {}
+            "_rankingScore" | "_rankingScoreDetails" if let Some(restated) = &restated => {
+                let is_score = name == "_rankingScore";
+                let value = restated.score.filter(|_| is_score).map_or_else(|| restated.details.clone(), Value::from);
+                object.raw(name, &value.to_string());
+            }
             "_formatted" => {
                 let formatted = shown.helpers.iter().filter(|helper| helper.formatted);
                 let fields: Vec<&str> = formatted.map(|helper| helper.field.as_str()).collect();
@@ -173,7 +183,7 @@ mod tests {
 
     fn strip_hit(text: &str, shown: &Shown) -> String {
         let mut out = Vec::new();
-        hit(text, shown, &mut out).unwrap();
+        hit(text, shown, None, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

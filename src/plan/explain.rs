@@ -37,7 +37,9 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
         Ask::Search(plan) => {
             vec![one(&plan.index, &all, scatter.seed, &|part, alone| plan.request(part, shards, alone))]
         }
-        Ask::FacetSearch(plan) => vec![one(&plan.index, &all, scatter.seed, &|part, _| plan.request(part, shards))],
+        Ask::FacetSearch(plan) => {
+            vec![one(&plan.index, &all, scatter.seed, &|part, _| plan.request(part, shards, None))]
+        }
         Ask::MultiSearch(plan) => plan
             .queries
             .iter()

@@ -15,6 +15,7 @@ use super::scatter::NodeRequest;
 #[serde(rename_all = "camelCase")]
 pub struct FacetSearchPlan {
     pub index: String,
+    pub facet: String,
     /// As the client sent it.
     pub body: Map<String, Value>,
     pub order: FacetOrder,
@@ -34,6 +35,7 @@ impl FacetSearchPlan {
         reserved::check_search(&body)?;
         Ok(Self {
             index: info.uid.clone(),
+            facet: facet.clone(),
             order: info.order_of(facet),
             max_values: info.max_values_per_facet,
             searched: body.get("facetQuery").is_some_and(|query| !query.is_null()),
@@ -41,10 +43,14 @@ impl FacetSearchPlan {
         })
     }
 
-    pub fn request(&self, part: &CoverPart, shards: u16) -> NodeRequest {
+    /// What the node of `part` is asked, narrowed by one more filter expression if there is one.
+    pub fn request(&self, part: &CoverPart, shards: u16, more: Option<&str>) -> NodeRequest {
         let mut body = self.body.clone();
         if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
             body.insert("filter".into(), filter);
+        }
+        if let Some(more) = more {
+            filter::and(&mut body, more);
         }
         NodeRequest::post(format!("/indexes/{}/facet-search", self.index), &body)
     }

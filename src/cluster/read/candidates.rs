@@ -9,7 +9,7 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::search::is_search;
-use super::{Reader, Stop};
+use super::{Inexact, Reader, Stop};
 use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use crate::merge::error::MergeError;
 use crate::merge::facets::probe::Probe;
@@ -24,14 +24,13 @@ use crate::plan::facets::{Candidates, replies_to, without_values};
 use crate::plan::search::SearchPlan;
 
 /// How often nodes are asked for more of their facets before the answer goes out as it is, and says so.
-const ROUNDS: usize = 8;
+pub(super) const ROUNDS: usize = 8;
 
 /// What is stated of all hits.
 pub(super) struct Overview {
     pub facets: Option<Facets>,
     pub total: u64,
-    /// False if something could not be found out.
-    pub exact: bool,
+    pub inexact: Inexact,
 }
 
 /// The documents that count, as far as Miroir has them itself.
@@ -60,7 +59,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
         // page that begins behind the last document is not searched for at all.
         let mut base = Candidates { threshold: plan.threshold && !merged.is_full(), unmet: None };
-        let mut exact = !merged.skips_uneven();
+        let mut inexact = Inexact { totals: merged.skips_uneven(), facets: merged.skips_uneven() };
         let mut parts: Vec<CoverPart> = Vec::new();
         let mut sources = Vec::new();
         let mut again = ShardSet::new();
@@ -86,7 +85,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 sources.clear();
             } else {
                 // One node skips by the bucket, without a look at the scores of what it skips.
-                exact = false;
+                inexact = Inexact { totals: true, facets: true };
             }
         }
         for (part, body) in &more {
@@ -95,7 +94,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let totals: Vec<u64> = sources.iter().map(|source| source.hits).collect();
         let total = merged.total_of(&totals);
-        let Some(rules) = &plan.facets else { return Ok(Overview { facets: None, total, exact: true }) };
+        let Some(rules) = &plan.facets else { return Ok(Overview { facets: None, total, inexact }) };
         let mut facets = Facets::new(rules);
         for source in &sources {
             facets.add_node(source)?;
@@ -104,8 +103,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             base.threshold = false;
         }
         self.settle(plan, &base, &parts, &mut facets).await?;
-        exact &= facets.is_exact();
-        Ok(Overview { facets: Some(facets), total, exact })
+        inexact.facets |= !facets.is_exact();
+        Ok(Overview { facets: Some(facets), total, inexact })
     }
 
     /// Under `distinct` the documents that count are the hits that were met and those whose values were not.
@@ -117,7 +116,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         counted: &Gathered,
     ) -> Result<Overview, Stop> {
         let bodies: Vec<&[u8]> = counted.replies.iter().map(|(_, body)| body.as_ref()).collect();
-        let hits = census(plan, &bodies)?;
+        let (hits, tied) = census(plan, &bodies)?;
         let paged = matches!(plan.window.paging, Paging::Page { .. });
         let full = merged.is_full();
         let count = match (paged, full) {
@@ -128,7 +127,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let Some(rules) = plan.facets.as_ref().filter(|_| count > 0) else {
             let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
             let facets = plan.facets.as_ref().map(|rules| self.summed(rules, merged)).transpose()?;
-            return Ok(Overview { facets, total, exact: true });
+            return Ok(Overview { facets, total, inexact: Inexact::default() });
         };
         let met = met(plan, &hits[..count])?;
         let base = Candidates { threshold: plan.threshold && !full, unmet: met.unmet };
@@ -138,7 +137,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             // The distinct attribute of the settings need not be filterable.
             Err(Stop::Fault(_)) => {
                 let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
-                return Ok(Overview { facets: Some(self.summed(rules, merged)?), total, exact: false });
+                let inexact = Inexact { facets: true, totals: !paged };
+                return Ok(Overview { facets: Some(self.summed(rules, merged)?), total, inexact });
             }
             Err(stop) => return Err(stop),
         };
@@ -158,11 +158,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         facets.add_documents(&met.documents);
         self.settle(plan, &base, &parts, &mut facets).await?;
         let total = if paged { count as u64 } else { plan.window.total(&totals) };
-        // Which document stands for a value that no page has met, or for one before the page, is told by the order in
-        // which one node got its documents. Only the distinct attribute's own counts do not depend on that.
-        let unordered = (full && paged) || plan.window.skip() > 0;
+        // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
+        // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
+        // depend on that.
+        let unordered = (full && paged) || plan.window.skip() > 0 || tied;
         let exact = facets.is_exact() && met.exact && !(unordered && !plan.counts_only_distinct());
-        Ok(Overview { facets: Some(facets), total, exact })
+        Ok(Overview { facets: Some(facets), total, inexact: Inexact { facets: !exact, totals: false } })
     }
 
     /// The facets as the nodes stated them of the page.

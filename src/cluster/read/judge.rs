@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Reader, Reply};
+use super::{Inexact, Reader, Reply};
 use crate::cluster::client::NodeReply;
 use crate::cluster::gather::{Fault, Nodes, Verdict, log_failure, verdict};
 use crate::meili::error::{Code, ResponseError};
@@ -74,5 +74,5 @@ fn relay_error(reply: &NodeReply) -> Reply {
         Some(error) => ResponseError { message: merge::error::scrub(&error.message), ..error }.to_body().into(),
         None => reply.body.clone(),
     };
-    Reply { status: reply.status, body, degraded: ShardSet::new(), exact: true }
+    Reply { status: reply.status, body, degraded: ShardSet::new(), inexact: Inexact::default() }
 }

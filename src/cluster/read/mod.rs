@@ -2,6 +2,7 @@
 
 mod candidates;
 mod documents;
+mod facet_search;
 mod judge;
 mod multi_search;
 mod search;
@@ -40,8 +41,14 @@ pub struct Reply {
     pub body: Bytes,
     /// The shards that are missing in the answer.
     pub degraded: ShardSet,
-    /// False if something in it may differ from what one node with all documents would say.
-    pub exact: bool,
+    pub inexact: Inexact,
+}
+
+/// What in an answer may differ from what one node with all documents would state.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Inexact {
+    pub totals: bool,
+    pub facets: bool,
 }
 
 /// Why a read brings no merged answer.
@@ -113,7 +120,19 @@ struct Reader<'a, N: ?Sized> {
 
 impl Reply {
     fn ok(body: Vec<u8>, degraded: ShardSet) -> Self {
-        Self { status: 200, body: body.into(), degraded, exact: true }
+        Self { status: 200, body: body.into(), degraded, inexact: Inexact::default() }
+    }
+}
+
+// === impl Inexact ===
+
+impl Inexact {
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    pub fn or(self, other: Self) -> Self {
+        Self { totals: self.totals || other.totals, facets: self.facets || other.facets }
     }
 }
 

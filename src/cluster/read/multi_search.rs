@@ -2,7 +2,7 @@
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use super::{Reader, Reply, Stop};
+use super::{Inexact, Reader, Reply, Stop};
 use crate::cluster::gather::Nodes;
 use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
@@ -20,7 +20,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let replies: Vec<Reply> = futures::stream::iter(searches).buffered(QUERIES_AT_ONCE).try_collect().await?;
         let mut degraded = ShardSet::new();
-        let exact = replies.iter().all(|reply| reply.exact);
+        let inexact = replies.iter().fold(Inexact::default(), |inexact, reply| inexact.or(reply.inexact));
         let mut body = br#"{"results":["#.to_vec();
         for (at, reply) in replies.iter().enumerate() {
             if at > 0 {
@@ -30,6 +30,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             degraded.union_with(&reply.degraded);
         }
         body.extend_from_slice(b"]}");
-        Ok(Reply { exact, ..Reply::ok(body, degraded) })
+        Ok(Reply { inexact, ..Reply::ok(body, degraded) })
     }
 }

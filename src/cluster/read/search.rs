@@ -1,15 +1,14 @@
-//! Searches of one index, for hits or for values of a facet.
+//! Searches of one index.
 
 use futures::future::join;
 
-use super::{Reader, Reply, Stop, is_object};
+use super::{Inexact, Reader, Reply, Stop};
 use crate::cluster::gather::{Gathered, Nodes, Wanted, gather};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::search::{Merged, SearchReply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
-use crate::plan::facet_search::FacetSearchPlan;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -23,16 +22,16 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let (gathered, counted) = (gathered?, counted?);
         self.complete(&gathered)?;
         let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
-        let (body, exact) = match bodies.as_slice() {
-            [only] if gathered.alone => (merge::search::relay(plan, only, index)?, true),
+        let (body, inexact) = match bodies.as_slice() {
+            [only] if gathered.alone => (merge::search::relay(plan, only, index)?, Inexact::default()),
             [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),
             bodies => {
                 let merged = Merged::new(plan, bodies)?;
                 let overview = self.overview(plan, seed, &gathered, &merged, counted.as_ref()).await?;
-                (merged.write(overview.facets.as_ref(), overview.total, index)?, overview.exact)
+                (merged.write(overview.facets.as_ref(), overview.total, index)?, overview.inexact)
             }
         };
-        Ok(Reply { exact, ..Reply::ok(body, gathered.missing) })
+        Ok(Reply { inexact, ..Reply::ok(body, gathered.missing) })
     }
 
     /// Which distinct values there are no node knows of the others: all of them are asked where it matters.
@@ -44,17 +43,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let request = |part: &_, _| census.request(part, shards, false);
         Ok(Some(gather(self.nodes, self.topology, wanted, &request, &is_search).await?))
-    }
-
-    pub(super) async fn facet_search(&self, plan: &FacetSearchPlan, seed: u64) -> Result<Reply, Stop> {
-        let shards = self.topology.shards;
-        let all = ShardSet::all(shards);
-        let wanted = Wanted { index: &plan.index, shards: &all, seed };
-        let request = |part: &_, _| plan.request(part, shards);
-        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_object).await?;
-        self.complete(&gathered)?;
-        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
-        Ok(Reply::ok(merge::facet_search::merge(plan, &bodies)?, gathered.missing))
     }
 }
 

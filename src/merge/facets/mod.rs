@@ -117,6 +117,29 @@ impl Facets {
         Ok(())
     }
 
+    /// Adds a node of which only one facet's values are known.
+    pub fn add_values(&mut self, facet: &str, values: Vec<(String, u64)>) {
+        let source = self.sources.len();
+        self.sources.push(Candidates { hits: 0, exact: true });
+        self.tally(facet).list(source, tally::texts(values));
+    }
+
+    /// Takes in lists that answer a probe of a source added by [`Facets::add_values`].
+    pub fn learn_values(
+        &mut self,
+        source: usize,
+        probe: &Probe,
+        lists: Vec<Vec<(String, u64)>>,
+    ) -> Result<(), MergeError> {
+        let facet = probe.facet().unwrap_or_default();
+        self.learn_lists(source, facet, probe, &lists.into_iter().map(tally::texts).collect::<Vec<_>>())
+    }
+
+    /// The values of a facet and their sums.
+    pub fn values(&self, facet: &str) -> Vec<(&str, u64)> {
+        self.tallies.get(facet).map(Tally::sums).unwrap_or_default()
+    }
+
     /// Counts `documents` as a source of their own, for the facets that the nodes name.
     pub fn add_documents(&mut self, documents: &[Value]) {
         let source = self.sources.len();
@@ -164,13 +187,24 @@ impl Facets {
             }
             Probe::Rest { facet, .. } | Probe::UpTo { facet, .. } => {
                 let lists = replies.iter().map(|reply| reply.list(facet)).collect::<Result<Vec<_>, _>>()?;
-                let tally = self.tally(facet);
-                match (probe, lists.as_slice()) {
-                    (Probe::Rest { known, .. }, [only, others]) => tally.learn_rest(source, known, only, others),
-                    (Probe::UpTo { bound, .. }, [list]) => tally.learn_up_to(source, *bound, list),
-                    _ => return Err(MergeError::Missing("an answer to each question about facets")),
-                }
+                self.learn_lists(source, facet, probe, &lists)?;
             }
+        }
+        Ok(())
+    }
+
+    fn learn_lists(
+        &mut self,
+        source: usize,
+        facet: &str,
+        probe: &Probe,
+        lists: &[Vec<tally::Counted>],
+    ) -> Result<(), MergeError> {
+        let tally = self.tally(facet);
+        match (probe, lists) {
+            (Probe::Rest { known, .. }, [only, others]) => tally.learn_rest(source, known, only, others),
+            (Probe::UpTo { bound, .. }, [list]) => tally.learn_up_to(source, *bound, list),
+            _ => return Err(MergeError::Missing("an answer to each question about facets")),
         }
         Ok(())
     }

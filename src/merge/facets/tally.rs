@@ -87,6 +87,11 @@ pub fn read(members: &Members<'_>, range: Option<(f64, f64)>) -> Result<Vec<Coun
     Ok(values)
 }
 
+/// Values that are all strings.
+pub fn texts(values: Vec<(String, u64)>) -> Vec<Counted> {
+    values.into_iter().map(|(shown, count)| (FacetValue::text(shown), count)).collect()
+}
+
 // === impl FacetValue ===
 
 impl FacetValue {
@@ -347,6 +352,11 @@ impl Tally {
             // The same numbers again: their documents have others too, which fill the list.
             list.rest = Rest::Unknown;
         }
+    }
+
+    /// All values with their sums, in no order.
+    pub fn sums(&self) -> Vec<(&str, u64)> {
+        (0..self.values.len()).map(|place| (self.values[place].shown.as_str(), self.sum(place))).collect()
     }
 
     pub fn write(&self, numbers: Numbers, out: &mut Vec<u8>) {
