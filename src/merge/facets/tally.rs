@@ -279,9 +279,19 @@ impl Tally {
             self.lists.iter().map(|list| if let Rest::Rarer(count) = list.rest { count } else { 0 }).sum();
         unseen < last.1
             && ordered[..self.max].iter().all(|(place, _)| self.slack(*place) == 0)
-            && ordered[self.max..]
-                .iter()
-                .all(|(place, count)| self.by_count(&(*place, count + self.slack(*place)), last) == Ordering::Greater)
+            && ordered[self.max..].iter().all(|(place, count)| count + self.slack(*place) <= last.1)
+    }
+
+    /// True if the list ends between values of equal counts. Which of them one node would list depends on how its
+    /// database happens to group values, which no answer tells.
+    pub fn is_cut_in_a_tie(&self) -> bool {
+        if self.order == FacetOrder::Alpha {
+            return false;
+        }
+        let ordered = self.ordered(Numbers::ByValue);
+        let Some(last) = self.max.checked_sub(1).and_then(|at| ordered.get(at)) else { return false };
+        let alike = |place: usize| self.values[place].number.is_some() == self.values[last.0].number.is_some();
+        ordered[self.max..].iter().any(|(place, count)| alike(*place) && count + self.slack(*place) == last.1)
     }
 
     /// The greatest number that can be shown, if numbers stand by value.

@@ -96,6 +96,16 @@ fn a_cut_list_is_settled_when_no_other_value_can_be_among_the_first() {
 }
 
 #[test]
+fn a_list_that_ends_in_a_tie_is_not_called_exact() {
+    let nodes = [node(r#"{"brand":{"a":5,"b":2,"c":2}}"#, "{}", 9), node(r#"{"brand":{"a":1}}"#, "{}", 9)];
+    let facets = gathered(&nodes, FacetOrder::Count, 2);
+    assert_eq!(shown(&facets), r#"{"brand":{"a":6,"c":2}}"#);
+    assert!(!facets.is_exact());
+    assert!(gathered(&nodes, FacetOrder::Count, 4).is_exact());
+    assert!(gathered(&nodes, FacetOrder::Alpha, 4).is_exact());
+}
+
+#[test]
 fn probes_bring_what_cut_lists_left_out() {
     // c is third on both nodes and first of all; each node shows two values.
     let left: Vec<Vec<&str>> = [vec![vec!["a"]; 5], vec![vec!["c"]; 3], vec![vec!["b"]; 4]].concat();
