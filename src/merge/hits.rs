@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::MergeError;
-use super::order::{Rank, Score};
+use super::order::Rank;
 use super::values::{Key, values_at, visit};
 
 /// How lists are merged.
@@ -18,8 +18,6 @@ use super::values::{Key, values_at, visit};
 pub struct Rules {
     /// The attribute of whose values only the best hit is kept.
     pub distinct: Option<String>,
-    /// For a search that mixes words and vectors: the share of the vectors, by which the engine weighs scores.
-    pub semantic_ratio: Option<f64>,
     /// The attribute that orders hits of equal rank.
     pub primary_key: Option<String>,
 }
@@ -32,8 +30,6 @@ pub struct Page<'a> {
     pub duplicates: u64,
     /// True if one of them was not better but only chosen.
     pub tied: bool,
-    /// Hits of the page that a vector found.
-    pub semantic: u64,
     /// Hits up to the end of the page, those before it included.
     pub passed: u64,
 }
@@ -47,14 +43,13 @@ struct List<'a> {
 struct Head<'a> {
     text: &'a str,
     rank: Rank,
-    semantic: bool,
     /// Read when it is needed, which is for ties only.
     key: OnceCell<Option<PrimaryKey>>,
 }
 
-/// Numbers go before texts.
-#[derive(PartialEq, PartialOrd)]
-enum PrimaryKey {
+/// What tells documents apart. Numbers go before texts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PrimaryKey {
     Number(i128),
     Text(String),
 }
@@ -63,8 +58,6 @@ enum PrimaryKey {
 struct Scores<'a> {
     #[serde(borrow, rename = "_rankingScoreDetails")]
     details: Option<&'a RawValue>,
-    #[serde(rename = "_rankingScore")]
-    score: Option<f64>,
 }
 
 /// Merges `lists`, each in its node's order, best first, and cuts out `take` hits after the first `skip`. Of hits of equal
@@ -74,13 +67,12 @@ struct Scores<'a> {
 /// Only heads are compared, so a node's own order is never questioned, and no more hits are parsed than are passed.
 pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: u64) -> Result<Page<'a>, MergeError> {
     let mut page = Page::default();
-    let mut lists =
-        lists.into_iter().map(|hits| List::start(hits, rules.semantic_ratio)).collect::<Result<Vec<_>, _>>()?;
+    let mut lists = lists.into_iter().map(List::start).collect::<Result<Vec<_>, _>>()?;
     // By value, the rank of the hit that has it.
     let mut seen: HashMap<Key, Rc<Rank>> = HashMap::new();
     while (page.hits.len() as u64) < take {
         let Some(best) = best_of(&lists, rules) else { break };
-        let Some(head) = lists[best].pop(rules.semantic_ratio)? else { break };
+        let Some(head) = lists[best].pop()? else { break };
         if let Some(field) = &rules.distinct {
             let values = values_at(&serde_json::from_str(head.text)?, field);
             if let Some(better) = values.iter().find_map(|value| seen.get(value)) {
@@ -93,7 +85,6 @@ pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: 
         }
         page.passed += 1;
         if page.passed > skip {
-            page.semantic += u64::from(head.semantic);
             page.hits.push(head.text);
         }
     }
@@ -136,15 +127,15 @@ fn best_of(lists: &[List<'_>], rules: &Rules) -> Option<usize> {
 // === impl List ===
 
 impl<'a> List<'a> {
-    fn start(hits: Vec<&'a RawValue>, ratio: Option<f64>) -> Result<Self, MergeError> {
+    fn start(hits: Vec<&'a RawValue>) -> Result<Self, MergeError> {
         let mut list = Self { rest: hits.into_iter(), head: None };
-        list.pop(ratio)?;
+        list.pop()?;
         Ok(list)
     }
 
     /// Returns the head and parses the next.
-    fn pop(&mut self, ratio: Option<f64>) -> Result<Option<Head<'a>>, MergeError> {
-        let next = self.rest.next().map(|raw| Head::parse(raw, ratio)).transpose()?;
+    fn pop(&mut self) -> Result<Option<Head<'a>>, MergeError> {
+        let next = self.rest.next().map(Head::parse).transpose()?;
         Ok(std::mem::replace(&mut self.head, next))
     }
 }
@@ -152,16 +143,10 @@ impl<'a> List<'a> {
 // === impl Head ===
 
 impl<'a> Head<'a> {
-    fn parse(raw: &'a RawValue, ratio: Option<f64>) -> Result<Self, MergeError> {
+    fn parse(raw: &'a RawValue) -> Result<Self, MergeError> {
         let scores: Scores<'a> = serde_json::from_str(raw.get())?;
-        let mut rank = scores.details.map(Rank::parse).transpose()?.unwrap_or_default();
-        let semantic = scores.details.is_some_and(|details| details.get().contains(r#""vectorSort":"#));
-        if let Some(ratio) = ratio {
-            // The engine weighs the score of all rules together, and compares single rules only between equals.
-            let weight = if semantic { ratio } else { 1.0 - ratio };
-            rank.0.insert(0, Score::Number(scores.score.unwrap_or(0.0) * weight));
-        }
-        Ok(Self { text: raw.get(), rank, semantic, key: OnceCell::new() })
+        let rank = scores.details.map(Rank::parse).transpose()?.unwrap_or_default();
+        Ok(Self { text: raw.get(), rank, key: OnceCell::new() })
     }
 
     fn key(&self, rules: &Rules) -> Option<&PrimaryKey> {
@@ -173,13 +158,18 @@ impl<'a> Head<'a> {
 // === impl PrimaryKey ===
 
 impl PrimaryKey {
-    fn of(document: &Value, field: &str) -> Option<Self> {
+    /// The key of `document`, as far as it shows the attribute `field`.
+    pub fn of(document: &Value, field: &str) -> Option<Self> {
         let mut key = None;
         visit(document, field, &mut |leaf| {
-            let text = leaf.as_str().map_or_else(|| leaf.to_string(), str::to_owned);
-            key = Some(text.parse().map_or(Self::Text(text), Self::Number));
+            key = Some(leaf.as_str().map_or_else(|| Self::of_id(&leaf.to_string()), Self::of_id));
         });
         key
+    }
+
+    /// The key that is written as `id`.
+    pub fn of_id(id: &str) -> Self {
+        id.parse().map_or_else(|_| Self::Text(id.to_owned()), Self::Number)
     }
 }
 
@@ -234,28 +224,6 @@ mod tests {
         let page = merge(vec![raw(&left), raw(&right)], &rules, 0, 10).unwrap();
         assert_eq!(ids(&page), [1, 2, 6]);
         assert_eq!(page.duplicates, 2);
-    }
-
-    #[test]
-    fn words_and_vectors_are_weighed_by_the_ratio() {
-        let word = |id, score| {
-            format!(
-                r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"words":{{"order":0,"score":1}}}}}}"#
-            )
-        };
-        let near = |id, score| {
-            format!(
-                r#"{{"id":{id},"_rankingScore":{score},"_rankingScoreDetails":{{"vectorSort":{{"order":0,"similarity":{score}}}}}}}"#
-            )
-        };
-        let (left, right) = ([word(1, 0.9)], [near(2, 0.5)]);
-        let at = |ratio| {
-            let rules = Rules { distinct: None, semantic_ratio: Some(ratio), primary_key: None };
-            let page = merge(vec![raw(&left), raw(&right)], &rules, 0, 10).unwrap();
-            (ids(&page), page.semantic)
-        };
-        assert_eq!(at(0.5), (vec![1, 2], 1));
-        assert_eq!(at(0.9), (vec![2, 1], 1));
     }
 
     #[test]

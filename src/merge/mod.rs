@@ -9,10 +9,12 @@ pub mod facets;
 #[cfg(test)]
 mod golden;
 pub mod hits;
+pub mod hybrid;
 pub mod order;
 pub mod raw;
 pub mod scores;
 pub mod search;
+pub mod similar;
 pub mod stats;
 pub mod strip;
 pub mod totals;

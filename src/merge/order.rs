@@ -148,7 +148,8 @@ impl SortValue {
 // === impl Score ===
 
 impl Score {
-    fn compare(&self, other: &Self) -> Ordering {
+    /// Greater is better.
+    pub fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Number(left), Self::Number(right)) => left.total_cmp(right),
             (Self::Sort { ascending, value: left }, Self::Sort { value: right, .. }) => left.compare(right, *ascending),

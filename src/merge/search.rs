@@ -15,9 +15,9 @@ use super::totals::{Paging, Window};
 /// One node's reply to a search.
 #[derive(Debug)]
 pub struct SearchReply<'a> {
-    members: Members<'a>,
-    hits: Vec<&'a RawValue>,
-    total: u64,
+    pub(super) members: Members<'a>,
+    pub(super) hits: Vec<&'a RawValue>,
+    pub(super) total: u64,
 }
 
 // === impl SearchReply ===
@@ -118,7 +118,7 @@ impl<'a> Merged<'a> {
                 ("estimatedTotalHits" | "totalHits", _) => object.number(name, total),
                 ("facetDistribution", Some(facets)) => facets.write_distribution(object.key(name)),
                 ("facetStats", Some(facets)) => facets.write_stats(object.key(name)),
-                ("semanticHitCount", _) => object.number(name, self.page.semantic),
+                ("semanticHitCount", _) => object.number(name, self.page.hits.len() as u64),
                 (key, _) => match paging_member(self.plan.window, key, total) {
                     Some(number) => object.number(name, number),
                     None => object.raw(name, raw.get()),
@@ -173,7 +173,7 @@ pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec
     Ok(out)
 }
 
-fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
+pub(super) fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
     match (window.paging, name) {
         (Paging::Offset { limit, .. }, "limit") => Some(limit),
         (Paging::Offset { .. }, "offset") => Some(window.skip()),
@@ -184,7 +184,7 @@ fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
     }
 }
 
-fn most_typos(lists: &[Vec<&RawValue>]) -> MostTypos {
+pub(super) fn most_typos(lists: &[Vec<&RawValue>]) -> MostTypos {
     let mut most = MostTypos::default();
     for hit in lists.iter().flatten() {
         let members = Members::parse(hit.get()).unwrap_or_default();
@@ -193,7 +193,7 @@ fn most_typos(lists: &[Vec<&RawValue>]) -> MostTypos {
     most
 }
 
-fn write_hits<'a>(
+pub(super) fn write_hits<'a>(
     hits: impl Iterator<Item = &'a str>,
     plan: &SearchPlan,
     typos: Option<&MostTypos>,

@@ -52,6 +52,16 @@ impl Window {
         if self.take() == 0 { 0 } else { self.skip() + self.take() }
     }
 
+    /// From the first hit to the end of the page, also where the page itself is empty.
+    pub fn from_the_first(self) -> Self {
+        let end = self.skip() + self.take();
+        let paging = match self.paging {
+            Paging::Offset { .. } => Paging::Offset { offset: 0, limit: end },
+            Paging::Page { .. } => Paging::Page { page: 1, hits_per_page: end },
+        };
+        Self { paging, ..self }
+    }
+
     /// The total to show, from those of the nodes. The engine caps its total at what can be reached; one that shows
     /// more than that itself does not, and then the sum is not capped either.
     pub fn total(&self, totals: &[u64]) -> u64 {

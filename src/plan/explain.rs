@@ -48,6 +48,14 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
                 one(&query.index, &all, seed, &|part, alone| query.request(part, shards, alone))
             })
             .collect(),
+        Ask::Similar(plan) => {
+            // What the document's vectors are is not known yet.
+            let holder = [plan.shard].into_iter().collect();
+            vec![
+                one(&plan.index, &holder, scatter.seed, &|_, _| plan.request_vectors()),
+                one(&plan.index, &all, scatter.seed, &|part, _| plan.request_near(&[Value::Null], part, shards)),
+            ]
+        }
         Ask::Documents(plan) => {
             let wanted = plan.shards.as_ref().unwrap_or(&all);
             vec![one(&plan.index, wanted, scatter.seed, &|part, _| plan.request(part, shards, plan.offset, plan.limit))]

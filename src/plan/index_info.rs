@@ -89,6 +89,12 @@ impl IndexInfo {
         self.facet_order.get(facet).or_else(|| self.facet_order.get("*")).copied().unwrap_or_default()
     }
 
+    /// True if a search looks at words, or at vectors in their place, at all.
+    pub fn ranks_words(&self) -> bool {
+        let of_words = ["words", "typo", "proximity", "attribute", "exactness"];
+        self.ranking_rules.iter().any(|rule| of_words.contains(&rule.as_str()))
+    }
+
     /// True when a hit may show `attribute`: it is displayed itself, or lies inside a displayed object.
     pub fn shows(&self, attribute: &str) -> bool {
         match &self.displayed {

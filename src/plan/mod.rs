@@ -10,6 +10,7 @@ pub mod filter;
 pub mod forward;
 #[cfg(test)]
 mod golden;
+pub mod hybrid;
 pub mod index_info;
 pub mod multi_search;
 pub mod query_search;
@@ -17,6 +18,7 @@ pub mod read;
 pub mod reserved;
 pub mod scatter;
 pub mod search;
+pub mod similar;
 pub mod stats;
 pub mod write;
 

@@ -90,7 +90,7 @@ pub fn filter(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-fn number(text: &str) -> Result<Value, Obstacle> {
+pub fn number(text: &str) -> Result<Value, Obstacle> {
     let number: f64 = text.trim().parse().map_err(|_| Obstacle::Judge)?;
     if number.is_finite() { Ok(number.into()) } else { Err(Obstacle::Judge) }
 }

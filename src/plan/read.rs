@@ -21,6 +21,7 @@ use super::multi_search::{self, MultiSearchPlan};
 use super::query_search;
 use super::scatter::{Ask, NodeRequest, Scatter};
 use super::search::SearchPlan;
+use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
 use super::{Obstacle, Plan};
 
@@ -34,6 +35,8 @@ pub fn indexes(operation: &Operation, body: &[u8]) -> Vec<String> {
         Operation::SearchGet { index }
         | Operation::SearchPost { index }
         | Operation::FacetSearch { index }
+        | Operation::SimilarGet { index }
+        | Operation::SimilarPost { index }
         | Operation::ListDocuments { index }
         | Operation::FetchDocuments { index }
         | Operation::IndexStats { index } => vec![index.clone()],
@@ -77,9 +80,8 @@ pub fn plan(operation: &Operation, path: &str, body: &[u8], infos: &Infos, topol
         Operation::FetchDocuments { index } => request.read("POST", request.fetch_documents(index)),
         Operation::GetDocument { index, id } => request.read("GET", request.document(index, id)),
 
-        Operation::SimilarGet { .. } | Operation::SimilarPost { .. } => {
-            not_supported("Searching for similar documents")
-        }
+        Operation::SimilarGet { index } => request.read("GET", request.similar_get(index)),
+        Operation::SimilarPost { index } => request.read("POST", request.similar_post(index)),
         Operation::Unsupported { name } => not_supported(&format!("`{name}`")),
 
         // Writes have plans of their own.
@@ -149,6 +151,15 @@ impl Request<'_> {
         Ok(Ask::MultiSearch(MultiSearchPlan::new(self.json()?, self.infos)?))
     }
 
+    fn similar_get(&self, index: &str) -> Result<Ask, Obstacle> {
+        let plan = SimilarPlan::from_query(self.info(index)?, &self.query(), self.shards)?;
+        Ok(Ask::Similar(Box::new(plan)))
+    }
+
+    fn similar_post(&self, index: &str) -> Result<Ask, Obstacle> {
+        Ok(Ask::Similar(Box::new(SimilarPlan::new(self.info(index)?, self.json()?, self.shards)?)))
+    }
+
     fn list_documents(&self, index: &str) -> Result<Ask, Obstacle> {
         self.info(index)?;
         Ok(Ask::Documents(DocumentsPlan::from_query(index, &self.query(), self.shards)?))
@@ -175,6 +186,7 @@ fn seed_of(ask: &Ask) -> u64 {
         Ask::Judge | Ask::Settings | Ask::FilterableAttributes | Ask::Stats(_) | Ask::MultiSearch(_) => 0,
         Ask::Search(plan) => hash_bytes(&plan.identity()),
         Ask::FacetSearch(plan) => hash_bytes(&plan.identity()),
+        Ask::Similar(plan) => hash_bytes(&plan.identity()),
         // Whatever the filter, documents are listed in one order.
         Ask::Documents(plan) => hash_bytes(plan.index.as_bytes()),
         Ask::Document(plan) => hash_bytes(plan.id.as_bytes()),

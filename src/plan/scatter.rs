@@ -6,6 +6,7 @@ use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
 use super::multi_search::MultiSearchPlan;
 use super::search::SearchPlan;
+use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
 
 /// A request to one node.
@@ -45,6 +46,7 @@ pub enum Ask {
     Search(Box<SearchPlan>),
     FacetSearch(FacetSearchPlan),
     MultiSearch(MultiSearchPlan),
+    Similar(Box<SimilarPlan>),
     Documents(DocumentsPlan),
     Document(DocumentPlan),
     Stats(StatsPlan),

@@ -11,6 +11,7 @@ use crate::placement::cover::CoverPart;
 
 use super::Obstacle;
 use super::filter;
+use super::hybrid::semantic_ratio;
 use super::index_info::IndexInfo;
 use super::reserved;
 use super::scatter::NodeRequest;
@@ -34,8 +35,10 @@ pub struct SearchPlan {
     pub distinct: Option<String>,
     /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer.
     pub comparable: bool,
-    /// The share of vectors in a search that mixes words and vectors.
+    /// The share of vectors in a search that mixes words and vectors; see [`SearchPlan::hybrid`].
     pub semantic_ratio: Option<f64>,
+    /// True if hits by words and hits by vectors can be told apart, and which of them are of one document.
+    pub mixable: bool,
     /// True if hits with a low score are left out.
     pub threshold: bool,
     /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
@@ -83,6 +86,7 @@ impl SearchPlan {
             uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
+            mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
             distinct,
             semantic_ratio,
             body,
@@ -149,20 +153,13 @@ impl SearchPlan {
             }
         }
         body.insert("showRankingScoreDetails".into(), true.into());
-        if self.semantic_ratio.is_some() {
-            body.insert("showRankingScore".into(), true.into());
-        }
         if let Some(Value::Array(attributes)) = body.get_mut("attributesToRetrieve") {
             attributes.extend(self.shown.helpers.iter().map(|helper| Value::String(helper.field.clone())));
         }
     }
 
     pub fn rules(&self) -> Rules {
-        Rules {
-            distinct: self.distinct.clone(),
-            semantic_ratio: self.semantic_ratio,
-            primary_key: self.primary_key.clone(),
-        }
+        Rules { distinct: self.distinct.clone(), primary_key: self.primary_key.clone() }
     }
 
     /// What is the same for every page of this search: whatever the client wrote but the page.
@@ -209,20 +206,8 @@ fn present(body: &Map<String, Value>, name: &str) -> bool {
     body.get(name).is_some_and(|value| !value.is_null())
 }
 
-/// `Some` only for a real mixture: a search by words alone or by a vector alone has one kind of scores.
-fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {
-    let Some(hybrid) = body.get("hybrid").filter(|hybrid| !hybrid.is_null()) else { return Ok(None) };
-    let hybrid = hybrid.as_object().ok_or(Obstacle::Judge)?;
-    let ratio = match hybrid.get("semanticRatio") {
-        None => 0.5,
-        Some(ratio) => ratio.as_f64().ok_or(Obstacle::Judge)?,
-    };
-    let has_words = body.get("q").is_some_and(|q| !q.is_null());
-    Ok((has_words && ratio > 0.0 && ratio < 1.0).then_some(ratio))
-}
-
 /// The distinct attribute as a helper, where the client's own list of attributes does not bring it.
-fn helper(body: &Map<String, Value>, field: &str) -> Option<Helper> {
+pub(super) fn helper(body: &Map<String, Value>, field: &str) -> Option<Helper> {
     let attributes = names(body, "attributesToRetrieve")?;
     let brings = |names: &[&str]| names.iter().any(|name| *name == "*" || is_at_or_below(field, name));
     if brings(&attributes) {

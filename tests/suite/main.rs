@@ -9,4 +9,5 @@ mod operations;
 mod reads;
 mod support;
 mod tasks;
+mod vectors;
 mod writes;

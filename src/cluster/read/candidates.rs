@@ -33,6 +33,14 @@ pub(super) struct Overview {
     pub inexact: Inexact,
 }
 
+/// What nodes state of all documents that count.
+pub(super) struct Stated {
+    pub facets: Option<Facets>,
+    pub total: u64,
+    /// False if facets may differ from those that one node would state.
+    pub exact: bool,
+}
+
 /// The documents that count, as far as Miroir has them itself.
 struct Met {
     /// The best hits of distinct values: those that a node leaves of all that have them.
@@ -166,6 +174,30 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(Overview { facets: Some(facets), total, inexact: Inexact { facets: !exact, totals: false } })
     }
 
+    /// Sums what the nodes state in `sources`, their replies over the `base` of `plan`.
+    pub(super) async fn state(
+        &self,
+        plan: &SearchPlan,
+        base: &Candidates,
+        sources: &[(CoverPart, Bytes)],
+    ) -> Result<Stated, Stop> {
+        let stated = sources.iter().map(|(_, body)| candidates(body)).collect::<Result<Vec<_>, _>>()?;
+        let totals: Vec<u64> = stated.iter().map(|source| source.hits).collect();
+        let total = plan.window.total(&totals);
+        let Some(rules) = &plan.facets else { return Ok(Stated { facets: None, total, exact: true }) };
+        let mut facets = Facets::new(rules);
+        for source in &stated {
+            facets.add_node(source)?;
+        }
+        if plan.distinct.is_some() {
+            // Another question would leave out other documents.
+            return Ok(Stated { facets: Some(facets), total, exact: false });
+        }
+        let parts: Vec<CoverPart> = sources.iter().map(|(part, _)| part.clone()).collect();
+        self.settle(plan, base, &parts, &mut facets).await?;
+        Ok(Stated { exact: facets.is_exact(), facets: Some(facets), total })
+    }
+
     /// The facets as the nodes stated them of the page.
     fn summed(&self, rules: &FacetRules, merged: &Merged<'_>) -> Result<Facets, Stop> {
         let mut facets = Facets::new(rules);
@@ -175,7 +207,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(facets)
     }
 
-    async fn ask_candidates(
+    pub(super) async fn ask_candidates(
         &self,
         plan: &SearchPlan,
         seed: u64,

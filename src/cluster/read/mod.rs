@@ -3,9 +3,11 @@
 mod candidates;
 mod documents;
 mod facet_search;
+mod hybrid;
 mod judge;
 mod multi_search;
 mod search;
+mod similar;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -68,7 +70,7 @@ pub async fn run(
 ) -> Result<Reply, ResponseError> {
     let settings = &cluster.settings.search;
     let budget = match &scatter.ask {
-        Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) => settings.timeout,
+        Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Similar(_) => settings.timeout,
         Ask::Judge
         | Ask::Settings
         | Ask::FilterableAttributes
@@ -175,6 +177,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,
+            Ask::Similar(plan) => self.similar(plan, original, scatter.seed).await,
             Ask::Documents(plan) => self.documents(plan, scatter.seed).await,
             Ask::Document(plan) => self.document(plan, original, scatter.seed).await,
             Ask::Stats(StatsPlan::Index { index }) => self.index_stats(index, original).await,

@@ -13,6 +13,19 @@ use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn search(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {
+        match plan.hybrid() {
+            Some(hybrid) => self.hybrid(plan, &hybrid, seed, index).await,
+            None => self.search_one_way(plan, seed, index).await,
+        }
+    }
+
+    /// A search by words, or by a vector.
+    pub(super) async fn search_one_way(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        index: Option<&str>,
+    ) -> Result<Reply, Stop> {
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
@@ -21,6 +34,17 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
         let (gathered, counted) = (gathered?, counted?);
         self.complete(&gathered)?;
+        self.merge_search(plan, seed, gathered, counted, index).await
+    }
+
+    pub(super) async fn merge_search(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        gathered: Gathered,
+        counted: Option<Gathered>,
+        index: Option<&str>,
+    ) -> Result<Reply, Stop> {
         let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
         let (body, inexact) = match bodies.as_slice() {
             [only] if gathered.alone => (merge::search::relay(plan, only, index)?, Inexact::default()),
@@ -35,7 +59,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Which distinct values there are no node knows of the others: all of them are asked where it matters.
-    async fn take_census(&self, plan: &SearchPlan, wanted: Wanted<'_>) -> Result<Option<Gathered>, Stop> {
+    pub(super) async fn take_census(&self, plan: &SearchPlan, wanted: Wanted<'_>) -> Result<Option<Gathered>, Stop> {
         let shards = self.topology.shards;
         let Some(census) = plan.census() else { return Ok(None) };
         if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() < 2 {

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod corpus;
+pub mod embedder;
 pub mod fleet;
 pub mod process;
 

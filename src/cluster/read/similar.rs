@@ -1,0 +1,92 @@
+//! Documents like one document.
+
+use futures::future::join3;
+
+use super::{Reader, Reply, Stop, is_object};
+use crate::cluster::gather::{Gathered, Nodes, Wanted, gather};
+use crate::meili::error::{Code, ResponseError};
+use crate::merge::documents::total;
+use crate::merge::similar::{Near, relay, vectors};
+use crate::placement::cover::{CoverPart, cover};
+use crate::placement::shard::ShardSet;
+use crate::plan::scatter::NodeRequest;
+use crate::plan::similar::SimilarPlan;
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    pub(super) async fn similar(&self, plan: &SimilarPlan, original: &NodeRequest, seed: u64) -> Result<Reply, Stop> {
+        let shards = self.topology.shards;
+        let all = ShardSet::all(shards);
+        let wanted = Wanted { index: &plan.index, shards: &all, seed };
+        if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() == 1 {
+            let request = |part: &CoverPart, alone| match (alone, part.whole) {
+                (true, true) => original.clone(),
+                (true, false) => plan.request_whole(part, shards),
+                // What stands in for a node that fails may not know the document.
+                (false, _) => plan.request_count(part, shards),
+            };
+            let gathered = gather(self.nodes, self.topology, wanted, &request, &is_object).await?;
+            if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone) {
+                return Ok(Reply::ok(relay(plan, only)?, gathered.missing));
+            }
+        }
+
+        // A node that holds the document judges the request; its answer covers its own shards only.
+        let holder = [plan.shard].into_iter().collect();
+        let of_holder = Wanted { index: &plan.index, shards: &holder, seed };
+        let (judge, vector, own) =
+            (|_: &_, _| original.clone(), |_: &_, _| plan.request_vectors(), |_: &_, _| plan.request_own());
+        let (judged, vector, own) = join3(
+            gather(self.nodes, self.topology, of_holder, &judge, &is_object),
+            gather(self.nodes, self.topology, of_holder, &vector, &is_object),
+            gather(self.nodes, self.topology, of_holder, &own, &is_object),
+        )
+        .await;
+        self.one(&judged?)?;
+        if let Some(why) = plan.obstacle {
+            return Err(not_supported(why).into());
+        }
+        let (vector, own) = (vector?, own?);
+        let found = vectors(plan, self.one(&vector)?)?;
+        let vectors = found.ok_or_else(|| not_found(plan))?;
+        let own = total(self.one(&own)?)? > 0;
+
+        let request = |part: &_, _| match vectors.as_slice() {
+            [] => plan.request_count(part, shards),
+            vectors => plan.request_near(vectors, part, shards),
+        };
+        let gathered = match gather(self.nodes, self.topology, wanted, &request, &is_object).await {
+            Ok(gathered) => gathered,
+            Err(_) if plan.distinct => {
+                return Err(
+                    not_supported("the index has a distinct attribute, and its primary key is not filterable").into()
+                );
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        self.complete(&gathered)?;
+        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let near = Near::new(plan, &bodies)?;
+        if near.cut {
+            return Err(not_supported(
+                "the page lies beyond `maxTotalHits`, or a ranking rule sorts before it compares vectors",
+            )
+            .into());
+        }
+        Ok(Reply::ok(near.write(plan, own)?, gathered.missing))
+    }
+
+    fn one<'g>(&self, gathered: &'g Gathered) -> Result<&'g [u8], Stop> {
+        let reply = gathered.replies.first().ok_or_else(|| self.no_replica(&gathered.missing))?;
+        Ok(&reply.1)
+    }
+}
+
+fn not_supported(why: &str) -> ResponseError {
+    let message = format!("Similar documents cannot be compared over several nodes: {why}.");
+    ResponseError::new(Code::MiroirNotSupported, message)
+}
+
+/// Deleted between two questions.
+fn not_found(plan: &SimilarPlan) -> ResponseError {
+    ResponseError::new(Code::NotFoundSimilarId, format!("Document `{}` not found.", plan.id))
+}
