@@ -6,6 +6,7 @@ pub mod documents;
 pub mod error;
 pub mod facet_search;
 pub mod facets;
+pub mod fields;
 #[cfg(test)]
 mod golden;
 pub mod hits;
@@ -15,6 +16,7 @@ pub mod raw;
 pub mod scores;
 pub mod search;
 pub mod similar;
+pub mod sorted;
 pub mod stats;
 pub mod strip;
 pub mod totals;

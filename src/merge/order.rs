@@ -135,7 +135,8 @@ impl SortValue {
         }
     }
 
-    fn compare(&self, other: &Self, ascending: bool) -> Ordering {
+    /// Greater is better.
+    pub fn compare(&self, other: &Self, ascending: bool) -> Ordering {
         let order = match (self, other) {
             (Self::Text(left), Self::Text(right)) => left.cmp(right),
             (Self::Number(left), Self::Number(right)) => left.total_cmp(right),

@@ -4,15 +4,17 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::meili::query::QueryMap;
+use crate::merge::strip::Helper;
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::{ShardId, ShardSet};
 
 use super::Obstacle;
 use super::filter;
-use super::query_search::{count, flag, list};
+use super::query_search::{self, count, flag, list};
 use super::reserved;
 use super::scatter::NodeRequest;
+use super::search::is_at_or_below;
 
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -27,6 +29,21 @@ pub struct DocumentsPlan {
     pub limit: u64,
     /// The only shards in which the documents can be; `None` for all.
     pub shards: Option<ShardSet>,
+    /// What the documents are sorted by; empty for none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sort: Vec<SortBy>,
+    /// Fields that are asked for only to compare documents by them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub helpers: Vec<Helper>,
+}
+
+/// One criterion of a sort.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SortBy {
+    /// `None` for the distance from a point, which documents do not show as the engine computes it.
+    pub field: Option<String>,
+    pub ascending: bool,
 }
 
 /// One document.
@@ -43,7 +60,7 @@ pub struct DocumentPlan {
 impl DocumentsPlan {
     /// Of a POST body.
     pub fn new(index: &str, body: Map<String, Value>, shards: u16) -> Result<Self, Obstacle> {
-        const KNOWN: &[&str] = &["offset", "limit", "fields", "retrieveVectors", "ids", "filter"];
+        const KNOWN: &[&str] = &["offset", "limit", "fields", "retrieveVectors", "ids", "filter", "sort"];
         if body.keys().any(|name| !KNOWN.contains(&name.as_str())) {
             return Err(Obstacle::Judge);
         }
@@ -55,11 +72,14 @@ impl DocumentsPlan {
             None => Ok(default),
             Some(value) => value.as_u64().ok_or(Obstacle::Judge),
         };
+        let sort = sort_of(body.get("sort"))?;
         Ok(Self {
             index: index.to_owned(),
             offset: number("offset", 0)?,
             limit: number("limit", DEFAULT_LIMIT)?,
             shards: shards_of(body.get("ids"), shards),
+            helpers: sort.iter().filter_map(|by| helper(&body, by.field.as_deref()?)).collect(),
+            sort,
             body,
         })
     }
@@ -73,6 +93,7 @@ impl DocumentsPlan {
                 "retrieveVectors" => flag(text)?.into(),
                 "ids" => list(text).into(),
                 "filter" => filter_of(text),
+                "sort" => query_search::sort(text).into(),
                 // A star anywhere means every field, which is what no list means.
                 "fields" if list(text).iter().any(|name| name.trim() == "*") => Value::Null,
                 "fields" => list(text).into(),
@@ -87,7 +108,15 @@ impl DocumentsPlan {
 
     /// Every document of an index, to be counted.
     pub fn counting(index: &str) -> Self {
-        Self { index: index.to_owned(), body: Map::new(), offset: 0, limit: 0, shards: None }
+        Self {
+            index: index.to_owned(),
+            body: Map::new(),
+            offset: 0,
+            limit: 0,
+            shards: None,
+            sort: Vec::new(),
+            helpers: Vec::new(),
+        }
     }
 
     /// Asks the node of `part` for `limit` of its documents after the first `offset`.
@@ -99,6 +128,15 @@ impl DocumentsPlan {
             body.insert("filter".into(), filter);
         }
         NodeRequest::post(format!("/indexes/{}/documents/fetch", self.index), &body)
+    }
+
+    /// Asks the node of `part` for every document that may lie in a sorted page, with what documents are sorted by.
+    pub fn request_sorted(&self, part: &CoverPart, shards: u16) -> NodeRequest {
+        let mut wide = self.clone();
+        if let Some(Value::Array(fields)) = wide.body.get_mut("fields") {
+            fields.extend(self.helpers.iter().map(|helper| Value::String(helper.field.clone())));
+        }
+        wide.request(part, shards, 0, self.offset.saturating_add(self.limit))
     }
 
     /// The slices of parts with these `totals` that make up the page: offset and limit for each part, `None` where it
@@ -118,6 +156,23 @@ impl DocumentsPlan {
     }
 }
 
+fn sort_of(sort: Option<&Value>) -> Result<Vec<SortBy>, Obstacle> {
+    match sort {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(criteria)) => {
+            criteria.iter().map(|criterion| criterion.as_str().and_then(SortBy::parse).ok_or(Obstacle::Judge)).collect()
+        }
+        Some(_) => Err(Obstacle::Judge),
+    }
+}
+
+/// `field` as a helper, where the client's own list of fields does not bring it.
+fn helper(body: &Map<String, Value>, field: &str) -> Option<Helper> {
+    let mut fields = body.get("fields")?.as_array()?.iter().filter_map(Value::as_str);
+    let is_brought = fields.any(|name| name == "*" || is_at_or_below(field, name));
+    (!is_brought).then(|| Helper { field: field.to_owned(), formatted: false })
+}
+
 fn filter_of(text: &str) -> Value {
     super::query_search::filter(text)
 }
@@ -129,6 +184,20 @@ fn shards_of(ids: Option<&Value>, shards: u16) -> Option<ShardSet> {
         return None;
     }
     ids.iter().map(|id| normalize_id(id).map(|id| shard_of(&id, shards))).collect()
+}
+
+// === impl SortBy ===
+
+impl SortBy {
+    fn parse(criterion: &str) -> Option<Self> {
+        let (by, direction) = criterion.rsplit_once(':')?;
+        let ascending = match direction {
+            "asc" => true,
+            "desc" => false,
+            _ => return None,
+        };
+        Some(Self { field: (!by.starts_with("_geoPoint(")).then(|| by.to_owned()), ascending })
+    }
 }
 
 // === impl DocumentPlan ===
@@ -173,6 +242,31 @@ mod tests {
             serde_json::from_slice::<Value>(&request.body).unwrap(),
             json!({"filter": ["a = 1", "_miroir_shard IN [\"{{{{{{{{\"]"], "fields": ["id"], "offset": 7, "limit": 8})
         );
+    }
+
+    #[test]
+    fn a_sorted_page_is_asked_for_from_its_first_document() {
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: true };
+        let plan = plan(json!({"sort": ["price:desc", "maker.name:asc"], "fields": ["id", "maker"], "offset": 7}));
+        let request = plan.unwrap().request_sorted(&part, 1);
+        assert_eq!(
+            serde_json::from_slice::<Value>(&request.body).unwrap(),
+            json!({"sort": ["price:desc", "maker.name:asc"], "fields": ["id", "maker", "price"], "offset": 0, "limit": 27})
+        );
+    }
+
+    #[test]
+    fn criteria_of_a_sort_are_read() {
+        let sort = |sort: Value| plan(json!({"sort": sort})).map(|plan| plan.sort);
+        let by = |field: Option<&str>, ascending| SortBy { field: field.map(str::to_owned), ascending };
+        let two = sort(json!(["a:b:asc", "_geoPoint(1, 2):desc"])).unwrap();
+        assert_eq!(two, [by(Some("a:b"), true), by(None, false)]);
+        assert_eq!(sort(Value::Null).unwrap(), []);
+        for wrong in [json!("a:asc"), json!(["a"]), json!(["a:up"]), json!([1])] {
+            assert!(matches!(sort(wrong.clone()), Err(Obstacle::Judge)), "{wrong}");
+        }
+        let query = DocumentsPlan::from_query("movies", &QueryMap::parse("sort=a:asc,b:desc"), 16).unwrap();
+        assert_eq!(query.sort, [by(Some("a"), true), by(Some("b"), false)]);
     }
 
     #[test]

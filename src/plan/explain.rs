@@ -56,6 +56,7 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
                 one(&plan.index, &all, scatter.seed, &|part, _| plan.request_near(&[Value::Null], part, shards)),
             ]
         }
+        Ask::Fields(plan) => vec![one(&plan.index, &all, scatter.seed, &|_, _| plan.request())],
         Ask::Documents(plan) => {
             let wanted = plan.shards.as_ref().unwrap_or(&all);
             vec![one(&plan.index, wanted, scatter.seed, &|part, _| plan.request(part, shards, plan.offset, plan.limit))]

@@ -6,6 +6,7 @@ pub mod documents;
 pub mod explain;
 pub mod facet_search;
 pub mod facets;
+pub mod fields;
 pub mod filter;
 pub mod forward;
 #[cfg(test)]

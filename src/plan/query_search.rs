@@ -105,7 +105,7 @@ fn hybrid(query: &QueryMap) -> Result<Option<Value>, Obstacle> {
 }
 
 /// Splits at commas, but not at those inside `_geoPoint(...)`.
-fn sort(text: &str) -> Vec<String> {
+pub fn sort(text: &str) -> Vec<String> {
     let mut criteria: Vec<String> = Vec::new();
     let mut inside = false;
     for piece in text.trim_matches('"').split(',').map(str::trim) {

@@ -15,6 +15,7 @@ use crate::placement::topology::Topology;
 use super::answer::Answer;
 use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
+use super::fields::FieldsPlan;
 use super::forward::Forward;
 use super::index_info::IndexInfo;
 use super::multi_search::{self, MultiSearchPlan};
@@ -39,6 +40,7 @@ pub fn indexes(operation: &Operation, body: &[u8]) -> Vec<String> {
         | Operation::SimilarPost { index }
         | Operation::ListDocuments { index }
         | Operation::FetchDocuments { index }
+        | Operation::ListFields { index }
         | Operation::IndexStats { index } => vec![index.clone()],
         _ => Vec::new(),
     }
@@ -78,6 +80,7 @@ pub fn plan(operation: &Operation, path: &str, body: &[u8], infos: &Infos, topol
         Operation::MultiSearch => request.read("POST", request.multi_search()),
         Operation::ListDocuments { index } => request.read("GET", request.list_documents(index)),
         Operation::FetchDocuments { index } => request.read("POST", request.fetch_documents(index)),
+        Operation::ListFields { index } => request.read("POST", request.fields(index)),
         Operation::GetDocument { index, id } => request.read("GET", request.document(index, id)),
 
         Operation::SimilarGet { index } => request.read("GET", request.similar_get(index)),
@@ -170,6 +173,11 @@ impl Request<'_> {
         Ok(Ask::Documents(DocumentsPlan::new(index, self.json()?, self.shards)?))
     }
 
+    fn fields(&self, index: &str) -> Result<Ask, Obstacle> {
+        self.info(index)?;
+        Ok(Ask::Fields(FieldsPlan::new(index, self.json()?)?))
+    }
+
     fn document(&self, index: &str, id: &str) -> Result<Ask, Obstacle> {
         Ok(Ask::Document(DocumentPlan::new(index, id, &self.query(), self.shards)?))
     }
@@ -188,7 +196,9 @@ fn seed_of(ask: &Ask) -> u64 {
         Ask::FacetSearch(plan) => hash_bytes(&plan.identity()),
         Ask::Similar(plan) => hash_bytes(&plan.identity()),
         // Whatever the filter, documents are listed in one order.
-        Ask::Documents(plan) => hash_bytes(plan.index.as_bytes()),
+        Ask::Documents(DocumentsPlan { index, .. }) | Ask::Fields(FieldsPlan { index, .. }) => {
+            hash_bytes(index.as_bytes())
+        }
         Ask::Document(plan) => hash_bytes(plan.id.as_bytes()),
     }
 }

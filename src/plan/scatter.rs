@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
+use super::fields::FieldsPlan;
 use super::multi_search::MultiSearchPlan;
 use super::search::SearchPlan;
 use super::similar::SimilarPlan;
@@ -47,6 +48,7 @@ pub enum Ask {
     FacetSearch(FacetSearchPlan),
     MultiSearch(MultiSearchPlan),
     Similar(Box<SimilarPlan>),
+    Fields(FieldsPlan),
     Documents(DocumentsPlan),
     Document(DocumentPlan),
     Stats(StatsPlan),

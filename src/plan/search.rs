@@ -237,7 +237,7 @@ fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {
     Some(body.get(name)?.as_array()?.iter().filter_map(Value::as_str).collect())
 }
 
-fn is_at_or_below(field: &str, name: &str) -> bool {
+pub(super) fn is_at_or_below(field: &str, name: &str) -> bool {
     field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use super::{Reader, Reply, Stop, is_object};
 use crate::cluster::gather::{Fault, Nodes, Verdict, Wanted, gather, log_failure, verdict};
 use crate::cluster::settings::UnavailableShards;
+use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::placement::cover::cover;
@@ -21,6 +22,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
         let wanted = plan.shards.as_ref().unwrap_or(&all);
+        if !plan.sort.is_empty() {
+            return self.sorted_documents(plan, Wanted { index: &plan.index, shards: wanted, seed }).await;
+        }
         let mut failed: Vec<NodeIx> = Vec::new();
         let mut fault = None;
         loop {
@@ -63,6 +67,26 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let page = merge::documents::page(&slices, plan.offset, plan.limit, totals.iter().sum())?;
             return Ok(Reply::ok(page, cover.missing));
         }
+    }
+
+    /// Asks every node for as much as the page may need of it.
+    async fn sorted_documents(&self, plan: &DocumentsPlan, wanted: Wanted<'_>) -> Result<Reply, Stop> {
+        let shards = self.topology.shards;
+        let request = |part: &_, alone| {
+            if alone { plan.request(part, shards, plan.offset, plan.limit) } else { plan.request_sorted(part, shards) }
+        };
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_object).await?;
+        self.complete(&gathered)?;
+        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let page = if let ([only], true) = (bodies.as_slice(), gathered.alone) {
+            merge::documents::page(&[only], plan.offset, plan.limit, merge::documents::total(only)?)?
+        } else if plan.sort.iter().any(|by| by.field.is_none()) {
+            let message = "Documents of several nodes cannot be sorted by their distance from a point.";
+            return Err(ResponseError::new(Code::MiroirNotSupported, message).into());
+        } else {
+            merge::sorted::page(plan, &bodies)?
+        };
+        Ok(Reply::ok(page, gathered.missing))
     }
 
     /// The bodies of all replies, or `None` after noting whose failed.

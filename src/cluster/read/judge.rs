@@ -21,7 +21,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             | Ask::Settings
             | Ask::FilterableAttributes
             | Ask::Similar(_) => true,
-            Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Documents(_) => false,
+            Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Documents(_) | Ask::Fields(_) => false,
         };
         if !same
             && let Ok(reply) = self.nodes.ask(fault.node, scatter.original.clone(), true).await

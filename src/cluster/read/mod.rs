@@ -3,6 +3,7 @@
 mod candidates;
 mod documents;
 mod facet_search;
+mod fields;
 mod hybrid;
 mod judge;
 mod multi_search;
@@ -75,6 +76,7 @@ pub async fn run(
         | Ask::Settings
         | Ask::FilterableAttributes
         | Ask::Documents(_)
+        | Ask::Fields(_)
         | Ask::Document(_)
         | Ask::Stats(_) => settings.timeout.max(LONG_READ),
     };
@@ -178,6 +180,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,
             Ask::Similar(plan) => self.similar(plan, original, scatter.seed).await,
+            Ask::Fields(plan) => self.fields(plan, scatter.seed).await,
             Ask::Documents(plan) => self.documents(plan, scatter.seed).await,
             Ask::Document(plan) => self.document(plan, original, scatter.seed).await,
             Ask::Stats(StatsPlan::Index { index }) => self.index_stats(index, original).await,

@@ -69,6 +69,8 @@ impl Operation {
             Self::GetDocument { index, .. } => read("getDocument", Action::DocumentsGet).of(index),
             Self::ListDocuments { index } => read("listDocuments", Action::DocumentsGet).of(index),
             Self::FetchDocuments { index } => read("fetchDocuments", Action::DocumentsGet).of(index).json(),
+            // Its own action is newer than the others; whoever may do all may do this.
+            Self::ListFields { index } => read("listFields", Action::Any).of(index).json(),
             Self::DeleteDocument { index, .. } => documents("deleteDocument", Action::DocumentsDelete).of(index),
             Self::DeleteDocumentsBatch { index } => {
                 documents("deleteDocumentsBatch", Action::DocumentsDelete).of(index).json()

@@ -67,6 +67,9 @@ pub enum Operation {
     FetchDocuments {
         index: String,
     },
+    ListFields {
+        index: String,
+    },
     DeleteDocument {
         index: String,
         id: String,

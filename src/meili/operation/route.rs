@@ -83,6 +83,7 @@ const ROUTES: &[Route] = &[
     delete("/indexes/{index_uid}", |p| Operation::DeleteIndex { index: p.first() }),
     get("/indexes/{index_uid}/stats", |p| Operation::IndexStats { index: p.first() }),
     post("/swap-indexes", |_| Operation::SwapIndexes),
+    post("/indexes/{index_uid}/fields", |p| Operation::ListFields { index: p.first() }),
     get("/indexes/{index_uid}/documents", |p| Operation::ListDocuments { index: p.first() }),
     post("/indexes/{index_uid}/documents", |p| Operation::AddDocuments {
         index: p.first(),
@@ -158,7 +159,6 @@ const ROUTES: &[Route] = &[
     unsupported("PATCH", "/dynamic-search-rules/{uid}"),
     unsupported("DELETE", "/dynamic-search-rules/{uid}"),
     unsupported("POST", "/indexes/{index_uid}/compact"),
-    unsupported("POST", "/indexes/{index_uid}/fields"),
     unsupported("GET", "/indexes/{index_uid}/settings/chat"),
     unsupported("PATCH", "/indexes/{index_uid}/settings/chat"),
     unsupported("DELETE", "/indexes/{index_uid}/settings/chat"),
