@@ -65,6 +65,7 @@ pub struct Cluster {
     /// Held while a new topology is made from the current one, so that no change is lost.
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
+    query_vectors: read::QueryVectors,
     probes: health::Probes,
     repairs: repair::Repairs,
     /// Held while a request goes to every node without a lane.
@@ -113,6 +114,7 @@ impl Cluster {
             repair_hook: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
+            query_vectors: read::QueryVectors::default(),
             probes: health::Probes::default(),
             repairs: repair::Repairs::default(),
             direct: tokio::sync::Mutex::default(),

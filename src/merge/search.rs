@@ -1,5 +1,6 @@
 //! The replies to one search as one reply, member by member in the order in which a node writes them.
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::plan::search::SearchPlan;
@@ -143,6 +144,12 @@ pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<(Vec<&'a st
 pub fn candidates(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
     let reply = SearchReply::parse(reply)?;
     NodeFacets::of(&reply.members, reply.total)
+}
+
+/// The vector of the query, where the node shows it.
+pub fn query_vector(reply: &[u8]) -> Option<Value> {
+    let members: Members<'_> = serde_json::from_slice(reply).ok()?;
+    serde_json::from_str(members.get("queryVector")?.get()).ok().filter(Value::is_array)
 }
 
 /// The replies to the queries of a multi-search, each as [`candidates`] reads one.

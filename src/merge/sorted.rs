@@ -100,9 +100,12 @@ fn first(values: impl Iterator<Item = Key>, ascending: bool) -> SortValue {
         Key::Number(bits) => SortValue::Number(f64::from_bits(bits)),
         Key::Text(text) => SortValue::Text(text),
     });
-    values.fold(SortValue::Missing, |best, value| {
-        if value.compare(&best, ascending) == Ordering::Greater { value } else { best }
-    })
+    values.fold(
+        SortValue::Missing,
+        |best, value| {
+            if value.compare(&best, ascending) == Ordering::Greater { value } else { best }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -117,8 +120,7 @@ mod tests {
     }
 
     fn merged(body: Value, lists: &[Value]) -> Value {
-        let replies: Vec<String> =
-            lists.iter().map(|list| json!({"results": list, "total": 10}).to_string()).collect();
+        let replies: Vec<String> = lists.iter().map(|list| json!({"results": list, "total": 10}).to_string()).collect();
         let replies: Vec<&[u8]> = replies.iter().map(|reply| reply.as_bytes()).collect();
         serde_json::from_slice(&page(&plan(body), &replies).unwrap()).unwrap()
     }
@@ -157,7 +159,10 @@ mod tests {
         let left = json!([{"id": 1, "a": 1, "_miroir_shard": "{"}, {"id": 3, "a": 3}]);
         let right = json!([{"id": 2, "a": 2}, {"id": 4, "a": 4}]);
         assert_eq!(
-            merged(json!({"sort": ["a:asc"], "fields": ["id"], "offset": 1, "limit": 2}), &[left.clone(), right.clone()]),
+            merged(
+                json!({"sort": ["a:asc"], "fields": ["id"], "offset": 1, "limit": 2}),
+                &[left.clone(), right.clone()]
+            ),
             json!({"results": [{"id": 2}, {"id": 3}], "offset": 1, "limit": 2, "total": 20})
         );
         assert_eq!(

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod broadcast;
 pub mod documents;
+pub mod embed;
 pub mod explain;
 pub mod facet_search;
 pub mod facets;

@@ -40,6 +40,7 @@ fn documents() -> Vec<Value> {
 
 fn settings(embedder: &Embedder) -> Value {
     json!({
+        "typoTolerance": {"enabled": false},
         "filterableAttributes": ["country", "population", "group"],
         "sortableAttributes": ["population", "name"],
         "searchableAttributes": ["name", "text"],
@@ -121,7 +122,17 @@ fn difference(want: &Reply, got: &Reply) -> Option<String> {
             _ => format!("{name}: {value} / {}", got[name]),
         })
         .collect();
-    Some(format!("{}\n{want}\n{got}", told.join("\n")))
+    let pairs = want["hits"].as_array().into_iter().flatten().zip(got["hits"].as_array().into_iter().flatten());
+    let first =
+        pairs.filter(|(want, got)| want != got).map(|(want, got)| format!("{}\n{}", plain(want), plain(got))).next();
+    Some(format!("{}\n{}", told.join("\n"), first.unwrap_or_default()))
+}
+
+/// A hit without its vectors, which are long.
+fn plain(hit: &Value) -> Value {
+    let mut hit = hit.clone();
+    hit.as_object_mut().map(|hit| hit.remove("_vectors"));
+    hit
 }
 
 /// Ids and scores.
@@ -191,7 +202,8 @@ fn random_search(dice: &mut Dice, documents: &[Value]) -> Value {
     if dice.roll(4) == 0 {
         query["facets"] = [json!(["country"]), json!(["group", "country"]), json!(["*"])][dice.roll(3)].clone();
     }
-    if dice.roll(8) == 0 {
+    // Documents with several vectors come out of order on one node too, once it looks beyond the page.
+    if dice.roll(5) == 0 && embedder == "rest" {
         query["distinct"] = json!("group");
     }
     let switches = [
@@ -248,12 +260,24 @@ fn random(replication_factor: usize) {
     let pair = Pair::start(replication_factor);
     let seed = 100 + replication_factor as u64;
     let mut dice = Dice::new(seed);
+    // With typos, what is marked as matching depends on the words that a node knows (docs/compatibility.md).
+    let tolerant = replication_factor > 1;
+    for client in [&pair.single.client, &pair.fleet.client] {
+        let typos = json!({"typoTolerance": {"enabled": tolerant}});
+        client.done(&client.json("PATCH", "/indexes/cities/settings", &typos));
+    }
     let (mut mixed, mut exact) = (0, 0);
     for n in 0..400 {
-        let query = random_search(&mut dice, &pair.documents);
+        let mut query = random_search(&mut dice, &pair.documents);
+        if tolerant {
+            for name in ["attributesToHighlight", "attributesToCrop", "showMatchesPosition"] {
+                query.as_object_mut().expect("an object").remove(name);
+            }
+        }
         let path = "/indexes/cities/search";
         let (want, got) = (pair.single.client.post(path, &query), pair.fleet.client.post(path, &query));
         if let Some(difference) = difference(&want, &got) {
+            query.as_object_mut().expect("an object").remove("vector");
             panic!("seed {seed}, query {n}: {query}\n{difference}");
         }
         let semantic = want.value()["semanticHitCount"].as_u64().unwrap_or_default();

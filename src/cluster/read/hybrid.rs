@@ -47,6 +47,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if by_words.are_good_enough(hybrid) {
             return self.only_words(hybrid, Some(words), seed, index).await;
         }
+        let embedded = self.embedded(&hybrid.by_vector, seed).await;
+        let hybrid = &match embedded {
+            Some(by_vector) => HybridPlan { by_vector, ..hybrid.clone() },
+            None => hybrid.clone(),
+        };
         let vectors = self.gather_search(&hybrid.by_vector, wanted).await?;
         let by_vector = ByVector::new(hybrid, &bodies(&vectors))?;
         if by_vector.is_empty() {

@@ -2,6 +2,7 @@
 
 mod candidates;
 mod documents;
+mod embed;
 mod facet_search;
 mod fields;
 mod hybrid;
@@ -32,6 +33,8 @@ use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
+
+pub use embed::QueryVectors;
 
 /// What reads other than searches may take at least: a page of documents can be large.
 const LONG_READ: Duration = Duration::from_secs(30);
@@ -82,7 +85,13 @@ pub async fn run(
     };
     let asked = AtomicUsize::new(0);
     let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, asked: &asked };
-    let reply = Reader { nodes: &nodes, topology, unavailable: settings.unavailable_shards }.run(scatter).await;
+    let reader = Reader {
+        nodes: &nodes,
+        topology,
+        unavailable: settings.unavailable_shards,
+        query_vectors: &cluster.query_vectors,
+    };
+    let reply = reader.run(scatter).await;
     cluster.metrics.fan_out.observe(asked.load(Ordering::Relaxed) as f64);
     reply
 }
@@ -118,6 +127,7 @@ struct Reader<'a, N: ?Sized> {
     nodes: &'a N,
     topology: &'a Topology,
     unavailable: UnavailableShards,
+    query_vectors: &'a QueryVectors,
 }
 
 // === impl Reply ===

@@ -29,6 +29,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
+        let is_shared = cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() > 1;
+        let embedded = if is_shared { self.embedded(plan, seed).await } else { None };
+        let plan = embedded.as_ref().unwrap_or(plan);
         let request = |part: &_, alone| plan.request(part, shards, alone);
         let gathering = gather(self.nodes, self.topology, wanted, &request, &is_search);
         let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;

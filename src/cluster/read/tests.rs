@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Reader, Reply};
+use super::{QueryVectors, Reader, Reply};
 use crate::cluster::gather::Nodes;
 use crate::cluster::gather::tests::{FakeNodes, broken, topology};
 use crate::cluster::settings::UnavailableShards;
@@ -79,7 +79,10 @@ async fn read<N: Nodes>(
 ) -> Result<Reply, ResponseError> {
     let infos = [("movies".to_owned(), Arc::new(IndexInfo::new("movies")))].into();
     match read::plan(&operation, path, body.as_bytes(), &infos, topology) {
-        Plan::Scatter(scatter) => Reader { nodes, topology, unavailable }.run(&scatter).await,
+        Plan::Scatter(scatter) => {
+            let query_vectors = QueryVectors::default();
+            Reader { nodes, topology, unavailable, query_vectors: &query_vectors }.run(&scatter).await
+        }
         other => panic!("no scatter: {other:?}"),
     }
 }
@@ -249,4 +252,65 @@ async fn a_document_comes_from_any_replica_without_the_hidden_field() {
     let reply =
         read(&nodes, &topology, UnavailableShards::Error, one, "/indexes/movies/documents/7", "").await.unwrap();
     assert_eq!(reply.body, r#"{"id":7}"#);
+}
+
+/// Hits by words and by a vector; a node that is newer shows the vector of the query.
+fn hybrid_node(at: NodeIx, request: &NodeRequest, topology: &Topology, is_newer: bool) -> String {
+    let mut reply: Value = serde_json::from_str(&node(at, request, topology)).unwrap();
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    if body["hybrid"].is_object() {
+        for hit in reply["hits"].as_array_mut().unwrap() {
+            let similarity = 0.5 - hit["id"].as_f64().unwrap() / 100.0;
+            hit["_rankingScore"] = json!(similarity);
+            hit["_rankingScoreDetails"] = json!({"vectorSort": {"order": 0, "similarity": similarity}});
+        }
+        reply["hits"].as_array_mut().unwrap().reverse();
+        reply["semanticHitCount"] = json!(0);
+        if is_newer && body["retrieveVectors"] == json!(true) {
+            reply["queryVector"] = json!([0.5, 1.0]);
+        }
+    } else {
+        for hit in reply["hits"].as_array_mut().unwrap() {
+            hit["_rankingScore"] = json!(hit["id"].as_f64().unwrap() / 100.0);
+        }
+    }
+    reply.to_string()
+}
+
+#[tokio::test]
+async fn words_are_embedded_once_where_nodes_show_the_vector_of_a_query() {
+    let topology = topology(4, 1);
+    for (is_newer, body) in [
+        (true, json!({"q": "x", "limit": 40, "hybrid": {"embedder": "e", "semanticRatio": 0.7}})),
+        (true, json!({"q": "x", "limit": 40, "hybrid": {"embedder": "e", "semanticRatio": 1.0}})),
+        (false, json!({"q": "x", "limit": 40, "hybrid": {"embedder": "e", "semanticRatio": 0.7}})),
+    ] {
+        let nodes = FakeNodes::new(|at, request| Ok((200, hybrid_node(at, request, &topology, is_newer))));
+        let path = "/indexes/movies/search";
+        let reply = read(&nodes, &topology, UnavailableShards::Error, search(), path, &body.to_string()).await.unwrap();
+        assert_eq!(ids(&reply, "hits").len(), usize::from(DOCUMENTS), "{body}");
+        let asked = nodes.asked.lock();
+        let bodies = asked.iter().map(|(_, request)| serde_json::from_slice::<Value>(&request.body).unwrap());
+        let by_vector: Vec<Value> = bodies.filter(|body| body["hybrid"].is_object()).collect();
+        let embedded = by_vector.iter().filter(|body| body.get("vector").is_none()).count();
+        assert_eq!((by_vector.len(), embedded), (5, if is_newer { 1 } else { 5 }), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_fails_between_words_and_vectors_costs_no_hit() {
+    let topology = topology(3, 2);
+    let nodes = FakeNodes::new(|at, request| {
+        let is_by_vector = String::from_utf8_lossy(&request.body).contains("hybrid");
+        if at == NodeIx(1) && is_by_vector {
+            Err(broken())
+        } else {
+            Ok((200, hybrid_node(at, request, &topology, false)))
+        }
+    });
+    let body = r#"{"q":"x","limit":6,"hybrid":{"embedder":"e","semanticRatio":0.6}}"#;
+    let reply =
+        read(&nodes, &topology, UnavailableShards::Error, search(), "/indexes/movies/search", body).await.unwrap();
+    assert_eq!(ids(&reply, "hits"), [0, 1, 2, 3, 4, 5]);
+    assert!(reply.degraded.is_empty());
 }
