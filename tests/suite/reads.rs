@@ -132,16 +132,25 @@ pub fn difference(single: &Client, cluster: &Client, index: &str, query: &Value)
     None
 }
 
-/// A hit as it is compared. Which words a prefix of one or two letters stands for is capped by the engine per local
-/// vocabulary, so what is marked as matching can differ there (docs/compatibility.md).
+/// A hit as it is compared. How far a word is marked that the query's last word only begins depends on which shorter words
+/// a node knows, and which words a prefix of one or two letters stands for is capped by the engine for each
+/// vocabulary (docs/exactness.md): there, what is marked is compared less closely.
 fn shown(hit: &Value, query: &Value) -> Value {
     let mut shown = hit.clone();
-    let last = query["q"].as_str().and_then(|q| q.split_whitespace().last()).unwrap_or_default();
-    if last.chars().count() < 3
-        && let Some(map) = shown.as_object_mut()
-    {
-        map.remove("_formatted");
-        map.remove("_matchesPosition");
+    let text = query["q"].as_str().unwrap_or_default();
+    let is_prefix = !text.ends_with(['"', ' ']);
+    let last = text.split_whitespace().last().unwrap_or_default();
+    if let Some(hit) = shown.as_object_mut().filter(|_| is_prefix) {
+        if last.chars().count() < 3 {
+            hit.remove("_formatted");
+            hit.remove("_matchesPosition");
+        }
+        for field in hit.get_mut("_formatted").and_then(Value::as_object_mut).into_iter().flatten() {
+            *field.1 = json!(field.1.to_string().replace("<em>", "").replace("</em>", ""));
+        }
+        for field in hit.get_mut("_matchesPosition").and_then(Value::as_object_mut).into_iter().flatten() {
+            field.1.as_array_mut().into_iter().flatten().for_each(|position| position["length"] = Value::Null);
+        }
     }
     shown
 }

@@ -132,10 +132,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             (true, true) => hits.len(),
             (false, true) => hits::met(&hits, plan.window.reach() as usize)?,
         };
+        // One node skips by the bucket, without a look at the scores of what it skips.
+        let unscored = plan.threshold && merged.is_past_the_end();
         let Some(rules) = plan.facets.as_ref().filter(|_| count > 0) else {
             let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
             let facets = plan.facets.as_ref().map(|rules| self.summed(rules, merged)).transpose()?;
-            return Ok(Overview { facets, total, inexact: Inexact::default() });
+            return Ok(Overview { facets, total, inexact: Inexact { totals: unscored, facets: unscored } });
         };
         let met = met(plan, &hits[..count])?;
         let base = Candidates { threshold: plan.threshold && !full, unmet: met.unmet };
@@ -171,7 +173,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // depend on that.
         let unordered = (full && paged) || plan.window.skip() > 0 || tied;
         let exact = facets.is_exact() && met.exact && !(unordered && !plan.counts_only_distinct());
-        Ok(Overview { facets: Some(facets), total, inexact: Inexact { facets: !exact, totals: false } })
+        Ok(Overview { facets: Some(facets), total, inexact: Inexact { facets: !exact, totals: unscored } })
     }
 
     /// Sums what the nodes state in `sources`, their replies over the `base` of `plan`.

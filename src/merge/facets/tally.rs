@@ -146,9 +146,10 @@ impl Tally {
         self.take(source, values, rest);
     }
 
-    /// Takes in a list that leaves nothing out.
+    /// Takes in all values of a source, in no order.
     pub fn list_whole(&mut self, source: usize, values: Vec<Counted>) {
         self.take(source, values, Rest::Nothing);
+        self.list_of(source).latest.clear();
     }
 
     fn take(&mut self, source: usize, values: Vec<Counted>, rest: Rest) {

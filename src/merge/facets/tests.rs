@@ -210,9 +210,13 @@ fn documents_are_counted_as_a_node_counts_them() {
     let mut facets = gathered(&nodes, FacetOrder::Alpha, 9);
     facets.add_documents(&documents);
     assert_eq!(shown(&facets), r#"{"brand":{"Acme":3,"b":1},"size":{"1":1,"2":2,"3.5":1,"true":1}}"#);
+    // Their order says nothing of how a node orders numbers.
+    facets.add_documents(&[serde_json::json!({"size": 20}), serde_json::json!({"size": 3})]);
+    let sizes = r#""size":{"1":1,"2":2,"20":1,"3":1,"3.5":1,"true":1}"#;
+    assert!(shown(&facets).contains(sizes), "{}", shown(&facets));
     let mut out = Vec::new();
     facets.write_stats(&mut out);
-    assert_eq!(String::from_utf8(out).unwrap(), r#"{"size":{"min":1.0,"max":3.5}}"#);
+    assert_eq!(String::from_utf8(out).unwrap(), r#"{"size":{"min":1.0,"max":20.0}}"#);
 }
 
 #[test]
