@@ -42,7 +42,7 @@ bench: setup ## criterion benches of placement, split and merge
 	$(CARGO) bench
 
 parity: setup ## thousands of random searches to one node and to a cluster; SEED=n and QUERIES=n choose them
-	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) $(CARGO) test $(FEATURES) --test suite random_searches
+	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) $(CARGO) test $(FEATURES) --test suite -- --nocapture random_searches
 
 release: setup ## the gateway as production runs it, without the engine
 	$(CARGO) build --release
