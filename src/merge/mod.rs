@@ -6,6 +6,7 @@ pub mod documents;
 pub mod error;
 pub mod facet_search;
 pub mod facets;
+pub mod federation;
 pub mod fields;
 #[cfg(test)]
 mod golden;

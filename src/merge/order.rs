@@ -49,7 +49,9 @@ struct Detail<'a> {
 }
 
 /// Keeps `null` apart from a member that is not there.
-fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+pub(super) fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -117,7 +119,7 @@ impl Detail<'_> {
 // === impl SortValue ===
 
 impl SortValue {
-    fn parse(raw: &RawValue) -> Result<Self, serde_json::Error> {
+    pub fn parse(raw: &RawValue) -> Result<Self, serde_json::Error> {
         let text = raw.get();
         Ok(match text.as_bytes().first() {
             Some(b'"') => Self::Text(serde_json::from_str(text)?),

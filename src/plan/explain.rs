@@ -8,6 +8,7 @@ use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
 use super::Plan;
+use super::federation::Which;
 use super::scatter::{Ask, NodeRequest, Scatter};
 
 /// The plan as JSON, with the subrequests of a scattered read as the first cover would have them.
@@ -57,6 +58,14 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
             ]
         }
         Ask::Fields(plan) => vec![one(&plan.index, &all, scatter.seed, &|_, _| plan.request())],
+        Ask::Federation(plan) => plan
+            .indexes
+            .iter()
+            .map(|index| {
+                let request = |part: &_, alone| plan.request(index, Which::Together, part, shards, alone);
+                one(&index.index, &all, scatter.seed, &request)
+            })
+            .collect(),
         Ask::Documents(plan) => {
             let wanted = plan.shards.as_ref().unwrap_or(&all);
             vec![one(&plan.index, wanted, scatter.seed, &|part, _| plan.request(part, shards, plan.offset, plan.limit))]

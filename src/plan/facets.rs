@@ -22,7 +22,7 @@ pub struct Candidates {
 }
 
 /// Members of a search that have no bearing on its candidates.
-const PRESENTATION: [&str; 12] = [
+pub(super) const PRESENTATION: [&str; 12] = [
     "page",
     "hitsPerPage",
     "attributesToHighlight",

@@ -7,6 +7,7 @@ pub mod embed;
 pub mod explain;
 pub mod facet_search;
 pub mod facets;
+pub mod federation;
 pub mod fields;
 pub mod filter;
 pub mod forward;

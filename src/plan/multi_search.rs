@@ -3,10 +3,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::meili::error::{Code, ResponseError};
-
 use super::Obstacle;
+use super::federation::FederationPlan;
 use super::read::Infos;
+use super::scatter::Ask;
 use super::search::SearchPlan;
 
 #[derive(Debug, Clone, Serialize)]
@@ -19,30 +19,36 @@ pub struct MultiSearchPlan {
 pub fn indexes(body: &[u8]) -> Vec<String> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let queries = body.get("queries").and_then(Value::as_array).into_iter().flatten();
-    let mut indexes: Vec<String> =
-        queries.filter_map(|query| query.get("indexUid")?.as_str().map(str::to_owned)).collect();
+    let faceted = body.pointer("/federation/facetsByIndex").and_then(Value::as_object).into_iter().flatten();
+    let mut indexes: Vec<String> = queries
+        .filter_map(|query| query.get("indexUid")?.as_str())
+        .chain(faceted.map(|(index, _)| index.as_str()))
+        .map(str::to_owned)
+        .collect();
     indexes.sort();
     indexes.dedup();
     indexes
 }
 
+/// Plans a multi-search: an answer for each search, or one list of all.
+pub fn plan(body: &Map<String, Value>, infos: &Infos) -> Result<Ask, Obstacle> {
+    if body.keys().any(|name| name != "queries" && name != "federation") {
+        return Err(Obstacle::Judge);
+    }
+    match body.get("federation") {
+        None | Some(Value::Null) => Ok(Ask::MultiSearch(MultiSearchPlan::new(body, infos)?)),
+        Some(Value::Object(_)) => Ok(Ask::Federation(Box::new(FederationPlan::new(body, infos)?))),
+        Some(_) => Err(Obstacle::Judge),
+    }
+}
+
 // === impl MultiSearchPlan ===
 
 impl MultiSearchPlan {
-    pub fn new(body: Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
-        if body.keys().any(|name| name != "queries" && name != "federation") {
-            return Err(Obstacle::Judge);
-        }
+    fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let Some(Value::Array(queries)) = body.get("queries") else { return Err(Obstacle::Judge) };
         let queries = queries.iter().map(|query| Self::query(query, infos)).collect::<Result<Vec<_>, _>>()?;
-        match body.get("federation") {
-            None | Some(Value::Null) => Ok(Self { queries }),
-            Some(Value::Object(_)) => Err(Obstacle::Refuse(ResponseError::new(
-                Code::MiroirNotSupported,
-                "Federated multi-search is not supported by this version of Miroir.",
-            ))),
-            Some(_) => Err(Obstacle::Judge),
-        }
+        Ok(Self { queries })
     }
 
     fn query(query: &Value, infos: &Infos) -> Result<SearchPlan, Obstacle> {
@@ -71,18 +77,18 @@ mod tests {
     use super::*;
     use crate::plan::index_info::IndexInfo;
 
-    fn plan(body: Value) -> Result<MultiSearchPlan, Obstacle> {
+    fn planned(body: Value) -> Result<Ask, Obstacle> {
         let Value::Object(body) = body else { panic!("a multi-search is an object") };
         let infos = [("a".to_owned(), Arc::new(IndexInfo::new("a")))].into();
-        MultiSearchPlan::new(body, &infos)
+        plan(&body, &infos)
     }
 
     #[test]
     fn each_query_is_a_search_of_its_index() {
-        let queries =
-            plan(json!({"queries": [{"indexUid": "a", "q": "x", "limit": null}, {"indexUid": "a"}]})).unwrap();
-        assert_eq!(queries.queries.len(), 2);
-        assert_eq!(Value::Object(queries.queries[0].body.clone()), json!({"q": "x"}));
+        let body = json!({"queries": [{"indexUid": "a", "q": "x", "limit": null}, {"indexUid": "a"}]});
+        let Ok(Ask::MultiSearch(several)) = planned(body) else { panic!("no list of searches") };
+        assert_eq!(several.queries.len(), 2);
+        assert_eq!(Value::Object(several.queries[0].body.clone()), json!({"q": "x"}));
     }
 
     #[test]
@@ -93,15 +99,18 @@ mod tests {
             json!({"queries": [{}]}),
             json!({"queries": [], "x": 1}),
             json!({"queries": [{"indexUid": "a", "federationOptions": {}}]}),
+            json!({"queries": [], "federation": []}),
         ] {
-            assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)), "{body}");
+            assert!(matches!(planned(body.clone()), Err(Obstacle::Judge)), "{body}");
         }
-        assert!(matches!(plan(json!({"queries": [], "federation": {}})), Err(Obstacle::Refuse(_))));
+        assert!(matches!(planned(json!({"queries": [], "federation": {}})), Ok(Ask::Federation(_))));
     }
 
     #[test]
     fn the_indexes_of_a_body_are_named_once() {
         assert_eq!(indexes(br#"{"queries":[{"indexUid":"b"},{"indexUid":"a"},{"indexUid":"b"},{}]}"#), ["a", "b"]);
+        let faceted = br#"{"queries":[{"indexUid":"b"}],"federation":{"facetsByIndex":{"c":null,"b":[]}}}"#;
+        assert_eq!(indexes(faceted), ["b", "c"]);
         assert!(indexes(b"nonsense").is_empty());
     }
 }

@@ -18,7 +18,7 @@ use super::facet_search::FacetSearchPlan;
 use super::fields::FieldsPlan;
 use super::forward::Forward;
 use super::index_info::IndexInfo;
-use super::multi_search::{self, MultiSearchPlan};
+use super::multi_search;
 use super::query_search;
 use super::scatter::{Ask, NodeRequest, Scatter};
 use super::search::SearchPlan;
@@ -151,7 +151,7 @@ impl Request<'_> {
     }
 
     fn multi_search(&self) -> Result<Ask, Obstacle> {
-        Ok(Ask::MultiSearch(MultiSearchPlan::new(self.json()?, self.infos)?))
+        multi_search::plan(&self.json()?, self.infos)
     }
 
     fn similar_get(&self, index: &str) -> Result<Ask, Obstacle> {
@@ -195,6 +195,7 @@ fn seed_of(ask: &Ask) -> u64 {
         Ask::Search(plan) => hash_bytes(&plan.identity()),
         Ask::FacetSearch(plan) => hash_bytes(&plan.identity()),
         Ask::Similar(plan) => hash_bytes(&plan.identity()),
+        Ask::Federation(plan) => hash_bytes(&plan.identity()),
         // Whatever the filter, documents are listed in one order.
         Ask::Documents(DocumentsPlan { index, .. }) | Ask::Fields(FieldsPlan { index, .. }) => {
             hash_bytes(index.as_bytes())

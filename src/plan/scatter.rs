@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
+use super::federation::FederationPlan;
 use super::fields::FieldsPlan;
 use super::multi_search::MultiSearchPlan;
 use super::search::SearchPlan;
@@ -49,6 +50,7 @@ pub enum Ask {
     MultiSearch(MultiSearchPlan),
     Similar(Box<SimilarPlan>),
     Fields(FieldsPlan),
+    Federation(Box<FederationPlan>),
     Documents(DocumentsPlan),
     Document(DocumentPlan),
     Stats(StatsPlan),

@@ -152,6 +152,11 @@ impl SearchPlan {
                 body.insert("limit".into(), reach.into());
             }
         }
+        self.show_ranks(body);
+    }
+
+    /// Asks for what hits are compared by.
+    pub(super) fn show_ranks(&self, body: &mut Map<String, Value>) {
         body.insert("showRankingScoreDetails".into(), true.into());
         if let Some(Value::Array(attributes)) = body.get_mut("attributesToRetrieve") {
             attributes.extend(self.shown.helpers.iter().map(|helper| Value::String(helper.field.clone())));
@@ -175,7 +180,7 @@ impl SearchPlan {
     }
 }
 
-fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {
+pub(super) fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {
     let offset = count(body, "offset", false)?;
     let limit = count(body, "limit", false)?;
     let page = count(body, "page", true)?;

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod failures;
+mod federation;
 mod layers;
 mod operations;
 mod reads;

@@ -21,7 +21,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             | Ask::Settings
             | Ask::FilterableAttributes
             | Ask::Similar(_) => true,
-            Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Documents(_) | Ask::Fields(_) => false,
+            Ask::Search(_)
+            | Ask::FacetSearch(_)
+            | Ask::MultiSearch(_)
+            | Ask::Federation(_)
+            | Ask::Documents(_)
+            | Ask::Fields(_) => false,
         };
         if !same
             && let Ok(reply) = self.nodes.ask(fault.node, scatter.original.clone(), true).await
@@ -33,7 +38,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Asks the nodes in their order until one can say something.
-    async fn any(&self, request: &NodeRequest) -> Result<NodeReply, ResponseError> {
+    pub(super) async fn any(&self, request: &NodeRequest) -> Result<NodeReply, ResponseError> {
         let candidates: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
         let mut lagging = None;
@@ -74,7 +79,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 /// A node's error as the client may see it.
-fn relay_error(reply: &NodeReply) -> Reply {
+pub(super) fn relay_error(reply: &NodeReply) -> Reply {
     let body = match ResponseError::from_node(reply.status, &reply.body) {
         Some(error) => ResponseError { message: merge::error::scrub(&error.message), ..error }.to_body().into(),
         None => reply.body.clone(),

@@ -4,6 +4,7 @@ mod candidates;
 mod documents;
 mod embed;
 mod facet_search;
+mod federation;
 mod fields;
 mod hybrid;
 mod judge;
@@ -74,7 +75,9 @@ pub async fn run(
 ) -> Result<Reply, ResponseError> {
     let settings = &cluster.settings.search;
     let budget = match &scatter.ask {
-        Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Similar(_) => settings.timeout,
+        Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
+            settings.timeout
+        }
         Ask::Judge
         | Ask::Settings
         | Ask::FilterableAttributes
@@ -191,6 +194,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Ask::MultiSearch(plan) => self.multi_search(plan).await,
             Ask::Similar(plan) => self.similar(plan, original, scatter.seed).await,
             Ask::Fields(plan) => self.fields(plan, scatter.seed).await,
+            Ask::Federation(plan) => self.federation(plan, original, scatter.seed).await,
             Ask::Documents(plan) => self.documents(plan, scatter.seed).await,
             Ask::Document(plan) => self.document(plan, original, scatter.seed).await,
             Ask::Stats(StatsPlan::Index { index }) => self.index_stats(index, original).await,

@@ -143,8 +143,12 @@ fn part_of(engine: &Engine, position: usize, query: &IndexedQuery) -> Result<Par
             format!("Invalid `queries[{position}].federation_options.remote`: remote `{remote}` is not registered"),
         ));
     }
+    let query_position = options.and_then(|options| options.query_position);
+    if query_position.is_some() && !engine.features().network {
+        return Err(not_enabled("Using `federationOptions.queryPosition`", "network", 805));
+    }
     Ok(Part {
-        position: options.and_then(|options| options.query_position).unwrap_or(position),
+        position: query_position.unwrap_or(position),
         weight: options.map(|options| options.weight).unwrap_or_default(),
         query: query.to_search(),
     })

@@ -60,11 +60,20 @@ struct Canonical {
     criteria: Vec<Criterion>,
     sort: Vec<AscDesc>,
     notes: Vec<String>,
-    /// Where a field was first sorted by.
-    sorted: HashMap<String, String>,
+    /// What first sorted by a field, and where.
+    sorted: HashMap<String, Sorted>,
+    /// Where a point was first sorted by, and how.
+    sorted_by_point: Option<Sorted>,
     /// Where a rule was first seen, by name.
     seen: HashMap<String, String>,
     words: Words,
+}
+
+/// A rule that sorts, as notes name it.
+#[derive(Clone)]
+struct Sorted {
+    name: String,
+    place: String,
 }
 
 /// Whether the rule `words` counts already.
@@ -231,20 +240,16 @@ impl Canonical {
         self.criteria.push(Criterion::Sort);
         for (number, criterion) in criteria.iter().enumerate() {
             let place = format!("#{number} in `query.sort` (as `sort` is #{position} in ranking rules)");
-            let (field, name) = match criterion {
-                AscDesc::Asc(Member::Field(field)) => (field.clone(), format!("{field}:asc")),
-                AscDesc::Desc(Member::Field(field)) => (field.clone(), format!("{field}:desc")),
-                AscDesc::Asc(Member::Geo(_)) => (String::new(), "_geo(..):asc".to_owned()),
-                AscDesc::Desc(Member::Geo(_)) => (String::new(), "_geo(..):desc".to_owned()),
+            let here = |name: String| Sorted { name, place: place.clone() };
+            let earlier = match criterion {
+                AscDesc::Asc(Member::Field(field)) => self.first_by(field, here(format!("{field}:asc"))),
+                AscDesc::Desc(Member::Field(field)) => self.first_by(field, here(format!("{field}:desc"))),
+                AscDesc::Asc(Member::Geo(_)) => self.first_by_point(here("_geo(..):asc".to_owned())),
+                AscDesc::Desc(Member::Geo(_)) => self.first_by_point(here("_geo(..):desc".to_owned())),
             };
-            match self.sorted.get(&field).cloned() {
-                Some(earlier) => self.note(format!(
-                    "Removed duplicate rule `{name}` at position {place} as it already appears at position {earlier}"
-                )),
-                None => {
-                    self.sorted.insert(field, place);
-                    self.sort.push(criterion.clone());
-                }
+            match earlier {
+                Some(earlier) => self.repeated(&earlier, &place),
+                None => self.sort.push(criterion.clone()),
             }
         }
         true
@@ -252,16 +257,34 @@ impl Canonical {
 
     fn field(&mut self, criterion: &Criterion, field: &str, position: usize) -> bool {
         let place = in_rules(position);
-        match self.sorted.get(field).cloned() {
-            Some(earlier) => self.note(format!(
-                "Removed duplicate rule `{criterion}` at position {place} as it already appears at position {earlier}"
-            )),
-            None => {
-                self.sorted.insert(field.to_owned(), place);
-                self.criteria.push(criterion.clone());
-            }
+        match self.first_by(field, Sorted { name: criterion.to_string(), place: place.clone() }) {
+            Some(earlier) => self.repeated(&earlier, &place),
+            None => self.criteria.push(criterion.clone()),
         }
         true
+    }
+
+    /// What sorted by `field` before, or `None` after noting that `here` is the first.
+    fn first_by(&mut self, field: &str, here: Sorted) -> Option<Sorted> {
+        let earlier = self.sorted.get(field).cloned();
+        if earlier.is_none() {
+            self.sorted.insert(field.to_owned(), here);
+        }
+        earlier
+    }
+
+    fn first_by_point(&mut self, here: Sorted) -> Option<Sorted> {
+        let earlier = self.sorted_by_point.clone();
+        self.sorted_by_point.get_or_insert(here);
+        earlier
+    }
+
+    /// The engine names the rule that stays, also where the one it removes sorts the other way.
+    fn repeated(&mut self, earlier: &Sorted, place: &str) {
+        let Sorted { name, place: first } = earlier;
+        self.note(format!(
+            "Removed duplicate rule `{name}` at position {place} as it already appears at position {first}"
+        ));
     }
 
     fn duplicate(&mut self, name: &str, place: &str) {
@@ -287,10 +310,13 @@ impl Canonical {
                 | Criterion::Proximity
                 | Criterion::Attribute
                 | Criterion::Exactness => {
-                    if let Some(Rule { kind: Kind::Relevancy, name, place: Place::Rules { last, .. } }) =
+                    if let Some(Rule { kind: Kind::Relevancy, name, place: Place::Rules { first, last } }) =
                         joined.last_mut()
                     {
-                        let _ = write!(name, ", {criterion}");
+                        // A `sort` that has nothing to sort by stands among the names too.
+                        let names: Vec<String> =
+                            self.criteria[*first..=position].iter().map(ToString::to_string).collect();
+                        *name = names.join(", ");
                         *last = position;
                         continue;
                     }

@@ -1,0 +1,188 @@
+//! Searches whose answers become one list.
+
+use bytes::Bytes;
+use futures::future::{join, join_all};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+
+use super::candidates::ROUNDS;
+use super::judge::relay_error;
+use super::{Inexact, Reader, Reply, Stop};
+use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
+use crate::meili::error::{Code, ResponseError};
+use crate::merge::facets::Facets;
+use crate::merge::facets::probe::Probe;
+use crate::merge::federation::{FederatedReply, IndexReplies, Merged};
+use crate::placement::cover::CoverPart;
+use crate::placement::shard::ShardSet;
+use crate::plan::federation::{FederationPlan, IndexQueries, Which};
+use crate::plan::scatter::NodeRequest;
+
+/// How many indexes, and searches that are asked apart, are asked at a time.
+const AT_ONCE: usize = 8;
+
+/// What the nodes reply about one index.
+struct Found {
+    together: Gathered,
+    apart: Vec<Gathered>,
+}
+
+// === impl Found ===
+
+impl Found {
+    fn replies(&self) -> IndexReplies<'_> {
+        IndexReplies { together: bodies(&self.together), apart: self.apart.iter().map(bodies).collect() }
+    }
+}
+
+fn bodies(gathered: &Gathered) -> Vec<&[u8]> {
+    gathered.replies.iter().map(|(_, body)| Bytes::as_ref(body)).collect()
+}
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    pub(super) async fn federation(
+        &self,
+        plan: &FederationPlan,
+        original: &NodeRequest,
+        seed: u64,
+    ) -> Result<Reply, Stop> {
+        if plan.indexes.is_empty() {
+            // Nothing is searched, so that one node knows all.
+            let reply = self.any(original).await?;
+            return Ok(relay_error(&reply));
+        }
+        let checking = async {
+            match &plan.check {
+                Some(request) => self.any(request).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let searches: Vec<_> =
+            plan.indexes.iter().map(|index| self.federated_index(plan, index, seed).boxed()).collect();
+        let searching = futures::stream::iter(searches).buffered(AT_ONCE).try_collect::<Vec<Found>>();
+        let (checked, found) = join(checking, searching).await;
+        if let Some(reply) = checked?.filter(|reply| !reply.is_success()) {
+            return Ok(relay_error(&reply));
+        }
+        let found = found?;
+        let mut missing = ShardSet::new();
+        for gathered in found.iter().flat_map(|found| found.apart.iter().chain([&found.together])) {
+            self.complete(gathered)?;
+            missing.union_with(&gathered.missing);
+        }
+        let relayed = matches!(found.as_slice(), [only] if only.together.alone);
+        let compared = found.len() > 1 || found.iter().any(|found| found.together.replies.len() > 1);
+        if let Some(error) = plan.indexes.iter().find_map(hidden_attribute).filter(|_| compared) {
+            return Err(error.into());
+        }
+        let replies: Vec<IndexReplies<'_>> = found.iter().map(Found::replies).collect();
+        let merged = Merged::new(plan, &replies, relayed)?;
+        let mut exact = true;
+        let mut facets = Vec::with_capacity(found.len());
+        for (at, (index, found)) in plan.indexes.iter().zip(&found).enumerate() {
+            let mut own = merged.facets(at)?;
+            // How far one node would have gone cannot be told from how far each node went.
+            let depends = index.leaves_out() && found.together.replies.len() > 1;
+            if let Some(facets) = own.as_mut().filter(|_| !depends) {
+                self.settle_federated(plan, index, &found.together, facets).await?;
+                exact &= facets.is_exact();
+            }
+            exact &= !depends;
+            facets.push(own);
+        }
+        let inexact = Inexact { facets: !exact, totals: false };
+        Ok(Reply { inexact, ..Reply::ok(merged.write(&facets)?, missing) })
+    }
+
+    /// Asks nodes until `facets` are as one node would state them, or no question helps.
+    async fn settle_federated(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        found: &Gathered,
+        facets: &mut Facets,
+    ) -> Result<(), Stop> {
+        for _ in 0..ROUNDS {
+            let probes = facets.probes();
+            if probes.is_empty() {
+                return Ok(());
+            }
+            let asked =
+                probes.iter().map(|(source, probe)| self.ask_federated(plan, index, &found.replies[*source].0, probe));
+            for ((source, probe), bodies) in probes.iter().zip(join_all(asked).await) {
+                let Some(bodies) = bodies else {
+                    facets.give_up();
+                    return Ok(());
+                };
+                let replies = bodies.iter().map(|body| FederatedReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
+                let replies = replies.iter().map(|reply| reply.facets(&index.index)).collect::<Result<Vec<_>, _>>()?;
+                facets.learn(*source, probe, &replies)?;
+            }
+        }
+        facets.give_up();
+        Ok(())
+    }
+
+    /// The answer to each filter of `probe`; `None` if that cannot be asked, or one fails.
+    async fn ask_federated(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        part: &CoverPart,
+        probe: &Probe,
+    ) -> Option<Vec<Bytes>> {
+        let facet = probe.facet()?;
+        let filters = probe.filters()?;
+        let asked = filters.iter().map(|filter| {
+            let request = plan.request_facet(index, facet, filter, part, self.topology.shards);
+            self.nodes.ask(part.node, request, true)
+        });
+        let answers = join_all(asked).await.into_iter().map(|answer| match answer {
+            Ok(reply) if reply.is_success() => Some(reply.body),
+            answer => {
+                log_failure(self.topology, part.node, &answer);
+                None
+            }
+        });
+        answers.collect()
+    }
+
+    async fn federated_index(&self, plan: &FederationPlan, index: &IndexQueries, seed: u64) -> Result<Found, Stop> {
+        let together = self.federated_search(plan, index, Which::Together, seed).await?;
+        let mut apart = Vec::new();
+        // One node's common list is as the engine makes it.
+        if index.apart.is_some() && together.replies.len() > 1 {
+            let each: Vec<_> = (0..index.queries.len())
+                .map(|at| self.federated_search(plan, index, Which::One(at), seed).boxed())
+                .collect();
+            apart = futures::stream::iter(each).buffered(AT_ONCE).try_collect().await?;
+        }
+        Ok(Found { together, apart })
+    }
+
+    async fn federated_search(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        which: Which,
+        seed: u64,
+    ) -> Result<Gathered, Stop> {
+        let shards = self.topology.shards;
+        let all = ShardSet::all(shards);
+        let wanted = Wanted { index: &index.index, shards: &all, seed };
+        let request = |part: &_, alone| plan.request(index, which, part, shards, alone);
+        let readable = |body: &[u8]| FederatedReply::parse(body).is_ok();
+        Ok(gather(self.nodes, self.topology, wanted, &request, &readable).await?)
+    }
+}
+
+fn hidden_attribute(index: &IndexQueries) -> Option<ResponseError> {
+    let field = index.hidden.as_deref()?;
+    Some(ResponseError::new(
+        Code::MiroirNotSupported,
+        format!(
+            "The attribute `{field}` of index `{}` is not among the displayed attributes, which Miroir needs to compare \
+             hits of several nodes.",
+            index.index
+        ),
+    ))
+}

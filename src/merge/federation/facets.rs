@@ -1,0 +1,119 @@
+//! Facets of several indexes as one, as the engine puts them together.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::merge::error::MergeError;
+use crate::merge::facets::{self, FacetRules, Facets, NodeFacets};
+use crate::merge::raw::{Members, ObjectWriter};
+use crate::merge::strip;
+use crate::plan::federation::FacetUnion;
+use crate::plan::index_info::FacetOrder;
+
+/// The facets of one index, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexFacets {
+    pub distribution: String,
+    pub stats: String,
+}
+
+#[derive(Default)]
+struct Sum<'a> {
+    values: Vec<(Cow<'a, str>, u64)>,
+    places: HashMap<Cow<'a, str>, usize>,
+}
+
+// === impl IndexFacets ===
+
+impl IndexFacets {
+    /// Those of all nodes together.
+    pub fn of_nodes(facets: &Facets) -> Self {
+        let (mut distribution, mut stats) = (Vec::new(), Vec::new());
+        facets.write_distribution(&mut distribution);
+        facets.write_stats(&mut stats);
+        Self { distribution: text(distribution), stats: text(stats) }
+    }
+
+    /// Those of the only node, whose order is the engine's own.
+    pub fn of_one(node: &Members<'_>) -> Result<Self, MergeError> {
+        let member = |name| node.get(name).ok_or(MergeError::Missing("facets"));
+        let (mut distribution, mut stats) = (Vec::new(), Vec::new());
+        strip::document(member("distribution")?.get(), &mut distribution)?;
+        facets::relay_stats(&Members::parse(member("stats")?.get())?, &mut stats)?;
+        Ok(Self { distribution: text(distribution), stats: text(stats) })
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("written from strings")
+}
+
+/// Writes `facetsByIndex`.
+pub fn write_by_index(all: &[(&str, IndexFacets)], out: &mut Vec<u8>) {
+    let mut object = ObjectWriter::new(out);
+    for (index, facets) in all {
+        let mut inner = ObjectWriter::new(object.key(index));
+        inner.raw("distribution", &facets.distribution);
+        inner.raw("stats", &facets.stats);
+        inner.finish();
+    }
+    object.finish();
+}
+
+/// Writes the `facetDistribution` of all indexes. Values are one if they are written alike.
+pub fn write_distribution(
+    all: &[(&str, IndexFacets)],
+    union: &FacetUnion,
+    out: &mut Vec<u8>,
+) -> Result<(), MergeError> {
+    let mut sums: BTreeMap<String, Sum<'_>> = BTreeMap::new();
+    for (_, facets) in all {
+        for (facet, values) in Members::parse(&facets.distribution)?.0 {
+            let sum = sums.entry(facet.into_owned()).or_default();
+            for (value, count) in Members::parse(values.get())?.0 {
+                sum.add(value, serde_json::from_str(count.get())?);
+            }
+        }
+    }
+    let most = union.max_values.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let mut object = ObjectWriter::new(out);
+    for (facet, Sum { mut values, .. }) in sums {
+        match union.order.get(&facet).copied().unwrap_or_default() {
+            FacetOrder::Alpha => values.sort_by(|left, right| left.0.cmp(&right.0)),
+            FacetOrder::Count => values.sort_by_key(|(_, count)| Reverse(*count)),
+        }
+        let mut inner = ObjectWriter::new(object.key(&facet));
+        for (value, count) in values.iter().take(most) {
+            inner.number(value, *count);
+        }
+        inner.finish();
+    }
+    object.finish();
+    Ok(())
+}
+
+/// Writes the `facetStats` of all indexes, which are ranges whatever the `rules`.
+pub fn write_stats(all: &[(&str, IndexFacets)], rules: &FacetRules, out: &mut Vec<u8>) -> Result<(), MergeError> {
+    let mut ranges = Facets::new(rules);
+    for (_, facets) in all {
+        let stats = Some(Members::parse(&facets.stats)?);
+        ranges.add_node(&NodeFacets { stats, ..NodeFacets::default() })?;
+    }
+    ranges.write_stats(out);
+    Ok(())
+}
+
+// === impl Sum ===
+
+impl<'a> Sum<'a> {
+    fn add(&mut self, value: Cow<'a, str>, count: u64) {
+        match self.places.get(&value) {
+            Some(place) => self.values[*place].1 += count,
+            None => {
+                self.places.insert(value.clone(), self.values.len());
+                self.values.push((value, count));
+            }
+        }
+    }
+}

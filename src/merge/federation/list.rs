@@ -1,0 +1,188 @@
+//! Lists of hits, and the one they make.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::weigh::Weighed;
+use crate::merge::error::MergeError;
+use crate::merge::hits;
+use crate::merge::raw::{Members, ObjectWriter};
+use crate::merge::strip;
+use crate::merge::values::visit;
+use crate::plan::federation::{FederatedQuery, IndexQueries};
+
+/// A hit that may lie in the page.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    text: &'a str,
+    query: &'a FederatedQuery,
+    weighed: Weighed,
+    semantic: bool,
+}
+
+/// What a node adds to a hit.
+#[derive(Deserialize)]
+struct Marks<'a> {
+    #[serde(borrow, rename = "_rankingScoreDetails")]
+    details: Option<&'a RawValue>,
+    #[serde(rename = "_federation")]
+    federation: Origin,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    #[serde(rename = "queriesPosition")]
+    query: usize,
+    #[serde(rename = "weightedRankingScore")]
+    score: f64,
+}
+
+/// Lists as one, by what their heads are compared by; the order within a list is never questioned.
+pub struct Merger<'a> {
+    lists: Vec<std::iter::Peekable<std::vec::IntoIter<Candidate<'a>>>>,
+}
+
+/// The list of the only node asked.
+pub fn of_one<'a>(
+    index: &'a IndexQueries,
+    hits: Vec<&'a RawValue>,
+    relayed: bool,
+) -> Result<Vec<Candidate<'a>>, MergeError> {
+    let candidate = |raw: &'a RawValue| {
+        let marks: Marks<'a> = serde_json::from_str(raw.get())?;
+        let query = index.queries.get(marks.federation.query).ok_or(UNKNOWN_QUERY)?;
+        if relayed {
+            let weighed = Weighed::unknown(query.position);
+            return Ok(Candidate { text: raw.get(), query, weighed, semantic: false });
+        }
+        Candidate::new(raw.get(), query, &marks)
+    };
+    hits.into_iter().map(candidate).collect()
+}
+
+/// For each search its part of the list of each node.
+pub fn by_query<'a>(
+    index: &IndexQueries,
+    nodes: Vec<Vec<&'a RawValue>>,
+) -> Result<Vec<Vec<Vec<&'a RawValue>>>, MergeError> {
+    let mut lists = vec![vec![Vec::new(); nodes.len()]; index.queries.len()];
+    for (node, hits) in nodes.into_iter().enumerate() {
+        for raw in hits {
+            let marks: Marks<'_> = serde_json::from_str(raw.get())?;
+            lists.get_mut(marks.federation.query).ok_or(UNKNOWN_QUERY)?[node].push(raw);
+        }
+    }
+    Ok(lists)
+}
+
+const UNKNOWN_QUERY: MergeError = MergeError::Missing("the search of a hit");
+
+/// The best `reach` documents of an index, and how many hits were left out because a better one of another node has the
+/// same distinct value. `queries` has for each search the list of each node.
+pub fn of_nodes<'a>(
+    index: &'a IndexQueries,
+    queries: Vec<Vec<Vec<&'a RawValue>>>,
+    reach: u64,
+) -> Result<(Vec<Candidate<'a>>, u64), MergeError> {
+    let mut duplicates = 0;
+    let mut lists = Vec::with_capacity(queries.len());
+    for (query, nodes) in index.queries.iter().zip(queries) {
+        let page = hits::merge(nodes, &query.search.rules(), 0, reach)?;
+        duplicates += page.duplicates;
+        let list: Result<Vec<_>, MergeError> =
+            page.hits.into_iter().map(|text| Candidate::new(text, query, &serde_json::from_str(text)?)).collect();
+        lists.push(list?);
+    }
+    let mut best = Vec::new();
+    let mut seen = HashSet::new();
+    for hit in Merger::new(lists) {
+        if best.len() as u64 >= reach {
+            break;
+        }
+        // Of searches asked apart, each finds a document again.
+        if let Some(field) = &index.apart
+            && !seen.insert(key(hit.text, field)?)
+        {
+            continue;
+        }
+        best.push(hit);
+    }
+    Ok((best, duplicates))
+}
+
+/// The primary key of a hit, whose path is `field`.
+fn key(text: &str, field: &str) -> Result<String, MergeError> {
+    let document: Value = serde_json::from_str(text)?;
+    let mut key = None;
+    visit(&document, field, &mut |leaf| key = Some(leaf.to_string()));
+    key.ok_or(MergeError::Missing("a primary key"))
+}
+
+// === impl Candidate ===
+
+impl<'a> Candidate<'a> {
+    fn new(text: &'a str, query: &'a FederatedQuery, marks: &Marks<'_>) -> Result<Self, MergeError> {
+        let details = marks.details.ok_or(MergeError::Missing("the scores of a hit"))?;
+        let weighed = Weighed::parse(details, query.weight, marks.federation.score, query.position)?;
+        Ok(Self { text, query, weighed, semantic: details.get().contains(r#""vectorSort":"#) })
+    }
+
+    pub fn is_semantic(&self) -> bool {
+        self.semantic
+    }
+
+    /// Writes the hit as the client asked for it; `renumbered` if nodes may count the searches otherwise.
+    pub fn write(&self, renumbered: bool, out: &mut Vec<u8>) -> Result<(), MergeError> {
+        let shown = &self.query.search.shown;
+        if !renumbered {
+            return Ok(strip::hit(self.text, shown, None, out)?);
+        }
+        let mut text = Vec::with_capacity(self.text.len());
+        strip::hit(self.text, shown, None, &mut text)?;
+        let text = std::str::from_utf8(&text).map_err(|_| MergeError::Missing("text in UTF-8"))?;
+        let mut hit = ObjectWriter::new(out);
+        for (name, value) in &Members::parse(text)?.0 {
+            if name != "_federation" {
+                hit.raw(name, value.get());
+                continue;
+            }
+            let mut origin = ObjectWriter::new(hit.key(name));
+            for (name, value) in &Members::parse(value.get())?.0 {
+                match name.as_ref() {
+                    "queriesPosition" => origin.number(name, self.query.position),
+                    _ => origin.raw(name, value.get()),
+                }
+            }
+            origin.finish();
+        }
+        hit.finish();
+        Ok(())
+    }
+}
+
+// === impl Merger ===
+
+impl<'a> Merger<'a> {
+    pub fn new(lists: Vec<Vec<Candidate<'a>>>) -> Self {
+        Self { lists: lists.into_iter().map(|list| list.into_iter().peekable()).collect() }
+    }
+}
+
+impl<'a> Iterator for Merger<'a> {
+    type Item = Candidate<'a>;
+
+    fn next(&mut self) -> Option<Candidate<'a>> {
+        let mut best: Option<(usize, &Weighed)> = None;
+        for (at, list) in self.lists.iter_mut().enumerate() {
+            let Some(head) = list.peek() else { continue };
+            if best.is_none_or(|(_, leader)| head.weighed.goes_before(leader)) {
+                best = Some((at, &head.weighed));
+            }
+        }
+        let best = best?.0;
+        self.lists[best].next()
+    }
+}

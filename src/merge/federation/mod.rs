@@ -1,0 +1,256 @@
+//! The replies to a federated search as one list.
+//!
+//! The order is found as one node finds it: first the hits of each search, then those of all searches of an index, of
+//! which a document is the best only once, then those of all indexes.
+
+mod facets;
+mod list;
+#[cfg(test)]
+mod tests;
+mod weigh;
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::plan::federation::{FederationPlan, IndexQueries};
+
+use self::facets::IndexFacets;
+use self::list::{Candidate, Merger};
+use super::error::MergeError;
+use super::facets::{Facets, NodeFacets};
+use super::raw::{Members, ObjectWriter};
+use super::totals::{Paging, Window};
+
+/// One node's reply to a federated search of one index.
+#[derive(Debug)]
+pub struct FederatedReply<'a> {
+    members: Members<'a>,
+    hits: Vec<&'a RawValue>,
+    total: u64,
+}
+
+/// What nodes reply about one index, in the order of the cover.
+#[derive(Debug, Default)]
+pub struct IndexReplies<'a> {
+    pub together: Vec<&'a [u8]>,
+    /// For each search the replies to it alone; empty where it was not asked alone.
+    pub apart: Vec<Vec<&'a [u8]>>,
+}
+
+/// The replies of nodes to a federated search, and the page that they make.
+#[derive(Debug)]
+pub struct Merged<'a> {
+    plan: &'a FederationPlan,
+    /// By index.
+    answers: Vec<IndexAnswer<'a>>,
+    page: Vec<Candidate<'a>>,
+    /// True if a lone node saw the client's own page.
+    relayed: bool,
+}
+
+/// An index's part of the answer.
+#[derive(Debug)]
+struct IndexAnswer<'a> {
+    /// The best of the index, up to the end of the page.
+    hits: Vec<Candidate<'a>>,
+    total: u64,
+    replies: Vec<FederatedReply<'a>>,
+}
+
+// === impl FederatedReply ===
+
+impl<'a> FederatedReply<'a> {
+    pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
+        let members: Members<'a> = serde_json::from_slice(body)?;
+        let hits = members.get("hits").ok_or(MergeError::Missing("hits"))?;
+        let hits = serde_json::from_str(hits.get())?;
+        let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
+        Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
+    }
+
+    fn members_of_facets(&self, index: &str) -> Result<Members<'a>, MergeError> {
+        let missing = || MergeError::Missing("facets");
+        let all = Members::parse(self.members.get("facetsByIndex").ok_or_else(missing)?.get())?;
+        Ok(Members::parse(all.get(index).ok_or_else(missing)?.get())?)
+    }
+
+    /// The facets of `index`.
+    pub fn facets(&self, index: &str) -> Result<NodeFacets<'a>, MergeError> {
+        let own = self.members_of_facets(index)?;
+        let member = |name| own.get(name).map(|raw| Members::parse(raw.get())).transpose();
+        Ok(NodeFacets { distribution: member("distribution")?, stats: member("stats")?, hits: self.total })
+    }
+}
+
+// === impl Merged ===
+
+impl<'a> Merged<'a> {
+    /// `replies` has those about each index of `plan`.
+    pub fn new(plan: &'a FederationPlan, replies: &[IndexReplies<'a>], relayed: bool) -> Result<Self, MergeError> {
+        let window = plan.window();
+        let mut answers = Vec::with_capacity(plan.indexes.len());
+        for (index, replies) in plan.indexes.iter().zip(replies) {
+            answers.push(IndexAnswer::new(index, replies, window.reach(), relayed)?);
+        }
+        let lists = answers.iter_mut().map(|answer| std::mem::take(&mut answer.hits)).collect();
+        let skip = if relayed { 0 } else { window.skip() };
+        let page = Merger::new(lists).skip(index_of(skip)).take(index_of(window.take())).collect();
+        Ok(Self { plan, answers, page, relayed })
+    }
+
+    /// What the nodes say of the facets of the index at `at`; `None` where there is nothing to put together.
+    pub fn facets(&self, at: usize) -> Result<Option<Facets>, MergeError> {
+        let (index, answer) = (&self.plan.indexes[at], &self.answers[at]);
+        let Some(asked) = index.facets.as_ref().filter(|_| answer.replies.len() > 1) else { return Ok(None) };
+        let mut facets = Facets::new(&asked.rules);
+        for reply in &answer.replies {
+            facets.add_node(&reply.facets(&index.index)?)?;
+        }
+        Ok(Some(facets))
+    }
+
+    /// The one reply. `facets` are those of each index, where there were any to put together.
+    pub fn write(&self, facets: &[Option<Facets>]) -> Result<Vec<u8>, MergeError> {
+        let window = self.plan.window();
+        let total = self.answers.iter().fold(0, |sum: u64, answer| sum.saturating_add(answer.total));
+        let all_replies = || self.answers.iter().flat_map(|answer| &answer.replies);
+        // Each index may show members that the first does not.
+        let mut names: Vec<(&Cow<'_, str>, &RawValue)> = Vec::new();
+        for (name, raw) in all_replies().flat_map(|reply| &reply.members.0) {
+            if !names.iter().any(|(known, _)| *known == name) {
+                names.push((name, raw));
+            }
+        }
+        let mut out = Vec::new();
+        let mut object = ObjectWriter::new(&mut out);
+        for (name, raw) in names {
+            match name.as_ref() {
+                "hits" => self.write_hits(object.key(name))?,
+                "processingTimeMs" => {
+                    let slowest = all_replies().filter_map(|reply| reply.members.count("processingTimeMs")).max();
+                    object.number(name, slowest.unwrap_or(0));
+                }
+                "estimatedTotalHits" | "totalHits" => object.number(name, total),
+                "semanticHitCount" if !self.relayed => {
+                    object.number(name, self.page.iter().filter(|hit| hit.is_semantic()).count() as u64);
+                }
+                "facetsByIndex" => self.write_facets(facets, &mut object)?,
+                "queryVectors" => self.write_vectors(object.key(name))?,
+                key => match paging_member(window, key, total) {
+                    Some(number) => object.number(name, number),
+                    None => object.raw(name, raw.get()),
+                },
+            }
+        }
+        object.finish();
+        Ok(out)
+    }
+
+    fn write_hits(&self, out: &mut Vec<u8>) -> Result<(), MergeError> {
+        // Nodes count only the searches that they were asked.
+        let queries = || self.plan.indexes.iter().flat_map(|index| &index.queries);
+        let renumbered = self.plan.indexes.len() > 1 || queries().zip(0..).any(|(query, at)| query.position != at);
+        out.push(b'[');
+        for (at, hit) in self.page.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            hit.write(renumbered, out)?;
+        }
+        out.push(b']');
+        Ok(())
+    }
+
+    fn write_facets(&self, facets: &[Option<Facets>], object: &mut ObjectWriter<'_>) -> Result<(), MergeError> {
+        let mut all = Vec::with_capacity(self.answers.len());
+        for ((index, answer), facets) in self.plan.indexes.iter().zip(&self.answers).zip(facets) {
+            let own = match (&index.facets, facets, answer.replies.as_slice()) {
+                (None, _, _) => continue,
+                (Some(_), Some(facets), _) => IndexFacets::of_nodes(facets),
+                (Some(_), None, [only]) => IndexFacets::of_one(&only.members_of_facets(&index.index)?)?,
+                (Some(_), None, _) => return Err(MergeError::Missing("facets")),
+            };
+            all.push((index.index.as_str(), own));
+        }
+        let rules = self.plan.indexes.iter().find_map(|index| Some(&index.facets.as_ref()?.rules));
+        match (&self.plan.merge_facets, rules) {
+            (Some(union), Some(rules)) => {
+                facets::write_distribution(&all, union, object.key("facetDistribution"))?;
+                facets::write_stats(&all, rules, object.key("facetStats"))?;
+            }
+            (Some(_), None) | (None, _) => facets::write_by_index(&all, object.key("facetsByIndex")),
+        }
+        Ok(())
+    }
+
+    /// The vectors of searches, by position.
+    fn write_vectors(&self, out: &mut Vec<u8>) -> Result<(), MergeError> {
+        let mut vectors: Vec<(u64, &RawValue)> = Vec::new();
+        for (index, answer) in self.plan.indexes.iter().zip(&self.answers) {
+            for raw in answer.replies.iter().filter_map(|reply| reply.members.get("queryVectors")) {
+                for (at, vector) in Members::parse(raw.get())?.0 {
+                    let query = at.parse::<usize>().ok().and_then(|at| index.queries.get(at));
+                    let query = query.ok_or(MergeError::Missing("the search of a vector"))?;
+                    vectors.push((query.position, vector));
+                }
+            }
+        }
+        vectors.sort_by_key(|(position, _)| *position);
+        vectors.dedup_by_key(|(position, _)| *position);
+        let mut object = ObjectWriter::new(out);
+        for (position, vector) in vectors {
+            object.raw(&position.to_string(), vector.get());
+        }
+        object.finish();
+        Ok(())
+    }
+}
+
+/// A count as a number of places in memory.
+fn index_of(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
+    match (window.paging, name) {
+        (Paging::Offset { limit, .. }, "limit") => Some(limit),
+        (Paging::Offset { offset, .. }, "offset") => Some(offset),
+        (Paging::Page { page, .. }, "page") => Some(page),
+        (Paging::Page { hits_per_page, .. }, "hitsPerPage") => Some(hits_per_page),
+        (Paging::Page { hits_per_page, .. }, "totalPages") => Some(Window::pages(total, hits_per_page)),
+        (Paging::Offset { .. } | Paging::Page { .. }, _) => None,
+    }
+}
+
+// === impl IndexAnswer ===
+
+impl<'a> IndexAnswer<'a> {
+    fn new(index: &'a IndexQueries, replies: &IndexReplies<'a>, reach: u64, relayed: bool) -> Result<Self, MergeError> {
+        let mut parsed = parse(&replies.together)?;
+        let mut total = parsed.iter().fold(0, |sum: u64, reply| sum.saturating_add(reply.total));
+        let hits = match parsed.as_mut_slice() {
+            [only] => list::of_one(index, std::mem::take(&mut only.hits), relayed)?,
+            _ if replies.apart.is_empty() => {
+                let lists = parsed.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
+                let (hits, duplicates) = list::of_nodes(index, list::by_query(index, lists)?, reach)?;
+                total = total.saturating_sub(duplicates);
+                hits
+            }
+            _ => {
+                let mut lists = Vec::with_capacity(replies.apart.len());
+                for query in &replies.apart {
+                    lists.push(parse(query)?.into_iter().map(|reply| reply.hits).collect());
+                }
+                let (hits, duplicates) = list::of_nodes(index, lists, reach)?;
+                total = total.saturating_sub(duplicates);
+                hits
+            }
+        };
+        Ok(Self { hits, total, replies: parsed })
+    }
+}
+
+fn parse<'a>(bodies: &[&'a [u8]]) -> Result<Vec<FederatedReply<'a>>, MergeError> {
+    bodies.iter().map(|body| FederatedReply::parse(body)).collect()
+}

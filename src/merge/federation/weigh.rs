@@ -1,0 +1,230 @@
+//! Hits of several searches compared as the engine compares them: by scores that the weight of each search multiplies.
+//!
+//! The engine takes neighbouring relevancy rules together as one number, then compares number with number and sort value
+//! with sort value. A node shows each rule by itself, and of the first such number what it comes to.
+
+use std::cmp::Ordering;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::merge::order::{SortValue, present};
+use crate::merge::raw::Members;
+
+/// What a hit of a federation is compared by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weighed {
+    values: Vec<Value>,
+    /// The score that the hit shows, weighted.
+    score: f64,
+    /// Of the search that found it.
+    position: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    /// Of relevancy rules together, or of a vector; weighted.
+    Score(f64),
+    Sort {
+        ascending: bool,
+        value: SortValue,
+    },
+    Distance {
+        ascending: bool,
+        metres: Option<f64>,
+    },
+}
+
+/// One relevancy rule's word on a hit.
+#[derive(Debug, Clone, Copy)]
+struct Ranked {
+    score: f64,
+    /// How many ranks the rule tells apart; `None` if that cannot be known, so that the rules after it cannot be fitted in.
+    ranks: Option<f64>,
+}
+
+/// A rule's entry of `_rankingScoreDetails`, the union of all shapes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    #[serde(default)]
+    order: u32,
+    score: Option<f64>,
+    matching_words: Option<f64>,
+    max_matching_words: Option<f64>,
+    max_typo_count: Option<f64>,
+    attribute_ranking_order_score: Option<f64>,
+    query_word_distance_score: Option<f64>,
+    #[serde(default, deserialize_with = "similarity")]
+    similarity: Option<Option<f32>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    distance: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from a member that is not there.
+fn similarity<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f32>>, D::Error> {
+    Option::<f32>::deserialize(deserializer).map(Some)
+}
+
+/// Two words can be up to this many places apart before the engine stops to count.
+const MOST_PLACES: f64 = 7.0;
+
+/// The costs of a word's place in its attribute that the engine tells apart.
+const MOST_COST_OF_PLACE: f64 = 10.0;
+
+/// `exactness` first tells three kinds of attributes apart, then counts words.
+const KINDS_OF_EXACTNESS: f64 = 3.0;
+
+// === impl Weighed ===
+
+impl Weighed {
+    /// Of a hit that needs no comparison.
+    pub fn unknown(position: u64) -> Self {
+        Self { values: Vec::new(), score: 0.0, position }
+    }
+
+    /// `score` is the hit's `weightedRankingScore`.
+    pub fn parse(details: &RawValue, weight: f64, score: f64, position: u64) -> Result<Self, serde_json::Error> {
+        let members = Members::parse(details.get())?;
+        let mut rules = Vec::with_capacity(members.0.len());
+        for (name, raw) in &members.0 {
+            // Next to the rules' objects an engine may place plain figures about the search as a whole.
+            if raw.get().starts_with('{') {
+                rules.push((name.as_ref(), serde_json::from_str::<Detail<'_>>(raw.get())?));
+            }
+        }
+        rules.sort_by_key(|(_, detail)| detail.order);
+        let words = rules.iter().find(|(name, _)| *name == "words").and_then(|(_, detail)| detail.matching_words);
+
+        let mut values = Vec::with_capacity(rules.len());
+        let mut group: Vec<Ranked> = Vec::new();
+        // The first number is known as a whole.
+        let mut known = Some(score);
+        for (name, detail) in &rules {
+            if let Some(ranked) = detail.ranked(name, words) {
+                group.push(ranked);
+                continue;
+            }
+            values.extend(score_of(&mut group, weight, &mut known));
+            values.push(detail.value(name, weight, &mut known)?);
+        }
+        values.extend(score_of(&mut group, weight, &mut known));
+        Ok(Self { values, score, position })
+    }
+
+    /// True if this goes before `other`. Of equal hits, that of the search with the lower position does.
+    pub fn goes_before(&self, other: &Self) -> bool {
+        match self.compare(other) {
+            Ordering::Greater => true,
+            Ordering::Equal => self.position < other.position,
+            Ordering::Less => false,
+        }
+    }
+
+    /// Greater is better. Where two values do not compare, the hit with more left to compare is better, then the one
+    /// with the greater score.
+    fn compare(&self, other: &Self) -> Ordering {
+        let scores = || self.score.total_cmp(&other.score);
+        for (at, (left, right)) in self.values.iter().zip(&other.values).enumerate() {
+            let order = match (left, right) {
+                (Value::Score(left), Value::Score(right)) => compare_nearly(*left, *right),
+                (Value::Sort { ascending, value: left }, Value::Sort { ascending: other, value: right }) => {
+                    if ascending != other {
+                        return scores();
+                    }
+                    left.compare(right, *ascending)
+                }
+                (Value::Distance { ascending, metres: left }, Value::Distance { ascending: other, metres: right }) => {
+                    match (left, right) {
+                        _ if ascending != other => Ordering::Equal,
+                        // The engine takes the farther for the better here, also where the nearest was asked for.
+                        (Some(left), Some(right)) => compare_nearly(*left, *right),
+                        (left, right) => left.is_some().cmp(&right.is_some()),
+                    }
+                }
+                (Value::Score(_), Value::Sort { .. } | Value::Distance { .. })
+                | (Value::Sort { .. }, Value::Score(_) | Value::Distance { .. })
+                | (Value::Distance { .. }, Value::Score(_) | Value::Sort { .. }) => {
+                    let left = self.values.len() - at;
+                    let right = other.values.len() - at;
+                    return left.cmp(&right).then_with(scores);
+                }
+            };
+            if order.is_ne() {
+                return order;
+            }
+        }
+        self.values.len().cmp(&other.values.len())
+    }
+}
+
+fn compare_nearly(left: f64, right: f64) -> Ordering {
+    if (left - right).abs() <= f64::EPSILON { Ordering::Equal } else { left.total_cmp(&right) }
+}
+
+/// Empties `group` into the number that its rules come to.
+fn score_of(group: &mut Vec<Ranked>, weight: f64, known: &mut Option<f64>) -> Option<Value> {
+    let ranked = std::mem::take(group);
+    if ranked.is_empty() {
+        return None;
+    }
+    // Each rule divides the distance between two ranks of the rule before it.
+    let together = || {
+        ranked.iter().rev().fold(1.0, |inner, rule| match rule.ranks {
+            Some(ranks) => rule.score - (1.0 - inner) / ranks,
+            None => rule.score,
+        })
+    };
+    Some(Value::Score(known.take().unwrap_or_else(|| together() * weight)))
+}
+
+// === impl Detail ===
+
+impl Detail<'_> {
+    /// `None` if this is no relevancy rule. `words` is how many words of the query the hit has.
+    fn ranked(&self, name: &str, words: Option<f64>) -> Option<Ranked> {
+        let score = self.score.unwrap_or(0.0);
+        let ranks = match name {
+            "words" => self.max_matching_words,
+            "typo" => self.max_typo_count.map(|most| most + 1.0),
+            "proximity" => words.map(|words| (words - 1.0) * MOST_PLACES + 1.0).filter(|ranks| fits(score, *ranks)),
+            "attribute" => self.ranks_of_attribute(score, words),
+            // Only where no attribute matches as a whole are words counted.
+            "exactness" => Some(self.max_matching_words.map_or(1.0, |most| most + 1.0) * KINDS_OF_EXACTNESS),
+            "skipped" => Some(1.0),
+            _ if self.value.is_some() || self.distance.is_some() || self.similarity.is_some() => return None,
+            // A rule that this version does not know.
+            _ => None,
+        };
+        Some(Ranked { score, ranks })
+    }
+
+    /// The ranks of the attribute times those of the place in it, of which the scores show the first.
+    fn ranks_of_attribute(&self, score: f64, words: Option<f64>) -> Option<f64> {
+        let attribute = self.attribute_ranking_order_score?;
+        let place = self.query_word_distance_score?;
+        let places = words? * MOST_COST_OF_PLACE + 1.0;
+        let attributes = ((1.0 - place) / (attribute - score)).round();
+        (attributes.is_normal() && fits(attribute, attributes) && fits(place, places)).then_some(attributes * places)
+    }
+
+    fn value(&self, name: &str, weight: f64, known: &mut Option<f64>) -> Result<Value, serde_json::Error> {
+        let ascending = !name.ends_with(":desc");
+        Ok(match (self.distance, self.value) {
+            (Some(distance), _) => Value::Distance { ascending, metres: serde_json::from_str(distance.get())? },
+            (None, Some(value)) => Value::Sort { ascending, value: SortValue::parse(value)? },
+            (None, None) => {
+                let similarity = f64::from(self.similarity.flatten().unwrap_or(0.0));
+                Value::Score(known.take().unwrap_or(similarity * weight))
+            }
+        })
+    }
+}
+
+/// True if `score` is one of `ranks` ranks.
+fn fits(score: f64, ranks: f64) -> bool {
+    let rank = score * ranks;
+    (rank - rank.round()).abs() < 1e-6
+}

@@ -1,0 +1,400 @@
+//! Several searches answered as one list, as every node of a cover gets them.
+//!
+//! Each index is asked on its own, with the searches that concern it, so that its total and its facets are known apart
+//! from those of the others; which documents come first among all is the merge's to say. What the engine checks over
+//! all searches at once, one node checks.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::merge::facets::FacetRules;
+use crate::merge::totals::{Paging, Window};
+use crate::placement::cover::CoverPart;
+
+use super::Obstacle;
+use super::facets::PRESENTATION;
+use super::filter;
+use super::index_info::{FacetOrder, IndexInfo};
+use super::read::Infos;
+use super::reserved;
+use super::scatter::NodeRequest;
+use super::search::{SearchPlan, paging};
+
+/// A multi-search whose answers become one list.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FederationPlan {
+    pub paging: Paging,
+    /// By uid, as the engine goes through them.
+    pub indexes: Vec<IndexQueries>,
+    /// `None` where each index shows facets of its own.
+    pub merge_facets: Option<FacetUnion>,
+    /// The whole request without its page, where no single index can tell whether it is right.
+    pub check: Option<NodeRequest>,
+}
+
+/// The searches of one index.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexQueries {
+    pub index: String,
+    /// By position.
+    pub queries: Vec<FederatedQuery>,
+    pub facets: Option<IndexFacets>,
+    /// The primary key, where several nodes have to be asked for each search on its own: a node's common list says which
+    /// search found a document best, and that is not enough where searches need merging by more than their scores.
+    pub apart: Option<String>,
+    /// An attribute that hits of several nodes are compared by and do not show.
+    pub hidden: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FederatedQuery {
+    /// What the client reads as `queriesPosition`; of equal hits the lower goes first.
+    pub position: u64,
+    pub weight: f64,
+    pub search: SearchPlan,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexFacets {
+    pub names: Vec<String>,
+    pub rules: FacetRules,
+}
+
+/// How the facets of several indexes become one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FacetUnion {
+    pub max_values: Option<u64>,
+    /// By facet as the client names it; the others are ordered by value.
+    pub order: BTreeMap<String, FacetOrder>,
+}
+
+/// Which of an index's searches a node is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Together,
+    One(usize),
+}
+
+// === impl FederationPlan ===
+
+impl FederationPlan {
+    pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
+        let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
+        let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets"];
+        if federation.keys().any(|name| !known.contains(&name.as_str())) {
+            return Err(Obstacle::Judge);
+        }
+        let mut facets = facets_by_index(federation)?;
+        let merge_facets = match federation.get("mergeFacets") {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(merge)) => Some(FacetUnion::new(merge)?),
+            Some(_) => return Err(Obstacle::Judge),
+        };
+
+        let queries = body.get("queries").and_then(Value::as_array).ok_or(Obstacle::Judge)?;
+        let mut moved = false;
+        let mut by_index: BTreeMap<&str, Vec<FederatedQuery>> = BTreeMap::new();
+        for (position, query) in queries.iter().enumerate() {
+            let query = query.as_object().ok_or(Obstacle::Judge)?;
+            let index = query.get("indexUid").and_then(Value::as_str).ok_or(Obstacle::Judge)?;
+            let info = infos.get(index).ok_or(Obstacle::Judge)?;
+            let query = FederatedQuery::new(position as u64, query, info)?;
+            moved |= query.position != position as u64;
+            by_index.entry(index).or_default().push(query);
+        }
+        let mut indexes = Vec::with_capacity(by_index.len());
+        let mut asked: Vec<(String, Vec<String>)> = Vec::new();
+        for (index, queries) in by_index {
+            let info = infos.get(index).ok_or(Obstacle::Judge)?;
+            let names = facets.remove(index).flatten();
+            asked.extend(names.iter().map(|names| (index.to_owned(), names.clone())));
+            indexes.push(IndexQueries::new(info, queries, names)?);
+        }
+        let unused = !facets.is_empty();
+        asked.extend(facets.into_iter().filter_map(|(index, names)| Some((index, names?))));
+        let merge_facets = merge_facets.map(|merge| merge.ordered(&asked, infos)).transpose()?;
+
+        let check = (moved || unused || indexes.len() > 1).then(|| check(body, federation));
+        Ok(Self { paging: paging(federation)?, indexes, merge_facets, check })
+    }
+
+    /// The page, of a list that has no end.
+    pub fn window(&self) -> Window {
+        Window { paging: self.paging, max_total_hits: u64::MAX }
+    }
+
+    /// What is the same for every page of this search.
+    pub fn identity(&self) -> Vec<u8> {
+        let mut identity = Vec::new();
+        for query in self.indexes.iter().flat_map(|index| &index.queries) {
+            identity.extend(query.search.identity());
+            identity.extend(query.weight.to_bits().to_be_bytes());
+        }
+        identity
+    }
+
+    /// What the node of `part` is asked about `index`. When it is `alone`, and there is no other index, its page is the
+    /// client's page.
+    pub fn request(
+        &self,
+        index: &IndexQueries,
+        which: Which,
+        part: &CoverPart,
+        shards: u16,
+        alone: bool,
+    ) -> NodeRequest {
+        let relayed = alone && which == Which::Together && self.indexes.len() == 1;
+        let queries = index.asked(which).iter().map(|query| query.body(index, part, shards, relayed));
+        let facets = index.facets.as_ref().filter(|_| which == Which::Together);
+        federated(queries.collect(), self.page(relayed), facets.map(|facets| (index, facets.names.clone())))
+    }
+
+    /// Asks the node of `part` for one facet of `index`, of the documents found that `filter` lets through.
+    pub fn request_facet(
+        &self,
+        index: &IndexQueries,
+        facet: &str,
+        filter: &str,
+        part: &CoverPart,
+        shards: u16,
+    ) -> NodeRequest {
+        let queries = index.queries.iter().map(|query| {
+            let mut body = query.named(index);
+            for name in PRESENTATION {
+                body.remove(name);
+            }
+            body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
+            query.narrow(&mut body, part, shards);
+            filter::and(&mut body, filter);
+            body.into()
+        });
+        let page = Map::from_iter([("limit".to_owned(), 0.into())]);
+        federated(queries.collect(), page, Some((index, vec![facet.to_owned()])))
+    }
+
+    fn page(&self, relayed: bool) -> Map<String, Value> {
+        let reach = self.window().reach();
+        let [first, second] = match self.paging {
+            Paging::Offset { offset, limit } if relayed => [("offset", offset), ("limit", limit)],
+            Paging::Offset { .. } => [("offset", 0), ("limit", reach)],
+            // An empty page stays as it is: only its totals matter.
+            Paging::Page { page, hits_per_page } if relayed || reach == 0 => {
+                [("page", page), ("hitsPerPage", hits_per_page)]
+            }
+            Paging::Page { .. } => [("page", 1), ("hitsPerPage", reach)],
+        };
+        Map::from_iter([first, second].map(|(name, value)| (name.to_owned(), value.into())))
+    }
+}
+
+fn federated(
+    queries: Vec<Value>,
+    mut federation: Map<String, Value>,
+    facets: Option<(&IndexQueries, Vec<String>)>,
+) -> NodeRequest {
+    if let Some((index, names)) = facets {
+        let by_index = Map::from_iter([(index.index.clone(), names.into())]);
+        federation.insert("facetsByIndex".into(), by_index.into());
+    }
+    let members = [("queries", Value::Array(queries)), ("federation", federation.into())];
+    NodeRequest::post("/multi-search", &Map::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
+}
+
+/// The request as it came but for its page, so that a node can judge it at little cost.
+fn check(body: &Map<String, Value>, federation: &Map<String, Value>) -> NodeRequest {
+    let mut federation = federation.clone();
+    federation.retain(|name, _| !["offset", "page", "hitsPerPage"].contains(&name.as_str()));
+    federation.insert("limit".into(), 0.into());
+    let mut body = body.clone();
+    body.insert("federation".into(), federation.into());
+    NodeRequest::post("/multi-search", &body)
+}
+
+fn facets_by_index(federation: &Map<String, Value>) -> Result<BTreeMap<String, Option<Vec<String>>>, Obstacle> {
+    let Some(facets) = federation.get("facetsByIndex") else { return Ok(BTreeMap::new()) };
+    let facets = facets.as_object().ok_or(Obstacle::Judge)?;
+    facets.iter().map(|(index, names)| Ok((index.clone(), facet_names(names)?))).collect()
+}
+
+fn facet_names(names: &Value) -> Result<Option<Vec<String>>, Obstacle> {
+    let names = match names {
+        Value::Null => return Ok(None),
+        Value::Array(names) => names,
+        _ => return Err(Obstacle::Judge),
+    };
+    let names: Option<Vec<String>> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+    let names = names.ok_or(Obstacle::Judge)?;
+    reserved::check_search(&Map::from_iter([("facets".to_owned(), names.clone().into())]))?;
+    Ok(Some(names))
+}
+
+// === impl IndexQueries ===
+
+impl IndexQueries {
+    fn new(info: &IndexInfo, mut queries: Vec<FederatedQuery>, facets: Option<Vec<String>>) -> Result<Self, Obstacle> {
+        // Nodes break ties by the order in which they are asked.
+        queries.sort_by_key(|query| query.position);
+        let hidden = queries.iter().find_map(|query| query.hidden(info));
+        let apart = queries.len() > 1 && queries.iter().any(FederatedQuery::needs_own_list);
+        let key = info.primary_key.as_deref().filter(|_| apart);
+        Ok(Self {
+            index: info.uid.clone(),
+            hidden: hidden.or_else(|| key.filter(|key| !info.shows(key)).map(str::to_owned)),
+            // An index without a primary key has no documents yet.
+            apart: key.map(str::to_owned),
+            facets: facets.map(|names| IndexFacets::new(names, info)),
+            queries,
+        })
+    }
+
+    /// True if one node with all documents would leave out some on its way to the end of the page, so that what it says
+    /// of all depends on how far it went.
+    pub fn leaves_out(&self) -> bool {
+        self.queries.iter().any(|query| query.search.threshold || query.search.distinct.is_some())
+    }
+
+    pub fn asked(&self, which: Which) -> &[FederatedQuery] {
+        match which {
+            Which::Together => &self.queries,
+            Which::One(at) => self.queries.get(at..=at).unwrap_or_default(),
+        }
+    }
+}
+
+// === impl FederatedQuery ===
+
+impl FederatedQuery {
+    fn new(at: u64, query: &Map<String, Value>, info: &IndexInfo) -> Result<Self, Obstacle> {
+        let mut body = query.clone();
+        body.remove("indexUid");
+        let (mut position, mut weight) = (at, 1.0);
+        match body.remove("federationOptions") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(options)) => {
+                for (name, value) in &options {
+                    match (name.as_str(), value) {
+                        ("weight", value) => weight = value.as_f64().filter(|w| *w >= 0.0).ok_or(Obstacle::Judge)?,
+                        ("queryPosition" | "remote", Value::Null) => {}
+                        ("queryPosition", value) => position = value.as_u64().ok_or(Obstacle::Judge)?,
+                        _ => return Err(Obstacle::Judge),
+                    }
+                }
+            }
+            Some(_) => return Err(Obstacle::Judge),
+        }
+        for name in ["offset", "limit", "page", "hitsPerPage"] {
+            match body.remove(name) {
+                None | Some(Value::Null) => {}
+                Some(_) => return Err(Obstacle::Judge),
+            }
+        }
+        match body.remove("facets") {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(facets)) if facets.is_empty() => {}
+            Some(_) => return Err(Obstacle::Judge),
+        }
+        Ok(Self { position, weight, search: SearchPlan::new(info, body)? })
+    }
+
+    /// True where one node's order, or its choice among hits, does not follow from weighted scores alone.
+    fn needs_own_list(&self) -> bool {
+        let sort = self.search.body.get("sort").and_then(Value::as_array);
+        let mut sort = sort.into_iter().flatten().filter_map(Value::as_str);
+        // The engine merges the nearest and the farthest in one direction, whichever was asked for.
+        self.search.distinct.is_some()
+            || self.search.semantic_ratio.is_some()
+            || sort.any(|rule| rule.contains("_geoPoint("))
+    }
+
+    /// The first attribute that hits are ordered or told apart by and that the engine would not show.
+    fn hidden(&self, info: &IndexInfo) -> Option<String> {
+        let displayed = info.displayed.as_ref()?;
+        let of_search = self.search.body.get("sort").and_then(Value::as_array).into_iter().flatten();
+        let of_search = of_search.filter_map(Value::as_str);
+        let mut rules = of_search.chain(info.ranking_rules.iter().map(String::as_str)).filter_map(sorted_field);
+        // The engine redacts a sort value by its exact name.
+        let unseen = rules.find(|field| !displayed.iter().any(|name| name == field)).map(str::to_owned);
+        unseen.or_else(|| self.search.distinct.clone().filter(|_| !self.search.comparable))
+    }
+
+    fn body(&self, index: &IndexQueries, part: &CoverPart, shards: u16, relayed: bool) -> Value {
+        let mut body = self.named(index);
+        self.narrow(&mut body, part, shards);
+        if !relayed {
+            self.search.show_ranks(&mut body);
+        }
+        if self.weight != 1.0 {
+            let options = Map::from_iter([("weight".to_owned(), self.weight.into())]);
+            body.insert("federationOptions".into(), options.into());
+        }
+        body.into()
+    }
+
+    fn named(&self, index: &IndexQueries) -> Map<String, Value> {
+        let mut body = Map::from_iter([("indexUid".to_owned(), index.index.clone().into())]);
+        body.extend(self.search.body.clone());
+        body
+    }
+
+    fn narrow(&self, body: &mut Map<String, Value>, part: &CoverPart, shards: u16) {
+        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
+            body.insert("filter".into(), filter);
+        }
+    }
+}
+
+/// The attribute of a rule such as `price:asc`.
+fn sorted_field(rule: &str) -> Option<&str> {
+    let field = rule.strip_suffix(":asc").or_else(|| rule.strip_suffix(":desc"))?;
+    (!field.starts_with("_geo")).then_some(field)
+}
+
+// === impl IndexFacets ===
+
+impl IndexFacets {
+    fn new(names: Vec<String>, info: &IndexInfo) -> Self {
+        // The total of a federation is not capped.
+        let rules = FacetRules { max_total_hits: u64::MAX, ..FacetRules::of(info) };
+        // Whoever asks for all facets gets them in the order that is set for all.
+        let rules = if names.iter().any(|name| name == "*") { rules.in_one_order() } else { rules };
+        Self { names, rules }
+    }
+}
+
+// === impl FacetUnion ===
+
+impl FacetUnion {
+    fn new(merge: &Map<String, Value>) -> Result<Self, Obstacle> {
+        let mut union = Self::default();
+        for (name, value) in merge {
+            match (name.as_str(), value) {
+                ("maxValuesPerFacet", Value::Null) => {}
+                ("maxValuesPerFacet", value) => union.max_values = Some(value.as_u64().ok_or(Obstacle::Judge)?),
+                _ => return Err(Obstacle::Judge),
+            }
+        }
+        Ok(union)
+    }
+
+    /// With the order of each facet in `asked`; where indexes disagree, the engine has words for that.
+    fn ordered(mut self, asked: &[(String, Vec<String>)], infos: &Infos) -> Result<Self, Obstacle> {
+        for (index, names) in asked {
+            // That an index does not exist is found by the check.
+            let Some(info) = infos.get(index) else { continue };
+            for name in names {
+                let order = info.order_of(name);
+                if *self.order.entry(name.clone()).or_insert(order) != order {
+                    return Err(Obstacle::Judge);
+                }
+            }
+        }
+        Ok(self)
+    }
+}
