@@ -76,21 +76,27 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let replies: Vec<IndexReplies<'_>> = found.iter().map(Found::replies).collect();
         let merged = Merged::new(plan, &replies, relayed)?;
-        let mut exact = true;
+        let mut inexact = Inexact::default();
         let mut facets = Vec::with_capacity(found.len());
         for (at, (index, found)) in plan.indexes.iter().zip(&found).enumerate() {
             let mut own = merged.facets(at)?;
             // How far one node would have gone cannot be told from how far each node went.
-            let depends = index.leaves_out() && found.together.replies.len() > 1;
-            if let Some(facets) = own.as_mut().filter(|_| !depends) {
-                self.settle_federated(plan, index, &found.together, facets).await?;
-                exact &= facets.is_exact();
+            let unseen = found.together.replies.len() > 1 && merged.goes_on(at);
+            inexact.totals |= unseen && index.leaves_out();
+            if let Some(facets) = &mut own {
+                // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
+                if index.has_distinct() || (unseen && index.has_threshold()) {
+                    facets.give_up();
+                } else {
+                    self.settle_federated(plan, index, &found.together, facets).await?;
+                }
+                inexact.facets |= !facets.is_exact();
             }
-            exact &= !depends;
             facets.push(own);
         }
-        let inexact = Inexact { facets: !exact, totals: false };
-        Ok(Reply { inexact, ..Reply::ok(merged.write(&facets)?, missing) })
+        let (body, tied) = merged.write(&facets)?;
+        inexact.facets |= tied;
+        Ok(Reply { inexact, ..Reply::ok(body, missing) })
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.
@@ -105,6 +111,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let probes = facets.probes();
             if probes.is_empty() {
                 return Ok(());
+            }
+            // A question without hits is answered without a look at scores.
+            if index.has_threshold() {
+                break;
             }
             let asked =
                 probes.iter().map(|(source, probe)| self.ask_federated(plan, index, &found.replies[*source].0, probe));
