@@ -260,7 +260,7 @@ fn what_makes_a_list_of_several_searches_is_as_one_node_has_it() {
         json!({"federation": {"limit": 60}, "queries": [
             {"indexUid": "cities", "q": "san", "sort": order, "distinct": "country"},
             {"indexUid": "cities", "q": "santa", "sort": order, "distinct": "country",
-                "attributesToRetrieve": ["name"], "federationOptions": {"weight": 1.1}}]}),
+                "attributesToRetrieve": ["id", "name"], "federationOptions": {"weight": 1.1}}]}),
         json!({"federation": {"offset": 5, "limit": 7}, "queries": [
             {"indexUid": "cities", "q": "san", "sort": order, "distinct": "country", "attributesToRetrieve": ["id"]},
             {"indexUid": "cities", "q": "la", "sort": order}]}),

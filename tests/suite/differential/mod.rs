@@ -5,6 +5,7 @@
 
 mod case;
 mod check;
+mod reduce;
 
 use std::path::PathBuf;
 
@@ -13,9 +14,6 @@ use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestEr
 
 use crate::support::{Fleet, FleetOptions, Single};
 use case::{Case, FLEETS, Trouble};
-
-/// Making a case smaller ends after so many tries: each takes about as long as the case itself.
-const MAX_SHRINKS: u32 = 80;
 
 /// The judge, and fleets that are started when the first case wants them.
 struct Court {
@@ -78,7 +76,7 @@ fn cases_that_once_differed_agree() {
 fn random_cases_agree_with_one_node() {
     let seed = setting("MIROIR_PARITY_SEED", 3);
     let cases = u32::try_from(setting("MIROIR_PARITY_CASES", 20)).expect("a number of cases");
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: MAX_SHRINKS, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
@@ -87,6 +85,8 @@ fn random_cases_agree_with_one_node() {
     match outcome {
         Ok(()) => println!("{cases} random cases agree (seed {seed})"),
         Err(TestError::Fail(difference, case)) => {
+            let fails = |case: &Case| court.borrow_mut().try_case(case).err();
+            let (case, difference) = reduce::reduce(case, difference.to_string(), fails);
             let case = serde_json::to_string_pretty(&case).expect("a case is JSON");
             panic!("seed {seed}, made as small as it gets:\n{case}\n\n{difference}");
         }
