@@ -1,9 +1,7 @@
 //! The fields of an index, and what its settings make of each.
 
 use deserr::Deserr;
-use milli::attribute_patterns::{PatternMatch, match_distinct_field, match_field_legacy, match_pattern};
-use milli::filterable_attributes_rules::matching_features;
-use milli::{Criterion, FilterableAttributesFeatures, OrderBy};
+use milli::{AttributePatterns, Criterion, FilterableAttributesFeatures, OrderBy, PatternMatch, is_faceted_by};
 use milli_core as milli;
 use serde_json::{Value, json};
 
@@ -30,7 +28,7 @@ pub struct ListFields {
 #[deserr(error = JsonFailure, rename_all = camelCase, deny_unknown_fields)]
 struct FieldFilter {
     #[deserr(default)]
-    attribute_patterns: Option<Vec<String>>,
+    attribute_patterns: Option<AttributePatterns>,
     #[deserr(default)]
     displayed: Option<bool>,
     #[deserr(default)]
@@ -79,24 +77,23 @@ pub fn list(handle: &IndexHandle, query: &ListFields) -> Result<Value, ResponseE
     let filterable = index.filterable_attributes_rules(&txn)?;
     let orders = index.sort_facet_values_by(&txn)?;
     let localized = index.localized_attributes_rules(&txn)?.unwrap_or_default();
-    let is = |pattern: &str, field: &str| match_field_legacy(pattern, field) == PatternMatch::Match;
     let among = |list: &Option<Vec<&str>>, field: &str| {
-        list.as_ref().is_none_or(|list| list.iter().any(|pattern| *pattern == "*" || is(pattern, field)))
+        list.as_ref().is_none_or(|list| list.iter().any(|pattern| *pattern == "*" || is_faceted_by(field, pattern)))
     };
     let mut fields: Vec<Field> = index
         .fields_ids_map(&txn)?
         .names()
         .map(|name| {
-            let features = matching_features(name, &filterable).map(|(_, features)| features);
+            let features = filterable.iter().find(|rule| rule.match_str(name) == PatternMatch::Match);
             let rule = localized.iter().find(|rule| rule.match_str(name) == PatternMatch::Match);
             Field {
                 name: name.to_owned(),
                 displayed: among(&displayed, name),
                 searchable: among(&searchable, name),
-                sortable: sortable.iter().any(|pattern| is(pattern, name)),
-                distinct: match_distinct_field(distinct, name) == PatternMatch::Match,
+                sortable: sortable.iter().any(|pattern| is_faceted_by(name, pattern)),
+                distinct: distinct == Some(name),
                 ranking: criteria.iter().filter_map(|criterion| direction(criterion, name)).collect(),
-                features: features.unwrap_or_else(FilterableAttributesFeatures::no_features),
+                features: features.map_or_else(FilterableAttributesFeatures::no_features, |rule| rule.features()),
                 order: orders.get(name),
                 locales: rule.into_iter().flat_map(|rule| rule.locales.iter().map(|locale| json!(locale))).collect(),
             }
@@ -126,7 +123,7 @@ fn direction(criterion: &Criterion, name: &str) -> Option<&'static str> {
 
 impl FieldFilter {
     fn lets_through(&self, field: &Field) -> bool {
-        let matches = |pattern: &String| match_pattern(pattern, &field.name) == PatternMatch::Match;
+        let matches = |patterns: &AttributePatterns| patterns.match_str(&field.name) == PatternMatch::Match;
         let asked = [
             (self.displayed, field.displayed),
             (self.searchable, field.searchable),
@@ -135,7 +132,7 @@ impl FieldFilter {
             (self.ranking_rule, !field.ranking.is_empty()),
             (self.filterable, field.features.is_filterable()),
         ];
-        self.attribute_patterns.as_ref().is_none_or(|patterns| patterns.iter().any(matches))
+        self.attribute_patterns.as_ref().is_none_or(matches)
             && asked.iter().all(|(wanted, is)| wanted.is_none_or(|wanted| wanted == *is))
     }
 }
