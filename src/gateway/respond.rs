@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_partial_answer_lists_the_shards_it_lacks() {
         let degraded: ShardSet = [ShardId(3), ShardId(17)].into_iter().collect();
-        let inexact = Inexact { totals: false, facets: true };
+        let inexact = Inexact { totals: false, facets: true, ..Inexact::default() };
         let answer = Answer { degraded, inexact, ..Answer::empty(200) };
         let header = answer.header(&head(), "r1").unwrap();
         assert_eq!(

@@ -57,6 +57,8 @@ pub struct Reply {
 pub struct Inexact {
     pub totals: bool,
     pub facets: bool,
+    /// How many documents have a field.
+    pub fields: bool,
 }
 
 /// Why a read brings no merged answer.
@@ -156,15 +158,16 @@ impl Inexact {
 
     /// What may differ, by name.
     pub fn names(self) -> Vec<&'static str> {
-        [("totals", self.totals), ("facets", self.facets)]
-            .into_iter()
-            .filter(|(_, set)| *set)
-            .map(|(name, _)| name)
-            .collect()
+        let all = [("totals", self.totals), ("facets", self.facets), ("fieldDistribution", self.fields)];
+        all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
     pub fn or(self, other: Self) -> Self {
-        Self { totals: self.totals || other.totals, facets: self.facets || other.facets }
+        Self {
+            totals: self.totals || other.totals,
+            facets: self.facets || other.facets,
+            fields: self.fields || other.fields,
+        }
     }
 }
 
