@@ -67,8 +67,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
         // page that begins behind the last document is not searched for at all.
         let mut base = Candidates { threshold: plan.threshold && !merged.is_full(), unmet: None };
-        let mut inexact =
-            Inexact { totals: merged.skips_uneven(), facets: merged.skips_uneven(), ..Inexact::default() };
+        // Which documents one node has left out for better ones when its page is full depends on what it met by then.
+        let estimated = plan.distinct.is_some() && merged.is_full() && plan.window.take() > 0;
+        let uneven = merged.skips_uneven();
+        let mut inexact = Inexact { totals: uneven || estimated, facets: uneven, ..Inexact::default() };
         let mut parts: Vec<CoverPart> = Vec::new();
         let mut sources = Vec::new();
         let mut again = ShardSet::new();
@@ -177,7 +179,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
         // depend on that.
         let unordered = (full && paged) || plan.window.skip() > 0 || tied;
-        let exact = facets.is_exact() && met.exact && !(unordered && !plan.counts_only_distinct());
+        let exact = facets.is_exact() && met.exact && (!unordered || plan.counts_only_distinct());
         Ok(Overview {
             facets: Some(facets),
             total,

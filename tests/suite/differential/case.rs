@@ -244,7 +244,7 @@ fn query() -> impl Strategy<Value = Map<String, Value>> {
         option::weighted(0.1, select(&[0.2, 0.6, 0.9][..]).prop_map(Value::from)),
     );
     let shown = (
-        option::weighted(0.2, subsequence(&["id", "title", "maker.name"][..], 1..=2).prop_map(Value::from)),
+        option::weighted(0.2, subsequence(&["id", "title", "maker.name"][..], 1..=2).prop_map(with_id)),
         option::weighted(0.2, Just(json!(["*"]))),
         flag(),
         flag(),
@@ -267,6 +267,14 @@ fn query() -> impl Strategy<Value = Map<String, Value>> {
         ];
         members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     })
+}
+
+/// Hits are told apart by it.
+fn with_id(mut names: Vec<&'static str>) -> Value {
+    if !names.contains(&"id") {
+        names.push("id");
+    }
+    names.into()
 }
 
 fn page() -> impl Strategy<Value = Value> {
