@@ -11,6 +11,7 @@ pub mod housekeeping;
 pub mod insync;
 pub mod lanes;
 pub mod metrics;
+pub mod overload;
 pub mod poll;
 pub mod read;
 pub mod reconcile;
@@ -44,6 +45,7 @@ use crate::tasks::entry::{MiroirTask, NodeTaskState};
 pub use client::{NodeClient, NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
 pub use error::{ClusterError, NodeError};
 pub use metrics::ClusterMetrics;
+pub use overload::Overload;
 pub use reconcile::Reconciler;
 pub use registry::Registry;
 pub use settings::ClusterSettings;
@@ -60,6 +62,8 @@ pub struct Cluster {
     pub writer: Writer,
     pub reconciler: Reconciler,
     pub metrics: ClusterMetrics,
+    /// Bounds on what is under way, and whom reads avoid.
+    pub overload: Overload,
     /// What else is made equal on a returning node; set once by the gateway, before [`run`].
     pub repair_hook: OnceLock<Box<dyn repair::RepairHook>>,
     /// Held while a new topology is made from the current one, so that no change is lost.
@@ -110,6 +114,7 @@ impl Cluster {
             reconciler: Reconciler::new(Arc::clone(&store), prometheus)?,
             store,
             metrics,
+            overload: Overload::new(settings.overload.clone(), prometheus)?,
             settings,
             repair_hook: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),

@@ -7,6 +7,7 @@ mod failures;
 mod federation;
 mod layers;
 mod operations;
+mod overload;
 mod reads;
 mod support;
 mod tasks;
