@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_spool_counts_for_as_long_as_any_part_of_it_is_kept() {
         let gauge = prometheus::IntGauge::new("spooled", "help").unwrap();
-        let budget = SpoolBudget::new(1 << 20, 2 << 20, gauge.clone());
+        let budget = SpoolBudget::new(1 << 20, 2_200_000, gauge.clone());
         let record = vec![b'x'; 700_000];
         let fill = async |records: usize| {
             let mut writer = SpoolWriter::new(10 << 20, 1_000_000);
