@@ -42,7 +42,7 @@ use time::OffsetDateTime;
 use tracing::Instrument as _;
 
 use crate::cluster::overload::metrics::Rejection;
-use crate::cluster::overload::overloaded;
+use crate::cluster::overload::{Sign, overloaded};
 use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
@@ -205,6 +205,16 @@ fn unrouted(head: &Head, status: u16) -> Answer {
         return Answer::json(200, &serde_json::json!({ "status": "Meilisearch is running" }));
     }
     Answer::empty(status)
+}
+
+/// A node that a request was forwarded to has failed. True when another is to be asked: only what reads is forwarded, and
+/// nothing of an answer may have gone to the client.
+pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
+    let Some(forward) = &ctx.forward else { return false };
+    if let Some(node) = forward.current() {
+        app.cluster.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+    }
+    forward.has_more() && session.as_downstream().response_written().is_none()
 }
 
 /// Answers a request that Pingora gave up on. Returns the status that was written, 0 where nothing could be.

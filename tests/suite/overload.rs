@@ -79,6 +79,12 @@ fn a_node_that_hangs_stalls_neither_writes_nor_searches_and_is_equal_afterwards(
     assert!(slow <= 12, "the node was asked again and again: {times:?}");
     assert!(times.iter().all(|time| *time < Duration::from_secs(3)), "{times:?}");
     assert_eq!(metric(&fleet, "miroir_node_circuit{node=\"node-1\"}"), 2.0);
+    // What one node answers for all is asked of another as well.
+    for path in ["/indexes", "/version", "/indexes/cities/settings", "/indexes/cities/stats", "/stats"] {
+        let started = Instant::now();
+        assert_eq!(fleet.client.get(path).status, 200, "{path}");
+        assert!(started.elapsed() < Duration::from_secs(8), "{path} took {:?}", started.elapsed());
+    }
 
     // Writes: the first waits for its deadline, and then the node is down for all of them.
     let started = Instant::now();
