@@ -25,9 +25,7 @@ enum Command {
     Tasks(commands::tasks::Args),
     Explain(commands::explain::Args),
     Plan(commands::plan::Args),
-    /// Run one embedded Meilisearch-compatible node: for trying, testing and small use.
-    #[cfg(feature = "embedded")]
-    Node(miroir::embedded::node::NodeOptions),
+    Node(commands::node::Args),
     #[cfg(feature = "embedded")]
     Demo(commands::demo::Args),
 }
@@ -40,14 +38,7 @@ fn main() -> ExitCode {
         Command::Tasks(args) => commands::tasks::run(args),
         Command::Explain(args) => commands::explain::run(args),
         Command::Plan(args) => commands::plan::run(args),
-        #[cfg(feature = "embedded")]
-        Command::Node(options) => match miroir::embedded::node::run_node(options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("miroir: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Node(args) => commands::node::run(args),
         #[cfg(feature = "embedded")]
         Command::Demo(args) => commands::demo::run(args),
     }

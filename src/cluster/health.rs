@@ -86,6 +86,8 @@ pub fn consequence(state: NodeState, sign: Sign, rise: usize) -> Consequence {
         (NodeState::Down, Sign::Good { .. }) => Consequence::Nothing,
         (NodeState::Up | NodeState::Repairing, Sign::Good { .. }) => Consequence::Nothing,
         (NodeState::Up | NodeState::Repairing, Sign::Fell | Sign::Unconnectable | Sign::Slow) => Consequence::Down,
+        // The operator has the word.
+        (NodeState::Maintenance, _) => Consequence::Nothing,
         (NodeState::Joining | NodeState::Down, Sign::Fell | Sign::Unconnectable | Sign::Slow) => Consequence::Nothing,
     }
 }
@@ -314,6 +316,13 @@ mod tests {
     fn a_node_that_went_down_returns_after_enough_good_probes() {
         assert_eq!(consequence(NodeState::Down, Sign::Good { in_a_row: 1 }, RISE), Consequence::Nothing);
         assert_eq!(consequence(NodeState::Down, Sign::Good { in_a_row: 2 }, RISE), Consequence::Return);
+    }
+
+    #[test]
+    fn a_node_in_maintenance_is_left_alone() {
+        for sign in [Sign::Good { in_a_row: 9 }, Sign::Fell, Sign::Unconnectable, Sign::Slow] {
+            assert_eq!(consequence(NodeState::Maintenance, sign, RISE), Consequence::Nothing);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod health;
 pub mod housekeeping;
 pub mod insync;
 pub mod lanes;
+pub mod maintenance;
 pub mod metrics;
 pub mod overload;
 pub mod poll;
@@ -69,6 +70,7 @@ pub struct Cluster {
     /// Held while a new topology is made from the current one, so that no change is lost.
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
+    maintenance: maintenance::Maintenance,
     query_vectors: read::QueryVectors,
     probes: health::Probes,
     repairs: repair::Repairs,
@@ -104,6 +106,7 @@ impl Cluster {
         let mut topology = first_topology(&settings)?;
         let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
+        let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
         let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
         let cluster = Arc::new(Self {
@@ -119,6 +122,7 @@ impl Cluster {
             repair_hook: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
+            maintenance,
             query_vectors: read::QueryVectors::default(),
             probes: health::Probes::default(),
             repairs: repair::Repairs::default(),

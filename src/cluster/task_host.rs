@@ -70,7 +70,7 @@ impl TaskHost for Cluster {
         let topology = self.topology();
         let Some(ix) = topology.find(node.as_str()) else { return Polled::Gone };
         // One that hangs would keep the few polls that run at once from others.
-        if !topology.node(ix).state.takes_writes() {
+        if !topology.node(ix).state.finishes_writes() {
             return Polled::Unreachable;
         }
         match self.client.get_task_status(topology.node(ix), task_uid).await {

@@ -325,7 +325,7 @@ async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult
         sending.cluster.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
     );
     run.turn.wait().await;
-    if !sending.cluster.topology().node(run.node).state.takes_writes() {
+    if !sending.cluster.topology().node(run.node).state.finishes_writes() {
         return run.steps.iter().map(|planned| (planned.part, StepResult::Lost)).collect();
     }
     let mut results: Vec<(usize, StepResult)> = Vec::with_capacity(run.steps.len());

@@ -6,6 +6,7 @@ mod bad_input;
 mod failures;
 mod federation;
 mod layers;
+mod maintenance;
 mod operations;
 mod overload;
 mod reads;

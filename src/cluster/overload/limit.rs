@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A bound on what is under way, with a bounded queue before it.
 pub struct Limit {
     permits: Arc<Semaphore>,
+    most: usize,
     waiting: AtomicUsize,
     most_waiting: usize,
     in_flight_gauge: IntGauge,
@@ -34,8 +35,10 @@ struct Waiting<'a>(&'a Limit);
 
 impl Limit {
     pub fn new(most: usize, most_waiting: usize, in_flight_gauge: IntGauge, waiting_gauge: IntGauge) -> Self {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            permits: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(most)),
+            most,
             waiting: AtomicUsize::new(0),
             most_waiting,
             in_flight_gauge,
@@ -52,6 +55,11 @@ impl Limit {
         let permit =
             Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed while it is here");
         Ok(self.admit(permit))
+    }
+
+    /// True when nothing is under way and nobody waits.
+    pub fn is_idle(&self) -> bool {
+        self.permits.available_permits() == self.most && self.waiting.load(Ordering::Relaxed) == 0
     }
 
     fn admit(&self, permit: OwnedSemaphorePermit) -> Permit {
@@ -92,12 +100,14 @@ mod tests {
     #[tokio::test]
     async fn so_many_are_under_way_so_many_wait_and_the_next_is_turned_away() {
         let limit = limit(2, 1);
+        assert!(limit.is_idle());
         let first = limit.enter().await.unwrap();
         let second = limit.enter().await.unwrap();
         let mut third = Box::pin(limit.enter());
         assert!(futures::poll!(&mut third).is_pending());
         assert_eq!(limit.enter().await.err(), Some(Full { waiting: 1 }));
         assert_eq!((limit.in_flight_gauge.get(), limit.waiting_gauge.get()), (2, 1));
+        assert!(!limit.is_idle());
         drop(first);
         let third = third.await.unwrap();
         assert_eq!((limit.in_flight_gauge.get(), limit.waiting_gauge.get()), (2, 0));

@@ -174,6 +174,12 @@ impl Overload {
         })
     }
 
+    /// True when no subrequest of a client's request is under way to `node`, and none waits for it.
+    pub fn is_idle(&self, node: &NodeId) -> bool {
+        let traffic = self.traffic_of(node);
+        traffic.reads.is_idle() && traffic.writes.is_idle()
+    }
+
     /// Counts a write of `indexes` until the guard is dropped; refused where too many are under way.
     pub fn admit_write(&self, indexes: &[String]) -> Result<Waiting, ResponseError> {
         self.writes.enter(indexes, self.settings.index_writes).map_err(|index| {
