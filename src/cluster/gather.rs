@@ -7,7 +7,7 @@ use futures::stream::FuturesUnordered;
 
 use super::client::NodeReply;
 use super::error::{NodeError, NodeErrorKind, RetryClass};
-use crate::meili::error::Code;
+use crate::meili::error::{Code, ErrorType};
 use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
@@ -87,7 +87,11 @@ pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -
             401 | 403 | 408 | 429 => Verdict::OtherReplica,
             // A node may not have got to the task that creates the index.
             404 if reply.error().is_some_and(|error| error.is(Code::IndexNotFound)) => Verdict::OtherReplicaOrRelay,
-            400..500 => Verdict::Relay,
+            400..500 => match reply.error().map(|error| error.error_type) {
+                Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
+                // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.
+                Some(ErrorType::System | ErrorType::Internal) | None => Verdict::OtherReplica,
+            },
             _ => Verdict::OtherReplica,
         },
     }
@@ -230,6 +234,7 @@ pub(super) mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::meili::error::ResponseError;
     use crate::placement::topology::{Node, NodeId, NodeState};
 
     /// Nodes that answer by a rule and remember what they were asked.
@@ -337,9 +342,10 @@ pub(super) mod tests {
     #[tokio::test]
     async fn the_clients_fault_is_the_first_parts_word() {
         let topology = topology(3, 1);
-        let nodes = FakeNodes::new(|node, _| Ok((400, format!("{}", node.0))));
+        let wrong = |node: NodeIx| ResponseError::new(Code::InvalidSearchFilter, node.0.to_string());
+        let nodes = FakeNodes::new(|node, _| Ok((400, String::from_utf8(wrong(node).to_body()).unwrap())));
         let fault = run(&nodes, &topology).await.unwrap_err();
-        assert_eq!(fault.reply.body, "0");
+        assert_eq!(fault.reply.error(), Some(wrong(NodeIx(0))));
     }
 
     #[tokio::test]
@@ -363,7 +369,11 @@ pub(super) mod tests {
         assert_eq!(verdict(&answer(200, "{}"), |_| true), Verdict::Use);
         assert_eq!(verdict(&answer(200, "{"), |_| false), Verdict::OtherReplica);
         assert_eq!(verdict(&answer(403, "{}"), |_| true), Verdict::OtherReplica);
-        assert_eq!(verdict(&answer(400, "{}"), |_| true), Verdict::Relay);
+        let wrong = r#"{"message":"m","code":"invalid_search_filter","type":"invalid_request","link":""}"#;
+        assert_eq!(verdict(&answer(400, wrong), |_| true), Verdict::Relay);
+        let full = r#"{"message":"m","code":"no_space_left_on_device","type":"system","link":""}"#;
+        assert_eq!(verdict(&answer(422, full), |_| true), Verdict::OtherReplica);
+        assert_eq!(verdict(&answer(404, "<html>no such page</html>"), |_| true), Verdict::OtherReplica);
         assert_eq!(verdict(&answer(503, "{}"), |_| true), Verdict::OtherReplica);
     }
 }

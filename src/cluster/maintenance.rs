@@ -112,7 +112,7 @@ pub async fn idle(cluster: &Cluster, node: &NodeId, limit: Duration) -> bool {
 
 /// The shards of `node` that `least` other replicas do not hold, in sync and on nodes that serve. None where the node
 /// does not serve itself: then nothing changes.
-fn needed(topology: &Topology, node: NodeIx, least: u8) -> ShardSet {
+pub(super) fn needed(topology: &Topology, node: NodeIx, least: u8) -> ShardSet {
     if !topology.node(node).state.serves_reads() {
         return ShardSet::new();
     }

@@ -23,6 +23,7 @@ use super::error::store_failed;
 use super::health;
 use super::insync;
 use super::lanes::{Gates, Lanes, Turn};
+use super::maintenance;
 use super::registry::{Undo, roll_back};
 use super::send::{self, Sending, StepResult};
 use super::settle::{self, Settled};
@@ -275,7 +276,7 @@ fn fail(task: &mut MiroirTask, error: ResponseError) {
 }
 
 /// Sends all runs, and returns the parts of the task with what became of them. Once enough nodes have taken the write,
-/// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down.
+/// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down if it can be spared.
 async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -> Vec<NodeTask> {
     let write = &sending.cluster.settings.write;
     let size: u64 = sending.spools.iter().map(Spool::len).sum();
@@ -313,7 +314,10 @@ async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -
         let id = &sending.topology.node(node).id;
         tracing::warn!(node = %id, task = %sending.task.id(), ?patience, "a node does not take a write that others have taken");
         sending.cluster.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
-        health::give_up(sending.cluster, id, health::Sign::Slow);
+        // Where nobody else holds its shards, a slow node is better than none: only what it did not take is stale there.
+        if maintenance::needed(&sending.cluster.topology(), node, 1).is_empty() {
+            health::give_up(sending.cluster, id, health::Sign::Slow);
+        }
     }
     parts
 }
