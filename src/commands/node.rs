@@ -1,33 +1,19 @@
-//! `miroir node`: an embedded node as a process, or what an operator does with a node of the cluster.
+//! `miroir node maintenance`: what an operator does with a node of a running cluster.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use super::client::{AdminArgs, cell, finish};
-#[cfg(feature = "embedded")]
-use crate::embedded::node::{NodeOptions, run_node};
 
-/// Run one embedded Meilisearch-compatible node (for trying, testing and small use), or operate on a node of the cluster.
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-#[cfg_attr(not(feature = "embedded"), command(subcommand_required = true, arg_required_else_help = true))]
-pub struct Args {
-    #[command(subcommand)]
-    action: Option<Action>,
-    #[cfg(feature = "embedded")]
-    #[command(flatten)]
-    options: NodeOptions,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Action {
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Action {
+    /// Take a node out of service before it is restarted, or let it return.
     Maintenance(MaintenanceArgs),
 }
 
-/// Take a node out of service before it is restarted, or let it return.
-#[derive(Debug, clap::Args)]
-struct MaintenanceArgs {
+#[derive(Debug, Clone, clap::Args)]
+pub struct MaintenanceArgs {
     /// The node's id.
     node: String,
     /// Let the node return.
@@ -40,26 +26,16 @@ struct MaintenanceArgs {
     admin: AdminArgs,
 }
 
-pub fn run(args: Args) -> ExitCode {
-    match args.action {
-        Some(Action::Maintenance(args)) => maintenance(&args),
-        #[cfg(feature = "embedded")]
-        None => match run_node(args.options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("miroir: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        #[cfg(not(feature = "embedded"))]
-        None => ExitCode::FAILURE,
+pub fn run(action: Action) -> ExitCode {
+    match action {
+        Action::Maintenance(args) => maintenance(&args),
     }
 }
 
 fn maintenance(args: &MaintenanceArgs) -> ExitCode {
     let path = format!("/nodes/{}/maintenance", args.node);
     let answer = if args.end {
-        args.admin.delete(&path)
+        args.admin.send("DELETE", &path, None)
     } else {
         let force = if args.force { "?force=true" } else { "" };
         args.admin.post(&format!("{path}{force}"), &Value::Null)

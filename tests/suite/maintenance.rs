@@ -39,7 +39,8 @@ fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
         for reader in 0..6 {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let query = json!({"q": ["san", "paris", "new", "a", ""][reader % 5], "limit": 10});
+                    let words = ["san", "paris", "new", "a", ""][reader % 5];
+                    let query = json!({"q": words, "limit": 10});
                     let n = searches.fetch_add(1, Ordering::Relaxed);
                     let reply = match n % 10 {
                         0 => client.try_send("GET", "/indexes/cities/stats", &[], b""),
