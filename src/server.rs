@@ -9,8 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
 use miroir::cluster::settings::{
-    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, SearchSettings, Secret, UnavailableShards,
-    WriteSettings,
+    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, SearchSettings, Secret, TieBreak,
+    UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, Problems};
@@ -168,6 +168,10 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
         config::UnavailableShards::Partial => UnavailableShards::Partial,
         config::UnavailableShards::Error => UnavailableShards::Error,
     };
+    let tie_break = match config.search.tie_break {
+        config::TieBreakConfig::Written => TieBreak::Written,
+        config::TieBreakConfig::Replica => TieBreak::Replica,
+    };
     ClusterSettings {
         placement,
         health: HealthSettings {
@@ -182,7 +186,7 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
             max_payload_size: config.write.max_payload_size,
             spool_memory: config.write.spool_memory,
         },
-        search: SearchSettings { timeout: config.search.timeout, unavailable_shards },
+        search: SearchSettings { timeout: config.search.timeout, unavailable_shards, tie_break },
         node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     }

@@ -36,8 +36,10 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
+use crate::meili::ranking_rules::default_rules;
 use crate::meili::task::TaskStatus;
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::plan::broadcast::HiddenSettings;
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 
@@ -47,6 +49,7 @@ pub use metrics::ClusterMetrics;
 pub use reconcile::Reconciler;
 pub use registry::Registry;
 pub use settings::ClusterSettings;
+use settings::TieBreak;
 pub use write::Writer;
 
 /// Everything that talks to nodes, shared by all requests.
@@ -60,6 +63,8 @@ pub struct Cluster {
     pub writer: Writer,
     pub reconciler: Reconciler,
     pub metrics: ClusterMetrics,
+    /// The version of the engine that the nodes run, once one of them has said it.
+    pub(crate) engine_version: parking_lot::RwLock<Option<String>>,
     /// What else is made equal on a returning node; set once by the gateway, before [`run`].
     pub repair_hook: OnceLock<Box<dyn repair::RepairHook>>,
     /// Held while a new topology is made from the current one, so that no change is lost.
@@ -111,6 +116,7 @@ impl Cluster {
             store,
             metrics,
             settings,
+            engine_version: parking_lot::RwLock::default(),
             repair_hook: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
@@ -122,6 +128,15 @@ impl Cluster {
         });
         cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
         Ok(cluster)
+    }
+
+    /// What every index's settings hold besides the client's.
+    pub fn hidden_settings(&self) -> HiddenSettings {
+        match (self.settings.search.tie_break, self.engine_version.read().as_deref()) {
+            (TieBreak::Written, Some(version)) => HiddenSettings::breaking_ties(default_rules(version)),
+            // Before any node has said what it is, none takes a write.
+            (TieBreak::Written, None) | (TieBreak::Replica, _) => HiddenSettings::default(),
+        }
     }
 
     /// The topology now; take it once per request.

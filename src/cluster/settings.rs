@@ -81,6 +81,17 @@ pub struct SearchSettings {
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
     pub unavailable_shards: UnavailableShards,
+    pub tie_break: TieBreak,
+}
+
+/// How documents stand that tie on every ranking rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TieBreak {
+    /// In the order in which they were written, by a hidden last ranking rule.
+    Written,
+    /// In the order of the replica that answers.
+    Replica,
 }
 
 /// What a search answers when a shard has no replica left.
@@ -136,7 +147,11 @@ impl Default for WriteSettings {
 
 impl Default for SearchSettings {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), unavailable_shards: UnavailableShards::Partial }
+        Self {
+            timeout: Duration::from_secs(5),
+            unavailable_shards: UnavailableShards::Partial,
+            tie_break: TieBreak::Written,
+        }
     }
 }
 

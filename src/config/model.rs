@@ -83,10 +83,20 @@ pub enum UnavailableShards {
     Error,
 }
 
+/// How documents stand that tie on every ranking rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TieBreakConfig {
+    /// In the order in which they were written.
+    Written,
+    /// In the order of the replica that answers.
+    Replica,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchConfig {
     pub timeout: Duration,
     pub unavailable_shards: UnavailableShards,
+    pub tie_break: TieBreakConfig,
 }
 
 /// How task ids are written.

@@ -75,7 +75,7 @@ cluster:
     - { id: b, url: \"http://${NONE:-b}:7700\", zone: y, weight: 0.5 }
 health: { interval: 2s, timeout: 1s, rise: 1, fall: 9 }
 write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, spool_memory: 0 }
-search: { timeout: 250ms, unavailable_shards: error }
+search: { timeout: 250ms, unavailable_shards: error, tie_break: replica }
 tasks: { uid_format: mtask, retention: 30d }
 limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client_timeout: 5s }
 state: sqlite:/var/lib/miroir/state.db
@@ -103,6 +103,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
         WriteConfig { min_in_sync: 2, max_payload_size: 1 << 20, timeout: Duration::from_secs(60), spool_memory: 0 }
     );
     assert_eq!(config.search.unavailable_shards, UnavailableShards::Error);
+    assert_eq!(config.search.tie_break, TieBreakConfig::Replica);
     assert_eq!(config.tasks.uid_format, UidFormatConfig::Mtask);
     assert_eq!(config.limits.body_size, 1_000_000);
     assert_eq!(config.limits.document_payload_size, 2 << 30);
@@ -133,7 +134,7 @@ cluster:
     - { id: e, url: http://user:sesame@e:7700 }
 health: { interval: 5, rise: 0 }
 write: { min_in_sync: 3, max_payload_size: 1x }
-search: { unavailable_shards: maybe, timeout: 0s }
+search: { unavailable_shards: maybe, timeout: 0s, tie_break: random }
 tasks: [ 1 ]
 log: { level: 'info,=' }
 pingora: { thread: 4, max_retries: many, daemon: true }
@@ -151,6 +152,7 @@ pingora: { thread: 4, max_retries: many, daemon: true }
         "write.max_payload_size: expected a size of at least 65536 bytes such as `64MiB` or `500MB`, found `1x`",
         "search.timeout: expected a duration over 0 such as `500ms`, `30s`, `5m`, `2h` or `7d`, found `0s`",
         "search.unavailable_shards: expected one of `partial`, `error`, found `maybe`",
+        "search.tie_break: expected one of `written`, `replica`, found `random`",
         "tasks: expected a mapping, found a list",
         "pingora.thread: unknown key, did you mean `threads`?",
         "pingora.daemon: unknown key",

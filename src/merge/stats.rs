@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::placement::shard::SHARD_FIELD;
+use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
 
@@ -80,7 +80,7 @@ fn fields(nodes: &[NodeStats], documents: u64, replicas: u64) -> Value {
     for (field, count) in nodes.iter().flat_map(|node| &node.field_distribution) {
         *sums.entry(field).or_default() += count;
     }
-    sums.remove(SHARD_FIELD);
+    sums.retain(|field, _| !field.starts_with(RESERVED_PREFIX));
     let scaled = sums.into_iter().map(|(field, count)| (field.to_owned(), scale(count, documents, replicas).into()));
     Value::Object(scaled.collect())
 }

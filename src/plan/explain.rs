@@ -34,7 +34,7 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
         show(&cover(topology, index, wanted, &[], seed), topology, request)
     };
     match &scatter.ask {
-        Ask::Judge | Ask::Settings | Ask::FilterableAttributes | Ask::Stats(_) => Vec::new(),
+        Ask::Judge | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) => Vec::new(),
         Ask::Search(plan) => {
             vec![one(&plan.index, &all, scatter.seed, &|part, alone| plan.request(part, shards, alone))]
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 
 /// How the values of a facet are ordered.
@@ -71,10 +72,12 @@ impl IndexInfo {
             }
         }
         info.distinct = settings.get("distinctAttribute").and_then(Value::as_str).map(str::to_owned);
-        if let Some(displayed) = strings(settings.get("displayedAttributes")) {
+        if let Some(mut displayed) = strings(settings.get("displayedAttributes")) {
+            displayed.retain(|name| name != WRITTEN_FIELD);
             info.displayed = (!displayed.iter().any(|name| name == "*")).then_some(displayed);
         }
-        if let Some(rules) = strings(settings.get("rankingRules")) {
+        if let Some(mut rules) = strings(settings.get("rankingRules")) {
+            rules.retain(|rule| rule != WRITTEN_RULE);
             info.ranking_rules = rules;
         }
         let names_geo = |list: &str| {
@@ -91,7 +94,7 @@ impl IndexInfo {
 
     /// True if a search looks at words, or at vectors in their place, at all.
     pub fn ranks_words(&self) -> bool {
-        let of_words = ["words", "typo", "proximity", "attribute", "exactness"];
+        let of_words = ["words", "typo", "proximity", "attribute", "attributeRank", "wordPosition", "exactness"];
         self.ranking_rules.iter().any(|rule| of_words.contains(&rule.as_str()))
     }
 

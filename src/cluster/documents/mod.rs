@@ -24,6 +24,8 @@ use self::steps::Addition;
 use super::Cluster;
 use super::body::{BodySource, ContentEncoding, DecodedBody};
 use super::client::Trace;
+use super::settings::WriteSettings;
+use super::write::Batches;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::DocumentMethod;
 use crate::placement::topology::Topology;
@@ -59,12 +61,13 @@ pub async fn add(
     let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
+    let batches = &cluster.writer.batches;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
-            Collector::refusing(&topology, settings, IdError::Changed { stored: stored.clone() })
+            Collector::refusing(&topology, settings, batches, IdError::Changed { stored: stored.clone() })
         }
-        (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, key.clone()),
-        (None, None) => Collector::guessing(&topology, settings),
+        (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
+        (None, None) => Collector::guessing(&topology, settings, batches),
     };
     let checks_geo = checks_geo(cluster, &request.index, trace).await;
     let mut decoded = DecodedBody::new(body, encoding);
@@ -72,7 +75,7 @@ pub async fn add(
     let collected = collector.read(Source::Body(&mut decoded), format).await?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
-    let collected = settle_key(collected, at_end.clone(), &topology, settings, checks_geo).await?;
+    let collected = settle_key(collected, at_end.clone(), &topology, settings, batches, checks_geo).await?;
 
     let addition = Addition {
         index: request.index,
@@ -99,7 +102,8 @@ async fn settle_key(
     collected: Collected,
     stored: Option<String>,
     topology: &Topology,
-    settings: &super::settings::WriteSettings,
+    settings: &WriteSettings,
+    batches: &Batches,
     checks_geo: bool,
 ) -> Result<Collected, ResponseError> {
     let Some(stored) = stored else { return Ok(collected) };
@@ -108,7 +112,7 @@ async fn settle_key(
     }
     let again = match &collected.unsplit {
         Some(unsplit) => {
-            let collector = Collector::new(topology, settings, stored).checking_geo(checks_geo);
+            let collector = Collector::new(topology, settings, batches, stored).checking_geo(checks_geo);
             collector.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
         }
         None if collected.error.is_some() => return Ok(collected),

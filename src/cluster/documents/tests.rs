@@ -6,7 +6,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::super::body::WholeBody;
-use super::super::settings::WriteSettings;
 use super::collect::{Collected, Collector, Source};
 use super::steps::Addition;
 use super::*;
@@ -29,6 +28,8 @@ pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
     let owners = (0..shards).map(|shard| (0..replicas).map(|replica| owner(shard, replica)).collect()).collect();
     Topology::with_owners((0..nodes).map(node).collect(), shards, replicas as u8, owners)
 }
+
+static BATCHES: std::sync::LazyLock<Batches> = std::sync::LazyLock::new(Batches::default);
 
 fn settings() -> WriteSettings {
     WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() }
@@ -61,8 +62,10 @@ fn addition(sets_primary_key: bool) -> Addition {
 async fn every_document_goes_to_the_owners_of_its_shard_in_order_and_in_parts() {
     let topology = topology(3, 2);
     let body: String = (0..600).map(|id| format!("{{\"id\":{},\"n\":{id}}}\n", id % 500)).collect();
-    let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Ndjson, &body).await.unwrap().unwrap();
+    let collected = read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Ndjson, &body)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((collected.received, collected.primary_key.as_deref()), (600, Some("id")));
     assert!(collected.parts.len() > 3, "payloads are cut: {:?}", collected.parts.len());
     let mut seen: BTreeMap<(NodeIx, u64), i64> = BTreeMap::new();
@@ -88,7 +91,7 @@ async fn an_integer_and_its_text_are_one_document() {
     let topology = topology(3, 1);
     let body = r#"[{"id":7},{"id":"7"}]"#;
     let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
     assert_eq!(collected.parts.len(), 1);
     assert_eq!(lines(&collected.parts[0].spool).await.len(), 2);
 }
@@ -98,7 +101,7 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
     let topology = topology(3, 2);
     let body = r#"[{"id":1},{"id":"not valid!"},{"name":"no id"}]"#;
     let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
     let error = collected.error.as_ref().unwrap().to_response("books");
     assert_eq!(error.code, "invalid_document_id");
     assert!(collected.parts.is_empty(), "nothing is to be sent");
@@ -107,7 +110,8 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
     assert!(intent.ensure_index && intent.steps.is_empty());
 
     let body = r#"[{"id":1},{"id":"not valid!"},{"name"]"#;
-    let error = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.err().unwrap();
+    let error =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.err().unwrap();
     assert_eq!((error.status, error.code.as_str()), (400, "malformed_payload"));
 }
 
@@ -115,7 +119,7 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
 async fn a_bad_point_fails_the_batch_of_an_index_that_wants_points_but_a_bad_id_comes_first() {
     let topology = topology(3, 2);
     let read_it = |checks: bool, body: &'static str| {
-        let collector = Collector::guessing(&topology, &settings()).checking_geo(checks);
+        let collector = Collector::guessing(&topology, &settings(), &BATCHES).checking_geo(checks);
         async move { read(collector, PayloadFormat::Json, body).await.unwrap().unwrap() }
     };
     let body = r#"[{"id":1,"_geo":{"lat":1,"lng":2}},{"id":2,"_geo":5},{"id":3}]"#;
@@ -133,14 +137,16 @@ async fn a_bad_point_fails_the_batch_of_an_index_that_wants_points_but_a_bad_id_
 async fn a_reserved_field_refuses_the_body() {
     let topology = topology(3, 2);
     let body = r#"[{"id":1},{"id":2,"_miroir_shard":"x"}]"#;
-    let error = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.err().unwrap();
+    let error =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.err().unwrap();
     assert_eq!((error.status, error.code.as_str()), (400, "miroir_reserved_field"));
 }
 
 #[tokio::test]
 async fn a_body_of_no_bytes_is_missing() {
     let topology = topology(3, 2);
-    let collected = read(Collector::guessing(&topology, &settings()), PayloadFormat::Csv { delimiter: b',' }, "").await;
+    let collected =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Csv { delimiter: b',' }, "").await;
     assert!(collected.unwrap().is_none());
     assert_eq!(missing_payload(PayloadFormat::Csv { delimiter: b',' }).message, "A csv payload is missing.");
 }
@@ -149,7 +155,7 @@ async fn a_body_of_no_bytes_is_missing() {
 async fn the_write_names_the_key_and_tells_it_to_every_node_when_it_is_new() {
     let topology = topology(4, 1);
     let intent_of = async |sets| -> WriteIntent {
-        let collector = Collector::new(&topology, &settings(), "a b".to_owned());
+        let collector = Collector::new(&topology, &settings(), &BATCHES, "a b".to_owned());
         let collected = read(collector, PayloadFormat::Json, r#"[{"a b":1}]"#).await.unwrap().unwrap();
         let (intent, spools) = addition(sets).intent(collected, &topology);
         assert_eq!(spools.len(), 1);
@@ -173,7 +179,7 @@ async fn the_write_names_the_key_and_tells_it_to_every_node_when_it_is_new() {
 async fn no_documents_are_a_write_to_all_nodes() {
     let topology = topology(3, 2);
     let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, "[]").await.unwrap().unwrap();
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, "[]").await.unwrap().unwrap();
     let (intent, spools) = addition(true).intent(collected, &topology);
     assert!(spools.is_empty());
     assert_eq!(intent.steps.len(), 1);
@@ -186,8 +192,9 @@ async fn no_documents_are_a_write_to_all_nodes() {
 async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let body = r#"[{"id":1,"sku":"b"}]"#;
-    let guessed = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
-    let settled = settle_key(guessed, Some("sku".to_owned()), &topology, &settings(), false).await.unwrap();
+    let guessed =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
+    let settled = settle_key(guessed, Some("sku".to_owned()), &topology, &settings(), &BATCHES, false).await.unwrap();
     assert_eq!((settled.primary_key.as_deref(), settled.received), (Some("sku"), 1));
     assert!(settled.error.is_none());
     let shard = crate::placement::document::shard_of("b", topology.shards);
@@ -197,9 +204,9 @@ async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
 #[tokio::test]
 async fn a_named_key_fails_against_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
-    let collector = Collector::new(&topology, &settings(), "id".to_owned());
+    let collector = Collector::new(&topology, &settings(), &BATCHES, "id".to_owned());
     let named = read(collector, PayloadFormat::Json, r#"[{"id":1}]"#).await.unwrap().unwrap();
-    let settled = settle_key(named, Some("sku".to_owned()), &topology, &settings(), false).await.unwrap();
+    let settled = settle_key(named, Some("sku".to_owned()), &topology, &settings(), &BATCHES, false).await.unwrap();
     let error = settled.error.unwrap().to_response("books");
     assert_eq!(
         (error.code.as_str(), error.message.as_str()),

@@ -15,12 +15,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// The engine's words about the client's own request, where a node found fault with what Miroir made of it.
     pub(super) async fn explain(&self, fault: Fault, scatter: &Scatter) -> Reply {
         let same = match &scatter.ask {
-            Ask::Document(_)
-            | Ask::Stats(_)
-            | Ask::Judge
-            | Ask::Settings
-            | Ask::FilterableAttributes
-            | Ask::Similar(_) => true,
+            Ask::Document(_) | Ask::Stats(_) | Ask::Judge | Ask::Settings | Ask::Setting { .. } | Ask::Similar(_) => {
+                true
+            }
             Ask::Search(_)
             | Ask::FacetSearch(_)
             | Ask::MultiSearch(_)

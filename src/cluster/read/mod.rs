@@ -80,7 +80,7 @@ pub async fn run(
         }
         Ask::Judge
         | Ask::Settings
-        | Ask::FilterableAttributes
+        | Ask::Setting { .. }
         | Ask::Documents(_)
         | Ask::Fields(_)
         | Ask::Document(_)
@@ -188,7 +188,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,
             Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
-            Ask::FilterableAttributes => return self.ask_any(original, merge::strip::filterable_attributes).await,
+            Ask::Setting { setting } => {
+                return self.ask_any(original, merge::strip::of_setting(*setting).unwrap_or(|_| {})).await;
+            }
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,
