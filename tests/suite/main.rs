@@ -10,5 +10,6 @@ mod operations;
 mod reads;
 mod support;
 mod tasks;
+mod ties;
 mod vectors;
 mod writes;
