@@ -37,7 +37,8 @@ impl SearchPlan {
     /// `None` for a search by words alone or by a vector alone.
     pub fn hybrid(&self) -> Option<HybridPlan> {
         let ratio = self.semantic_ratio? as f32;
-        let mut words = SearchPlan { semantic_ratio: None, ..self.clone() };
+        // The engine cuts the page out of the mixture, not out of what words find.
+        let mut words = SearchPlan { semantic_ratio: None, from_the_first: true, ..self.clone() };
         words.body.remove("hybrid");
         words.body.remove("vector");
 
@@ -73,6 +74,15 @@ impl HybridPlan {
     /// True if the hits by words can be so good that the engine looks for no others.
     pub fn may_do_without_vector(&self) -> bool {
         self.share_of_words() >= GOOD_ENOUGH
+    }
+}
+
+// === impl SearchPlan ===
+
+impl SearchPlan {
+    /// True if everything is found by words, for want of words.
+    pub fn has_no_words(&self) -> bool {
+        self.body.get("q").and_then(Value::as_str).is_none_or(|words| words.trim().is_empty())
     }
 }
 

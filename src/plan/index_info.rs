@@ -32,6 +32,8 @@ pub struct IndexInfo {
     /// `None` when every attribute is displayed.
     pub displayed: Option<Vec<String>>,
     pub ranking_rules: Vec<String>,
+    /// True when ties stand in the order in which documents were written.
+    pub breaks_ties: bool,
     /// True when the index sorts or filters by `_geo`, so that its documents must have points there. No read asks.
     #[serde(skip)]
     pub geo: bool,
@@ -51,6 +53,7 @@ impl IndexInfo {
             distinct: None,
             displayed: None,
             ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
+            breaks_ties: false,
             geo: false,
         }
     }
@@ -77,6 +80,7 @@ impl IndexInfo {
             info.displayed = (!displayed.iter().any(|name| name == "*")).then_some(displayed);
         }
         if let Some(mut rules) = strings(settings.get("rankingRules")) {
+            info.breaks_ties = rules.iter().any(|rule| rule == WRITTEN_RULE);
             rules.retain(|rule| rule != WRITTEN_RULE);
             info.ranking_rules = rules;
         }

@@ -3,11 +3,14 @@
 //! With `MIROIR_TEST_MEILISEARCH=/path/to/meilisearch` the nodes are that program instead of the embedded engine.
 
 mod bad_input;
+mod differential;
+mod explain;
 mod failures;
 mod federation;
 mod layers;
 mod operations;
 mod reads;
+mod scenarios;
 mod support;
 mod tasks;
 mod ties;

@@ -1,10 +1,11 @@
 //! Searches whose answers become one list.
 
 use bytes::Bytes;
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, try_join};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::candidates::ROUNDS;
+use super::comparable::names_ties;
 use super::judge::relay_error;
 use super::{Inexact, Reader, Reply, Stop};
 use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
@@ -12,7 +13,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::merge::facets::Facets;
 use crate::merge::facets::probe::Probe;
 use crate::merge::federation::{FederatedReply, IndexReplies, Merged};
-use crate::placement::cover::CoverPart;
+use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::plan::federation::{FederationPlan, IndexQueries, Which};
 use crate::plan::scatter::NodeRequest;
@@ -22,7 +23,8 @@ const AT_ONCE: usize = 8;
 
 /// What the nodes reply about one index.
 struct Found {
-    together: Gathered,
+    /// `None` where nodes cannot compare the searches only because each of them ends with the rule that breaks ties.
+    together: Option<Gathered>,
     apart: Vec<Gathered>,
 }
 
@@ -30,7 +32,13 @@ struct Found {
 
 impl Found {
     fn replies(&self) -> IndexReplies<'_> {
-        IndexReplies { together: bodies(&self.together), apart: self.apart.iter().map(bodies).collect() }
+        let together = self.together.as_ref().map(bodies).unwrap_or_default();
+        IndexReplies { together, apart: self.apart.iter().map(bodies).collect() }
+    }
+
+    /// How many nodes answer together.
+    fn shared_by(&self) -> usize {
+        self.together.as_ref().map_or(0, |together| together.replies.len())
     }
 }
 
@@ -60,37 +68,52 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             plan.indexes.iter().map(|index| self.federated_index(plan, index, seed).boxed()).collect();
         let searching = futures::stream::iter(searches).buffered(AT_ONCE).try_collect::<Vec<Found>>();
         let (checked, found) = join(checking, searching).await;
-        if let Some(reply) = checked?.filter(|reply| !reply.is_success()) {
-            return Ok(relay_error(&reply));
+        let refused = checked?.filter(|reply| !reply.is_success());
+        if let Some(reply) = refused.as_ref().filter(|reply| !names_ties(reply)) {
+            return Ok(relay_error(reply));
+        }
+        let apart = found.as_ref().is_ok_and(|found| found.iter().any(|found| found.together.is_none()));
+        if (refused.is_some() || apart)
+            && let Some(refusal) = self.refusal(plan, original).await?
+        {
+            return Ok(refusal);
         }
         let found = found?;
         let mut missing = ShardSet::new();
-        for gathered in found.iter().flat_map(|found| found.apart.iter().chain([&found.together])) {
+        for gathered in found.iter().flat_map(|found| found.apart.iter().chain(&found.together)) {
             self.complete(gathered)?;
             missing.union_with(&gathered.missing);
         }
-        let relayed = matches!(found.as_slice(), [only] if only.together.alone);
-        let compared = found.len() > 1 || found.iter().any(|found| found.together.replies.len() > 1);
+        let relayed = matches!(found.as_slice(), [Found { together: Some(only), .. }] if only.alone);
+        let compared = found.len() > 1 || found.iter().any(|found| found.shared_by() != 1);
         if let Some(error) = plan.indexes.iter().find_map(hidden_attribute).filter(|_| compared) {
             return Err(error.into());
         }
         let replies: Vec<IndexReplies<'_>> = found.iter().map(Found::replies).collect();
         let merged = Merged::new(plan, &replies, relayed)?;
-        let mut exact = true;
+        let mut inexact = Inexact::default();
         let mut facets = Vec::with_capacity(found.len());
         for (at, (index, found)) in plan.indexes.iter().zip(&found).enumerate() {
             let mut own = merged.facets(at)?;
             // How far one node would have gone cannot be told from how far each node went.
-            let depends = index.leaves_out() && found.together.replies.len() > 1;
-            if let Some(facets) = own.as_mut().filter(|_| !depends) {
-                self.settle_federated(plan, index, &found.together, facets).await?;
-                exact &= facets.is_exact();
+            let unseen = found.shared_by() != 1 && merged.goes_on(at);
+            // What several searches find is counted once by who is asked all of them.
+            inexact.totals |= unseen && (index.leaves_out() || found.together.is_none());
+            if let Some(facets) = &mut own {
+                // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
+                match &found.together {
+                    Some(together) if !index.has_distinct() && !(unseen && index.has_threshold()) => {
+                        self.settle_federated(plan, index, together, facets).await?;
+                    }
+                    Some(_) | None => facets.give_up(),
+                }
+                inexact.facets |= !facets.is_exact();
             }
-            exact &= !depends;
             facets.push(own);
         }
-        let inexact = Inexact { facets: !exact, totals: false };
-        Ok(Reply { inexact, ..Reply::ok(merged.write(&facets)?, missing) })
+        let (body, tied) = merged.write(&facets)?;
+        inexact.facets |= tied;
+        Ok(Reply { inexact, ..Reply::ok(body, missing) })
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.
@@ -105,6 +128,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let probes = facets.probes();
             if probes.is_empty() {
                 return Ok(());
+            }
+            // A question without hits is answered without a look at scores.
+            if index.has_threshold() {
+                break;
             }
             let asked =
                 probes.iter().map(|(source, probe)| self.ask_federated(plan, index, &found.replies[*source].0, probe));
@@ -147,16 +174,50 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     async fn federated_index(&self, plan: &FederationPlan, index: &IndexQueries, seed: u64) -> Result<Found, Stop> {
-        let together = self.federated_search(plan, index, Which::Together, seed).await?;
-        let mut apart = Vec::new();
-        // One node's common list is as the engine makes it.
-        if index.apart.is_some() && together.replies.len() > 1 {
-            let each: Vec<_> = (0..index.queries.len())
-                .map(|at| self.federated_search(plan, index, Which::One(at), seed).boxed())
-                .collect();
-            apart = futures::stream::iter(each).buffered(AT_ONCE).try_collect().await?;
+        let together = self.federated_together(plan, index, seed);
+        if index.apart.is_none() {
+            return Ok(Found { together: together.await?, apart: Vec::new() });
         }
+        let all = ShardSet::all(self.topology.shards);
+        if cover(self.topology, &index.index, &all, &[], seed).parts.len() > 1 {
+            let (together, apart) = try_join(together, self.federated_apart(plan, index, seed, Which::One)).await?;
+            if together.is_some() || index.facets.is_none() {
+                return Ok(Found { together, apart });
+            }
+            let apart = self.federated_apart(plan, index, seed, Which::Counted).await?;
+            return Ok(Found { together, apart });
+        }
+        // One node's common list is as the engine makes it, unless others have to stand in for the node.
+        let together = together.await?;
+        let is_whole = together.as_ref().is_some_and(|together| together.replies.len() == 1);
+        let which = if together.is_some() { Which::One } else { Which::Counted };
+        let apart = if is_whole { Vec::new() } else { self.federated_apart(plan, index, seed, which).await? };
         Ok(Found { together, apart })
+    }
+
+    /// `None` if nodes would compare the searches but for the rule that breaks ties, and they can be asked apart.
+    async fn federated_together(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        seed: u64,
+    ) -> Result<Option<Gathered>, Stop> {
+        match self.federated_search(plan, index, Which::Together, seed).await {
+            Err(Stop::Fault(fault)) if index.apart.is_some() && names_ties(&fault.reply) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    async fn federated_apart(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        seed: u64,
+        which: fn(usize) -> Which,
+    ) -> Result<Vec<Gathered>, Stop> {
+        let each: Vec<_> =
+            (0..index.queries.len()).map(|at| self.federated_search(plan, index, which(at), seed).boxed()).collect();
+        futures::stream::iter(each).buffered(AT_ONCE).try_collect().await
     }
 
     async fn federated_search(

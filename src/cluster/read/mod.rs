@@ -1,6 +1,7 @@
 //! Carries out scattered reads.
 
 mod candidates;
+mod comparable;
 mod documents;
 mod embed;
 mod facet_search;
@@ -9,6 +10,7 @@ mod fields;
 mod hybrid;
 mod judge;
 mod multi_search;
+pub mod observe;
 mod search;
 mod similar;
 mod stats;
@@ -56,6 +58,8 @@ pub struct Reply {
 pub struct Inexact {
     pub totals: bool,
     pub facets: bool,
+    /// How many documents have a field.
+    pub fields: bool,
 }
 
 /// Why a read brings no merged answer.
@@ -73,29 +77,9 @@ pub async fn run(
     scatter: &Scatter,
     trace: &Trace,
 ) -> Result<Reply, ResponseError> {
-    let settings = &cluster.settings.search;
-    let budget = match &scatter.ask {
-        Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
-            settings.timeout
-        }
-        Ask::Judge
-        | Ask::Settings
-        | Ask::Setting { .. }
-        | Ask::Documents(_)
-        | Ask::Fields(_)
-        | Ask::Document(_)
-        | Ask::Stats(_) => settings.timeout.max(LONG_READ),
-    };
-    let asked = AtomicUsize::new(0);
-    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, asked: &asked };
-    let reader = Reader {
-        nodes: &nodes,
-        topology,
-        unavailable: settings.unavailable_shards,
-        query_vectors: &cluster.query_vectors,
-    };
-    let reply = reader.run(scatter).await;
-    cluster.metrics.fan_out.observe(asked.load(Ordering::Relaxed) as f64);
+    let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
+    let reply = Reader::new(cluster, topology, &nodes).run(scatter).await;
+    cluster.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
     reply
 }
 
@@ -106,7 +90,28 @@ struct ClusterNodes<'a> {
     trace: &'a Trace,
     deadline: Instant,
     /// Subrequests so far.
-    asked: &'a AtomicUsize,
+    asked: AtomicUsize,
+}
+
+// === impl ClusterNodes ===
+
+impl<'a> ClusterNodes<'a> {
+    fn new(cluster: &'a Cluster, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
+        let timeout = cluster.settings.search.timeout;
+        let budget = match &scatter.ask {
+            Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
+                timeout
+            }
+            Ask::Judge
+            | Ask::Settings
+            | Ask::Setting { .. }
+            | Ask::Documents(_)
+            | Ask::Fields(_)
+            | Ask::Document(_)
+            | Ask::Stats(_) => timeout.max(LONG_READ),
+        };
+        Self { cluster, topology, trace, deadline: Instant::now() + budget, asked: AtomicUsize::new(0) }
+    }
 }
 
 #[async_trait]
@@ -136,6 +141,10 @@ struct Reader<'a, N: ?Sized> {
 // === impl Reply ===
 
 impl Reply {
+    pub fn refusal(error: &ResponseError) -> Self {
+        Self { status: error.status, ..Self::ok(error.to_body(), ShardSet::new()) }
+    }
+
     fn ok(body: Vec<u8>, degraded: ShardSet) -> Self {
         Self { status: 200, body: body.into(), degraded, inexact: Inexact::default() }
     }
@@ -148,8 +157,18 @@ impl Inexact {
         self == Self::default()
     }
 
+    /// What may differ, by name.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [("totals", self.totals), ("facets", self.facets), ("fieldDistribution", self.fields)];
+        all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
     pub fn or(self, other: Self) -> Self {
-        Self { totals: self.totals || other.totals, facets: self.facets || other.facets }
+        Self {
+            totals: self.totals || other.totals,
+            facets: self.facets || other.facets,
+            fields: self.fields || other.fields,
+        }
     }
 }
 
@@ -181,6 +200,17 @@ impl From<serde_json::Error> for Stop {
 }
 
 // === impl Reader ===
+
+impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
+    fn new(cluster: &'a Cluster, topology: &'a Topology, nodes: &'a N) -> Self {
+        Self {
+            nodes,
+            topology,
+            unavailable: cluster.settings.search.unavailable_shards,
+            query_vectors: &cluster.query_vectors,
+        }
+    }
+}
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     async fn run(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {

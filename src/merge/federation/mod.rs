@@ -33,6 +33,7 @@ pub struct FederatedReply<'a> {
 /// What nodes reply about one index, in the order of the cover.
 #[derive(Debug, Default)]
 pub struct IndexReplies<'a> {
+    /// Empty where the searches could only be asked apart.
     pub together: Vec<&'a [u8]>,
     /// For each search the replies to it alone; empty where it was not asked alone.
     pub apart: Vec<Vec<&'a [u8]>>,
@@ -55,6 +56,8 @@ struct IndexAnswer<'a> {
     /// The best of the index, up to the end of the page.
     hits: Vec<Candidate<'a>>,
     total: u64,
+    /// True if there may be hits beyond the end of the page.
+    goes_on: bool,
     replies: Vec<FederatedReply<'a>>,
 }
 
@@ -110,8 +113,14 @@ impl<'a> Merged<'a> {
         Ok(Some(facets))
     }
 
-    /// The one reply. `facets` are those of each index, where there were any to put together.
-    pub fn write(&self, facets: &[Option<Facets>]) -> Result<Vec<u8>, MergeError> {
+    /// True if hits of the index at `at` may lie beyond the end of the page, so that nobody has looked at all of them.
+    pub fn goes_on(&self, at: usize) -> bool {
+        self.answers[at].goes_on
+    }
+
+    /// The one reply, and whether one node's lists of facet values may end otherwise. `facets` are those of each index,
+    /// where there were any to put together.
+    pub fn write(&self, facets: &[Option<Facets>]) -> Result<(Vec<u8>, bool), MergeError> {
         let window = self.plan.window();
         let total = self.answers.iter().fold(0, |sum: u64, answer| sum.saturating_add(answer.total));
         let all_replies = || self.answers.iter().flat_map(|answer| &answer.replies);
@@ -124,6 +133,7 @@ impl<'a> Merged<'a> {
         }
         let mut out = Vec::new();
         let mut object = ObjectWriter::new(&mut out);
+        let mut tied = false;
         for (name, raw) in names {
             match name.as_ref() {
                 "hits" => self.write_hits(object.key(name))?,
@@ -135,7 +145,7 @@ impl<'a> Merged<'a> {
                 "semanticHitCount" if !self.relayed => {
                     object.number(name, self.page.iter().filter(|hit| hit.is_semantic()).count() as u64);
                 }
-                "facetsByIndex" => self.write_facets(facets, &mut object)?,
+                "facetsByIndex" => tied = self.write_facets(facets, &mut object)?,
                 "queryVectors" => self.write_vectors(object.key(name))?,
                 key => match paging_member(window, key, total) {
                     Some(number) => object.number(name, number),
@@ -144,13 +154,15 @@ impl<'a> Merged<'a> {
             }
         }
         object.finish();
-        Ok(out)
+        Ok((out, tied))
     }
 
     fn write_hits(&self, out: &mut Vec<u8>) -> Result<(), MergeError> {
         // Nodes count only the searches that they were asked.
         let queries = || self.plan.indexes.iter().flat_map(|index| &index.queries);
-        let renumbered = self.plan.indexes.len() > 1 || queries().zip(0..).any(|(query, at)| query.position != at);
+        let renumbered = self.plan.indexes.len() > 1
+            || self.plan.indexes.iter().any(|index| index.apart.is_some())
+            || queries().zip(0..).any(|(query, at)| query.position != at);
         out.push(b'[');
         for (at, hit) in self.page.iter().enumerate() {
             if at > 0 {
@@ -162,7 +174,7 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    fn write_facets(&self, facets: &[Option<Facets>], object: &mut ObjectWriter<'_>) -> Result<(), MergeError> {
+    fn write_facets(&self, facets: &[Option<Facets>], object: &mut ObjectWriter<'_>) -> Result<bool, MergeError> {
         let mut all = Vec::with_capacity(self.answers.len());
         for ((index, answer), facets) in self.plan.indexes.iter().zip(&self.answers).zip(facets) {
             let own = match (&index.facets, facets, answer.replies.as_slice()) {
@@ -176,12 +188,16 @@ impl<'a> Merged<'a> {
         let rules = self.plan.indexes.iter().find_map(|index| Some(&index.facets.as_ref()?.rules));
         match (&self.plan.merge_facets, rules) {
             (Some(union), Some(rules)) => {
-                facets::write_distribution(&all, union, object.key("facetDistribution"))?;
+                let tied = facets::write_distribution(&all, union, object.key("facetDistribution"))?;
                 facets::write_stats(&all, rules, object.key("facetStats"))?;
+                // In which order equals were counted is known of an index that one node has whole.
+                Ok(tied && facets.iter().any(Option::is_some))
             }
-            (Some(_), None) | (None, _) => facets::write_by_index(&all, object.key("facetsByIndex")),
+            (Some(_), None) | (None, _) => {
+                facets::write_by_index(&all, object.key("facetsByIndex"));
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     /// The vectors of searches, by position.
@@ -228,9 +244,11 @@ fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
 impl<'a> IndexAnswer<'a> {
     fn new(index: &'a IndexQueries, replies: &IndexReplies<'a>, reach: u64, relayed: bool) -> Result<Self, MergeError> {
         let mut parsed = parse(&replies.together)?;
-        let mut total = parsed.iter().fold(0, |sum: u64, reply| sum.saturating_add(reply.total));
+        let alone = replies.apart.iter().map(|query| parse(query)).collect::<Result<Vec<_>, _>>()?;
+        let of_each = || alone.iter().flatten();
+        let mut total = if parsed.is_empty() { sum(of_each()) } else { sum(parsed.iter()) };
         let hits = match parsed.as_mut_slice() {
-            [only] => list::of_one(index, std::mem::take(&mut only.hits), relayed)?,
+            [only] if replies.apart.is_empty() => list::of_one(index, std::mem::take(&mut only.hits), relayed)?,
             _ if replies.apart.is_empty() => {
                 let lists = parsed.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
                 let (hits, duplicates) = list::of_nodes(index, list::by_query(index, lists)?, reach)?;
@@ -238,17 +256,25 @@ impl<'a> IndexAnswer<'a> {
                 hits
             }
             _ => {
-                let mut lists = Vec::with_capacity(replies.apart.len());
-                for query in &replies.apart {
-                    lists.push(parse(query)?.into_iter().map(|reply| reply.hits).collect());
-                }
+                let lists = alone.iter().map(|query| query.iter().map(|reply| reply.hits.clone()).collect()).collect();
                 let (hits, duplicates) = list::of_nodes(index, lists, reach)?;
                 total = total.saturating_sub(duplicates);
                 hits
             }
         };
-        Ok(Self { hits, total, replies: parsed })
+        let goes_on = hits.len() as u64 >= reach;
+        // Where searches leave hits out, only a list that has come to its end tells how many there are.
+        let counted_apart = parsed.is_empty();
+        if !goes_on && (counted_apart || (parsed.len() > 1 && index.leaves_out())) {
+            total = hits.len() as u64;
+        }
+        let replies = if counted_apart { alone.into_iter().flatten().collect() } else { parsed };
+        Ok(Self { hits, total, goes_on, replies })
     }
+}
+
+fn sum<'r>(replies: impl Iterator<Item = &'r FederatedReply<'r>>) -> u64 {
+    replies.fold(0, |sum: u64, reply| sum.saturating_add(reply.total))
 }
 
 fn parse<'a>(bodies: &[&'a [u8]]) -> Result<Vec<FederatedReply<'a>>, MergeError> {
