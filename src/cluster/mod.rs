@@ -10,7 +10,9 @@ pub mod health;
 pub mod housekeeping;
 pub mod insync;
 pub mod lanes;
+pub mod maintenance;
 pub mod metrics;
+pub mod overload;
 pub mod poll;
 pub mod read;
 pub mod reconcile;
@@ -46,6 +48,7 @@ use crate::tasks::entry::{MiroirTask, NodeTaskState};
 pub use client::{NodeClient, NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
 pub use error::{ClusterError, NodeError};
 pub use metrics::ClusterMetrics;
+pub use overload::Overload;
 pub use reconcile::Reconciler;
 pub use registry::Registry;
 pub use settings::ClusterSettings;
@@ -65,11 +68,14 @@ pub struct Cluster {
     pub metrics: ClusterMetrics,
     /// The version of the engine that the nodes run, once one of them has said it.
     pub(crate) engine_version: parking_lot::RwLock<Option<String>>,
+    /// Bounds on what is under way, and whom reads avoid.
+    pub overload: Overload,
     /// What else is made equal on a returning node; set once by the gateway, before [`run`].
     pub repair_hook: OnceLock<Box<dyn repair::RepairHook>>,
     /// Held while a new topology is made from the current one, so that no change is lost.
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
+    maintenance: maintenance::Maintenance,
     query_vectors: read::QueryVectors,
     probes: health::Probes,
     repairs: repair::Repairs,
@@ -105,6 +111,7 @@ impl Cluster {
         let mut topology = first_topology(&settings)?;
         let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
+        let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
         let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
         let cluster = Arc::new(Self {
@@ -115,11 +122,13 @@ impl Cluster {
             reconciler: Reconciler::new(Arc::clone(&store), prometheus)?,
             store,
             metrics,
+            overload: Overload::new(settings.overload.clone(), prometheus)?,
             settings,
             engine_version: parking_lot::RwLock::default(),
             repair_hook: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
+            maintenance,
             query_vectors: read::QueryVectors::default(),
             probes: health::Probes::default(),
             repairs: repair::Repairs::default(),

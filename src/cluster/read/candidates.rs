@@ -68,10 +68,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // page that begins behind the last document is not searched for at all.
         let mut base = Candidates { threshold: plan.threshold && !merged.is_full(), unmet: None };
         // Which documents one node has left out for better ones when its page is full depends on what it met by then.
-        let full = merged.is_full() && plan.window.take() > 0;
-        // One node goes through all that tie at once on its way to an empty page.
-        let skipped = plan.breaks_ties && plan.window.take() == 0 && plan.window.skip() > 0;
-        let estimated = plan.distinct.is_some() && (full || skipped);
+        let walked = plan.window.skip() + plan.window.take() > 0;
+        let estimated = plan.distinct.is_some() && merged.is_full() && walked;
         let uneven = merged.skips_uneven();
         let mut inexact = Inexact { totals: uneven || estimated, facets: uneven, ..Inexact::default() };
         let mut parts: Vec<CoverPart> = Vec::new();

@@ -26,8 +26,9 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::client::{NodeReply, Subrequest, Trace};
-use super::error::NodeError;
+use super::error::{NodeError, NodeErrorKind};
 use super::gather::{Fault, Gathered, Nodes};
+use super::overload::{self, Traffic, overloaded};
 use super::settings::UnavailableShards;
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
@@ -77,6 +78,7 @@ pub async fn run(
     scatter: &Scatter,
     trace: &Trace,
 ) -> Result<Reply, ResponseError> {
+    cluster.overload.first_attempt();
     let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
     let reply = Reader::new(cluster, topology, &nodes).run(scatter).await;
     cluster.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
@@ -89,6 +91,8 @@ struct ClusterNodes<'a> {
     topology: &'a Topology,
     trace: &'a Trace,
     deadline: Instant,
+    /// How long a node may take in whose place another can answer.
+    attempt: Duration,
     /// Subrequests so far.
     asked: AtomicUsize,
 }
@@ -97,7 +101,8 @@ struct ClusterNodes<'a> {
 
 impl<'a> ClusterNodes<'a> {
     fn new(cluster: &'a Cluster, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
-        let timeout = cluster.settings.search.timeout;
+        let settings = &cluster.settings.search;
+        let timeout = settings.timeout;
         let budget = match &scatter.ask {
             Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
                 timeout
@@ -110,7 +115,10 @@ impl<'a> ClusterNodes<'a> {
             | Ask::Document(_)
             | Ask::Stats(_) => timeout.max(LONG_READ),
         };
-        Self { cluster, topology, trace, deadline: Instant::now() + budget, asked: AtomicUsize::new(0) }
+        // What may take longer as a whole may also take longer of one node.
+        let attempt = settings.attempt_timeout.mul_f64(budget.as_secs_f64() / timeout.as_secs_f64().max(0.001));
+        let deadline = Instant::now() + budget;
+        Self { cluster, topology, trace, deadline, attempt, asked: AtomicUsize::new(0) }
     }
 }
 
@@ -118,15 +126,36 @@ impl<'a> ClusterNodes<'a> {
 impl Nodes for ClusterNodes<'_> {
     async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        let node = self.topology.node(node);
         let left = self.deadline.saturating_duration_since(Instant::now());
-        // A node that hangs must leave time for another.
-        let timeout = if last { left } else { left * 2 / 3 };
+        // A node that hangs must leave time for another. Without a budget for retries nothing is gained by leaving it.
+        let cut = if self.cluster.overload.can_afford_retry() { self.attempt } else { left };
+        let timeout = if last { left } else { cut.min(left * 2 / 3) };
+        let started = Instant::now();
+        let entered = tokio::time::timeout(timeout, self.cluster.overload.enter(node, Traffic::Read)).await;
+        // Who has waited in vain has not found out anything about the node.
+        let _permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
+        let timeout = timeout.saturating_sub(started.elapsed());
         let subrequest = if request.method == "GET" {
             Subrequest::get(request.path, timeout)
         } else {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
-        self.cluster.client.send(self.topology.node(node), subrequest, self.trace).await
+        let answer = self.cluster.client.send(node, subrequest, self.trace).await;
+        self.cluster.overload.learn(&node.id, overload::Sign::of(&answer));
+        answer
+    }
+
+    fn avoided(&self) -> Vec<NodeIx> {
+        self.cluster.overload.avoided(self.topology)
+    }
+
+    fn unusable(&self, node: NodeIx) {
+        self.cluster.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+    }
+
+    fn may_retry(&self) -> bool {
+        self.cluster.overload.may_retry()
     }
 }
 
@@ -245,9 +274,16 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(());
         }
         match self.unavailable {
-            UnavailableShards::Partial if !gathered.replies.is_empty() => Ok(()),
-            UnavailableShards::Partial | UnavailableShards::Error => Err(self.no_replica(&gathered.missing)),
+            UnavailableShards::Partial if !gathered.replies.is_empty() && !gathered.overloaded => Ok(()),
+            UnavailableShards::Partial | UnavailableShards::Error => Err(self.unanswered(gathered)),
         }
+    }
+
+    fn unanswered(&self, gathered: &Gathered) -> ResponseError {
+        if gathered.overloaded {
+            return overloaded("The nodes have too much to do at the moment.");
+        }
+        self.no_replica(&gathered.missing)
     }
 
     fn no_replica(&self, missing: &ShardSet) -> ResponseError {
