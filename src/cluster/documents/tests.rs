@@ -6,6 +6,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::super::body::WholeBody;
+use super::super::settings::WriteSettings;
+use super::super::write::Batches;
 use super::collect::{Collected, Collector, Source};
 use super::steps::Addition;
 use super::*;

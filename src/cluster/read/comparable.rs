@@ -68,7 +68,7 @@ pub(super) fn names_ties(reply: &NodeReply) -> bool {
 }
 
 /// What a node says of a pair of searches, with their places in the client's list.
-fn renumbered(reply: &NodeReply, lower: usize, higher: usize) -> bytes::Bytes {
+pub(super) fn renumbered(reply: &NodeReply, lower: usize, higher: usize) -> bytes::Bytes {
     let Some(error) = ResponseError::from_node(reply.status, &reply.body) else { return reply.body.clone() };
     // The higher one first, so that what was written for the lower is not taken for it.
     let message = [(1, higher), (0, lower)].into_iter().fold(error.message.clone(), |text, (from, to)| {

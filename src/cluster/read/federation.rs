@@ -5,10 +5,11 @@ use futures::future::{join, join_all, try_join};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::candidates::ROUNDS;
-use super::comparable::names_ties;
+use super::comparable::{names_ties, renumbered};
 use super::judge::relay_error;
 use super::{Inexact, Reader, Reply, Stop};
-use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
+use crate::cluster::client::NodeReply;
+use crate::cluster::gather::{Fault, Gathered, Nodes, Wanted, gather, log_failure};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge::facets::Facets;
 use crate::merge::facets::probe::Probe;
@@ -216,8 +217,27 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         which: fn(usize) -> Which,
     ) -> Result<Vec<Gathered>, Stop> {
         let each: Vec<_> =
-            (0..index.queries.len()).map(|at| self.federated_search(plan, index, which(at), seed).boxed()).collect();
+            (0..index.queries.len()).map(|at| self.federated_alone(plan, index, at, which, seed).boxed()).collect();
         futures::stream::iter(each).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// One search asked apart. What is wrong with it is told of its place in the client's list.
+    async fn federated_alone(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        at: usize,
+        which: fn(usize) -> Which,
+        seed: u64,
+    ) -> Result<Gathered, Stop> {
+        let place = index.queries.get(at).map_or(at, |query| query.at);
+        self.federated_search(plan, index, which(at), seed).await.map_err(|stop| match stop {
+            Stop::Fault(fault) => {
+                let body = renumbered(&fault.reply, place, place);
+                Stop::Fault(Fault { reply: NodeReply { body, ..fault.reply }, ..fault })
+            }
+            Stop::Error(error) => Stop::Error(error),
+        })
     }
 
     async fn federated_search(

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::comparable::names_ties;
 use super::{Inexact, Reader, Reply};
 use crate::cluster::client::NodeReply;
 use crate::cluster::gather::{Fault, Nodes, Verdict, log_failure, verdict};
@@ -28,6 +29,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if !same
             && let Ok(reply) = self.nodes.ask(fault.node, scatter.original.clone(), true).await
             && (400..500).contains(&reply.status)
+            && !names_ties(&reply)
         {
             return relay_error(&reply);
         }
