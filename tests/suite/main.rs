@@ -15,5 +15,6 @@ mod reads;
 mod scenarios;
 mod support;
 mod tasks;
+mod ties;
 mod vectors;
 mod writes;
