@@ -51,8 +51,10 @@ impl Shard {
             IndexOperation::Settings { settings },
             IndexOperation::DocumentAddition { method: AdditionMethod::Replace, primary_key, payload },
         ];
-        for outcome in apply(&engine, "cities", &operations, &|| false).expect("the operations are carried out") {
-            assert_eq!(outcome.error, None);
+        for operation in operations {
+            for outcome in apply(&engine, "cities", &[operation], &|| false).expect("the operation is carried out") {
+                assert_eq!(outcome.error, None);
+            }
         }
         Self { index: engine.index("cities").expect("the index"), _engine: engine, _folder: folder }
     }
