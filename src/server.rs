@@ -9,8 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
 use miroir::cluster::settings::{
-    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, SearchSettings, Secret, UnavailableShards,
-    WriteSettings,
+    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, ResilverSettings, SearchSettings, Secret,
+    UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, Problems};
@@ -183,6 +183,11 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
             spool_memory: config.write.spool_memory,
         },
         search: SearchSettings { timeout: config.search.timeout, unavailable_shards },
+        resilver: ResilverSettings {
+            bandwidth: config.resilver.bandwidth,
+            concurrency: config.resilver.concurrency as usize,
+            cutover: config.resilver.cutover,
+        },
         node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     }

@@ -26,6 +26,7 @@ pub struct Config {
     pub health: HealthConfig,
     pub write: WriteConfig,
     pub search: SearchConfig,
+    pub resilver: ResilverConfig,
     pub tasks: TasksConfig,
     pub limits: LimitsConfig,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
@@ -87,6 +88,16 @@ pub enum UnavailableShards {
 pub struct SearchConfig {
     pub timeout: Duration,
     pub unavailable_shards: UnavailableShards,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResilverConfig {
+    /// Bytes of documents per second that all copies together read and send; 0: no limit.
+    pub bandwidth: u64,
+    /// How many copies run at once.
+    pub concurrency: u32,
+    /// How long a copy may hold back the writes of its index at its end.
+    pub cutover: Duration,
 }
 
 /// How task ids are written.

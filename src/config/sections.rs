@@ -6,8 +6,8 @@ use pingora::server::configuration::ServerConf;
 use serde_json::Value;
 
 use super::model::{
-    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, SearchConfig, TasksConfig,
-    UidFormatConfig, UnavailableShards, WriteConfig,
+    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, ResilverConfig, SearchConfig,
+    TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 
@@ -28,6 +28,7 @@ pub(super) fn read(mut file: Section) -> Config {
         health: health(file.section("health")),
         write: write(file.section("write")),
         search: search(file.section("search")),
+        resilver: resilver(file.section("resilver")),
         tasks: tasks(file.section("tasks")),
         limits: limits(file.section("limits")),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
@@ -82,6 +83,16 @@ fn search(mut section: Section) -> SearchConfig {
     let config = SearchConfig {
         timeout: section.duration("timeout", Duration::from_secs(5)),
         unavailable_shards: section.choice("unavailable_shards", &choices, UnavailableShards::Partial),
+    };
+    section.finish();
+    config
+}
+
+fn resilver(mut section: Section) -> ResilverConfig {
+    let config = ResilverConfig {
+        bandwidth: section.size("bandwidth", 0, 0),
+        concurrency: section.integer("concurrency", 1..=64, 2) as u32,
+        cutover: section.duration("cutover", Duration::from_secs(5)),
     };
     section.finish();
     config

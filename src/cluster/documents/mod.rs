@@ -66,9 +66,10 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, key.clone()),
         (None, None) => Collector::guessing(&topology, settings),
     };
+    let watched = cluster.writer.watchers.is_watched(&request.index);
     let checks_geo = checks_geo(cluster, &request.index, trace).await;
     let mut decoded = DecodedBody::new(body, encoding);
-    let collector = collector.checking_geo(checks_geo);
+    let collector = collector.checking_geo(checks_geo).gathering_keys(watched);
     let collected = collector.read(Source::Body(&mut decoded), format).await?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
@@ -85,8 +86,9 @@ pub async fn add(
         let error = error.to_response(&addition.index);
         return cluster.writer.record_failed(cluster, intent, error, trace).await;
     }
+    let keys = collected.keys.clone();
     let (intent, spools) = addition.intent(collected, &topology);
-    cluster.writer.submit(cluster, intent, spools, trace).await
+    cluster.writer.submit_keys(cluster, intent, spools, keys, trace).await
 }
 
 /// True when the index is known to want points in `_geo`. Where no node can say, the nodes' own checks remain.
@@ -108,7 +110,8 @@ async fn settle_key(
     }
     let again = match &collected.unsplit {
         Some(unsplit) => {
-            let collector = Collector::new(topology, settings, stored).checking_geo(checks_geo);
+            let gathers = collected.keys.is_some();
+            let collector = Collector::new(topology, settings, stored).checking_geo(checks_geo).gathering_keys(gathers);
             collector.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
         }
         None if collected.error.is_some() => return Ok(collected),

@@ -1,0 +1,1 @@
+//! Copies between nodes in memory.
