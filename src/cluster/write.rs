@@ -140,12 +140,7 @@ impl Writer {
         *newest = (*newest).max(uid);
     }
 
-    fn place(
-        &self,
-        cluster: &Cluster,
-        intent: &WriteIntent,
-        keys: Option<&[String]>,
-    ) -> Result<Placed, ResponseError> {
+    fn place(&self, cluster: &Cluster, intent: &WriteIntent, keys: Option<&[String]>) -> Result<Placed, ResponseError> {
         let _order = self.order.lock();
         let topology = cluster.topology();
         settle::available(&topology, intent, cluster.settings.write.min_in_sync)?;
@@ -409,7 +404,11 @@ fn steps_for(
             stamped = Some(stamped_before);
             stamped_before += 1;
         }
-        task.parts.push(NodeTask::unsent(id.clone(), purpose, step.shards.clone()));
+        let mut part = NodeTask::unsent(id.clone(), purpose, step.shards.clone());
+        if let Some(stale) = intent.index_uid.as_deref().and_then(|index| topology.stale_of(node, index)) {
+            part.behind = step.shards.iter().filter(|shard| stale.contains(*shard)).collect();
+        }
+        task.parts.push(part);
         planned.push(Planned { part: task.parts.len() - 1, purpose, step, stamped });
     }
     planned

@@ -14,13 +14,10 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> ExitCode {
-    let answer = args
-        .admin
-        .get("/topology")
-        .and_then(|topology| {
-            let shards = &args.admin.get("/shards")?["shards"];
-            Ok(json!({ "topology": topology, "shards": shards, "resilver": args.admin.get("/resilver")? }))
-        });
+    let answer = args.admin.get("/topology").and_then(|topology| {
+        let shards = &args.admin.get("/shards")?["shards"];
+        Ok(json!({ "topology": topology, "shards": shards, "resilver": args.admin.get("/resilver")? }))
+    });
     finish(args.admin.json, answer, show)
 }
 
@@ -49,7 +46,8 @@ fn copies(resilver: &Value) -> String {
     let list = |name: &str| resilver[name].as_array().cloned().unwrap_or_default();
     let mut shown = String::new();
     let columns = ["node", "index", "phase", "shards", "documentsDone", "documents", "copied", "bytes", "secondsLeft"];
-    let running: Vec<Vec<String>> = list("running").iter().map(|copy| columns.map(|key| cell(&copy[key])).to_vec()).collect();
+    let running: Vec<Vec<String>> =
+        list("running").iter().map(|copy| columns.map(|key| cell(&copy[key])).to_vec()).collect();
     if !running.is_empty() {
         let heads = ["resilvering", "index", "phase", "shards", "done", "of", "copied", "bytes", "seconds left"];
         let rows: Vec<Vec<String>> = std::iter::once(heads.map(str::to_owned).to_vec()).chain(running).collect();

@@ -28,8 +28,6 @@ pub enum ResilverError {
     SourceChanged,
     #[error("the target has missed another write meanwhile")]
     MissedMore,
-    #[error("task {uid} has not succeeded on the source, but on the target")]
-    SourceBehind { uid: u32 },
 }
 
 /// The label of `miroir_resilver_failures_total`.
@@ -55,7 +53,7 @@ impl ResilverError {
             Self::Task { .. } => Reason::TaskFailed,
             Self::Counts { .. } => Reason::Differs,
             Self::Unsettled(_) => Reason::Unsettled,
-            Self::TargetChanged | Self::SourceChanged | Self::MissedMore | Self::SourceBehind { .. } => Reason::Changed,
+            Self::TargetChanged | Self::SourceChanged | Self::MissedMore => Reason::Changed,
         }
     }
 }
@@ -63,15 +61,8 @@ impl ResilverError {
 // === impl Reason ===
 
 impl Reason {
-    pub const ALL: &'static [Reason] = &[
-        Self::Node,
-        Self::Store,
-        Self::Busy,
-        Self::TaskFailed,
-        Self::Differs,
-        Self::Unsettled,
-        Self::Changed,
-    ];
+    pub const ALL: &'static [Reason] =
+        &[Self::Node, Self::Store, Self::Busy, Self::TaskFailed, Self::Differs, Self::Unsettled, Self::Changed];
 
     pub fn as_str(self) -> &'static str {
         match self {

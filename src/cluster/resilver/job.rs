@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, try_join_all};
+use futures::future::try_join_all;
 use tokio::time::Instant;
 
 use super::error::ResilverError;
@@ -15,12 +15,11 @@ use super::replica::Replica;
 use super::step::{Copy, Event, Step};
 use super::watch::Watch;
 use super::work::Work;
+use crate::cluster::Cluster;
 use crate::cluster::client::Trace;
 use crate::cluster::insync::{self, Misses};
-use crate::cluster::Cluster;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, NodeState, Topology};
-use crate::tasks::entry::{MiroirTask, NodeTask, NodeTaskState};
 
 /// How long the writes under way may take to end before a copy begins.
 const WATCH_LIMIT: Duration = Duration::from_secs(120);
@@ -109,7 +108,6 @@ impl Job<'_> {
             *rest = differed;
         }
         self.compare_counts().await?;
-        self.judge_sources().await?;
         self.check()?;
         if insync::clear(self.cluster, self.target, &self.index, &self.shards, as_of).await? {
             Ok(())
@@ -162,46 +160,5 @@ impl Job<'_> {
             }
         }
         Ok(())
-    }
-
-    /// A write whose task failed on a source while the target carried it out would be lost with the copy. Ended tasks have
-    /// made such a source stale; here are those whose end nobody has seen yet. The queues are empty, so the nodes know.
-    async fn judge_sources(&self) -> Result<(), ResilverError> {
-        let tasks = self.cluster.reconciler.live_in(&self.index);
-        for task in &tasks {
-            let of = |node: NodeIx| self.parts_of(task, node);
-            let behind = self.sources.keys().map(|source| async {
-                let behind = self.any_without_success(*source, of(*source)).await;
-                behind && !self.any_without_success(self.target, of(self.target)).await
-            });
-            if join_all(behind).await.contains(&true) {
-                return Err(ResilverError::SourceBehind { uid: task.uid });
-            }
-        }
-        Ok(())
-    }
-
-    fn parts_of<'t>(&self, task: &'t MiroirTask, node: NodeIx) -> Vec<&'t NodeTask> {
-        let id = &self.topology.node(node).id;
-        let concerned = |part: &&NodeTask| part.node == *id && part.shards.iter().any(|shard| self.shards.contains(shard));
-        task.parts.iter().filter(concerned).collect()
-    }
-
-    async fn any_without_success(&self, node: NodeIx, parts: Vec<&NodeTask>) -> bool {
-        for part in parts {
-            let state = match (part.state.is_final(), part.task_uid) {
-                (true, _) | (false, None) => part.outcome(),
-                (false, Some(uid)) => {
-                    match self.cluster.client.get_task_status(self.topology.node(node), uid).await {
-                        Ok(Some(task)) => task.to_node_status(),
-                        Ok(None) | Err(_) => NodeTaskState::Lost,
-                    }
-                }
-            };
-            if state != NodeTaskState::Succeeded {
-                return true;
-            }
-        }
-        false
     }
 }

@@ -35,6 +35,8 @@
 
 mod digest;
 mod error;
+#[cfg(test)]
+mod fleet;
 mod job;
 mod meter;
 pub mod metrics;

@@ -41,7 +41,8 @@ impl<'a> Outbox<'a> {
     }
 
     pub async fn add(&mut self, document: &[u8]) -> Result<(), ResilverError> {
-        let limit = PART_BYTES.min(usize::try_from(self.target.cluster.settings.write.max_payload_size).unwrap_or(PART_BYTES));
+        let limit =
+            PART_BYTES.min(usize::try_from(self.target.cluster.settings.write.max_payload_size).unwrap_or(PART_BYTES));
         if !self.adds.is_empty() && self.adds.len() + document.len() + 2 > limit {
             self.send_adds().await?;
         }

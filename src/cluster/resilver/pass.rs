@@ -103,8 +103,7 @@ impl Pass<'_> {
         let replica = self.job.replica(source);
         // Whatever is written between the two lists is touched, and compared again.
         let (wanted, held) = tokio::try_join!(replica.ids(shards), self.target.ids(shards))?;
-        let (common, missing): (Vec<String>, Vec<String>) =
-            wanted.iter().cloned().partition(|key| held.contains(key));
+        let (common, missing): (Vec<String>, Vec<String>) = wanted.iter().cloned().partition(|key| held.contains(key));
         for key in held.into_iter().filter(|key| !wanted.contains(key)) {
             self.delete(key).await?;
         }
@@ -124,9 +123,7 @@ impl Pass<'_> {
             let size = self.sizer.chunk().min(most);
             let chunk = &keys[at..keys.len().min(at + size)];
             let asked = async {
-                let there = async {
-                    if held { self.target.documents(chunk).await } else { Ok((BTreeMap::new(), 0)) }
-                };
+                let there = async { if held { self.target.documents(chunk).await } else { Ok((BTreeMap::new(), 0)) } };
                 tokio::try_join!(source.documents(chunk), there)
             };
             let ((wanted, read), (there, read_there)) = match asked.await {

@@ -198,12 +198,7 @@ impl Copies {
         self.metrics.failures.with_label_values(&[node.as_str(), reason]).inc();
         let mut failures = self.failures.lock();
         let attempts = failures.get(key).map_or(0, |failure| failure.attempts) + 1;
-        let failure = Failure {
-            reason,
-            message: error.to_string(),
-            attempts,
-            at: OffsetDateTime::now_utc(),
-        };
+        let failure = Failure { reason, message: error.to_string(), attempts, at: OffsetDateTime::now_utc() };
         failures.insert(key.clone(), failure);
         self.rest(key, pause.saturating_mul(1 << attempts.min(4)));
         attempts
