@@ -12,8 +12,8 @@ use miroir::cluster::overload::circuit::CircuitSettings;
 use miroir::cluster::overload::retry_budget::RetrySettings;
 use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
 use miroir::cluster::settings::{
-    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, SearchSettings, Secret, UnavailableShards,
-    WriteSettings,
+    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, ResilverSettings, SearchSettings, Secret,
+    UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, OverloadConfig, Problems};
@@ -192,6 +192,11 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
             unavailable_shards,
         },
         overload: overload_settings(&config.overload),
+        resilver: ResilverSettings {
+            bandwidth: config.resilver.bandwidth,
+            concurrency: config.resilver.concurrency as usize,
+            cutover: config.resilver.cutover,
+        },
         node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     }

@@ -39,6 +39,7 @@ enum Route<'a> {
     Ready,
     Topology,
     Shards,
+    Resilver,
     Tasks,
     Task(&'a str),
     Explain,
@@ -70,6 +71,7 @@ impl AdminApp {
             Route::Ready => Ok(views::ready(&topology)),
             Route::Topology => Ok((200, views::topology(&topology))),
             Route::Shards => Ok((200, views::shards(&topology))),
+            Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {
                 let list = task_ops::list(&self.app.cluster, &query, IndexAccess::All, UidFormat::Mtask).await?;
                 Ok((200, list))
@@ -143,6 +145,7 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/ready") => Route::Ready,
         ("GET", "/topology") => Route::Topology,
         ("GET", "/shards") => Route::Shards,
+        ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,
         ("POST", "/explain") => Route::Explain,
         ("GET", path) => match path.strip_prefix("/tasks/") {
@@ -161,8 +164,8 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
-         POST /explain, POST or DELETE /nodes/{{id}}/maintenance"
+        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
+         /tasks/{{id}}, POST /explain, POST or DELETE /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

@@ -78,6 +78,8 @@ pub struct Cluster {
     direct: tokio::sync::Mutex<()>,
     /// Something is stale, or a node with stale shards is up.
     resilver: Notify,
+    /// How far copies to stale replicas are.
+    pub copies: resilver::progress::Copies,
 }
 
 impl Cluster {
@@ -108,6 +110,8 @@ impl Cluster {
         topology.stale = Arc::new(stale);
         let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
+        let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
+        copies.metrics().start_at_zero(&topology);
         let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
         let cluster = Arc::new(Self {
             client,
@@ -128,6 +132,7 @@ impl Cluster {
             repairs: repair::Repairs::default(),
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
+            copies,
         });
         cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
         Ok(cluster)

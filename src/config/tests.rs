@@ -50,6 +50,7 @@ fn the_full_file_is_right_and_shows_the_defaults() {
     assert_eq!(config.write, defaults.write);
     assert_eq!(config.search, defaults.search);
     assert_eq!(config.overload, defaults.overload);
+    assert_eq!(config.resilver, defaults.resilver);
     assert_eq!(config.tasks, defaults.tasks);
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.state, defaults.state);
@@ -80,6 +81,7 @@ search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error }
 overload:
   { requests: 9, node_reads: 8, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
     spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
+resilver: { bandwidth: 50MiB, concurrency: 4, cutover: 800ms }
 tasks: { uid_format: mtask, retention: 30d }
 limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client_timeout: 5s }
 state: sqlite:/var/lib/miroir/state.db
@@ -131,6 +133,8 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
         }
     );
     assert_eq!(config.search.unavailable_shards, UnavailableShards::Error);
+    let resilver = ResilverConfig { bandwidth: 50 << 20, concurrency: 4, cutover: Duration::from_millis(800) };
+    assert_eq!(config.resilver, resilver);
     assert_eq!(config.tasks.uid_format, UidFormatConfig::Mtask);
     assert_eq!(config.limits.body_size, 1_000_000);
     assert_eq!(config.limits.document_payload_size, 2 << 30);

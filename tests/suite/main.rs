@@ -10,6 +10,7 @@ mod maintenance;
 mod operations;
 mod overload;
 mod reads;
+mod resilver;
 mod support;
 mod tasks;
 mod vectors;
