@@ -43,6 +43,8 @@ enum Route<'a> {
     Tasks,
     Task(&'a str),
     Explain,
+    Scrub,
+    StartScrub,
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
 }
@@ -78,6 +80,11 @@ impl AdminApp {
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
             Route::Explain => Ok((200, self.explain(session).await?)),
+            Route::Scrub => Ok((200, self.app.cluster.scrub.reports.view())),
+            Route::StartScrub => {
+                self.app.cluster.scrub.start();
+                Ok((202, json!({ "started": true })))
+            }
             Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
             Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
         }
@@ -148,6 +155,8 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,
         ("POST", "/explain") => Route::Explain,
+        ("GET", "/scrub") => Route::Scrub,
+        ("POST", "/scrub") => Route::StartScrub,
         ("GET", path) => match path.strip_prefix("/tasks/") {
             Some(id) => Route::Task(id),
             None => return Err(no_route(method, path)),
@@ -165,7 +174,7 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
-         /tasks/{{id}}, POST /explain, POST or DELETE /nodes/{{id}}/maintenance"
+         /tasks/{{id}}, POST /explain, GET or POST /scrub, POST or DELETE /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

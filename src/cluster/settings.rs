@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::overload::OverloadSettings;
+use super::scrub::ScrubSettings;
 
 /// All that [`super::Cluster::start`] needs; `config` composes it from the sections of the file.
 #[derive(Debug, Clone)]
@@ -15,6 +16,7 @@ pub struct ClusterSettings {
     pub search: SearchSettings,
     pub overload: OverloadSettings,
     pub resilver: ResilverSettings,
+    pub scrub: ScrubSettings,
     /// Sent to nodes as `Authorization: Bearer`.
     pub node_key: Option<Secret>,
     /// How many idle connections to nodes are kept, over all of them.
@@ -195,6 +197,7 @@ impl ClusterSettings {
             search: SearchSettings::default(),
             overload: OverloadSettings::default(),
             resilver: ResilverSettings::default(),
+            scrub: ScrubSettings::default(),
             node_key: None,
             keepalive_pool_size: 256,
         }

@@ -28,6 +28,7 @@ pub struct Config {
     pub search: SearchConfig,
     pub overload: OverloadConfig,
     pub resilver: ResilverConfig,
+    pub scrub: ScrubConfig,
     pub tasks: TasksConfig,
     pub limits: LimitsConfig,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
@@ -126,6 +127,14 @@ pub struct ResilverConfig {
     pub concurrency: u32,
     /// How long a copy may hold back the writes of its index at its end.
     pub cutover: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// From the end of one comparison of all replicas to the beginning of the next.
+    pub interval: Duration,
+    /// Bytes of documents per second that it reads; 0: no limit.
+    pub bandwidth: u64,
 }
 
 /// How task ids are written.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::model::{
     ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OverloadConfig,
-    ResilverConfig, SearchConfig, TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
+    ResilverConfig, ScrubConfig, SearchConfig, TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 
@@ -30,6 +30,7 @@ pub(super) fn read(mut file: Section) -> Config {
         search: search(file.section("search")),
         overload: overload(file.section("overload")),
         resilver: resilver(file.section("resilver")),
+        scrub: scrub(file.section("scrub")),
         tasks: tasks(file.section("tasks")),
         limits: limits(file.section("limits")),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
@@ -116,6 +117,15 @@ fn resilver(mut section: Section) -> ResilverConfig {
         bandwidth: section.size("bandwidth", 0, 0),
         concurrency: section.integer("concurrency", 1..=64, 2) as u32,
         cutover: section.duration("cutover", Duration::from_secs(5)),
+    };
+    section.finish();
+    config
+}
+
+fn scrub(mut section: Section) -> ScrubConfig {
+    let config = ScrubConfig {
+        interval: section.duration("interval", Duration::from_secs(24 * 60 * 60)),
+        bandwidth: section.size("bandwidth", 0, 4 * MIB),
     };
     section.finish();
     config
