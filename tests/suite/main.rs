@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod failures;
+mod faults;
 mod federation;
 mod layers;
 mod maintenance;
