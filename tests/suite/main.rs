@@ -3,6 +3,8 @@
 //! With `MIROIR_TEST_MEILISEARCH=/path/to/meilisearch` the nodes are that program instead of the embedded engine.
 
 mod bad_input;
+mod differential;
+mod explain;
 mod failures;
 mod faults;
 mod federation;
@@ -13,6 +15,7 @@ mod overload;
 mod reads;
 mod recover;
 mod resilver;
+mod scenarios;
 mod scrub;
 mod support;
 mod tasks;
