@@ -19,5 +19,6 @@ mod scenarios;
 mod scrub;
 mod support;
 mod tasks;
+mod ties;
 mod vectors;
 mod writes;
