@@ -201,7 +201,7 @@ async fn mark_missing(
     for unknown in held.iter().filter(|uid| !cluster.registry.exists(uid) && !missed.outdated.contains(*uid)) {
         tracing::warn!(node = %node.id, index = unknown, "node holds an index that the cluster does not know; left alone");
     }
-    Ok(insync::mark(cluster, &marks).await?)
+    Ok(insync::mark_gone(cluster, &marks).await?)
 }
 
 async fn delete_index(cluster: &Arc<Cluster>, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
@@ -248,7 +248,7 @@ async fn repair_index(
         None => {
             tracing::info!(node = %node.id, index = uid, "creating a missing index");
             let shards = cluster.topology().shards_of(ix).clone();
-            insync::mark(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() }).await?;
+            insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() }).await?;
             let body = json!({"uid": uid, "primaryKey": entry.primary_key});
             let created = cluster.client.carry_out(node, post("/indexes", &body, cluster), trace, TASK_LIMIT).await?;
             done(created)?;

@@ -26,20 +26,31 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
     if !topology.indexes().any(live) {
         return Err(no_replica("No node can take writes at the moment."));
     }
-    let index = intent.index_uid.as_deref().unwrap_or_default();
     let mut touched = ShardSet::new();
     for step in &intent.steps {
         touched.union_with(&step.shards);
     }
-    let short: Vec<ShardId> = touched
-        .iter()
-        .filter(|shard| {
-            let owners = topology.owners_of(*shard);
-            let able = owners.iter().filter(|node| live(**node) && !topology.is_stale(**node, index, *shard)).count();
-            able < required(owners.len(), min_in_sync)
-        })
-        .collect();
-    if short.is_empty() { Ok(()) } else { Err(short_of_replicas(index, short.len(), min_in_sync)) }
+    let mut indexes: Vec<&str> = intent.index_uid.as_deref().into_iter().collect();
+    if let RegistryChange::Swap { pairs } = &intent.registry {
+        // Nodes that miss a swap are rebuilt, both indexes: of every shard a replica must be there to rebuild them from.
+        touched = ShardSet::all(topology.shards);
+        indexes = pairs.iter().flat_map(|(left, right)| [left.as_str(), right.as_str()]).collect();
+    }
+    for index in indexes {
+        let short: Vec<ShardId> = touched
+            .iter()
+            .filter(|shard| {
+                let owners = topology.owners_of(*shard);
+                let able =
+                    owners.iter().filter(|node| live(**node) && !topology.is_stale(**node, index, *shard)).count();
+                able < required(owners.len(), min_in_sync)
+            })
+            .collect();
+        if !short.is_empty() {
+            return Err(short_of_replicas(index, short.len(), min_in_sync));
+        }
+    }
+    Ok(())
 }
 
 /// Draws the conclusions from the states of `parts`: `Enqueued` is accepted, `Failed` refused, `Lost` neither.
@@ -308,6 +319,23 @@ mod tests {
         let missed = Missed { settings: true, outdated: BTreeSet::from(["a".to_owned()]) };
         assert_eq!(settled.marks.missed, [(NodeIx(1), missed)]);
         assert_eq!(settled.no_replica, None);
+    }
+
+    #[test]
+    fn a_swap_wants_a_replica_of_every_shard_to_rebuild_the_others_from() {
+        let pairs = vec![("a".to_owned(), "b".to_owned())];
+        let swap = WriteIntent {
+            index_uid: None,
+            steps: vec![Step { shards: ShardSet::new(), ..intent(RegistryChange::None).steps[0].clone() }],
+            ..intent(RegistryChange::Swap { pairs })
+        };
+        assert_eq!(available(&topology(&[UP, UP, NodeState::Down], 2), &swap, 1), Ok(()));
+        let refused = available(&topology(&[UP, NodeState::Down, NodeState::Down], 2), &swap, 1).unwrap_err();
+        assert_eq!(refused.code, "miroir_no_replica");
+        let mut left_behind = topology(&[UP, UP, NodeState::Down], 2);
+        let stale = crate::placement::topology::StaleSets::from([((NodeIx(0), "b".to_owned()), ShardSet::all(8))]);
+        left_behind.stale = Arc::new(stale);
+        assert!(available(&left_behind, &swap, 1).is_err());
     }
 
     #[test]

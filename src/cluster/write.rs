@@ -201,9 +201,8 @@ async fn carry_out(
     for (part, result) in results.into_iter().flatten() {
         apply(&mut task.parts[part], result);
     }
-    let settled = settle::settle(&topology, intent, &task.parts, cluster.settings.write.min_in_sync);
+    let settled = insync::settle(cluster, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
-        insync::mark(cluster, &settled.marks).await.map_err(|error| store_failed(&error))?;
         return Ok(row);
     }
     conclude(cluster, task, settled, &undo).await
@@ -230,7 +229,6 @@ async fn conclude(
         cluster.store.remove_task(task.uid).await.map_err(|error| store_failed(&error))?;
         return Err(refusal);
     }
-    insync::mark(cluster, &settled.marks).await.map_err(|error| store_failed(&error))?;
     if let Some(error) = settled.no_replica {
         if nothing_accepted {
             roll_back(cluster, undo).await?;
