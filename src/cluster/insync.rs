@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::settle::{self, Settled};
 use super::{Cluster, health, repair};
-use crate::meili::task::TaskKind;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeIx, StaleSets, Topology};
 use crate::plan::write::WriteIntent;
 use crate::store::{Store, StoreError};
+use crate::tasks::details::settle_unsuccessful;
 use crate::tasks::entry::{MiroirTask, NodeTask};
 use crate::tasks::stale::stale_parts;
 
@@ -155,6 +157,15 @@ pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreErro
     record(cluster, &mut missed, marks, admitted).await
 }
 
+/// What the end of a task means for the in-sync sets, in one with making it durable; see [`conclude`].
+pub async fn end(cluster: &Arc<Cluster>, task: &mut MiroirTask) -> Result<Marks, StoreError> {
+    let mut missed = cluster.bookkeeping.missed.lock().await;
+    let topology = cluster.topology();
+    let marks = conclude(task, &topology);
+    record(cluster, &mut missed, &marks, admit(&topology, &marks)).await?;
+    Ok(marks)
+}
+
 /// As [`mark`], for replicas whose content is gone: these are stale even where no other is in sync.
 pub async fn mark_gone(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreError> {
     if marks.is_empty() {
@@ -244,6 +255,26 @@ async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), St
     let text =
         serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
     cluster.store.put_meta(MISSED, text).await
+}
+
+/// The marks of a task that has ended. Where the only replicas that carried it out are stale by now, what they hold will be
+/// replaced: then the task has failed. Pure.
+pub fn conclude(task: &mut MiroirTask, topology: &Topology) -> Marks {
+    let marks = marks_of(task, topology);
+    let spared = admit(topology, &marks).spared;
+    if task.status == TaskStatus::Succeeded && !spared.is_empty() {
+        let nodes: BTreeSet<&str> = spared.iter().map(|(node, _, _)| topology.node(*node).id.as_str()).collect();
+        let nodes = nodes.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "In {} shards this was carried out only by replicas that had missed other writes, and will be replaced; it \
+             failed on {nodes}.",
+            spared.len()
+        );
+        settle_unsuccessful(task);
+        task.status = TaskStatus::Failed;
+        task.error = Some(ResponseError::new(Code::MiroirReplicasDiverged, message));
+    }
+    marks
 }
 
 /// What follows from a final task for the in-sync sets: a replica that did not do what another did is stale.

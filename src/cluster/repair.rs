@@ -20,6 +20,7 @@ use super::client::{Subrequest, TaskStatusResponse, Trace};
 use super::error::NodeError;
 use super::health::move_state;
 use super::insync::{self, Marks, Missed};
+use super::interrupted;
 use crate::meili::task::TaskStatus;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::broadcast::{hidden_filterable, is_hidden_filterable};
@@ -57,6 +58,8 @@ enum RepairError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Interrupted(#[from] interrupted::InterruptedError),
     #[error("task {uid} failed: {message}")]
     Task { uid: u32, message: String },
     #[error("the queue of index `{index}` did not run empty within {limit:?}")]
@@ -69,7 +72,7 @@ enum RepairError {
 
 enum Outcome {
     Up,
-    /// There is nobody to compare with yet.
+    /// There is nobody to compare with yet, or an interrupted write of its shards to decide.
     Waits,
     /// The node went down meanwhile.
     Gone,
@@ -103,7 +106,7 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
                     again(&cluster, &node);
                 }
             }
-            Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another to compare its settings with"),
+            Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another before it takes part"),
             Ok(Outcome::Gone) => {}
             Err(error) => {
                 tracing::warn!(node = %node, %error, "node could not be repaired; tried again at its next good probe");
@@ -126,6 +129,9 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         let topology = cluster.topology();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
+        if !interrupted::settle(cluster, id).await? {
+            return Ok(Outcome::Waits);
+        }
         let missed = cluster.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
         if reference.is_none() && !missed.is_nothing() && waits(cluster, id).await {

@@ -191,7 +191,9 @@ async fn carry_out(
         row.finished_at = Some(row.enqueued_at);
         row.acknowledged = true;
     }
-    if let Err(error) = make_durable(cluster, &undo, &row).await {
+    // Both or neither: a row without its change of the registry, or the other way round, could not be told from a write
+    // that was interrupted later.
+    if let Err(error) = cluster.store.begin_write(row.clone(), cluster.registry.changes(&undo)).await {
         cluster.registry.undo(&undo);
         return Err(store_failed(&error));
     }
@@ -206,11 +208,6 @@ async fn carry_out(
         return Ok(row);
     }
     conclude(cluster, task, settled, &undo).await
-}
-
-async fn make_durable(cluster: &Cluster, undo: &Undo, row: &MiroirTask) -> Result<(), crate::store::StoreError> {
-    cluster.registry.persist(cluster.store.as_ref(), undo).await?;
-    cluster.store.insert_task(row.clone()).await
 }
 
 /// Tells store, reconciler and client how the write went.
@@ -285,7 +282,7 @@ fn apply(part: &mut NodeTask, result: StepResult) {
 
 /// Steps before and after what was asked for, on every node.
 #[derive(Default)]
-struct Extra {
+pub(super) struct Extra {
     before: Vec<(Purpose, Step)>,
     after: Vec<(Purpose, Step)>,
 }
@@ -342,7 +339,7 @@ fn sets_filterable(step: &Step) -> bool {
 }
 
 /// What `node` is sent; each step becomes a part of `task`.
-fn steps_for(
+pub(super) fn steps_for(
     node: NodeIx,
     intent: &WriteIntent,
     extra: &Extra,
