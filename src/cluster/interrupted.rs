@@ -159,7 +159,8 @@ async fn choose_sides(
     }
     tracing::info!(task = %task.id(), course = ?decision.course, "an interrupted write is decided");
     match decision.course {
-        Course::Forward => {
+        // Where it stays in part, the task fails for the shards that lack it; replicas that have it may still differ.
+        Course::Forward | Course::Apart => {
             for part in task.parts.iter_mut().filter(|part| part.state == NodeTaskState::Unsent) {
                 part.state = NodeTaskState::Lost;
             }
@@ -167,7 +168,6 @@ async fn choose_sides(
             cluster.reconciler.watch(cluster, task.clone());
         }
         Course::Back => give_up(cluster, task, "It was undone.").await?,
-        Course::Apart => give_up(cluster, task, "Some of its documents may be there.").await?,
     }
     Ok(Settled::Done)
 }

@@ -118,6 +118,13 @@ impl Reconciler {
         }
     }
 
+    /// The tasks of `index` that are being polled, as far as they are known.
+    pub fn live_in(&self, index: &str) -> Vec<MiroirTask> {
+        let live = self.shared.live.lock();
+        let of_index = live.values().filter(|entry| entry.task.index_uid.as_deref() == Some(index));
+        of_index.map(|entry| entry.task.clone()).collect()
+    }
+
     /// Puts fresher states in the place of stored ones.
     pub fn refresh(&self, tasks: &mut [MiroirTask]) {
         let live = self.shared.live.lock();

@@ -22,6 +22,7 @@ use crate::meili::task::TaskStatus;
 use crate::placement::shard::{ShardId, ShardSet, shard_filter};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::store::StoreError;
+use crate::tasks::stale::unfit_source;
 
 /// How many documents are copied at a time.
 const PAGE: usize = 1000;
@@ -39,6 +40,8 @@ enum ResilverError {
     Store(#[from] StoreError),
     #[error("the queue of node {0} did not run empty")]
     Busy(String),
+    #[error("task {uid} has failed on the source, and is not settled yet")]
+    SourceBehind { uid: u32 },
     #[error("task {uid} failed: {message}")]
     Task { uid: u32, message: String },
     #[error("source has {source_count} documents, target {target_count}")]
@@ -134,6 +137,13 @@ async fn copy(
         if !queue_runs_empty(cluster, node, index, trace).await? {
             return Err(ResilverError::Busy(node.id.to_string()));
         }
+    }
+    // The queues are empty, so what failed in them is known once they have been asked.
+    for task in cluster.reconciler.live_in(index) {
+        cluster.reconciler.poll_now(task.uid).await;
+    }
+    if let Some(task) = cluster.reconciler.live_in(index).iter().find(|task| unfit_source(task, &source.id, shards)) {
+        return Err(ResilverError::SourceBehind { uid: task.uid });
     }
     let filter = shard_filter(shards, topology.shards);
     tracing::info!(from = %source.id, to = %target.id, index, shards = shards.len(), "resilvering");

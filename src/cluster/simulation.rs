@@ -24,6 +24,7 @@ use crate::tasks::adopt::adopt;
 use crate::tasks::entry::{MiroirTask, NodeReport, NodeTaskState};
 use crate::tasks::fold::fold;
 use crate::tasks::interrupted::{Course, decide};
+use crate::tasks::stale::unfit_source;
 
 const SHARDS: u16 = 6;
 const INDEX: &str = "a";
@@ -365,13 +366,13 @@ impl World {
                 continue;
             }
             match decision.course {
-                Course::Forward => {
+                Course::Forward | Course::Apart => {
                     for part in task.parts.iter_mut().filter(|part| part.state == NodeTaskState::Unsent) {
                         part.state = NodeTaskState::Lost;
                     }
                     self.rows.insert(task.uid, task);
                 }
-                Course::Back | Course::Apart => {
+                Course::Back => {
                     task.error = Some(ResponseError::new(Code::MiroirWriteInterrupted, "interrupted"));
                     self.end(task, TaskStatus::Failed);
                 }
@@ -400,6 +401,15 @@ impl World {
                 while !self.members[node].queue.is_empty() {
                     self.work_on(node, false);
                 }
+            }
+            for uid in self.followed().collect::<Vec<_>>() {
+                self.poll_one(uid);
+            }
+            let id = self.topology.node(source).id.clone();
+            if self.followed().any(|uid| unfit_source(&self.rows[&uid], &id, &shards))
+                || shards.iter().any(|shard| self.topology.is_stale(source, INDEX, shard))
+            {
+                continue;
             }
             for shard in shards.iter() {
                 let copy = self.members[source.0].content[usize::from(shard.0)].clone();

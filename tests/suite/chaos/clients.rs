@@ -316,6 +316,9 @@ pub fn search(stage: &Stage, mut dice: Dice) {
             Ok(_) | Err(_) => &stage.searches.unanswered,
         };
         counted.fetch_add(1, Ordering::Relaxed);
+        if std::ptr::eq(counted, &stage.searches.unanswered) {
+            pause(Duration::from_millis(50));
+        }
         if let Ok(reply) = reply {
             question.check(&reply, stage.history, since, until, stage.problems);
         }
