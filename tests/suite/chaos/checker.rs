@@ -35,11 +35,13 @@ pub enum Problem {
 }
 
 /// What one search asks for.
+#[derive(Debug)]
 pub struct Question {
     family: Family,
     form: Form,
 }
 
+#[derive(Debug)]
 enum Form {
     /// All of a family's documents, with their groups counted.
     Search,
@@ -163,7 +165,7 @@ impl Question {
             return problems.wrong(format!("an answer is no JSON: {}", reply.text));
         };
         let tell = |id: &str, text: &str| {
-            format!("{text}: document {id}, read between {since:.3?} and {until:.3?}; written:\n{}", history.tell(id))
+            format!("{self:?}, {text}: document {id}, read between {since:.3?} and {until:.3?}; written:\n{}", history.tell(id))
         };
         if let Form::Get(id) = &self.form {
             let found = if reply.status == 200 { Some(answer) } else { None };
@@ -212,12 +214,12 @@ impl Question {
             Form::Get(_) => return,
         };
         if *total != hits.len() {
-            problems.wrong(format!("{} hits, and the answer counts {total}", hits.len()));
+            problems.wrong(format!("{self:?}: {} hits, and the answer counts {total}", hits.len()));
         }
         if let Some(groups) = answer["facetDistribution"]["group"].as_object() {
             let counted: u64 = groups.values().filter_map(Value::as_u64).sum();
             if counted != hits.len() as u64 {
-                problems.wrong(format!("{} hits, and their groups count {counted}", hits.len()));
+                problems.wrong(format!("{self:?}: {} hits, and their groups count {counted}", hits.len()));
             }
         }
     }
