@@ -1,5 +1,6 @@
 //! The operators' API, on a listener of its own.
 
+mod maintenance;
 mod views;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ enum Route<'a> {
     Tasks,
     Task(&'a str),
     Explain,
+    BeginMaintenance(&'a str),
+    EndMaintenance(&'a str),
 }
 
 // === impl AdminApp ===
@@ -73,6 +76,8 @@ impl AdminApp {
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
             Route::Explain => Ok((200, self.explain(session).await?)),
+            Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
+            Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
         }
     }
 
@@ -128,6 +133,11 @@ impl ServeHttp for AdminApp {
 }
 
 fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
+    match (method, node_in_maintenance(path)) {
+        ("POST", Some(node)) => return Ok(Route::BeginMaintenance(node)),
+        ("DELETE", Some(node)) => return Ok(Route::EndMaintenance(node)),
+        (_, Some(_) | None) => {}
+    }
     let route = match (method, path) {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
@@ -144,10 +154,15 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
     Ok(route)
 }
 
+/// The node of `/nodes/{id}/maintenance`.
+fn node_in_maintenance(path: &str) -> Option<&str> {
+    path.strip_prefix("/nodes/")?.strip_suffix("/maintenance").filter(|node| !node.is_empty() && !node.contains('/'))
+}
+
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}} or \
-         POST /explain"
+        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
+         POST /explain, POST or DELETE /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

@@ -5,6 +5,7 @@ pub mod client;
 #[cfg(feature = "embedded")]
 pub mod demo;
 pub mod explain;
+pub mod node;
 pub mod plan;
 pub mod status;
 pub mod tasks;

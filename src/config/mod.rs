@@ -28,8 +28,8 @@ use std::path::Path;
 use serde_json::Value;
 
 pub use model::{
-    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, SearchConfig, TasksConfig,
-    UidFormatConfig, UnavailableShards, WriteConfig,
+    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OverloadConfig, SearchConfig,
+    TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 pub use problem::{Problem, Problems, Warning};
 pub use secret::Secret;

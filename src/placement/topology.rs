@@ -28,6 +28,8 @@ pub enum NodeState {
     Repairing,
     /// Does not answer.
     Down,
+    /// Taken out of service by an operator, until the operator ends it.
+    Maintenance,
 }
 
 /// One Meilisearch.
@@ -68,7 +70,7 @@ pub struct Topology {
 // === impl NodeState ===
 
 impl NodeState {
-    pub const ALL: &'static [NodeState] = &[Self::Joining, Self::Up, Self::Repairing, Self::Down];
+    pub const ALL: &'static [NodeState] = &[Self::Joining, Self::Up, Self::Repairing, Self::Down, Self::Maintenance];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,20 +78,30 @@ impl NodeState {
             Self::Up => "up",
             Self::Repairing => "repairing",
             Self::Down => "down",
+            Self::Maintenance => "maintenance",
         }
     }
 
     pub fn serves_reads(self) -> bool {
         match self {
             Self::Up => true,
-            Self::Joining | Self::Repairing | Self::Down => false,
+            Self::Joining | Self::Repairing | Self::Down | Self::Maintenance => false,
         }
     }
 
-    /// True when writes are sent to the node at once. A node that is joining or down misses them and becomes stale.
+    /// True when writes are sent to the node at once. A node that is joining, down or in maintenance misses them and
+    /// becomes stale.
     pub fn takes_writes(self) -> bool {
         match self {
             Self::Up | Self::Repairing => true,
+            Self::Joining | Self::Down | Self::Maintenance => false,
+        }
+    }
+
+    /// True when a write that has its place in the node's lane already is still sent.
+    pub fn finishes_writes(self) -> bool {
+        match self {
+            Self::Up | Self::Repairing | Self::Maintenance => true,
             Self::Joining | Self::Down => false,
         }
     }

@@ -1,10 +1,13 @@
 //! Reads a body and collects each document, with its shard, for the nodes that own it.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::super::body::BodySource;
+use super::super::overload::overloaded;
+use super::super::overload::spool_budget::SpoolBudget;
 use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
 use crate::meili::error::{Code, ResponseError};
@@ -113,6 +116,15 @@ impl<'a> Collector<'a> {
     /// Only checks and counts: the batch fails with `error` if its body is well-formed.
     pub(super) fn refusing(topology: &'a Topology, settings: &WriteSettings, error: IdError) -> Self {
         Self { primary_key: None, error: Some(error), ..Self::new(topology, settings, String::new()) }
+    }
+
+    /// Counts what is spooled against `budget`.
+    pub(super) fn within(mut self, budget: &Arc<SpoolBudget>) -> Self {
+        let payloads = self.nodes.iter_mut().map(|payload| &mut payload.spool);
+        for spool in self.unsplit.iter_mut().chain(payloads) {
+            spool.within(budget);
+        }
+        self
     }
 
     /// Also looks at `_geo` if `checks`.
@@ -252,6 +264,9 @@ impl BatchError {
 
 /// The client's answer when the gateway cannot keep its body.
 fn spool_failed(error: &io::Error) -> ResponseError {
+    if error.kind() == io::ErrorKind::QuotaExceeded {
+        return overloaded("The bodies of the writes under way fill the spools.");
+    }
     tracing::error!(%error, "cannot spool a payload");
     match error.kind() {
         io::ErrorKind::StorageFull => ResponseError::new(
