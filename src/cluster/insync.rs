@@ -136,9 +136,14 @@ fn merged(topology: &Topology, marks: &Marks) -> StaleSets {
 
 /// Draws the conclusions from the nodes' answers to a write and makes the marks durable, in one: two writes that are under
 /// way together must not each count on the replica that the other one has just found to be behind.
-pub async fn settle(cluster: &Arc<Cluster>, intent: &WriteIntent, parts: &[NodeTask]) -> Result<Settled, StoreError> {
+pub async fn settle(
+    cluster: &Arc<Cluster>,
+    placed: &Topology,
+    intent: &WriteIntent,
+    parts: &[NodeTask],
+) -> Result<Settled, StoreError> {
     let mut missed = cluster.bookkeeping.missed.lock().await;
-    let settled = settle::settle(&cluster.topology(), intent, parts, cluster.settings.write.min_in_sync);
+    let settled = settle::settle(&cluster.topology(), placed, intent, parts, cluster.settings.write.min_in_sync);
     if settled.refused.is_none() {
         let admitted = admit(&cluster.topology(), &settled.marks);
         record(cluster, &mut missed, &settled.marks, admitted).await?;

@@ -53,13 +53,20 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
     Ok(())
 }
 
-/// Draws the conclusions from the states of `parts`: `Enqueued` is accepted, `Failed` refused, `Lost` neither.
-pub fn settle(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], min_in_sync: u8) -> Settled {
+/// Draws the conclusions for the in-sync sets of `topology`, a write having been sent by those of `placed`, from the states of
+/// `parts`: `Enqueued` is accepted, `Failed` refused, `Lost` neither.
+pub fn settle(
+    topology: &Topology,
+    placed: &Topology,
+    intent: &WriteIntent,
+    parts: &[NodeTask],
+    min_in_sync: u8,
+) -> Settled {
     if let Some(error) = refused_by_all(parts) {
         return Settled { refused: Some(error), ..Settled::default() };
     }
     let mut settled = Settled::default();
-    settle_shards(topology, intent, parts, min_in_sync, &mut settled);
+    settle_shards(topology, placed, intent, parts, min_in_sync, &mut settled);
     settle_whole(topology, intent, parts, &mut settled);
     settled
 }
@@ -71,7 +78,7 @@ pub fn suffices(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], m
     for part in parts.iter_mut().filter(|part| part.state == NodeTaskState::Unsent) {
         part.state = NodeTaskState::Lost;
     }
-    let settled = settle(topology, intent, &parts, min_in_sync);
+    let settled = settle(topology, topology, intent, &parts, min_in_sync);
     settled.refused.is_some() || settled.no_replica.is_none()
 }
 
@@ -94,6 +101,7 @@ fn refused_by_all(parts: &[NodeTask]) -> Option<ResponseError> {
 
 fn settle_shards(
     topology: &Topology,
+    placed: &Topology,
     intent: &WriteIntent,
     parts: &[NodeTask],
     min_in_sync: u8,
@@ -123,7 +131,8 @@ fn settle_shards(
         let measure = if takers == 0 { owners.iter().find(in_sync) } else { None };
         let uncertain = owners.iter().any(|node| {
             let id = &topology.node(*node).id;
-            let sent = topology.node(*node).state.takes_writes();
+            // It may have gone down since.
+            let sent = placed.find(id.as_str()).is_some_and(|node| placed.node(node).state.takes_writes());
             sent && parts.iter().any(|part| part.node == *id && part.shards.contains(shard))
         });
         for node in owners.iter().filter(|node| !took(node) && measure != Some(*node)) {
@@ -271,7 +280,7 @@ mod tests {
         let topology = topology(&[UP, UP], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Enqueued), part(1, &all, NodeTaskState::Enqueued)];
-        assert_eq!(settle(&topology, &intent(RegistryChange::None), &parts, 1), Settled::default());
+        assert_eq!(settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1), Settled::default());
     }
 
     #[test]
@@ -279,10 +288,10 @@ mod tests {
         let topology = topology(&[UP, NodeState::Down], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Enqueued), part(1, &all, NodeTaskState::Lost)];
-        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1);
         assert_eq!(settled.marks.stale, [(NodeIx(1), "a".to_owned(), all.clone())]);
         assert_eq!(settled.no_replica, None);
-        let strict = settle(&topology, &intent(RegistryChange::None), &parts, 2);
+        let strict = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 2);
         assert_eq!(strict.no_replica.unwrap().code, "miroir_no_replica");
     }
 
@@ -308,7 +317,7 @@ mod tests {
         let topology = topology(&[UP, UP], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Lost), part(1, &all, NodeTaskState::Lost)];
-        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1);
         assert!(settled.no_replica.is_some());
         for shard in all.iter() {
             let stale = settled.marks.stale.iter().filter(|(_, _, shards)| shards.contains(shard)).count();
@@ -332,9 +341,9 @@ mod tests {
         let topology = topology(&[UP, UP], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Lost)];
-        assert_eq!(settle(&topology, &intent(RegistryChange::None), &parts, 1).refused.unwrap().message, "no");
+        assert_eq!(settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1).refused.unwrap().message, "no");
         let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Enqueued)];
-        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1);
         assert_eq!((settled.refused, settled.marks.stale.len()), (None, 1));
     }
 
@@ -343,7 +352,7 @@ mod tests {
         let topology = topology(&[UP, NodeState::Down], 2);
         let none = ShardSet::new();
         let parts = [part(0, &none, NodeTaskState::Enqueued), part(1, &none, NodeTaskState::Lost)];
-        let settled = settle(&topology, &intent(RegistryChange::Delete { index: "a".into() }), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::Delete { index: "a".into() }), &parts, 1);
         let missed = Missed { settings: true, outdated: BTreeSet::from(["a".to_owned()]) };
         assert_eq!(settled.marks.missed, [(NodeIx(1), missed)]);
         assert_eq!(settled.no_replica, None);

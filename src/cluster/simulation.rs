@@ -46,6 +46,8 @@ struct Member {
 struct Flight {
     task: MiroirTask,
     intent: WriteIntent,
+    /// As it was when the write took its place.
+    placed: Topology,
     /// Parts that wait for their turn in a lane.
     waiting: BTreeSet<usize>,
 }
@@ -178,7 +180,8 @@ impl World {
         }
         self.log.push(format!("write {} takes its place, for {:?}", task.uid, chosen.iter().collect::<Vec<_>>()));
         self.rows.insert(task.uid, task.clone());
-        self.flights.push(Flight { task, intent, waiting });
+        let placed = self.topology.clone();
+        self.flights.push(Flight { task, intent, placed, waiting });
     }
 
     /// A node's next turn: it takes the write, or it does not, or nobody knows.
@@ -223,7 +226,7 @@ impl World {
                     _ => {}
                 }
             }
-            if pause_before(attempt, trouble).is_none() {
+            if pause_before(attempt, trouble, 0).is_none() {
                 return NodeTaskState::Lost;
             }
             attempt += 1;
@@ -234,8 +237,8 @@ impl World {
         let ready: Vec<usize> =
             (0..self.flights.len()).filter(|flight| self.flights[*flight].waiting.is_empty()).collect();
         let Some(at) = self.any(ready.len()) else { return };
-        let Flight { mut task, intent, .. } = self.flights.remove(ready[at]);
-        let settled = settle::settle(&self.topology, &intent, &task.parts, 1);
+        let Flight { mut task, intent, placed, .. } = self.flights.remove(ready[at]);
+        let settled = settle::settle(&self.topology, &placed, &intent, &task.parts, 1);
         self.mark(&settled.marks);
         if let Some(error) = settled.no_replica {
             self.log.push(format!("write {} is refused", task.uid));
@@ -332,7 +335,8 @@ impl World {
         let patient = self.roll(2) == 0;
         self.members[node].runs = true;
         match self.topology.nodes[node].state {
-            NodeState::Up => {}
+            // No operator acts here.
+            NodeState::Up | NodeState::Maintenance => {}
             NodeState::Joining | NodeState::Down => {
                 let free = self.decide_interrupted(node, patient);
                 if free {

@@ -225,7 +225,7 @@ async fn carry_out(
 
     let sending = Sending { cluster, topology: &topology, task: &task, spools: &spools, trace };
     task.parts = send_all(&sending, intent, runs).await;
-    let settled = insync::settle(cluster, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
+    let settled = insync::settle(cluster, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
         return Ok(row);
     }

@@ -28,7 +28,6 @@ pub struct Stage<'a> {
     pub problems: &'a Problems,
     pub stop: &'a AtomicBool,
     pub searches: &'a Searches,
-    pub nodes: &'a [Client],
 }
 
 /// Searches by how they were answered.
@@ -321,18 +320,7 @@ pub fn search(stage: &Stage, mut dice: Dice) {
             pause(Duration::from_millis(50));
         }
         if let Ok(reply) = reply {
-            let before = stage.problems.total();
             question.check(&reply, stage.history, since, until, stage.problems);
-            if stage.problems.total() > before {
-                let mut text = format!("DIAG {question:?} at {:?}:", stage.history.now());
-                for client in std::iter::once(&stage.client).chain(stage.nodes).chain(std::iter::once(&stage.client)) {
-                    let Ok(reply) = question.ask(client) else { text += " [dead]"; continue };
-                    let value: Value = serde_json::from_str(&reply.text).unwrap_or_default();
-                    let hits = value["hits"].as_array().or(value["results"].as_array()).map_or(0, Vec::len);
-                    text += &format!(" [{hits} of {} {} {} {:?}]", value["estimatedTotalHits"], value["totalHits"], value["total"], reply.header("x-miroir-degraded"));
-                }
-                println!("{text}");
-            }
         }
         pause(Duration::from_millis(dice.range(2, 15)));
     }

@@ -55,8 +55,7 @@ impl Run<'_> {
         let mut thrown = Thrown::new();
         let stop = AtomicBool::new(false);
         let client = Client::with_limit(&fleet.client.url, PATIENCE);
-        let nodes: Vec<Client> = fleet.nodes.iter().map(|node| node.client.clone()).collect();
-        let stage = Stage { nodes: &nodes, client, history: &history, problems: &problems, stop: &stop, searches: &searches };
+        let stage = Stage { client, history: &history, problems: &problems, stop: &stop, searches: &searches };
         std::thread::scope(|scope| {
             let stage = &stage;
             for number in 0..WRITERS {
