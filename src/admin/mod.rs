@@ -1,5 +1,6 @@
 //! The operators' API, on a listener of its own.
 
+mod explain;
 mod maintenance;
 mod views;
 
@@ -12,15 +13,14 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::cluster::{Trace, task_ops};
+use crate::cluster::task_ops;
 use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
-use crate::gateway::planning::{self, Request};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation;
-use crate::plan::explain;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::view::UidFormat;
+
+use explain::Question;
 
 /// A request to explain is a request of a client, and those are small where they are not documents.
 const MAX_BODY: usize = 1 << 20;
@@ -42,6 +42,7 @@ enum Route<'a> {
     Tasks,
     Task(&'a str),
     Explain,
+    ExplainIndex(&'a str),
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
 }
@@ -75,7 +76,14 @@ impl AdminApp {
                 Ok((200, list))
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
-            Route::Explain => Ok((200, self.explain(session).await?)),
+            Route::Explain => {
+                let question = Question::parse(&read_body(session).await?)?;
+                Ok((200, explain::answer(&self.app.cluster, &question).await?))
+            }
+            Route::ExplainIndex(index) => {
+                let question = Question::of_index(index, &read_body(session).await?)?;
+                Ok((200, explain::answer(&self.app.cluster, &question).await?))
+            }
             Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
             Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
         }
@@ -91,27 +99,6 @@ impl AdminApp {
                 Err(ResponseError::new(Code::MissingAuthorizationHeader, message))
             }
         }
-    }
-
-    /// The plan of a request, as it would be carried out now.
-    async fn explain(&self, session: &mut ServerSession) -> Result<Value, ResponseError> {
-        let asked: Value = serde_json::from_slice(&read_body(session).await?)
-            .map_err(|error| ResponseError::new(Code::MalformedPayload, format!("the request is not JSON: {error}")))?;
-        let text = |name: &str| {
-            let message = format!("`{name}` is missing: expected {{\"method\", \"path\", \"body\"}}");
-            asked[name].as_str().ok_or_else(|| ResponseError::new(Code::BadRequest, message))
-        };
-        let (method, target) = (text("method")?, text("path")?);
-        let path = target.split('?').next().unwrap_or_default();
-        let operation = operation::route(method, path).map_err(|error| ResponseError {
-            status: error.status(),
-            ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}"))
-        })?;
-        let body = asked.get("body").map(Value::to_string).unwrap_or_default();
-        let topology = self.app.cluster.topology();
-        let request = Request { operation: &operation, target, body: body.as_bytes() };
-        let plan = planning::plan(&self.app.cluster, &topology, &request, &Trace::background("explain")).await?;
-        Ok(explain::explain(&plan, &topology))
     }
 }
 
@@ -145,6 +132,10 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/shards") => Route::Shards,
         ("GET", "/tasks") => Route::Tasks,
         ("POST", "/explain") => Route::Explain,
+        ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
+            Some(index) => Route::ExplainIndex(index),
+            None => return Err(no_route(method, path)),
+        },
         ("GET", path) => match path.strip_prefix("/tasks/") {
             Some(id) => Route::Task(id),
             None => return Err(no_route(method, path)),
@@ -162,7 +153,7 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
-         POST /explain, POST or DELETE /nodes/{{id}}/maintenance"
+         POST /explain, /indexes/{{uid}}/explain, POST or DELETE /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

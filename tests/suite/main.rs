@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod chaos;
+mod differential;
+mod explain;
 mod failures;
 mod federation;
 mod layers;
@@ -11,6 +13,7 @@ mod maintenance;
 mod operations;
 mod overload;
 mod reads;
+mod scenarios;
 mod support;
 mod tasks;
 mod vectors;
