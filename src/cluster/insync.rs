@@ -112,7 +112,9 @@ pub fn admit(topology: &Topology, marks: &Marks) -> Admitted {
         if owners.iter().any(stays) {
             continue;
         }
-        let Some(spared) = owners.iter().copied().find(|node| !topology.is_stale(*node, &index, shard)) else { continue };
+        let Some(spared) = owners.iter().copied().find(|node| !topology.is_stale(*node, &index, shard)) else {
+            continue;
+        };
         if let Some(shards) = admitted.stale.get_mut(&(spared, index.clone())) {
             *shards = shards.iter().filter(|other| *other != shard).collect();
         }

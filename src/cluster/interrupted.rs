@@ -116,11 +116,7 @@ enum Settled {
     Waits,
 }
 
-async fn settle_one(
-    cluster: &Arc<Cluster>,
-    node: &NodeId,
-    task: &mut MiroirTask,
-) -> Result<Settled, InterruptedError> {
+async fn settle_one(cluster: &Arc<Cluster>, node: &NodeId, task: &mut MiroirTask) -> Result<Settled, InterruptedError> {
     match remedy(task.kind) {
         Remedy::Sides => choose_sides(cluster, node, task).await,
         Remedy::DeleteAgain => delete_again(cluster, task).await,

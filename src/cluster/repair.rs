@@ -254,7 +254,8 @@ async fn repair_index(
         None => {
             tracing::info!(node = %node.id, index = uid, "creating a missing index");
             let shards = cluster.topology().shards_of(ix).clone();
-            insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() }).await?;
+            insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() })
+                .await?;
             let body = json!({"uid": uid, "primaryKey": entry.primary_key});
             let created = cluster.client.carry_out(node, post("/indexes", &body, cluster), trace, TASK_LIMIT).await?;
             done(created)?;

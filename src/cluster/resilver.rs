@@ -109,7 +109,12 @@ async fn resilver(cluster: &Arc<Cluster>, target: NodeIx, index: &str) -> Result
 
 /// Whom to copy from: for each stale shard another owner that is up and in sync. `None` where all owners are up and none
 /// is in sync; shards whose in-sync owner is away are left out.
-pub(super) fn sources(topology: &Topology, target: NodeIx, index: &str, stale: &ShardSet) -> BTreeMap<Option<NodeIx>, ShardSet> {
+pub(super) fn sources(
+    topology: &Topology,
+    target: NodeIx,
+    index: &str,
+    stale: &ShardSet,
+) -> BTreeMap<Option<NodeIx>, ShardSet> {
     let mut sources: BTreeMap<Option<NodeIx>, ShardSet> = BTreeMap::new();
     for shard in stale.iter() {
         let owners = topology.owners_of(shard);

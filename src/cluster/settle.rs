@@ -341,7 +341,10 @@ mod tests {
         let topology = topology(&[UP, UP], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Lost)];
-        assert_eq!(settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1).refused.unwrap().message, "no");
+        assert_eq!(
+            settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1).refused.unwrap().message,
+            "no"
+        );
         let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Enqueued)];
         let settled = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1);
         assert_eq!((settled.refused, settled.marks.stale.len()), (None, 1));

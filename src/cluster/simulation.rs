@@ -242,8 +242,11 @@ impl World {
         self.mark(&settled.marks);
         if let Some(error) = settled.no_replica {
             self.log.push(format!("write {} is refused", task.uid));
-            task.error = Some(error);
-            self.end(task, TaskStatus::Failed);
+            if task.parts.iter().all(|part| part.task_uid.is_none()) {
+                task.error = Some(error);
+                task.status = TaskStatus::Failed;
+            }
+            self.rows.insert(task.uid, task);
         } else {
             self.settled.push(task);
         }
@@ -259,8 +262,9 @@ impl World {
 
     /// A node carries out its next task, or fails to.
     fn work(&mut self) {
-        let busy: Vec<usize> =
-            (0..self.members.len()).filter(|node| self.members[*node].runs && !self.members[*node].queue.is_empty()).collect();
+        let busy: Vec<usize> = (0..self.members.len())
+            .filter(|node| self.members[*node].runs && !self.members[*node].queue.is_empty())
+            .collect();
         let Some(at) = self.any(busy.len()) else { return };
         let fails = self.roll(40) == 0;
         self.work_on(busy[at], fails);
@@ -419,7 +423,12 @@ impl World {
                 let copy = self.members[source.0].content[usize::from(shard.0)].clone();
                 self.members[target.0].content[usize::from(shard.0)] = copy;
             }
-            self.log.push(format!("n{} is resilvered from n{}: {:?}", target.0, source.0, shards.iter().collect::<Vec<_>>()));
+            self.log.push(format!(
+                "n{} is resilvered from n{}: {:?}",
+                target.0,
+                source.0,
+                shards.iter().collect::<Vec<_>>()
+            ));
             let mut sets = StaleSets::clone(&self.topology.stale);
             if let Some(set) = sets.get_mut(&(target, INDEX.to_owned())) {
                 set.subtract(&shards);
@@ -592,7 +601,10 @@ fn no_order_of_faults_loses_an_acknowledged_write() {
         let (world, result) = simulate(seed);
         if let Err(reason) = result {
             let tail: Vec<&str> = world.log.iter().rev().take(60).rev().map(String::as_str).collect();
-            panic!("seed {seed}: {reason}\nreplay with MIROIR_SIMULATION_SEED={seed}; last steps:\n{}", tail.join("\n"));
+            panic!(
+                "seed {seed}: {reason}\nreplay with MIROIR_SIMULATION_SEED={seed}; last steps:\n{}",
+                tail.join("\n")
+            );
         }
         let count = |what: &str| world.log.iter().filter(|line| line.contains(what)).count();
         acknowledged += count("is acknowledged");

@@ -225,7 +225,8 @@ async fn carry_out(
 
     let sending = Sending { cluster, topology: &topology, task: &task, spools: &spools, trace };
     task.parts = send_all(&sending, intent, runs).await;
-    let settled = insync::settle(cluster, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
+    let settled =
+        insync::settle(cluster, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
         return Ok(row);
     }
@@ -251,9 +252,11 @@ async fn conclude(
     if let Some(error) = settled.no_replica {
         if nothing_accepted {
             roll_back(cluster, undo).await?;
+            fail(&mut task, error.clone());
         }
-        fail(&mut task, error.clone());
-        cluster.store.update_task(task).await.map_err(|error| store_failed(&error))?;
+        cluster.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
+        // What some nodes have taken may yet fail on one of them and not on another.
+        cluster.reconciler.watch(cluster, task);
         return Err(error);
     }
     task.acknowledged = true;

@@ -56,7 +56,9 @@ pub fn decide(task: &MiroirTask, topology: &Topology) -> Decision {
         .collect();
     let may_measure = |shard: ShardId, node: NodeIx| !topology.is_stale(node, index, shard);
     let everywhere = |wanted: Held| {
-        replicas.iter().all(|(shard, held)| held.iter().any(|(node, held)| *held == wanted && may_measure(*shard, *node)))
+        replicas
+            .iter()
+            .all(|(shard, held)| held.iter().any(|(node, held)| *held == wanted && may_measure(*shard, *node)))
     };
     let course = match (everywhere(Held::Everything), everywhere(Held::Nothing)) {
         (true, _) => Course::Forward,

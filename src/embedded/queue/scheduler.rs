@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -19,6 +20,9 @@ const MAX_BATCH_TASKS: u32 = 500;
 
 /// Bytes of payload after which no further task joins a batch.
 const MAX_BATCH_BYTES: u64 = 256 << 20;
+
+/// How long tasks wait that could not be run because their states could not be stored.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What became of a batch.
 enum Ended {
@@ -49,7 +53,15 @@ fn run(queue: &Queue, engine: &Engine) {
         match run_next(queue, engine) {
             Ok(true) => queue.signals.lock().work = true,
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "cannot run tasks; trying again with the next one"),
+            Err(error) => {
+                // A full disk, most likely: nobody says when there is room again.
+                tracing::error!(%error, "cannot run tasks; trying again");
+                let mut signals = queue.signals.lock();
+                signals.work = true;
+                if !signals.closing {
+                    queue.changed.wait_for(&mut signals, RETRY);
+                }
+            }
         }
     }
 }

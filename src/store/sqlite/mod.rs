@@ -12,7 +12,8 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::worker::Worker;
 use super::{
-    IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema, task_sql,
+    IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema,
+    task_sql,
 };
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;

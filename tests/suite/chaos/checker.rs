@@ -58,8 +58,7 @@ enum Form {
 // === impl Problem ===
 
 impl Problem {
-    pub const ALL: [Problem; 6] =
-        [Self::Lost, Self::Wrong, Self::Twice, Self::Phantom, Self::Unequal, Self::Stuck];
+    pub const ALL: [Problem; 6] = [Self::Lost, Self::Wrong, Self::Twice, Self::Phantom, Self::Unequal, Self::Stuck];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -165,7 +164,10 @@ impl Question {
             return problems.wrong(format!("an answer is no JSON: {}", reply.text));
         };
         let tell = |id: &str, text: &str| {
-            format!("{self:?}, {text}: document {id}, read between {since:.3?} and {until:.3?}; written:\n{}", history.tell(id))
+            format!(
+                "{self:?}, {text}: document {id}, read between {since:.3?} and {until:.3?}; written:\n{}",
+                history.tell(id)
+            )
         };
         if let Form::Get(id) = &self.form {
             let found = if reply.status == 200 { Some(answer) } else { None };
@@ -295,7 +297,9 @@ fn check_replicas(fleet: &Fleet, listed: &BTreeMap<String, Value>, problems: &Pr
     let rows = topology["shards"].as_array().cloned().unwrap_or_default();
     let owners: Vec<BTreeSet<String>> = rows
         .iter()
-        .map(|row| row["owners"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
+        .map(|row| {
+            row["owners"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        })
         .collect();
     let mut holders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut shards: BTreeMap<String, usize> = BTreeMap::new();

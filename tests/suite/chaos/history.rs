@@ -46,13 +46,22 @@ pub enum WriteKind {
 pub enum Standing {
     /// Sent, and not answered yet.
     Sent,
-    Acknowledged { task: String },
+    Acknowledged {
+        task: String,
+    },
     /// Its task was seen to have succeeded at this moment.
-    Succeeded { task: String, seen: Duration },
+    Succeeded {
+        task: String,
+        seen: Duration,
+    },
     /// Its task ended otherwise.
-    Failed { task: String },
+    Failed {
+        task: String,
+    },
     /// Refused, timed out, cut off: there or not.
-    Doubtful { reason: String },
+    Doubtful {
+        reason: String,
+    },
 }
 
 #[derive(Debug)]
@@ -265,15 +274,16 @@ impl Book {
     fn legal(&self, record: &Record, since: Duration, until: Duration) -> Vec<State> {
         let reached = |(write, _): &(WriteId, State)| match self.writes[write.0].standing {
             Standing::Succeeded { seen, .. } => seen <= since,
-            Standing::Sent
-            | Standing::Acknowledged { .. }
-            | Standing::Failed { .. }
-            | Standing::Doubtful { .. } => false,
+            Standing::Sent | Standing::Acknowledged { .. } | Standing::Failed { .. } | Standing::Doubtful { .. } => {
+                false
+            }
         };
         let last = record.versions.iter().rposition(reached);
         let mut legal = if last.is_none() { vec![None] } else { Vec::new() };
         let rest = &record.versions[last.unwrap_or(0)..];
-        legal.extend(rest.iter().filter(|(write, _)| self.writes[write.0].invoked <= until).map(|(_, state)| state.clone()));
+        legal.extend(
+            rest.iter().filter(|(write, _)| self.writes[write.0].invoked <= until).map(|(_, state)| state.clone()),
+        );
         legal
     }
 

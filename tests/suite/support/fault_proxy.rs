@@ -134,7 +134,9 @@ async fn pump(
         let piece = &mut buffer[..read];
         let result = match (mode, direction) {
             (Mode::Pass | Mode::Refuse, _)
-            | (Mode::CutAfter(_) | Mode::ResetAfter(_) | Mode::Garble(_), Direction::Request) => to.write_all(piece).await,
+            | (Mode::CutAfter(_) | Mode::ResetAfter(_) | Mode::Garble(_), Direction::Request) => {
+                to.write_all(piece).await
+            }
             (Mode::Delay(time), _) => {
                 tokio::time::sleep(time).await;
                 to.write_all(piece).await

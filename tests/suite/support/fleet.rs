@@ -58,7 +58,15 @@ pub struct Fleet {
 
 impl Default for FleetOptions {
     fn default() -> Self {
-        Self { nodes: 3, replication_factor: 2, master_key: None, node_key: None, more: String::new(), proxied: false, disk: None }
+        Self {
+            nodes: 3,
+            replication_factor: 2,
+            master_key: None,
+            node_key: None,
+            more: String::new(),
+            proxied: false,
+            disk: None,
+        }
     }
 }
 
