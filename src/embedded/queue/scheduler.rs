@@ -37,6 +37,7 @@ pub fn start(queue: Arc<Queue>, engine: Arc<Engine>) -> std::io::Result<JoinHand
 }
 
 fn run(queue: &Queue, engine: &Engine) {
+    let mut broken_off = false;
     loop {
         {
             let mut signals = queue.signals.lock();
@@ -50,10 +51,14 @@ fn run(queue: &Queue, engine: &Engine) {
             // A stop that was meant for the last batch must not hit the next.
             queue.must_stop.store(false, Ordering::Release);
         }
-        match run_next(queue, engine) {
-            Ok(true) => queue.signals.lock().work = true,
-            Ok(false) => {}
+        let run = if broken_off { queue.store.resume() } else { Ok(()) };
+        match run.and_then(|()| run_next(queue, engine)) {
+            Ok(more) => {
+                broken_off = false;
+                queue.signals.lock().work |= more;
+            }
             Err(error) => {
+                broken_off = true;
                 // A full disk, most likely: nobody says when there is room again.
                 tracing::error!(%error, "cannot run tasks; trying again");
                 let mut signals = queue.signals.lock();
