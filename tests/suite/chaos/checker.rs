@@ -305,8 +305,8 @@ fn check_replicas(fleet: &Fleet, listed: &BTreeMap<String, Value>, problems: &Pr
     let mut shards: BTreeMap<String, usize> = BTreeMap::new();
     for node in &fleet.nodes {
         for (id, mut document) in listing(&node.client, problems) {
-            let hidden = document.as_object_mut().expect("a document").shift_remove("_miroir_shard");
-            shards.insert(id.clone(), shard_number(&hidden.unwrap_or_default()));
+            shards.insert(id.clone(), shard_number(&document["_miroir_shard"]));
+            document.as_object_mut().expect("a document").retain(|field, _| !field.starts_with("_miroir"));
             if listed.get(&id) != Some(&document) {
                 let text = format!("{} holds {document}, the cluster lists {:?}", node.name, listed.get(&id));
                 problems.add(Problem::Unequal, text);
