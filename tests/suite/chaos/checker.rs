@@ -116,7 +116,7 @@ impl Question {
         let form = match dice.range(0, 9) {
             0..3 => Form::Search,
             3..5 => Form::Page,
-            5..7 => Form::Word(*dice.one::<&str>(&WORDS)),
+            5..7 => Form::Word(dice.one::<&str>(&WORDS)),
             7 | 8 => Form::Fetch,
             _ => match history.documents_of(family).as_slice() {
                 [] => Form::Search,
