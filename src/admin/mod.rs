@@ -39,10 +39,13 @@ enum Route<'a> {
     Ready,
     Topology,
     Shards,
+    Resilver,
     Tasks,
     Task(&'a str),
     Explain,
     ExplainIndex(&'a str),
+    Scrub,
+    StartScrub,
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
 }
@@ -71,6 +74,7 @@ impl AdminApp {
             Route::Ready => Ok(views::ready(&topology)),
             Route::Topology => Ok((200, views::topology(&topology))),
             Route::Shards => Ok((200, views::shards(&topology))),
+            Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {
                 let list = task_ops::list(&self.app.cluster, &query, IndexAccess::All, UidFormat::Mtask).await?;
                 Ok((200, list))
@@ -83,6 +87,11 @@ impl AdminApp {
             Route::ExplainIndex(index) => {
                 let question = Question::of_index(index, &read_body(session).await?)?;
                 Ok((200, explain::answer(&self.app.cluster, &question).await?))
+            }
+            Route::Scrub => Ok((200, self.app.cluster.scrub.reports.view())),
+            Route::StartScrub => {
+                self.app.cluster.scrub.start();
+                Ok((202, json!({ "started": true })))
             }
             Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
             Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
@@ -130,8 +139,11 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/ready") => Route::Ready,
         ("GET", "/topology") => Route::Topology,
         ("GET", "/shards") => Route::Shards,
+        ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,
         ("POST", "/explain") => Route::Explain,
+        ("GET", "/scrub") => Route::Scrub,
+        ("POST", "/scrub") => Route::StartScrub,
         ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
             Some(index) => Route::ExplainIndex(index),
             None => return Err(no_route(method, path)),
@@ -152,8 +164,9 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
-         POST /explain, /indexes/{{uid}}/explain, POST or DELETE /nodes/{{id}}/maintenance"
+        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
+         /tasks/{{id}}, POST /explain, /indexes/{{uid}}/explain, GET or POST /scrub, POST or DELETE \
+         /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

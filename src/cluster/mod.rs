@@ -5,6 +5,7 @@ pub mod client;
 pub mod direct;
 pub mod documents;
 pub mod error;
+pub mod founding;
 pub mod gather;
 pub mod health;
 pub mod housekeeping;
@@ -17,15 +18,18 @@ pub mod overload;
 pub mod poll;
 pub mod read;
 pub mod reconcile;
+pub mod recover;
 pub mod registry;
 pub mod repair;
 pub mod resilver;
+pub mod scrub;
 mod send;
 pub mod settings;
 pub mod settle;
 #[cfg(test)]
 mod simulation;
 pub mod spool;
+pub mod stamp;
 pub mod task_cancel;
 pub mod task_delete;
 pub mod task_host;
@@ -79,6 +83,8 @@ pub struct Cluster {
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
     maintenance: maintenance::Maintenance,
+    pub scrub: scrub::Scrub,
+    founding: founding::Founding,
     query_vectors: read::QueryVectors,
     probes: health::Probes,
     repairs: repair::Repairs,
@@ -87,6 +93,8 @@ pub struct Cluster {
     direct: tokio::sync::Mutex<()>,
     /// Something is stale, or a node with stale shards is up.
     resilver: Notify,
+    /// How far copies to stale replicas are.
+    pub copies: resilver::progress::Copies,
 }
 
 impl Cluster {
@@ -117,6 +125,9 @@ impl Cluster {
         topology.stale = Arc::new(stale);
         let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
+        let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
+        copies.metrics().start_at_zero(&topology);
+        let founding = founding::Founding::new(recover::is_blank(store.as_ref()).await?);
         let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
         let cluster = Arc::new(Self {
             client,
@@ -127,18 +138,21 @@ impl Cluster {
             interrupted: interrupted::Interrupted::load(store.as_ref()).await?,
             store,
             metrics,
+            scrub: scrub::Scrub::new(settings.scrub, prometheus)?,
             overload: Overload::new(settings.overload.clone(), prometheus)?,
             settings,
             engine_version: parking_lot::RwLock::default(),
             repair_hook: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
+            founding,
             maintenance,
             query_vectors: read::QueryVectors::default(),
             probes: health::Probes::default(),
             repairs: repair::Repairs::default(),
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
+            copies,
         });
         cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
         Ok(cluster)
@@ -201,7 +215,11 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         Ok(tasks) => tracing::info!(tasks, "polling the unfinished tasks of the last run"),
         Err(error) => tracing::error!(%error, "unfinished tasks could not be read"),
     }
-    tokio::join!(health::run(Arc::clone(&cluster), shutdown.clone()), resilver::run(Arc::clone(&cluster), shutdown),);
+    tokio::join!(
+        health::run(Arc::clone(&cluster), shutdown.clone()),
+        resilver::run(Arc::clone(&cluster), shutdown.clone()),
+        scrub::run(Arc::clone(&cluster), shutdown),
+    );
 }
 
 /// Resolves once `shutdown` is true, or nobody is left to say so.

@@ -74,6 +74,8 @@ enum Outcome {
     Up,
     /// There is nobody to compare with yet, or an interrupted write of its shards to decide.
     Waits,
+    /// It holds what a lost state would know of.
+    Stranger,
     /// The node went down meanwhile.
     Gone,
 }
@@ -107,7 +109,7 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
                 }
             }
             Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another before it takes part"),
-            Ok(Outcome::Gone) => {}
+            Ok(Outcome::Gone | Outcome::Stranger) => {}
             Err(error) => {
                 tracing::warn!(node = %node, %error, "node could not be repaired; tried again at its next good probe");
                 move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
@@ -129,6 +131,9 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         let topology = cluster.topology();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
+        if !cluster.founding.admits(&cluster.client, node, &trace).await? {
+            return Ok(Outcome::Stranger);
+        }
         if !interrupted::settle(cluster, id).await? {
             return Ok(Outcome::Waits);
         }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::insync::{self, Marks};
 use super::interrupted::is_interrupted;
-use super::resilver::sources;
+use super::resilver::sources::sources;
 use super::send::{Trouble, pause_before};
 use super::settle;
 use super::write::{Extra, steps_for};

@@ -14,6 +14,7 @@ use crate::placement::document::shard_of;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
+use crate::split::primary_key::is_valid_id;
 use crate::tasks::entry::MiroirTask;
 
 /// What may not stand as it is in one segment of a path.
@@ -61,7 +62,9 @@ pub async fn delete_ids(
     }
     let texts: Vec<String> = ids.iter().map(id_text).collect();
     let intent = WriteIntent { steps: steps(&topology, index, &texts, single), ..bare(Value::Null) };
-    cluster.writer.submit(cluster, intent, Vec::new(), trace).await
+    // What is no id is in no index, and no node can be asked for it.
+    let keys = texts.into_iter().filter(|text| is_valid_id(text)).collect();
+    cluster.writer.submit_keys(cluster, intent, Vec::new(), Some(keys), trace).await
 }
 
 /// The id as the engine reads it: a string as it is, all else as its JSON, so that what can be no id finds nothing.

@@ -5,6 +5,7 @@ pub mod corpus;
 pub mod embedder;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod impostor;
 pub mod process;
 pub mod random;
 pub mod small_disk;
