@@ -8,6 +8,7 @@ pub mod error;
 pub mod gather;
 pub mod health;
 pub mod housekeeping;
+pub mod identity;
 pub mod insync;
 pub mod lanes;
 pub mod maintenance;
@@ -80,6 +81,8 @@ pub struct Cluster {
     resilver: Notify,
     /// How far copies to stale replicas are.
     pub copies: resilver::progress::Copies,
+    /// Which disk each node has.
+    pub identities: identity::Identities,
 }
 
 impl Cluster {
@@ -110,6 +113,7 @@ impl Cluster {
         topology.stale = Arc::new(stale);
         let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
+        let identities = identity::Identities::load(store.as_ref(), prometheus).await?;
         let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
         copies.metrics().start_at_zero(&topology);
         let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
@@ -133,6 +137,7 @@ impl Cluster {
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
             copies,
+            identities,
         });
         cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
         Ok(cluster)
@@ -187,7 +192,11 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         Ok(tasks) => tracing::info!(tasks, "polling the unfinished tasks of the last run"),
         Err(error) => tracing::error!(%error, "unfinished tasks could not be read"),
     }
-    tokio::join!(health::run(Arc::clone(&cluster), shutdown.clone()), resilver::run(Arc::clone(&cluster), shutdown),);
+    tokio::join!(
+        health::run(Arc::clone(&cluster), shutdown.clone()),
+        identity::run(Arc::clone(&cluster), shutdown.clone()),
+        resilver::run(Arc::clone(&cluster), shutdown),
+    );
 }
 
 /// Resolves once `shutdown` is true, or nobody is left to say so.
