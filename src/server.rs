@@ -13,7 +13,7 @@ use miroir::cluster::overload::retry_budget::RetrySettings;
 use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
 use miroir::cluster::settings::{
     ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, ResilverSettings, SearchSettings, Secret,
-    UnavailableShards, WriteSettings,
+    TieBreak, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, OverloadConfig, Problems};
@@ -171,6 +171,10 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
         config::UnavailableShards::Partial => UnavailableShards::Partial,
         config::UnavailableShards::Error => UnavailableShards::Error,
     };
+    let tie_break = match config.search.tie_break {
+        config::TieBreakConfig::Written => TieBreak::Written,
+        config::TieBreakConfig::Replica => TieBreak::Replica,
+    };
     ClusterSettings {
         placement,
         health: HealthSettings {
@@ -190,6 +194,7 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
             timeout: config.search.timeout,
             attempt_timeout: config.search.attempt_timeout,
             unavailable_shards,
+            tie_break,
         },
         overload: overload_settings(&config.overload),
         resilver: ResilverSettings {

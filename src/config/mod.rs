@@ -29,7 +29,7 @@ use serde_json::Value;
 
 pub use model::{
     ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OverloadConfig,
-    ResilverConfig, SearchConfig, TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
+    ResilverConfig, SearchConfig, TasksConfig, TieBreakConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 pub use problem::{Problem, Problems, Warning};
 pub use secret::Secret;

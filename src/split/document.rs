@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::placement::shard::{SHARD_FIELD, ShardId, shard_value};
+use crate::placement::written::{WRITTEN_FIELD, Written};
 
 /// Every name that starts so is Miroir's own.
 pub const RESERVED_PREFIX: &str = "_miroir";
@@ -90,23 +91,26 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The hidden fields of a cluster's shards as they are spliced into documents, made once.
+/// The hidden fields as they are spliced into documents, as far as they are the same for all of a shard; made once.
 #[derive(Debug)]
-pub struct ShardFields {
-    fields: Vec<String>,
+pub struct HiddenFields {
+    of_shards: Vec<String>,
 }
 
-// === impl ShardFields ===
+// === impl HiddenFields ===
 
-impl ShardFields {
+impl HiddenFields {
     pub fn new(shards: u16) -> Self {
-        let field = |shard| format!("\"{SHARD_FIELD}\":\"{}\"}}", shard_value(ShardId(shard), shards));
-        Self { fields: (0..shards).map(field).collect() }
+        let fields = |shard| {
+            let value = shard_value(ShardId(shard), shards);
+            format!("\"{SHARD_FIELD}\":\"{value}\",\"{WRITTEN_FIELD}\":\"")
+        };
+        Self { of_shards: (0..shards).map(fields).collect() }
     }
 
-    /// Appends `object`, a valid JSON object, to `line` with the hidden field as its last and a newline at the end.
+    /// Appends `object`, a valid JSON object, to `line` with the hidden fields as its last and a newline at the end.
     /// The object's own line breaks, which can only be white space, become spaces: a document is a line.
-    pub fn splice(&self, object: &str, shard: ShardId, line: &mut Vec<u8>) {
+    pub fn splice(&self, object: &str, shard: ShardId, written: Written, line: &mut Vec<u8>) {
         let open = object.strip_suffix('}').unwrap_or(object).trim_end_matches([' ', '\t', '\n', '\r']);
         let start = line.len();
         line.extend_from_slice(open.as_bytes());
@@ -120,8 +124,9 @@ impl ShardFields {
         if open.len() > 1 {
             line.push(b',');
         }
-        line.extend_from_slice(self.fields[usize::from(shard.0)].as_bytes());
-        line.push(b'\n');
+        line.extend_from_slice(self.of_shards[usize::from(shard.0)].as_bytes());
+        written.push_value(line);
+        line.extend_from_slice(b"\"}\n");
     }
 }
 

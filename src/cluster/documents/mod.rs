@@ -60,13 +60,14 @@ pub async fn add(
     let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
+    let batches = &cluster.writer.batches;
     let checks_geo = checks_geo(cluster, &request.index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
-            Collector::refusing(&topology, settings, IdError::Changed { stored: stored.clone() })
+            Collector::refusing(&topology, settings, batches, IdError::Changed { stored: stored.clone() })
         }
-        (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, key.clone()),
-        (None, None) => Collector::guessing(&topology, settings),
+        (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
+        (None, None) => Collector::guessing(&topology, settings, batches),
     };
     let mut decoded = DecodedBody::new(body, encoding);
     // Before the body is read: whoever begins to watch later cannot be told its keys.
@@ -78,7 +79,7 @@ pub async fn add(
     let at_end = stored_key();
     let mut collected = match &at_end {
         Some(stored) => {
-            let again = prepared(Collector::new(&topology, settings, stored.clone()));
+            let again = prepared(Collector::new(&topology, settings, batches, stored.clone()));
             counted(cluster, settle_key(collected, stored, again).await)?
         }
         None => collected,

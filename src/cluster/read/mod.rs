@@ -1,6 +1,7 @@
 //! Carries out scattered reads.
 
 mod candidates;
+mod comparable;
 mod documents;
 mod embed;
 mod facet_search;
@@ -56,6 +57,8 @@ pub struct Reply {
 /// What in an answer may differ from what one node with all documents would state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Inexact {
+    /// Hits are sorted by what nodes do not show.
+    pub order: bool,
     pub totals: bool,
     pub facets: bool,
     /// How many documents have a field.
@@ -108,7 +111,7 @@ impl<'a> ClusterNodes<'a> {
             }
             Ask::Judge
             | Ask::Settings
-            | Ask::FilterableAttributes
+            | Ask::Setting { .. }
             | Ask::Documents(_)
             | Ask::Fields(_)
             | Ask::Document(_)
@@ -187,12 +190,18 @@ impl Inexact {
 
     /// What may differ, by name.
     pub fn names(self) -> Vec<&'static str> {
-        let all = [("totals", self.totals), ("facets", self.facets), ("fieldDistribution", self.fields)];
+        let all = [
+            ("order", self.order),
+            ("totals", self.totals),
+            ("facets", self.facets),
+            ("fieldDistribution", self.fields),
+        ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
     pub fn or(self, other: Self) -> Self {
         Self {
+            order: self.order || other.order,
             totals: self.totals || other.totals,
             facets: self.facets || other.facets,
             fields: self.fields || other.fields,
@@ -246,7 +255,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,
             Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
-            Ask::FilterableAttributes => return self.ask_any(original, merge::strip::filterable_attributes).await,
+            Ask::Setting { setting } => {
+                return self.ask_any(original, merge::strip::of_setting(*setting).unwrap_or(|_| {})).await;
+            }
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,
