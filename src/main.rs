@@ -1,6 +1,7 @@
 //! The program: arguments, and the one place where Pingora's proxy is instantiated (it compiles slowly, so it stays thin).
 
 mod proxy;
+mod recover;
 mod server;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Tasks(commands::tasks::Args),
     Explain(commands::explain::Args),
     Plan(commands::plan::Args),
+    Scrub(commands::scrub::Args),
+    Recover(recover::Args),
     Node(NodeArgs),
     #[cfg(feature = "embedded")]
     Demo(commands::demo::Args),
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
         Command::Tasks(args) => commands::tasks::run(args),
         Command::Explain(args) => commands::explain::run(args),
         Command::Plan(args) => commands::plan::run(args),
+        Command::Scrub(args) => commands::scrub::run(args),
+        Command::Recover(args) => recover::run(&args),
         Command::Node(args) => node(args),
         #[cfg(feature = "embedded")]
         Command::Demo(args) => commands::demo::run(args),

@@ -11,6 +11,7 @@ use miroir::admin::AdminApp;
 use miroir::cluster::overload::circuit::CircuitSettings;
 use miroir::cluster::overload::retry_budget::RetrySettings;
 use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
+use miroir::cluster::scrub::ScrubSettings;
 use miroir::cluster::settings::{
     ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, ResilverSettings, SearchSettings, Secret,
     TieBreak, UnavailableShards, WriteSettings,
@@ -155,7 +156,7 @@ fn log_settings(config: &Config) -> LogSettings {
     LogSettings { format, level: config.log.level.clone() }
 }
 
-fn cluster_settings(config: &Config) -> ClusterSettings {
+pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
     let nodes = config.cluster.nodes.iter().map(|node| NodeSettings {
         id: node.id.clone(),
         url: node.url.clone(),
@@ -197,6 +198,7 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
             tie_break,
         },
         overload: overload_settings(&config.overload),
+        scrub: ScrubSettings { interval: config.scrub.interval, bandwidth: config.scrub.bandwidth },
         resilver: ResilverSettings {
             bandwidth: config.resilver.bandwidth,
             concurrency: config.resilver.concurrency as usize,

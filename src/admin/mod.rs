@@ -44,6 +44,8 @@ enum Route<'a> {
     Task(&'a str),
     Explain,
     ExplainIndex(&'a str),
+    Scrub,
+    StartScrub,
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
 }
@@ -85,6 +87,11 @@ impl AdminApp {
             Route::ExplainIndex(index) => {
                 let question = Question::of_index(index, &read_body(session).await?)?;
                 Ok((200, explain::answer(&self.app.cluster, &question).await?))
+            }
+            Route::Scrub => Ok((200, self.app.cluster.scrub.reports.view())),
+            Route::StartScrub => {
+                self.app.cluster.scrub.start();
+                Ok((202, json!({ "started": true })))
             }
             Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
             Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
@@ -135,6 +142,8 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,
         ("POST", "/explain") => Route::Explain,
+        ("GET", "/scrub") => Route::Scrub,
+        ("POST", "/scrub") => Route::StartScrub,
         ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
             Some(index) => Route::ExplainIndex(index),
             None => return Err(no_route(method, path)),
@@ -156,7 +165,8 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
-         /tasks/{{id}}, POST /explain, /indexes/{{uid}}/explain, POST or DELETE /nodes/{{id}}/maintenance"
+         /tasks/{{id}}, POST /explain, /indexes/{{uid}}/explain, GET or POST /scrub, POST or DELETE \
+         /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

@@ -23,7 +23,7 @@ use super::insync::{self, Marks, Missed};
 use super::{Cluster, repair};
 use crate::meili::task::TaskStatus;
 use crate::meili::uid::RESERVED_INDEX;
-use crate::placement::topology::{Node, NodeId, NodeState};
+use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 use crate::store::{Store, StoreError};
 
 /// Facts of the store: the cluster's id, and the incarnation of each node.
@@ -90,6 +90,8 @@ pub enum IdentityError {
     Store(#[from] StoreError),
     #[error("its marker could not be written: {0}")]
     Marker(String),
+    #[error("node {node}: {refusal}")]
+    Refused { node: NodeId, refusal: Refusal },
 }
 
 /// What a node's marker means, given what is remembered of it.
@@ -154,9 +156,7 @@ impl Identities {
     async fn remember(&self, store: &dyn Store, node: &NodeId, incarnation: Uuid) -> Result<(), StoreError> {
         let mut incarnations = self.incarnations.lock().clone();
         incarnations.insert(node.clone(), incarnation);
-        let text = serde_json::to_string(&incarnations)
-            .map_err(|source| StoreError::Corrupt { what: "incarnations of nodes", source })?;
-        store.put_meta(INCARNATIONS, text).await?;
+        store_incarnations(store, &incarnations).await?;
         *self.incarnations.lock() = incarnations;
         Ok(())
     }
@@ -206,6 +206,25 @@ pub async fn settle(cluster: &Arc<Cluster>, node: &Node, trace: &Trace) -> Resul
     Ok(true)
 }
 
+/// Takes over what the markers of the nodes say, for a state that was lost. They must agree on the cluster.
+pub async fn adopt(cluster: &Cluster, topology: &Topology, trace: &Trace) -> Result<(), IdentityError> {
+    let mut found: Option<Uuid> = None;
+    let mut incarnations = BTreeMap::new();
+    for node in &topology.nodes {
+        let Some(marker) = read(cluster, node, trace).await? else { continue };
+        let adopted = *found.get_or_insert(marker.cluster);
+        if let Finding::Refused(refusal) = judge(adopted, &node.id, None, Some(&marker)) {
+            return Err(IdentityError::Refused { node: node.id.clone(), refusal });
+        }
+        incarnations.insert(node.id.clone(), marker.incarnation);
+    }
+    if let Some(adopted) = found {
+        store_incarnations(cluster.store.as_ref(), &incarnations).await?;
+        cluster.store.put_meta(CLUSTER_ID, adopted.to_string()).await?;
+    }
+    Ok(())
+}
+
 /// Looks at the markers of nodes that serve with every round of health checks, until `shutdown`: one that is not what it
 /// was stops serving and is repaired.
 pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
@@ -235,6 +254,12 @@ async fn look(cluster: &Arc<Cluster>, node: &Node, trace: &Trace) {
         tracing::warn!(node = %node.id, ?finding, "node is not what it was");
         repair::again(cluster, &node.id);
     }
+}
+
+async fn store_incarnations(store: &dyn Store, incarnations: &BTreeMap<NodeId, Uuid>) -> Result<(), StoreError> {
+    let text = serde_json::to_string(incarnations)
+        .map_err(|source| StoreError::Corrupt { what: "incarnations of nodes", source })?;
+    store.put_meta(INCARNATIONS, text).await
 }
 
 async fn read(cluster: &Cluster, node: &Node, trace: &Trace) -> Result<Option<Marker>, NodeError> {

@@ -75,6 +75,8 @@ enum Outcome {
     Up,
     /// There is nobody to compare with yet.
     Waits,
+    /// It holds what a lost state would know of.
+    Stranger,
     /// The node went down meanwhile.
     Gone,
     /// Its data belongs elsewhere; see [`super::identity`].
@@ -110,7 +112,7 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
                 }
             }
             Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another to compare its settings with"),
-            Ok(Outcome::Gone) => {}
+            Ok(Outcome::Gone | Outcome::Stranger) => {}
             Ok(Outcome::Refused) => {
                 move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
             }
@@ -135,6 +137,9 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         let topology = cluster.topology();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
+        if !cluster.founding.admits(&cluster.client, node, &trace).await? {
+            return Ok(Outcome::Stranger);
+        }
         if !identity::settle(cluster, node, &trace).await? {
             return Ok(Outcome::Refused);
         }

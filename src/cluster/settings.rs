@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::overload::OverloadSettings;
+use super::scrub::ScrubSettings;
 
 /// All that [`super::Cluster::start`] needs; `config` composes it from the sections of the file.
 #[derive(Debug, Clone)]
@@ -13,8 +14,9 @@ pub struct ClusterSettings {
     pub health: HealthSettings,
     pub write: WriteSettings,
     pub search: SearchSettings,
-    pub resilver: ResilverSettings,
     pub overload: OverloadSettings,
+    pub resilver: ResilverSettings,
+    pub scrub: ScrubSettings,
     /// Sent to nodes as `Authorization: Bearer`.
     pub node_key: Option<Secret>,
     /// How many idle connections to nodes are kept, over all of them.
@@ -205,8 +207,9 @@ impl ClusterSettings {
             health: HealthSettings::default(),
             write: WriteSettings::default(),
             search: SearchSettings::default(),
-            resilver: ResilverSettings::default(),
             overload: OverloadSettings::default(),
+            resilver: ResilverSettings::default(),
+            scrub: ScrubSettings::default(),
             node_key: None,
             keepalive_pool_size: 256,
         }

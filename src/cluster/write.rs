@@ -189,7 +189,9 @@ impl Writer {
     fn place(&self, cluster: &Cluster, intent: &WriteIntent, keys: Option<&[String]>) -> Result<Placed, ResponseError> {
         let _order = self.order.lock();
         let topology = cluster.topology();
+        cluster.founding.check()?;
         settle::available(&topology, intent, cluster.settings.write.min_in_sync)?;
+        cluster.founding.found();
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = cluster.registry.apply(&intent.registry, ensure);
         let mut task =

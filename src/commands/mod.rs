@@ -7,5 +7,6 @@ pub mod demo;
 pub mod explain;
 pub mod node;
 pub mod plan;
+pub mod scrub;
 pub mod status;
 pub mod tasks;

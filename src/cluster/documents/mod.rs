@@ -69,15 +69,14 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
-    let mut decoded = DecodedBody::new(body, encoding);
-    // Before the body is read: whoever begins to watch later cannot be told its keys.
     let watched = cluster.writer.watchers.is_watched(&request.index);
-    let prepared = |collector| prepared(cluster, collector, checks_geo).gathering_keys(watched);
-    let collected = prepared(collector).read(Source::Body(&mut decoded), format).await;
+    let mut decoded = DecodedBody::new(body, encoding);
+    let collector = prepared(cluster, collector, checks_geo).gathering_keys(watched);
+    let collected = collector.read(Source::Body(&mut decoded), format).await;
     let collected = counted(cluster, collected)?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
-    let mut collected = match &at_end {
+    let collected = match &at_end {
         Some(stored) => {
             let again = prepared(Collector::new(&topology, settings, batches, stored.clone()));
             counted(cluster, settle_key(collected, stored, again).await)?
@@ -96,7 +95,7 @@ pub async fn add(
         let error = error.to_response(&addition.index);
         return cluster.writer.record_failed(cluster, intent, error, trace).await;
     }
-    let keys = collected.keys.take();
+    let keys = collected.keys.clone();
     let (intent, spools) = addition.intent(collected, &topology);
     cluster.writer.submit_keys(cluster, intent, spools, keys, trace).await
 }
@@ -124,7 +123,10 @@ async fn settle_key(collected: Collected, stored: &str, by_stored: Collector<'_>
         return Ok(collected);
     }
     let again = match &collected.unsplit {
-        Some(unsplit) => by_stored.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?,
+        Some(unsplit) => {
+            let by_stored = by_stored.gathering_keys(collected.keys.is_some());
+            by_stored.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
+        }
         None if collected.error.is_some() => return Ok(collected),
         None => {
             return Ok(Collected {

@@ -33,8 +33,8 @@
 //! | `digest` | a document's content as a number |
 //! | `throttle`, `meter`, `metrics`, `progress` | the rate, and how far copies are |
 
-mod digest;
-mod error;
+pub(super) mod digest;
+pub(super) mod error;
 #[cfg(test)]
 mod fleet;
 mod job;
@@ -43,12 +43,12 @@ pub mod metrics;
 mod outbox;
 mod pass;
 pub mod progress;
-mod replica;
+pub(super) mod replica;
 mod sources;
 mod step;
 #[cfg(test)]
 mod tests;
-mod throttle;
+pub(super) mod throttle;
 pub mod watch;
 pub mod work;
 

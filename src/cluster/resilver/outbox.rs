@@ -10,6 +10,7 @@ use super::error::ResilverError;
 use super::meter::Meter;
 use super::replica::Replica;
 use crate::cluster::client::{Subrequest, TaskStatusResponse};
+use crate::cluster::stamp::{COPY_STAMP, STAMP_PARAMETER};
 use crate::meili::query::QueryMap;
 use crate::meili::task::TaskStatus;
 
@@ -75,6 +76,7 @@ impl<'a> Outbox<'a> {
         body.push(b']');
         let mut query = QueryMap::default();
         query.set("primaryKey", self.target.primary_key);
+        query.set(STAMP_PARAMETER, COPY_STAMP);
         let path = format!("/indexes/{}/documents?{}", self.target.index, query.encode());
         self.meter.sent(body.len() as u64).await;
         self.post(path, Bytes::from(body)).await?;
@@ -87,7 +89,7 @@ impl<'a> Outbox<'a> {
             return Ok(());
         }
         let keys = std::mem::take(&mut self.deletes);
-        let path = format!("/indexes/{}/documents/delete-batch", self.target.index);
+        let path = format!("/indexes/{}/documents/delete-batch?{STAMP_PARAMETER}={COPY_STAMP}", self.target.index);
         self.post(path, Bytes::from(json!(keys).to_string())).await?;
         self.meter.deleted(keys.len() as u64);
         Ok(())

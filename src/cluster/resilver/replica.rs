@@ -27,6 +27,14 @@ pub struct Replica<'a> {
     pub trace: &'a Trace,
 }
 
+/// All documents of some shards in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    pub count: u64,
+    /// Of all documents together, in whatever order the node has them.
+    pub digest: u128,
+}
+
 /// A document as a node shows it.
 #[derive(Debug, Clone)]
 pub struct Held {
@@ -55,6 +63,19 @@ impl Replica<'_> {
         let asked = json!({"filter": self.filter(shards), "fields": [self.primary_key], "limit": u32::MAX});
         let body = self.fetch(asked).await?;
         self.page(&body)?.results.iter().map(|document| self.id(document)).collect()
+    }
+
+    /// What the node holds of `shards`, and how many bytes the answer had: one request, and so one state of the index.
+    pub async fn content(&self, shards: &ShardSet) -> Result<(Content, u64), NodeError> {
+        let asked = json!({"filter": self.filter(shards), "limit": u32::MAX, "retrieveVectors": true});
+        let body = self.fetch(asked).await?;
+        let page = self.page(&body)?;
+        let mut content = Content { count: page.total, digest: 0 };
+        for document in page.results {
+            let shown: Value = serde_json::from_str(document.get()).map_err(|error| self.malformed(&error))?;
+            content.digest = content.digest.wrapping_add(digest(&shown));
+        }
+        Ok((content, body.len() as u64))
     }
 
     /// Those of the documents named by `keys` that exist, and how many bytes the answer had.
