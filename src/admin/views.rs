@@ -30,7 +30,7 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
     (503, json!({ "ready": false, "reason": reason }))
 }
 
-pub fn topology(topology: &Topology) -> Value {
+pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
     let nodes: Vec<Value> = topology
         .indexes()
         .map(|ix| {
@@ -41,12 +41,14 @@ pub fn topology(topology: &Topology) -> Value {
                 "zone": node.zone,
                 "weight": node.weight,
                 "state": node.state,
+                "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
             })
         })
         .collect();
     json!({
         "epoch": topology.epoch,
+        "cluster": cluster.identities.cluster(),
         "shards": topology.shards,
         "replicationFactor": topology.replication_factor,
         "nodes": nodes,
