@@ -31,7 +31,7 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
 
 pub fn topology(topology: &Topology) -> Value {
     let nodes: Vec<Value> = topology
-        .indexes()
+        .members()
         .map(|ix| {
             let node = topology.node(ix);
             json!({

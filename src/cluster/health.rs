@@ -85,6 +85,7 @@ pub fn consequence(state: NodeState, sign: Sign, rise: usize) -> Consequence {
         (NodeState::Up | NodeState::Repairing, Sign::Good { .. }) => Consequence::Nothing,
         (NodeState::Up | NodeState::Repairing, Sign::Fell | Sign::Unconnectable) => Consequence::Down,
         (NodeState::Joining | NodeState::Down, Sign::Fell | Sign::Unconnectable) => Consequence::Nothing,
+        (NodeState::Removed, Sign::Good { .. } | Sign::Fell | Sign::Unconnectable) => Consequence::Nothing,
     }
 }
 
@@ -124,9 +125,7 @@ pub fn move_state(cluster: &Cluster, node: &NodeId, from: &[NodeState], to: Node
 /// Acts on a sign.
 pub fn learn(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
     let topology = cluster.topology();
-    let Some(state) = topology.nodes.iter().find(|candidate| candidate.id == *node).map(|found| found.state) else {
-        return;
-    };
+    let Some(state) = topology.find(node.as_str()).map(|found| topology.node(found).state) else { return };
     match consequence(state, sign, cluster.settings.health.rise) {
         Consequence::Nothing => {}
         Consequence::Down => {

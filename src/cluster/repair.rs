@@ -162,7 +162,7 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
 async fn waits(cluster: &Arc<Cluster>, id: &NodeId) -> bool {
     let topology = cluster.topology();
     let mut better = false;
-    for other in topology.nodes.iter().filter(|other| other.id != *id) {
+    for other in topology.members().map(|ix| topology.node(ix)).filter(|other| other.id != *id) {
         better |= cluster.bookkeeping.missed_by(&other.id).await.is_nothing();
     }
     if !better {

@@ -23,7 +23,7 @@ pub struct Settled {
 /// Refuses a write before anything is sent when too few replicas could take it.
 pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> Result<(), ResponseError> {
     let live = |node: NodeIx| topology.node(node).state.takes_writes();
-    if !topology.indexes().any(live) {
+    if !topology.members().any(live) {
         return Err(no_replica("No node can take writes at the moment."));
     }
     let index = intent.index_uid.as_deref().unwrap_or_default();
@@ -36,7 +36,7 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
         .filter(|shard| {
             let owners = topology.owners_of(*shard);
             let able = owners.iter().filter(|node| live(**node) && !topology.is_stale(**node, index, *shard)).count();
-            able < required(owners.len(), min_in_sync)
+            able < required(topology, owners.len(), min_in_sync)
         })
         .collect();
     if short.is_empty() { Ok(()) } else { Err(short_of_replicas(index, short.len(), min_in_sync)) }
@@ -93,7 +93,7 @@ fn settle_shards(
         };
         let in_sync = |node: &&NodeIx| !topology.is_stale(**node, index, shard);
         let takers = owners.iter().filter(|node| took(node)).filter(in_sync).count();
-        if takers < required(owners.len(), min_in_sync) {
+        if takers < required(topology, owners.len(), min_in_sync) {
             short += 1;
         }
         // The in-sync set never becomes empty: where nobody surely has the write, one replica stays the measure of
@@ -166,7 +166,7 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
 /// A replica that is stale in one of two swapped indexes counts as stale in both: until the nodes have swapped it is
 /// stale under the old name, afterwards under the new one.
 fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
-    for node in topology.indexes() {
+    for node in topology.members() {
         for (from, to) in [(left, right), (right, left)] {
             if let Some(shards) = topology.stale_of(node, from) {
                 marks.stale.push((node, to.to_owned(), shards.clone()));
@@ -175,8 +175,11 @@ fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
     }
 }
 
-fn required(owners: usize, min_in_sync: u8) -> usize {
-    usize::from(min_in_sync.max(1)).min(owners.max(1))
+/// Owners that are arriving come on top of the replication factor, and a shard that is short of owners until more have
+/// arrived cannot be asked for more than it has.
+fn required(topology: &Topology, owners: usize, min_in_sync: u8) -> usize {
+    let settled = owners.min(usize::from(topology.replication_factor));
+    usize::from(min_in_sync.max(1)).min(settled.max(1))
 }
 
 fn short_of_replicas(index: &str, shards: usize, min_in_sync: u8) -> ResponseError {

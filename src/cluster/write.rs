@@ -134,7 +134,7 @@ impl Writer {
         let extra = extra_steps(cluster, intent, &undo);
         let lanes = lane_names(&intent.indexes);
         let mut runs = Vec::new();
-        for node in topology.indexes() {
+        for node in topology.members() {
             let steps = steps_for(node, intent, &extra, &topology, &mut task);
             if !topology.node(node).state.takes_writes() {
                 for planned in &steps {

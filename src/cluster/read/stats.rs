@@ -38,10 +38,19 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 Err(ResponseError::new(Code::MiroirNodeUnavailable, "No node answers at the moment.").into())
             }
             Some(_) | None => {
-                let complete = values.len() == self.topology.nodes.len();
+                let complete = values.len() == self.topology.members().count();
                 Ok((values, complete))
             }
         }
+    }
+
+    /// How many replicas the nodes hold of every document, if it is the same for all: nothing is stale, nothing moves.
+    fn copies(&self) -> Option<u64> {
+        let topology = self.topology;
+        let copies = topology.owners.first().map_or(1, Vec::len);
+        let even = topology.owners.iter().all(|owners| owners.len() == copies);
+        let at_rest = topology.stale.is_empty() && topology.residue.is_empty();
+        (even && at_rest).then_some(copies.max(1) as u64)
     }
 
     /// How many documents an index holds, each counted once.
@@ -59,19 +68,19 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
     pub(super) async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
         let (nodes, complete) = self.ask_all(original).await?;
-        let copies = u64::from(self.topology.replication_factor).min(self.topology.nodes.len() as u64).max(1);
-        let in_sync = complete && self.topology.stale.is_empty();
+        let copies = self.copies();
         let mut degraded = ShardSet::new();
         let mut indexes = BTreeMap::new();
         for (index, stats) in merge::stats::by_index(&nodes) {
             let replicas = merge::stats::replicas(&stats);
             // With every replica there is, they need not be counted shard by shard.
-            let documents = if in_sync && replicas.is_multiple_of(copies) {
-                replicas / copies
-            } else {
-                let (documents, missing) = self.count(&index).await?;
-                degraded.union_with(&missing);
-                documents
+            let documents = match copies {
+                Some(copies) if complete && replicas.is_multiple_of(copies) => replicas / copies,
+                Some(_) | None => {
+                    let (documents, missing) = self.count(&index).await?;
+                    degraded.union_with(&missing);
+                    documents
+                }
             };
             let merged = merge::stats::index(&stats, documents)?;
             indexes.insert(index, merged);
