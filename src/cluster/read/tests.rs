@@ -77,7 +77,8 @@ async fn read<N: Nodes>(
     path: &str,
     body: &str,
 ) -> Result<Reply, ResponseError> {
-    let infos = [("movies".to_owned(), Arc::new(IndexInfo::new("movies")))].into();
+    let info = IndexInfo { primary_key: Some("id".to_owned()), ..IndexInfo::new("movies") };
+    let infos = [("movies".to_owned(), Arc::new(info))].into();
     match read::plan(&operation, path, body.as_bytes(), &infos, topology) {
         Plan::Scatter(scatter) => {
             let query_vectors = QueryVectors::default();
@@ -256,15 +257,25 @@ async fn a_document_comes_from_any_replica_without_the_hidden_field() {
 
 /// Hits by words and by a vector; a node that is newer shows the vector of the query.
 fn hybrid_node(at: NodeIx, request: &NodeRequest, topology: &Topology, is_newer: bool) -> String {
-    let mut reply: Value = serde_json::from_str(&node(at, request, topology)).unwrap();
     let body: Value = serde_json::from_slice(&request.body).unwrap();
-    if body["hybrid"].is_object() {
-        for hit in reply["hits"].as_array_mut().unwrap() {
+    let by_vector = body["hybrid"].is_object();
+    let mut asked = request.clone();
+    if by_vector {
+        // The nearest are the last by words, so the page is cut out of all of them.
+        let mut all = body.clone();
+        all["limit"] = json!(DOCUMENTS);
+        asked.body = all.to_string().into_bytes();
+    }
+    let mut reply: Value = serde_json::from_str(&node(at, &asked, topology)).unwrap();
+    if by_vector {
+        let hits = reply["hits"].as_array_mut().unwrap();
+        hits.reverse();
+        hits.truncate(body["limit"].as_u64().unwrap_or(20) as usize);
+        for hit in hits {
             let similarity = 0.5 - hit["id"].as_f64().unwrap() / 100.0;
             hit["_rankingScore"] = json!(similarity);
             hit["_rankingScoreDetails"] = json!({"vectorSort": {"order": 0, "similarity": similarity}});
         }
-        reply["hits"].as_array_mut().unwrap().reverse();
         reply["semanticHitCount"] = json!(0);
         if is_newer && body["retrieveVectors"] == json!(true) {
             reply["queryVector"] = json!([0.5, 1.0]);
