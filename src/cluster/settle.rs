@@ -6,7 +6,7 @@ use super::insync::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
-use crate::plan::write::{RegistryChange, WriteIntent};
+use crate::plan::write::{RegistryChange, Target, WriteIntent};
 use crate::tasks::entry::{NodeTask, NodeTaskState, Purpose};
 
 /// The outcome of sending a write. With both errors absent it is acknowledged.
@@ -40,6 +40,30 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
         })
         .collect();
     if short.is_empty() { Ok(()) } else { Err(short_of_replicas(index, short.len(), min_in_sync)) }
+}
+
+/// Refuses a write whose documents were shared out by other owners than those of `topology`: each owner of a touched shard
+/// must be sent its part, and nobody else.
+pub fn shared_out(topology: &Topology, intent: &WriteIntent) -> Result<(), ResponseError> {
+    let mut parts = vec![ShardSet::new(); topology.nodes.len()];
+    let mut touched = ShardSet::new();
+    for step in &intent.steps {
+        if let Target::Node(node) = step.to
+            && let Some(part) = parts.get_mut(node.0)
+        {
+            part.union_with(&step.shards);
+            touched.union_with(&step.shards);
+        }
+    }
+    let right = topology.indexes().zip(parts).all(|(node, part)| {
+        let mut owned = topology.shards_of(node).clone();
+        owned.intersect_with(&touched);
+        owned == part
+    });
+    if right {
+        return Ok(());
+    }
+    Err(ResponseError::new(Code::MiroirLayoutChanged, "Shards moved while the request was read. Send it again."))
 }
 
 /// Draws the conclusions from the states of `parts`: `Enqueued` is accepted, `Failed` refused, `Lost` neither.
@@ -198,7 +222,7 @@ mod tests {
     use super::*;
     use crate::meili::task::TaskKind;
     use crate::placement::topology::{Node, NodeId, NodeState};
-    use crate::plan::write::{Step, StepBody, Target};
+    use crate::plan::write::{Step, StepBody};
 
     fn topology(states: &[NodeState], rf: u8) -> Topology {
         let nodes = states
@@ -246,6 +270,27 @@ mod tests {
     }
 
     const UP: NodeState = NodeState::Up;
+
+    #[test]
+    fn a_write_shared_out_by_other_owners_is_refused() {
+        let topology = topology(&[UP, UP, UP], 2);
+        let shard = ShardId(3);
+        let one: ShardSet = [shard].into_iter().collect();
+        let to = |nodes: &[NodeIx]| {
+            let step = |node: &NodeIx| Step {
+                to: Target::Node(*node),
+                shards: one.clone(),
+                ..intent(RegistryChange::None).steps[0].clone()
+            };
+            WriteIntent { steps: nodes.iter().map(step).collect(), ..intent(RegistryChange::None) }
+        };
+        let owners = topology.owners_of(shard).to_vec();
+        assert_eq!(shared_out(&topology, &to(&owners)), Ok(()));
+        assert_eq!(shared_out(&topology, &intent(RegistryChange::None)), Ok(()));
+        assert!(shared_out(&topology, &to(&owners[..1])).is_err());
+        let all: Vec<NodeIx> = topology.indexes().collect();
+        assert_eq!(shared_out(&topology, &to(&all)).unwrap_err().code, "miroir_layout_changed");
+    }
 
     #[test]
     fn a_write_that_all_replicas_took_leaves_nothing_behind() {

@@ -114,6 +114,12 @@ impl Writer {
         self.next_uid.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Runs `work` while no write can take its place: what it publishes holds for all that come after.
+    pub(super) fn in_order<T>(&self, work: impl FnOnce(&Lanes) -> T) -> T {
+        let _order = self.order.lock();
+        work(&self.lanes)
+    }
+
     pub(super) fn saw_uid(&self, node: NodeIx, uid: u32) {
         let mut seen = self.last_uids.lock();
         let newest = seen.entry(node).or_insert(uid);
@@ -123,6 +129,7 @@ impl Writer {
     fn place(&self, cluster: &Cluster, intent: &WriteIntent) -> Result<Placed, ResponseError> {
         let _order = self.order.lock();
         let topology = cluster.topology();
+        settle::shared_out(&topology, intent)?;
         settle::available(&topology, intent, cluster.settings.write.min_in_sync)?;
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = cluster.registry.apply(&intent.registry, ensure);

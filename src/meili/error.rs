@@ -233,6 +233,7 @@ codes! {
     MiroirNotSupported => "miroir_not_supported", InvalidRequest, 501;
     MiroirReservedField => "miroir_reserved_field", InvalidRequest, 400;
     MiroirReplicasDiverged => "miroir_replicas_diverged", Internal, 500;
+    MiroirLayoutChanged => "miroir_layout_changed", System, 503;
     MiroirOverloaded => "miroir_overloaded", System, 503;
     MiroirMethodNotAllowed => "method_not_allowed", InvalidRequest, 405;
 }

@@ -104,6 +104,16 @@ impl ShardFields {
         Self { fields: (0..shards).map(field).collect() }
     }
 
+    /// The shard of a line that [`ShardFields::splice`] made.
+    pub fn shard_of(&self, line: &[u8]) -> Option<ShardId> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let field = line.get(line.len().checked_sub(self.fields.first()?.len())?..)?;
+        let text = std::str::from_utf8(field).ok()?;
+        // Fields of one cluster are equally long, and ascend with their shards.
+        let position = self.fields.binary_search_by(|other| other.as_str().cmp(text)).ok()?;
+        u16::try_from(position).ok().map(ShardId)
+    }
+
     /// Appends `object`, a valid JSON object, to `line` with the hidden field as its last and a newline at the end.
     /// The object's own line breaks, which can only be white space, become spaces: a document is a line.
     pub fn splice(&self, object: &str, shard: ShardId, line: &mut Vec<u8>) {

@@ -9,7 +9,7 @@ use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::document::shard_of;
-use crate::placement::shard::ShardSet;
+use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::split::document::ShardFields;
 use crate::split::geo::{self, GeoError};
@@ -28,7 +28,7 @@ pub(super) struct Collector<'a> {
     primary_key: Option<String>,
     /// The documents as they came, for a second pass by another key.
     unsplit: Option<SpoolWriter>,
-    nodes: Vec<NodePayload>,
+    payloads: Payloads,
     received: u64,
     /// Why the batch will fail. The rest of the body is only checked for being well-formed.
     error: Option<IdError>,
@@ -46,7 +46,11 @@ pub(super) enum BatchError {
     Geo(GeoError),
 }
 
-/// What one node will be sent.
+/// What each node will be sent.
+pub(super) struct Payloads {
+    nodes: Vec<NodePayload>,
+}
+
 struct NodePayload {
     spool: SpoolWriter,
     /// The shards in each part of the spool.
@@ -54,6 +58,7 @@ struct NodePayload {
 }
 
 /// A body that was read to its end.
+#[derive(Clone)]
 pub(super) struct Collected {
     pub received: u64,
     /// The key that the documents were split by.
@@ -67,7 +72,7 @@ pub(super) struct Collected {
 }
 
 /// One payload for one node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Part {
     pub node: NodeIx,
     pub spool: Spool,
@@ -85,17 +90,13 @@ pub(super) enum Source<'a> {
 impl<'a> Collector<'a> {
     /// Splits by `primary_key`.
     pub(super) fn new(topology: &'a Topology, settings: &WriteSettings, primary_key: String) -> Self {
-        let new_payload = |_| NodePayload {
-            spool: SpoolWriter::new(settings.spool_memory, settings.max_payload_size),
-            shards: Vec::new(),
-        };
         Self {
             topology,
             max_document: usize::try_from(settings.max_payload_size).unwrap_or(usize::MAX),
             fields: ShardFields::new(topology.shards),
             primary_key: Some(primary_key),
             unsplit: None,
-            nodes: topology.indexes().map(new_payload).collect(),
+            payloads: Payloads::new(topology, settings),
             received: 0,
             error: None,
             checks_geo: false,
@@ -199,14 +200,7 @@ impl<'a> Collector<'a> {
         let shard = shard_of(&id, self.topology.shards);
         self.line.clear();
         self.fields.splice(document.raw(), shard, &mut self.line);
-        for owner in self.topology.owners_of(shard) {
-            let payload = &mut self.nodes[owner.0];
-            let begins_part = payload.spool.append(&self.line);
-            if begins_part || payload.shards.is_empty() {
-                payload.shards.push(ShardSet::new());
-            }
-            payload.shards.last_mut().expect("one was just pushed if there was none").insert(shard);
-        }
+        self.payloads.append(self.topology.owners_of(shard), shard, &self.line);
         Ok(())
     }
 
@@ -214,27 +208,58 @@ impl<'a> Collector<'a> {
         if let Some(unsplit) = &mut self.unsplit {
             unsplit.settle().await?;
         }
+        self.payloads.settle().await
+    }
+
+    async fn finish(self) -> io::Result<Collected> {
+        let error = self.error.map(BatchError::Id).or(self.bad_point.map(BatchError::Geo));
+        let parts = if error.is_some() { Vec::new() } else { self.payloads.finish().await? };
+        let unsplit = match self.unsplit {
+            Some(unsplit) => Some(unsplit.finish().await?),
+            None => None,
+        };
+        Ok(Collected { received: self.received, primary_key: self.primary_key, error, parts, unsplit })
+    }
+}
+
+// === impl Payloads ===
+
+impl Payloads {
+    pub(super) fn new(topology: &Topology, settings: &WriteSettings) -> Self {
+        let new_payload = |_| NodePayload {
+            spool: SpoolWriter::new(settings.spool_memory, settings.max_payload_size),
+            shards: Vec::new(),
+        };
+        Self { nodes: topology.indexes().map(new_payload).collect() }
+    }
+
+    /// Adds a document of `shard`, a whole line, for each of `owners`.
+    pub(super) fn append(&mut self, owners: &[NodeIx], shard: ShardId, line: &[u8]) {
+        for owner in owners {
+            let payload = &mut self.nodes[owner.0];
+            let begins_part = payload.spool.append(line);
+            if begins_part || payload.shards.is_empty() {
+                payload.shards.push(ShardSet::new());
+            }
+            payload.shards.last_mut().expect("one was just pushed if there was none").insert(shard);
+        }
+    }
+
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
         for payload in &mut self.nodes {
             payload.spool.settle().await?;
         }
         Ok(())
     }
 
-    async fn finish(self) -> io::Result<Collected> {
-        let error = self.error.map(BatchError::Id).or(self.bad_point.map(BatchError::Geo));
+    pub(super) async fn finish(self) -> io::Result<Vec<Part>> {
         let mut parts = Vec::new();
-        for (node, payload) in self.topology.indexes().zip(self.nodes) {
-            if error.is_some() {
-                break;
-            }
+        for (position, payload) in self.nodes.into_iter().enumerate() {
+            let node = NodeIx(position);
             let spools = payload.spool.finish().await?;
             parts.extend(spools.into_iter().zip(payload.shards).map(|(spool, shards)| Part { node, spool, shards }));
         }
-        let unsplit = match self.unsplit {
-            Some(unsplit) => Some(unsplit.finish().await?),
-            None => None,
-        };
-        Ok(Collected { received: self.received, primary_key: self.primary_key, error, parts, unsplit })
+        Ok(parts)
     }
 }
 
@@ -251,7 +276,7 @@ impl BatchError {
 }
 
 /// The client's answer when the gateway cannot keep its body.
-fn spool_failed(error: &io::Error) -> ResponseError {
+pub(super) fn spool_failed(error: &io::Error) -> ResponseError {
     tracing::error!(%error, "cannot spool a payload");
     match error.kind() {
         io::ErrorKind::StorageFull => ResponseError::new(

@@ -36,7 +36,7 @@ const SEGMENT: &AsciiSet = &CONTROLS
 /// Deletes the documents with these ids. `single`: there is one, and it stood in the path.
 pub async fn delete_ids(
     cluster: &Arc<Cluster>,
-    topology: Arc<Topology>,
+    mut topology: Arc<Topology>,
     index: &str,
     ids: Vec<Value>,
     custom_metadata: Option<String>,
@@ -44,6 +44,7 @@ pub async fn delete_ids(
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
     let provided = ids.len();
+    let replicas = copies(&topology);
     let bare = |deleted: Value| WriteIntent {
         kind: TaskKind::DocumentDeletion,
         index_uid: Some(index.to_owned()),
@@ -52,7 +53,7 @@ pub async fn delete_ids(
         custom_metadata: custom_metadata.clone(),
         ensure_index: false,
         registry: RegistryChange::None,
-        copies: copies(&topology),
+        copies: replicas,
         steps: Vec::new(),
     };
     if !cluster.registry.exists(index) {
@@ -60,8 +61,13 @@ pub async fn delete_ids(
         return cluster.writer.record_failed(cluster, bare(json!(0)), error, trace).await;
     }
     let texts: Vec<String> = ids.iter().map(id_text).collect();
-    let intent = WriteIntent { steps: steps(&topology, index, &texts, single), ..bare(Value::Null) };
-    cluster.writer.submit(cluster, intent, Vec::new(), trace).await
+    loop {
+        let intent = WriteIntent { steps: steps(&topology, index, &texts, single), ..bare(Value::Null) };
+        match cluster.writer.submit(cluster, intent, Vec::new(), trace).await {
+            Err(error) if error.is(Code::MiroirLayoutChanged) => topology = cluster.topology(),
+            result => return result,
+        }
+    }
 }
 
 /// The id as the engine reads it: a string as it is, all else as its JSON, so that what can be no id finds nothing.

@@ -12,6 +12,7 @@
 
 mod collect;
 mod delete;
+mod redistribute;
 pub mod request;
 mod steps;
 
@@ -24,7 +25,7 @@ use self::steps::Addition;
 use super::Cluster;
 use super::body::{BodySource, ContentEncoding, DecodedBody};
 use super::client::Trace;
-use crate::meili::error::ResponseError;
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
 use crate::placement::topology::Topology;
 use crate::split::PayloadFormat;
@@ -56,6 +57,8 @@ pub async fn add(
     let format = payload_format(request.content_type.as_deref(), params.csv_delimiter)?;
     let encoding = ContentEncoding::parse(request.content_encoding.as_deref());
 
+    // Held while a slow body is read: nothing must wait for that.
+    let mut topology = topology.detached();
     let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
@@ -85,8 +88,16 @@ pub async fn add(
         let error = error.to_response(&addition.index);
         return cluster.writer.record_failed(cluster, intent, error, trace).await;
     }
-    let (intent, spools) = addition.intent(collected, &topology);
-    cluster.writer.submit(cluster, intent, spools, trace).await
+    let mut collected = collected;
+    loop {
+        let (intent, spools) = addition.clone().intent(collected.clone(), &topology);
+        let newer = match cluster.writer.submit(cluster, intent, spools, trace).await {
+            Err(error) if error.is(Code::MiroirLayoutChanged) => cluster.topology().detached(),
+            result => return result,
+        };
+        collected.parts = redistribute::redistribute(&collected.parts, &topology, &newer, settings).await?;
+        topology = newer;
+    }
 }
 
 /// True when the index is known to want points in `_geo`. Where no node can say, the nodes' own checks remain.

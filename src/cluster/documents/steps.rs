@@ -12,6 +12,7 @@ use crate::placement::topology::Topology;
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 
 /// What is known of an addition besides its documents.
+#[derive(Clone)]
 pub(super) struct Addition {
     pub index: String,
     pub method: DocumentMethod,
