@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod metrics;
 pub mod poll;
 pub mod read;
+pub mod rebalance;
 pub mod reconcile;
 pub mod registry;
 pub mod repair;
@@ -37,13 +38,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
 use crate::meili::task::TaskStatus;
-use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::placement::topology::Topology;
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 
 pub use client::{NodeClient, NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
 pub use error::{ClusterError, NodeError};
 pub use metrics::ClusterMetrics;
+pub use rebalance::Rebalancer;
 pub use reconcile::Reconciler;
 pub use registry::Registry;
 pub use settings::ClusterSettings;
@@ -62,6 +64,10 @@ pub struct Cluster {
     pub metrics: ClusterMetrics,
     /// What else is made equal on a returning node; set once by the gateway, before [`run`].
     pub repair_hook: OnceLock<Box<dyn repair::RepairHook>>,
+    /// The durable layout, and who moves shards by it.
+    pub rebalancer: Rebalancer,
+    /// Reads the configuration again; set once by the composition root, before [`run`].
+    pub config_source: OnceLock<rebalance::wishes::ConfigSource>,
     /// Held while a new topology is made from the current one, so that no change is lost.
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
@@ -97,7 +103,8 @@ impl Cluster {
         transport: Box<dyn transport::Transport>,
     ) -> Result<Arc<Cluster>, ClusterError> {
         let metrics = ClusterMetrics::new(prometheus)?;
-        let mut topology = first_topology(&settings)?;
+        let rebalancer = Rebalancer::load(store.as_ref(), &settings, prometheus).await?;
+        let mut topology = rebalancer.layout().to_topology();
         let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
         metrics.start_at_zero(&topology);
@@ -112,6 +119,8 @@ impl Cluster {
             metrics,
             settings,
             repair_hook: OnceLock::new(),
+            rebalancer,
+            config_source: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
             query_vectors: read::QueryVectors::default(),
@@ -173,28 +182,15 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         Ok(tasks) => tracing::info!(tasks, "polling the unfinished tasks of the last run"),
         Err(error) => tracing::error!(%error, "unfinished tasks could not be read"),
     }
-    tokio::join!(health::run(Arc::clone(&cluster), shutdown.clone()), resilver::run(Arc::clone(&cluster), shutdown),);
+    tokio::join!(
+        health::run(Arc::clone(&cluster), shutdown.clone()),
+        rebalance::run(Arc::clone(&cluster), shutdown.clone()),
+        resilver::run(Arc::clone(&cluster), shutdown),
+    );
 }
 
 /// Resolves once `shutdown` is true, or nobody is left to say so.
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a shutdown as well.
     let _ = shutdown.wait_for(|stop| *stop).await;
-}
-
-fn first_topology(settings: &ClusterSettings) -> Result<Topology, ClusterError> {
-    let mut nodes = Vec::with_capacity(settings.placement.nodes.len());
-    for node in &settings.placement.nodes {
-        if let Err(reason) = transport::Endpoint::parse(&node.url) {
-            return Err(ClusterError::NodeUrl { id: node.id.clone(), url: node.url.clone(), reason });
-        }
-        nodes.push(Node {
-            id: NodeId::new(&node.id),
-            url: node.url.trim_end_matches('/').to_owned(),
-            zone: node.zone.clone(),
-            weight: node.weight,
-            state: NodeState::Joining,
-        });
-    }
-    Ok(Topology::build(nodes, settings.placement.shards, settings.placement.replication_factor))
 }

@@ -11,6 +11,7 @@ pub struct ClusterSettings {
     pub health: HealthSettings,
     pub write: WriteSettings,
     pub search: SearchSettings,
+    pub rebalance: RebalanceSettings,
     /// Sent to nodes as `Authorization: Bearer`.
     pub node_key: Option<Secret>,
     /// How many idle connections to nodes are kept, over all of them.
@@ -83,6 +84,23 @@ pub struct SearchSettings {
     pub unavailable_shards: UnavailableShards,
 }
 
+/// The section `rebalance`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebalanceSettings {
+    pub on_config_change: OnConfigChange,
+    /// How many replicas are on their way to other nodes at once.
+    pub concurrency: usize,
+}
+
+/// What follows from a configuration with other nodes, weights, zones or another replication factor than the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConfigChange {
+    /// Shards move.
+    Start,
+    /// The plan waits until the operator resumes it.
+    Plan,
+}
+
 /// What a search answers when a shard has no replica left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -140,6 +158,14 @@ impl Default for SearchSettings {
     }
 }
 
+// === impl RebalanceSettings ===
+
+impl Default for RebalanceSettings {
+    fn default() -> Self {
+        Self { on_config_change: OnConfigChange::Start, concurrency: 16 }
+    }
+}
+
 // === impl ClusterSettings ===
 
 impl ClusterSettings {
@@ -150,6 +176,7 @@ impl ClusterSettings {
             health: HealthSettings::default(),
             write: WriteSettings::default(),
             search: SearchSettings::default(),
+            rebalance: RebalanceSettings::default(),
             node_key: None,
             keepalive_pool_size: 256,
         }

@@ -71,6 +71,10 @@ impl Facts {
 // === impl Waiting ===
 
 impl Waiting {
+    /// Every word that [`Waiting::code`] gives.
+    pub const CODES: &'static [&'static str] =
+        &["paused", "older_requests", "node_away", "copying", "no_source", "cleanup_away"];
+
     /// A word for metrics and scripts.
     pub fn code(&self) -> &'static str {
         match self {
