@@ -25,11 +25,27 @@ enum Command {
     Tasks(commands::tasks::Args),
     Explain(commands::explain::Args),
     Plan(commands::plan::Args),
-    /// Run one embedded Meilisearch-compatible node: for trying, testing and small use.
-    #[cfg(feature = "embedded")]
-    Node(miroir::embedded::node::NodeOptions),
+    Rebalance(commands::rebalance::Args),
+    Cluster(commands::cluster::Args),
+    Node(NodeArgs),
     #[cfg(feature = "embedded")]
     Demo(commands::demo::Args),
+}
+
+/// Add, remove, drain or change a node of a running cluster. Without any of these, in builds with the embedded engine: run
+/// one Meilisearch-compatible node, for trying, testing and small use.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct NodeArgs {
+    #[cfg(feature = "embedded")]
+    #[command(subcommand)]
+    action: Option<commands::node::Action>,
+    #[cfg(feature = "embedded")]
+    #[command(flatten)]
+    options: miroir::embedded::node::NodeOptions,
+    #[cfg(not(feature = "embedded"))]
+    #[command(subcommand)]
+    action: commands::node::Action,
 }
 
 fn main() -> ExitCode {
@@ -40,15 +56,29 @@ fn main() -> ExitCode {
         Command::Tasks(args) => commands::tasks::run(args),
         Command::Explain(args) => commands::explain::run(args),
         Command::Plan(args) => commands::plan::run(args),
-        #[cfg(feature = "embedded")]
-        Command::Node(options) => match miroir::embedded::node::run_node(options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("miroir: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Rebalance(args) => commands::rebalance::run(args),
+        Command::Cluster(args) => commands::cluster::run(args),
+        Command::Node(args) => node(args),
         #[cfg(feature = "embedded")]
         Command::Demo(args) => commands::demo::run(args),
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+fn node(args: NodeArgs) -> ExitCode {
+    commands::node::run(args.action)
+}
+
+#[cfg(feature = "embedded")]
+fn node(args: NodeArgs) -> ExitCode {
+    if let Some(action) = args.action {
+        return commands::node::run(action);
+    }
+    match miroir::embedded::node::run_node(args.options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("miroir: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
 use miroir::cluster::settings::{
-    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, SearchSettings, Secret, UnavailableShards,
-    WriteSettings,
+    ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
+    SearchSettings, Secret, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, Problems};
@@ -26,6 +26,7 @@ use miroir::tasks::view::UidFormatSetting;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::proxy::Proxy;
 
@@ -105,6 +106,14 @@ fn start(args: &Args) -> Result<Server, StartError> {
         Ok::<_, StartError>(App::new(cluster, keyring, gateway_settings(&config), metrics))
     })?;
     gateway::install_hooks(&app);
+    let path = args.config.clone();
+    let read_again: cluster::rebalance::wishes::ConfigSource = Box::new(move || {
+        let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+        Ok(placement_settings(&config))
+    });
+    if app.cluster.config_source.set(read_again).is_err() {
+        tracing::warn!("the cluster has a source of its configuration already");
+    }
 
     let mut server = Server::new_with_opt_and_conf(None, config.pingora);
     server.bootstrap();
@@ -139,8 +148,31 @@ impl BackgroundService for Background {
         let store = Arc::clone(&self.cluster.store);
         tokio::join!(
             cluster::run(Arc::clone(&self.cluster), shutdown.clone()),
+            reload_on_hangup(Arc::clone(&self.cluster), shutdown.clone()),
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );
+    }
+}
+
+/// SIGHUP: the configuration's nodes and replication factor are read again.
+async fn reload_on_hangup(cluster: Arc<Cluster>, mut shutdown: ShutdownWatch) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP cannot be listened for; POST /reload does the same");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = hangups.recv() => {}
+            _ = shutdown.changed() => return,
+        }
+        match cluster::rebalance::wishes::reload(&cluster).await {
+            Ok(true) => tracing::info!("the changed configuration is the cluster's goal now"),
+            Ok(false) => tracing::info!("the configuration names no other nodes than before"),
+            Err(error) => tracing::error!(%error, "the configuration was not taken over"),
+        }
     }
 }
 
@@ -152,24 +184,31 @@ fn log_settings(config: &Config) -> LogSettings {
     LogSettings { format, level: config.log.level.clone() }
 }
 
-fn cluster_settings(config: &Config) -> ClusterSettings {
+fn placement_settings(config: &Config) -> PlacementSettings {
     let nodes = config.cluster.nodes.iter().map(|node| NodeSettings {
         id: node.id.clone(),
         url: node.url.clone(),
         zone: node.zone.clone(),
         weight: node.weight,
     });
-    let placement = PlacementSettings {
+    PlacementSettings {
         shards: config.cluster.shards,
         replication_factor: config.cluster.replication_factor,
         nodes: nodes.collect(),
-    };
+    }
+}
+
+fn cluster_settings(config: &Config) -> ClusterSettings {
     let unavailable_shards = match config.search.unavailable_shards {
         config::UnavailableShards::Partial => UnavailableShards::Partial,
         config::UnavailableShards::Error => UnavailableShards::Error,
     };
+    let on_config_change = match config.rebalance.on_config_change {
+        config::OnConfigChange::Start => OnConfigChange::Start,
+        config::OnConfigChange::Plan => OnConfigChange::Plan,
+    };
     ClusterSettings {
-        placement,
+        placement: placement_settings(config),
         health: HealthSettings {
             interval: config.health.interval,
             timeout: config.health.timeout,
@@ -183,6 +222,7 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
             spool_memory: config.write.spool_memory,
         },
         search: SearchSettings { timeout: config.search.timeout, unavailable_shards },
+        rebalance: RebalanceSettings { on_config_change, concurrency: config.rebalance.concurrency as usize },
         node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     }

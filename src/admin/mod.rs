@@ -1,5 +1,6 @@
 //! The operators' API, on a listener of its own.
 
+mod rebalance;
 mod views;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ enum Route<'a> {
     Tasks,
     Task(&'a str),
     Explain,
+    Layout(rebalance::Route<'a>),
 }
 
 // === impl AdminApp ===
@@ -73,6 +75,10 @@ impl AdminApp {
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
             Route::Explain => Ok((200, self.explain(session).await?)),
+            Route::Layout(route) => {
+                let body = read_body(session).await?;
+                Ok((200, rebalance::answer(&self.app.cluster, route, &body).await?))
+            }
         }
     }
 
@@ -128,6 +134,9 @@ impl ServeHttp for AdminApp {
 }
 
 fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
+    if let Some(route) = rebalance::Route::parse(method, path) {
+        return Ok(Route::Layout(route));
+    }
     let route = match (method, path) {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
@@ -146,8 +155,9 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}} or \
-         POST /explain"
+        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
+         /rebalance, POST /explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, /rebalance/pause, /rebalance/resume, \
+         /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster or DELETE /nodes/{{id}}"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

@@ -41,11 +41,13 @@ pub fn topology(topology: &Topology) -> Value {
                 "weight": node.weight,
                 "state": node.state,
                 "shards": topology.shards_of(ix).len(),
+                "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
         })
         .collect();
     json!({
         "epoch": topology.epoch,
+        "layout": topology.layout,
         "shards": topology.shards,
         "replicationFactor": topology.replication_factor,
         "nodes": nodes,

@@ -40,7 +40,7 @@ impl AdminArgs {
         self.send("POST", path, Some(body))
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+    pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
         send(&url, method, self.admin_key.as_deref(), body)
     }

@@ -28,7 +28,8 @@ use std::path::Path;
 use serde_json::Value;
 
 pub use model::{
-    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, SearchConfig, TasksConfig,
+    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
+    RebalanceConfig, SearchConfig, TasksConfig,
     UidFormatConfig, UnavailableShards, WriteConfig,
 };
 pub use problem::{Problem, Problems, Warning};

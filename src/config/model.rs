@@ -26,6 +26,7 @@ pub struct Config {
     pub health: HealthConfig,
     pub write: WriteConfig,
     pub search: SearchConfig,
+    pub rebalance: RebalanceConfig,
     pub tasks: TasksConfig,
     pub limits: LimitsConfig,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
@@ -87,6 +88,22 @@ pub enum UnavailableShards {
 pub struct SearchConfig {
     pub timeout: Duration,
     pub unavailable_shards: UnavailableShards,
+}
+
+/// What follows from a file with other nodes, weights, zones or another replication factor than the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConfigChange {
+    /// Shards move.
+    Start,
+    /// The plan waits until the operator resumes it.
+    Plan,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebalanceConfig {
+    pub on_config_change: OnConfigChange,
+    /// Replicas that are on their way to other nodes at once.
+    pub concurrency: u32,
 }
 
 /// How task ids are written.

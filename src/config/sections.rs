@@ -6,7 +6,8 @@ use pingora::server::configuration::ServerConf;
 use serde_json::Value;
 
 use super::model::{
-    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, SearchConfig, TasksConfig,
+    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
+    RebalanceConfig, SearchConfig, TasksConfig,
     UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
@@ -28,6 +29,7 @@ pub(super) fn read(mut file: Section) -> Config {
         health: health(file.section("health")),
         write: write(file.section("write")),
         search: search(file.section("search")),
+        rebalance: rebalance(file.section("rebalance")),
         tasks: tasks(file.section("tasks")),
         limits: limits(file.section("limits")),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
@@ -82,6 +84,16 @@ fn search(mut section: Section) -> SearchConfig {
     let config = SearchConfig {
         timeout: section.duration("timeout", Duration::from_secs(5)),
         unavailable_shards: section.choice("unavailable_shards", &choices, UnavailableShards::Partial),
+    };
+    section.finish();
+    config
+}
+
+fn rebalance(mut section: Section) -> RebalanceConfig {
+    let choices = [("start", OnConfigChange::Start), ("plan", OnConfigChange::Plan)];
+    let config = RebalanceConfig {
+        on_config_change: section.choice("on_config_change", &choices, OnConfigChange::Start),
+        concurrency: section.integer("concurrency", 1..=1_024, 16) as u32,
     };
     section.finish();
     config

@@ -49,6 +49,7 @@ fn the_full_file_is_right_and_shows_the_defaults() {
     assert_eq!(config.health, defaults.health);
     assert_eq!(config.write, defaults.write);
     assert_eq!(config.search, defaults.search);
+    assert_eq!(config.rebalance, defaults.rebalance);
     assert_eq!(config.tasks, defaults.tasks);
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.state, defaults.state);
@@ -76,6 +77,7 @@ cluster:
 health: { interval: 2s, timeout: 1s, rise: 1, fall: 9 }
 write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, spool_memory: 0 }
 search: { timeout: 250ms, unavailable_shards: error }
+rebalance: { on_config_change: plan, concurrency: 4 }
 tasks: { uid_format: mtask, retention: 30d }
 limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client_timeout: 5s }
 state: sqlite:/var/lib/miroir/state.db
@@ -103,6 +105,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
         WriteConfig { min_in_sync: 2, max_payload_size: 1 << 20, timeout: Duration::from_secs(60), spool_memory: 0 }
     );
     assert_eq!(config.search.unavailable_shards, UnavailableShards::Error);
+    assert_eq!(config.rebalance, RebalanceConfig { on_config_change: OnConfigChange::Plan, concurrency: 4 });
     assert_eq!(config.tasks.uid_format, UidFormatConfig::Mtask);
     assert_eq!(config.limits.body_size, 1_000_000);
     assert_eq!(config.limits.document_payload_size, 2 << 30);
