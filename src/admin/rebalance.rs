@@ -127,9 +127,9 @@ fn asked(body: &[u8]) -> Result<Vec<Change>, ResponseError> {
     let asked: Asked = if body.is_empty() { Asked::default() } else { read(body)? };
     let mut changes: Vec<Change> = Vec::new();
     if let Some(nodes) = asked.nodes {
-        let replication_factor = asked.replication_factor.ok_or_else(|| {
-            ResponseError::new(Code::BadRequest, "`nodes` needs `replicationFactor` beside it")
-        })?;
+        let replication_factor = asked
+            .replication_factor
+            .ok_or_else(|| ResponseError::new(Code::BadRequest, "`nodes` needs `replicationFactor` beside it"))?;
         let nodes = nodes.into_iter().map(without_slash).collect();
         changes.push(Change::Everything(Goal { nodes, replication_factor }));
     }

@@ -47,11 +47,10 @@ pub fn show(status: &Value) -> String {
     if status["changed"] == json!(false) {
         out += "nothing changes\n";
     }
-    let of = |what: &Value, unit: &str| {
-        format!("{} of {} {unit}", cell(&what["done"]), cell(&what["total"]))
-    };
+    let of = |what: &Value, unit: &str| format!("{} of {} {unit}", cell(&what["done"]), cell(&what["total"]));
     if status["state"] != "idle" {
-        out += &format!("{}, {} arriving\n", of(&status["replicas"], "replicas"), cell(&status["replicas"]["arriving"]));
+        out +=
+            &format!("{}, {} arriving\n", of(&status["replicas"], "replicas"), cell(&status["replicas"]["arriving"]));
         let documents = &status["documents"];
         if documents.is_object() {
             out += &format!(

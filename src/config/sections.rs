@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::model::{
     ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
-    RebalanceConfig, SearchConfig, TasksConfig,
-    UidFormatConfig, UnavailableShards, WriteConfig,
+    RebalanceConfig, SearchConfig, TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 

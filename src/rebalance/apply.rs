@@ -78,7 +78,8 @@ impl Layout {
                 self.nodes = plan.before.nodes.iter().filter(|node| self.knows(&node.id)).cloned().collect::<Vec<_>>();
                 let brought: Vec<NodeSpec> =
                     plan.goal.nodes.iter().filter(|node| plan.before.find(&node.id).is_none()).cloned().collect();
-                let kept = brought.into_iter().filter(|node| self.owners.iter().any(|owners| owners.contains(&node.id)));
+                let kept =
+                    brought.into_iter().filter(|node| self.owners.iter().any(|owners| owners.contains(&node.id)));
                 self.nodes.extend(kept.collect::<Vec<_>>());
                 self.remember(plan, Outcome::Canceled, now);
             }

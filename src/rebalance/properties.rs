@@ -201,9 +201,11 @@ impl World {
         for layout in self.older.iter().chain([&self.layout]) {
             let nodes: BTreeSet<&NodeId> = layout.owners.iter().flatten().collect();
             for node in nodes {
-                let foreign = self.holds.iter().filter(|(holder, _)| holder == node).any(|(_, shard)| {
-                    !layout.owners_of(*shard).contains(node)
-                });
+                let foreign = self
+                    .holds
+                    .iter()
+                    .filter(|(holder, _)| holder == node)
+                    .any(|(_, shard)| !layout.owners_of(*shard).contains(node));
                 assert!(
                     !foreign || layout.residue.contains_key(node),
                     "{node} has documents of other shards, and version {} does not know it",
@@ -283,7 +285,7 @@ fn minimum(layout: &Layout, goal: &Goal) -> usize {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 24, failure_persistence: None, max_shrink_iters: 10, ..ProptestConfig::default()
+        cases: 128, failure_persistence: None, max_shrink_iters: 10, ..ProptestConfig::default()
     })]
 
     #[test]

@@ -47,13 +47,24 @@ pub enum Waiting {
     /// Requests that began on an older layout are under way.
     OlderRequests,
     /// A new owner does not serve.
-    NodeAway { node: NodeId, shards: usize },
+    NodeAway {
+        node: NodeId,
+        shards: usize,
+    },
     /// The resilver copies.
-    Copying { node: NodeId, shards: usize },
+    Copying {
+        node: NodeId,
+        shards: usize,
+    },
     /// No owner that serves has all of these shards' writes.
-    NoSource { shards: usize },
+    NoSource {
+        shards: usize,
+    },
     /// What a node holds of shards that it does not own cannot be deleted while it is away.
-    CleanupAway { node: NodeId, shards: usize },
+    CleanupAway {
+        node: NodeId,
+        shards: usize,
+    },
 }
 
 // === impl Facts ===
@@ -149,7 +160,8 @@ fn drop_settled(layout: &Layout, facts: &Facts, target: &[Vec<NodeId>], waiting:
         }
         // Giving up what is only arriving leaves the shard as it was before.
         let given_up = now.iter().filter(|owner| !then.contains(owner));
-        let only_arriving = given_up.clone().count() > 0 && given_up.clone().all(|owner| layout.is_arriving(owner, shard));
+        let only_arriving =
+            given_up.clone().count() > 0 && given_up.clone().all(|owner| layout.is_arriving(owner, shard));
         let unready: Vec<&NodeId> = then.iter().filter(|owner| !facts.serves(owner, shard)).collect();
         if unready.is_empty() || (only_arriving && unready.len() < then.len()) {
             settled.insert(shard);

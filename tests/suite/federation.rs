@@ -139,7 +139,7 @@ fn random_federation(dice: &mut Dice, documents: &[Value]) -> Value {
         object.retain(|name, _| !OF_PAGES.contains(&name.as_str()));
         query["indexUid"] = dice.one(&[json!("cities"), json!("towns")]).clone();
         if dice.roll(2) == 0 {
-            let weight = dice.one(&[json!(0.5), json!(2), json!(1.3), json!(0), json!(1)]);
+            let weight = dice.one(&[0.5, 2.0, 1.3, 0.0, 1.0]);
             query["federationOptions"] = json!({ "weight": weight });
         }
         queries.push(query);

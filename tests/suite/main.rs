@@ -8,6 +8,7 @@ mod federation;
 mod layers;
 mod operations;
 mod reads;
+mod rebalance;
 mod support;
 mod tasks;
 mod vectors;

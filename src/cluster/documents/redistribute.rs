@@ -94,7 +94,9 @@ mod tests {
     async fn documents_that_are_shared_out_anew_are_as_if_read_by_the_new_owners() {
         let settings = WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() };
         let body: String = (0..600).map(|n| format!("{{\"id\": {}, \"n\": {n}, \"t\": \"ü{{\"}}\n", n % 250)).collect();
-        for (before, after) in [(topology(3, 2), topology(4, 2)), (topology(4, 2), topology(3, 1)), (topology(3, 1), topology(3, 3))] {
+        for (before, after) in
+            [(topology(3, 2), topology(4, 2)), (topology(4, 2), topology(3, 1)), (topology(3, 1), topology(3, 3))]
+        {
             let old = collect(&before, &body, &settings).await;
             let fresh = collect(&after, &body, &settings).await;
             let moved = redistribute(&old, &before, &after, &settings).await.unwrap();

@@ -34,10 +34,9 @@ impl RebalanceError {
     pub fn to_response(&self) -> ResponseError {
         let status = match self {
             Self::Refused(refusal) => match refusal {
-                Refusal::BadId(_)
-                | Refusal::BadZone(_)
-                | Refusal::BadWeight(_)
-                | Refusal::BadReplicationFactor(_) => 400,
+                Refusal::BadId(_) | Refusal::BadZone(_) | Refusal::BadWeight(_) | Refusal::BadReplicationFactor(_) => {
+                    400
+                }
                 Refusal::Unknown(_) => 404,
                 Refusal::Exists(_)
                 | Refusal::UrlTaken { .. }

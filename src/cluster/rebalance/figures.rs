@@ -58,7 +58,9 @@ pub async fn volumes(
         for entry in cluster.registry.entries() {
             let (trace, node, shards) = (&trace, topology.node(source), shards.clone());
             let target = target.clone();
-            asked.push(async move { Ok((target, of_index(cluster, node, &entry.uid, &shards, layout.shards(), trace).await?)) });
+            asked.push(async move {
+                Ok((target, of_index(cluster, node, &entry.uid, &shards, layout.shards(), trace).await?))
+            });
         }
     }
     let mut volumes: BTreeMap<NodeId, Volume> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! An embedder over HTTP, as the engine's source `rest` asks one: the same text always lies in the same place.
 
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
