@@ -123,7 +123,8 @@ pub fn again(cluster: &Arc<Cluster>, node: &NodeId) {
 async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, RepairError> {
     let trace = Trace::background("repair");
     for _ in 0..ROUNDS {
-        let topology = cluster.topology();
+        // A repair may take long and answers nobody: no move of shards needs to wait for it.
+        let topology = cluster.topology().detached();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
         let missed = cluster.bookkeeping.missed_by(id).await;
@@ -223,7 +224,7 @@ async fn repair_index(
     reference: Option<&Node>,
     trace: &Trace,
 ) -> Result<(), RepairError> {
-    let topology = cluster.topology();
+    let topology = cluster.topology().detached();
     let node = topology.node(ix);
     let uid = entry.uid.as_str();
     let path = format!("/indexes/{uid}");

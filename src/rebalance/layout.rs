@@ -129,6 +129,11 @@ impl Layout {
         }
     }
 
+    /// True when there is nothing to move and nothing to delete.
+    pub fn is_at_rest(&self) -> bool {
+        self.plan.is_none() && self.residue.is_empty() && self.arriving.is_empty()
+    }
+
     pub fn shards(&self) -> u16 {
         u16::try_from(self.owners.len()).unwrap_or(u16::MAX)
     }

@@ -172,7 +172,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
         // depend on that.
         let unordered = (full && paged) || plan.window.skip() > 0 || tied;
-        let exact = facets.is_exact() && met.exact && !(unordered && !plan.counts_only_distinct());
+        let exact = facets.is_exact() && met.exact && (!unordered || plan.counts_only_distinct());
         Ok(Overview { facets: Some(facets), total, inexact: Inexact { facets: !exact, totals: unscored } })
     }
 

@@ -155,6 +155,9 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
 async fn turn(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
     let rebalancer = &cluster.rebalancer;
     let mut layout = rebalancer.layout.lock().await;
+    if layout.is_at_rest() {
+        return Ok(false);
+    }
     // No replica becomes stale or in sync between the look at it and what follows from it.
     let bookkeeping: &Bookkeeping = &cluster.bookkeeping;
     let held = bookkeeping.hold().await;
