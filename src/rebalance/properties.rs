@@ -312,6 +312,7 @@ proptest! {
         world.take(layout);
         world.run();
         let back = world.layout.undone().unwrap();
+        world.up = (0..6).map(|number| spec(number, 1, 0).id).collect();
         let layout = world.toward(back).unwrap();
         world.take(layout);
         world.run();

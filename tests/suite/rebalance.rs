@@ -144,19 +144,12 @@ fn write(client: &Client, writer: usize, stop: &AtomicBool) -> History {
             continue;
         }
         history.present.insert(id.clone(), json!({"id": id, "kind": "written", "base": n}));
-        match n % 3 {
-            0 => {
-                if history.send(client, "DELETE", &format!("/indexes/things/documents/{id}"), &Value::Null) {
-                    history.present.remove(&id);
-                    history.deleted.insert(id);
-                }
-            }
-            1 => {
-                if history.send(client, "PUT", "/indexes/things/documents", &json!([{"id": id, "more": n}])) {
-                    history.present.insert(id.clone(), json!({"id": id, "kind": "written", "base": n, "more": n}));
-                }
-            }
-            _ => {}
+        let (deletes, updates) = (n % 3 == 0, n % 3 == 1);
+        if deletes && history.send(client, "DELETE", &format!("/indexes/things/documents/{id}"), &Value::Null) {
+            history.present.remove(&id);
+            history.deleted.insert(id);
+        } else if updates && history.send(client, "PUT", "/indexes/things/documents", &json!([{"id": id, "more": n}])) {
+            history.present.insert(id.clone(), json!({"id": id, "kind": "written", "base": n, "more": n}));
         }
         pause(Duration::from_millis(20));
     }
