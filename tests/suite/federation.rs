@@ -75,8 +75,9 @@ fn difference(single: &Client, cluster: &Client, body: &Value) -> Option<String>
             continue;
         }
         // Facets have an order.
-        if value.to_string() != got[key].to_string() {
-            return Some(format!("{key}: {value} / {}", got[key]));
+        let (wanted, found) = (value.to_string(), got[key].to_string());
+        if wanted != found {
+            return Some(format!("{key}: {wanted} / {found}"));
         }
     }
     let (want_hits, got_hits) = (want["hits"].as_array()?, got["hits"].as_array()?);
