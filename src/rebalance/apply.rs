@@ -35,6 +35,15 @@ impl Layout {
                     subtract(&mut next.residue, node, shards);
                 }
             }
+            Action::GiveUp(nodes) => {
+                for (node, shards) in nodes {
+                    for shard in shards.iter() {
+                        next.owners[usize::from(shard.0)].retain(|owner| owner != node);
+                    }
+                    subtract(&mut next.arriving, node, shards);
+                    insert(&mut next.residue, node, shards);
+                }
+            }
             Action::Arrived(nodes) => {
                 for (node, shards) in nodes {
                     subtract(&mut next.arriving, node, shards);

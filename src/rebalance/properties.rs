@@ -128,7 +128,12 @@ impl World {
                 self.holds.retain(|(holder, _)| holder != node);
                 self.complete.retain(|(holder, _)| holder != node);
             }
-            Action::Announce(_) | Action::Arrived(_) | Action::Drop(_) | Action::Finish | Action::Wait(_) => {}
+            Action::Announce(_)
+            | Action::GiveUp(_)
+            | Action::Arrived(_)
+            | Action::Drop(_)
+            | Action::Finish
+            | Action::Wait(_) => {}
         }
         if !matches!(action, Action::Wait(_)) {
             let next = self.layout.after(action, NOW);

@@ -26,6 +26,8 @@ pub enum Action {
     Announce(ByNode),
     /// These nodes own these shards from now on, stale in every index.
     AddOwners(ByNode),
+    /// These owners, which were arriving, are none any more.
+    GiveUp(ByNode),
     /// These owners have arrived; others of the same shards are still to come.
     Arrived(ByNode),
     /// These shards have the owners of the plan from now on.
@@ -128,7 +130,8 @@ pub fn next(layout: &Layout, facts: &Facts) -> Action {
     }
     let target = layout.target();
     let mut waiting = Vec::new();
-    if let Some(action) = drop_settled(layout, facts, &target, &mut waiting)
+    if let Some(action) = give_up(layout, facts, &target)
+        .or_else(|| drop_settled(layout, facts, &target, &mut waiting))
         .or_else(|| add_owners(layout, facts, &target, &mut waiting))
         .or_else(|| clean_up(layout, facts, &target, &mut waiting))
         .or_else(|| remove_node(layout, facts))
@@ -139,6 +142,21 @@ pub fn next(layout: &Layout, facts: &Facts) -> Action {
         return Action::Finish;
     }
     Action::Wait(waiting)
+}
+
+/// What is arriving where it is not wanted any more: its shard is as it was before.
+fn give_up(layout: &Layout, facts: &Facts, target: &[Vec<NodeId>]) -> Option<Action> {
+    let mut unwanted = ByNode::new();
+    for (node, arriving) in &layout.arriving {
+        let given_up = arriving.iter().filter(|shard| {
+            let others = layout.owners_of(*shard).iter().filter(|owner| *owner != node);
+            let served =
+                others.filter(|owner| !layout.is_arriving(owner, *shard)).any(|owner| facts.serves(owner, *shard));
+            served && !target[usize::from(shard.0)].contains(node)
+        });
+        insert(&mut unwanted, node, &given_up.collect());
+    }
+    (!unwanted.is_empty()).then_some(Action::GiveUp(unwanted))
 }
 
 /// Shards that have all the owners they are to have, in sync and serving.
@@ -158,12 +176,8 @@ fn drop_settled(layout: &Layout, facts: &Facts, target: &[Vec<NodeId>], waiting:
         if now == then.as_slice() && arriving.is_empty() {
             continue;
         }
-        // Giving up what is only arriving leaves the shard as it was before.
-        let given_up = now.iter().filter(|owner| !then.contains(owner));
-        let only_arriving =
-            given_up.clone().count() > 0 && given_up.clone().all(|owner| layout.is_arriving(owner, shard));
         let unready: Vec<&NodeId> = then.iter().filter(|owner| !facts.serves(owner, shard)).collect();
-        if unready.is_empty() || (only_arriving && unready.len() < then.len()) {
+        if unready.is_empty() {
             settled.insert(shard);
             continue;
         }

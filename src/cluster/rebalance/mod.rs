@@ -180,7 +180,7 @@ async fn turn(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
             let after = layout.after(&action, OffsetDateTime::now_utc());
             commit::add_owners(cluster, &mut layout, nodes, after).await?;
         }
-        Action::Drop(_) => {
+        Action::Drop(_) | Action::GiveUp(_) => {
             let after = layout.after(&action, OffsetDateTime::now_utc());
             commit::drop_owners(cluster, &mut layout, after).await?;
         }
@@ -206,6 +206,7 @@ impl std::fmt::Display for Step<'_> {
         match self.0 {
             Action::Announce(nodes) => write!(f, "announced: {}", of(nodes)),
             Action::AddOwners(nodes) => write!(f, "copying: {}", of(nodes)),
+            Action::GiveUp(nodes) => write!(f, "given up: {}", of(nodes)),
             Action::Arrived(nodes) => write!(f, "arrived: {}", of(nodes)),
             Action::Drop(shards) => write!(f, "{} shards have their new owners", shards.len()),
             Action::Cleanup { node, shards } => write!(f, "{} shards were deleted on {node}", shards.len()),
