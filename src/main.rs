@@ -32,8 +32,8 @@ enum Command {
     Demo(commands::demo::Args),
 }
 
-/// Add, remove, drain or change a node of a running cluster. Without any of these, in builds with the embedded engine: run
-/// one Meilisearch-compatible node, for trying, testing and small use.
+/// Add, remove, drain or change a node of a running cluster, or take it out of service for a while. Without a subcommand, in
+/// builds with the embedded engine: run one Meilisearch-compatible node, for trying, testing and small use.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 struct NodeArgs {

@@ -48,6 +48,18 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        match &ctx.forward {
+            Some(forwarding) => forwarding.check_answer(upstream_response),
+            None => Ok(()),
+        }
+    }
+
     async fn response_filter(
         &self,
         _: &mut Session,
@@ -70,6 +82,18 @@ impl ProxyHttp for Proxy {
         if ctx.forward.as_ref().is_some_and(forward::Forwarding::has_more) {
             error.set_retry(true);
         }
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut RequestContext,
+        _client_reused: bool,
+    ) -> Box<Error> {
+        error.set_retry(gateway::goes_on(&self.0, session, ctx));
         error
     }
 

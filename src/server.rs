@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
+use miroir::cluster::overload::circuit::CircuitSettings;
+use miroir::cluster::overload::retry_budget::RetrySettings;
+use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
 use miroir::cluster::settings::{
     ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
     SearchSettings, Secret, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
-use miroir::config::{self, Config, Problems};
+use miroir::config::{self, Config, OverloadConfig, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::metrics::GatewayMetrics;
 use miroir::gateway::settings::GatewaySettings;
@@ -218,13 +221,31 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
         write: WriteSettings {
             min_in_sync: config.write.min_in_sync,
             timeout: config.write.timeout,
+            slow_after: config.write.slow_after,
             max_payload_size: config.write.max_payload_size,
             spool_memory: config.write.spool_memory,
         },
-        search: SearchSettings { timeout: config.search.timeout, unavailable_shards },
+        search: SearchSettings {
+            timeout: config.search.timeout,
+            attempt_timeout: config.search.attempt_timeout,
+            unavailable_shards,
+        },
+        overload: overload_settings(&config.overload),
         rebalance: RebalanceSettings { on_config_change, concurrency: config.rebalance.concurrency as usize },
         node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
+    }
+}
+
+fn overload_settings(config: &OverloadConfig) -> OverloadSettings {
+    OverloadSettings {
+        reads: TrafficSettings { in_flight: config.node_reads, waiting: config.node_reads_waiting },
+        writes: TrafficSettings { in_flight: config.node_writes, waiting: config.node_writes_waiting },
+        index_writes: config.index_writes,
+        spooled: config.spooled,
+        spooled_memory: config.spooled_memory,
+        circuit: CircuitSettings { failures: config.circuit_failures, open_for: config.circuit_open },
+        retries: RetrySettings { share: config.retry_share, burst: config.retry_burst },
     }
 }
 
@@ -235,6 +256,7 @@ fn gateway_settings(config: &Config) -> GatewaySettings {
         config::UidFormatConfig::Mtask => UidFormatSetting::Mtask,
     };
     GatewaySettings {
+        max_requests: config.overload.requests,
         max_body_size: config.limits.body_size,
         max_documents_size: config.limits.document_payload_size,
         body_idle_timeout: config.limits.client_timeout,

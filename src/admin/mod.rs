@@ -1,5 +1,6 @@
 //! The operators' API, on a listener of its own.
 
+mod maintenance;
 mod rebalance;
 mod views;
 
@@ -43,6 +44,8 @@ enum Route<'a> {
     Task(&'a str),
     Explain,
     Layout(rebalance::Route<'a>),
+    BeginMaintenance(&'a str),
+    EndMaintenance(&'a str),
 }
 
 // === impl AdminApp ===
@@ -79,6 +82,8 @@ impl AdminApp {
                 let body = read_body(session).await?;
                 Ok((200, rebalance::answer(&self.app.cluster, route, &body).await?))
             }
+            Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
+            Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
         }
     }
 
@@ -137,6 +142,11 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
     if let Some(route) = rebalance::Route::parse(method, path) {
         return Ok(Route::Layout(route));
     }
+    match (method, node_in_maintenance(path)) {
+        ("POST", Some(node)) => return Ok(Route::BeginMaintenance(node)),
+        ("DELETE", Some(node)) => return Ok(Route::EndMaintenance(node)),
+        (_, Some(_) | None) => {}
+    }
     let route = match (method, path) {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
@@ -153,11 +163,17 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
     Ok(route)
 }
 
+/// The node of `/nodes/{id}/maintenance`.
+fn node_in_maintenance(path: &str) -> Option<&str> {
+    path.strip_prefix("/nodes/")?.strip_suffix("/maintenance").filter(|node| !node.is_empty() && !node.contains('/'))
+}
+
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
          /rebalance, POST /explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, /rebalance/pause, /rebalance/resume, \
-         /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster or DELETE /nodes/{{id}}"
+         /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, DELETE /nodes/{{id}}, POST or DELETE \
+         /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }
 }

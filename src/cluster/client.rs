@@ -246,10 +246,7 @@ impl NodeClient {
     pub async fn get_task_status(&self, node: &Node, task_uid: u32) -> Result<Option<TaskStatusResponse>, NodeError> {
         let request = Subrequest::get(format!("/tasks/{task_uid}"), self.timeout);
         let reply = self.send(node, request, &Trace::background("task")).await?;
-        if reply.status == 404 {
-            return Ok(None);
-        }
-        self.read(node, &reply).map(Some)
+        self.read_known(node, &reply)
     }
 
     /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) as their `customMetadata`, oldest first. Nodes cannot
@@ -313,7 +310,20 @@ impl NodeClient {
         serde_json::from_slice(&reply.body).map_err(|error| malformed(error.to_string()))
     }
 
-    /// GET as JSON; `None` for 404.
+    /// [`NodeClient::read`], `None` where the engine says that there is no such thing. A 404 of something in front of the
+    /// node says nothing.
+    fn read_known<T: serde::de::DeserializeOwned>(
+        &self,
+        node: &Node,
+        reply: &NodeReply,
+    ) -> Result<Option<T>, NodeError> {
+        if reply.status == 404 && reply.error().is_some() {
+            return Ok(None);
+        }
+        self.read(node, reply).map(Some)
+    }
+
+    /// GET as JSON; `None` where the engine answers 404.
     pub async fn get_json<T: serde::de::DeserializeOwned>(
         &self,
         node: &Node,
@@ -321,10 +331,7 @@ impl NodeClient {
         trace: &Trace,
     ) -> Result<Option<T>, NodeError> {
         let reply = self.send(node, Subrequest::get(path, self.timeout), trace).await?;
-        if reply.status == 404 {
-            return Ok(None);
-        }
-        self.read(node, &reply).map(Some)
+        self.read_known(node, &reply)
     }
 
     /// Sends a request that a node answers with a task, and waits until that task has ended.

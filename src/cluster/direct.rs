@@ -23,7 +23,8 @@ pub async fn everywhere(
 ) -> Result<NodeReply, ResponseError> {
     let _one = cluster.direct.lock().await;
     let topology = cluster.topology();
-    let timeout = cluster.settings.write.timeout;
+    // Small requests: a node that does not answer in this time is repaired instead.
+    let timeout = cluster.settings.write.timeout.min(cluster.settings.write.slow_after);
     let request = match body {
         Some(body) => Subrequest::json(method, path, body, timeout, false),
         None => Subrequest { method, idempotent: false, ..Subrequest::get(path, timeout) },

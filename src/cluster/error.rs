@@ -37,6 +37,9 @@ pub enum NodeErrorKind {
     /// The body to send could not be read from its spool, or the request could not be built.
     #[error("request cannot be sent: {0}")]
     Local(String),
+    /// As many requests wait for the node as may: this one was not sent.
+    #[error("{waiting} requests wait for it already")]
+    QueueFull { waiting: usize },
 }
 
 /// What is known about a failed subrequest's effect, and so whether it may be repeated.
@@ -70,7 +73,9 @@ impl NodeError {
 
     pub fn retry_class(&self) -> RetryClass {
         match &self.kind {
-            NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) => RetryClass::NotSent,
+            NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::QueueFull { .. } => {
+                RetryClass::NotSent
+            }
             NodeErrorKind::Timeout(_)
             | NodeErrorKind::Closed(_)
             | NodeErrorKind::Truncated(_)
@@ -89,7 +94,7 @@ impl NodeError {
             NodeErrorKind::Truncated(_) | NodeErrorKind::TooLarge { .. } | NodeErrorKind::Malformed(_) => {
                 Outcome::BadReply
             }
-            NodeErrorKind::Local(_) => Outcome::LocalError,
+            NodeErrorKind::Local(_) | NodeErrorKind::QueueFull { .. } => Outcome::LocalError,
         }
     }
 

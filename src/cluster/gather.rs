@@ -6,9 +6,9 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use super::client::NodeReply;
-use super::error::{NodeError, RetryClass};
-use crate::meili::error::Code;
-use crate::placement::cover::{CoverPart, cover};
+use super::error::{NodeError, NodeErrorKind, RetryClass};
+use crate::meili::error::{Code, ErrorType};
+use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::scatter::NodeRequest;
@@ -18,6 +18,19 @@ use crate::plan::scatter::NodeRequest;
 pub trait Nodes: Sync {
     /// `last` says that nobody else could answer in this node's place, so that it may take all the time there is.
     async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError>;
+
+    /// Nodes to leave alone if others can answer.
+    fn avoided(&self) -> Vec<NodeIx> {
+        Vec::new()
+    }
+
+    /// A node's reply was not what was asked for.
+    fn unusable(&self, _node: NodeIx) {}
+
+    /// True when what cost a node something may be asked of another.
+    fn may_retry(&self) -> bool {
+        true
+    }
 }
 
 /// The shards wanted of an index, and the choice among equal covers.
@@ -51,6 +64,8 @@ pub struct Gathered {
     pub alone: bool,
     /// Requests that failed and were made up for, or not.
     pub failed: Vec<NodeIx>,
+    /// True when shards are missing because there is too much to do, not because their replicas are away.
+    pub overloaded: bool,
 }
 
 /// A node's answer that is the client's to read.
@@ -72,7 +87,11 @@ pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -
             401 | 403 | 408 | 429 => Verdict::OtherReplica,
             // A node may not have got to the task that creates the index.
             404 if reply.error().is_some_and(|error| error.is(Code::IndexNotFound)) => Verdict::OtherReplicaOrRelay,
-            400..500 => Verdict::Relay,
+            400..500 => match reply.error().map(|error| error.error_type) {
+                Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
+                // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.
+                Some(ErrorType::System | ErrorType::Internal) | None => Verdict::OtherReplica,
+            },
             _ => Verdict::OtherReplica,
         },
     }
@@ -94,9 +113,10 @@ pub async fn gather<N: Nodes + ?Sized>(
     let mut lagging: Option<Fault> = None;
     let mut asked = FuturesUnordered::new();
     let mut todo = vec![(Vec::new(), wanted.shards.clone())];
+    let avoided = nodes.avoided();
     loop {
         for (place, shards) in std::mem::take(&mut todo) {
-            let cover = cover(topology, wanted.index, &shards, &gathered.failed, wanted.seed);
+            let cover = cover_avoiding(topology, wanted, &shards, &gathered.failed, &avoided);
             gathered.missing.union_with(&cover.missing);
             let alone = replies.is_empty() && asked.is_empty() && cover.parts.len() == 1;
             for (at, part) in cover.parts.into_iter().enumerate() {
@@ -125,8 +145,18 @@ pub async fn gather<N: Nodes + ?Sized>(
             }
             (_, answer) => {
                 log_failure(topology, part.node, &answer);
+                if answer.as_ref().is_ok_and(NodeReply::is_success) {
+                    nodes.unusable(part.node);
+                }
                 gathered.failed.push(part.node);
-                todo.push((place, part.shards));
+                gathered.overloaded |=
+                    matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::QueueFull { .. }));
+                if costs_nothing(&answer) || nodes.may_retry() {
+                    todo.push((place, part.shards));
+                } else {
+                    gathered.overloaded = true;
+                    gathered.missing.union_with(&part.shards);
+                }
             }
         }
     }
@@ -140,6 +170,42 @@ pub async fn gather<N: Nodes + ?Sized>(
     gathered.alone = replies.len() == 1 && replies.iter().all(|(.., alone)| *alone);
     gathered.replies = replies.into_iter().map(|(_, part, body, _)| (part, body)).collect();
     Ok(gathered)
+}
+
+/// The cover without the nodes to be avoided, but for shards that only they can answer for.
+fn cover_avoiding(
+    topology: &Topology,
+    wanted: Wanted<'_>,
+    shards: &ShardSet,
+    failed: &[NodeIx],
+    avoided: &[NodeIx],
+) -> Cover {
+    if !avoided.is_empty() {
+        let exclude: Vec<NodeIx> = failed.iter().chain(avoided).copied().collect();
+        let without = cover(topology, wanted.index, shards, &exclude, wanted.seed);
+        if without.missing.is_empty() {
+            return without;
+        }
+    }
+    cover(topology, wanted.index, shards, failed, wanted.seed)
+}
+
+/// True for a failure that another attempt does not make worse: the node has not worked on the request.
+fn costs_nothing(answer: &Result<NodeReply, NodeError>) -> bool {
+    match answer {
+        Ok(_) => false,
+        Err(error) => match &error.kind {
+            NodeErrorKind::Resolve(_)
+            | NodeErrorKind::Connect(_)
+            | NodeErrorKind::Closed(_)
+            | NodeErrorKind::Local(_)
+            | NodeErrorKind::QueueFull { .. } => true,
+            NodeErrorKind::Timeout(_)
+            | NodeErrorKind::Truncated(_)
+            | NodeErrorKind::TooLarge { .. }
+            | NodeErrorKind::Malformed(_) => false,
+        },
+    }
 }
 
 fn has_alternative(topology: &Topology, index: &str, part: &CoverPart, failed: &[NodeIx]) -> bool {
@@ -167,8 +233,8 @@ pub(super) mod tests {
 
     use parking_lot::Mutex;
 
-    use super::super::error::NodeErrorKind;
     use super::*;
+    use crate::meili::error::ResponseError;
     use crate::placement::topology::{Node, NodeId, NodeState};
 
     /// Nodes that answer by a rule and remember what they were asked.
@@ -276,9 +342,10 @@ pub(super) mod tests {
     #[tokio::test]
     async fn the_clients_fault_is_the_first_parts_word() {
         let topology = topology(3, 1);
-        let nodes = FakeNodes::new(|node, _| Ok((400, format!("{}", node.0))));
+        let wrong = |node: NodeIx| ResponseError::new(Code::InvalidSearchFilter, node.0.to_string());
+        let nodes = FakeNodes::new(|node, _| Ok((400, String::from_utf8(wrong(node).to_body()).unwrap())));
         let fault = run(&nodes, &topology).await.unwrap_err();
-        assert_eq!(fault.reply.body, "0");
+        assert_eq!(fault.reply.error(), Some(wrong(NodeIx(0))));
     }
 
     #[tokio::test]
@@ -302,7 +369,11 @@ pub(super) mod tests {
         assert_eq!(verdict(&answer(200, "{}"), |_| true), Verdict::Use);
         assert_eq!(verdict(&answer(200, "{"), |_| false), Verdict::OtherReplica);
         assert_eq!(verdict(&answer(403, "{}"), |_| true), Verdict::OtherReplica);
-        assert_eq!(verdict(&answer(400, "{}"), |_| true), Verdict::Relay);
+        let wrong = r#"{"message":"m","code":"invalid_search_filter","type":"invalid_request","link":""}"#;
+        assert_eq!(verdict(&answer(400, wrong), |_| true), Verdict::Relay);
+        let full = r#"{"message":"m","code":"no_space_left_on_device","type":"system","link":""}"#;
+        assert_eq!(verdict(&answer(422, full), |_| true), Verdict::OtherReplica);
+        assert_eq!(verdict(&answer(404, "<html>no such page</html>"), |_| true), Verdict::OtherReplica);
         assert_eq!(verdict(&answer(503, "{}"), |_| true), Verdict::OtherReplica);
     }
 }

@@ -29,6 +29,8 @@ pub enum Sign {
     Fell,
     /// A subrequest could not connect.
     Unconnectable,
+    /// It did not take a write long after others had.
+    Slow,
 }
 
 /// What follows from a sign.
@@ -85,9 +87,11 @@ pub fn consequence(state: NodeState, sign: Sign, rise: usize) -> Consequence {
         (NodeState::Down, Sign::Good { in_a_row }) if in_a_row >= rise => Consequence::Return,
         (NodeState::Down, Sign::Good { .. }) => Consequence::Nothing,
         (NodeState::Up | NodeState::Repairing, Sign::Good { .. }) => Consequence::Nothing,
-        (NodeState::Up | NodeState::Repairing, Sign::Fell | Sign::Unconnectable) => Consequence::Down,
-        (NodeState::Joining | NodeState::Down, Sign::Fell | Sign::Unconnectable) => Consequence::Nothing,
-        (NodeState::Removed, Sign::Good { .. } | Sign::Fell | Sign::Unconnectable) => Consequence::Nothing,
+        (NodeState::Up | NodeState::Repairing, Sign::Fell | Sign::Unconnectable | Sign::Slow) => Consequence::Down,
+        // The operator has the word.
+        (NodeState::Maintenance, _) => Consequence::Nothing,
+        (NodeState::Joining | NodeState::Down, Sign::Fell | Sign::Unconnectable | Sign::Slow) => Consequence::Nothing,
+        (NodeState::Removed, _) => Consequence::Nothing,
     }
 }
 
@@ -138,6 +142,12 @@ pub fn learn(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
         }
         Consequence::Return => super::repair::start(cluster, node),
     }
+}
+
+/// Traffic has found out what probes have not yet: the node is down now, and has to show anew that it is well.
+pub fn give_up(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
+    cluster.probes.reset(node);
+    learn(cluster, node, sign);
 }
 
 /// Probes all nodes every `health.interval`, until `shutdown`.
@@ -298,8 +308,7 @@ impl HealthObserve for Observer {
 impl ConnectObserver for ConnectWatch {
     fn connect_failed(&self, node: &NodeId) {
         if let Some(cluster) = self.0.upgrade() {
-            cluster.probes.reset(node);
-            learn(&cluster, node, Sign::Unconnectable);
+            give_up(&cluster, node, Sign::Unconnectable);
         }
     }
 }
@@ -323,10 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn a_node_in_maintenance_is_left_alone() {
+        for sign in [Sign::Good { in_a_row: 9 }, Sign::Fell, Sign::Unconnectable, Sign::Slow] {
+            assert_eq!(consequence(NodeState::Maintenance, sign, RISE), Consequence::Nothing);
+        }
+    }
+
+    #[test]
     fn a_failed_connection_takes_a_node_down_at_once() {
         for state in [NodeState::Up, NodeState::Repairing] {
             assert_eq!(consequence(state, Sign::Unconnectable, RISE), Consequence::Down);
             assert_eq!(consequence(state, Sign::Fell, RISE), Consequence::Down);
+            assert_eq!(consequence(state, Sign::Slow, RISE), Consequence::Down);
             assert_eq!(consequence(state, Sign::Good { in_a_row: 9 }, RISE), Consequence::Nothing);
         }
     }

@@ -10,7 +10,9 @@ pub mod health;
 pub mod housekeeping;
 pub mod insync;
 pub mod lanes;
+pub mod maintenance;
 pub mod metrics;
+pub mod overload;
 pub mod poll;
 pub mod read;
 pub mod rebalance;
@@ -45,6 +47,7 @@ use crate::tasks::entry::{MiroirTask, NodeTaskState};
 pub use client::{NodeClient, NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
 pub use error::{ClusterError, NodeError};
 pub use metrics::ClusterMetrics;
+pub use overload::Overload;
 pub use rebalance::Rebalancer;
 pub use reconcile::Reconciler;
 pub use registry::Registry;
@@ -62,6 +65,8 @@ pub struct Cluster {
     pub writer: Writer,
     pub reconciler: Reconciler,
     pub metrics: ClusterMetrics,
+    /// Bounds on what is under way, and whom reads avoid.
+    pub overload: Overload,
     /// What else is made equal on a returning node; set once by the gateway, before [`run`].
     pub repair_hook: OnceLock<Box<dyn repair::RepairHook>>,
     /// The durable layout, and who moves shards by it.
@@ -71,6 +76,7 @@ pub struct Cluster {
     /// Held while a new topology is made from the current one, so that no change is lost.
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
+    maintenance: maintenance::Maintenance,
     query_vectors: read::QueryVectors,
     probes: health::Probes,
     repairs: repair::Repairs,
@@ -107,6 +113,7 @@ impl Cluster {
         let mut topology = rebalancer.layout().to_topology();
         let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
+        let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
         let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
         let cluster = Arc::new(Self {
@@ -117,12 +124,14 @@ impl Cluster {
             reconciler: Reconciler::new(Arc::clone(&store), prometheus)?,
             store,
             metrics,
+            overload: Overload::new(settings.overload.clone(), prometheus)?,
             settings,
             repair_hook: OnceLock::new(),
             rebalancer,
             config_source: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
+            maintenance,
             query_vectors: read::QueryVectors::default(),
             probes: health::Probes::default(),
             repairs: repair::Repairs::default(),

@@ -9,11 +9,13 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::client::{NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
-use super::error::{NodeError, RetryClass};
+use super::error::{NodeError, NodeErrorKind, RetryClass};
+use super::overload::Traffic;
 use super::spool::Spool;
 use super::write::Planned;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::meili::task::TaskKind;
+use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::{Node, NodeIx, Topology};
 use crate::plan::write::StepBody;
 use crate::tasks::entry::{MiroirTask, Purpose};
@@ -54,9 +56,12 @@ pub enum Trouble {
 }
 
 /// How long to wait before the next attempt; `None` gives up. A node that cannot be connected to is not waited for:
-/// its replica becomes stale, and writes go on.
-pub fn pause_before(attempt: u32, trouble: Trouble) -> Option<Duration> {
-    let backoff = Duration::from_millis(100 << attempt.min(5));
+/// its replica becomes stale, and writes go on. `salt` sets apart those who begin to wait at the same moment: what they
+/// choose themselves is spread over half of it.
+pub fn pause_before(attempt: u32, trouble: Trouble, salt: u64) -> Option<Duration> {
+    let longest = 100u64 << attempt.min(5);
+    let jitter = hash_bytes(&(salt ^ u64::from(attempt)).to_le_bytes()) % (longest / 2 + 1);
+    let backoff = Duration::from_millis(longest - jitter);
     match trouble {
         Trouble::NotSent if attempt == 0 => Some(Duration::from_millis(50)),
         Trouble::NotSent | Trouble::Hopeless => None,
@@ -78,8 +83,7 @@ pub(super) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
     let cluster = sending.cluster;
     let target = sending.topology.node(node);
     let body = body_of(&planned.step.body, sending.spools);
-    let mebibytes = u32::try_from(body.len() >> 20).unwrap_or(u32::MAX);
-    let deadline = Instant::now() + cluster.settings.write.timeout + PER_MIB.saturating_mul(mebibytes);
+    let deadline = Instant::now() + cluster.settings.write.timeout + allowance(body.len());
     let search = Search {
         kind: match planned.purpose {
             Purpose::EnsureIndex => TaskKind::IndexCreation,
@@ -89,6 +93,9 @@ pub(super) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
         floor: cluster.writer.last_uids.lock().get(&node).copied(),
         since: OffsetDateTime::now_utc(),
     };
+    // Writes of one moment differ in their tasks, and the nodes of one write in their position.
+    let salt = sending.task.uuid.as_u64_pair().1 ^ node.0 as u64;
+    cluster.overload.first_attempt();
     let mut attempt = 0;
     loop {
         let remaining = deadline.saturating_duration_since(Instant::now());
@@ -100,7 +107,7 @@ pub(super) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
             timeout: remaining,
             idempotent: false,
         };
-        let trouble = match cluster.client.send(target, request, sending.trace).await {
+        let trouble = match send_in_turn(sending, target, request).await {
             Ok(reply) => match judge(target, &reply) {
                 Ok(result) => return accepted(cluster, node, result),
                 Err(trouble) => trouble,
@@ -118,14 +125,33 @@ pub(super) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
                 }
             }
         }
-        let Some(pause) = pause_before(attempt, trouble) else { return StepResult::Lost };
-        if Instant::now() + pause >= deadline {
-            return StepResult::Lost;
+        let Some(pause) = pause_before(attempt, trouble, salt) else { return StepResult::Lost };
+        loop {
+            if Instant::now() + pause >= deadline {
+                return StepResult::Lost;
+            }
+            tokio::time::sleep(pause).await;
+            // A stale replica would cost more than the retry that the budget does not allow yet.
+            if trouble == Trouble::NotSent || cluster.overload.may_retry() {
+                break;
+            }
         }
         cluster.metrics.retries.with_label_values(&[target.id.as_str()]).inc();
-        tokio::time::sleep(pause).await;
         attempt += 1;
     }
+}
+
+/// Sends `request` when the writes under way to the node leave room for it.
+async fn send_in_turn(sending: &Sending<'_>, node: &Node, request: Subrequest) -> Result<NodeReply, NodeError> {
+    let timed_out = NodeErrorKind::QueueFull { waiting: 0 };
+    let entered = tokio::time::timeout(request.timeout, sending.cluster.overload.enter(node, Traffic::Write)).await;
+    let _permit = entered.map_err(|_| NodeError::new(&node.id, timed_out))??;
+    sending.cluster.client.send(node, request, sending.trace).await
+}
+
+/// A large body may take longer: what its length adds to any time limit.
+pub(super) fn allowance(bytes: u64) -> Duration {
+    PER_MIB.saturating_mul(u32::try_from(bytes >> 20).unwrap_or(u32::MAX))
 }
 
 fn accepted(cluster: &Cluster, node: NodeIx, result: StepResult) -> StepResult {
@@ -239,7 +265,7 @@ async fn look_up(
     };
     match tokio::time::timeout(GRACE, found).await {
         Ok(found) => found,
-        Err(_) => Err(NodeError::new(&node.id, super::error::NodeErrorKind::Timeout(GRACE))),
+        Err(_) => Err(NodeError::new(&node.id, NodeErrorKind::Timeout(GRACE))),
     }
 }
 
@@ -263,16 +289,27 @@ mod tests {
 
     #[test]
     fn a_node_that_cannot_be_reached_is_not_waited_for() {
-        assert!(pause_before(0, Trouble::NotSent).is_some());
-        assert_eq!(pause_before(1, Trouble::NotSent), None);
-        assert_eq!(pause_before(0, Trouble::Hopeless), None);
+        assert!(pause_before(0, Trouble::NotSent, 1).is_some());
+        assert_eq!(pause_before(1, Trouble::NotSent, 1), None);
+        assert_eq!(pause_before(0, Trouble::Hopeless, 1), None);
+    }
+
+    #[test]
+    fn pauses_double_and_no_two_writes_come_back_in_step() {
+        for attempt in 0..8 {
+            let longest = Duration::from_millis(100 << attempt.min(5));
+            let pauses: std::collections::BTreeSet<Duration> =
+                (0..100).filter_map(|salt| pause_before(attempt, Trouble::Busy(None), salt)).collect();
+            assert!(pauses.len() > 30, "{pauses:?}");
+            assert!(pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)), "{pauses:?}");
+        }
     }
 
     #[test]
     fn a_busy_node_says_how_long_it_wants_to_be_left_alone() {
         let asked = Duration::from_secs(2);
-        assert_eq!(pause_before(3, Trouble::Busy(Some(asked))), Some(asked));
-        assert_eq!(pause_before(20, Trouble::Busy(None)), None);
+        assert_eq!(pause_before(3, Trouble::Busy(Some(asked)), 1), Some(asked));
+        assert_eq!(pause_before(20, Trouble::Busy(None), 1), None);
     }
 
     #[test]

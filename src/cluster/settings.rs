@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::overload::OverloadSettings;
+
 /// All that [`super::Cluster::start`] needs; `config` composes it from the sections of the file.
 #[derive(Debug, Clone)]
 pub struct ClusterSettings {
@@ -12,6 +14,7 @@ pub struct ClusterSettings {
     pub write: WriteSettings,
     pub search: SearchSettings,
     pub rebalance: RebalanceSettings,
+    pub overload: OverloadSettings,
     /// Sent to nodes as `Authorization: Bearer`.
     pub node_key: Option<Secret>,
     /// How many idle connections to nodes are kept, over all of them.
@@ -67,6 +70,10 @@ pub struct WriteSettings {
     /// How long a node may take to accept one part of a write before its replica is given up as stale.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
+    /// How long a write that enough replicas have accepted waits for the others: then these are stale, and their nodes
+    /// down until health checks bring them back.
+    #[serde(deserialize_with = "duration")]
+    pub slow_after: Duration,
     /// A larger body of documents goes to a node in several parts, cut between documents.
     #[serde(deserialize_with = "size")]
     pub max_payload_size: u64,
@@ -81,6 +88,9 @@ pub struct WriteSettings {
 pub struct SearchSettings {
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
+    /// How long one node may take before another is asked in its place, if there is one.
+    #[serde(deserialize_with = "duration")]
+    pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
 }
 
@@ -146,7 +156,13 @@ impl Default for HealthSettings {
 
 impl Default for WriteSettings {
     fn default() -> Self {
-        Self { min_in_sync: 1, timeout: Duration::from_secs(30), max_payload_size: 64 << 20, spool_memory: 1 << 20 }
+        Self {
+            min_in_sync: 1,
+            timeout: Duration::from_secs(30),
+            slow_after: Duration::from_secs(10),
+            max_payload_size: 64 << 20,
+            spool_memory: 1 << 20,
+        }
     }
 }
 
@@ -154,7 +170,11 @@ impl Default for WriteSettings {
 
 impl Default for SearchSettings {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), unavailable_shards: UnavailableShards::Partial }
+        Self {
+            timeout: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(1),
+            unavailable_shards: UnavailableShards::Partial,
+        }
     }
 }
 
@@ -177,6 +197,7 @@ impl ClusterSettings {
             write: WriteSettings::default(),
             search: SearchSettings::default(),
             rebalance: RebalanceSettings::default(),
+            overload: OverloadSettings::default(),
             node_key: None,
             keepalive_pool_size: 256,
         }

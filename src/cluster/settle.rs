@@ -77,6 +77,17 @@ pub fn settle(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], min
     settled
 }
 
+/// True when the write's fate is known whatever the parts that are still open come to: enough replicas took it, or all
+/// who answered refuse it.
+pub fn suffices(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], min_in_sync: u8) -> bool {
+    let mut parts = parts.to_vec();
+    for part in parts.iter_mut().filter(|part| part.state == NodeTaskState::Unsent) {
+        part.state = NodeTaskState::Lost;
+    }
+    let settled = settle(topology, intent, &parts, min_in_sync);
+    settled.refused.is_some() || settled.no_replica.is_none()
+}
+
 fn refused_by_all(parts: &[NodeTask]) -> Option<ResponseError> {
     let mut refusal = None;
     for part in parts.iter().filter(|part| part.purpose == Purpose::Main) {
@@ -310,6 +321,23 @@ mod tests {
         assert_eq!(settled.no_replica, None);
         let strict = settle(&topology, &intent(RegistryChange::None), &parts, 2);
         assert_eq!(strict.no_replica.unwrap().code, "miroir_no_replica");
+    }
+
+    #[test]
+    fn a_write_has_enough_once_the_least_of_in_sync_replicas_took_it() {
+        let topology = topology(&[UP, UP, UP], 3);
+        let all = ShardSet::all(8);
+        let intent = intent(RegistryChange::None);
+        let mut parts: Vec<NodeTask> = (0..3).map(|node| part(node, &all, NodeTaskState::Unsent)).collect();
+        let mut enough = Vec::new();
+        for node in 0..3 {
+            enough.push([1, 2, 3].map(|least| suffices(&topology, &intent, &parts, least)));
+            parts[node].state = NodeTaskState::Enqueued;
+        }
+        assert_eq!(enough, [[false; 3], [true, false, false], [true, true, false]]);
+        assert!(suffices(&topology, &intent, &parts, 3));
+        let refused = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Unsent)];
+        assert!(suffices(&topology, &intent, &refused, 2), "the open ones would refuse it as well");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::overload::spool_budget::{Reservation, SpoolBudget};
+
 /// What a reader hands out at most at a time.
 const CHUNK: usize = 64 << 10;
 /// How much is written to or read from a file at a time.
@@ -19,6 +21,8 @@ const BLOCK: usize = 256 << 10;
 pub struct Spool {
     storage: Storage,
     range: Range<u64>,
+    /// What the bytes take of the budget; `None` where nobody counts them.
+    _reservation: Option<Arc<Reservation>>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +52,7 @@ pub struct SpoolWriter {
     max_part: u64,
     /// Where the parts after the first begin.
     cuts: Vec<u64>,
+    reservation: Option<Reservation>,
 }
 
 // === impl Spool ===
@@ -65,7 +70,7 @@ impl Spool {
     pub fn slice(&self, range: Range<u64>) -> Spool {
         let end = self.range.end.min(self.range.start + range.end);
         let start = end.min(self.range.start + range.start);
-        Spool { storage: self.storage.clone(), range: start..end }
+        Spool { range: start..end, ..self.clone() }
     }
 
     pub fn reader(&self) -> SpoolReader {
@@ -76,7 +81,7 @@ impl Spool {
 impl From<Bytes> for Spool {
     fn from(bytes: Bytes) -> Self {
         let range = 0..bytes.len() as u64;
-        Self { storage: Storage::Memory(bytes), range }
+        Self { storage: Storage::Memory(bytes), range, _reservation: None }
     }
 }
 
@@ -122,7 +127,13 @@ impl SpoolWriter {
     /// where one record alone is.
     pub fn new(memory: u64, max_part: u64) -> Self {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        Self { buffer: Vec::new(), file: None, written: 0, memory, max_part, cuts: Vec::new() }
+        Self { buffer: Vec::new(), file: None, written: 0, memory, max_part, cuts: Vec::new(), reservation: None }
+    }
+
+    /// Counts the bytes against `budget`: what its memory cannot hold goes to a file, and what it cannot hold at all is
+    /// an error of the kind `QuotaExceeded`.
+    pub fn within(&mut self, budget: &Arc<SpoolBudget>) {
+        self.reservation = Some(Reservation::new(budget));
     }
 
     pub fn len(&self) -> u64 {
@@ -148,7 +159,14 @@ impl SpoolWriter {
     /// Brings what may not stay in memory to the file, off the caller's thread. To be called between records often
     /// enough for memory to stay bounded.
     pub async fn settle(&mut self) -> io::Result<()> {
-        let bound = if self.file.is_some() { BLOCK } else { self.memory.max(1) };
+        let length = self.len();
+        let mut bound = if self.file.is_some() { BLOCK } else { self.memory.max(1) };
+        if let Some(reservation) = &mut self.reservation {
+            reservation.cover(length).map_err(|full| io::Error::new(io::ErrorKind::QuotaExceeded, full))?;
+            if self.file.is_none() && !reservation.keep_in_memory(self.buffer.len() as u64) {
+                bound = bound.min(BLOCK);
+            }
+        }
         if self.buffer.len() <= bound {
             return Ok(());
         }
@@ -168,10 +186,13 @@ impl SpoolWriter {
                 Storage::Memory(Bytes::from(self.buffer))
             }
         };
+        let reservation = self.reservation.map(Arc::new);
         let starts = std::iter::once(0).chain(self.cuts.iter().copied());
         let ends = self.cuts.iter().copied().chain(std::iter::once(length));
         let parts = starts.zip(ends).filter(|(start, end)| start < end);
-        Ok(parts.map(|(start, end)| Spool { storage: storage.clone(), range: start..end }).collect())
+        let part =
+            |(start, end)| Spool { storage: storage.clone(), range: start..end, _reservation: reservation.clone() };
+        Ok(parts.map(part).collect())
     }
 
     async fn write_out(&mut self) -> io::Result<()> {
@@ -193,6 +214,9 @@ impl SpoolWriter {
         // What the memory bound allowed is more than the file's buffer needs.
         buffer.shrink_to(2 * BLOCK);
         self.buffer = buffer;
+        if let Some(reservation) = &mut self.reservation {
+            reservation.leave_memory();
+        }
         Ok(())
     }
 }
@@ -265,6 +289,33 @@ mod tests {
     #[tokio::test]
     async fn an_unused_spool_has_no_parts() {
         assert!(SpoolWriter::new(100, 10).finish().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_spool_counts_for_as_long_as_any_part_of_it_is_kept() {
+        let gauge = prometheus::IntGauge::new("spooled", "help").unwrap();
+        let budget = SpoolBudget::new(1 << 20, 2_200_000, gauge.clone());
+        let record = vec![b'x'; 700_000];
+        let fill = async |records: usize| {
+            let mut writer = SpoolWriter::new(10 << 20, 1_000_000);
+            writer.within(&budget);
+            for _ in 0..records {
+                writer.append(&record);
+                writer.settle().await?;
+            }
+            writer.finish().await
+        };
+        let mut first = fill(1).await.unwrap();
+        assert!(matches!(first[0].storage, Storage::Memory(_)));
+        let second = fill(2).await.unwrap();
+        assert!(matches!(second[0].storage, Storage::File(_)), "the memory of all spools is used up");
+        assert_eq!(fill(1).await.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+        let reader = first.remove(0).reader();
+        assert_eq!(gauge.get(), 2_100_000);
+        drop(reader);
+        assert!(fill(1).await.is_ok());
+        drop(second);
+        assert_eq!(gauge.get(), 0);
     }
 
     #[tokio::test]

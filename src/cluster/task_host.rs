@@ -69,6 +69,10 @@ impl TaskHost for Cluster {
     async fn poll(&self, node: &NodeId, task_uid: u32) -> Polled {
         let topology = self.topology();
         let Some(ix) = topology.find(node.as_str()) else { return Polled::Gone };
+        // One that hangs would keep the few polls that run at once from others.
+        if !topology.node(ix).state.finishes_writes() {
+            return Polled::Unreachable;
+        }
         match self.client.get_task_status(topology.node(ix), task_uid).await {
             Ok(Some(response)) => Polled::Known(report(response)),
             Ok(None) => Polled::Unknown,

@@ -396,6 +396,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bytes_behind_a_reply_are_not_taken_for_the_next_one() {
+        let split = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+        let (url, accepted, _requests) = serve(vec![vec![split, split], vec![OK]]).await;
+        let transport = transport();
+        let get = Subrequest::get("/", Duration::from_secs(5));
+        for _ in 0..2 {
+            assert_eq!(transport.exchange(&node(url.clone()), &get, &trace()).await.unwrap().body, "{}");
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_reply_shorter_than_its_length_is_an_error_and_no_json() {
+        let short = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1, 2]";
+        let (url, _, _requests) = serve(vec![vec![short]]).await;
+        let get = Subrequest::get("/", Duration::from_secs(5));
+        let reply = transport().exchange(&node(url), &get, &trace()).await.unwrap();
+        assert_eq!(reply.body, "[1,");
+        assert!(serde_json::from_slice::<serde_json::Value>(&reply.body).is_err());
+    }
+
+    #[tokio::test]
     async fn a_write_on_a_fresh_connection_that_closes_silently_is_not_repeated() {
         let (url, accepted, _requests) = serve(vec![vec![""], vec![OK]]).await;
         let post = Subrequest::json(http::Method::POST, "/", Bytes::from_static(b"[]"), Duration::from_secs(5), false);

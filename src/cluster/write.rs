@@ -9,15 +9,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 use serde_json::json;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::Cluster;
 use super::client::Trace;
 use super::error::store_failed;
+use super::health;
 use super::insync;
 use super::lanes::{Gates, Lanes, Turn};
+use super::maintenance;
 use super::registry::{Undo, roll_back};
 use super::send::{self, Sending, StepResult};
 use super::settle::{self, Settled};
@@ -66,10 +72,28 @@ pub(super) struct Planned {
     pub stamped: Option<usize>,
 }
 
+/// Counts a job in a lane for as long as it lives.
+struct Queued(IntGauge);
+
 /// Whether the write is to be carried out, or was found to fail already.
 enum Intention {
     CarryOut(Vec<Spool>),
     Fail(ResponseError),
+}
+
+// === impl Queued ===
+
+impl Queued {
+    fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 // === impl Writer ===
@@ -181,6 +205,7 @@ async fn carry_out(
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
     let writer = &cluster.writer;
+    let _under_way = cluster.overload.admit_write(&lane_names(&intent.indexes))?;
     let _pass = writer.gates.pass(&lane_names(&intent.indexes)).await;
     let Placed { mut task, topology, undo, runs } = writer.place(cluster, intent)?;
     let (spools, failed) = match intention {
@@ -204,10 +229,7 @@ async fn carry_out(
     }
 
     let sending = Sending { cluster, topology: &topology, task: &task, spools: &spools, trace };
-    let results = futures::future::join_all(runs.into_iter().map(|run| send_run(&sending, run))).await;
-    for (part, result) in results.into_iter().flatten() {
-        apply(&mut task.parts[part], result);
-    }
+    task.parts = send_all(&sending, intent, runs).await;
     let settled = settle::settle(&topology, intent, &task.parts, cluster.settings.write.min_in_sync);
     if row.status.is_final() {
         insync::mark(cluster, &settled.marks).await.map_err(|error| store_failed(&error))?;
@@ -260,11 +282,63 @@ fn fail(task: &mut MiroirTask, error: ResponseError) {
     task.finished_at = Some(now);
 }
 
-/// Sends a run's steps in order. After one that the node did not take, the rest stays unsent.
+/// Sends all runs, and returns the parts of the task with what became of them. Once enough nodes have taken the write,
+/// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down if it can be spared.
+async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -> Vec<NodeTask> {
+    let write = &sending.cluster.settings.write;
+    let size: u64 = sending.spools.iter().map(Spool::len).sum();
+    let patience = write.slow_after + send::allowance(size);
+    let mut parts = sending.task.parts.clone();
+    let mut waiting: HashMap<NodeIx, Vec<usize>> = HashMap::new();
+    let mut open = FuturesUnordered::new();
+    for run in runs {
+        let node = run.node;
+        waiting.insert(node, run.steps.iter().map(|planned| planned.part).collect());
+        open.push(async move { (node, send_run(sending, run).await) });
+    }
+    let mut slow_at = None;
+    while !open.is_empty() {
+        let next = match slow_at {
+            None => open.next().await,
+            Some(slow_at) => match tokio::time::timeout_at(slow_at, open.next()).await {
+                Ok(next) => next,
+                Err(_) => break,
+            },
+        };
+        let Some((node, results)) = next else { break };
+        waiting.remove(&node);
+        for (part, result) in results {
+            apply(&mut parts[part], result);
+        }
+        if slow_at.is_none() && settle::suffices(sending.topology, intent, &parts, write.min_in_sync) {
+            slow_at = Some(Instant::now() + patience);
+        }
+    }
+    for (node, unanswered) in waiting {
+        for part in unanswered {
+            parts[part].state = NodeTaskState::Lost;
+        }
+        let id = &sending.topology.node(node).id;
+        tracing::warn!(node = %id, task = %sending.task.id(), ?patience, "a node does not take a write that others have taken");
+        sending.cluster.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
+        // Where nobody else holds its shards, a slow node is better than none: only what it did not take is stale there.
+        if maintenance::needed(&sending.cluster.topology(), node, 1).is_empty() {
+            health::give_up(sending.cluster, id, health::Sign::Slow);
+        }
+    }
+    parts
+}
+
+/// Sends a run's steps in order. After one that the node did not take, the rest stays unsent. A node that went down while
+/// the write waited for its turn is not tried.
 async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult)> {
-    let queued = sending.cluster.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]);
-    queued.inc();
+    let _queued = Queued::new(
+        sending.cluster.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
+    );
     run.turn.wait().await;
+    if !sending.cluster.topology().node(run.node).state.finishes_writes() {
+        return run.steps.iter().map(|planned| (planned.part, StepResult::Lost)).collect();
+    }
     let mut results: Vec<(usize, StepResult)> = Vec::with_capacity(run.steps.len());
     for planned in &run.steps {
         let result = match results.last() {
@@ -274,7 +348,6 @@ async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult
         };
         results.push((planned.part, result));
     }
-    queued.dec();
     results
 }
 

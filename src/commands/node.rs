@@ -1,11 +1,11 @@
-//! `miroir node add|remove|drain|set`: nodes of a running cluster come, go and change.
+//! `miroir node add|remove|drain|set|maintenance`: what an operator does with nodes of a running cluster.
 
 use std::process::ExitCode;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::client::{AdminArgs, finish};
+use super::client::{AdminArgs, cell, finish};
 use super::rebalance::show;
 
 /// Ids consist of characters that need no escape; anything else the gateway shall refuse, not mistake.
@@ -21,6 +21,8 @@ pub enum Action {
     Drain(OneArgs),
     /// Change a node's url, zone or weight, or let a drained one hold shards again.
     Set(SetArgs),
+    /// Take a node out of service before it is restarted, or let it return.
+    Maintenance(MaintenanceArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -60,6 +62,20 @@ pub struct SetArgs {
     admin: AdminArgs,
 }
 
+#[derive(Debug, Clone, clap::Args)]
+pub struct MaintenanceArgs {
+    /// The node's id.
+    node: String,
+    /// Let the node return.
+    #[arg(long, conflicts_with = "force")]
+    end: bool,
+    /// Even if shards are left without a replica in sync.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
 pub fn run(action: Action) -> ExitCode {
     match action {
         Action::Add(args) => {
@@ -74,6 +90,7 @@ pub fn run(action: Action) -> ExitCode {
             let patch = Value::Object(patch(&args));
             finish(args.admin.json, args.admin.send("PATCH", &path(&args.id), Some(&patch)), show)
         }
+        Action::Maintenance(args) => maintenance(&args),
     }
 }
 
@@ -96,4 +113,22 @@ fn patch(args: &SetArgs) -> Map<String, Value> {
         patch.insert("drained".to_owned(), json!(drained));
     }
     patch
+}
+
+fn maintenance(args: &MaintenanceArgs) -> ExitCode {
+    let path = format!("{}/maintenance", path(&args.node));
+    let answer = if args.end {
+        args.admin.send("DELETE", &path, None)
+    } else {
+        let force = if args.force { "?force=true" } else { "" };
+        args.admin.post(&format!("{path}{force}"), &Value::Null)
+    };
+    finish(args.admin.json, answer, |answer| {
+        let node = cell(&answer["node"]);
+        match answer["idle"].as_bool() {
+            Some(true) => format!("{node} is in maintenance and idle: it can be stopped"),
+            Some(false) => format!("{node} is in maintenance, but requests to it are still under way"),
+            None => format!("{node} returns: it is {} now", cell(&answer["state"])),
+        }
+    })
 }

@@ -27,6 +27,7 @@ pub struct Config {
     pub write: WriteConfig,
     pub search: SearchConfig,
     pub rebalance: RebalanceConfig,
+    pub overload: OverloadConfig,
     pub tasks: TasksConfig,
     pub limits: LimitsConfig,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
@@ -71,6 +72,8 @@ pub struct WriteConfig {
     pub max_payload_size: u64,
     /// Until a node has accepted one subrequest of a write.
     pub timeout: Duration,
+    /// How long a write that enough replicas have accepted waits for the others.
+    pub slow_after: Duration,
     /// The bytes of a write that are kept in memory before they go to a temporary file.
     pub spool_memory: u64,
 }
@@ -87,6 +90,8 @@ pub enum UnavailableShards {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchConfig {
     pub timeout: Duration,
+    /// How long a node may take in whose place another can answer.
+    pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
 }
 
@@ -104,6 +109,29 @@ pub struct RebalanceConfig {
     pub on_config_change: OnConfigChange,
     /// Replicas that are on their way to other nodes at once.
     pub concurrency: u32,
+}
+
+/// Bounds on what is under way. Counts, but for the last four of sizes, durations and shares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OverloadConfig {
+    /// Requests of clients.
+    pub requests: usize,
+    /// Subrequests to one node, and those that wait for it.
+    pub node_reads: usize,
+    pub node_reads_waiting: usize,
+    pub node_writes: usize,
+    pub node_writes_waiting: usize,
+    /// Writes of one index.
+    pub index_writes: usize,
+    /// Bytes of all writes' bodies, and how many of them in memory.
+    pub spooled: u64,
+    pub spooled_memory: u64,
+    /// Failed reads in a row after which reads avoid a node, and for how long at first.
+    pub circuit_failures: u32,
+    pub circuit_open: Duration,
+    /// Retries per request, and how many may be saved up.
+    pub retry_share: f64,
+    pub retry_burst: u32,
 }
 
 /// How task ids are written.

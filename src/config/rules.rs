@@ -27,6 +27,9 @@ pub(super) fn check(config: &Config, report: &Report) {
             ),
         );
     }
+    if config.overload.retry_share > 1.0 {
+        report.problem("overload.retry_share", format!("expected at most 1, found `{}`", config.overload.retry_share));
+    }
     if config.state.strip_prefix("sqlite:").is_none_or(str::is_empty) {
         report.problem("state", "expected `sqlite:` and a path such as `sqlite:./data/miroir.db`");
     }
@@ -118,6 +121,12 @@ pub(super) fn doubts(config: &Config) -> Vec<Warning> {
     doubt_placement(config, &report);
     if config.health.timeout > config.health.interval {
         report.warning("health.timeout", "longer than `health.interval`, so probes of a slow node come late");
+    }
+    if config.search.attempt_timeout > config.search.timeout {
+        report.warning("search.attempt_timeout", "longer than `search.timeout`, so a node that hangs is waited for");
+    }
+    if config.write.slow_after > config.write.timeout {
+        report.warning("write.slow_after", "longer than `write.timeout`, so it has no effect");
     }
     if config.write.max_payload_size > 100 << 20 {
         report.warning(

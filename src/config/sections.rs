@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::model::{
     ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
-    RebalanceConfig, SearchConfig, TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
+    OverloadConfig, RebalanceConfig, SearchConfig, TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 
@@ -29,6 +29,7 @@ pub(super) fn read(mut file: Section) -> Config {
         write: write(file.section("write")),
         search: search(file.section("search")),
         rebalance: rebalance(file.section("rebalance")),
+        overload: overload(file.section("overload")),
         tasks: tasks(file.section("tasks")),
         limits: limits(file.section("limits")),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
@@ -72,6 +73,7 @@ fn write(mut section: Section) -> WriteConfig {
         min_in_sync: section.integer("min_in_sync", 1..=16, 1) as u8,
         max_payload_size: section.size("max_payload_size", 64 * KIB, 64 * MIB),
         timeout: section.duration("timeout", Duration::from_secs(30)),
+        slow_after: section.duration("slow_after", Duration::from_secs(10)),
         spool_memory: section.size("spool_memory", 0, 4 * MIB),
     };
     section.finish();
@@ -82,6 +84,7 @@ fn search(mut section: Section) -> SearchConfig {
     let choices = [("partial", UnavailableShards::Partial), ("error", UnavailableShards::Error)];
     let config = SearchConfig {
         timeout: section.duration("timeout", Duration::from_secs(5)),
+        attempt_timeout: section.duration("attempt_timeout", Duration::from_secs(1)),
         unavailable_shards: section.choice("unavailable_shards", &choices, UnavailableShards::Partial),
     };
     section.finish();
@@ -93,6 +96,26 @@ fn rebalance(mut section: Section) -> RebalanceConfig {
     let config = RebalanceConfig {
         on_config_change: section.choice("on_config_change", &choices, OnConfigChange::Start),
         concurrency: section.integer("concurrency", 1..=1_024, 16) as u32,
+    };
+    section.finish();
+    config
+}
+
+fn overload(mut section: Section) -> OverloadConfig {
+    let mut count = |key, least, default| section.integer(key, least..=1_000_000, default) as usize;
+    let config = OverloadConfig {
+        requests: count("requests", 1, 2_048),
+        node_reads: count("node_reads", 1, 128),
+        node_reads_waiting: count("node_reads_waiting", 0, 1_024),
+        node_writes: count("node_writes", 1, 32),
+        node_writes_waiting: count("node_writes_waiting", 0, 4_096),
+        index_writes: count("index_writes", 1, 1_000),
+        circuit_failures: count("circuit_failures", 1, 5) as u32,
+        retry_burst: count("retry_burst", 0, 500) as u32,
+        spooled: section.size("spooled", MIB, 16 * GIB),
+        spooled_memory: section.size("spooled_memory", 0, 256 * MIB),
+        circuit_open: section.duration("circuit_open", Duration::from_secs(2)),
+        retry_share: section.positive("retry_share", 0.2),
     };
     section.finish();
     config

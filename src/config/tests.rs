@@ -50,6 +50,7 @@ fn the_full_file_is_right_and_shows_the_defaults() {
     assert_eq!(config.write, defaults.write);
     assert_eq!(config.search, defaults.search);
     assert_eq!(config.rebalance, defaults.rebalance);
+    assert_eq!(config.overload, defaults.overload);
     assert_eq!(config.tasks, defaults.tasks);
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.state, defaults.state);
@@ -75,8 +76,11 @@ cluster:
     - { id: a, url: http://a:7700/, zone: x, weight: 2 }
     - { id: b, url: \"http://${NONE:-b}:7700\", zone: y, weight: 0.5 }
 health: { interval: 2s, timeout: 1s, rise: 1, fall: 9 }
-write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, spool_memory: 0 }
-search: { timeout: 250ms, unavailable_shards: error }
+write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, slow_after: 5s, spool_memory: 0 }
+search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error }
+overload:
+  { requests: 9, node_reads: 8, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
+    spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
 rebalance: { on_config_change: plan, concurrency: 4 }
 tasks: { uid_format: mtask, retention: 30d }
 limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client_timeout: 5s }
@@ -102,7 +106,31 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
     assert_eq!(config.health.interval, Duration::from_secs(2));
     assert_eq!(
         config.write,
-        WriteConfig { min_in_sync: 2, max_payload_size: 1 << 20, timeout: Duration::from_secs(60), spool_memory: 0 }
+        WriteConfig {
+            min_in_sync: 2,
+            max_payload_size: 1 << 20,
+            timeout: Duration::from_secs(60),
+            slow_after: Duration::from_secs(5),
+            spool_memory: 0,
+        }
+    );
+    assert_eq!(config.search.attempt_timeout, Duration::from_millis(50));
+    assert_eq!(
+        config.overload,
+        OverloadConfig {
+            requests: 9,
+            node_reads: 8,
+            node_reads_waiting: 7,
+            node_writes: 6,
+            node_writes_waiting: 5,
+            index_writes: 4,
+            spooled: 3 << 30,
+            spooled_memory: 2 << 20,
+            circuit_failures: 1,
+            circuit_open: Duration::from_secs(1),
+            retry_share: 0.5,
+            retry_burst: 0,
+        }
     );
     assert_eq!(config.search.unavailable_shards, UnavailableShards::Error);
     assert_eq!(config.rebalance, RebalanceConfig { on_config_change: OnConfigChange::Plan, concurrency: 4 });
@@ -137,6 +165,7 @@ cluster:
 health: { interval: 5, rise: 0 }
 write: { min_in_sync: 3, max_payload_size: 1x }
 search: { unavailable_shards: maybe, timeout: 0s }
+overload: { requests: 0, retry_share: 2, queue: 1 }
 tasks: [ 1 ]
 log: { level: 'info,=' }
 pingora: { thread: 4, max_retries: many, daemon: true }
@@ -154,6 +183,9 @@ pingora: { thread: 4, max_retries: many, daemon: true }
         "write.max_payload_size: expected a size of at least 65536 bytes such as `64MiB` or `500MB`, found `1x`",
         "search.timeout: expected a duration over 0 such as `500ms`, `30s`, `5m`, `2h` or `7d`, found `0s`",
         "search.unavailable_shards: expected one of `partial`, `error`, found `maybe`",
+        "overload.requests: expected a whole number from 1 to 1000000, found `0`",
+        "overload.queue: unknown key",
+        "overload.retry_share: expected at most 1, found `2`",
         "tasks: expected a mapping, found a list",
         "pingora.thread: unknown key, did you mean `threads`?",
         "pingora.daemon: unknown key",
@@ -243,8 +275,14 @@ fn what_is_doubtful_is_a_warning() {
     );
     assert_eq!(warnings(&nodes(4, |n| if n == 0 { ", zone: a" } else { "" })), ["cluster.nodes"]);
     assert_eq!(warnings(&nodes(5, |_| "")), ["cluster.shards"]);
-    let uneven = format!("{safe}write: {{ max_payload_size: 200MiB }}\nhealth: {{ timeout: 3s }}\n{TWO_NODES}");
-    assert_eq!(warnings(&uneven), ["health.timeout", "write.max_payload_size"]);
+    let uneven = format!(
+        "{safe}write: {{ max_payload_size: 200MiB, slow_after: 1m }}\nhealth: {{ timeout: 3s }}\n\
+         search: {{ attempt_timeout: 9s }}\n{TWO_NODES}"
+    );
+    assert_eq!(
+        warnings(&uneven),
+        ["health.timeout", "search.attempt_timeout", "write.slow_after", "write.max_payload_size"]
+    );
 }
 
 #[test]

@@ -109,11 +109,14 @@ pub async fn run(
     let request = Request { operation, target: &target, body: &narrowed.body };
     let plan = planning::plan(&app.cluster, &topology, &request, &admitted.trace).boxed().await?;
     match plan {
-        Plan::Forward(plan) => {
+        Plan::Forward(mut plan) => {
             if plan.candidates.is_empty() {
                 return Err(super::no_node());
             }
-            Ok(Outcome::Forward(Forwarding::new(topology, plan, target, app.settings.forward_timeout)))
+            let avoided = app.cluster.overload.avoided(&topology);
+            plan.candidates.sort_by_key(|node| avoided.contains(node));
+            let attempt = app.cluster.settings.search.attempt_timeout;
+            Ok(Outcome::Forward(Forwarding::new(topology, plan, target, attempt, app.settings.forward_timeout)))
         }
         Plan::Scatter(scatter) => {
             let reply = read::run(&app.cluster, &topology, &scatter, &admitted.trace).boxed().await?;

@@ -15,12 +15,14 @@ use crate::plan::forward::Forward;
 
 /// A request on its way to one of several nodes.
 pub struct Forwarding {
-    topology: Arc<Topology>,
+    pub(super) topology: Arc<Topology>,
     plan: Forward,
     /// How many candidates were tried.
     tried: usize,
     /// Path and query for the node.
     target: String,
+    /// Of a node after which there is another.
+    attempt_timeout: Duration,
     timeout: Duration,
 }
 
@@ -30,12 +32,18 @@ const ANSWER_HEADERS: &[http::HeaderName] = &[CONTENT_TYPE, CONTENT_LENGTH, TRAN
 // === impl Forwarding ===
 
 impl Forwarding {
-    pub fn new(topology: Arc<Topology>, plan: Forward, target: String, timeout: Duration) -> Self {
-        Self { topology, plan, tried: 0, target, timeout }
+    pub fn new(
+        topology: Arc<Topology>,
+        plan: Forward,
+        target: String,
+        attempt_timeout: Duration,
+        timeout: Duration,
+    ) -> Self {
+        Self { topology, plan, tried: 0, target, attempt_timeout, timeout }
     }
 
     /// The node that is being asked, or was asked last.
-    fn current(&self) -> Option<NodeIx> {
+    pub(super) fn current(&self) -> Option<NodeIx> {
         self.plan.candidates.get(self.tried.checked_sub(1)?).copied()
     }
 
@@ -58,7 +66,8 @@ impl Forwarding {
                     let mut peer = HttpPeer::new(address, tls, host);
                     peer.options.connection_timeout = Some(self.timeout.min(Duration::from_secs(2)));
                     peer.options.total_connection_timeout = Some(self.timeout.min(Duration::from_secs(3)));
-                    peer.options.read_timeout = Some(self.timeout);
+                    let patience = if self.has_more() { self.attempt_timeout.min(self.timeout) } else { self.timeout };
+                    peer.options.read_timeout = Some(patience);
                     peer.options.write_timeout = Some(self.timeout);
                     return Some(peer);
                 }
@@ -66,6 +75,17 @@ impl Forwarding {
             }
         }
         None
+    }
+
+    /// An error for what is no answer to the client's request: a node's own trouble, or a page of something that stands
+    /// in front of it.
+    pub fn check_answer(&self, answer: &ResponseHeader) -> pingora::Result<()> {
+        let content_type = answer.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        if is_answer(answer.status.as_u16(), content_type) {
+            return Ok(());
+        }
+        tracing::warn!(node = self.node_id(), status = answer.status.as_u16(), "a forwarded request failed");
+        Err(pingora::Error::explain(pingora::ErrorType::HTTPStatus(answer.status.as_u16()), "not a node's answer"))
     }
 
     /// The request as the node sees it: nothing of the client's head but its method and its target.
@@ -79,6 +99,15 @@ impl Forwarding {
             request.insert_header(AUTHORIZATION, format!("Bearer {key}"))?;
         }
         Ok(request)
+    }
+}
+
+fn is_answer(status: u16, content_type: Option<&[u8]>) -> bool {
+    match status {
+        401 | 403 | 408 | 429 => false,
+        204 => true,
+        200..500 => content_type.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"application/json")),
+        _ => false,
     }
 }
 
@@ -136,7 +165,13 @@ mod tests {
             .collect();
         let topology = Topology::build(nodes, 16, 1);
         let plan = Forward::to_any(&topology);
-        Forwarding::new(Arc::new(topology), plan, "/indexes?limit=2".into(), Duration::from_secs(5))
+        Forwarding::new(
+            Arc::new(topology),
+            plan,
+            "/indexes?limit=2".into(),
+            Duration::from_secs(1),
+            Duration::from_secs(5),
+        )
     }
 
     fn head() -> Head {
@@ -160,6 +195,22 @@ mod tests {
         assert_eq!(forwarding.node_id(), Some("node-0"));
         assert_eq!(forwarding.next_peer().await.unwrap()._address.to_string(), "127.0.0.1:2");
         assert!(forwarding.next_peer().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn only_the_last_node_has_all_the_time() {
+        let mut forwarding = forwarding(&["http://127.0.0.1:1", "http://127.0.0.1:2"]);
+        let mut patience = async || forwarding.next_peer().await.unwrap().options.read_timeout;
+        assert_eq!(patience().await, Some(Duration::from_secs(1)));
+        assert_eq!(patience().await, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_is_not_json_or_is_a_nodes_own_trouble_is_no_answer() {
+        let json: Option<&[u8]> = Some(b"application/json; charset=utf-8");
+        assert!(is_answer(200, json) && is_answer(404, json) && is_answer(204, None));
+        assert!(!is_answer(200, Some(b"text/html")) && !is_answer(200, None));
+        assert!(!is_answer(500, json) && !is_answer(503, json) && !is_answer(403, json));
     }
 
     #[tokio::test]

@@ -17,7 +17,11 @@ pub struct GatewayMetrics {
 }
 
 /// Counts one request as being in flight for as long as it lives.
-pub struct InFlight(IntGauge);
+pub struct InFlight {
+    gauge: IntGauge,
+    /// How many there are with this one.
+    pub count: i64,
+}
 
 /// Seconds: from a cached answer to a write of some size.
 const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -60,7 +64,7 @@ impl GatewayMetrics {
 
     pub fn enter(&self) -> InFlight {
         self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+        InFlight { count: self.in_flight.get(), gauge: self.in_flight.clone() }
     }
 
     /// Counts a request that is over; `status` 0 is a client that went away before it was answered.
@@ -74,7 +78,7 @@ impl GatewayMetrics {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
     }
 }
 
@@ -87,7 +91,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = GatewayMetrics::register(&registry).unwrap();
         let guard = metrics.enter();
-        assert_eq!(metrics.in_flight.get(), 1);
+        assert_eq!((metrics.in_flight.get(), guard.count), (1, 1));
         metrics.observe("searchPost", 200, Duration::from_millis(3), 10, 20);
         drop(guard);
         assert_eq!(metrics.in_flight.get(), 0);

@@ -41,6 +41,8 @@ use pingora_proxy::Session;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
+use crate::cluster::overload::metrics::Rejection;
+use crate::cluster::overload::{Sign, overloaded};
 use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
@@ -100,7 +102,9 @@ pub struct Admitted<'a> {
 pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Handled> {
     let request = session.req_header();
     let head = Head::new(request.method.clone(), &request.uri, request.headers.clone());
-    ctx.begin(&head, app.metrics.enter());
+    let in_flight = app.metrics.enter();
+    let crowded = usize::try_from(in_flight.count).is_ok_and(|count| count > app.settings.max_requests);
+    ctx.begin(&head, in_flight);
     if cors::is_preflight(&head) {
         ctx.route = "preflight";
         let header = cors::preflight(&head, ctx.request_id())?;
@@ -108,7 +112,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
         return Ok(Handled::Answered);
     }
     let span = tracing::info_span!("request", request_id = ctx.request_id());
-    let outcome = match decide(app, session, &head, ctx).instrument(span).boxed().await {
+    let outcome = match decide(app, session, &head, ctx, crowded).instrument(span).boxed().await {
         Ok(outcome) => outcome,
         Err(error) => Outcome::Answer(error.into()),
     };
@@ -150,6 +154,7 @@ async fn decide(
     session: &mut Session,
     head: &Head,
     ctx: &mut RequestContext,
+    crowded: bool,
 ) -> Result<Outcome, ResponseError> {
     head.check(&session.as_downstream().to_h1_raw(), app.settings.max_header_size)?;
     let operation = match operation::route(head.method.as_str(), &head.path) {
@@ -158,6 +163,11 @@ async fn decide(
     };
     ctx.route = operation.name();
     ctx.index = operation.index().map(str::to_owned);
+    // A probe learns that the gateway lives; more than that would not relieve it.
+    if crowded && operation != Operation::Health {
+        app.cluster.overload.metrics.rejected(Rejection::Requests).inc();
+        return Err(overloaded(format!("{} requests are under way already.", app.settings.max_requests)));
+    }
     let access = authenticate(app, head, &operation)?;
     let admitted = Admitted { head, operation: &operation, access, trace: Trace::new(ctx.request_id()) };
     let takes_json = operation.facts().takes_json;
@@ -195,6 +205,16 @@ fn unrouted(head: &Head, status: u16) -> Answer {
         return Answer::json(200, &serde_json::json!({ "status": "Meilisearch is running" }));
     }
     Answer::empty(status)
+}
+
+/// A node that a request was forwarded to has failed. True when another is to be asked: only what reads is forwarded, and
+/// nothing of an answer may have gone to the client.
+pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
+    let Some(forward) = &ctx.forward else { return false };
+    if let Some(node) = forward.current() {
+        app.cluster.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+    }
+    forward.has_more() && session.as_downstream().response_written().is_none()
 }
 
 /// Answers a request that Pingora gave up on. Returns the status that was written, 0 where nothing could be.

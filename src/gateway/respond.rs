@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::cors;
 use super::head::{Head, REQUEST_ID};
 use crate::cluster::read::Inexact;
-use crate::meili::error::ResponseError;
+use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::ShardSet;
 
 /// An answer before it is HTTP.
@@ -74,8 +74,12 @@ impl Answer {
 impl From<ResponseError> for Answer {
     fn from(error: ResponseError) -> Self {
         let body = Bytes::from(error.to_body());
-        // The engine asks for the same ten seconds with each of its 503s.
-        let retry_after = (error.status == 503).then_some(10);
+        // The engine asks for the same ten seconds with each of its 503s; too much to do passes sooner.
+        let retry_after = match error.status {
+            503 if error.is(Code::MiroirOverloaded) => Some(1),
+            503 => Some(10),
+            _ => None,
+        };
         Self { body, retry_after, ..Self::empty(error.status) }
     }
 }
@@ -110,7 +114,6 @@ pub async fn write(session: &mut Session, head: &Head, request_id: &str, answer:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meili::error::Code;
     use crate::placement::shard::ShardId;
 
     fn head() -> Head {
@@ -143,5 +146,7 @@ mod tests {
     fn an_error_that_may_pass_says_when_to_come_back() {
         let answer = Answer::from(ResponseError::new(Code::MiroirNoReplica, "gone"));
         assert_eq!(answer.header(&head(), "r1").unwrap().headers["retry-after"], "10");
+        let answer = Answer::from(ResponseError::new(Code::MiroirOverloaded, "busy"));
+        assert_eq!(answer.header(&head(), "r1").unwrap().headers["retry-after"], "1");
     }
 }

@@ -7,6 +7,8 @@ use crate::tasks::view::UidFormatSetting;
 /// Limits and habits of the client-facing side. `config` reads the file and fills this in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewaySettings {
+    /// How many requests of clients are answered at once; more are turned away.
+    pub max_requests: usize,
     /// Longest body of any request but a document write, in bytes. Meilisearch's own default is 100 MiB.
     pub max_body_size: u64,
     /// Longest body of a document write, in bytes, as sent; 0 sets no limit, because such bodies are streamed.
@@ -28,6 +30,7 @@ pub struct GatewaySettings {
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
+            max_requests: 2048,
             max_body_size: 100 * 1024 * 1024,
             max_documents_size: 0,
             body_idle_timeout: Duration::from_secs(60),

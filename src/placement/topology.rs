@@ -29,6 +29,8 @@ pub enum NodeState {
     Repairing,
     /// Does not answer.
     Down,
+    /// Taken out of service by an operator, until the operator ends it.
+    Maintenance,
     /// No part of the cluster any more. It keeps its position until the gateway ends, because positions are remembered.
     Removed,
 }
@@ -80,7 +82,8 @@ pub struct Topology {
 // === impl NodeState ===
 
 impl NodeState {
-    pub const ALL: &'static [NodeState] = &[Self::Joining, Self::Up, Self::Repairing, Self::Down, Self::Removed];
+    pub const ALL: &'static [NodeState] =
+        &[Self::Joining, Self::Up, Self::Repairing, Self::Down, Self::Maintenance, Self::Removed];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,6 +91,7 @@ impl NodeState {
             Self::Up => "up",
             Self::Repairing => "repairing",
             Self::Down => "down",
+            Self::Maintenance => "maintenance",
             Self::Removed => "removed",
         }
     }
@@ -95,7 +99,7 @@ impl NodeState {
     /// False for a node that is only remembered.
     pub fn is_member(self) -> bool {
         match self {
-            Self::Joining | Self::Up | Self::Repairing | Self::Down => true,
+            Self::Joining | Self::Up | Self::Repairing | Self::Down | Self::Maintenance => true,
             Self::Removed => false,
         }
     }
@@ -103,14 +107,23 @@ impl NodeState {
     pub fn serves_reads(self) -> bool {
         match self {
             Self::Up => true,
-            Self::Joining | Self::Repairing | Self::Down | Self::Removed => false,
+            Self::Joining | Self::Repairing | Self::Down | Self::Maintenance | Self::Removed => false,
         }
     }
 
-    /// True when writes are sent to the node at once. A node that is joining or down misses them and becomes stale.
+    /// True when writes are sent to the node at once. A node that is joining, down or in maintenance misses them and
+    /// becomes stale.
     pub fn takes_writes(self) -> bool {
         match self {
             Self::Up | Self::Repairing => true,
+            Self::Joining | Self::Down | Self::Maintenance | Self::Removed => false,
+        }
+    }
+
+    /// True when a write that has its place in the node's lane already is still sent.
+    pub fn finishes_writes(self) -> bool {
+        match self {
+            Self::Up | Self::Repairing | Self::Maintenance => true,
             Self::Joining | Self::Down | Self::Removed => false,
         }
     }

@@ -179,7 +179,9 @@ impl Layout {
                 Some(node) => {
                     if node.url != spec.url || !node.state.is_member() {
                         node.url.clone_from(&spec.url);
-                        node.state = NodeState::Joining;
+                        if node.state != NodeState::Maintenance {
+                            node.state = NodeState::Joining;
+                        }
                     }
                     node.zone.clone_from(&spec.zone);
                     node.weight = spec.weight;

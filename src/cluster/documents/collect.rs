@@ -1,10 +1,13 @@
 //! Reads a body and collects each document, with its shard, for the nodes that own it.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::super::body::BodySource;
+use super::super::overload::overloaded;
+use super::super::overload::spool_budget::SpoolBudget;
 use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
 use crate::meili::error::{Code, ResponseError};
@@ -114,6 +117,15 @@ impl<'a> Collector<'a> {
     /// Only checks and counts: the batch fails with `error` if its body is well-formed.
     pub(super) fn refusing(topology: &'a Topology, settings: &WriteSettings, error: IdError) -> Self {
         Self { primary_key: None, error: Some(error), ..Self::new(topology, settings, String::new()) }
+    }
+
+    /// Counts what is spooled against `budget`.
+    pub(super) fn within(mut self, budget: &Arc<SpoolBudget>) -> Self {
+        if let Some(unsplit) = &mut self.unsplit {
+            unsplit.within(budget);
+        }
+        self.payloads.within(budget);
+        self
     }
 
     /// Also looks at `_geo` if `checks`.
@@ -233,6 +245,12 @@ impl Payloads {
         Self { nodes: topology.indexes().map(new_payload).collect() }
     }
 
+    pub(super) fn within(&mut self, budget: &Arc<SpoolBudget>) {
+        for payload in &mut self.nodes {
+            payload.spool.within(budget);
+        }
+    }
+
     /// Adds a document of `shard`, a whole line, for each of `owners`.
     pub(super) fn append(&mut self, owners: &[NodeIx], shard: ShardId, line: &[u8]) {
         for owner in owners {
@@ -277,6 +295,9 @@ impl BatchError {
 
 /// The client's answer when the gateway cannot keep its body.
 pub(super) fn spool_failed(error: &io::Error) -> ResponseError {
+    if error.kind() == io::ErrorKind::QuotaExceeded {
+        return overloaded("The bodies of the writes under way fill the spools.");
+    }
     tracing::error!(%error, "cannot spool a payload");
     match error.kind() {
         io::ErrorKind::StorageFull => ResponseError::new(

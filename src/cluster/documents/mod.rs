@@ -25,6 +25,7 @@ use self::steps::Addition;
 use super::Cluster;
 use super::body::{BodySource, ContentEncoding, DecodedBody};
 use super::client::Trace;
+use super::overload::metrics::Rejection;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
 use crate::placement::topology::Topology;
@@ -62,6 +63,7 @@ pub async fn add(
     let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
+    let checks_geo = checks_geo(cluster, &request.index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
             Collector::refusing(&topology, settings, IdError::Changed { stored: stored.clone() })
@@ -69,13 +71,18 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, key.clone()),
         (None, None) => Collector::guessing(&topology, settings),
     };
-    let checks_geo = checks_geo(cluster, &request.index, trace).await;
     let mut decoded = DecodedBody::new(body, encoding);
-    let collector = collector.checking_geo(checks_geo);
-    let collected = collector.read(Source::Body(&mut decoded), format).await?.ok_or_else(|| missing_payload(format))?;
+    let collected = prepared(cluster, collector, checks_geo).read(Source::Body(&mut decoded), format).await;
+    let collected = counted(cluster, collected)?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
-    let collected = settle_key(collected, at_end.clone(), &topology, settings, checks_geo).await?;
+    let collected = match &at_end {
+        Some(stored) => {
+            let again = prepared(cluster, Collector::new(&topology, settings, stored.clone()), checks_geo);
+            counted(cluster, settle_key(collected, stored, again).await)?
+        }
+        None => collected,
+    };
 
     let addition = Addition {
         index: request.index,
@@ -95,7 +102,9 @@ pub async fn add(
             Err(error) if error.is(Code::MiroirLayoutChanged) => cluster.topology().detached(),
             result => return result,
         };
-        collected.parts = redistribute::redistribute(&collected.parts, &topology, &newer, settings).await?;
+        let budget = &cluster.overload.spools;
+        let parts = redistribute::redistribute(&collected.parts, &topology, &newer, settings, budget).await;
+        collected.parts = counted(cluster, parts)?;
         topology = newer;
     }
 }
@@ -105,25 +114,32 @@ async fn checks_geo(cluster: &Cluster, index: &str, trace: &Trace) -> bool {
     cluster.registry.exists(index) && cluster.registry.info(cluster, index, trace).await.is_ok_and(|info| info.geo)
 }
 
-/// Makes up for a key that the index was given while the body was read.
-async fn settle_key(
-    collected: Collected,
-    stored: Option<String>,
-    topology: &Topology,
-    settings: &super::settings::WriteSettings,
-    checks_geo: bool,
-) -> Result<Collected, ResponseError> {
-    let Some(stored) = stored else { return Ok(collected) };
-    if collected.primary_key.as_ref() == Some(&stored) {
+fn prepared<'a>(cluster: &Cluster, collector: Collector<'a>, checks_geo: bool) -> Collector<'a> {
+    collector.within(&cluster.overload.spools).checking_geo(checks_geo)
+}
+
+/// Counts a body that was turned away because the spools are full.
+fn counted<T>(cluster: &Cluster, read: Result<T, ResponseError>) -> Result<T, ResponseError> {
+    if read.as_ref().is_err_and(|error| error.is(Code::MiroirOverloaded)) {
+        cluster.overload.metrics.rejected(Rejection::Spools).inc();
+    }
+    read
+}
+
+/// Makes up for a key that the index was given while the body was read; `by_stored` splits by that key.
+async fn settle_key(collected: Collected, stored: &str, by_stored: Collector<'_>) -> Result<Collected, ResponseError> {
+    if collected.primary_key.as_deref() == Some(stored) {
         return Ok(collected);
     }
     let again = match &collected.unsplit {
-        Some(unsplit) => {
-            let collector = Collector::new(topology, settings, stored).checking_geo(checks_geo);
-            collector.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
-        }
+        Some(unsplit) => by_stored.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?,
         None if collected.error.is_some() => return Ok(collected),
-        None => return Ok(Collected { error: Some(BatchError::Id(IdError::Changed { stored })), ..collected }),
+        None => {
+            return Ok(Collected {
+                error: Some(BatchError::Id(IdError::Changed { stored: stored.to_owned() })),
+                ..collected
+            });
+        }
     };
     // A body without documents leaves nothing to split again.
     Ok(again.unwrap_or(collected))

@@ -2,7 +2,9 @@
 //! order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::super::overload::spool_budget::SpoolBudget;
 use super::super::settings::WriteSettings;
 use super::collect::{Part, Payloads, spool_failed};
 use crate::meili::error::{Code, ResponseError};
@@ -17,10 +19,12 @@ pub(super) async fn redistribute(
     from: &Topology,
     to: &Topology,
     settings: &WriteSettings,
+    budget: &Arc<SpoolBudget>,
 ) -> Result<Vec<Part>, ResponseError> {
     let chosen = sources(parts, from);
     let fields = ShardFields::new(to.shards);
     let mut payloads = Payloads::new(to, settings);
+    payloads.within(budget);
     let mut line = Vec::new();
     for part in parts {
         let Some(wanted) = chosen.get(&part.node) else { continue };
@@ -93,13 +97,14 @@ mod tests {
     #[tokio::test]
     async fn documents_that_are_shared_out_anew_are_as_if_read_by_the_new_owners() {
         let settings = WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() };
+        let budget = SpoolBudget::new(1 << 30, 1 << 20);
         let body: String = (0..600).map(|n| format!("{{\"id\": {}, \"n\": {n}, \"t\": \"ü{{\"}}\n", n % 250)).collect();
         for (before, after) in
             [(topology(3, 2), topology(4, 2)), (topology(4, 2), topology(3, 1)), (topology(3, 1), topology(3, 3))]
         {
             let old = collect(&before, &body, &settings).await;
             let fresh = collect(&after, &body, &settings).await;
-            let moved = redistribute(&old, &before, &after, &settings).await.unwrap();
+            let moved = redistribute(&old, &before, &after, &settings, &budget).await.unwrap();
             assert_eq!(lines(&moved, 64).await, lines(&fresh, 64).await);
         }
     }

@@ -34,6 +34,10 @@ fn settings() -> WriteSettings {
     WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() }
 }
 
+fn by_sku(topology: &Topology) -> Collector<'_> {
+    Collector::new(topology, &settings(), "sku".to_owned())
+}
+
 async fn read(collector: Collector<'_>, format: PayloadFormat, body: &str) -> Result<Option<Collected>, ResponseError> {
     let mut body = WholeBody::new(Bytes::copy_from_slice(body.as_bytes()));
     collector.read(Source::Body(&mut body), format).await
@@ -187,7 +191,7 @@ async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let body = r#"[{"id":1,"sku":"b"}]"#;
     let guessed = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
-    let settled = settle_key(guessed, Some("sku".to_owned()), &topology, &settings(), false).await.unwrap();
+    let settled = settle_key(guessed, "sku", by_sku(&topology)).await.unwrap();
     assert_eq!((settled.primary_key.as_deref(), settled.received), (Some("sku"), 1));
     assert!(settled.error.is_none());
     let shard = crate::placement::document::shard_of("b", topology.shards);
@@ -199,7 +203,7 @@ async fn a_named_key_fails_against_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let collector = Collector::new(&topology, &settings(), "id".to_owned());
     let named = read(collector, PayloadFormat::Json, r#"[{"id":1}]"#).await.unwrap().unwrap();
-    let settled = settle_key(named, Some("sku".to_owned()), &topology, &settings(), false).await.unwrap();
+    let settled = settle_key(named, "sku", by_sku(&topology)).await.unwrap();
     let error = settled.error.unwrap().to_response("books");
     assert_eq!(
         (error.code.as_str(), error.message.as_str()),

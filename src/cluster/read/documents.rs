@@ -124,7 +124,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let wanted = Wanted { index: &plan.index, shards: &wanted, seed };
         let gathered = gather(self.nodes, self.topology, wanted, &|_, _| original.clone(), &is_object).await?;
         let Some((_, document)) = gathered.replies.first() else {
-            return Err(self.no_replica(&gathered.missing).into());
+            return Err(self.unanswered(&gathered).into());
         };
         let document = std::str::from_utf8(document).map_err(|_| MergeError::Missing("text in UTF-8"))?;
         let mut body = Vec::with_capacity(document.len());

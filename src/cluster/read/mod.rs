@@ -24,8 +24,9 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::client::{NodeReply, Subrequest, Trace};
-use super::error::NodeError;
+use super::error::{NodeError, NodeErrorKind};
 use super::gather::{Fault, Gathered, Nodes};
+use super::overload::{self, Traffic, overloaded};
 use super::settings::UnavailableShards;
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
@@ -87,7 +88,10 @@ pub async fn run(
         | Ask::Stats(_) => settings.timeout.max(LONG_READ),
     };
     let asked = AtomicUsize::new(0);
-    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, asked: &asked };
+    // What may take longer as a whole may also take longer of one node.
+    let attempt = settings.attempt_timeout.mul_f64(budget.as_secs_f64() / settings.timeout.as_secs_f64().max(0.001));
+    cluster.overload.first_attempt();
+    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, attempt, asked: &asked };
     let reader = Reader {
         nodes: &nodes,
         topology,
@@ -105,6 +109,8 @@ struct ClusterNodes<'a> {
     topology: &'a Topology,
     trace: &'a Trace,
     deadline: Instant,
+    /// How long a node may take in whose place another can answer.
+    attempt: Duration,
     /// Subrequests so far.
     asked: &'a AtomicUsize,
 }
@@ -113,15 +119,36 @@ struct ClusterNodes<'a> {
 impl Nodes for ClusterNodes<'_> {
     async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        let node = self.topology.node(node);
         let left = self.deadline.saturating_duration_since(Instant::now());
-        // A node that hangs must leave time for another.
-        let timeout = if last { left } else { left * 2 / 3 };
+        // A node that hangs must leave time for another. Without a budget for retries nothing is gained by leaving it.
+        let cut = if self.cluster.overload.can_afford_retry() { self.attempt } else { left };
+        let timeout = if last { left } else { cut.min(left * 2 / 3) };
+        let started = Instant::now();
+        let entered = tokio::time::timeout(timeout, self.cluster.overload.enter(node, Traffic::Read)).await;
+        // Who has waited in vain has not found out anything about the node.
+        let _permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
+        let timeout = timeout.saturating_sub(started.elapsed());
         let subrequest = if request.method == "GET" {
             Subrequest::get(request.path, timeout)
         } else {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
-        self.cluster.client.send(self.topology.node(node), subrequest, self.trace).await
+        let answer = self.cluster.client.send(node, subrequest, self.trace).await;
+        self.cluster.overload.learn(&node.id, overload::Sign::of(&answer));
+        answer
+    }
+
+    fn avoided(&self) -> Vec<NodeIx> {
+        self.cluster.overload.avoided(self.topology)
+    }
+
+    fn unusable(&self, node: NodeIx) {
+        self.cluster.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+    }
+
+    fn may_retry(&self) -> bool {
+        self.cluster.overload.may_retry()
     }
 }
 
@@ -213,9 +240,16 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(());
         }
         match self.unavailable {
-            UnavailableShards::Partial if !gathered.replies.is_empty() => Ok(()),
-            UnavailableShards::Partial | UnavailableShards::Error => Err(self.no_replica(&gathered.missing)),
+            UnavailableShards::Partial if !gathered.replies.is_empty() && !gathered.overloaded => Ok(()),
+            UnavailableShards::Partial | UnavailableShards::Error => Err(self.unanswered(gathered)),
         }
+    }
+
+    fn unanswered(&self, gathered: &Gathered) -> ResponseError {
+        if gathered.overloaded {
+            return overloaded("The nodes have too much to do at the moment.");
+        }
+        self.no_replica(&gathered.missing)
     }
 
     fn no_replica(&self, missing: &ShardSet) -> ResponseError {

@@ -76,7 +76,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     fn one<'g>(&self, gathered: &'g Gathered) -> Result<&'g [u8], Stop> {
-        let reply = gathered.replies.first().ok_or_else(|| self.no_replica(&gathered.missing))?;
+        let reply = gathered.replies.first().ok_or_else(|| self.unanswered(gathered))?;
         Ok(&reply.1)
     }
 }

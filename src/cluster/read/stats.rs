@@ -20,7 +20,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     async fn ask_all(&self, request: &NodeRequest) -> Result<(Vec<Value>, bool), Stop> {
         let serving: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
-        let asked = serving.iter().map(|node| async { (*node, self.nodes.ask(*node, request.clone(), true).await) });
+        let last = serving.len() < 2;
+        let asked = serving.iter().map(|node| async { (*node, self.nodes.ask(*node, request.clone(), last).await) });
         let mut values = Vec::new();
         let mut fault = None;
         for (node, answer) in join_all(asked).await {

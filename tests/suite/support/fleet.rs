@@ -186,11 +186,16 @@ impl Fleet {
         }
     }
 
-    /// As [`Fleet::start_gateway`], once it is ready: not all running nodes need be part of the cluster.
-    pub fn start_gateway_without_waiting(&mut self) {
+    /// Starts the gateway's process and does not wait for it to serve.
+    pub fn spawn_gateway(&mut self) {
         let config = self.config.to_string_lossy().into_owned();
         let gateway = Process::start("gateway", self.folder.path(), MIROIR, &["serve", "--config", &config]);
         self.gateway = Some(gateway);
+    }
+
+    /// As [`Fleet::start_gateway`], once it is ready: not all running nodes need be part of the cluster.
+    pub fn start_gateway_without_waiting(&mut self) {
+        self.spawn_gateway();
         let admin = self.admin.clone();
         let gateway = self.gateway.as_mut().expect("just started");
         eventually("the gateway is ready", || {
