@@ -97,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn documents_that_are_shared_out_anew_are_as_if_read_by_the_new_owners() {
         let settings = WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() };
-        let budget = SpoolBudget::new(1 << 30, 1 << 20);
+        let budget = SpoolBudget::new(1 << 20, 1 << 30, prometheus::IntGauge::new("spooled", "bytes").unwrap());
         let body: String = (0..600).map(|n| format!("{{\"id\": {}, \"n\": {n}, \"t\": \"ü{{\"}}\n", n % 250)).collect();
         for (before, after) in
             [(topology(3, 2), topology(4, 2)), (topology(4, 2), topology(3, 1)), (topology(3, 1), topology(3, 3))]
