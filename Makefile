@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test lint deny chart sdk bench parity release clean
+.PHONY: help setup build demo test lint deny chart sdk bench comparability latency parity release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,8 +41,17 @@ sdk: build ## a session of the official Python, JavaScript and Rust clients thro
 bench: setup ## criterion benches of placement, split and merge
 	$(CARGO) bench
 
-parity: setup ## thousands of random searches to one node and to a cluster; SEED=n and QUERIES=n choose them
-	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) $(CARGO) test $(FEATURES) --test suite -- --nocapture random_searches
+# The engine has optimised dependencies in the dev profile too: with our own crate optimised as well, figures are those of a release
+# build, without building the engine once more.
+comparability: setup ## scores of differently filled shards compare, and what comparing costs
+	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench score_comparability
+
+latency: setup ## searches through the gateway against one node, their subrequests and a plain proxy
+	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench search_latency
+
+parity: setup ## thousands of random searches and cases to one node and to clusters; SEED=n, QUERIES=n and CASES=n choose them
+	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) MIROIR_PARITY_CASES=$(or $(CASES),400) \
+		$(CARGO) test $(FEATURES) --test suite -- --nocapture random_
 
 release: setup ## the gateway as production runs it, without the engine
 	$(CARGO) build --release

@@ -1,5 +1,6 @@
 //! The operators' API, on a listener of its own.
 
+mod explain;
 mod maintenance;
 mod rebalance;
 mod views;
@@ -13,15 +14,14 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::cluster::{Trace, task_ops};
+use crate::cluster::task_ops;
 use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
-use crate::gateway::planning::{self, Request};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation;
-use crate::plan::explain;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::view::UidFormat;
+
+use explain::Question;
 
 /// A request to explain is a request of a client, and those are small where they are not documents.
 const MAX_BODY: usize = 1 << 20;
@@ -43,6 +43,7 @@ enum Route<'a> {
     Tasks,
     Task(&'a str),
     Explain,
+    ExplainIndex(&'a str),
     Layout(rebalance::Route<'a>),
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
@@ -77,7 +78,14 @@ impl AdminApp {
                 Ok((200, list))
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
-            Route::Explain => Ok((200, self.explain(session).await?)),
+            Route::Explain => {
+                let question = Question::parse(&read_body(session).await?)?;
+                Ok((200, explain::answer(&self.app.cluster, &question).await?))
+            }
+            Route::ExplainIndex(index) => {
+                let question = Question::of_index(index, &read_body(session).await?)?;
+                Ok((200, explain::answer(&self.app.cluster, &question).await?))
+            }
             Route::Layout(route) => {
                 let body = read_body(session).await?;
                 Ok((200, rebalance::answer(&self.app.cluster, route, &body).await?))
@@ -97,27 +105,6 @@ impl AdminApp {
                 Err(ResponseError::new(Code::MissingAuthorizationHeader, message))
             }
         }
-    }
-
-    /// The plan of a request, as it would be carried out now.
-    async fn explain(&self, session: &mut ServerSession) -> Result<Value, ResponseError> {
-        let asked: Value = serde_json::from_slice(&read_body(session).await?)
-            .map_err(|error| ResponseError::new(Code::MalformedPayload, format!("the request is not JSON: {error}")))?;
-        let text = |name: &str| {
-            let message = format!("`{name}` is missing: expected {{\"method\", \"path\", \"body\"}}");
-            asked[name].as_str().ok_or_else(|| ResponseError::new(Code::BadRequest, message))
-        };
-        let (method, target) = (text("method")?, text("path")?);
-        let path = target.split('?').next().unwrap_or_default();
-        let operation = operation::route(method, path).map_err(|error| ResponseError {
-            status: error.status(),
-            ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}"))
-        })?;
-        let body = asked.get("body").map(Value::to_string).unwrap_or_default();
-        let topology = self.app.cluster.topology();
-        let request = Request { operation: &operation, target, body: body.as_bytes() };
-        let plan = planning::plan(&self.app.cluster, &topology, &request, &Trace::background("explain")).await?;
-        Ok(explain::explain(&plan, &topology))
     }
 }
 
@@ -154,6 +141,10 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/shards") => Route::Shards,
         ("GET", "/tasks") => Route::Tasks,
         ("POST", "/explain") => Route::Explain,
+        ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
+            Some(index) => Route::ExplainIndex(index),
+            None => return Err(no_route(method, path)),
+        },
         ("GET", path) => match path.strip_prefix("/tasks/") {
             Some(id) => Route::Task(id),
             None => return Err(no_route(method, path)),
@@ -171,7 +162,7 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
-         /rebalance, POST /explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, /rebalance/pause, /rebalance/resume, \
+         /rebalance, POST /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, /rebalance/pause, /rebalance/resume, \
          /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, DELETE /nodes/{{id}}, POST or DELETE \
          /nodes/{{id}}/maintenance"
     );

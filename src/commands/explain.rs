@@ -1,12 +1,12 @@
-//! `miroir explain`: the plan of a request, without running it.
+//! `miroir explain`: the plan of a request; with `--run` also what came of it, node by node.
 
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::client::{AdminArgs, finish};
+use super::client::{AdminArgs, cell, finish, table};
 
-/// Show what the gateway would do for a request, without doing it.
+/// Show what the gateway would do for a request; with `--run` do it, and show each node's part in the result.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// GET, POST, PUT, PATCH or DELETE.
@@ -15,6 +15,9 @@ pub struct Args {
     path: String,
     /// The JSON body.
     body: Option<String>,
+    /// Carry the request out, which must be a read.
+    #[arg(long)]
+    run: bool,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -27,9 +30,127 @@ pub fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut request = json!({ "method": args.method.to_uppercase(), "path": args.path });
+    let mut request = json!({ "method": args.method.to_uppercase(), "path": args.path, "run": args.run });
     if let Some(body) = body {
         request["body"] = body;
     }
-    finish(args.admin.json, args.admin.post("/explain", &request), |plan| format!("{plan:#}"))
+    finish(args.admin.json, args.admin.post("/explain", &request), show)
+}
+
+fn show(explained: &Value) -> String {
+    let plan = &explained["plan"];
+    let mut out =
+        format!("plan {} {}, topology {}\n", cell(&plan["plan"]), cell(&plan["ask"]["kind"]), explained["epoch"]);
+    let covers = items(&plan["covers"]);
+    for cover in covers {
+        out.push('\n');
+        out += &rows(&["node", "shards", "filtered", "asks"], items(&cover["parts"]), |part| {
+            let filtered = if part["whole"] == true { "no" } else { "yes" };
+            let asks = format!("{} {}", cell(&part["method"]), cell(&part["path"]));
+            vec![cell(&part["node"]), items(&part["shards"]).len().to_string(), filtered.to_owned(), asks]
+        });
+        if !items(&cover["missing"]).is_empty() {
+            out += &format!("no replica for shards {}\n", cover["missing"]);
+        }
+        if !items(&cover["rewrites"]).is_empty() {
+            out += "nodes are asked otherwise:\n";
+            out += &rows(&["  parameter", "client", "node", "why"], items(&cover["rewrites"]), |rewrite| {
+                let parameter = match rewrite["query"].as_u64() {
+                    Some(query) => format!("  queries[{query}].{}", cell(&rewrite["parameter"])),
+                    None => format!("  {}", cell(&rewrite["parameter"])),
+                };
+                vec![parameter, cell(&rewrite["client"]), cell(&rewrite["node"]), cell(&rewrite["why"])]
+            });
+        }
+    }
+    if covers.is_empty() {
+        out += &format!("\n{plan:#}\n");
+    }
+    if let Some(run) = explained.get("run") {
+        out += &show_run(run);
+    }
+    out
+}
+
+fn show_run(run: &Value) -> String {
+    let mut out = format!("\nanswered {} in {} ms\n", run["status"], run["milliseconds"]);
+    for (name, what) in [("degraded", "lacks shards"), ("inexact", "inexact")] {
+        if !items(&run[name]).is_empty() {
+            out += &format!("{what}: {}\n", run[name]);
+        }
+    }
+    if let Some(message) = run["answer"]["message"].as_str() {
+        out += &format!("{message}\n");
+    }
+    out.push('\n');
+    out += &rows(&["node", "asked", "after ms", "took ms", "answer"], items(&run["subrequests"]), |sub| {
+        let answer = match sub["failed"].as_str() {
+            Some(why) => why.to_owned(),
+            None => format!("{}, {} bytes", sub["status"], sub["bytes"]),
+        };
+        vec![cell(&sub["node"]), cell(&sub["path"]), cell(&sub["startedAfter"]), cell(&sub["milliseconds"]), answer]
+    });
+    out.push('\n');
+    out += &rows(&["node", "offered", "given"], items(&run["nodes"]), |node| {
+        vec![cell(&node["node"]), cell(&node["offered"]), cell(&node["given"])]
+    });
+    out.push('\n');
+    let mut place = 0;
+    out += &rows(&["hit", "index", "id", "from"], items(&run["hits"]), |hit| {
+        place += 1;
+        vec![place.to_string(), cell(&hit["index"]), cell(&hit["id"]), cell(&hit["node"])]
+    });
+    out
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn rows(head: &[&str], items: &[Value], mut row: impl FnMut(&Value) -> Vec<String>) -> String {
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(items.iter().map(&mut row)).collect();
+    table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn covers_and_what_nodes_gave_are_tables() {
+        let explained = json!({
+            "epoch": 3,
+            "plan": {"plan": "scatter", "ask": {"kind": "search"}, "covers": [{
+                "parts": [{"node": "a", "shards": [0, 2], "whole": false, "method": "POST", "path": "/indexes/x/search"}],
+                "missing": [],
+                "rewrites": [{"parameter": "limit", "client": 2, "node": 7, "why": "upToTheEndOfThePage"}],
+            }]},
+            "run": {
+                "status": 200, "milliseconds": 3.5, "degraded": [], "inexact": ["facets"],
+                "subrequests": [{"node": "a", "path": "/indexes/x/search", "startedAfter": 0.0, "milliseconds": 3.0, "failed": "refused"}],
+                "nodes": [{"node": "a", "offered": 7, "given": 1}],
+                "hits": [{"index": "x", "id": 9, "node": "a"}], "answer": {},
+            },
+        });
+        let text = show(&explained);
+        for line in [
+            "plan scatter search, topology 3",
+            "a     2       yes       POST /indexes/x/search",
+            "  limit      2       7     upToTheEndOfThePage",
+            "answered 200 in 3.5 ms",
+            "inexact: [\"facets\"]",
+            "a     /indexes/x/search  0.0       3.0      refused",
+            "a     7        1",
+            "1    x      9   a",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_plan_without_a_cover_is_shown_as_it_is() {
+        let text = show(&json!({"epoch": 1, "plan": {"plan": "answer", "own": "health"}}));
+        assert!(text.contains("\"own\": \"health\""), "{text}");
+    }
 }

@@ -8,6 +8,7 @@
 //! | [`indexing`] | one task's operation applied to an index in one transaction |
 //! | [`settings`] | every setting: read, checked, applied |
 //! | [`documents`] | reading documents back |
+//! | [`fields`] | the fields of an index and what its settings make of each |
 //! | [`search`] | search, facet search, similar, multi-search |
 //! | [`node`] | one node as a process |
 //! | [`http`] | the API's routes |
@@ -24,6 +25,7 @@ mod durable;
 pub mod engine;
 pub mod failure;
 pub mod features;
+pub mod fields;
 pub mod http;
 pub mod indexing;
 pub mod keys;

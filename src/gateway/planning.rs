@@ -55,7 +55,7 @@ pub async fn plan(
 }
 
 /// What is known of `indexes`; one that does not exist is left out, and the plan makes of that what the engine would.
-async fn infos(cluster: &Arc<Cluster>, indexes: &[String], trace: &Trace) -> Result<Infos, ResponseError> {
+pub async fn infos(cluster: &Arc<Cluster>, indexes: &[String], trace: &Trace) -> Result<Infos, ResponseError> {
     let mut infos = Infos::new();
     for index in indexes {
         match cluster.registry.info(cluster, index, trace).await {

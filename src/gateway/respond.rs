@@ -60,8 +60,8 @@ impl Answer {
         if !self.degraded.is_empty() {
             header.insert_header(DEGRADED, degraded_value(&self.degraded))?;
         }
-        if let Some(value) = inexact_value(self.inexact) {
-            header.insert_header(INEXACT, value)?;
+        if !self.inexact.is_none() {
+            header.insert_header(INEXACT, self.inexact.names().join(", "))?;
         }
         if let Some(seconds) = self.retry_after {
             header.insert_header(http::header::RETRY_AFTER, seconds)?;
@@ -82,15 +82,6 @@ impl From<ResponseError> for Answer {
         };
         Self { body, retry_after, ..Self::empty(error.status) }
     }
-}
-
-fn inexact_value(inexact: Inexact) -> Option<&'static str> {
-    Some(match (inexact.totals, inexact.facets) {
-        (false, false) => return None,
-        (true, false) => "totals",
-        (false, true) => "facets",
-        (true, true) => "totals, facets",
-    })
 }
 
 /// `shards=3,17`.
@@ -133,7 +124,7 @@ mod tests {
     #[test]
     fn a_partial_answer_lists_the_shards_it_lacks() {
         let degraded: ShardSet = [ShardId(3), ShardId(17)].into_iter().collect();
-        let inexact = Inexact { totals: false, facets: true };
+        let inexact = Inexact { totals: false, facets: true, ..Inexact::default() };
         let answer = Answer { degraded, inexact, ..Answer::empty(200) };
         let header = answer.header(&head(), "r1").unwrap();
         assert_eq!(

@@ -13,6 +13,7 @@ mod golden;
 pub mod hits;
 pub mod hybrid;
 pub mod order;
+pub mod provenance;
 pub mod raw;
 pub mod scores;
 pub mod search;

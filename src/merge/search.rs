@@ -74,9 +74,10 @@ impl<'a> Merged<'a> {
         self.plan.threshold && self.plan.uneven && self.is_full()
     }
 
-    /// True if the page begins behind the last hit.
+    /// True if the page begins behind the last hit, so that the engine does not look at any.
     pub fn is_past_the_end(&self) -> bool {
-        self.page.hits.is_empty() && self.plan.window.skip() > 0 && self.plan.window.take() > 0
+        let skips = self.plan.window.skip() > 0 && self.plan.window.take() > 0;
+        self.page.hits.is_empty() && skips && !self.plan.from_the_first
     }
 
     /// How many hits there are up to the end of the page.

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use crate::placement::shard::SHARD_FIELD;
 
 use super::error::MergeError;
+use super::raw::Members;
+
+const VECTORS: &str = "_vectors";
 
 /// One node's figures about one index. What this version of Miroir does not know is kept as it came.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,8 +24,9 @@ struct NodeStats {
 }
 
 /// The figures of an index that holds `documents` documents, out of those of the nodes. Counts of replicas are scaled
-/// to counts of documents, which is exact where every document has the same number of replicas on these nodes.
-pub fn index(nodes: &[Value], documents: u64) -> Result<Value, MergeError> {
+/// to counts of documents, which is exact where every document has the same number of replicas on these nodes; where it
+/// has not, `counted` is how many documents have each field that documents show.
+pub fn index(nodes: &[Value], documents: u64, counted: Option<&BTreeMap<String, u64>>) -> Result<Value, MergeError> {
     let parsed = nodes
         .iter()
         .map(|node| Ok(serde_json::from_value(node.clone())?))
@@ -35,7 +39,7 @@ pub fn index(nodes: &[Value], documents: u64) -> Result<Value, MergeError> {
         let merged = match name.as_str() {
             "numberOfDocuments" => documents.into(),
             "isIndexing" => parsed.iter().any(|node| node.is_indexing).into(),
-            "fieldDistribution" => fields(&parsed, documents, replicas),
+            "fieldDistribution" => fields(&parsed, documents, replicas, counted),
             "avgDocumentSize" => average(nodes, &parsed, replicas).into(),
             "rawDocumentDbSize" | "numberOfEmbeddings" | "numberOfEmbeddedDocuments" => {
                 scale(sum(), documents, replicas).into()
@@ -75,13 +79,32 @@ pub fn replicas(nodes: &[Value]) -> u64 {
     nodes.iter().filter_map(|node| node.get("numberOfDocuments")?.as_u64()).sum()
 }
 
-fn fields(nodes: &[NodeStats], documents: u64, replicas: u64) -> Value {
+/// How many of the documents in the reply to a request for documents have each field.
+pub fn fields_of(reply: &[u8]) -> Result<BTreeMap<String, u64>, MergeError> {
+    let page: Members<'_> = serde_json::from_slice(reply)?;
+    let documents = page.get("results").ok_or(MergeError::Missing("results"))?;
+    let documents: Vec<Members<'_>> = serde_json::from_str(documents.get())?;
+    let mut counts = BTreeMap::new();
+    for (name, _) in documents.into_iter().flat_map(|document| document.0) {
+        *counts.entry(name.into_owned()).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+fn fields(nodes: &[NodeStats], documents: u64, replicas: u64, counted: Option<&BTreeMap<String, u64>>) -> Value {
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for (field, count) in nodes.iter().flat_map(|node| &node.field_distribution) {
         *sums.entry(field).or_default() += count;
     }
     sums.remove(SHARD_FIELD);
-    let scaled = sums.into_iter().map(|(field, count)| (field.to_owned(), scale(count, documents, replicas).into()));
+    let scaled = sums.into_iter().filter_map(|(field, count)| {
+        let count = match counted {
+            // Documents do not show their vectors unless they are asked for them.
+            Some(counted) if field != VECTORS => *counted.get(field)?,
+            Some(_) | None => scale(count, documents, replicas),
+        };
+        Some((field.to_owned(), count.into()))
+    });
     Value::Object(scaled.collect())
 }
 
@@ -123,7 +146,7 @@ mod tests {
 
     #[test]
     fn every_document_counts_once() {
-        let merged = index(&[node(3, 100), node(4, 100), node(5, 100)], 6).unwrap();
+        let merged = index(&[node(3, 100), node(4, 100), node(5, 100)], 6, None).unwrap();
         assert_eq!(
             merged,
             json!({"numberOfDocuments": 6, "rawDocumentDbSize": 600, "avgDocumentSize": 100, "isIndexing": true,
@@ -132,8 +155,19 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_those_that_documents_show_where_replicas_are_uneven() {
+        let reply = br#"{"results":[{"id":1,"a":null},{"id":2,"b":{"a":1}},{"id":3}],"offset":0,"limit":3,"total":3}"#;
+        let counted = fields_of(reply).unwrap();
+        let node =
+            json!({"numberOfDocuments": 5, "fieldDistribution": {"id": 5, "a": 3, "b": 1, "gone": 1, "_vectors": 5}});
+        let merged = index(&[node], 3, Some(&counted)).unwrap();
+        assert_eq!(merged["fieldDistribution"], json!({"_vectors": 3, "a": 1, "b": 1, "id": 3}));
+        assert!(fields_of(b"{}").is_err());
+    }
+
+    #[test]
     fn an_empty_index_has_figures_too() {
-        let merged = index(&[node(0, 0), node(0, 0)], 0).unwrap();
+        let merged = index(&[node(0, 0), node(0, 0)], 0, None).unwrap();
         assert_eq!(merged["avgDocumentSize"], json!(0));
         assert_eq!(merged["fieldDistribution"], json!({"id": 0}));
     }

@@ -108,11 +108,16 @@ impl DocumentsPlan {
 
     /// Every document of an index, to be counted.
     pub fn counting(index: &str) -> Self {
+        Self::whole(index, 0)
+    }
+
+    /// The first `limit` documents of an index, whole.
+    pub fn whole(index: &str, limit: u64) -> Self {
         Self {
             index: index.to_owned(),
             body: Map::new(),
             offset: 0,
-            limit: 0,
+            limit,
             shards: None,
             sort: Vec::new(),
             helpers: Vec::new(),

@@ -9,6 +9,7 @@ use crate::placement::topology::Topology;
 
 use super::Plan;
 use super::federation::Which;
+use super::rewrite::{Rewrite, rewrites};
 use super::scatter::{Ask, NodeRequest, Scatter};
 
 /// The plan as JSON, with the subrequests of a scattered read as the first cover would have them.
@@ -27,72 +28,86 @@ pub fn explain(plan: &Plan, topology: &Topology) -> Value {
     json!({ "epoch": topology.epoch, "plan": shown })
 }
 
+/// A request for a part of a cover; told whether the part is the only one.
+type AskPart<'a> = &'a dyn Fn(&CoverPart, bool) -> NodeRequest;
+
 fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
     let shards = topology.shards;
     let all = ShardSet::all(shards);
-    let one = |index: &str, wanted: &ShardSet, seed: u64, request: &dyn Fn(&CoverPart, bool) -> NodeRequest| {
-        show(&cover(topology, index, wanted, &[], seed), topology, request)
+    let one = |index: &str, wanted: &ShardSet, seed: u64, client: &[&Map<String, Value>], request: AskPart<'_>| {
+        show(&cover(topology, index, wanted, &[], seed), topology, client, request)
     };
+    let seed = scatter.seed;
     match &scatter.ask {
         Ask::Judge | Ask::Settings | Ask::FilterableAttributes | Ask::Stats(_) => Vec::new(),
         Ask::Search(plan) => {
-            vec![one(&plan.index, &all, scatter.seed, &|part, alone| plan.request(part, shards, alone))]
+            let request = |part: &_, alone| plan.request(part, shards, alone);
+            vec![one(&plan.index, &all, seed, &[&plan.body], &request)]
         }
         Ask::FacetSearch(plan) => {
-            vec![one(&plan.index, &all, scatter.seed, &|part, _| plan.request(part, shards, None))]
+            vec![one(&plan.index, &all, seed, &[&plan.body], &|part, _| plan.request(part, shards, None))]
         }
         Ask::MultiSearch(plan) => plan
             .queries
             .iter()
             .map(|query| {
                 let seed = hash_bytes(&query.identity());
-                one(&query.index, &all, seed, &|part, alone| query.request(part, shards, alone))
+                one(&query.index, &all, seed, &[&query.body], &|part, alone| query.request(part, shards, alone))
             })
             .collect(),
         Ask::Similar(plan) => {
             // What the document's vectors are is not known yet.
             let holder = [plan.shard].into_iter().collect();
             vec![
-                one(&plan.index, &holder, scatter.seed, &|_, _| plan.request_vectors()),
-                one(&plan.index, &all, scatter.seed, &|part, _| plan.request_near(&[Value::Null], part, shards)),
+                one(&plan.index, &holder, seed, &[], &|_, _| plan.request_vectors()),
+                one(&plan.index, &all, seed, &[], &|part, _| plan.request_near(&[Value::Null], part, shards)),
             ]
         }
-        Ask::Fields(plan) => vec![one(&plan.index, &all, scatter.seed, &|_, _| plan.request())],
-        Ask::Federation(plan) => plan
-            .indexes
-            .iter()
-            .map(|index| {
-                let request = |part: &_, alone| plan.request(index, Which::Together, part, shards, alone);
-                one(&index.index, &all, scatter.seed, &request)
-            })
-            .collect(),
+        Ask::Fields(plan) => vec![one(&plan.index, &all, seed, &[], &|_, _| plan.request())],
+        Ask::Federation(plan) => {
+            let mut covers = Vec::new();
+            for index in &plan.indexes {
+                let each = (0..index.queries.len()).map(Which::One).filter(|_| index.apart.is_some());
+                for which in [Which::Together].into_iter().chain(each) {
+                    let client: Vec<_> = index.asked(which).iter().map(|query| &query.search.body).collect();
+                    let request = |part: &_, alone| plan.request(index, which, part, shards, alone);
+                    covers.push(one(&index.index, &all, seed, &client, &request));
+                }
+            }
+            covers
+        }
         Ask::Documents(plan) => {
             let wanted = plan.shards.as_ref().unwrap_or(&all);
-            vec![one(&plan.index, wanted, scatter.seed, &|part, _| plan.request(part, shards, plan.offset, plan.limit))]
+            let request = |part: &_, _| plan.request(part, shards, plan.offset, plan.limit);
+            vec![one(&plan.index, wanted, seed, &[&plan.body], &request)]
         }
         Ask::Document(plan) => {
             let wanted = [plan.shard].into_iter().collect();
-            vec![one(&plan.index, &wanted, scatter.seed, &|_, _| scatter.original.clone())]
+            vec![one(&plan.index, &wanted, seed, &[], &|_, _| scatter.original.clone())]
         }
     }
 }
 
-fn show(cover: &Cover, topology: &Topology, request: &dyn Fn(&CoverPart, bool) -> NodeRequest) -> Value {
+fn show(cover: &Cover, topology: &Topology, client: &[&Map<String, Value>], request: AskPart<'_>) -> Value {
     let alone = cover.parts.len() == 1;
-    let parts: Vec<Value> = cover
-        .parts
-        .iter()
-        .map(|part| {
-            let request = request(part, alone);
-            let mut shown = Map::new();
-            shown.insert("node".into(), topology.node(part.node).id.as_str().into());
-            shown.insert("shards".into(), json!(part.shards));
-            shown.insert("whole".into(), part.whole.into());
-            shown.insert("method".into(), request.method.into());
-            shown.insert("path".into(), request.path.clone().into());
-            shown.insert("body".into(), serde_json::from_slice(&request.body).unwrap_or_default());
-            Value::Object(shown)
-        })
-        .collect();
-    json!({ "parts": parts, "missing": cover.missing })
+    let mut rewritten: Vec<Rewrite> = Vec::new();
+    let mut parts = Vec::with_capacity(cover.parts.len());
+    for part in &cover.parts {
+        let request = request(part, alone);
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        for rewrite in body.as_object().map(|body| rewrites(client, body)).unwrap_or_default() {
+            if !rewritten.contains(&rewrite) {
+                rewritten.push(rewrite);
+            }
+        }
+        parts.push(json!({
+            "node": topology.node(part.node).id.as_str(),
+            "shards": part.shards,
+            "whole": part.whole,
+            "method": request.method,
+            "path": request.path,
+            "body": body,
+        }));
+    }
+    json!({ "parts": parts, "missing": cover.missing, "rewrites": rewritten })
 }

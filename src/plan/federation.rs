@@ -257,7 +257,15 @@ impl IndexQueries {
     /// True if one node with all documents would leave out some on its way to the end of the page, so that what it says
     /// of all depends on how far it went.
     pub fn leaves_out(&self) -> bool {
-        self.queries.iter().any(|query| query.search.threshold || query.search.distinct.is_some())
+        self.has_threshold() || self.has_distinct()
+    }
+
+    pub fn has_threshold(&self) -> bool {
+        self.queries.iter().any(|query| query.search.threshold)
+    }
+
+    pub fn has_distinct(&self) -> bool {
+        self.queries.iter().any(|query| query.search.distinct.is_some())
     }
 
     pub fn asked(&self, which: Which) -> &[FederatedQuery] {

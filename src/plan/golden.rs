@@ -34,20 +34,22 @@ fn topology() -> Topology {
     Topology::build((0..4).map(node).collect(), 8, 2)
 }
 
-fn info() -> IndexInfo {
-    let mut info = IndexInfo::new("movies");
-    info.primary_key = Some("id".into());
-    info.facet_order.insert("*".into(), FacetOrder::Count);
-    info
+fn infos() -> Infos {
+    let info = |uid: &str| {
+        let mut info = IndexInfo::new(uid);
+        info.primary_key = Some("id".into());
+        info.facet_order.insert("*".into(), FacetOrder::Count);
+        (uid.to_owned(), Arc::new(info))
+    };
+    [info("movies"), info("books")].into()
 }
 
 fn explained(case: &Case) -> Value {
     let bare = case.path.split('?').next().unwrap_or_default();
     let operation = route(&case.method, bare).unwrap();
     let body = if case.body.is_null() { Vec::new() } else { case.body.to_string().into_bytes() };
-    let infos = [("movies".to_owned(), Arc::new(info()))].into();
     let topology = topology();
-    let plan = plan(&operation, &case.path, &body, &infos, &topology);
+    let plan = plan(&operation, &case.path, &body, &infos(), &topology);
     if let Plan::Scatter(scatter) = &plan {
         let Scatter { original, .. } = scatter.as_ref();
         assert_eq!((original.path.as_str(), original.body.as_slice()), (case.path.as_str(), body.as_slice()));

@@ -37,7 +37,8 @@ impl SearchPlan {
     /// `None` for a search by words alone or by a vector alone.
     pub fn hybrid(&self) -> Option<HybridPlan> {
         let ratio = self.semantic_ratio? as f32;
-        let mut words = SearchPlan { semantic_ratio: None, ..self.clone() };
+        // The engine cuts the page out of the mixture, not out of what words find.
+        let mut words = SearchPlan { semantic_ratio: None, from_the_first: true, ..self.clone() };
         words.body.remove("hybrid");
         words.body.remove("vector");
 

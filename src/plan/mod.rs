@@ -19,6 +19,7 @@ pub mod multi_search;
 pub mod query_search;
 pub mod read;
 pub mod reserved;
+pub mod rewrite;
 pub mod scatter;
 pub mod search;
 pub mod similar;

@@ -41,6 +41,9 @@ pub struct SearchPlan {
     pub mixable: bool,
     /// True if hits with a low score are left out.
     pub threshold: bool,
+    /// True if the engine looks at hits from the first, also where the page begins behind the last.
+    #[serde(skip)]
+    pub from_the_first: bool,
     /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
     /// with the rank then.
     pub uneven: bool,
@@ -83,6 +86,7 @@ impl SearchPlan {
                 helpers,
             },
             threshold,
+            from_the_first: false,
             uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),

@@ -3,6 +3,8 @@
 //! With `MIROIR_TEST_MEILISEARCH=/path/to/meilisearch` the nodes are that program instead of the embedded engine.
 
 mod bad_input;
+mod differential;
+mod explain;
 mod failures;
 mod federation;
 mod layers;
@@ -11,6 +13,7 @@ mod operations;
 mod overload;
 mod reads;
 mod rebalance;
+mod scenarios;
 mod support;
 mod tasks;
 mod vectors;

@@ -67,7 +67,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
         // page that begins behind the last document is not searched for at all.
         let mut base = Candidates { threshold: plan.threshold && !merged.is_full(), unmet: None };
-        let mut inexact = Inexact { totals: merged.skips_uneven(), facets: merged.skips_uneven() };
+        // Which documents one node has left out for better ones when its page is full depends on what it met by then.
+        let walked = plan.window.skip() + plan.window.take() > 0;
+        let estimated = plan.distinct.is_some() && merged.is_full() && walked;
+        let uneven = merged.skips_uneven();
+        let mut inexact = Inexact { totals: uneven || estimated, facets: uneven, ..Inexact::default() };
         let mut parts: Vec<CoverPart> = Vec::new();
         let mut sources = Vec::new();
         let mut again = ShardSet::new();
@@ -93,7 +97,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 sources.clear();
             } else {
                 // One node skips by the bucket, without a look at the scores of what it skips.
-                inexact = Inexact { totals: true, facets: true };
+                inexact = Inexact { totals: true, facets: true, ..Inexact::default() };
             }
         }
         for (part, body) in &more {
@@ -137,7 +141,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let Some(rules) = plan.facets.as_ref().filter(|_| count > 0) else {
             let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
             let facets = plan.facets.as_ref().map(|rules| self.summed(rules, merged)).transpose()?;
-            return Ok(Overview { facets, total, inexact: Inexact { totals: unscored, facets: unscored } });
+            return Ok(Overview {
+                facets,
+                total,
+                inexact: Inexact { totals: unscored, facets: unscored, ..Inexact::default() },
+            });
         };
         let met = met(plan, &hits[..count])?;
         let base = Candidates { threshold: plan.threshold && !full, unmet: met.unmet };
@@ -147,7 +155,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             // The distinct attribute of the settings need not be filterable.
             Err(Stop::Fault(_)) => {
                 let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
-                let inexact = Inexact { facets: true, totals: !paged };
+                let inexact = Inexact { facets: true, totals: !paged, ..Inexact::default() };
                 return Ok(Overview { facets: Some(self.summed(rules, merged)?), total, inexact });
             }
             Err(stop) => return Err(stop),
@@ -173,7 +181,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // depend on that.
         let unordered = (full && paged) || plan.window.skip() > 0 || tied;
         let exact = facets.is_exact() && met.exact && (!unordered || plan.counts_only_distinct());
-        Ok(Overview { facets: Some(facets), total, inexact: Inexact { facets: !exact, totals: unscored } })
+        Ok(Overview {
+            facets: Some(facets),
+            total,
+            inexact: Inexact { facets: !exact, totals: unscored, ..Inexact::default() },
+        })
     }
 
     /// Sums what the nodes state in `sources`, their replies over the `base` of `plan`.

@@ -36,7 +36,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         let facets = gathered.replies.len() > 1 && !hits.sums.is_exact();
-        Ok(Reply { inexact: Inexact { facets, totals: false }, ..Reply::ok(hits.write()?, gathered.missing) })
+        Ok(Reply {
+            inexact: Inexact { facets, totals: false, ..Inexact::default() },
+            ..Reply::ok(hits.write()?, gathered.missing)
+        })
     }
 
     /// The lists that answer `probe`, one for each of its filters.

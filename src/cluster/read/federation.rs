@@ -1,7 +1,7 @@
 //! Searches whose answers become one list.
 
 use bytes::Bytes;
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, try_join};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::candidates::ROUNDS;
@@ -12,7 +12,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::merge::facets::Facets;
 use crate::merge::facets::probe::Probe;
 use crate::merge::federation::{FederatedReply, IndexReplies, Merged};
-use crate::placement::cover::CoverPart;
+use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::plan::federation::{FederationPlan, IndexQueries, Which};
 use crate::plan::scatter::NodeRequest;
@@ -76,21 +76,27 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let replies: Vec<IndexReplies<'_>> = found.iter().map(Found::replies).collect();
         let merged = Merged::new(plan, &replies, relayed)?;
-        let mut exact = true;
+        let mut inexact = Inexact::default();
         let mut facets = Vec::with_capacity(found.len());
         for (at, (index, found)) in plan.indexes.iter().zip(&found).enumerate() {
             let mut own = merged.facets(at)?;
             // How far one node would have gone cannot be told from how far each node went.
-            let depends = index.leaves_out() && found.together.replies.len() > 1;
-            if let Some(facets) = own.as_mut().filter(|_| !depends) {
-                self.settle_federated(plan, index, &found.together, facets).await?;
-                exact &= facets.is_exact();
+            let unseen = found.together.replies.len() > 1 && merged.goes_on(at);
+            inexact.totals |= unseen && index.leaves_out();
+            if let Some(facets) = &mut own {
+                // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
+                if index.has_distinct() || (unseen && index.has_threshold()) {
+                    facets.give_up();
+                } else {
+                    self.settle_federated(plan, index, &found.together, facets).await?;
+                }
+                inexact.facets |= !facets.is_exact();
             }
-            exact &= !depends;
             facets.push(own);
         }
-        let inexact = Inexact { facets: !exact, totals: false };
-        Ok(Reply { inexact, ..Reply::ok(merged.write(&facets)?, missing) })
+        let (body, tied) = merged.write(&facets)?;
+        inexact.facets |= tied;
+        Ok(Reply { inexact, ..Reply::ok(body, missing) })
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.
@@ -105,6 +111,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let probes = facets.probes();
             if probes.is_empty() {
                 return Ok(());
+            }
+            // A question without hits is answered without a look at scores.
+            if index.has_threshold() {
+                break;
             }
             let asked =
                 probes.iter().map(|(source, probe)| self.ask_federated(plan, index, &found.replies[*source].0, probe));
@@ -147,16 +157,32 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     async fn federated_index(&self, plan: &FederationPlan, index: &IndexQueries, seed: u64) -> Result<Found, Stop> {
-        let together = self.federated_search(plan, index, Which::Together, seed).await?;
-        let mut apart = Vec::new();
-        // One node's common list is as the engine makes it.
-        if index.apart.is_some() && together.replies.len() > 1 {
-            let each: Vec<_> = (0..index.queries.len())
-                .map(|at| self.federated_search(plan, index, Which::One(at), seed).boxed())
-                .collect();
-            apart = futures::stream::iter(each).buffered(AT_ONCE).try_collect().await?;
+        let together = self.federated_search(plan, index, Which::Together, seed);
+        if index.apart.is_none() {
+            return Ok(Found { together: together.await?, apart: Vec::new() });
         }
+        let all = ShardSet::all(self.topology.shards);
+        if cover(self.topology, &index.index, &all, &[], seed).parts.len() > 1 {
+            let (together, apart) = try_join(together, self.federated_apart(plan, index, seed)).await?;
+            return Ok(Found { together, apart });
+        }
+        // One node's common list is as the engine makes it, unless others have to stand in for the node.
+        let together = together.await?;
+        let is_shared = together.replies.len() > 1;
+        let apart = if is_shared { self.federated_apart(plan, index, seed).await? } else { Vec::new() };
         Ok(Found { together, apart })
+    }
+
+    async fn federated_apart(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        seed: u64,
+    ) -> Result<Vec<Gathered>, Stop> {
+        let each: Vec<_> = (0..index.queries.len())
+            .map(|at| self.federated_search(plan, index, Which::One(at), seed).boxed())
+            .collect();
+        futures::stream::iter(each).buffered(AT_ONCE).try_collect().await
     }
 
     async fn federated_search(

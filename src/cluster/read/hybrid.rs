@@ -108,7 +108,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let everything = &hybrid.everything;
         if plan.distinct.is_none() && !plan.threshold {
             let stated = self.state(everything, &all, &vectors.replies).await?;
-            let inexact = Inexact { facets: !stated.exact, totals: false };
+            let inexact = Inexact { facets: !stated.exact, totals: false, ..Inexact::default() };
             return Ok((stated, inexact));
         }
         // A page full of vectors above the threshold has met none below it, and leaves nothing out.
@@ -116,7 +116,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let wanted = ShardSet::all(self.topology.shards);
             let sources: Vec<(CoverPart, Bytes)> = self.ask_candidates(everything, seed, &all, &wanted).await?;
             let stated = self.state(everything, &all, &sources).await?;
-            let inexact = Inexact { facets: !stated.exact, totals: false };
+            let inexact = Inexact { facets: !stated.exact, totals: false, ..Inexact::default() };
             return Ok((stated, inexact));
         }
         let some = Candidates { threshold: plan.threshold, unmet: None };
@@ -125,7 +125,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         stated.total = counted.map_or(stated.total, |count| plan.window.total(&[count]));
         // Which documents one node leaves out because their distinct value was met depends on where it stops.
         let exact = counted.is_some() && plan.distinct.is_none() && stated.exact;
-        Ok((stated, Inexact { facets: plan.facets.is_some() && !exact, totals: counted.is_none() }))
+        Ok((
+            stated,
+            Inexact { facets: plan.facets.is_some() && !exact, totals: counted.is_none(), ..Inexact::default() },
+        ))
     }
 }
 

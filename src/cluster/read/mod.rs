@@ -9,6 +9,7 @@ mod fields;
 mod hybrid;
 mod judge;
 mod multi_search;
+pub mod observe;
 mod search;
 mod similar;
 mod stats;
@@ -57,6 +58,8 @@ pub struct Reply {
 pub struct Inexact {
     pub totals: bool,
     pub facets: bool,
+    /// How many documents have a field.
+    pub fields: bool,
 }
 
 /// Why a read brings no merged answer.
@@ -74,32 +77,10 @@ pub async fn run(
     scatter: &Scatter,
     trace: &Trace,
 ) -> Result<Reply, ResponseError> {
-    let settings = &cluster.settings.search;
-    let budget = match &scatter.ask {
-        Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
-            settings.timeout
-        }
-        Ask::Judge
-        | Ask::Settings
-        | Ask::FilterableAttributes
-        | Ask::Documents(_)
-        | Ask::Fields(_)
-        | Ask::Document(_)
-        | Ask::Stats(_) => settings.timeout.max(LONG_READ),
-    };
-    let asked = AtomicUsize::new(0);
-    // What may take longer as a whole may also take longer of one node.
-    let attempt = settings.attempt_timeout.mul_f64(budget.as_secs_f64() / settings.timeout.as_secs_f64().max(0.001));
     cluster.overload.first_attempt();
-    let nodes = ClusterNodes { cluster, topology, trace, deadline: Instant::now() + budget, attempt, asked: &asked };
-    let reader = Reader {
-        nodes: &nodes,
-        topology,
-        unavailable: settings.unavailable_shards,
-        query_vectors: &cluster.query_vectors,
-    };
-    let reply = reader.run(scatter).await;
-    cluster.metrics.fan_out.observe(asked.load(Ordering::Relaxed) as f64);
+    let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
+    let reply = Reader::new(cluster, topology, &nodes).run(scatter).await;
+    cluster.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
     reply
 }
 
@@ -112,7 +93,32 @@ struct ClusterNodes<'a> {
     /// How long a node may take in whose place another can answer.
     attempt: Duration,
     /// Subrequests so far.
-    asked: &'a AtomicUsize,
+    asked: AtomicUsize,
+}
+
+// === impl ClusterNodes ===
+
+impl<'a> ClusterNodes<'a> {
+    fn new(cluster: &'a Cluster, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
+        let settings = &cluster.settings.search;
+        let timeout = settings.timeout;
+        let budget = match &scatter.ask {
+            Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
+                timeout
+            }
+            Ask::Judge
+            | Ask::Settings
+            | Ask::FilterableAttributes
+            | Ask::Documents(_)
+            | Ask::Fields(_)
+            | Ask::Document(_)
+            | Ask::Stats(_) => timeout.max(LONG_READ),
+        };
+        // What may take longer as a whole may also take longer of one node.
+        let attempt = settings.attempt_timeout.mul_f64(budget.as_secs_f64() / timeout.as_secs_f64().max(0.001));
+        let deadline = Instant::now() + budget;
+        Self { cluster, topology, trace, deadline, attempt, asked: AtomicUsize::new(0) }
+    }
 }
 
 #[async_trait]
@@ -163,6 +169,10 @@ struct Reader<'a, N: ?Sized> {
 // === impl Reply ===
 
 impl Reply {
+    pub fn refusal(error: &ResponseError) -> Self {
+        Self { status: error.status, ..Self::ok(error.to_body(), ShardSet::new()) }
+    }
+
     fn ok(body: Vec<u8>, degraded: ShardSet) -> Self {
         Self { status: 200, body: body.into(), degraded, inexact: Inexact::default() }
     }
@@ -175,8 +185,18 @@ impl Inexact {
         self == Self::default()
     }
 
+    /// What may differ, by name.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [("totals", self.totals), ("facets", self.facets), ("fieldDistribution", self.fields)];
+        all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
     pub fn or(self, other: Self) -> Self {
-        Self { totals: self.totals || other.totals, facets: self.facets || other.facets }
+        Self {
+            totals: self.totals || other.totals,
+            facets: self.facets || other.facets,
+            fields: self.fields || other.fields,
+        }
     }
 }
 
@@ -208,6 +228,17 @@ impl From<serde_json::Error> for Stop {
 }
 
 // === impl Reader ===
+
+impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
+    fn new(cluster: &'a Cluster, topology: &'a Topology, nodes: &'a N) -> Self {
+        Self {
+            nodes,
+            topology,
+            unavailable: cluster.settings.search.unavailable_shards,
+            query_vectors: &cluster.query_vectors,
+        }
+    }
+}
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     async fn run(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::{join, join_all};
 use serde_json::Value;
 
-use super::{Reader, Reply, Stop, is_object};
+use super::{Inexact, Reader, Reply, Stop, is_object};
 use crate::cluster::gather::{Fault, Nodes, Verdict, log_failure, verdict};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
@@ -14,6 +14,9 @@ use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::NodeIx;
 use crate::plan::documents::DocumentsPlan;
 use crate::plan::scatter::NodeRequest;
+
+/// Statistics read so many documents at most, where they cannot be told from the nodes' own.
+const MOST_READ: u64 = 10_000;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// Every node's own answer; at least one.
@@ -62,15 +65,19 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
     pub(super) async fn index_stats(&self, index: &str, original: &NodeRequest) -> Result<Reply, Stop> {
         let (nodes, counted) = join(self.ask_all(original), self.count(index)).await;
-        let (nodes, _) = nodes?;
+        let (nodes, complete) = nodes?;
         let (documents, missing) = counted?;
-        Ok(Reply::ok(merge::stats::index(&nodes, documents)?.to_string().into_bytes(), missing))
+        let mut budget = MOST_READ;
+        let (stats, inexact) = self.stats_of(index, &nodes, documents, complete, &mut budget).await?;
+        Ok(Reply { inexact, ..Reply::ok(stats.to_string().into_bytes(), missing) })
     }
 
     pub(super) async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
         let (nodes, complete) = self.ask_all(original).await?;
         let copies = self.copies();
         let mut degraded = ShardSet::new();
+        let mut inexact = Inexact::default();
+        let mut budget = MOST_READ;
         let mut indexes = BTreeMap::new();
         for (index, stats) in merge::stats::by_index(&nodes) {
             let replicas = merge::stats::replicas(&stats);
@@ -83,9 +90,36 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                     documents
                 }
             };
-            let merged = merge::stats::index(&stats, documents)?;
+            let (merged, differs) = self.stats_of(&index, &stats, documents, complete, &mut budget).await?;
+            inexact = inexact.or(differs);
             indexes.insert(index, merged);
         }
-        Ok(Reply::ok(merge::stats::all(&nodes, indexes).to_string().into_bytes(), degraded))
+        let body = merge::stats::all(&nodes, indexes).to_string().into_bytes();
+        Ok(Reply { inexact, ..Reply::ok(body, degraded) })
+    }
+
+    /// The figures of `nodes` about an index of `documents` documents. Where documents have different numbers of replicas
+    /// on these nodes, they are read to count their fields, if they are few enough for what is left of `budget`.
+    async fn stats_of(
+        &self,
+        index: &str,
+        nodes: &[Value],
+        documents: u64,
+        complete: bool,
+        budget: &mut u64,
+    ) -> Result<(Value, Inexact), Stop> {
+        let is_even = complete
+            && self.copies().is_some_and(|copies| merge::stats::replicas(nodes) == documents.saturating_mul(copies));
+        if is_even {
+            return Ok((merge::stats::index(nodes, documents, None)?, Inexact::default()));
+        }
+        if documents > *budget {
+            return Ok((merge::stats::index(nodes, documents, None)?, Inexact { fields: true, ..Inexact::default() }));
+        }
+        *budget -= documents;
+        let seed = hash_bytes(index.as_bytes());
+        let read = self.documents(&DocumentsPlan::whole(index, documents), seed).await?;
+        let fields = merge::stats::fields_of(&read.body)?;
+        Ok((merge::stats::index(nodes, documents, Some(&fields))?, Inexact::default()))
     }
 }

@@ -11,6 +11,7 @@ use super::extract::{
     Param, QueryRefusal, Sentence, from_json, from_query, immutable_field, missing_field, unknown_field,
 };
 use super::{Answer, Call, accepted, blocking, ok};
+use crate::embedded::fields::{self, ListFields};
 use crate::embedded::queue::task::TaskContent;
 use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
@@ -115,6 +116,14 @@ pub async fn stats(call: Call, index: &str) -> Answer {
     })
     .await?;
     Ok(ok(&stats))
+}
+
+pub async fn fields(mut call: Call, index: &str) -> Answer {
+    call.authorize(Action::Any, Some(index))?;
+    let query = ListFields::from_json(&call.json_bytes().await?)?;
+    let index = IndexUid::parse(index)?.into_string();
+    let fields = blocking(&call.node, move |node| fields::list(&node.engine.index(&index)?, &query)).await?;
+    Ok(ok(&fields))
 }
 
 pub async fn swap(mut call: Call) -> Answer {

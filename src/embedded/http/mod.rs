@@ -94,6 +94,7 @@ async fn dispatch(call: Call, segments: &[String]) -> Answer {
         (["indexes", index], "PATCH") => indexes::update(call, index).await,
         (["indexes", index], "DELETE") => indexes::delete(call, index).await,
         (["indexes", index, "stats"], "GET") => indexes::stats(call, index).await,
+        (["indexes", index, "fields"], "POST") => indexes::fields(call, index).await,
 
         (["indexes", index, "documents"], "GET") => documents::list(call, index).await,
         (["indexes", index, "documents"], "POST") => documents::replace(call, index).await,

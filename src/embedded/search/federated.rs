@@ -38,6 +38,8 @@ struct IndexAnswer {
 /// What the indexes of a federation share while they are searched.
 struct Federated {
     needed: usize,
+    /// Pages state how many hits there are, so that all of them are counted.
+    exhaustive: bool,
     merge: Option<MergeFacets>,
     orders: FacetOrders,
     /// The rules that constrain most so far.
@@ -52,8 +54,10 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
         let part = part_of(engine, position, &query)?;
         by_index.entry(query.index_uid.0).or_default().push(part);
     }
+    let (skip, take) = federation.window();
     let mut state = Federated {
-        needed: federation.limit.saturating_add(federation.offset),
+        needed: skip.saturating_add(take),
+        exhaustive: federation.is_paged(),
         merge: federation.merge_facets,
         orders: FacetOrders::new(),
         rules: None,
@@ -76,8 +80,7 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
         lists.push(answer.hits);
         counted.extend(answer.facets.map(|facets| (uid, facets)));
     }
-    let page: Vec<Ranked<Value>> =
-        merged(lists, state.needed).into_iter().skip(federation.offset).take(federation.limit).collect();
+    let page: Vec<Ranked<Value>> = merged(lists, state.needed).into_iter().skip(skip).take(take).collect();
 
     let mut answer = Map::new();
     let by_meaning =
@@ -85,9 +88,18 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
     let semantic_hits = page.iter().filter(by_meaning).count();
     answer.insert("hits".to_owned(), page.into_iter().map(|hit| hit.item).collect());
     answer.insert("processingTimeMs".to_owned(), millis(started));
-    answer.insert("limit".to_owned(), json!(federation.limit));
-    answer.insert("offset".to_owned(), json!(federation.offset));
-    answer.insert("estimatedTotalHits".to_owned(), json!(total));
+    if federation.is_paged() {
+        let size = federation.page_size() as u64;
+        answer.insert("hitsPerPage".to_owned(), json!(size));
+        answer.insert("page".to_owned(), json!(federation.page.unwrap_or(1)));
+        // No page size, no pages.
+        answer.insert("totalPages".to_owned(), json!(if size == 0 { 0 } else { total.div_ceil(size) }));
+        answer.insert("totalHits".to_owned(), json!(total));
+    } else {
+        answer.insert("limit".to_owned(), json!(federation.limit));
+        answer.insert("offset".to_owned(), json!(federation.offset));
+        answer.insert("estimatedTotalHits".to_owned(), json!(total));
+    }
     if state.semantic {
         answer.insert("semanticHitCount".to_owned(), json!(semantic_hits));
     }
@@ -271,6 +283,7 @@ impl Federated {
         }
         let mut prepared = prepare(handle, txn, query, &kind, time_budget(handle, txn)?)?;
         prepared.search.scoring_strategy(ScoringStrategy::Detailed);
+        prepared.search.exhaustive_number_hits(self.exhaustive);
         prepared.search.offset(0);
         prepared.search.limit(self.needed);
         Ok(execute(handle, &kind, &prepared.search)?.0)

@@ -217,7 +217,7 @@ impl Facets {
     /// True when everything is as one node with all documents would say it.
     pub fn is_exact(&self) -> bool {
         !self.given_up
-            && !self.tallies.values().any(Tally::is_cut_in_a_tie)
+            && !self.tallies.values().any(|tally| tally.is_cut_in_a_tie() || tally.is_respelled())
             && self.numbers().is_some_and(|numbers| self.tallies.values().all(|tally| tally.is_settled(numbers)))
     }
 

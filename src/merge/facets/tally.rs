@@ -1,7 +1,7 @@
 //! The values of one facet, summed over sources.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::number;
 use super::probe::{Probe, quote};
@@ -38,6 +38,8 @@ pub struct Tally {
     max: usize,
     values: Vec<FacetValue>,
     places: HashMap<Key, usize>,
+    /// Places that nodes write in more than one way.
+    respelled: HashSet<usize>,
     /// By source; a source that has not heard of the facet has no value for it.
     lists: Vec<List>,
 }
@@ -136,7 +138,7 @@ impl FacetValue {
 
 impl Tally {
     pub fn new(order: FacetOrder, max: usize) -> Self {
-        Self { order, max, values: Vec::new(), places: HashMap::new(), lists: Vec::new() }
+        Self { order, max, values: Vec::new(), places: HashMap::new(), respelled: HashSet::new(), lists: Vec::new() }
     }
 
     /// Takes in the list of a node, which is cut if it is as long as lists get.
@@ -176,8 +178,12 @@ impl Tally {
 
     fn place(&mut self, value: FacetValue) -> usize {
         let place = *self.places.entry(value.key()).or_insert(self.values.len());
-        if place == self.values.len() {
-            self.values.push(value);
+        match self.values.get(place) {
+            None => self.values.push(value),
+            Some(known) if known.shown != value.shown => {
+                self.respelled.insert(place);
+            }
+            Some(_) => {}
         }
         place
     }
@@ -293,6 +299,13 @@ impl Tally {
         let Some(last) = self.max.checked_sub(1).and_then(|at| ordered.get(at)) else { return false };
         let alike = |place: usize| self.values[place].number.is_some() == self.values[last.0].number.is_some();
         ordered[self.max..].iter().any(|(place, count)| alike(*place) && count + self.slack(*place) == last.1)
+    }
+
+    /// True if one node may write a value otherwise: it writes it as the first document that has it does, and which of
+    /// several nodes' first documents came first no answer tells.
+    pub fn is_respelled(&self) -> bool {
+        let shown = || self.ordered(Numbers::ByValue).into_iter().take(self.max);
+        !self.respelled.is_empty() && shown().any(|(place, _)| self.respelled.contains(&place))
     }
 
     /// The greatest number that can be shown, if numbers stand by value.

@@ -61,12 +61,13 @@ pub fn write_by_index(all: &[(&str, IndexFacets)], out: &mut Vec<u8>) {
     object.finish();
 }
 
-/// Writes the `facetDistribution` of all indexes. Values are one if they are written alike.
+/// Writes the `facetDistribution` of all indexes. Values are one if they are written alike. True if a list ends among
+/// values with equal counts, which stand in the order in which their index lists them.
 pub fn write_distribution(
     all: &[(&str, IndexFacets)],
     union: &FacetUnion,
     out: &mut Vec<u8>,
-) -> Result<(), MergeError> {
+) -> Result<bool, MergeError> {
     let mut sums: BTreeMap<String, Sum<'_>> = BTreeMap::new();
     for (_, facets) in all {
         for (facet, values) in Members::parse(&facets.distribution)?.0 {
@@ -78,10 +79,15 @@ pub fn write_distribution(
     }
     let most = union.max_values.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
     let mut object = ObjectWriter::new(out);
+    let mut tied = false;
     for (facet, Sum { mut values, .. }) in sums {
         match union.order.get(&facet).copied().unwrap_or_default() {
             FacetOrder::Alpha => values.sort_by(|left, right| left.0.cmp(&right.0)),
-            FacetOrder::Count => values.sort_by_key(|(_, count)| Reverse(*count)),
+            FacetOrder::Count => {
+                values.sort_by_key(|(_, count)| Reverse(*count));
+                let edge = most.checked_sub(1).and_then(|last| values.get(last..most.saturating_add(1)));
+                tied |= edge.is_some_and(|edge| edge[0].1 == edge[1].1);
+            }
         }
         let mut inner = ObjectWriter::new(object.key(&facet));
         for (value, count) in values.iter().take(most) {
@@ -90,7 +96,7 @@ pub fn write_distribution(
         inner.finish();
     }
     object.finish();
-    Ok(())
+    Ok(tied)
 }
 
 /// Writes the `facetStats` of all indexes, which are ranges whatever the `rules`.

@@ -55,6 +55,8 @@ struct IndexAnswer<'a> {
     /// The best of the index, up to the end of the page.
     hits: Vec<Candidate<'a>>,
     total: u64,
+    /// True if there may be hits beyond the end of the page.
+    goes_on: bool,
     replies: Vec<FederatedReply<'a>>,
 }
 
@@ -110,8 +112,14 @@ impl<'a> Merged<'a> {
         Ok(Some(facets))
     }
 
-    /// The one reply. `facets` are those of each index, where there were any to put together.
-    pub fn write(&self, facets: &[Option<Facets>]) -> Result<Vec<u8>, MergeError> {
+    /// True if hits of the index at `at` may lie beyond the end of the page, so that nobody has looked at all of them.
+    pub fn goes_on(&self, at: usize) -> bool {
+        self.answers[at].goes_on
+    }
+
+    /// The one reply, and whether one node's lists of facet values may end otherwise. `facets` are those of each index,
+    /// where there were any to put together.
+    pub fn write(&self, facets: &[Option<Facets>]) -> Result<(Vec<u8>, bool), MergeError> {
         let window = self.plan.window();
         let total = self.answers.iter().fold(0, |sum: u64, answer| sum.saturating_add(answer.total));
         let all_replies = || self.answers.iter().flat_map(|answer| &answer.replies);
@@ -124,6 +132,7 @@ impl<'a> Merged<'a> {
         }
         let mut out = Vec::new();
         let mut object = ObjectWriter::new(&mut out);
+        let mut tied = false;
         for (name, raw) in names {
             match name.as_ref() {
                 "hits" => self.write_hits(object.key(name))?,
@@ -135,7 +144,7 @@ impl<'a> Merged<'a> {
                 "semanticHitCount" if !self.relayed => {
                     object.number(name, self.page.iter().filter(|hit| hit.is_semantic()).count() as u64);
                 }
-                "facetsByIndex" => self.write_facets(facets, &mut object)?,
+                "facetsByIndex" => tied = self.write_facets(facets, &mut object)?,
                 "queryVectors" => self.write_vectors(object.key(name))?,
                 key => match paging_member(window, key, total) {
                     Some(number) => object.number(name, number),
@@ -144,13 +153,15 @@ impl<'a> Merged<'a> {
             }
         }
         object.finish();
-        Ok(out)
+        Ok((out, tied))
     }
 
     fn write_hits(&self, out: &mut Vec<u8>) -> Result<(), MergeError> {
         // Nodes count only the searches that they were asked.
         let queries = || self.plan.indexes.iter().flat_map(|index| &index.queries);
-        let renumbered = self.plan.indexes.len() > 1 || queries().zip(0..).any(|(query, at)| query.position != at);
+        let renumbered = self.plan.indexes.len() > 1
+            || self.plan.indexes.iter().any(|index| index.apart.is_some())
+            || queries().zip(0..).any(|(query, at)| query.position != at);
         out.push(b'[');
         for (at, hit) in self.page.iter().enumerate() {
             if at > 0 {
@@ -162,7 +173,7 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    fn write_facets(&self, facets: &[Option<Facets>], object: &mut ObjectWriter<'_>) -> Result<(), MergeError> {
+    fn write_facets(&self, facets: &[Option<Facets>], object: &mut ObjectWriter<'_>) -> Result<bool, MergeError> {
         let mut all = Vec::with_capacity(self.answers.len());
         for ((index, answer), facets) in self.plan.indexes.iter().zip(&self.answers).zip(facets) {
             let own = match (&index.facets, facets, answer.replies.as_slice()) {
@@ -176,12 +187,16 @@ impl<'a> Merged<'a> {
         let rules = self.plan.indexes.iter().find_map(|index| Some(&index.facets.as_ref()?.rules));
         match (&self.plan.merge_facets, rules) {
             (Some(union), Some(rules)) => {
-                facets::write_distribution(&all, union, object.key("facetDistribution"))?;
+                let tied = facets::write_distribution(&all, union, object.key("facetDistribution"))?;
                 facets::write_stats(&all, rules, object.key("facetStats"))?;
+                // In which order equals were counted is known of an index that one node has whole.
+                Ok(tied && facets.iter().any(Option::is_some))
             }
-            (Some(_), None) | (None, _) => facets::write_by_index(&all, object.key("facetsByIndex")),
+            (Some(_), None) | (None, _) => {
+                facets::write_by_index(&all, object.key("facetsByIndex"));
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     /// The vectors of searches, by position.
@@ -247,7 +262,12 @@ impl<'a> IndexAnswer<'a> {
                 hits
             }
         };
-        Ok(Self { hits, total, replies: parsed })
+        let goes_on = hits.len() as u64 >= reach;
+        // Where searches leave hits out, only a list that has come to its end tells how many there are.
+        if parsed.len() > 1 && index.leaves_out() && !goes_on {
+            total = hits.len() as u64;
+        }
+        Ok(Self { hits, total, goes_on, replies: parsed })
     }
 }
 

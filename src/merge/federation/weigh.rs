@@ -228,3 +228,103 @@ fn fits(score: f64, ranks: f64) -> bool {
     let rank = score * ranks;
     (rank - rank.round()).abs() < 1e-6
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::to_raw_value;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    fn weighed(details: &Json, weight: f64, score: f64, position: u64) -> Weighed {
+        Weighed::parse(&to_raw_value(details).unwrap(), weight, score, position).unwrap()
+    }
+
+    fn words(matching: u32, score: f64) -> Json {
+        json!({"order": 0, "matchingWords": matching, "maxMatchingWords": 2, "score": score})
+    }
+
+    #[test]
+    fn the_first_number_is_what_the_hit_shows() {
+        let hit = weighed(
+            &json!({"words": words(2, 1.0), "typo": {"order": 1, "typoCount": 1, "maxTypoCount": 2, "score": 0.66}}),
+            2.0,
+            1.7,
+            0,
+        );
+        assert_eq!(hit.values, [Value::Score(1.7)]);
+    }
+
+    /// Two words of two, then one typo of at most two: the worst of the third part of the best half.
+    #[test]
+    fn a_later_number_is_put_together_from_its_rules() {
+        let details = json!({
+            "price:asc": {"order": 0, "value": 3.0},
+            "words": {"order": 1, "matchingWords": 2, "maxMatchingWords": 2, "score": 1.0},
+            "typo": {"order": 2, "typoCount": 1, "maxTypoCount": 2, "score": 0.666_666_666_666_666_6},
+        });
+        // The score shown is that of all rules, which no sort counts for.
+        let hit = weighed(&details, 0.5, 9.0, 0);
+        let [Value::Sort { ascending: true, value: SortValue::Number(3.0) }, Value::Score(score)] =
+            hit.values.as_slice()
+        else {
+            panic!("{hit:?}")
+        };
+        assert_eq!(*score, 9.0);
+        let between = json!({
+            "words": words(2, 1.0), "price:desc": {"order": 1, "value": "x"},
+            "typo": {"order": 2, "typoCount": 1, "maxTypoCount": 2, "score": 0.666_666_666_666_666_6},
+            "exactness": {"order": 3, "matchType": "noExactMatch", "matchingWords": 1, "maxMatchingWords": 2, "score": 0.5},
+        });
+        let hit = weighed(&between, 0.5, 9.0, 0);
+        let Some(Value::Score(score)) = hit.values.last() else { panic!("{hit:?}") };
+        assert!((score - (0.666_666_666_666_666_6 - 0.5 / 3.0) * 0.5).abs() < 1e-9, "{score}");
+    }
+
+    #[test]
+    fn numbers_that_hardly_differ_leave_the_decision_to_the_position() {
+        let at = |score: f64, position: u64| weighed(&json!({"words": words(1, 0.5)}), 1.0, score, position);
+        assert!(at(0.5, 0).goes_before(&at(0.5 + f64::EPSILON / 4.0, 1)));
+        assert!(!at(0.5, 1).goes_before(&at(0.5, 0)));
+        assert!(at(0.6, 9).goes_before(&at(0.5, 0)));
+    }
+
+    #[test]
+    fn sorts_in_opposite_directions_leave_the_decision_to_the_score() {
+        let by = |direction: &str, value: f64, score: f64| {
+            weighed(&json!({format!("price:{direction}"): {"order": 0, "value": value}}), 1.0, score, 0)
+        };
+        assert!(by("asc", 1.0, 1.0).goes_before(&by("asc", 2.0, 1.0)));
+        assert!(by("desc", 2.0, 1.0).goes_before(&by("desc", 1.0, 1.0)));
+        assert!(by("asc", 9.0, 0.9).goes_before(&by("desc", 9.0, 0.8)));
+    }
+
+    #[test]
+    fn the_farther_goes_first_among_distances_and_no_place_last() {
+        let at = |distance: Json| {
+            weighed(&json!({"_geoPoint(1, 2):asc": {"order": 0, "value": {}, "distance": distance}}), 1.0, 1.0, 0)
+        };
+        assert!(at(json!(20.0)).goes_before(&at(json!(10.0))));
+        assert!(at(json!(10.0)).goes_before(&at(Json::Null)));
+        assert!(!at(Json::Null).goes_before(&at(json!(10.0))));
+    }
+
+    #[test]
+    fn of_kinds_that_do_not_compare_the_hit_with_more_to_compare_goes_first() {
+        let number = weighed(&json!({"words": words(1, 0.5)}), 1.0, 0.5, 0);
+        let sort = json!({"price:asc": {"order": 0, "value": 1.0}, "name:asc": {"order": 1, "value": "a"}});
+        let sort = weighed(&sort, 1.0, 0.1, 0);
+        assert!(sort.goes_before(&number) && !number.goes_before(&sort));
+    }
+
+    #[test]
+    fn a_vectors_similarity_is_weighted() {
+        let hit = |order: u32| {
+            json!({
+                "price:asc": {"order": 0, "value": 1.0}, "words": {"order": 1, "matchingWords": 1, "maxMatchingWords": 1, "score": 1.0},
+                "vectorSort": {"order": order, "similarity": 0.5},
+            })
+        };
+        assert_eq!(weighed(&hit(2), 3.0, 7.0, 0).values[1..], [Value::Score(7.0), Value::Score(1.5)]);
+    }
+}

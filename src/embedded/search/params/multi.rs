@@ -28,6 +28,10 @@ pub struct Federation {
     pub limit: usize,
     #[deserr(default, error = JsonFailure<codes::InvalidSearchOffset>)]
     pub offset: usize,
+    #[deserr(default, error = JsonFailure<codes::InvalidSearchPage>)]
+    pub page: Option<usize>,
+    #[deserr(default, error = JsonFailure<codes::InvalidSearchHitsPerPage>)]
+    pub hits_per_page: Option<usize>,
     #[deserr(default, error = JsonFailure<codes::InvalidMultiSearchFacetsByIndex>)]
     pub facets_by_index: BTreeMap<IndexName, Option<Vec<String>>>,
     #[deserr(default, error = JsonFailure<codes::InvalidMultiSearchMergeFacets>)]
@@ -130,6 +134,28 @@ pub struct IndexedQuery {
 impl MultiSearchQuery {
     pub fn from_json(bytes: &[u8]) -> Result<Self, ResponseError> {
         body::<Self, codes::BadRequest>(bytes)
+    }
+}
+
+// === impl Federation ===
+
+impl Federation {
+    pub fn is_paged(&self) -> bool {
+        self.page.is_some() || self.hits_per_page.is_some()
+    }
+
+    pub fn page_size(&self) -> usize {
+        self.hits_per_page.unwrap_or(DEFAULT_LIMIT)
+    }
+
+    /// How many hits are skipped, and how many shown after them.
+    pub fn window(&self) -> (usize, usize) {
+        if !self.is_paged() {
+            return (self.offset, self.limit);
+        }
+        // Page 0 has no hits.
+        let size = self.page_size();
+        self.page.unwrap_or(1).checked_sub(1).map_or((0, 0), |before| (size.saturating_mul(before), size))
     }
 }
 

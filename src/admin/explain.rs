@@ -1,0 +1,234 @@
+//! How a request is, or was, carried out: its plan, and on request each node's part in the result.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::cluster::read::Reply;
+use crate::cluster::read::observe::{self, Observation, Observed, Outcome};
+use crate::cluster::{Cluster, Trace};
+use crate::gateway::planning::{self, Request};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation;
+use crate::merge::provenance::{Answered, Keys, Provenance};
+use crate::placement::topology::Topology;
+use crate::plan::scatter::Scatter;
+use crate::plan::{Plan, explain, read};
+
+/// What an operator wants to know about.
+#[derive(Debug, PartialEq)]
+pub struct Question {
+    method: String,
+    /// Path and query.
+    target: String,
+    /// The client's JSON; empty for none.
+    body: Vec<u8>,
+    /// True if the request is to be carried out.
+    run: bool,
+}
+
+// === impl Question ===
+
+impl Question {
+    /// `POST /explain`: any request.
+    pub fn parse(body: &[u8]) -> Result<Self, ResponseError> {
+        let asked = object(body)?;
+        let text = |name: &str| {
+            let message = format!("`{name}` is missing: expected {{\"method\", \"path\", \"body\", \"run\"}}");
+            asked.get(name).and_then(Value::as_str).ok_or_else(|| ResponseError::new(Code::BadRequest, message))
+        };
+        Ok(Self {
+            method: text("method")?.to_owned(),
+            target: text("path")?.to_owned(),
+            body: asked.get("body").map(Value::to_string).unwrap_or_default().into_bytes(),
+            run: flag(&asked)?,
+        })
+    }
+
+    /// `POST /indexes/{uid}/explain`: a read of one index, a search unless it says otherwise.
+    pub fn of_index(index: &str, body: &[u8]) -> Result<Self, ResponseError> {
+        let asked = object(body)?;
+        let known = ["search", "facet-search", "similar", "documents/fetch", "fields"];
+        let operation = match asked.get("operation") {
+            None => "search",
+            Some(Value::String(name)) if known.contains(&name.as_str()) => name,
+            Some(other) => {
+                let message = format!("`operation` is {other}: expected one of {}", known.join(", "));
+                return Err(ResponseError::new(Code::BadRequest, message));
+            }
+        };
+        Ok(Self {
+            method: "POST".to_owned(),
+            target: format!("/indexes/{index}/{operation}"),
+            body: asked.get("body").map_or_else(|| "{}".to_owned(), Value::to_string).into_bytes(),
+            run: flag(&asked)?,
+        })
+    }
+
+    fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, ResponseError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ResponseError::new(Code::MalformedPayload, format!("the request is not JSON: {error}")))
+}
+
+fn flag(asked: &Map<String, Value>) -> Result<bool, ResponseError> {
+    match asked.get("run") {
+        None => Ok(false),
+        Some(Value::Bool(run)) => Ok(*run),
+        Some(other) => Err(ResponseError::new(Code::BadRequest, format!("`run` is {other}: expected true or false"))),
+    }
+}
+
+/// The plan of a request, as it would be carried out now; and what comes of it, if that is asked for.
+pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value, ResponseError> {
+    let (method, path, target) = (question.method.as_str(), question.path(), question.target.as_str());
+    let operation = &operation::route(method, path).map_err(|error| ResponseError {
+        status: error.status(),
+        ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}"))
+    })?;
+    let (topology, trace) = (cluster.topology(), Trace::background("explain"));
+    let request = Request { operation, target, body: &question.body };
+    let plan = planning::plan(cluster, &topology, &request, &trace).await?;
+    let mut explained = explain::explain(&plan, &topology);
+    if !question.run {
+        return Ok(explained);
+    }
+    if !matches!(plan, Plan::Scatter(_)) {
+        let message = "only a read that nodes answer for the shards they cover can be run to explain it";
+        return Err(ResponseError::new(Code::BadRequest, message));
+    }
+    let infos = planning::infos(cluster, &read::indexes(operation, &question.body), &trace).await?;
+    let keys = infos.values().filter_map(|info| Some((info.uid.clone(), info.primary_key.clone()?))).collect();
+    let request = Request { body: &with_keys(&question.body, path, &keys), ..request };
+    let Plan::Scatter(scatter) = planning::plan(cluster, &topology, &request, &trace).await? else {
+        return Err(ResponseError::new(Code::Internal, "a read has two different plans"));
+    };
+    explained["run"] = run(cluster, &topology, &scatter, &keys, &trace).await;
+    Ok(explained)
+}
+
+async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &Keys, trace: &Trace) -> Value {
+    let Observation { answer, took, subrequests } = observe::run(cluster, topology, scatter, trace).await;
+    let Reply { status, body, degraded, inexact } = answer.unwrap_or_else(|error| Reply::refusal(&error));
+    let answered: Vec<Answered<'_>> = subrequests
+        .iter()
+        .filter_map(|observed| match &observed.outcome {
+            Outcome::Answered { status: 200, body } => {
+                Some(Answered { node: topology.node(observed.node).id.as_str(), path: &observed.request.path, body })
+            }
+            Outcome::Answered { .. } | Outcome::Failed { .. } => None,
+        })
+        .collect();
+    let Provenance { hits, nodes } = Provenance::new(&scatter.original.path, &body, &answered, keys);
+    json!({
+        "status": status,
+        "milliseconds": milliseconds(took),
+        "degraded": degraded,
+        "inexact": inexact.names(),
+        "subrequests": subrequests.iter().map(|observed| subrequest(observed, topology)).collect::<Vec<_>>(),
+        "nodes": nodes,
+        "hits": hits,
+        "answer": serde_json::from_slice::<Value>(&body).unwrap_or_default(),
+    })
+}
+
+fn subrequest(observed: &Observed, topology: &Topology) -> Value {
+    let mut shown = json!({
+        "node": topology.node(observed.node).id,
+        "method": observed.request.method,
+        "path": observed.request.path,
+        "startedAfter": milliseconds(observed.began),
+        "milliseconds": milliseconds(observed.took),
+    });
+    match &observed.outcome {
+        Outcome::Answered { status, body } => {
+            shown["status"] = (*status).into();
+            shown["bytes"] = body.len().into();
+            let reply: Value = serde_json::from_slice(body).unwrap_or_default();
+            for name in ["processingTimeMs", "estimatedTotalHits", "totalHits", "total", "message"] {
+                if let Some(value) = reply.get(name) {
+                    shown[name] = value.clone();
+                }
+            }
+        }
+        Outcome::Failed { why } => shown["failed"] = why.as_str().into(),
+    }
+    shown
+}
+
+fn milliseconds(time: std::time::Duration) -> f64 {
+    (time.as_secs_f64() * 1e5).round() / 100.0
+}
+
+/// The client's request with primary keys among the attributes shown: by them a hit is traced to its node.
+fn with_keys(body: &[u8], path: &str, keys: &Keys) -> Vec<u8> {
+    let Ok(Value::Object(mut request)) = serde_json::from_slice::<Value>(body) else { return body.to_vec() };
+    let show = |search: &mut Map<String, Value>, key: &str| {
+        for list in ["attributesToRetrieve", "fields"] {
+            if let Some(Value::Array(names)) = search.get_mut(list)
+                && !names.iter().any(|name| name == key || name == "*")
+            {
+                names.push(key.into());
+            }
+        }
+    };
+    match request.get_mut("queries") {
+        Some(Value::Array(queries)) => {
+            for query in queries.iter_mut().filter_map(Value::as_object_mut) {
+                let index = query.get("indexUid").and_then(Value::as_str).unwrap_or_default();
+                if let Some(key) = keys.get(index) {
+                    show(query, key);
+                }
+            }
+        }
+        Some(_) => {}
+        None => {
+            let index = path.split('/').nth(2).unwrap_or_default();
+            if let Some(key) = keys.get(index) {
+                show(&mut request, key);
+            }
+        }
+    }
+    Value::Object(request).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_about_an_index_is_one_about_a_search_of_it() {
+        let of_index = |body: Value| Question::of_index("films", body.to_string().as_bytes());
+        let search = of_index(json!({"body": {"q": "a"}, "run": true})).unwrap();
+        let whole = json!({"method": "POST", "path": "/indexes/films/search", "body": {"q": "a"}, "run": true});
+        assert_eq!(search, Question::parse(whole.to_string().as_bytes()).unwrap());
+        assert_eq!(of_index(json!({"operation": "similar"})).unwrap().target, "/indexes/films/similar");
+        for wrong in [json!({"operation": "swap"}), json!({"run": "yes"}), json!([])] {
+            assert!(of_index(wrong.clone()).is_err(), "{wrong}");
+        }
+        assert!(Question::parse(br#"{"path":"/x"}"#).unwrap_err().message.contains("`method` is missing"));
+    }
+
+    #[test]
+    fn primary_keys_are_shown_where_a_list_would_leave_them_out() {
+        let keys: Keys = [("films".to_owned(), "id".to_owned())].into();
+        let shown = |path: &str, body: Value| -> Value {
+            serde_json::from_slice(&with_keys(body.to_string().as_bytes(), path, &keys)).unwrap()
+        };
+        let search = "/indexes/films/search";
+        let named = json!({"attributesToRetrieve": ["name"]});
+        assert_eq!(shown(search, named.clone()), json!({"attributesToRetrieve": ["name", "id"]}));
+        for enough in [json!({}), json!({"attributesToRetrieve": ["*"]}), json!({"attributesToRetrieve": ["id"]})] {
+            assert_eq!(shown(search, enough.clone()), enough);
+        }
+        assert_eq!(shown("/indexes/books/search", named.clone()), named);
+        let several = json!({"queries": [{"indexUid": "films", "attributesToRetrieve": []}, {"indexUid": "books"}]});
+        let queries =
+            json!({"queries": [{"indexUid": "films", "attributesToRetrieve": ["id"]}, {"indexUid": "books"}]});
+        assert_eq!(shown("/multi-search", several), queries);
+    }
+}

@@ -1,0 +1,73 @@
+//! A read with an eye on each of its subrequests, for whoever asks how an answer came about.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{ClusterNodes, Reader, Reply};
+use crate::cluster::Cluster;
+use crate::cluster::client::{NodeReply, Trace};
+use crate::cluster::error::NodeError;
+use crate::cluster::gather::Nodes;
+use crate::meili::error::ResponseError;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::scatter::{NodeRequest, Scatter};
+
+/// One subrequest as it went.
+#[derive(Debug)]
+pub struct Observed {
+    pub node: NodeIx,
+    pub request: NodeRequest,
+    /// How long after the read began.
+    pub began: Duration,
+    pub took: Duration,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Answered { status: u16, body: Bytes },
+    Failed { why: String },
+}
+
+/// A read that was carried out.
+#[derive(Debug)]
+pub struct Observation {
+    pub answer: Result<Reply, ResponseError>,
+    pub took: Duration,
+    /// In the order in which they ended.
+    pub subrequests: Vec<Observed>,
+}
+
+/// The nodes, and a list of what they were asked.
+struct Observer<'a, N: ?Sized> {
+    nodes: &'a N,
+    start: Instant,
+    seen: Mutex<Vec<Observed>>,
+}
+
+/// Carries out `scatter` as [`super::run`] does.
+pub async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Observation {
+    let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
+    let observer = Observer { nodes: &nodes, start: Instant::now(), seen: Mutex::default() };
+    let answer = Reader::new(cluster, topology, &observer).run(scatter).await;
+    Observation { answer, took: observer.start.elapsed(), subrequests: observer.seen.into_inner() }
+}
+
+#[async_trait]
+impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
+    async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
+        let began = self.start.elapsed();
+        let answer = self.nodes.ask(node, request.clone(), last).await;
+        let outcome = match &answer {
+            Ok(reply) => Outcome::Answered { status: reply.status, body: reply.body.clone() },
+            Err(error) => Outcome::Failed { why: error.to_string() },
+        };
+        let took = self.start.elapsed() - began;
+        self.seen.lock().push(Observed { node, request, began, took, outcome });
+        answer
+    }
+}
