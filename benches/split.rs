@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use miroir::placement::document::shard_of;
-use miroir::split::document::ShardFields;
+use miroir::placement::written::Places;
+use miroir::split::document::HiddenFields;
 use miroir::split::primary_key::document_id;
 use miroir::split::{Document, PayloadFormat, SplitError, Splitter};
 
@@ -45,7 +46,8 @@ fn bodies() -> [(&'static str, PayloadFormat, String); 3] {
 }
 
 fn split(criterion: &mut Criterion) {
-    let fields = ShardFields::new(256);
+    let fields = HiddenFields::new(256);
+    let written = Places::of_batch(1).take().expect("a batch has places");
     let mut group = criterion.benchmark_group("split");
     group.sample_size(20);
     for (name, format, body) in bodies() {
@@ -57,7 +59,7 @@ fn split(criterion: &mut Criterion) {
                 let mut take = |document: &Document<'_>| -> Result<(), SplitError> {
                     let id = document_id(document, "id").expect("each document has an id");
                     line.clear();
-                    fields.splice(document.raw(), shard_of(&id, 256), &mut line);
+                    fields.splice(document.raw(), shard_of(&id, 256), written, &mut line);
                     count += black_box(&line).len();
                     Ok(())
                 };

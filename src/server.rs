@@ -13,7 +13,7 @@ use miroir::cluster::overload::retry_budget::RetrySettings;
 use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
 use miroir::cluster::settings::{
     ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
-    SearchSettings, Secret, UnavailableShards, WriteSettings,
+    SearchSettings, Secret, TieBreak, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, OverloadConfig, Problems};
@@ -206,6 +206,10 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
         config::UnavailableShards::Partial => UnavailableShards::Partial,
         config::UnavailableShards::Error => UnavailableShards::Error,
     };
+    let tie_break = match config.search.tie_break {
+        config::TieBreakConfig::Written => TieBreak::Written,
+        config::TieBreakConfig::Replica => TieBreak::Replica,
+    };
     let on_config_change = match config.rebalance.on_config_change {
         config::OnConfigChange::Start => OnConfigChange::Start,
         config::OnConfigChange::Plan => OnConfigChange::Plan,
@@ -229,6 +233,7 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
             timeout: config.search.timeout,
             attempt_timeout: config.search.attempt_timeout,
             unavailable_shards,
+            tie_break,
         },
         overload: overload_settings(&config.overload),
         rebalance: RebalanceSettings { on_config_change, concurrency: config.rebalance.concurrency as usize },

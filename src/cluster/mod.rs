@@ -39,8 +39,10 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
+use crate::meili::ranking_rules::default_rules;
 use crate::meili::task::TaskStatus;
 use crate::placement::topology::Topology;
+use crate::plan::broadcast::HiddenSettings;
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 
@@ -52,6 +54,7 @@ pub use rebalance::Rebalancer;
 pub use reconcile::Reconciler;
 pub use registry::Registry;
 pub use settings::ClusterSettings;
+use settings::TieBreak;
 pub use write::Writer;
 
 /// Everything that talks to nodes, shared by all requests.
@@ -65,6 +68,8 @@ pub struct Cluster {
     pub writer: Writer,
     pub reconciler: Reconciler,
     pub metrics: ClusterMetrics,
+    /// The version of the engine that the nodes run, once one of them has said it.
+    pub(crate) engine_version: parking_lot::RwLock<Option<String>>,
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
     /// What else is made equal on a returning node; set once by the gateway, before [`run`].
@@ -126,6 +131,7 @@ impl Cluster {
             metrics,
             overload: Overload::new(settings.overload.clone(), prometheus)?,
             settings,
+            engine_version: parking_lot::RwLock::default(),
             repair_hook: OnceLock::new(),
             rebalancer,
             config_source: OnceLock::new(),
@@ -140,6 +146,15 @@ impl Cluster {
         });
         cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
         Ok(cluster)
+    }
+
+    /// What every index's settings hold besides the client's.
+    pub fn hidden_settings(&self) -> HiddenSettings {
+        match (self.settings.search.tie_break, self.engine_version.read().as_deref()) {
+            (TieBreak::Written, Some(version)) => HiddenSettings::breaking_ties(default_rules(version)),
+            // Before any node has said what it is, none takes a write.
+            (TieBreak::Written, None) | (TieBreak::Replica, _) => HiddenSettings::default(),
+        }
     }
 
     /// The topology now; take it once per request.

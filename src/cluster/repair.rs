@@ -22,7 +22,7 @@ use super::health::move_state;
 use super::insync::{self, Marks, Missed};
 use crate::meili::task::TaskStatus;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
-use crate::plan::broadcast::{hidden_filterable, is_hidden_filterable};
+use crate::plan::broadcast::HiddenSettings;
 use crate::store::{IndexEntry, StoreError};
 
 /// How long one task of a repair may take on a node.
@@ -132,6 +132,7 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         if reference.is_none() && !missed.is_nothing() && waits(cluster, id).await {
             return Ok(Outcome::Waits);
         }
+        learn_version(cluster, node, &trace).await?;
         // Before the node takes writes, because a write could create an index that is missing.
         mark_missing(cluster, ix, node, &missed, &trace).await?;
         move_state(cluster, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
@@ -157,6 +158,23 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         }
     }
     Err(RepairError::Unsettled)
+}
+
+/// Which rules an index has by default depends on the engine; all nodes run one version.
+async fn learn_version(cluster: &Cluster, node: &Node, trace: &Trace) -> Result<(), NodeError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        pkg_version: String,
+    }
+    let version: Option<Version> = cluster.client.get_json(node, "/version", trace).await?;
+    if let Some(version) = version {
+        let before = cluster.engine_version.write().replace(version.pkg_version.clone());
+        if let Some(before) = before.filter(|before| *before != version.pkg_version) {
+            tracing::warn!(node = %node.id, version = version.pkg_version, before, "nodes run different versions");
+        }
+    }
+    Ok(())
 }
 
 /// True while another node that has missed nothing may still come to compare with.
@@ -277,7 +295,7 @@ async fn repair_settings(
         Some(reference) => cluster.client.get_json(reference, &path, trace).await?,
         None => None,
     };
-    let change = settings_change(&held, wanted.as_ref());
+    let change = settings_change(&held, wanted.as_ref(), &cluster.hidden_settings());
     if change.is_empty() {
         return Ok(());
     }
@@ -288,8 +306,12 @@ async fn repair_settings(
     done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)
 }
 
-/// What must be patched for `held` to become `wanted`, and to have the hidden item in any case.
-fn settings_change(held: &Map<String, Value>, wanted: Option<&Map<String, Value>>) -> Map<String, Value> {
+/// What must be patched for `held` to become `wanted`, and to have the hidden part in any case.
+fn settings_change(
+    held: &Map<String, Value>,
+    wanted: Option<&Map<String, Value>>,
+    hidden: &HiddenSettings,
+) -> Map<String, Value> {
     let mut change = Map::new();
     for (key, value) in wanted.into_iter().flatten().filter(|(key, value)| held.get(*key) != Some(*value)) {
         let mut value = value.clone();
@@ -303,12 +325,9 @@ fn settings_change(held: &Map<String, Value>, wanted: Option<&Map<String, Value>
         }
         change.insert(key.clone(), value);
     }
-    let filterable = change.get("filterableAttributes").or_else(|| held.get("filterableAttributes"));
-    let mut items = filterable.and_then(Value::as_array).cloned().unwrap_or_default();
-    if !items.iter().any(is_hidden_filterable) {
-        items.push(hidden_filterable());
-        change.insert("filterableAttributes".to_owned(), Value::Array(items));
-    }
+    let mut changed = held.clone();
+    changed.extend(change.clone());
+    change.extend(hidden.missing(&changed));
     change
 }
 
@@ -444,6 +463,11 @@ async fn look_at(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Result<O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::broadcast::hidden_filterable;
+
+    fn settings_change(held: &Map<String, Value>, wanted: Option<&Map<String, Value>>) -> Map<String, Value> {
+        super::settings_change(held, wanted, &HiddenSettings::default())
+    }
 
     fn map(value: Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()

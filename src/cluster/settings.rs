@@ -92,6 +92,17 @@ pub struct SearchSettings {
     #[serde(deserialize_with = "duration")]
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
+    pub tie_break: TieBreak,
+}
+
+/// How documents stand that tie on every ranking rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TieBreak {
+    /// In the order in which they were written, by a hidden last ranking rule.
+    Written,
+    /// In the order of the replica that answers.
+    Replica,
 }
 
 /// The section `rebalance`.
@@ -174,6 +185,7 @@ impl Default for SearchSettings {
             timeout: Duration::from_secs(5),
             attempt_timeout: Duration::from_secs(1),
             unavailable_shards: UnavailableShards::Partial,
+            tie_break: TieBreak::Written,
         }
     }
 }

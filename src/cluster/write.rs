@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -29,16 +29,19 @@ use super::send::{self, Sending, StepResult};
 use super::settle::{self, Settled};
 use super::spool::Spool;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::settings::Setting;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
-use crate::plan::broadcast::hidden_filterable;
+use crate::placement::written::Places;
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 use crate::tasks::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 
 /// Gives writes their place in the order and sees them accepted.
 pub struct Writer {
     next_uid: AtomicU32,
+    /// Where the documents of a body stand among all that were written.
+    pub(super) batches: Batches,
     /// Held while a write takes its place, so that all lanes, the registry and the uids see one order.
     order: Mutex<()>,
     lanes: Lanes,
@@ -46,6 +49,13 @@ pub struct Writer {
     pub(super) gates: Gates,
     /// The newest task uid that each node has answered with; a newer one found there belongs to a step under way.
     pub(super) last_uids: Mutex<HashMap<NodeIx, u32>>,
+}
+
+/// Numbers bodies in the order in which they begin: by the clock in milliseconds, so that the numbers go on after a
+/// restart without being stored, and by at least one more than the last, so that no two bodies share one.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    last: AtomicU64,
 }
 
 /// A write that has its place in the order.
@@ -81,6 +91,17 @@ enum Intention {
     Fail(ResponseError),
 }
 
+// === impl Batches ===
+
+impl Batches {
+    pub(super) fn next(&self) -> Places {
+        let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let number = |last: u64| now.max(last + 1);
+        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(number(last)));
+        Places::of_batch(number(last.unwrap_or_default()))
+    }
+}
+
 // === impl Queued ===
 
 impl Queued {
@@ -102,6 +123,7 @@ impl Writer {
     pub fn new(next_uid: u32) -> Self {
         Self {
             next_uid: AtomicU32::new(next_uid),
+            batches: Batches::default(),
             order: Mutex::default(),
             lanes: Lanes::default(),
             gates: Gates::default(),
@@ -386,13 +408,13 @@ fn extra_steps(cluster: &Cluster, intent: &WriteIntent, undo: &Undo) -> Extra {
         body: StepBody::Json(body),
         shards: ShardSet::new(),
     };
-    let hide = (
-        Purpose::HideShardField,
-        whole("PATCH", format!("/indexes/{created}/settings"), json!({"filterableAttributes": [hidden_filterable()]})),
-    );
+    let mut hidden = cluster.hidden_settings().of_new_index();
+    hidden.retain(|key, _| !intent.steps.iter().any(|step| sets(step, key)));
+    let path = format!("/indexes/{created}/settings");
+    let hide = (Purpose::HideShardField, whole("PATCH", path, serde_json::Value::Object(hidden.clone())));
     match intent.kind {
         TaskKind::IndexCreation => Extra { before: Vec::new(), after: vec![hide] },
-        TaskKind::SettingsUpdate if intent.steps.iter().any(sets_filterable) => Extra::default(),
+        TaskKind::SettingsUpdate if hidden.is_empty() => Extra::default(),
         TaskKind::SettingsUpdate => Extra { before: Vec::new(), after: vec![hide] },
         TaskKind::DocumentAdditionOrUpdate
         | TaskKind::DocumentEdition
@@ -417,10 +439,11 @@ fn extra_steps(cluster: &Cluster, intent: &WriteIntent, undo: &Undo) -> Extra {
     }
 }
 
-/// True when a step of settings brings the hidden item itself.
-fn sets_filterable(step: &Step) -> bool {
-    let in_object = matches!(&step.body, StepBody::Json(body) if body.get("filterableAttributes").is_some());
-    in_object || step.path.ends_with("/settings/filterable-attributes")
+/// True when a step of settings sets the one called `key`, and so brings its hidden part itself.
+fn sets(step: &Step, key: &str) -> bool {
+    let in_object = matches!(&step.body, StepBody::Json(body) if body.get(key).is_some());
+    let setting = Setting::ALL.iter().find(|setting| setting.key() == key);
+    in_object || setting.is_some_and(|setting| step.path.ends_with(&format!("/settings/{}", setting.route())))
 }
 
 /// What `node` is sent; each step becomes a part of `task`.

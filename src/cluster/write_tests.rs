@@ -239,9 +239,14 @@ async fn settings_that_every_node_refuses_create_no_index_and_leave_no_row() {
         fleet.set(id, Mood::Refuses);
     }
     let operation = Operation::UpdateSettings { index: "a".into() };
-    let Plan::Broadcast(intent) =
-        broadcast::plan(&operation, "", br#"{"stopWords":1}"#, &cluster.topology(), &|_| false)
-    else {
+    let Plan::Broadcast(intent) = broadcast::plan(
+        &operation,
+        "",
+        br#"{"stopWords":1}"#,
+        &cluster.topology(),
+        &cluster.hidden_settings(),
+        &|_| false,
+    ) else {
         panic!()
     };
     let error = cluster.writer.submit(&cluster, *intent, Vec::new(), &trace()).await.unwrap_err();
@@ -257,7 +262,8 @@ async fn a_broadcast_that_a_down_node_misses_is_remembered() {
     let cluster = cluster(&fleet, &directory).await;
     set_state(&cluster, "n1", NodeState::Down);
     let operation = Operation::CreateIndex;
-    let Plan::Broadcast(intent) = broadcast::plan(&operation, "", br#"{"uid":"a"}"#, &cluster.topology(), &|_| false)
+    let Plan::Broadcast(intent) =
+        broadcast::plan(&operation, "", br#"{"uid":"a"}"#, &cluster.topology(), &cluster.hidden_settings(), &|_| false)
     else {
         panic!()
     };

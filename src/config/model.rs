@@ -87,12 +87,22 @@ pub enum UnavailableShards {
     Error,
 }
 
+/// How documents stand that tie on every ranking rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TieBreakConfig {
+    /// In the order in which they were written.
+    Written,
+    /// In the order of the replica that answers.
+    Replica,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchConfig {
     pub timeout: Duration,
     /// How long a node may take in whose place another can answer.
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
+    pub tie_break: TieBreakConfig,
 }
 
 /// What follows from a file with other nodes, weights, zones or another replication factor than the last one.

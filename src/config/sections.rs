@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::model::{
     ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
-    OverloadConfig, RebalanceConfig, SearchConfig, TasksConfig, UidFormatConfig, UnavailableShards, WriteConfig,
+    OverloadConfig, RebalanceConfig, SearchConfig, TasksConfig, TieBreakConfig, UidFormatConfig, UnavailableShards,
+    WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 
@@ -82,10 +83,12 @@ fn write(mut section: Section) -> WriteConfig {
 
 fn search(mut section: Section) -> SearchConfig {
     let choices = [("partial", UnavailableShards::Partial), ("error", UnavailableShards::Error)];
+    let ties = [("written", TieBreakConfig::Written), ("replica", TieBreakConfig::Replica)];
     let config = SearchConfig {
         timeout: section.duration("timeout", Duration::from_secs(5)),
         attempt_timeout: section.duration("attempt_timeout", Duration::from_secs(1)),
         unavailable_shards: section.choice("unavailable_shards", &choices, UnavailableShards::Partial),
+        tie_break: section.choice("tie_break", &ties, TieBreakConfig::Written),
     };
     section.finish();
     config

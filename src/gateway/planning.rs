@@ -45,7 +45,8 @@ pub async fn plan(
     match request.operation.facts().class {
         Class::Change => {
             let exists = |index: &str| cluster.registry.exists(index);
-            Ok(broadcast::plan(request.operation, request.query(), request.body, topology, &exists))
+            let hidden = cluster.hidden_settings();
+            Ok(broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists))
         }
         Class::Documents | Class::Read | Class::Own => {
             let infos = infos(cluster, &read::indexes(request.operation, request.body), trace).await?;

@@ -7,6 +7,7 @@ pub mod operation;
 pub mod pattern;
 pub mod payload;
 pub mod query;
+pub mod ranking_rules;
 pub mod settings;
 pub mod task;
 pub mod uid;

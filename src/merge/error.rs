@@ -1,6 +1,7 @@
-//! What a node says is wrong, without the hidden field in it; and what cannot be merged.
+//! What a node says is wrong, without the hidden fields in it; and what cannot be merged.
 
 use crate::placement::shard::SHARD_FIELD;
+use crate::placement::written::WRITTEN_FIELD;
 
 /// Why replies do not become one.
 #[derive(Debug, thiserror::Error)]
@@ -22,18 +23,22 @@ const LISTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Takes the hidden field out of an error message, as if the index never had it.
+/// Takes the hidden fields out of an error message, as if the index never had them.
 pub fn scrub(message: &str) -> String {
+    [SHARD_FIELD, WRITTEN_FIELD].into_iter().fold(message.to_owned(), |text, field| without(&text, field))
+}
+
+fn without(message: &str, field: &str) -> String {
     let mut text = message.to_owned();
     for (list, none) in LISTS {
-        text = text.replace(&format!("{list}`{SHARD_FIELD}`."), none);
+        text = text.replace(&format!("{list}`{field}`."), none);
     }
     // Some lists quote each name, others the whole list.
-    text.replace(&format!("`{SHARD_FIELD}`, "), "")
-        .replace(&format!(", `{SHARD_FIELD}`"), "")
-        .replace(&format!("{SHARD_FIELD}, "), "")
-        .replace(&format!(", {SHARD_FIELD}"), "")
-        .replace(&format!("`{SHARD_FIELD}`"), "``")
+    text.replace(&format!("`{field}`, "), "")
+        .replace(&format!(", `{field}`"), "")
+        .replace(&format!("{field}, "), "")
+        .replace(&format!(", {field}"), "")
+        .replace(&format!("`{field}`"), "``")
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use serde_json::value::RawValue;
 
 use super::error::MergeError;
 use super::raw::{Members, ObjectWriter};
-
-/// Names that begin so are Miroir's own.
-const HIDDEN: &str = "_miroir";
+use crate::split::document::RESERVED_PREFIX;
 
 /// One page of the fields in `replies`.
 pub fn merge(replies: &[&[u8]], offset: u64, limit: u64) -> Result<Vec<u8>, MergeError> {
@@ -21,7 +19,7 @@ pub fn merge(replies: &[&[u8]], offset: u64, limit: u64) -> Result<Vec<u8>, Merg
             let members = Members::parse(field.get())?;
             let name = members.get("name").ok_or(MergeError::Missing("the name of a field"))?;
             let name: String = serde_json::from_str(name.get())?;
-            if !name.starts_with(HIDDEN) {
+            if !name.starts_with(RESERVED_PREFIX) {
                 fields.entry(name).or_insert(field.get());
             }
         }

@@ -43,6 +43,8 @@ struct List<'a> {
 struct Head<'a> {
     text: &'a str,
     rank: Rank,
+    /// Where it stands among hits of equal rank.
+    place: Option<String>,
     /// Read when it is needed, which is for ties only.
     key: OnceCell<Option<PrimaryKey>>,
 }
@@ -60,9 +62,9 @@ struct Scores<'a> {
     details: Option<&'a RawValue>,
 }
 
-/// Merges `lists`, each in its node's order, best first, and cuts out `take` hits after the first `skip`. Of hits of equal
-/// rank that head their lists the one with the least primary key goes first: where documents are added in the order
-/// of their keys, that is the order of one node.
+/// Merges `lists`, each in its node's order, best first, and cuts out `take` hits after the first `skip`. Hits of equal
+/// rank stand in the order in which they were written, which every replica knows; where ties are not broken so, the one
+/// with the least primary key of those that head their lists goes first.
 ///
 /// Only heads are compared, so a node's own order is never questioned, and no more hits are parsed than are passed.
 pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: u64) -> Result<Page<'a>, MergeError> {
@@ -115,7 +117,13 @@ fn best_of(lists: &[List<'_>], rules: &Rules) -> Option<usize> {
         let is_better = best.is_none_or(|(_, best)| match head.rank.compare(&best.rank) {
             Ordering::Greater => true,
             Ordering::Less => false,
-            Ordering::Equal => head.key(rules) < best.key(rules),
+            Ordering::Equal => match (&head.place, &best.place) {
+                (Some(place), Some(best_place)) if place != best_place => place < best_place,
+                // What has no place yet goes last, as on a node.
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some(_), Some(_)) | (None, None) => head.key(rules) < best.key(rules),
+            },
         });
         if is_better {
             best = Some((at, head));
@@ -145,8 +153,8 @@ impl<'a> List<'a> {
 impl<'a> Head<'a> {
     fn parse(raw: &'a RawValue) -> Result<Self, MergeError> {
         let scores: Scores<'a> = serde_json::from_str(raw.get())?;
-        let rank = scores.details.map(Rank::parse).transpose()?.unwrap_or_default();
-        Ok(Self { text: raw.get(), rank, key: OnceCell::new() })
+        let (rank, place) = scores.details.map(Rank::parse_with_place).transpose()?.unwrap_or_default();
+        Ok(Self { text: raw.get(), rank, place, key: OnceCell::new() })
     }
 
     fn key(&self, rules: &Rules) -> Option<&PrimaryKey> {

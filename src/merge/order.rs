@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::raw::Members;
+use crate::placement::written::WRITTEN_RULE;
 
 /// What one ranking rule says of one hit. Greater is better.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,12 +61,26 @@ pub(super) fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 impl Rank {
     /// Reads `_rankingScoreDetails`.
     pub fn parse(details: &RawValue) -> Result<Self, serde_json::Error> {
+        Ok(Self::parse_with_place(details)?.0)
+    }
+
+    /// Reads `_rankingScoreDetails`, and what the last rule of Miroir's own sorts by: not a rank, but the place of hits of
+    /// equal rank.
+    pub fn parse_with_place(details: &RawValue) -> Result<(Self, Option<String>), serde_json::Error> {
         let members = Members::parse(details.get())?;
         let mut rules = Vec::with_capacity(members.0.len());
+        let mut place = None;
         for (name, raw) in &members.0 {
             // Next to the rules' objects an engine may place plain figures about the search as a whole.
-            if raw.get().starts_with('{') {
-                rules.push((name.as_ref(), serde_json::from_str::<Detail<'_>>(raw.get())?));
+            if !raw.get().starts_with('{') {
+                continue;
+            }
+            let detail = serde_json::from_str::<Detail<'_>>(raw.get())?;
+            if name == WRITTEN_RULE {
+                // A document of an older version has none.
+                place = detail.value.and_then(|value| serde_json::from_str(value.get()).ok());
+            } else {
+                rules.push((name.as_ref(), detail));
             }
         }
         rules.sort_by_key(|(_, detail)| detail.order);
@@ -73,7 +88,7 @@ impl Rank {
         for (name, detail) in rules {
             detail.push_scores(name, &mut scores)?;
         }
-        Ok(Self(scores))
+        Ok((Self(scores), place))
     }
 
     /// Greater is better. A rule that only one of the two reached, because the other's node had nothing left to tell

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::placement::written::WRITTEN_RULE;
+
 const WORDS: &str = "words";
 const TYPO: &str = "typo";
 
@@ -59,6 +61,7 @@ impl MostTypos {
         rule["maxTypoCount"] = Value::from(most as u64);
         rule["score"] = Value::from((most - typos.count + 1.0) / (most + 1.0));
         details[TYPO] = rule;
+        details.as_object_mut()?.shift_remove(WRITTEN_RULE);
         Some(Scores { score, details })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::placement::shard::SHARD_FIELD;
+use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
 use super::raw::Members;
@@ -96,7 +96,7 @@ fn fields(nodes: &[NodeStats], documents: u64, replicas: u64, counted: Option<&B
     for (field, count) in nodes.iter().flat_map(|node| &node.field_distribution) {
         *sums.entry(field).or_default() += count;
     }
-    sums.remove(SHARD_FIELD);
+    sums.retain(|field, _| !field.starts_with(RESERVED_PREFIX));
     let scaled = sums.into_iter().filter_map(|(field, count)| {
         let count = match counted {
             // Documents do not show their vectors unless they are asked for them.

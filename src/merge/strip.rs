@@ -1,11 +1,14 @@
-//! Takes Miroir's hidden field, and what was asked for only to compare, out of what a node sent.
+//! Takes Miroir's hidden fields, and what was asked for only to compare, out of what a node sent.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::meili::settings::Setting;
 use crate::placement::shard::SHARD_FIELD;
+use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
+use crate::split::document::RESERVED_PREFIX;
 
 use super::raw::{Members, ObjectWriter};
 use super::scores::MostTypos;
@@ -29,16 +32,16 @@ pub struct Shown {
     pub helpers: Vec<Helper>,
 }
 
-/// Copies the document `text` without the hidden field. Only a member of the document itself is meant: the name in a
+/// Copies the document `text` without the hidden fields. Only a member of the document itself is meant: a name in a
 /// nested object or inside a string is the client's own.
 pub fn document(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    if !names_hidden_field(text) {
+    if !names_hidden_fields(text) {
         out.extend_from_slice(text.as_bytes());
         return Ok(());
     }
     let members = Members::parse(text)?;
     let mut object = ObjectWriter::new(out);
-    for (name, value) in members.0.iter().filter(|(name, _)| name != SHARD_FIELD) {
+    for (name, value) in members.0.iter().filter(|(name, _)| !name.starts_with(RESERVED_PREFIX)) {
         object.raw(name, value.get());
     }
     object.finish();
@@ -55,7 +58,7 @@ pub fn hit(text: &str, shown: &Shown, typos: Option<&MostTypos>, out: &mut Vec<u
     let mut object = ObjectWriter::new(out);
     for (name, value) in &members.0 {
         match name.as_ref() {
-            SHARD_FIELD => {}
+            hidden if hidden.starts_with(RESERVED_PREFIX) => {}
             "_rankingScore" if !shown.score => {}
             "_rankingScoreDetails" if !shown.details => {}
             "_rankingScore" | "_rankingScoreDetails" if let Some(restated) = &restated => {
@@ -63,6 +66,7 @@ pub fn hit(text: &str, shown: &Shown, typos: Option<&MostTypos>, out: &mut Vec<u
                 let value = restated.score.filter(|_| is_score).map_or_else(|| restated.details.clone(), Value::from);
                 object.raw(name, &value.to_string());
             }
+            "_rankingScoreDetails" => document(value.get(), object.key(name))?,
             "_formatted" => {
                 let formatted = shown.helpers.iter().filter(|helper| helper.formatted);
                 let fields: Vec<&str> = formatted.map(|helper| helper.field.as_str()).collect();
@@ -92,10 +96,44 @@ pub fn filterable_attributes(attributes: &mut Value) {
     }
 }
 
-/// The answer of `GET /indexes/{uid}/settings` without the hidden item.
+/// What takes the hidden part out of the value of `setting`; `None` where there is none.
+pub fn of_setting(setting: Setting) -> Option<fn(&mut Value)> {
+    match setting {
+        Setting::FilterableAttributes => Some(filterable_attributes),
+        Setting::RankingRules | Setting::DisplayedAttributes => Some(names),
+        Setting::SearchableAttributes
+        | Setting::SortableAttributes
+        | Setting::StopWords
+        | Setting::NonSeparatorTokens
+        | Setting::SeparatorTokens
+        | Setting::Dictionary
+        | Setting::Synonyms
+        | Setting::DistinctAttribute
+        | Setting::ProximityPrecision
+        | Setting::TypoTolerance
+        | Setting::Faceting
+        | Setting::Pagination
+        | Setting::Embedders
+        | Setting::SearchCutoffMs
+        | Setting::LocalizedAttributes
+        | Setting::FacetSearch
+        | Setting::PrefixSearch => None,
+    }
+}
+
+/// A list of names, such as ranking rules or displayed attributes, without Miroir's own.
+pub fn names(names: &mut Value) {
+    if let Value::Array(items) = names {
+        items.retain(|name| !name.as_str().is_some_and(|name| name == WRITTEN_FIELD || name == WRITTEN_RULE));
+    }
+}
+
+/// The answer of `GET /indexes/{uid}/settings` without the hidden items.
 pub fn settings(settings: &mut Value) {
-    if let Some(attributes) = settings.get_mut("filterableAttributes") {
-        filterable_attributes(attributes);
+    for setting in Setting::ALL {
+        if let (Some(strip), Some(value)) = (of_setting(*setting), settings.get_mut(setting.key())) {
+            strip(value);
+        }
     }
 }
 
@@ -105,21 +143,21 @@ fn is_hidden_item(item: &Value) -> bool {
     is_hidden(item) || patterns.is_some_and(|patterns| !patterns.is_empty() && patterns.iter().all(is_hidden))
 }
 
-fn names_hidden_field(text: &str) -> bool {
-    // An engine writes the name without escapes, so its bytes stand in the text if it is there at all.
-    memchr::memmem::find(text.as_bytes(), SHARD_FIELD.as_bytes()).is_some()
+fn names_hidden_fields(text: &str) -> bool {
+    // An engine writes names without escapes, so their bytes stand in the text if they are there at all.
+    memchr::memmem::find(text.as_bytes(), RESERVED_PREFIX.as_bytes()).is_some()
 }
 
-/// An object's text without the hidden field and `fields`; `None` if nothing is left of one that had more.
+/// An object's text without the hidden fields and `fields`; `None` if nothing is left of one that had more.
 fn without(raw: &RawValue, fields: &[&str]) -> Result<Option<String>, serde_json::Error> {
-    if fields.is_empty() && !names_hidden_field(raw.get()) {
+    if fields.is_empty() && !names_hidden_fields(raw.get()) {
         return Ok(Some(raw.get().to_owned()));
     }
     let members = Members::parse(raw.get())?;
     let mut out = Vec::with_capacity(raw.get().len());
     let mut object = ObjectWriter::new(&mut out);
     let mut kept = 0;
-    for (name, value) in members.0.iter().filter(|(name, _)| name != SHARD_FIELD) {
+    for (name, value) in members.0.iter().filter(|(name, _)| !name.starts_with(RESERVED_PREFIX)) {
         let paths: Vec<&str> = fields.iter().filter_map(|field| rest_of(field, name)).collect();
         if let Some(value) = without_paths(value, &paths)? {
             object.raw(name, &value);

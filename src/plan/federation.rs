@@ -57,6 +57,10 @@ pub struct FederatedQuery {
     pub position: u64,
     pub weight: f64,
     pub search: SearchPlan,
+    /// Its place in the client's list.
+    pub at: usize,
+    /// How many rules compare its hits, neighbouring ones about words taken together.
+    pub rules: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -80,6 +84,8 @@ pub struct FacetUnion {
 pub enum Which {
     Together,
     One(usize),
+    /// One, with what it finds of facets.
+    Counted(usize),
 }
 
 // === impl FederationPlan ===
@@ -105,7 +111,7 @@ impl FederationPlan {
             let query = query.as_object().ok_or(Obstacle::Judge)?;
             let index = query.get("indexUid").and_then(Value::as_str).ok_or(Obstacle::Judge)?;
             let info = infos.get(index).ok_or(Obstacle::Judge)?;
-            let query = FederatedQuery::new(position as u64, query, info)?;
+            let query = FederatedQuery::new(position, query, info)?;
             moved |= query.position != position as u64;
             by_index.entry(index).or_default().push(query);
         }
@@ -152,7 +158,10 @@ impl FederationPlan {
     ) -> NodeRequest {
         let relayed = alone && which == Which::Together && self.indexes.len() == 1;
         let queries = index.asked(which).iter().map(|query| query.body(index, part, shards, relayed));
-        let facets = index.facets.as_ref().filter(|_| which == Which::Together);
+        let facets = match which {
+            Which::Together | Which::Counted(_) => index.facets.as_ref(),
+            Which::One(_) => None,
+        };
         federated(queries.collect(), self.page(relayed), facets.map(|facets| (index, facets.names.clone())))
     }
 
@@ -242,8 +251,11 @@ impl IndexQueries {
         // Nodes break ties by the order in which they are asked.
         queries.sort_by_key(|query| query.position);
         let hidden = queries.iter().find_map(|query| query.hidden(info));
-        let apart = queries.len() > 1 && queries.iter().any(FederatedQuery::needs_own_list);
-        let key = info.primary_key.as_deref().filter(|_| apart);
+        let needed = queries.iter().any(FederatedQuery::needs_own_list);
+        let key = info.primary_key.as_deref();
+        // Nodes would let the rule that breaks ties compare hits of different searches, which one node does not have.
+        let better = info.breaks_ties && key.is_some_and(|key| info.shows(key));
+        let key = key.filter(|_| queries.len() > 1 && (needed || better));
         Ok(Self {
             index: info.uid.clone(),
             hidden: hidden.or_else(|| key.filter(|key| !info.shows(key)).map(str::to_owned)),
@@ -271,7 +283,7 @@ impl IndexQueries {
     pub fn asked(&self, which: Which) -> &[FederatedQuery] {
         match which {
             Which::Together => &self.queries,
-            Which::One(at) => self.queries.get(at..=at).unwrap_or_default(),
+            Which::One(at) | Which::Counted(at) => self.queries.get(at..=at).unwrap_or_default(),
         }
     }
 }
@@ -279,10 +291,10 @@ impl IndexQueries {
 // === impl FederatedQuery ===
 
 impl FederatedQuery {
-    fn new(at: u64, query: &Map<String, Value>, info: &IndexInfo) -> Result<Self, Obstacle> {
+    fn new(at: usize, query: &Map<String, Value>, info: &IndexInfo) -> Result<Self, Obstacle> {
         let mut body = query.clone();
         body.remove("indexUid");
-        let (mut position, mut weight) = (at, 1.0);
+        let (mut position, mut weight) = (at as u64, 1.0);
         match body.remove("federationOptions") {
             None | Some(Value::Null) => {}
             Some(Value::Object(options)) => {
@@ -308,7 +320,8 @@ impl FederatedQuery {
             Some(Value::Array(facets)) if facets.is_empty() => {}
             Some(_) => return Err(Obstacle::Judge),
         }
-        Ok(Self { position, weight, search: SearchPlan::new(info, body)? })
+        let search = SearchPlan::new(info, body)?;
+        Ok(Self { position, weight, at, rules: count_rules(info, &search), search })
     }
 
     /// True where one node's order, or its choice among hits, does not follow from weighted scores alone.
@@ -356,6 +369,23 @@ impl FederatedQuery {
             body.insert("filter".into(), filter);
         }
     }
+}
+
+/// How many rules the engine compares hits of `search` by.
+fn count_rules(info: &IndexInfo, search: &SearchPlan) -> usize {
+    let sorts = search.body.get("sort").and_then(Value::as_array).map_or(0, Vec::len);
+    let ranks = search.semantic_ratio.is_some() || !search.has_no_words();
+    let (mut count, mut joins) = (0, false);
+    for rule in &info.ranking_rules {
+        match (rule.as_str(), sorted_field(rule)) {
+            ("sort", _) if sorts == 0 => {}
+            ("sort", _) => (count, joins) = (count + sorts, false),
+            (_, Some(_)) => (count, joins) = (count + 1, false),
+            (_, None) if ranks && !joins => (count, joins) = (count + 1, true),
+            (_, None) => {}
+        }
+    }
+    count
 }
 
 /// The attribute of a rule such as `price:asc`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::broadcast::HiddenSettings;
 use super::index_info::{FacetOrder, IndexInfo};
 use super::read::{Infos, plan};
 use super::scatter::Scatter;
@@ -83,7 +84,7 @@ fn every_operation_is_known_to_the_planner_of_its_class() {
             Class::Read | Class::Own => plan(&operation, "/", b"{}", &Infos::new(), &topology()),
             // A setting of the whole node, which no task carries out.
             Class::Change if operation == Operation::UpdateExperimentalFeatures => continue,
-            Class::Change => broadcast::plan(&operation, "", b"{}", &topology(), &|_| true),
+            Class::Change => broadcast::plan(&operation, "", b"{}", &topology(), &HiddenSettings::default(), &|_| true),
             Class::Documents => continue,
         };
         if let Plan::Refuse(error) = plan {

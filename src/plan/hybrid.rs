@@ -77,6 +77,15 @@ impl HybridPlan {
     }
 }
 
+// === impl SearchPlan ===
+
+impl SearchPlan {
+    /// True if everything is found by words, for want of words.
+    pub fn has_no_words(&self) -> bool {
+        self.body.get("q").and_then(Value::as_str).is_none_or(|words| words.trim().is_empty())
+    }
+}
+
 /// The share of the vector, where a search mixes hits by words with hits by a vector; a search by words alone or by a
 /// vector alone has one kind of scores.
 pub fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {

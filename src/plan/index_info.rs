@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 
 /// How the values of a facet are ordered.
@@ -31,6 +32,8 @@ pub struct IndexInfo {
     /// `None` when every attribute is displayed.
     pub displayed: Option<Vec<String>>,
     pub ranking_rules: Vec<String>,
+    /// True when ties stand in the order in which documents were written.
+    pub breaks_ties: bool,
     /// True when the index sorts or filters by `_geo`, so that its documents must have points there. No read asks.
     #[serde(skip)]
     pub geo: bool,
@@ -50,6 +53,7 @@ impl IndexInfo {
             distinct: None,
             displayed: None,
             ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
+            breaks_ties: false,
             geo: false,
         }
     }
@@ -71,10 +75,13 @@ impl IndexInfo {
             }
         }
         info.distinct = settings.get("distinctAttribute").and_then(Value::as_str).map(str::to_owned);
-        if let Some(displayed) = strings(settings.get("displayedAttributes")) {
+        if let Some(mut displayed) = strings(settings.get("displayedAttributes")) {
+            displayed.retain(|name| name != WRITTEN_FIELD);
             info.displayed = (!displayed.iter().any(|name| name == "*")).then_some(displayed);
         }
-        if let Some(rules) = strings(settings.get("rankingRules")) {
+        if let Some(mut rules) = strings(settings.get("rankingRules")) {
+            info.breaks_ties = rules.iter().any(|rule| rule == WRITTEN_RULE);
+            rules.retain(|rule| rule != WRITTEN_RULE);
             info.ranking_rules = rules;
         }
         let names_geo = |list: &str| {
@@ -91,7 +98,7 @@ impl IndexInfo {
 
     /// True if a search looks at words, or at vectors in their place, at all.
     pub fn ranks_words(&self) -> bool {
-        let of_words = ["words", "typo", "proximity", "attribute", "exactness"];
+        let of_words = ["words", "typo", "proximity", "attribute", "attributeRank", "wordPosition", "exactness"];
         self.ranking_rules.iter().any(|rule| of_words.contains(&rule.as_str()))
     }
 

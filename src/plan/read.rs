@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
 use crate::meili::query::QueryMap;
-use crate::meili::settings::Setting;
+use crate::merge::strip;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
@@ -62,8 +62,8 @@ pub fn plan(operation: &Operation, path: &str, body: &[u8], infos: &Infos, topol
         Operation::UpdateKey { key } => Plan::Answer(Answer::UpdateKey { key: key.clone() }),
         Operation::DeleteKey { key } => Plan::Answer(Answer::DeleteKey { key: key.clone() }),
 
-        Operation::GetSetting { setting: Setting::FilterableAttributes, .. } => {
-            request.scatter("GET", path, Ask::FilterableAttributes)
+        Operation::GetSetting { setting, .. } if strip::of_setting(*setting).is_some() => {
+            request.scatter("GET", path, Ask::Setting { setting: *setting })
         }
         Operation::Version
         | Operation::ListIndexes
@@ -191,7 +191,7 @@ impl Request<'_> {
 /// Equal for the pages of one search, so that they are cut from one order.
 fn seed_of(ask: &Ask) -> u64 {
     match ask {
-        Ask::Judge | Ask::Settings | Ask::FilterableAttributes | Ask::Stats(_) | Ask::MultiSearch(_) => 0,
+        Ask::Judge | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) | Ask::MultiSearch(_) => 0,
         Ask::Search(plan) => hash_bytes(&plan.identity()),
         Ask::FacetSearch(plan) => hash_bytes(&plan.identity()),
         Ask::Similar(plan) => hash_bytes(&plan.identity()),

@@ -1,5 +1,6 @@
 //! A read that nodes answer for the shards they cover, as data.
 
+use crate::meili::settings::Setting;
 use serde::Serialize;
 
 use super::documents::{DocumentPlan, DocumentsPlan};
@@ -41,10 +42,12 @@ pub struct Scatter {
 pub enum Ask {
     /// The request looks wrong or names an unknown index: one node says what the engine says of it.
     Judge,
-    /// One node's settings, without the hidden item.
+    /// One node's settings, without the hidden part.
     Settings,
-    /// One node's `filterableAttributes`, without the hidden item.
-    FilterableAttributes,
+    /// One setting as a node has it, without the hidden part.
+    Setting {
+        setting: Setting,
+    },
     Search(Box<SearchPlan>),
     FacetSearch(FacetSearchPlan),
     MultiSearch(MultiSearchPlan),

@@ -49,6 +49,8 @@ pub struct SearchPlan {
     pub uneven: bool,
     /// True if a hit shows everything that facets are counted of.
     pub facets_shown: bool,
+    /// True if nodes break ties where one node takes all hits that tie at once.
+    pub breaks_ties: bool,
 }
 
 // === impl SearchPlan ===
@@ -89,6 +91,7 @@ impl SearchPlan {
             from_the_first: false,
             uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
+            breaks_ties: info.breaks_ties,
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
             mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
             distinct,

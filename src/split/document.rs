@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::placement::shard::{SHARD_FIELD, ShardId, shard_value};
+use crate::placement::written::{WRITTEN_FIELD, Written};
 
 /// Every name that starts so is Miroir's own.
 pub const RESERVED_PREFIX: &str = "_miroir";
@@ -90,33 +91,37 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The hidden fields of a cluster's shards as they are spliced into documents, made once.
+/// The hidden fields as they are spliced into documents, as far as they are the same for all of a shard; made once.
 #[derive(Debug)]
-pub struct ShardFields {
-    fields: Vec<String>,
+pub struct HiddenFields {
+    of_shards: Vec<String>,
 }
 
-// === impl ShardFields ===
+// === impl HiddenFields ===
 
-impl ShardFields {
+impl HiddenFields {
     pub fn new(shards: u16) -> Self {
-        let field = |shard| format!("\"{SHARD_FIELD}\":\"{}\"}}", shard_value(ShardId(shard), shards));
-        Self { fields: (0..shards).map(field).collect() }
+        let fields = |shard| {
+            let value = shard_value(ShardId(shard), shards);
+            format!("\"{SHARD_FIELD}\":\"{value}\",\"{WRITTEN_FIELD}\":\"")
+        };
+        Self { of_shards: (0..shards).map(fields).collect() }
     }
 
-    /// The shard of a line that [`ShardFields::splice`] made.
+    /// The shard of a line that [`HiddenFields::splice`] made.
     pub fn shard_of(&self, line: &[u8]) -> Option<ShardId> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let field = line.get(line.len().checked_sub(self.fields.first()?.len())?..)?;
-        let text = std::str::from_utf8(field).ok()?;
+        let fields = line.len().checked_sub(Written::LENGTH + "\"}".len())?;
+        let start = fields.checked_sub(self.of_shards.first()?.len())?;
+        let text = std::str::from_utf8(line.get(start..fields)?).ok()?;
         // Fields of one cluster are equally long, and ascend with their shards.
-        let position = self.fields.binary_search_by(|other| other.as_str().cmp(text)).ok()?;
+        let position = self.of_shards.binary_search_by(|other| other.as_str().cmp(text)).ok()?;
         u16::try_from(position).ok().map(ShardId)
     }
 
-    /// Appends `object`, a valid JSON object, to `line` with the hidden field as its last and a newline at the end.
+    /// Appends `object`, a valid JSON object, to `line` with the hidden fields as its last and a newline at the end.
     /// The object's own line breaks, which can only be white space, become spaces: a document is a line.
-    pub fn splice(&self, object: &str, shard: ShardId, line: &mut Vec<u8>) {
+    pub fn splice(&self, object: &str, shard: ShardId, written: Written, line: &mut Vec<u8>) {
         let open = object.strip_suffix('}').unwrap_or(object).trim_end_matches([' ', '\t', '\n', '\r']);
         let start = line.len();
         line.extend_from_slice(open.as_bytes());
@@ -130,8 +135,9 @@ impl ShardFields {
         if open.len() > 1 {
             line.push(b',');
         }
-        line.extend_from_slice(self.fields[usize::from(shard.0)].as_bytes());
-        line.push(b'\n');
+        line.extend_from_slice(self.of_shards[usize::from(shard.0)].as_bytes());
+        written.push_value(line);
+        line.extend_from_slice(b"\"}\n");
     }
 }
 

@@ -392,13 +392,14 @@ fn reserved_fields_are_found_even_when_escaped() {
 #[test]
 fn the_shard_is_the_last_field_of_one_line() {
     use crate::placement::shard::ShardId;
-    let fields = super::document::ShardFields::new(256);
+    let fields = super::document::HiddenFields::new(256);
+    let written = crate::placement::written::Places::of_batch(0).take().unwrap();
     let splice = |raw: &str| {
         let mut line = Vec::new();
-        fields.splice(raw, ShardId(5), &mut line);
+        fields.splice(raw, ShardId(5), written, &mut line);
         String::from_utf8(line).unwrap()
     };
-    let shard = r#""_miroir_shard":"{{{{{}{}""#;
+    let shard = r#""_miroir_shard":"{{{{{}{}","_miroir_written":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[""#;
     assert_eq!(splice(r#"{"id":1}"#), format!("{{\"id\":1,{shard}}}\n"));
     assert_eq!(splice("{}"), format!("{{{shard}}}\n"));
     assert_eq!(splice("{ \n}"), format!("{{{shard}}}\n"));

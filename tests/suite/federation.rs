@@ -69,6 +69,18 @@ fn shown(hit: &Value, body: &Value) -> Value {
     shown
 }
 
+/// True if searches of one index are ranked by lists of rules of different lengths or kinds, so that nodes, whose lists end
+/// with one rule more, do not count what several of them find once.
+fn is_uneven(body: &Value) -> bool {
+    let mut kinds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for query in body["queries"].as_array().expect("queries") {
+        let has_words = query["q"].as_str().is_some_and(|words| !words.trim().is_empty());
+        let index = query["indexUid"].as_str().expect("an index");
+        kinds.entry(index).or_default().insert(format!("{has_words} {}", query["sort"]));
+    }
+    kinds.values().any(|kinds| kinds.len() > 1)
+}
+
 /// Asks both the same and describes the first difference; documents that tie may change places.
 pub fn difference(single: &Client, cluster: &Client, body: &Value) -> Option<String> {
     let (want, got) = (single.post("/multi-search", body), cluster.post("/multi-search", body));
@@ -78,7 +90,7 @@ pub fn difference(single: &Client, cluster: &Client, body: &Value) -> Option<Str
     let inexact = got.header("x-miroir-inexact").unwrap_or_default().to_owned();
     let (want, got) = (want.value(), got.value());
     if leaks(&got) {
-        return Some("a _miroir name leaks".to_owned());
+        return Some(format!("a _miroir name leaks: {got}"));
     }
     if want.get("code").is_some() {
         return (want != got).then(|| format!("error {want} / {got}"));
@@ -218,7 +230,8 @@ fn agree(replication_factor: usize) {
         if let Some(difference) = difference(&single.client, &fleet.client, &body) {
             panic!("seed {seed}, federation {n}: {body}\n{difference}");
         }
-        if !has(&body, "distinct") && !has(&body, "rankingScoreThreshold") && !is_cut(&body) {
+        let leaves_out = has(&body, "distinct") || has(&body, "rankingScoreThreshold");
+        if !leaves_out && !is_cut(&body) && !is_uneven(&body) {
             let inexact = fleet.client.post("/multi-search", &body).header("x-miroir-inexact").map(str::to_owned);
             assert_eq!(inexact, None, "seed {seed}, federation {n}: {body}");
         }

@@ -16,5 +16,6 @@ mod rebalance;
 mod scenarios;
 mod support;
 mod tasks;
+mod ties;
 mod vectors;
 mod writes;

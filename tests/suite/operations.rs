@@ -12,8 +12,13 @@ const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
 
 fn settings_without_hidden(client: &Client, index: &str) -> Value {
     let mut settings = client.get(&format!("/indexes/{index}/settings")).ok();
-    if let Some(list) = settings["filterableAttributes"].as_array_mut() {
-        list.retain(|item| !item.to_string().contains("_miroir_shard"));
+    for key in ["filterableAttributes", "rankingRules", "displayedAttributes"] {
+        let list = settings[key].as_array_mut().expect("a list");
+        let all = list.len();
+        list.retain(|item| !item.to_string().contains("_miroir"));
+        // A list that shows everything needs no addition.
+        let shows_all = key == "displayedAttributes" && list.iter().any(|name| name == "*");
+        assert_eq!(list.len() + usize::from(!shows_all), all, "one hidden item in {key}");
     }
     settings
 }

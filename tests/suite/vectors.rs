@@ -100,7 +100,7 @@ fn difference(want: &Reply, got: &Reply) -> Option<String> {
         let Some(map) = value.as_object_mut() else { continue };
         let mut ignored = vec!["processingTimeMs", "requestUid"];
         if inexact.contains("totals") {
-            ignored.extend(["estimatedTotalHits", "totalHits", "totalPages"]);
+            ignored.extend(["estimatedTotalHits", "totalHits", "totalPages", "semanticHitCount"]);
         }
         if inexact.contains("facets") {
             ignored.extend(["facetDistribution", "facetStats"]);

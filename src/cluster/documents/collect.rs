@@ -10,11 +10,13 @@ use super::super::overload::overloaded;
 use super::super::overload::spool_budget::SpoolBudget;
 use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
+use super::super::write::Batches;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::document::shard_of;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
-use crate::split::document::ShardFields;
+use crate::placement::written::{Places, Written};
+use crate::split::document::HiddenFields;
 use crate::split::geo::{self, GeoError};
 use crate::split::primary_key::{IdError, document_id, infer};
 use crate::split::{Document, PayloadFormat, Splitter};
@@ -26,7 +28,9 @@ const PIECE: usize = 64 << 10;
 pub(super) struct Collector<'a> {
     topology: &'a Topology,
     max_document: usize,
-    fields: ShardFields,
+    fields: HiddenFields,
+    batches: &'a Batches,
+    places: Places,
     /// `None` until the first document suggests one.
     primary_key: Option<String>,
     /// The documents as they came, for a second pass by another key.
@@ -92,11 +96,18 @@ pub(super) enum Source<'a> {
 
 impl<'a> Collector<'a> {
     /// Splits by `primary_key`.
-    pub(super) fn new(topology: &'a Topology, settings: &WriteSettings, primary_key: String) -> Self {
+    pub(super) fn new(
+        topology: &'a Topology,
+        settings: &WriteSettings,
+        batches: &'a Batches,
+        primary_key: String,
+    ) -> Self {
         Self {
             topology,
             max_document: usize::try_from(settings.max_payload_size).unwrap_or(usize::MAX),
-            fields: ShardFields::new(topology.shards),
+            fields: HiddenFields::new(topology.shards),
+            batches,
+            places: batches.next(),
             primary_key: Some(primary_key),
             unsplit: None,
             payloads: Payloads::new(topology, settings),
@@ -109,14 +120,19 @@ impl<'a> Collector<'a> {
     }
 
     /// Splits by the key that the first document suggests.
-    pub(super) fn guessing(topology: &'a Topology, settings: &WriteSettings) -> Self {
+    pub(super) fn guessing(topology: &'a Topology, settings: &WriteSettings, batches: &'a Batches) -> Self {
         let unsplit = SpoolWriter::new(settings.spool_memory, u64::MAX);
-        Self { primary_key: None, unsplit: Some(unsplit), ..Self::new(topology, settings, String::new()) }
+        Self { primary_key: None, unsplit: Some(unsplit), ..Self::new(topology, settings, batches, String::new()) }
     }
 
     /// Only checks and counts: the batch fails with `error` if its body is well-formed.
-    pub(super) fn refusing(topology: &'a Topology, settings: &WriteSettings, error: IdError) -> Self {
-        Self { primary_key: None, error: Some(error), ..Self::new(topology, settings, String::new()) }
+    pub(super) fn refusing(
+        topology: &'a Topology,
+        settings: &WriteSettings,
+        batches: &'a Batches,
+        error: IdError,
+    ) -> Self {
+        Self { primary_key: None, error: Some(error), ..Self::new(topology, settings, batches, String::new()) }
     }
 
     /// Counts what is spooled against `budget`.
@@ -210,10 +226,20 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let shard = shard_of(&id, self.topology.shards);
+        let written = self.next_place();
         self.line.clear();
-        self.fields.splice(document.raw(), shard, &mut self.line);
+        self.fields.splice(document.raw(), shard, written, &mut self.line);
         self.payloads.append(self.topology.owners_of(shard), shard, &self.line);
         Ok(())
+    }
+
+    fn next_place(&mut self) -> Written {
+        loop {
+            if let Some(place) = self.places.take() {
+                return place;
+            }
+            self.places = self.batches.next();
+        }
     }
 
     async fn settle(&mut self) -> io::Result<()> {

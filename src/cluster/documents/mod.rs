@@ -63,13 +63,14 @@ pub async fn add(
     let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
+    let batches = &cluster.writer.batches;
     let checks_geo = checks_geo(cluster, &request.index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
-            Collector::refusing(&topology, settings, IdError::Changed { stored: stored.clone() })
+            Collector::refusing(&topology, settings, batches, IdError::Changed { stored: stored.clone() })
         }
-        (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, key.clone()),
-        (None, None) => Collector::guessing(&topology, settings),
+        (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
+        (None, None) => Collector::guessing(&topology, settings, batches),
     };
     let mut decoded = DecodedBody::new(body, encoding);
     let collected = prepared(cluster, collector, checks_geo).read(Source::Body(&mut decoded), format).await;
@@ -78,7 +79,7 @@ pub async fn add(
     let at_end = stored_key();
     let collected = match &at_end {
         Some(stored) => {
-            let again = prepared(cluster, Collector::new(&topology, settings, stored.clone()), checks_geo);
+            let again = prepared(cluster, Collector::new(&topology, settings, batches, stored.clone()), checks_geo);
             counted(cluster, settle_key(collected, stored, again).await)?
         }
         None => collected,

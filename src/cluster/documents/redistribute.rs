@@ -10,7 +10,7 @@ use super::collect::{Part, Payloads, spool_failed};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
-use crate::split::document::ShardFields;
+use crate::split::document::HiddenFields;
 
 /// The parts of `from`'s owners as parts for those of `to`. Each shard is read from one of its owners' parts, so the
 /// documents of one id keep their order.
@@ -22,7 +22,7 @@ pub(super) async fn redistribute(
     budget: &Arc<SpoolBudget>,
 ) -> Result<Vec<Part>, ResponseError> {
     let chosen = sources(parts, from);
-    let fields = ShardFields::new(to.shards);
+    let fields = HiddenFields::new(to.shards);
     let mut payloads = Payloads::new(to, settings);
     payloads.within(budget);
     let mut line = Vec::new();
@@ -67,17 +67,20 @@ mod tests {
     use super::super::tests::topology;
     use super::*;
     use crate::cluster::body::WholeBody;
+    use crate::cluster::write::Batches;
+    use crate::placement::written::WRITTEN_FIELD;
     use crate::split::PayloadFormat;
 
     async fn collect(topology: &Topology, body: &str, settings: &WriteSettings) -> Vec<Part> {
         let mut body = WholeBody::new(Bytes::copy_from_slice(body.as_bytes()));
-        let collector = Collector::new(topology, settings, "id".to_owned());
+        let batches = Batches::default();
+        let collector = Collector::new(topology, settings, &batches, "id".to_owned());
         collector.read(Source::Body(&mut body), PayloadFormat::Ndjson).await.unwrap().unwrap().parts
     }
 
-    /// The lines for each node, by shard: between shards their order does not matter.
+    /// The lines for each node, by shard: between shards their order does not matter. When each reading wrote is left out.
     async fn lines(parts: &[Part], shards: u16) -> BTreeMap<(NodeIx, u16), Vec<String>> {
-        let fields = ShardFields::new(shards);
+        let fields = HiddenFields::new(shards);
         let mut found: BTreeMap<(NodeIx, u16), Vec<String>> = BTreeMap::new();
         for part in parts {
             let mut reader = part.spool.reader();
@@ -88,7 +91,8 @@ mod tests {
             for line in String::from_utf8(bytes).unwrap().lines() {
                 let shard = fields.shard_of(line.as_bytes()).unwrap();
                 assert!(part.shards.contains(shard));
-                found.entry((part.node, shard.0)).or_default().push(line.to_owned());
+                let (document, _) = line.split_once(WRITTEN_FIELD).unwrap();
+                found.entry((part.node, shard.0)).or_default().push(document.to_owned());
             }
         }
         found

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::body::WholeBody;
 use super::super::settings::WriteSettings;
+use super::super::write::Batches;
 use super::collect::{Collected, Collector, Source};
 use super::steps::Addition;
 use super::*;
@@ -30,12 +31,14 @@ pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
     Topology::with_owners((0..nodes).map(node).collect(), shards, replicas as u8, owners)
 }
 
+static BATCHES: std::sync::LazyLock<Batches> = std::sync::LazyLock::new(Batches::default);
+
 fn settings() -> WriteSettings {
     WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() }
 }
 
 fn by_sku(topology: &Topology) -> Collector<'_> {
-    Collector::new(topology, &settings(), "sku".to_owned())
+    Collector::new(topology, &settings(), &BATCHES, "sku".to_owned())
 }
 
 async fn read(collector: Collector<'_>, format: PayloadFormat, body: &str) -> Result<Option<Collected>, ResponseError> {
@@ -65,8 +68,10 @@ fn addition(sets_primary_key: bool) -> Addition {
 async fn every_document_goes_to_the_owners_of_its_shard_in_order_and_in_parts() {
     let topology = topology(3, 2);
     let body: String = (0..600).map(|id| format!("{{\"id\":{},\"n\":{id}}}\n", id % 500)).collect();
-    let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Ndjson, &body).await.unwrap().unwrap();
+    let collected = read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Ndjson, &body)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((collected.received, collected.primary_key.as_deref()), (600, Some("id")));
     assert!(collected.parts.len() > 3, "payloads are cut: {:?}", collected.parts.len());
     let mut seen: BTreeMap<(NodeIx, u64), i64> = BTreeMap::new();
@@ -92,7 +97,7 @@ async fn an_integer_and_its_text_are_one_document() {
     let topology = topology(3, 1);
     let body = r#"[{"id":7},{"id":"7"}]"#;
     let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
     assert_eq!(collected.parts.len(), 1);
     assert_eq!(lines(&collected.parts[0].spool).await.len(), 2);
 }
@@ -102,7 +107,7 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
     let topology = topology(3, 2);
     let body = r#"[{"id":1},{"id":"not valid!"},{"name":"no id"}]"#;
     let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
     let error = collected.error.as_ref().unwrap().to_response("books");
     assert_eq!(error.code, "invalid_document_id");
     assert!(collected.parts.is_empty(), "nothing is to be sent");
@@ -111,7 +116,8 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
     assert!(intent.ensure_index && intent.steps.is_empty());
 
     let body = r#"[{"id":1},{"id":"not valid!"},{"name"]"#;
-    let error = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.err().unwrap();
+    let error =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.err().unwrap();
     assert_eq!((error.status, error.code.as_str()), (400, "malformed_payload"));
 }
 
@@ -119,7 +125,7 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
 async fn a_bad_point_fails_the_batch_of_an_index_that_wants_points_but_a_bad_id_comes_first() {
     let topology = topology(3, 2);
     let read_it = |checks: bool, body: &'static str| {
-        let collector = Collector::guessing(&topology, &settings()).checking_geo(checks);
+        let collector = Collector::guessing(&topology, &settings(), &BATCHES).checking_geo(checks);
         async move { read(collector, PayloadFormat::Json, body).await.unwrap().unwrap() }
     };
     let body = r#"[{"id":1,"_geo":{"lat":1,"lng":2}},{"id":2,"_geo":5},{"id":3}]"#;
@@ -137,14 +143,16 @@ async fn a_bad_point_fails_the_batch_of_an_index_that_wants_points_but_a_bad_id_
 async fn a_reserved_field_refuses_the_body() {
     let topology = topology(3, 2);
     let body = r#"[{"id":1},{"id":2,"_miroir_shard":"x"}]"#;
-    let error = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.err().unwrap();
+    let error =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.err().unwrap();
     assert_eq!((error.status, error.code.as_str()), (400, "miroir_reserved_field"));
 }
 
 #[tokio::test]
 async fn a_body_of_no_bytes_is_missing() {
     let topology = topology(3, 2);
-    let collected = read(Collector::guessing(&topology, &settings()), PayloadFormat::Csv { delimiter: b',' }, "").await;
+    let collected =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Csv { delimiter: b',' }, "").await;
     assert!(collected.unwrap().is_none());
     assert_eq!(missing_payload(PayloadFormat::Csv { delimiter: b',' }).message, "A csv payload is missing.");
 }
@@ -153,7 +161,7 @@ async fn a_body_of_no_bytes_is_missing() {
 async fn the_write_names_the_key_and_tells_it_to_every_node_when_it_is_new() {
     let topology = topology(4, 1);
     let intent_of = async |sets| -> WriteIntent {
-        let collector = Collector::new(&topology, &settings(), "a b".to_owned());
+        let collector = Collector::new(&topology, &settings(), &BATCHES, "a b".to_owned());
         let collected = read(collector, PayloadFormat::Json, r#"[{"a b":1}]"#).await.unwrap().unwrap();
         let (intent, spools) = addition(sets).intent(collected, &topology);
         assert_eq!(spools.len(), 1);
@@ -177,7 +185,7 @@ async fn the_write_names_the_key_and_tells_it_to_every_node_when_it_is_new() {
 async fn no_documents_are_a_write_to_all_nodes() {
     let topology = topology(3, 2);
     let collected =
-        read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, "[]").await.unwrap().unwrap();
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, "[]").await.unwrap().unwrap();
     let (intent, spools) = addition(true).intent(collected, &topology);
     assert!(spools.is_empty());
     assert_eq!(intent.steps.len(), 1);
@@ -190,7 +198,8 @@ async fn no_documents_are_a_write_to_all_nodes() {
 async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let body = r#"[{"id":1,"sku":"b"}]"#;
-    let guessed = read(Collector::guessing(&topology, &settings()), PayloadFormat::Json, body).await.unwrap().unwrap();
+    let guessed =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
     let settled = settle_key(guessed, "sku", by_sku(&topology)).await.unwrap();
     assert_eq!((settled.primary_key.as_deref(), settled.received), (Some("sku"), 1));
     assert!(settled.error.is_none());
@@ -201,7 +210,7 @@ async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
 #[tokio::test]
 async fn a_named_key_fails_against_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
-    let collector = Collector::new(&topology, &settings(), "id".to_owned());
+    let collector = Collector::new(&topology, &settings(), &BATCHES, "id".to_owned());
     let named = read(collector, PayloadFormat::Json, r#"[{"id":1}]"#).await.unwrap().unwrap();
     let settled = settle_key(named, "sku", by_sku(&topology)).await.unwrap();
     let error = settled.error.unwrap().to_response("books");

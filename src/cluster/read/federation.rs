@@ -5,9 +5,11 @@ use futures::future::{join, join_all, try_join};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::candidates::ROUNDS;
+use super::comparable::{names_ties, renumbered};
 use super::judge::relay_error;
 use super::{Inexact, Reader, Reply, Stop};
-use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
+use crate::cluster::client::NodeReply;
+use crate::cluster::gather::{Fault, Gathered, Nodes, Wanted, gather, log_failure};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge::facets::Facets;
 use crate::merge::facets::probe::Probe;
@@ -22,7 +24,8 @@ const AT_ONCE: usize = 8;
 
 /// What the nodes reply about one index.
 struct Found {
-    together: Gathered,
+    /// `None` where nodes cannot compare the searches only because each of them ends with the rule that breaks ties.
+    together: Option<Gathered>,
     apart: Vec<Gathered>,
 }
 
@@ -30,7 +33,13 @@ struct Found {
 
 impl Found {
     fn replies(&self) -> IndexReplies<'_> {
-        IndexReplies { together: bodies(&self.together), apart: self.apart.iter().map(bodies).collect() }
+        let together = self.together.as_ref().map(bodies).unwrap_or_default();
+        IndexReplies { together, apart: self.apart.iter().map(bodies).collect() }
+    }
+
+    /// How many nodes answer together.
+    fn shared_by(&self) -> usize {
+        self.together.as_ref().map_or(0, |together| together.replies.len())
     }
 }
 
@@ -60,17 +69,24 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             plan.indexes.iter().map(|index| self.federated_index(plan, index, seed).boxed()).collect();
         let searching = futures::stream::iter(searches).buffered(AT_ONCE).try_collect::<Vec<Found>>();
         let (checked, found) = join(checking, searching).await;
-        if let Some(reply) = checked?.filter(|reply| !reply.is_success()) {
-            return Ok(relay_error(&reply));
+        let refused = checked?.filter(|reply| !reply.is_success());
+        if let Some(reply) = refused.as_ref().filter(|reply| !names_ties(reply)) {
+            return Ok(relay_error(reply));
+        }
+        let apart = found.as_ref().is_ok_and(|found| found.iter().any(|found| found.together.is_none()));
+        if (refused.is_some() || apart)
+            && let Some(refusal) = self.refusal(plan, original).await?
+        {
+            return Ok(refusal);
         }
         let found = found?;
         let mut missing = ShardSet::new();
-        for gathered in found.iter().flat_map(|found| found.apart.iter().chain([&found.together])) {
+        for gathered in found.iter().flat_map(|found| found.apart.iter().chain(&found.together)) {
             self.complete(gathered)?;
             missing.union_with(&gathered.missing);
         }
-        let relayed = matches!(found.as_slice(), [only] if only.together.alone);
-        let compared = found.len() > 1 || found.iter().any(|found| found.together.replies.len() > 1);
+        let relayed = matches!(found.as_slice(), [Found { together: Some(only), .. }] if only.alone);
+        let compared = found.len() > 1 || found.iter().any(|found| found.shared_by() != 1);
         if let Some(error) = plan.indexes.iter().find_map(hidden_attribute).filter(|_| compared) {
             return Err(error.into());
         }
@@ -81,14 +97,16 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for (at, (index, found)) in plan.indexes.iter().zip(&found).enumerate() {
             let mut own = merged.facets(at)?;
             // How far one node would have gone cannot be told from how far each node went.
-            let unseen = found.together.replies.len() > 1 && merged.goes_on(at);
-            inexact.totals |= unseen && index.leaves_out();
+            let unseen = found.shared_by() != 1 && merged.goes_on(at);
+            // What several searches find is counted once by who is asked all of them.
+            inexact.totals |= unseen && (index.leaves_out() || found.together.is_none());
             if let Some(facets) = &mut own {
                 // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
-                if index.has_distinct() || (unseen && index.has_threshold()) {
-                    facets.give_up();
-                } else {
-                    self.settle_federated(plan, index, &found.together, facets).await?;
+                match &found.together {
+                    Some(together) if !index.has_distinct() && !(unseen && index.has_threshold()) => {
+                        self.settle_federated(plan, index, together, facets).await?;
+                    }
+                    Some(_) | None => facets.give_up(),
                 }
                 inexact.facets |= !facets.is_exact();
             }
@@ -157,20 +175,38 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     async fn federated_index(&self, plan: &FederationPlan, index: &IndexQueries, seed: u64) -> Result<Found, Stop> {
-        let together = self.federated_search(plan, index, Which::Together, seed);
+        let together = self.federated_together(plan, index, seed);
         if index.apart.is_none() {
             return Ok(Found { together: together.await?, apart: Vec::new() });
         }
         let all = ShardSet::all(self.topology.shards);
         if cover(self.topology, &index.index, &all, &[], seed).parts.len() > 1 {
-            let (together, apart) = try_join(together, self.federated_apart(plan, index, seed)).await?;
+            let (together, apart) = try_join(together, self.federated_apart(plan, index, seed, Which::One)).await?;
+            if together.is_some() || index.facets.is_none() {
+                return Ok(Found { together, apart });
+            }
+            let apart = self.federated_apart(plan, index, seed, Which::Counted).await?;
             return Ok(Found { together, apart });
         }
         // One node's common list is as the engine makes it, unless others have to stand in for the node.
         let together = together.await?;
-        let is_shared = together.replies.len() > 1;
-        let apart = if is_shared { self.federated_apart(plan, index, seed).await? } else { Vec::new() };
+        let is_whole = together.as_ref().is_some_and(|together| together.replies.len() == 1);
+        let which = if together.is_some() { Which::One } else { Which::Counted };
+        let apart = if is_whole { Vec::new() } else { self.federated_apart(plan, index, seed, which).await? };
         Ok(Found { together, apart })
+    }
+
+    /// `None` if nodes would compare the searches but for the rule that breaks ties, and they can be asked apart.
+    async fn federated_together(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        seed: u64,
+    ) -> Result<Option<Gathered>, Stop> {
+        match self.federated_search(plan, index, Which::Together, seed).await {
+            Err(Stop::Fault(fault)) if index.apart.is_some() && names_ties(&fault.reply) => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     async fn federated_apart(
@@ -178,11 +214,30 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         plan: &FederationPlan,
         index: &IndexQueries,
         seed: u64,
+        which: fn(usize) -> Which,
     ) -> Result<Vec<Gathered>, Stop> {
-        let each: Vec<_> = (0..index.queries.len())
-            .map(|at| self.federated_search(plan, index, Which::One(at), seed).boxed())
-            .collect();
+        let each: Vec<_> =
+            (0..index.queries.len()).map(|at| self.federated_alone(plan, index, at, which, seed).boxed()).collect();
         futures::stream::iter(each).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// One search asked apart. What is wrong with it is told of its place in the client's list.
+    async fn federated_alone(
+        &self,
+        plan: &FederationPlan,
+        index: &IndexQueries,
+        at: usize,
+        which: fn(usize) -> Which,
+        seed: u64,
+    ) -> Result<Gathered, Stop> {
+        let place = index.queries.get(at).map_or(at, |query| query.at);
+        self.federated_search(plan, index, which(at), seed).await.map_err(|stop| match stop {
+            Stop::Fault(fault) => {
+                let body = renumbered(&fault.reply, place, place);
+                Stop::Fault(Fault { reply: NodeReply { body, ..fault.reply }, ..fault })
+            }
+            Stop::Error(error) => Stop::Error(error),
+        })
     }
 
     async fn federated_search(

@@ -58,7 +58,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return self.only_words(hybrid, Some(words), seed, index).await;
         }
         let mixed = Mixed::new(plan, hybrid, &by_words, &by_vector)?;
-        let (stated, inexact) = self.hybrid_overview(plan, hybrid, seed, &vectors, &mixed).await?;
+        let (stated, mut inexact) = self.hybrid_overview(plan, hybrid, seed, &vectors, &mixed).await?;
+        // Without words, what ties is all that nodes compare with the vector: a hit whose similarity is 0 counts as found
+        // by words there.
+        inexact.totals |= plan.breaks_ties && plan.has_no_words();
         let mut missing = words.missing.clone();
         missing.union_with(&vectors.missing);
         let body = mixed.write(stated.facets.as_ref(), stated.total, index)?;

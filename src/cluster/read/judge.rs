@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::comparable::names_ties;
 use super::{Inexact, Reader, Reply};
 use crate::cluster::client::NodeReply;
 use crate::cluster::gather::{Fault, Nodes, Verdict, log_failure, verdict};
@@ -15,12 +16,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// The engine's words about the client's own request, where a node found fault with what Miroir made of it.
     pub(super) async fn explain(&self, fault: Fault, scatter: &Scatter) -> Reply {
         let same = match &scatter.ask {
-            Ask::Document(_)
-            | Ask::Stats(_)
-            | Ask::Judge
-            | Ask::Settings
-            | Ask::FilterableAttributes
-            | Ask::Similar(_) => true,
+            Ask::Document(_) | Ask::Stats(_) | Ask::Judge | Ask::Settings | Ask::Setting { .. } | Ask::Similar(_) => {
+                true
+            }
             Ask::Search(_)
             | Ask::FacetSearch(_)
             | Ask::MultiSearch(_)
@@ -31,6 +29,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if !same
             && let Ok(reply) = self.nodes.ask(fault.node, scatter.original.clone(), true).await
             && (400..500).contains(&reply.status)
+            && !names_ties(&reply)
         {
             return relay_error(&reply);
         }

@@ -1,6 +1,7 @@
 //! Carries out scattered reads.
 
 mod candidates;
+mod comparable;
 mod documents;
 mod embed;
 mod facet_search;
@@ -108,7 +109,7 @@ impl<'a> ClusterNodes<'a> {
             }
             Ask::Judge
             | Ask::Settings
-            | Ask::FilterableAttributes
+            | Ask::Setting { .. }
             | Ask::Documents(_)
             | Ask::Fields(_)
             | Ask::Document(_)
@@ -246,7 +247,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,
             Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
-            Ask::FilterableAttributes => return self.ask_any(original, merge::strip::filterable_attributes).await,
+            Ask::Setting { setting } => {
+                return self.ask_any(original, merge::strip::of_setting(*setting).unwrap_or(|_| {})).await;
+            }
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,

@@ -33,6 +33,7 @@ pub struct FederatedReply<'a> {
 /// What nodes reply about one index, in the order of the cover.
 #[derive(Debug, Default)]
 pub struct IndexReplies<'a> {
+    /// Empty where the searches could only be asked apart.
     pub together: Vec<&'a [u8]>,
     /// For each search the replies to it alone; empty where it was not asked alone.
     pub apart: Vec<Vec<&'a [u8]>>,
@@ -243,9 +244,11 @@ fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
 impl<'a> IndexAnswer<'a> {
     fn new(index: &'a IndexQueries, replies: &IndexReplies<'a>, reach: u64, relayed: bool) -> Result<Self, MergeError> {
         let mut parsed = parse(&replies.together)?;
-        let mut total = parsed.iter().fold(0, |sum: u64, reply| sum.saturating_add(reply.total));
+        let alone = replies.apart.iter().map(|query| parse(query)).collect::<Result<Vec<_>, _>>()?;
+        let of_each = || alone.iter().flatten();
+        let mut total = if parsed.is_empty() { sum(of_each()) } else { sum(parsed.iter()) };
         let hits = match parsed.as_mut_slice() {
-            [only] => list::of_one(index, std::mem::take(&mut only.hits), relayed)?,
+            [only] if replies.apart.is_empty() => list::of_one(index, std::mem::take(&mut only.hits), relayed)?,
             _ if replies.apart.is_empty() => {
                 let lists = parsed.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
                 let (hits, duplicates) = list::of_nodes(index, list::by_query(index, lists)?, reach)?;
@@ -253,10 +256,7 @@ impl<'a> IndexAnswer<'a> {
                 hits
             }
             _ => {
-                let mut lists = Vec::with_capacity(replies.apart.len());
-                for query in &replies.apart {
-                    lists.push(parse(query)?.into_iter().map(|reply| reply.hits).collect());
-                }
+                let lists = alone.iter().map(|query| query.iter().map(|reply| reply.hits.clone()).collect()).collect();
                 let (hits, duplicates) = list::of_nodes(index, lists, reach)?;
                 total = total.saturating_sub(duplicates);
                 hits
@@ -264,11 +264,17 @@ impl<'a> IndexAnswer<'a> {
         };
         let goes_on = hits.len() as u64 >= reach;
         // Where searches leave hits out, only a list that has come to its end tells how many there are.
-        if parsed.len() > 1 && index.leaves_out() && !goes_on {
+        let counted_apart = parsed.is_empty();
+        if !goes_on && (counted_apart || (parsed.len() > 1 && index.leaves_out())) {
             total = hits.len() as u64;
         }
-        Ok(Self { hits, total, goes_on, replies: parsed })
+        let replies = if counted_apart { alone.into_iter().flatten().collect() } else { parsed };
+        Ok(Self { hits, total, goes_on, replies })
     }
+}
+
+fn sum<'r>(replies: impl Iterator<Item = &'r FederatedReply<'r>>) -> u64 {
+    replies.fold(0, |sum: u64, reply| sum.saturating_add(reply.total))
 }
 
 fn parse<'a>(bodies: &[&'a [u8]]) -> Result<Vec<FederatedReply<'a>>, MergeError> {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::merge::order::{SortValue, present};
 use crate::merge::raw::Members;
+use crate::placement::written::WRITTEN_RULE;
 
 /// What a hit of a federation is compared by.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +92,7 @@ impl Weighed {
         let mut rules = Vec::with_capacity(members.0.len());
         for (name, raw) in &members.0 {
             // Next to the rules' objects an engine may place plain figures about the search as a whole.
-            if raw.get().starts_with('{') {
+            if raw.get().starts_with('{') && name != WRITTEN_RULE {
                 rules.push((name.as_ref(), serde_json::from_str::<Detail<'_>>(raw.get())?));
             }
         }

@@ -8,8 +8,9 @@ use crate::meili::payload;
 use crate::meili::query::QueryMap;
 use crate::meili::task::TaskKind;
 use crate::meili::unknown;
-use crate::placement::shard::{SHARD_FIELD, ShardSet};
+use crate::placement::shard::ShardSet;
 use crate::plan::write::{Step, StepBody, WriteIntent};
+use crate::split::document::RESERVED_PREFIX;
 
 pub(super) fn delete_all_documents(index: &str, query: &str, all: Documents) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
@@ -60,7 +61,7 @@ pub(super) fn edit_documents(
     let filter = body.get("filter").cloned().unwrap_or_default();
     refuse_reserved_filter(&filter)?;
     let function = body.get("function").cloned().unwrap_or_default();
-    if function.as_str().is_some_and(|function| function.contains(SHARD_FIELD)) {
+    if function.as_str().is_some_and(|function| function.contains(RESERVED_PREFIX)) {
         return Err(reserved("function"));
     }
     let original_filter = if filter.is_null() { Value::Null } else { json!(filter.to_string()) };
@@ -78,7 +79,7 @@ pub(super) fn edit_documents(
 
 fn refuse_reserved_filter(filter: &Value) -> Result<(), ResponseError> {
     let named = match filter {
-        Value::String(text) => text.contains(SHARD_FIELD),
+        Value::String(text) => text.contains(RESERVED_PREFIX),
         Value::Array(items) => items.iter().any(|item| refuse_reserved_filter(item).is_err()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
     };

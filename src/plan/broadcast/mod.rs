@@ -2,6 +2,7 @@
 //! they are sent: an invalid request is refused by all alike, and then nothing was changed anywhere.
 
 mod documents;
+mod hidden;
 mod indexes;
 mod settings;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 
-pub use settings::{hidden_filterable, is_hidden_filterable};
+pub use hidden::{HiddenSettings, hidden_filterable, is_hidden_filterable};
 
 /// What a change of documents that names no shard touches.
 #[derive(Clone, Copy)]
@@ -27,12 +28,13 @@ struct Documents {
 }
 
 /// Plans the operations that every node carries out as one task; any other is refused. `exists` tells whether the
-/// registry knows an index.
+/// registry knows an index, `hidden` what its settings hold besides the client's.
 pub fn plan(
     operation: &Operation,
     query: &str,
     body: &[u8],
     topology: &Topology,
+    hidden: &HiddenSettings,
     exists: &dyn Fn(&str) -> bool,
 ) -> Plan {
     let all = Documents { shards: topology.shards, copies: copies(topology) };
@@ -41,10 +43,12 @@ pub fn plan(
         Operation::UpdateIndex { index } => indexes::update_index(index, body),
         Operation::DeleteIndex { index } => Ok(indexes::delete_index(index, all.copies)),
         Operation::SwapIndexes => indexes::swap_indexes(body),
-        Operation::UpdateSettings { index } => settings::update_settings(index, body),
-        Operation::ResetSettings { index } => Ok(settings::reset_settings(index, exists(index))),
-        Operation::UpdateSetting { index, setting } => settings::update_setting(index, *setting, body),
-        Operation::ResetSetting { index, setting } => Ok(settings::reset_setting(index, *setting, exists(index))),
+        Operation::UpdateSettings { index } => settings::update_settings(index, body, hidden),
+        Operation::ResetSettings { index } => Ok(settings::reset_settings(index, hidden, exists(index))),
+        Operation::UpdateSetting { index, setting } => settings::update_setting(index, *setting, body, hidden),
+        Operation::ResetSetting { index, setting } => {
+            Ok(settings::reset_setting(index, *setting, hidden, exists(index)))
+        }
         Operation::DeleteAllDocuments { index } => documents::delete_all_documents(index, query, all),
         Operation::DeleteDocumentsByFilter { index } => documents::delete_by_filter(index, query, body, all),
         Operation::EditDocuments { index } => documents::edit_documents(index, query, body, all),

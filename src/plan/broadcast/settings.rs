@@ -1,54 +1,30 @@
-//! Settings: each index keeps the hidden field filterable, whatever the client sets.
+//! Settings: each index keeps its hidden part, whatever the client sets.
 
 use serde_json::{Map, Value, json};
 
+use super::hidden::HiddenSettings;
 use super::{of_index, reserved, whole};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::payload;
 use crate::meili::settings::Setting;
 use crate::meili::task::TaskKind;
-use crate::placement::shard::SHARD_FIELD;
 use crate::plan::write::{RegistryChange, Step, StepBody, WriteIntent};
 
-/// The settings key to which the hidden field is added.
-const FILTERABLE: &str = "filterableAttributes";
-
-/// What every index's `filterableAttributes` has on the nodes besides what the client set.
-pub fn hidden_filterable() -> Value {
-    json!({
-        "attributePatterns": [SHARD_FIELD],
-        "features": {"facetSearch": false, "filter": {"equality": true, "comparison": false}},
-    })
-}
-
-/// True for the item that [`hidden_filterable`] makes, in whatever form a node shows it.
-pub fn is_hidden_filterable(item: &Value) -> bool {
-    item.as_str() == Some(SHARD_FIELD)
-        || item
-            .get("attributePatterns")
-            .and_then(Value::as_array)
-            .is_some_and(|patterns| patterns.len() == 1 && patterns[0] == SHARD_FIELD)
-}
-
-pub(super) fn update_settings(index: &str, body: &[u8]) -> Result<WriteIntent, ResponseError> {
+pub(super) fn update_settings(index: &str, body: &[u8], hidden: &HiddenSettings) -> Result<WriteIntent, ResponseError> {
     let settings = payload::object(body)?;
     refuse_reserved(&settings)?;
-    let mut sent = settings.clone();
-    if let Some(filterable) = settings.get(FILTERABLE) {
-        sent.insert(FILTERABLE.to_owned(), with_hidden(filterable));
-    }
+    let sent = hidden.complete(&settings);
     let step = whole("PATCH", &format!("/indexes/{index}/settings"), StepBody::Json(Value::Object(sent)));
     Ok(settings_write(index, shown(settings), step))
 }
 
-/// The engine's own `DELETE` would take the hidden item away, so every setting is set to `null` instead.
-pub(super) fn reset_settings(index: &str, exists: bool) -> WriteIntent {
-    let mut sent: Map<String, Value> =
+/// The engine's own `DELETE` would take the hidden part away, so every setting is set to `null` instead.
+pub(super) fn reset_settings(index: &str, hidden: &HiddenSettings, exists: bool) -> WriteIntent {
+    let mut details: Map<String, Value> =
         Setting::ALL.iter().map(|setting| (setting.key().to_owned(), Value::Null)).collect();
-    let mut details = sent.clone();
+    let sent = hidden.complete(&details);
     // The engine's own list names it, although Miroir does not serve it.
     details.insert("chat".to_owned(), Value::Null);
-    sent.insert(FILTERABLE.to_owned(), json!([hidden_filterable()]));
     let path = format!("/indexes/{index}/settings");
     // A reset creates no index: of one that does not exist it is a task that fails, on every node alike.
     let step = if exists {
@@ -59,20 +35,25 @@ pub(super) fn reset_settings(index: &str, exists: bool) -> WriteIntent {
     WriteIntent { ensure_index: false, ..settings_write(index, details, step) }
 }
 
-pub(super) fn update_setting(index: &str, setting: Setting, body: &[u8]) -> Result<WriteIntent, ResponseError> {
+pub(super) fn update_setting(
+    index: &str,
+    setting: Setting,
+    body: &[u8],
+    hidden: &HiddenSettings,
+) -> Result<WriteIntent, ResponseError> {
     let value = payload::parse(body)?;
     let settings = Map::from_iter([(setting.key().to_owned(), value.clone())]);
     refuse_reserved(&settings)?;
-    let sent = if setting == Setting::FilterableAttributes { with_hidden(&value) } else { value };
+    let sent = hidden.value(setting, &value);
     let path = format!("/indexes/{index}/settings/{}", setting.route());
     let step = whole(setting.update_method(), &path, StepBody::Json(sent));
     Ok(settings_write(index, shown(settings), step))
 }
 
-pub(super) fn reset_setting(index: &str, setting: Setting, exists: bool) -> WriteIntent {
+pub(super) fn reset_setting(index: &str, setting: Setting, hidden: &HiddenSettings, exists: bool) -> WriteIntent {
     let path = format!("/indexes/{index}/settings/{}", setting.route());
-    let step = if exists && setting == Setting::FilterableAttributes {
-        whole("PUT", &path, StepBody::Json(json!([hidden_filterable()])))
+    let step = if exists && hidden.has_default(setting) {
+        whole(setting.update_method(), &path, StepBody::Json(hidden.value(setting, &Value::Null)))
     } else {
         whole("DELETE", &path, StepBody::Empty)
     };
@@ -91,15 +72,6 @@ fn settings_write(index: &str, mut details: Map<String, Value>, step: Step) -> W
     }
     let registry = RegistryChange::Settings { index: index.to_owned() };
     WriteIntent { ensure_index: true, registry, ..of_index(TaskKind::SettingsUpdate, index, details, step) }
-}
-
-/// `filterable` with the hidden item behind the client's; what is no list is left for the nodes to refuse.
-fn with_hidden(filterable: &Value) -> Value {
-    match filterable {
-        Value::Null => json!([hidden_filterable()]),
-        Value::Array(items) => Value::Array(items.iter().cloned().chain([hidden_filterable()]).collect()),
-        other => other.clone(),
-    }
 }
 
 /// The settings as the engine shows them in a task: in its order, sets sorted, API keys of embedders cut.
@@ -148,7 +120,7 @@ fn refuse_reserved(settings: &Map<String, Value>) -> Result<(), ResponseError> {
     const NAMING: [&str; 8] = [
         "displayedAttributes",
         "searchableAttributes",
-        FILTERABLE,
+        "filterableAttributes",
         "sortableAttributes",
         "rankingRules",
         "distinctAttribute",
@@ -161,11 +133,11 @@ fn refuse_reserved(settings: &Map<String, Value>) -> Result<(), ResponseError> {
         }
     }
     let tokens = settings.get("nonSeparatorTokens").and_then(Value::as_array);
-    let braces = |token: &Value| token.as_str().is_some_and(|token| token.contains(['{', '}']));
-    if tokens.is_some_and(|tokens| tokens.iter().any(braces)) {
+    let brackets = |token: &Value| token.as_str().is_some_and(|token| token.contains(['{', '}', '[', ']']));
+    if tokens.is_some_and(|tokens| tokens.iter().any(brackets)) {
         return Err(ResponseError::new(
             Code::MiroirReservedField,
-            "`nonSeparatorTokens` cannot contain `{` or `}`: Miroir marks the shard of a document with them.",
+            "`nonSeparatorTokens` cannot contain `{`, `}`, `[` or `]`: Miroir marks documents with them.",
         ));
     }
     Ok(())

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{is_hidden_filterable, plan};
+use super::{HiddenSettings, is_hidden_filterable, plan};
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Operation;
 use crate::meili::settings::Setting;
@@ -14,14 +14,14 @@ fn topology() -> Topology {
 }
 
 fn intent(operation: Operation, query: &str, body: Value) -> WriteIntent {
-    match plan(&operation, query, body.to_string().as_bytes(), &topology(), &|_| true) {
+    match plan(&operation, query, body.to_string().as_bytes(), &topology(), &HiddenSettings::default(), &|_| true) {
         Plan::Broadcast(intent) => *intent,
         other => panic!("{other:?}"),
     }
 }
 
 fn refused(operation: Operation, query: &str, body: &str) -> ResponseError {
-    match plan(&operation, query, body.as_bytes(), &topology(), &|_| true) {
+    match plan(&operation, query, body.as_bytes(), &topology(), &HiddenSettings::default(), &|_| true) {
         Plan::Refuse(error) => error,
         other => panic!("{other:?}"),
     }
@@ -173,7 +173,9 @@ fn malformed_bodies_are_refused_before_any_node_sees_them() {
 #[test]
 fn a_reset_of_an_index_that_does_not_exist_creates_none() {
     let reset = Operation::ResetSettings { index: index() };
-    let Plan::Broadcast(intent) = plan(&reset, "", b"", &topology(), &|_| false) else { panic!() };
+    let Plan::Broadcast(intent) = plan(&reset, "", b"", &topology(), &HiddenSettings::default(), &|_| false) else {
+        panic!()
+    };
     assert_eq!((intent.steps[0].method, intent.ensure_index), ("DELETE", false));
 }
 

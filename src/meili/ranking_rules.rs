@@ -1,0 +1,34 @@
+//! The ranking rules that an index has by default.
+
+/// Until 1.35.
+const UNIFIED: &[&str] = &["words", "typo", "proximity", "attribute", "sort", "exactness"];
+/// From 1.36 on: the rule `attribute` in its two parts, which `sort` may come between.
+const SEPARATED: &[&str] = &["words", "typo", "proximity", "attributeRank", "sort", "wordPosition", "exactness"];
+
+/// The default rules of an engine by its version, such as `1.36.0`; of the newest known where that is no version.
+pub fn default_rules(version: &str) -> &'static [&'static str] {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) < (1, 36) => UNIFIED,
+        (Some(_) | None, Some(_) | None) => SEPARATED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_tells_the_rules() {
+        for (version, rules) in [
+            ("1.15.1", UNIFIED),
+            ("1.35.9", UNIFIED),
+            ("1.36.0-rc.1", SEPARATED),
+            ("1.50.0", SEPARATED),
+            ("2.0.0", SEPARATED),
+            ("unknown", SEPARATED),
+        ] {
+            assert_eq!(default_rules(version), rules, "{version}");
+        }
+    }
+}

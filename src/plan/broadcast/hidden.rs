@@ -1,0 +1,166 @@
+//! What Miroir keeps in the settings of every index, beside what the client set.
+
+use serde_json::{Map, Value, json};
+
+use crate::meili::settings::Setting;
+use crate::placement::shard::SHARD_FIELD;
+use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
+
+/// The hidden part of an index's settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HiddenSettings {
+    /// The engine's own default rules, where Miroir has a last rule that breaks ties; `None` where it has not.
+    default_rules: Option<&'static [&'static str]>,
+}
+
+/// What every index's `filterableAttributes` has on the nodes besides what the client set.
+pub fn hidden_filterable() -> Value {
+    json!({
+        "attributePatterns": [SHARD_FIELD],
+        "features": {"facetSearch": false, "filter": {"equality": true, "comparison": false}},
+    })
+}
+
+/// True for the item that [`hidden_filterable`] makes, in whatever form a node shows it.
+pub fn is_hidden_filterable(item: &Value) -> bool {
+    item.as_str() == Some(SHARD_FIELD)
+        || item
+            .get("attributePatterns")
+            .and_then(Value::as_array)
+            .is_some_and(|patterns| patterns.len() == 1 && patterns[0] == SHARD_FIELD)
+}
+
+// === impl HiddenSettings ===
+
+impl HiddenSettings {
+    /// Ties broken by the order of writes, on an engine whose default rules are these.
+    pub fn breaking_ties(default_rules: &'static [&'static str]) -> Self {
+        Self { default_rules: Some(default_rules) }
+    }
+
+    /// For an index that has just been made.
+    pub fn of_new_index(&self) -> Map<String, Value> {
+        let mut settings = Map::from_iter([(key(Setting::FilterableAttributes), json!([hidden_filterable()]))]);
+        let rules = self.value(Setting::RankingRules, &Value::Null);
+        settings.extend(Some((key(Setting::RankingRules), rules)).filter(|(_, rules)| !rules.is_null()));
+        settings
+    }
+
+    /// A client's `settings` as nodes are sent them.
+    pub fn complete(&self, settings: &Map<String, Value>) -> Map<String, Value> {
+        let setting = |name: &str| Setting::ALL.iter().find(|setting| setting.key() == name);
+        let complete = |(name, value): (&String, &Value)| {
+            (name.clone(), setting(name).map_or_else(|| value.clone(), |setting| self.value(*setting, value)))
+        };
+        settings.iter().map(complete).collect()
+    }
+
+    /// A client's `value` of one setting as nodes are sent it; null is the default. What is no list is left for the nodes
+    /// to refuse.
+    pub fn value(&self, setting: Setting, value: &Value) -> Value {
+        match (setting, value, self.default_rules) {
+            (Setting::FilterableAttributes, Value::Null, _) => json!([hidden_filterable()]),
+            (Setting::FilterableAttributes, Value::Array(items), _) => with(items, hidden_filterable()),
+            (Setting::RankingRules, Value::Null, Some(rules)) => {
+                rules.iter().copied().chain([WRITTEN_RULE]).map(Value::from).collect()
+            }
+            (Setting::RankingRules, Value::Array(rules), Some(_)) => with(rules, WRITTEN_RULE.into()),
+            // An engine shows by what it sorted only where it may show the field.
+            (Setting::DisplayedAttributes, Value::Array(names), Some(_)) if !names.iter().any(|name| name == "*") => {
+                with(names, WRITTEN_FIELD.into())
+            }
+            (_, value, _) => value.clone(),
+        }
+    }
+
+    /// True if the default of `setting` is not the engine's own.
+    pub fn has_default(&self, setting: Setting) -> bool {
+        !self.value(setting, &Value::Null).is_null()
+    }
+
+    /// What of the settings that an index has on a node must be changed for it to have the hidden part.
+    pub fn missing(&self, held: &Map<String, Value>) -> Map<String, Value> {
+        let mut change = Map::new();
+        for setting in [Setting::FilterableAttributes, Setting::RankingRules, Setting::DisplayedAttributes] {
+            let value = held.get(setting.key()).cloned().unwrap_or_default();
+            let mut shown = value.clone();
+            if let Value::Array(items) = &mut shown {
+                items.retain(|item| !is_hidden(item));
+            }
+            let wanted = self.value(setting, &shown);
+            let has = |list: &Value| list.as_array().is_some_and(|items| items.iter().any(is_hidden));
+            if has(&wanted) != has(&value) {
+                change.insert(key(setting), wanted);
+            }
+        }
+        change
+    }
+}
+
+fn is_hidden(item: &Value) -> bool {
+    is_hidden_filterable(item) || item == WRITTEN_RULE || item == WRITTEN_FIELD
+}
+
+fn with(items: &[Value], hidden: Value) -> Value {
+    items.iter().cloned().chain([hidden]).collect()
+}
+
+fn key(setting: Setting) -> String {
+    setting.key().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    const TIES: HiddenSettings = HiddenSettings { default_rules: Some(&["words", "typo"]) };
+    const NONE: HiddenSettings = HiddenSettings { default_rules: None };
+
+    #[test]
+    fn a_new_index_gets_the_hidden_part() {
+        assert_eq!(
+            Value::Object(TIES.of_new_index()),
+            json!({"filterableAttributes": [hidden_filterable()], "rankingRules": ["words", "typo", WRITTEN_RULE]})
+        );
+        assert_eq!(Value::Object(NONE.of_new_index()), json!({"filterableAttributes": [hidden_filterable()]}));
+    }
+
+    #[test]
+    fn what_a_client_sets_keeps_the_hidden_part() {
+        let set = map(json!({"filterableAttributes": ["a"], "rankingRules": ["words"], "displayedAttributes": ["b"],
+            "stopWords": ["c"]}));
+        assert_eq!(
+            Value::Object(TIES.complete(&set)),
+            json!({"filterableAttributes": ["a", hidden_filterable()], "rankingRules": ["words", WRITTEN_RULE],
+                "displayedAttributes": ["b", WRITTEN_FIELD], "stopWords": ["c"]})
+        );
+        assert_eq!(
+            Value::Object(NONE.complete(&set)),
+            json!({"filterableAttributes": ["a", hidden_filterable()], "rankingRules": ["words"],
+                "displayedAttributes": ["b"], "stopWords": ["c"]})
+        );
+        let reset = map(json!({"filterableAttributes": null, "rankingRules": null, "displayedAttributes": null}));
+        assert_eq!(
+            Value::Object(TIES.complete(&reset)),
+            json!({"filterableAttributes": [hidden_filterable()], "rankingRules": ["words", "typo", WRITTEN_RULE],
+                "displayedAttributes": null})
+        );
+        let wrong = map(json!({"filterableAttributes": 1, "rankingRules": "x", "displayedAttributes": ["*"]}));
+        assert_eq!(TIES.complete(&wrong), wrong);
+    }
+
+    #[test]
+    fn what_an_index_lacks_is_found() {
+        let plain =
+            map(json!({"filterableAttributes": ["a"], "rankingRules": ["words"], "displayedAttributes": ["b"]}));
+        let complete = TIES.complete(&plain);
+        assert_eq!(TIES.missing(&plain), complete);
+        assert_eq!(TIES.missing(&complete), Map::new());
+        let without = map(json!({"rankingRules": ["words"], "displayedAttributes": ["b"]}));
+        assert_eq!(NONE.missing(&complete), without, "ties are not broken any more");
+    }
+}
