@@ -20,7 +20,7 @@ use super::index_info::{FacetOrder, IndexInfo};
 use super::read::Infos;
 use super::reserved;
 use super::scatter::NodeRequest;
-use super::search::{SearchPlan, paging};
+use super::search::{SearchPlan, paging, sorted_field};
 
 /// A multi-search whose answers become one list.
 #[derive(Debug, Clone, Serialize)]
@@ -250,7 +250,7 @@ impl IndexQueries {
     fn new(info: &IndexInfo, mut queries: Vec<FederatedQuery>, facets: Option<Vec<String>>) -> Result<Self, Obstacle> {
         // Nodes break ties by the order in which they are asked.
         queries.sort_by_key(|query| query.position);
-        let hidden = queries.iter().find_map(|query| query.hidden(info));
+        let hidden = queries.iter().find_map(FederatedQuery::hidden);
         let needed = queries.iter().any(FederatedQuery::needs_own_list);
         let key = info.primary_key.as_deref();
         // Nodes would let the rule that breaks ties compare hits of different searches, which one node does not have.
@@ -335,13 +335,8 @@ impl FederatedQuery {
     }
 
     /// The first attribute that hits are ordered or told apart by and that the engine would not show.
-    fn hidden(&self, info: &IndexInfo) -> Option<String> {
-        let displayed = info.displayed.as_ref()?;
-        let of_search = self.search.body.get("sort").and_then(Value::as_array).into_iter().flatten();
-        let of_search = of_search.filter_map(Value::as_str);
-        let mut rules = of_search.chain(info.ranking_rules.iter().map(String::as_str)).filter_map(sorted_field);
-        // The engine redacts a sort value by its exact name.
-        let unseen = rules.find(|field| !displayed.iter().any(|name| name == field)).map(str::to_owned);
+    fn hidden(&self) -> Option<String> {
+        let unseen = self.search.sorted_unseen.clone();
         unseen.or_else(|| self.search.distinct.clone().filter(|_| !self.search.comparable))
     }
 
@@ -386,12 +381,6 @@ fn count_rules(info: &IndexInfo, search: &SearchPlan) -> usize {
         }
     }
     count
-}
-
-/// The attribute of a rule such as `price:asc`.
-fn sorted_field(rule: &str) -> Option<&str> {
-    let field = rule.strip_suffix(":asc").or_else(|| rule.strip_suffix(":desc"))?;
-    (!field.starts_with("_geo")).then_some(field)
 }
 
 // === impl IndexFacets ===

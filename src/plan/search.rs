@@ -49,6 +49,8 @@ pub struct SearchPlan {
     pub uneven: bool,
     /// True if a hit shows everything that facets are counted of.
     pub facets_shown: bool,
+    /// An attribute that hits are sorted by and do not show, so that those of several nodes cannot be compared by it.
+    pub sorted_unseen: Option<String>,
     /// True if nodes break ties where one node takes all hits that tie at once.
     pub breaks_ties: bool,
 }
@@ -91,6 +93,7 @@ impl SearchPlan {
             from_the_first: false,
             uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
+            sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
             mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
@@ -237,6 +240,21 @@ pub(super) fn helper(body: &Map<String, Value>, field: &str) -> Option<Helper> {
 /// The facets asked for; `*` stands for all.
 fn facet_names(body: &Map<String, Value>) -> Vec<String> {
     names(body, "facets").unwrap_or_default().into_iter().map(str::to_owned).collect()
+}
+
+fn sorted_unseen(info: &IndexInfo, body: &Map<String, Value>) -> Option<String> {
+    let displayed = info.displayed.as_ref()?;
+    let of_search = names(body, "sort").unwrap_or_default();
+    let mut fields =
+        of_search.into_iter().chain(info.ranking_rules.iter().map(String::as_str)).filter_map(sorted_field);
+    // The engine redacts a sort value by its exact name.
+    fields.find(|field| !displayed.iter().any(|name| name == field)).map(str::to_owned)
+}
+
+/// The attribute of a rule such as `price:asc`.
+pub(super) fn sorted_field(rule: &str) -> Option<&str> {
+    let field = rule.strip_suffix(":asc").or_else(|| rule.strip_suffix(":desc"))?;
+    (!field.starts_with("_geo")).then_some(field)
 }
 
 fn is_uneven(info: &IndexInfo, sorted: bool) -> bool {

@@ -12,6 +12,24 @@ fn ids(answer: &Value) -> Vec<Value> {
     answer["hits"].as_array().expect("hits").iter().map(|hit| hit["id"].clone()).collect()
 }
 
+#[test]
+fn an_order_by_what_nodes_do_not_show_is_called_inexact() {
+    let fleet = Fleet::start();
+    load(&fleet.client, "cities", &cities(300));
+    let query = json!({"sort": ["population:desc"]});
+    let header = || fleet.client.post("/indexes/cities/search", &query).header("x-miroir-inexact").map(str::to_owned);
+    assert_eq!(header(), None);
+    fleet.client.done(&fleet.client.json(
+        "PUT",
+        "/indexes/cities/settings/displayed-attributes",
+        &json!(["id", "name"]),
+    ));
+    assert_eq!(header().as_deref(), Some("order"));
+    let settings = json!({"displayedAttributes": ["id", "population"]});
+    fleet.client.done(&fleet.client.json("PATCH", "/indexes/cities/settings", &settings));
+    assert_eq!(header(), None);
+}
+
 /// Searches with many ties: nothing asked for, short prefixes, rules that say the same of many documents.
 fn queries() -> Vec<Value> {
     vec![

@@ -57,6 +57,8 @@ pub struct Reply {
 /// What in an answer may differ from what one node with all documents would state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Inexact {
+    /// Hits are sorted by what nodes do not show.
+    pub order: bool,
     pub totals: bool,
     pub facets: bool,
     /// How many documents have a field.
@@ -188,12 +190,18 @@ impl Inexact {
 
     /// What may differ, by name.
     pub fn names(self) -> Vec<&'static str> {
-        let all = [("totals", self.totals), ("facets", self.facets), ("fieldDistribution", self.fields)];
+        let all = [
+            ("order", self.order),
+            ("totals", self.totals),
+            ("facets", self.facets),
+            ("fieldDistribution", self.fields),
+        ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
     pub fn or(self, other: Self) -> Self {
         Self {
+            order: self.order || other.order,
             totals: self.totals || other.totals,
             facets: self.facets || other.facets,
             fields: self.fields || other.fields,

@@ -55,7 +55,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             bodies => {
                 let merged = Merged::new(plan, bodies)?;
                 let overview = self.overview(plan, seed, &gathered, &merged, counted.as_ref()).await?;
-                (merged.write(overview.facets.as_ref(), overview.total, index)?, overview.inexact)
+                let inexact = Inexact { order: plan.sorted_unseen.is_some(), ..overview.inexact };
+                (merged.write(overview.facets.as_ref(), overview.total, index)?, inexact)
             }
         };
         Ok(Reply { inexact, ..Reply::ok(body, gathered.missing) })
