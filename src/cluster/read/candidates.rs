@@ -61,6 +61,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         merged: &Merged<'_>,
         counted: Option<&Gathered>,
     ) -> Result<Overview, Stop> {
+        // In page mode one node leaves out what is not distinct also where it has nothing to show.
+        let leaves_out = plan.distinct.is_some() && matches!(plan.window.paging, Paging::Offset { .. });
+        if leaves_out
+            && merged.is_past_the_end()
+            && let Some(all) = self.unsearched(plan, seed).await?
+        {
+            return self.overview_of_all(plan, &all).await;
+        }
         if let Some(counted) = counted.filter(|_| plan.window.take() > 0) {
             return self.distinct(plan, seed, merged, counted).await;
         }
@@ -85,19 +93,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let mut more = self.ask_candidates(plan, seed, &base, &again).await?;
         if plan.threshold && merged.is_past_the_end() {
-            let all = Candidates::default();
-            let unsearched = self.ask_candidates(plan, seed, &all, &ShardSet::all(self.topology.shards)).await?;
-            let mut hits = 0;
-            for (_, body) in &unsearched {
-                hits += candidates(body)?.hits;
-            }
-            if hits < plan.window.skip() {
-                (base, more) = (all, unsearched);
-                parts.clear();
-                sources.clear();
-            } else {
+            match self.unsearched(plan, seed).await? {
+                Some(unsearched) => {
+                    (base, more) = (Candidates::default(), unsearched);
+                    parts.clear();
+                    sources.clear();
+                }
                 // One node skips by the bucket, without a look at the scores of what it skips.
-                inexact = Inexact { totals: true, facets: true, ..Inexact::default() };
+                None => inexact = Inexact { totals: true, facets: true, ..Inexact::default() },
             }
         }
         for (part, body) in &more {
@@ -116,6 +119,34 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         self.settle(plan, &base, &parts, &mut facets).await?;
         inexact.facets |= !facets.is_exact();
+        Ok(Overview { facets: Some(facets), total, inexact })
+    }
+
+    /// What nodes say of all that may be found, if the page begins behind the last of it: one node looks at nothing then.
+    async fn unsearched(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Vec<(CoverPart, Bytes)>>, Stop> {
+        let wanted = ShardSet::all(self.topology.shards);
+        let all = self.ask_candidates(plan, seed, &Candidates::default(), &wanted).await?;
+        let mut hits = 0;
+        for (_, body) in &all {
+            hits += candidates(body)?.hits;
+        }
+        Ok((hits < plan.window.skip()).then_some(all))
+    }
+
+    async fn overview_of_all(&self, plan: &SearchPlan, all: &[(CoverPart, Bytes)]) -> Result<Overview, Stop> {
+        let sources = all.iter().map(|(_, body)| candidates(body)).collect::<Result<Vec<_>, _>>()?;
+        let totals: Vec<u64> = sources.iter().map(|source| source.hits).collect();
+        let total = plan.window.total(&totals);
+        let Some(rules) = &plan.facets else {
+            return Ok(Overview { facets: None, total, inexact: Inexact::default() });
+        };
+        let mut facets = Facets::new(rules);
+        for source in &sources {
+            facets.add_node(source)?;
+        }
+        let parts: Vec<CoverPart> = all.iter().map(|(part, _)| part.clone()).collect();
+        self.settle(plan, &Candidates::default(), &parts, &mut facets).await?;
+        let inexact = Inexact { facets: !facets.is_exact(), ..Inexact::default() };
         Ok(Overview { facets: Some(facets), total, inexact })
     }
 
