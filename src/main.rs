@@ -1,6 +1,7 @@
 //! The program: arguments, and the one place where Pingora's proxy is instantiated (it compiles slowly, so it stays thin).
 
 mod proxy;
+mod recover;
 mod server;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Command {
     Plan(commands::plan::Args),
     Rebalance(commands::rebalance::Args),
     Cluster(commands::cluster::Args),
+    Scrub(commands::scrub::Args),
+    Recover(recover::Args),
     Node(NodeArgs),
     #[cfg(feature = "embedded")]
     Demo(commands::demo::Args),
@@ -58,6 +61,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::run(args),
         Command::Rebalance(args) => commands::rebalance::run(args),
         Command::Cluster(args) => commands::cluster::run(args),
+        Command::Scrub(args) => commands::scrub::run(args),
+        Command::Recover(args) => recover::run(&args),
         Command::Node(args) => node(args),
         #[cfg(feature = "embedded")]
         Command::Demo(args) => commands::demo::run(args),

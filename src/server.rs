@@ -11,9 +11,10 @@ use miroir::admin::AdminApp;
 use miroir::cluster::overload::circuit::CircuitSettings;
 use miroir::cluster::overload::retry_budget::RetrySettings;
 use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
+use miroir::cluster::scrub::ScrubSettings;
 use miroir::cluster::settings::{
     ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
-    SearchSettings, Secret, TieBreak, UnavailableShards, WriteSettings,
+    ResilverSettings, SearchSettings, Secret, TieBreak, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, OverloadConfig, Problems};
@@ -201,7 +202,7 @@ fn placement_settings(config: &Config) -> PlacementSettings {
     }
 }
 
-fn cluster_settings(config: &Config) -> ClusterSettings {
+pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
     let unavailable_shards = match config.search.unavailable_shards {
         config::UnavailableShards::Partial => UnavailableShards::Partial,
         config::UnavailableShards::Error => UnavailableShards::Error,
@@ -237,6 +238,12 @@ fn cluster_settings(config: &Config) -> ClusterSettings {
         },
         overload: overload_settings(&config.overload),
         rebalance: RebalanceSettings { on_config_change, concurrency: config.rebalance.concurrency as usize },
+        scrub: ScrubSettings { interval: config.scrub.interval, bandwidth: config.scrub.bandwidth },
+        resilver: ResilverSettings {
+            bandwidth: config.resilver.bandwidth,
+            concurrency: config.resilver.concurrency as usize,
+            cutover: config.resilver.cutover,
+        },
         node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     }

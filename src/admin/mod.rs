@@ -40,10 +40,13 @@ enum Route<'a> {
     Ready,
     Topology,
     Shards,
+    Resilver,
     Tasks,
     Task(&'a str),
     Explain,
     ExplainIndex(&'a str),
+    Scrub,
+    StartScrub,
     Layout(rebalance::Route<'a>),
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
@@ -73,6 +76,7 @@ impl AdminApp {
             Route::Ready => Ok(views::ready(&topology)),
             Route::Topology => Ok((200, views::topology(&topology))),
             Route::Shards => Ok((200, views::shards(&topology))),
+            Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {
                 let list = task_ops::list(&self.app.cluster, &query, IndexAccess::All, UidFormat::Mtask).await?;
                 Ok((200, list))
@@ -85,6 +89,11 @@ impl AdminApp {
             Route::ExplainIndex(index) => {
                 let question = Question::of_index(index, &read_body(session).await?)?;
                 Ok((200, explain::answer(&self.app.cluster, &question).await?))
+            }
+            Route::Scrub => Ok((200, self.app.cluster.scrub.reports.view())),
+            Route::StartScrub => {
+                self.app.cluster.scrub.start();
+                Ok((202, json!({ "started": true })))
             }
             Route::Layout(route) => {
                 let body = read_body(session).await?;
@@ -139,8 +148,11 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/ready") => Route::Ready,
         ("GET", "/topology") => Route::Topology,
         ("GET", "/shards") => Route::Shards,
+        ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,
         ("POST", "/explain") => Route::Explain,
+        ("GET", "/scrub") => Route::Scrub,
+        ("POST", "/scrub") => Route::StartScrub,
         ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
             Some(index) => Route::ExplainIndex(index),
             None => return Err(no_route(method, path)),
@@ -161,9 +173,10 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /tasks, /tasks/{{id}}, \
-         /rebalance, POST /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, /rebalance/pause, /rebalance/resume, \
-         /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, DELETE /nodes/{{id}}, POST or DELETE \
+        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
+         /tasks/{{id}}, /rebalance, POST /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
+         /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
+         DELETE /nodes/{{id}}, GET or POST /scrub, POST or DELETE \
          /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::cluster::error::store_failed;
+use crate::cluster::resilver::progress::Progress;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
@@ -70,6 +71,53 @@ pub fn shards(topology: &Topology) -> Value {
         })
         .collect();
     json!({ "epoch": topology.epoch, "shards": rows })
+}
+
+/// The copies to stale replicas: those under way, and those that stopped short and are tried again.
+pub fn resilver(cluster: &Cluster) -> Value {
+    let topology = cluster.topology();
+    let rfc3339 = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).ok();
+    let running = |progress: Progress| {
+        json!({
+            "node": progress.node,
+            "index": progress.index,
+            "phase": progress.phase.as_str(),
+            "shards": progress.shards,
+            "pass": progress.passes,
+            "documents": progress.total,
+            "documentsDone": progress.done,
+            "copied": progress.copied,
+            "deleted": progress.deleted,
+            "bytes": progress.bytes,
+            "documentsPerSecond": progress.rate(),
+            "secondsLeft": progress.time_left().map(|left| left.as_secs_f64()),
+            "since": rfc3339(progress.since),
+        })
+    };
+    let running: Vec<Value> = cluster.copies.running().into_iter().map(running).collect();
+    let failed: Vec<Value> = cluster
+        .copies
+        .failures()
+        .into_iter()
+        .map(|((node, index), failure)| {
+            json!({
+                "node": topology.node(node).id,
+                "index": index,
+                "reason": failure.reason,
+                "message": failure.message,
+                "attempts": failure.attempts,
+                "at": rfc3339(failure.at),
+            })
+        })
+        .collect();
+    let stale: Vec<Value> = topology
+        .stale
+        .iter()
+        .map(|((node, index), shards)| {
+            json!({ "node": topology.node(*node).id, "index": index, "shards": shards.len() })
+        })
+        .collect();
+    json!({ "running": running, "failed": failed, "stale": stale })
 }
 
 /// A task with each node's part.

@@ -42,7 +42,14 @@ pub struct Marks {
 #[derive(Default)]
 pub struct Bookkeeping {
     missed: tokio::sync::Mutex<MissedByNode>,
+    /// How many times a node's replicas of an index were marked stale, those that were stale already too. Changed only
+    /// with `missed` locked.
+    misses: parking_lot::Mutex<BTreeMap<(NodeIx, String), u64>>,
 }
+
+/// How many writes a node's replicas of an index had missed at a moment; see [`clear`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misses(u64);
 
 // === impl Bookkeeping ===
 
@@ -61,7 +68,7 @@ impl Bookkeeping {
             }
             None => MissedByNode::new(),
         };
-        Ok((Self { missed: tokio::sync::Mutex::new(missed) }, stale))
+        Ok((Self { missed: tokio::sync::Mutex::new(missed), ..Self::default() }, stale))
     }
 
     /// While this is held no replica becomes stale or in sync.
@@ -103,6 +110,7 @@ pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreErro
             continue;
         }
         let key = (*node, index.clone());
+        *cluster.bookkeeping.misses.lock().entry(key.clone()).or_default() += 1;
         let set = added.entry(key.clone()).or_insert_with(|| topology.stale.get(&key).cloned().unwrap_or_default());
         set.union_with(shards);
     }
@@ -141,11 +149,26 @@ pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Replicas were brought in sync: durable, then published.
-pub async fn clear(cluster: &Arc<Cluster>, node: NodeIx, index: &str, shards: &ShardSet) -> Result<(), StoreError> {
+/// What a node's replicas of an index have missed up to now: to be taken before it is looked at what they lack.
+pub fn misses(cluster: &Cluster, node: NodeIx, index: &str) -> Misses {
+    Misses(cluster.bookkeeping.misses.lock().get(&(node, index.to_owned())).copied().unwrap_or_default())
+}
+
+/// Replicas were brought in sync with all that they had missed `as_of` a moment: durable, then published. False, and
+/// nothing is changed, when they have missed more since.
+pub async fn clear(
+    cluster: &Arc<Cluster>,
+    node: NodeIx,
+    index: &str,
+    shards: &ShardSet,
+    as_of: Misses,
+) -> Result<bool, StoreError> {
     let _guard = cluster.bookkeeping.missed.lock().await;
+    if misses(cluster, node, index) != as_of {
+        return Ok(false);
+    }
     let topology = cluster.topology();
-    let Some(current) = topology.stale.get(&(node, index.to_owned())) else { return Ok(()) };
+    let Some(current) = topology.stale.get(&(node, index.to_owned())) else { return Ok(true) };
     let remaining: ShardSet = current.iter().filter(|shard| !shards.contains(*shard)).collect();
     cluster.store.put_stale(topology.node(node).id.clone(), index.to_owned(), remaining.clone()).await?;
     health::publish(cluster, |next| {
@@ -157,7 +180,7 @@ pub async fn clear(cluster: &Arc<Cluster>, node: NodeIx, index: &str, shards: &S
         }
         next.stale = Arc::new(stale);
     });
-    Ok(())
+    Ok(true)
 }
 
 /// A repair is complete: what the node had missed up to `done` is forgotten. False when it has missed more since.

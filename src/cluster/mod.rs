@@ -5,6 +5,7 @@ pub mod client;
 pub mod direct;
 pub mod documents;
 pub mod error;
+pub mod founding;
 pub mod gather;
 pub mod health;
 pub mod housekeeping;
@@ -17,13 +18,16 @@ pub mod poll;
 pub mod read;
 pub mod rebalance;
 pub mod reconcile;
+pub mod recover;
 pub mod registry;
 pub mod repair;
 pub mod resilver;
+pub mod scrub;
 mod send;
 pub mod settings;
 pub mod settle;
 pub mod spool;
+pub mod stamp;
 pub mod task_cancel;
 pub mod task_delete;
 pub mod task_host;
@@ -82,6 +86,8 @@ pub struct Cluster {
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
     maintenance: maintenance::Maintenance,
+    pub scrub: scrub::Scrub,
+    founding: founding::Founding,
     query_vectors: read::QueryVectors,
     probes: health::Probes,
     repairs: repair::Repairs,
@@ -89,6 +95,8 @@ pub struct Cluster {
     direct: tokio::sync::Mutex<()>,
     /// Something is stale, or a node with stale shards is up.
     resilver: Notify,
+    /// How far copies to stale replicas are.
+    pub copies: resilver::progress::Copies,
 }
 
 impl Cluster {
@@ -120,6 +128,9 @@ impl Cluster {
         topology.stale = Arc::new(stale);
         let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
+        let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
+        copies.metrics().start_at_zero(&topology);
+        let founding = founding::Founding::new(recover::is_blank(store.as_ref()).await?);
         let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
         let cluster = Arc::new(Self {
             client,
@@ -129,6 +140,7 @@ impl Cluster {
             reconciler: Reconciler::new(Arc::clone(&store), prometheus)?,
             store,
             metrics,
+            scrub: scrub::Scrub::new(settings.scrub, prometheus)?,
             overload: Overload::new(settings.overload.clone(), prometheus)?,
             settings,
             engine_version: parking_lot::RwLock::default(),
@@ -137,12 +149,14 @@ impl Cluster {
             config_source: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
+            founding,
             maintenance,
             query_vectors: read::QueryVectors::default(),
             probes: health::Probes::default(),
             repairs: repair::Repairs::default(),
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
+            copies,
         });
         cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
         Ok(cluster)
@@ -209,7 +223,8 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
     tokio::join!(
         health::run(Arc::clone(&cluster), shutdown.clone()),
         rebalance::run(Arc::clone(&cluster), shutdown.clone()),
-        resilver::run(Arc::clone(&cluster), shutdown),
+        resilver::run(Arc::clone(&cluster), shutdown.clone()),
+        scrub::run(Arc::clone(&cluster), shutdown),
     );
 }
 

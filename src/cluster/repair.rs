@@ -71,6 +71,8 @@ enum Outcome {
     Up,
     /// There is nobody to compare with yet.
     Waits,
+    /// It holds what a lost state would know of.
+    Stranger,
     /// The node went down meanwhile.
     Gone,
 }
@@ -104,7 +106,7 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
                 }
             }
             Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another to compare its settings with"),
-            Ok(Outcome::Gone) => {}
+            Ok(Outcome::Gone | Outcome::Stranger) => {}
             Err(error) => {
                 tracing::warn!(node = %node, %error, "node could not be repaired; tried again at its next good probe");
                 move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
@@ -127,6 +129,9 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         let topology = cluster.topology().detached();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
+        if !cluster.founding.admits(&cluster.client, node, &trace).await? {
+            return Ok(Outcome::Stranger);
+        }
         let missed = cluster.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
         if reference.is_none() && !missed.is_nothing() && waits(cluster, id).await {

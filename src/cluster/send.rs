@@ -12,6 +12,7 @@ use super::client::{NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
 use super::error::{NodeError, NodeErrorKind, RetryClass};
 use super::overload::Traffic;
 use super::spool::Spool;
+use super::stamp::STAMP_PARAMETER;
 use super::write::Planned;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::meili::task::TaskKind;
@@ -75,7 +76,7 @@ pub fn pause_before(attempt: u32, trouble: Trouble, salt: u64) -> Option<Duratio
 /// Adds the stamp by which a write is found again on a node; the client's own value stays in Miroir's row.
 pub(super) fn with_stamp(path: &str, stamp: &str) -> String {
     let separator = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{separator}customMetadata={stamp}")
+    format!("{path}{separator}{STAMP_PARAMETER}={stamp}")
 }
 
 /// Carries `planned` to `node`, within `write.timeout` and what its size adds.

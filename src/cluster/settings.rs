@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::overload::OverloadSettings;
+use super::scrub::ScrubSettings;
 
 /// All that [`super::Cluster::start`] needs; `config` composes it from the sections of the file.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct ClusterSettings {
     pub search: SearchSettings,
     pub rebalance: RebalanceSettings,
     pub overload: OverloadSettings,
+    pub resilver: ResilverSettings,
+    pub scrub: ScrubSettings,
     /// Sent to nodes as `Authorization: Bearer`.
     pub node_key: Option<Secret>,
     /// How many idle connections to nodes are kept, over all of them.
@@ -122,6 +125,20 @@ pub enum OnConfigChange {
     Plan,
 }
 
+/// The section `resilver`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct ResilverSettings {
+    /// How many bytes of documents all copies together read and send per second; 0: no limit.
+    #[serde(deserialize_with = "size")]
+    pub bandwidth: u64,
+    /// How many copies run at once.
+    pub concurrency: usize,
+    /// How long a copy may hold back the writes of its index at its end.
+    #[serde(deserialize_with = "duration")]
+    pub cutover: Duration,
+}
+
 /// What a search answers when a shard has no replica left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -198,6 +215,14 @@ impl Default for RebalanceSettings {
     }
 }
 
+// === impl ResilverSettings ===
+
+impl Default for ResilverSettings {
+    fn default() -> Self {
+        Self { bandwidth: 0, concurrency: 2, cutover: Duration::from_secs(5) }
+    }
+}
+
 // === impl ClusterSettings ===
 
 impl ClusterSettings {
@@ -210,6 +235,8 @@ impl ClusterSettings {
             search: SearchSettings::default(),
             rebalance: RebalanceSettings::default(),
             overload: OverloadSettings::default(),
+            resilver: ResilverSettings::default(),
+            scrub: ScrubSettings::default(),
             node_key: None,
             keepalive_pool_size: 256,
         }

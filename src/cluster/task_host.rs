@@ -123,7 +123,7 @@ impl TaskHost for Cluster {
 }
 
 /// A node's task in the task's own terms, without the hidden field in its error.
-fn report(response: TaskStatusResponse) -> NodeReport {
+pub(super) fn report(response: TaskStatusResponse) -> NodeReport {
     let state = response.to_node_status();
     let error = response.error.map(|mut error| {
         error.message = scrub(&error.message);

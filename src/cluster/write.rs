@@ -25,6 +25,7 @@ use super::insync;
 use super::lanes::{Gates, Lanes, Turn};
 use super::maintenance;
 use super::registry::{Undo, roll_back};
+use super::resilver::watch::{Flight, Watchers};
 use super::send::{self, Sending, StepResult};
 use super::settle::{self, Settled};
 use super::spool::Spool;
@@ -47,6 +48,8 @@ pub struct Writer {
     lanes: Lanes,
     /// Closed by who must have an index to himself.
     pub(super) gates: Gates,
+    /// Told what each write touches.
+    pub(super) watchers: Arc<Watchers>,
     /// The newest task uid that each node has answered with; a newer one found there belongs to a step under way.
     pub(super) last_uids: Mutex<HashMap<NodeIx, u32>>,
 }
@@ -64,6 +67,8 @@ struct Placed {
     topology: Arc<Topology>,
     undo: Undo,
     runs: Vec<Run>,
+    /// Held until the write is over.
+    flight: Flight,
 }
 
 /// What one node is sent, in order, when its turn comes.
@@ -87,7 +92,8 @@ struct Queued(IntGauge);
 
 /// Whether the write is to be carried out, or was found to fail already.
 enum Intention {
-    CarryOut(Vec<Spool>),
+    /// With the documents that it can touch, where that is known.
+    CarryOut(Vec<Spool>, Option<Vec<String>>),
     Fail(ResponseError),
 }
 
@@ -127,6 +133,7 @@ impl Writer {
             order: Mutex::default(),
             lanes: Lanes::default(),
             gates: Gates::default(),
+            watchers: Arc::default(),
             last_uids: Mutex::default(),
         }
     }
@@ -140,7 +147,20 @@ impl Writer {
         spools: Vec<Spool>,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        spawn(cluster, intent, Intention::CarryOut(spools), trace).await
+        self.submit_keys(cluster, intent, spools, None, trace).await
+    }
+
+    /// [`Writer::submit`] for a write that can say which documents it touches. It must where its index is watched, or it
+    /// counts as touching everything.
+    pub async fn submit_keys(
+        &self,
+        cluster: &Arc<Cluster>,
+        intent: WriteIntent,
+        spools: Vec<Spool>,
+        keys: Option<Vec<String>>,
+        trace: &Trace,
+    ) -> Result<MiroirTask, ResponseError> {
+        spawn(cluster, intent, Intention::CarryOut(spools, keys), trace).await
     }
 
     /// Records a write that failed before any node saw its documents: the client gets a task, final from the start.
@@ -172,11 +192,13 @@ impl Writer {
         *newest = (*newest).max(uid);
     }
 
-    fn place(&self, cluster: &Cluster, intent: &WriteIntent) -> Result<Placed, ResponseError> {
+    fn place(&self, cluster: &Cluster, intent: &WriteIntent, keys: Option<&[String]>) -> Result<Placed, ResponseError> {
         let _order = self.order.lock();
         let topology = cluster.topology();
+        cluster.founding.check()?;
         settle::shared_out(&topology, intent)?;
         settle::available(&topology, intent, cluster.settings.write.min_in_sync)?;
+        cluster.founding.found();
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = cluster.registry.apply(&intent.registry, ensure);
         let mut task =
@@ -186,6 +208,7 @@ impl Writer {
         task.copies = intent.copies.max(1);
         let extra = extra_steps(cluster, intent, &undo);
         let lanes = lane_names(&intent.indexes);
+        let flight = self.watchers.place(task.uid, &lanes, keys);
         let mut runs = Vec::new();
         for node in topology.members() {
             let steps = steps_for(node, intent, &extra, &topology, &mut task);
@@ -197,7 +220,7 @@ impl Writer {
                 runs.push(Run { node, turn: self.lanes.turn(&lanes, node), steps });
             }
         }
-        Ok(Placed { task, topology, undo, runs })
+        Ok(Placed { task, topology, undo, runs, flight })
     }
 }
 
@@ -229,11 +252,12 @@ async fn carry_out(
     let writer = &cluster.writer;
     let _under_way = cluster.overload.admit_write(&lane_names(&intent.indexes))?;
     let _pass = writer.gates.pass(&lane_names(&intent.indexes)).await;
-    let Placed { mut task, topology, undo, runs } = writer.place(cluster, intent)?;
-    let (spools, failed) = match intention {
-        Intention::CarryOut(spools) => (spools, None),
-        Intention::Fail(error) => (Vec::new(), Some(error)),
+    let (spools, keys, failed) = match intention {
+        Intention::CarryOut(spools, keys) => (spools, keys, None),
+        // No node sees a document of it.
+        Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error)),
     };
+    let Placed { mut task, topology, undo, runs, flight: _flight } = writer.place(cluster, intent, keys.as_deref())?;
     let mut row = task.clone();
     if let Some(error) = &failed {
         fail(&mut row, error.clone());
@@ -485,7 +509,11 @@ fn steps_for(
             stamped = Some(stamped_before);
             stamped_before += 1;
         }
-        task.parts.push(NodeTask::unsent(id.clone(), purpose, step.shards.clone()));
+        let mut part = NodeTask::unsent(id.clone(), purpose, step.shards.clone());
+        if let Some(stale) = intent.index_uid.as_deref().and_then(|index| topology.stale_of(node, index)) {
+            part.behind = step.shards.iter().filter(|shard| stale.contains(*shard)).collect();
+        }
+        task.parts.push(part);
         planned.push(Planned { part: task.parts.len() - 1, purpose, step, stamped });
     }
     planned

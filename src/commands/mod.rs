@@ -9,5 +9,6 @@ pub mod explain;
 pub mod node;
 pub mod plan;
 pub mod rebalance;
+pub mod scrub;
 pub mod status;
 pub mod tasks;

@@ -14,10 +14,10 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> ExitCode {
-    let answer = args
-        .admin
-        .get("/topology")
-        .and_then(|topology| Ok(json!({ "topology": topology, "shards": args.admin.get("/shards")?["shards"] })));
+    let answer = args.admin.get("/topology").and_then(|topology| {
+        let shards = &args.admin.get("/shards")?["shards"];
+        Ok(json!({ "topology": topology, "shards": shards, "resilver": args.admin.get("/resilver")? }))
+    });
     finish(args.admin.json, answer, show)
 }
 
@@ -32,10 +32,35 @@ fn show(answer: &Value) -> String {
     }
     let stale = shards.iter().filter(|shard| shard["stale"].as_array().is_some_and(|list| !list.is_empty())).count();
     format!(
-        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}",
+        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}{}",
         cell(&topology["epoch"]),
         cell(&topology["shards"]),
         cell(&topology["replicationFactor"]),
-        table(&rows)
+        table(&rows),
+        copies(&answer["resilver"])
     )
+}
+
+/// The copies to stale replicas that are under way or stopped short; nothing when there are none.
+fn copies(resilver: &Value) -> String {
+    let list = |name: &str| resilver[name].as_array().cloned().unwrap_or_default();
+    let mut shown = String::new();
+    let columns = ["node", "index", "phase", "shards", "documentsDone", "documents", "copied", "bytes", "secondsLeft"];
+    let running: Vec<Vec<String>> =
+        list("running").iter().map(|copy| columns.map(|key| cell(&copy[key])).to_vec()).collect();
+    if !running.is_empty() {
+        let heads = ["resilvering", "index", "phase", "shards", "done", "of", "copied", "bytes", "seconds left"];
+        let rows: Vec<Vec<String>> = std::iter::once(heads.map(str::to_owned).to_vec()).chain(running).collect();
+        shown += &format!("\n\n{}", table(&rows));
+    }
+    for failed in list("failed") {
+        shown += &format!(
+            "\n\nindex {} on {} could not be resilvered yet ({} attempts): {}",
+            cell(&failed["index"]),
+            cell(&failed["node"]),
+            cell(&failed["attempts"]),
+            cell(&failed["message"])
+        );
+    }
+    shown
 }

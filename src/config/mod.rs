@@ -29,8 +29,8 @@ use serde_json::Value;
 
 pub use model::{
     ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
-    OverloadConfig, RebalanceConfig, SearchConfig, TasksConfig, TieBreakConfig, UidFormatConfig, UnavailableShards,
-    WriteConfig,
+    OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig, TieBreakConfig,
+    UidFormatConfig, UnavailableShards, WriteConfig,
 };
 pub use problem::{Problem, Problems, Warning};
 pub use secret::Secret;

@@ -28,6 +28,8 @@ pub struct Config {
     pub search: SearchConfig,
     pub rebalance: RebalanceConfig,
     pub overload: OverloadConfig,
+    pub resilver: ResilverConfig,
+    pub scrub: ScrubConfig,
     pub tasks: TasksConfig,
     pub limits: LimitsConfig,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
@@ -142,6 +144,24 @@ pub struct OverloadConfig {
     /// Retries per request, and how many may be saved up.
     pub retry_share: f64,
     pub retry_burst: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResilverConfig {
+    /// Bytes of documents per second that all copies together read and send; 0: no limit.
+    pub bandwidth: u64,
+    /// How many copies run at once.
+    pub concurrency: u32,
+    /// How long a copy may hold back the writes of its index at its end.
+    pub cutover: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// From the end of one comparison of all replicas to the beginning of the next.
+    pub interval: Duration,
+    /// Bytes of documents per second that it reads; 0: no limit.
+    pub bandwidth: u64,
 }
 
 /// How task ids are written.

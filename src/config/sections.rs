@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::model::{
     ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
-    OverloadConfig, RebalanceConfig, SearchConfig, TasksConfig, TieBreakConfig, UidFormatConfig, UnavailableShards,
-    WriteConfig,
+    OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig, TieBreakConfig,
+    UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 
@@ -31,6 +31,8 @@ pub(super) fn read(mut file: Section) -> Config {
         search: search(file.section("search")),
         rebalance: rebalance(file.section("rebalance")),
         overload: overload(file.section("overload")),
+        resilver: resilver(file.section("resilver")),
+        scrub: scrub(file.section("scrub")),
         tasks: tasks(file.section("tasks")),
         limits: limits(file.section("limits")),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
@@ -119,6 +121,25 @@ fn overload(mut section: Section) -> OverloadConfig {
         spooled_memory: section.size("spooled_memory", 0, 256 * MIB),
         circuit_open: section.duration("circuit_open", Duration::from_secs(2)),
         retry_share: section.positive("retry_share", 0.2),
+    };
+    section.finish();
+    config
+}
+
+fn resilver(mut section: Section) -> ResilverConfig {
+    let config = ResilverConfig {
+        bandwidth: section.size("bandwidth", 0, 0),
+        concurrency: section.integer("concurrency", 1..=64, 2) as u32,
+        cutover: section.duration("cutover", Duration::from_secs(5)),
+    };
+    section.finish();
+    config
+}
+
+fn scrub(mut section: Section) -> ScrubConfig {
+    let config = ScrubConfig {
+        interval: section.duration("interval", Duration::from_secs(24 * 60 * 60)),
+        bandwidth: section.size("bandwidth", 0, 4 * MIB),
     };
     section.finish();
     config

@@ -51,6 +51,8 @@ fn the_full_file_is_right_and_shows_the_defaults() {
     assert_eq!(config.search, defaults.search);
     assert_eq!(config.rebalance, defaults.rebalance);
     assert_eq!(config.overload, defaults.overload);
+    assert_eq!(config.resilver, defaults.resilver);
+    assert_eq!(config.scrub, defaults.scrub);
     assert_eq!(config.tasks, defaults.tasks);
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.state, defaults.state);
@@ -82,6 +84,8 @@ overload:
   { requests: 9, node_reads: 8, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
     spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
 rebalance: { on_config_change: plan, concurrency: 4 }
+resilver: { bandwidth: 50MiB, concurrency: 4, cutover: 800ms }
+scrub: { interval: 7d, bandwidth: 1MiB }
 tasks: { uid_format: mtask, retention: 30d }
 limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client_timeout: 5s }
 state: sqlite:/var/lib/miroir/state.db
@@ -133,6 +137,9 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
         }
     );
     assert_eq!(config.search.unavailable_shards, UnavailableShards::Error);
+    let resilver = ResilverConfig { bandwidth: 50 << 20, concurrency: 4, cutover: Duration::from_millis(800) };
+    assert_eq!(config.resilver, resilver);
+    assert_eq!(config.scrub, ScrubConfig { interval: Duration::from_secs(7 * 24 * 60 * 60), bandwidth: 1 << 20 });
     assert_eq!(config.search.tie_break, TieBreakConfig::Replica);
     assert_eq!(config.rebalance, RebalanceConfig { on_config_change: OnConfigChange::Plan, concurrency: 4 });
     assert_eq!(config.tasks.uid_format, UidFormatConfig::Mtask);

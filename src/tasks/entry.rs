@@ -49,6 +49,10 @@ pub struct NodeTask {
     pub purpose: Purpose,
     /// The shards whose replicas this part writes; empty for what concerns the whole index.
     pub shards: ShardSet,
+    /// Those of `shards` whose replica was stale when the write took its place: it gets the write, but what becomes of it
+    /// there decides nothing, because the replica is brought in sync from another.
+    #[serde(default, skip_serializing_if = "ShardSet::is_empty")]
+    pub behind: ShardSet,
     pub state: NodeTaskState,
     /// The node's own task id, once the node has accepted.
     pub task_uid: Option<u32>,
@@ -142,6 +146,7 @@ impl NodeTask {
             node,
             purpose,
             shards,
+            behind: ShardSet::new(),
             state: NodeTaskState::Unsent,
             task_uid: None,
             details: None,

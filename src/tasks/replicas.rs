@@ -36,10 +36,18 @@ pub fn whole_parts(task: &MiroirTask) -> impl Iterator<Item = &NodeTask> {
     task.parts.iter().filter(|part| part.purpose != Purpose::Main || part.shards.is_empty())
 }
 
+/// Replicas that were stale already do not count, save where no other got the write.
 pub fn replicas(task: &MiroirTask) -> Replicas<'_> {
+    let in_sync = |part: &NodeTask, shard: ShardId| !part.behind.contains(shard);
+    let mut measured = ShardSet::new();
+    for part in sharded_parts(task) {
+        for shard in part.shards.iter().filter(|shard| in_sync(part, *shard)) {
+            measured.insert(shard);
+        }
+    }
     let mut replicas = Replicas::new();
     for part in sharded_parts(task) {
-        for shard in part.shards.iter() {
+        for shard in part.shards.iter().filter(|shard| in_sync(part, *shard) || !measured.contains(*shard)) {
             let progress = replicas.entry(shard).or_default().entry(&part.node).or_default();
             progress.parts += 1;
             if part.outcome() == NodeTaskState::Succeeded {
@@ -57,4 +65,47 @@ pub fn unwritten(replicas: &Replicas<'_>) -> ShardSet {
         .filter(|(_, nodes)| !nodes.values().any(|progress| progress.complete()))
         .map(|(shard, _)| *shard)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::fold::samples::{part, task};
+    use crate::tasks::stale::stale_parts;
+    use crate::tasks::verdict::{Verdict, verdict};
+
+    fn behind(node: &str, shards: &[u16], behind: &[u16], state: NodeTaskState) -> NodeTask {
+        NodeTask { behind: behind.iter().map(|id| ShardId(*id)).collect(), ..part(node, shards, state) }
+    }
+
+    #[test]
+    fn a_write_that_only_a_stale_replica_carried_out_has_failed() {
+        let task =
+            task(vec![part("a", &[1], NodeTaskState::Failed), behind("b", &[1], &[1], NodeTaskState::Succeeded)]);
+        assert!(matches!(verdict(&task), Verdict::Failed(_)));
+        assert_eq!(stale_parts(&task), []);
+    }
+
+    #[test]
+    fn what_a_stale_replica_fails_is_no_news() {
+        let parts = |behind_shards: &[u16]| {
+            vec![
+                part("a", &[1, 2], NodeTaskState::Succeeded),
+                behind("b", &[1, 2], behind_shards, NodeTaskState::Failed),
+            ]
+        };
+        assert_eq!(stale_parts(&task(parts(&[1, 2]))), []);
+        let found = stale_parts(&task(parts(&[1])));
+        assert_eq!(found.iter().map(|part| part.shards.len()).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn where_every_replica_was_stale_all_count() {
+        let task = task(vec![
+            behind("a", &[1], &[1], NodeTaskState::Succeeded),
+            behind("b", &[1], &[1], NodeTaskState::Failed),
+        ]);
+        assert_eq!(verdict(&task), Verdict::Succeeded);
+        assert_eq!(stale_parts(&task).len(), 1);
+    }
 }

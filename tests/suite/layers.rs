@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["cluster"],
     &["gateway", "admin"],
     &["config", "metrics", "embedded", "logging"],
-    &["commands", "proxy", "server"],
+    &["commands", "proxy", "recover", "server"],
 ];
 
 /// Crates that a pure layer must not name: it has no I/O, no clock of its own, no proxy.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::body::BodySource;
 use super::super::overload::overloaded;
 use super::super::overload::spool_budget::SpoolBudget;
+use super::super::resilver::work::MANY_KEYS;
 use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
 use super::super::write::Batches;
@@ -43,6 +44,8 @@ pub(super) struct Collector<'a> {
     checks_geo: bool,
     /// The first `_geo` that is no point. The engine looks at all ids before it looks at any point.
     bad_point: Option<GeoError>,
+    /// The ids, where somebody wants to know them and they are not too many.
+    keys: Option<Vec<String>>,
     line: Vec<u8>,
 }
 
@@ -74,6 +77,8 @@ pub(super) struct Collected {
     pub error: Option<BatchError>,
     /// In the order of nodes, and for one node in the order of the body.
     pub parts: Vec<Part>,
+    /// The ids of the documents, if they were wanted and are not too many.
+    pub keys: Option<Vec<String>>,
     /// The documents as they came, if the key was guessed.
     pub unsplit: Option<Vec<Spool>>,
 }
@@ -115,6 +120,7 @@ impl<'a> Collector<'a> {
             error: None,
             checks_geo: false,
             bad_point: None,
+            keys: None,
             line: Vec::new(),
         }
     }
@@ -147,6 +153,11 @@ impl<'a> Collector<'a> {
     /// Also looks at `_geo` if `checks`.
     pub(super) fn checking_geo(self, checks: bool) -> Self {
         Self { checks_geo: checks, ..self }
+    }
+
+    /// Also gathers the ids if `gathers`.
+    pub(super) fn gathering_keys(self, gathers: bool) -> Self {
+        Self { keys: gathers.then(Vec::new), ..self }
     }
 
     /// Reads to the end; `None` if there was not a single byte.
@@ -226,6 +237,10 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let shard = shard_of(&id, self.topology.shards);
+        self.keys = self.keys.take().filter(|keys| keys.len() < MANY_KEYS);
+        if let Some(keys) = &mut self.keys {
+            keys.push(id.to_string());
+        }
         let written = self.next_place();
         self.line.clear();
         self.fields.splice(document.raw(), shard, written, &mut self.line);
@@ -256,7 +271,8 @@ impl<'a> Collector<'a> {
             Some(unsplit) => Some(unsplit.finish().await?),
             None => None,
         };
-        Ok(Collected { received: self.received, primary_key: self.primary_key, error, parts, unsplit })
+        let (received, primary_key, keys) = (self.received, self.primary_key, self.keys);
+        Ok(Collected { received, primary_key, error, parts, keys, unsplit })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::placement::document::shard_of;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
+use crate::split::primary_key::is_valid_id;
 use crate::tasks::entry::MiroirTask;
 
 /// What may not stand as it is in one segment of a path.
@@ -61,9 +62,11 @@ pub async fn delete_ids(
         return cluster.writer.record_failed(cluster, bare(json!(0)), error, trace).await;
     }
     let texts: Vec<String> = ids.iter().map(id_text).collect();
+    // What is no id is in no index, and no node can be asked for it.
+    let keys: Vec<String> = texts.iter().filter(|text| is_valid_id(text)).cloned().collect();
     loop {
         let intent = WriteIntent { steps: steps(&topology, index, &texts, single), ..bare(Value::Null) };
-        match cluster.writer.submit(cluster, intent, Vec::new(), trace).await {
+        match cluster.writer.submit_keys(cluster, intent, Vec::new(), Some(keys.clone()), trace).await {
             Err(error) if error.is(Code::MiroirLayoutChanged) => topology = cluster.topology(),
             result => return result,
         }

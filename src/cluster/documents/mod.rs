@@ -72,8 +72,10 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
+    let watched = cluster.writer.watchers.is_watched(&request.index);
     let mut decoded = DecodedBody::new(body, encoding);
-    let collected = prepared(cluster, collector, checks_geo).read(Source::Body(&mut decoded), format).await;
+    let collector = prepared(cluster, collector, checks_geo).gathering_keys(watched);
+    let collected = collector.read(Source::Body(&mut decoded), format).await;
     let collected = counted(cluster, collected)?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
@@ -99,7 +101,7 @@ pub async fn add(
     let mut collected = collected;
     loop {
         let (intent, spools) = addition.clone().intent(collected.clone(), &topology);
-        let newer = match cluster.writer.submit(cluster, intent, spools, trace).await {
+        let newer = match cluster.writer.submit_keys(cluster, intent, spools, collected.keys.clone(), trace).await {
             Err(error) if error.is(Code::MiroirLayoutChanged) => cluster.topology().detached(),
             result => return result,
         };
@@ -133,7 +135,10 @@ async fn settle_key(collected: Collected, stored: &str, by_stored: Collector<'_>
         return Ok(collected);
     }
     let again = match &collected.unsplit {
-        Some(unsplit) => by_stored.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?,
+        Some(unsplit) => {
+            let by_stored = by_stored.gathering_keys(collected.keys.is_some());
+            by_stored.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
+        }
         None if collected.error.is_some() => return Ok(collected),
         None => {
             return Ok(Collected {

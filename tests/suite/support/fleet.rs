@@ -1,6 +1,10 @@
 //! A single node (the judge) and a fleet: n nodes with a gateway in front.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::client::{Client, eventually};
 use super::process::{Process, free_port};
@@ -42,6 +46,11 @@ pub struct Fleet {
     pub gateway: Option<Process>,
     pub config: PathBuf,
     folder: tempfile::TempDir,
+}
+
+/// Which shard a document belongs to, as docs and golden vectors say.
+fn shard_of(id: &str, shards: usize) -> usize {
+    (xxh3_64(id.as_bytes()) % shards as u64) as usize
 }
 
 // === impl FleetOptions ===
@@ -107,6 +116,12 @@ impl Node {
     /// What a configuration says of the node.
     pub fn config_line(&self) -> String {
         format!("    - {{ id: {}, url: \"{}\" }}\n", self.name, self.client.url)
+    }
+
+    /// Takes the disk of a killed node away.
+    pub fn wipe(&self) {
+        assert!(self.process.is_none(), "{} runs", self.name);
+        std::fs::remove_dir_all(self.folder.join(format!("{}.data", self.name))).expect("the node's data");
     }
 
     pub fn signal(&self, signal: &str) {
@@ -216,6 +231,59 @@ impl Fleet {
 
     pub fn kill_gateway(&mut self) {
         self.gateway.take().expect("a running gateway").kill();
+    }
+
+    /// The value of a metric of which every label is given, as in `name{node="node-1"}`; 0 when there is none.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics.get("/metrics").text;
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
+    /// Waits until no replica is stale.
+    pub fn await_in_sync(&self) {
+        eventually("every replica is in sync", || {
+            let resilver = self.admin.get("/resilver").ok();
+            (resilver["stale"] == serde_json::json!([])).then_some(())
+        });
+    }
+
+    /// The documents of every shard of `index`, which all its owners must hold alike.
+    pub fn equal_replicas(&self, index: &str) -> BTreeMap<String, Value> {
+        let shards = self.admin.get("/shards").ok();
+        let shards = shards["shards"].as_array().expect("shards");
+        let mut by_node: BTreeMap<&str, BTreeMap<usize, BTreeMap<String, Value>>> = BTreeMap::new();
+        for node in &self.nodes {
+            let held = by_node.entry(&node.name).or_default();
+            let page = node.client.get(&format!("/indexes/{index}/documents?limit=1000000")).ok();
+            for document in page["results"].as_array().expect("results") {
+                let id = document["id"].as_str().map_or_else(|| document["id"].to_string(), str::to_owned);
+                held.entry(shard_of(&id, shards.len())).or_default().insert(id, document.clone());
+            }
+        }
+        let none = BTreeMap::new();
+        let mut documents = BTreeMap::new();
+        for (number, shard) in shards.iter().enumerate() {
+            let owners: Vec<&str> =
+                shard["owners"].as_array().expect("owners").iter().filter_map(Value::as_str).collect();
+            let of = |node: &str| by_node[node].get(&number).unwrap_or(&none);
+            for other in &owners[1..] {
+                assert_eq!(of(owners[0]), of(other), "shard {number} on {} and {other}", owners[0]);
+            }
+            documents.extend(of(owners[0]).clone());
+        }
+        documents
+    }
+
+    /// How many of the documents with these ids belong to `node`.
+    pub fn owned(&self, node: &str, ids: impl Iterator<Item = String>) -> usize {
+        let shards = self.admin.get("/shards").ok();
+        let shards = shards["shards"].as_array().expect("shards");
+        let owns = |id: &String| {
+            let owners = shards[shard_of(id, shards.len())]["owners"].as_array().expect("owners");
+            owners.iter().any(|owner| owner == node)
+        };
+        ids.filter(owns).count()
     }
 
     pub fn gateway(&self) -> &Process {

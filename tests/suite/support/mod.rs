@@ -4,6 +4,7 @@ pub mod client;
 pub mod corpus;
 pub mod embedder;
 pub mod fleet;
+pub mod impostor;
 pub mod process;
 
 pub use client::Client;

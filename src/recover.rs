@@ -1,0 +1,65 @@
+//! `miroir recover`: a lost state rebuilt from what the nodes hold, before the gateway is started again.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use miroir::cluster::recover::{RecoverError, Recovered, recover};
+use miroir::cluster::{Cluster, ClusterError};
+use miroir::config::{Config, Problems};
+use miroir::store::StoreError;
+use miroir::store::sqlite::SqliteStore;
+
+use crate::server::cluster_settings;
+
+/// Rebuild a lost state from the nodes. The gateway must not run meanwhile.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file that the lost state belonged to.
+    #[arg(long, default_value = "conf/miroir.yaml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{}:\n{problems}", path.display())]
+    Config { path: PathBuf, problems: Problems },
+    #[error("cannot start a runtime: {0}")]
+    Runtime(std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
+
+pub fn run(args: &Args) -> ExitCode {
+    match rebuild(args) {
+        Ok(recovered) => {
+            println!(
+                "recovered {} indexes, {} tasks and {} keys; {} shards compared",
+                recovered.indexes, recovered.tasks, recovered.keys, recovered.compared
+            );
+            for (node, index, shards) in &recovered.stale {
+                println!("{shards} shards of `{index}` on {node} differ and will be copied anew");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("miroir: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn rebuild(args: &Args) -> Result<Recovered, Failure> {
+    let (config, _) =
+        Config::load(&args.config).map_err(|problems| Failure::Config { path: args.config.clone(), problems })?;
+    let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    runtime.block_on(async {
+        let cluster = Cluster::start(cluster_settings(&config), store, &prometheus::Registry::new()).await?;
+        Ok(recover(&cluster, &|step| eprintln!("{step}")).await?)
+    })
+}

@@ -1,0 +1,141 @@
+//! Stale replicas are brought in sync: only with what they lack, while writes go on, until all replicas are equal.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::reads::NDJSON;
+use crate::support::client::{eventually, pause};
+use crate::support::corpus::ndjson;
+use crate::support::{Client, Fleet};
+
+/// What a copy may hold back writes for, as configured by default.
+const CUTOVER: Duration = Duration::from_secs(5);
+
+fn documents(range: std::ops::Range<usize>, text: &str) -> Vec<Value> {
+    range.map(|id| json!({"id": id, "n": id % 100, "text": format!("{text} {id}")})).collect()
+}
+
+fn add(client: &Client, index: &str, documents: &[Value]) {
+    for chunk in documents.chunks(2000) {
+        client.done(&client.send("POST", &format!("/indexes/{index}/documents"), NDJSON, &ndjson(chunk)));
+    }
+}
+
+fn copied(fleet: &Fleet, node: &str) -> usize {
+    fleet.metric(&format!("miroir_resilvered_documents_total{{node=\"{node}\"}}")) as usize
+}
+
+#[test]
+fn a_returning_node_gets_only_the_documents_it_missed() {
+    let mut fleet = Fleet::start();
+    add(&fleet.client, "books", &documents(0..6000, "old"));
+    fleet.nodes[1].kill();
+    let client = fleet.client.clone();
+    add(&client, "books", &documents(100..400, "new"));
+    client.done(&client.json("PUT", "/indexes/books/documents", &json!([{"id": 1000, "extra": true}, {"id": 9000}])));
+    client.done(&client.post("/indexes/books/documents/delete-batch", &json!((500..600).collect::<Vec<_>>())));
+    assert!(fleet.metric("miroir_stale_replicas{node=\"node-1\"}") > 0.0);
+    fleet.nodes[1].restart();
+    fleet.await_state("node-1", "up");
+    fleet.await_in_sync();
+
+    let held = fleet.equal_replicas("books");
+    assert_eq!(held.len(), 5901);
+    assert_eq!(held["1000"]["text"], "old 1000", "a partial update keeps its base");
+    assert_eq!(held["1000"]["extra"], true);
+    assert!(!held.contains_key("550"), "a delete does not come back");
+    let missed = (100..400).chain([1000, 9000]).map(|id: usize| id.to_string());
+    assert_eq!(copied(&fleet, "node-1"), fleet.owned("node-1", missed));
+    let deleted = fleet.metric("miroir_resilver_deleted_documents_total{node=\"node-1\"}") as usize;
+    assert_eq!(deleted, fleet.owned("node-1", (500..600).map(|id| id.to_string())));
+    assert_eq!(copied(&fleet, "node-0") + copied(&fleet, "node-2"), 0);
+}
+
+#[test]
+fn an_emptied_node_is_rebuilt_whole() {
+    let mut fleet = Fleet::start();
+    let client = fleet.client.clone();
+    client.done(&client.post("/indexes", &json!({"uid": "books", "primaryKey": "id"})));
+    client.done(&client.json(
+        "PATCH",
+        "/indexes/books/settings",
+        &json!({"filterableAttributes": ["n"], "stopWords": ["old"]}),
+    ));
+    add(&client, "books", &documents(0..3000, "old"));
+    client.done(&client.post("/indexes", &json!({"uid": "empty", "primaryKey": "id"})));
+    fleet.nodes[2].kill();
+    fleet.await_state("node-2", "down");
+    fleet.nodes[2].wipe();
+    fleet.nodes[2].restart();
+    fleet.await_state("node-2", "up");
+    fleet.await_in_sync();
+    assert_eq!(fleet.equal_replicas("books").len(), 3000);
+    assert_eq!(copied(&fleet, "node-2"), fleet.owned("node-2", (0..3000).map(|id| id.to_string())));
+    let settings = |node: usize| fleet.nodes[node].client.get("/indexes/books/settings").ok();
+    assert_eq!(settings(0), settings(2));
+    assert_eq!(fleet.nodes[2].client.get("/indexes/empty").ok()["primaryKey"], "id");
+}
+
+/// Writes of every kind until `stop`; returns the longest time that one took, and how many there were.
+fn write(client: &Client, writer: usize, stop: &AtomicBool) -> (Duration, usize) {
+    let (mut longest, mut round) = (Duration::ZERO, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let id = (writer * 1000 + round * 7 % 1000) % 4000;
+        let started = Instant::now();
+        let reply = match round % 4 {
+            0 => client.post("/indexes/busy/documents", &json!([{"id": id, "n": id % 100, "by": writer}])),
+            1 => client.json("PUT", "/indexes/busy/documents", &json!([{"id": id, "round": round}])),
+            2 => client.delete(&format!("/indexes/busy/documents/{id}")),
+            _ => client.post("/indexes/busy/documents/delete-batch", &json!([id, id + 1])),
+        };
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        longest = longest.max(started.elapsed());
+        round += 1;
+        if writer == 0 && round % 20 == 0 {
+            let filter = json!({"filter": format!("n = {}", round % 100)});
+            assert_eq!(client.post("/indexes/busy/documents/delete", &filter).status, 202);
+        }
+        pause(Duration::from_millis(10));
+    }
+    (longest, round)
+}
+
+#[test]
+fn writes_go_on_while_a_node_is_resilvered() {
+    let mut fleet = Fleet::start();
+    let client = fleet.client.clone();
+    client.done(&client.post("/indexes", &json!({"uid": "busy", "primaryKey": "id"})));
+    client.done(&client.json("PATCH", "/indexes/busy/settings", &json!({"filterableAttributes": ["n"]})));
+    add(&client, "busy", &documents(0..4000, "old"));
+    fleet.nodes[1].kill();
+    add(&client, "busy", &documents(1000..3000, "new"));
+    fleet.nodes[1].wipe();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let (client, stop) = (client.clone(), &stop);
+                scope.spawn(move || write(&client, writer, stop))
+            })
+            .collect();
+        pause(Duration::from_millis(300));
+        fleet.nodes[1].restart();
+        fleet.await_state("node-1", "up");
+        fleet.await_in_sync();
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            let (longest, rounds) = writer.join().expect("no panic");
+            assert!(longest < CUTOVER + Duration::from_secs(2), "a write took {longest:?}");
+            assert!(rounds > 5, "only {rounds} writes");
+        }
+    });
+    eventually("every task has ended", || {
+        let open = client.get("/tasks?statuses=enqueued,processing").ok();
+        (open["total"] == 0).then_some(())
+    });
+    fleet.await_in_sync();
+    fleet.equal_replicas("busy");
+    assert!(copied(&fleet, "node-1") > 0);
+}
