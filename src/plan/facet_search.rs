@@ -22,6 +22,9 @@ pub struct FacetSearchPlan {
     pub max_values: usize,
     /// True if values are searched for, false if they are only listed: the engine orders the two differently.
     pub searched: bool,
+    /// True if only the best document of each distinct value is counted, of which no node knows those of others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub distinct: bool,
 }
 
 // === impl FacetSearchPlan ===
@@ -38,6 +41,7 @@ impl FacetSearchPlan {
             facet: facet.clone(),
             order: info.order_of(facet),
             max_values: info.max_values_per_facet,
+            distinct: info.distinct.is_some(),
             searched: body.get("facetQuery").is_some_and(|query| !query.is_null()),
             body,
         })

@@ -35,7 +35,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
             }
         }
-        let facets = gathered.replies.len() > 1 && !hits.sums.is_exact();
+        let facets = gathered.replies.len() > 1 && (plan.distinct || !hits.sums.is_exact());
         Ok(Reply {
             inexact: Inexact { facets, totals: false, ..Inexact::default() },
             ..Reply::ok(hits.write()?, gathered.missing)

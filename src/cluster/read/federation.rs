@@ -103,7 +103,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             if let Some(facets) = &mut own {
                 // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
                 match &found.together {
-                    Some(together) if !index.has_distinct() && !(unseen && index.has_threshold()) => {
+                    Some(together) if !(index.has_distinct() || unseen && index.has_threshold()) => {
                         self.settle_federated(plan, index, together, facets).await?;
                     }
                     Some(_) | None => facets.give_up(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::case::{Case, Request, Trouble};
+use super::case::{Case, Request, Trouble, primer};
 use crate::support::{Client, Fleet};
 use crate::{federation, reads};
 
@@ -12,6 +12,8 @@ pub fn run(case: &Case, index: &str, single: &Client, fleet: &mut Fleet) -> Resu
     for client in &both {
         client.done(&client.post("/indexes", &json!({"uid": index, "primaryKey": "id"})));
         client.done(&client.json("PATCH", &format!("/indexes/{index}/settings"), &case.settings));
+        client.add(index, &Value::from(primer()));
+        client.done(&client.delete(&format!("/indexes/{index}/documents")));
     }
     let add = |documents: &[Value]| {
         for client in both.iter().filter(|_| !documents.is_empty()) {
