@@ -27,6 +27,7 @@ pub mod merge;
 pub mod metrics;
 pub mod placement;
 pub mod plan;
+pub mod rebalance;
 pub mod split;
 pub mod store;
 pub mod tasks;

@@ -26,6 +26,8 @@ enum Command {
     Tasks(commands::tasks::Args),
     Explain(commands::explain::Args),
     Plan(commands::plan::Args),
+    Rebalance(commands::rebalance::Args),
+    Cluster(commands::cluster::Args),
     Scrub(commands::scrub::Args),
     Recover(recover::Args),
     Node(NodeArgs),
@@ -33,8 +35,8 @@ enum Command {
     Demo(commands::demo::Args),
 }
 
-/// Operate on a node of a running cluster. Without a subcommand, in builds with the embedded engine: run one
-/// Meilisearch-compatible node, for trying, testing and small use.
+/// Add, remove, drain or change a node of a running cluster, or take it out of service for a while. Without a subcommand, in
+/// builds with the embedded engine: run one Meilisearch-compatible node, for trying, testing and small use.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 struct NodeArgs {
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         Command::Tasks(args) => commands::tasks::run(args),
         Command::Explain(args) => commands::explain::run(args),
         Command::Plan(args) => commands::plan::run(args),
+        Command::Rebalance(args) => commands::rebalance::run(args),
+        Command::Cluster(args) => commands::cluster::run(args),
         Command::Scrub(args) => commands::scrub::run(args),
         Command::Recover(args) => recover::run(&args),
         Command::Node(args) => node(args),

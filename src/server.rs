@@ -13,8 +13,8 @@ use miroir::cluster::overload::retry_budget::RetrySettings;
 use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
 use miroir::cluster::scrub::ScrubSettings;
 use miroir::cluster::settings::{
-    ClusterSettings, HealthSettings, NodeSettings, PlacementSettings, ResilverSettings, SearchSettings, Secret,
-    TieBreak, UnavailableShards, WriteSettings,
+    ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
+    ResilverSettings, SearchSettings, Secret, TieBreak, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, OverloadConfig, Problems};
@@ -30,6 +30,7 @@ use miroir::tasks::view::UidFormatSetting;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::proxy::Proxy;
 
@@ -109,6 +110,14 @@ fn start(args: &Args) -> Result<Server, StartError> {
         Ok::<_, StartError>(App::new(cluster, keyring, gateway_settings(&config), metrics))
     })?;
     gateway::install_hooks(&app);
+    let path = args.config.clone();
+    let read_again: cluster::rebalance::wishes::ConfigSource = Box::new(move || {
+        let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+        Ok(placement_settings(&config))
+    });
+    if app.cluster.config_source.set(read_again).is_err() {
+        tracing::warn!("the cluster has a source of its configuration already");
+    }
 
     let mut server = Server::new_with_opt_and_conf(None, config.pingora);
     server.bootstrap();
@@ -143,8 +152,31 @@ impl BackgroundService for Background {
         let store = Arc::clone(&self.cluster.store);
         tokio::join!(
             cluster::run(Arc::clone(&self.cluster), shutdown.clone()),
+            reload_on_hangup(Arc::clone(&self.cluster), shutdown.clone()),
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );
+    }
+}
+
+/// SIGHUP: the configuration's nodes and replication factor are read again.
+async fn reload_on_hangup(cluster: Arc<Cluster>, mut shutdown: ShutdownWatch) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP cannot be listened for; POST /reload does the same");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = hangups.recv() => {}
+            _ = shutdown.changed() => return,
+        }
+        match cluster::rebalance::wishes::reload(&cluster).await {
+            Ok(true) => tracing::info!("the changed configuration is the cluster's goal now"),
+            Ok(false) => tracing::info!("the configuration names no other nodes than before"),
+            Err(error) => tracing::error!(%error, "the configuration was not taken over"),
+        }
     }
 }
 
@@ -156,18 +188,21 @@ fn log_settings(config: &Config) -> LogSettings {
     LogSettings { format, level: config.log.level.clone() }
 }
 
-pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
+fn placement_settings(config: &Config) -> PlacementSettings {
     let nodes = config.cluster.nodes.iter().map(|node| NodeSettings {
         id: node.id.clone(),
         url: node.url.clone(),
         zone: node.zone.clone(),
         weight: node.weight,
     });
-    let placement = PlacementSettings {
+    PlacementSettings {
         shards: config.cluster.shards,
         replication_factor: config.cluster.replication_factor,
         nodes: nodes.collect(),
-    };
+    }
+}
+
+pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
     let unavailable_shards = match config.search.unavailable_shards {
         config::UnavailableShards::Partial => UnavailableShards::Partial,
         config::UnavailableShards::Error => UnavailableShards::Error,
@@ -176,8 +211,12 @@ pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
         config::TieBreakConfig::Written => TieBreak::Written,
         config::TieBreakConfig::Replica => TieBreak::Replica,
     };
+    let on_config_change = match config.rebalance.on_config_change {
+        config::OnConfigChange::Start => OnConfigChange::Start,
+        config::OnConfigChange::Plan => OnConfigChange::Plan,
+    };
     ClusterSettings {
-        placement,
+        placement: placement_settings(config),
         health: HealthSettings {
             interval: config.health.interval,
             timeout: config.health.timeout,
@@ -198,6 +237,7 @@ pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
             tie_break,
         },
         overload: overload_settings(&config.overload),
+        rebalance: RebalanceSettings { on_config_change, concurrency: config.rebalance.concurrency as usize },
         scrub: ScrubSettings { interval: config.scrub.interval, bandwidth: config.scrub.bandwidth },
         resilver: ResilverSettings {
             bandwidth: config.resilver.bandwidth,

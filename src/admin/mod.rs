@@ -2,6 +2,7 @@
 
 mod explain;
 mod maintenance;
+mod rebalance;
 mod views;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ enum Route<'a> {
     ExplainIndex(&'a str),
     Scrub,
     StartScrub,
+    Layout(rebalance::Route<'a>),
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
 }
@@ -93,6 +95,10 @@ impl AdminApp {
                 self.app.cluster.scrub.start();
                 Ok((202, json!({ "started": true })))
             }
+            Route::Layout(route) => {
+                let body = read_body(session).await?;
+                Ok((200, rebalance::answer(&self.app.cluster, route, &body).await?))
+            }
             Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
             Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
         }
@@ -129,6 +135,9 @@ impl ServeHttp for AdminApp {
 }
 
 fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
+    if let Some(route) = rebalance::Route::parse(method, path) {
+        return Ok(Route::Layout(route));
+    }
     match (method, node_in_maintenance(path)) {
         ("POST", Some(node)) => return Ok(Route::BeginMaintenance(node)),
         ("DELETE", Some(node)) => return Ok(Route::EndMaintenance(node)),
@@ -165,7 +174,9 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
-         /tasks/{{id}}, POST /explain, /indexes/{{uid}}/explain, GET or POST /scrub, POST or DELETE \
+         /tasks/{{id}}, /rebalance, POST /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
+         /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
+         DELETE /nodes/{{id}}, GET or POST /scrub, POST or DELETE \
          /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }

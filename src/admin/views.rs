@@ -32,7 +32,7 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
 
 pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
     let nodes: Vec<Value> = topology
-        .indexes()
+        .members()
         .map(|ix| {
             let node = topology.node(ix);
             json!({
@@ -43,12 +43,14 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
                 "state": node.state,
                 "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
+                "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
         })
         .collect();
     json!({
         "epoch": topology.epoch,
         "cluster": cluster.identities.cluster(),
+        "layout": topology.layout,
         "shards": topology.shards,
         "replicationFactor": topology.replication_factor,
         "nodes": nodes,

@@ -29,8 +29,9 @@ pub async fn everywhere(
         Some(body) => Subrequest::json(method, path, body, timeout, false),
         None => Subrequest { method, idempotent: false, ..Subrequest::get(path, timeout) },
     };
-    let sent = topology.indexes().map(|ix| {
-        let (node, request) = (topology.node(ix), request.clone());
+    let members: Vec<NodeIx> = topology.members().collect();
+    let sent = members.iter().map(|ix| {
+        let (node, request) = (topology.node(*ix), request.clone());
         async move {
             if !node.state.takes_writes() {
                 return None;
@@ -43,10 +44,9 @@ pub async fn everywhere(
         let refusal = replies.into_iter().flatten().next();
         return refusal.ok_or_else(|| ResponseError::new(Code::MiroirNodeUnavailable, "No node answered."));
     };
-    let behind = replies.iter().enumerate().filter(|(_, reply)| !reply.as_ref().is_some_and(NodeReply::is_success));
+    let behind = members.iter().zip(&replies).filter(|(_, reply)| !reply.as_ref().is_some_and(NodeReply::is_success));
     let missed = Missed { settings: true, ..Missed::default() };
-    let marks =
-        Marks { stale: Vec::new(), missed: behind.map(|(position, _)| (NodeIx(position), missed.clone())).collect() };
+    let marks = Marks { stale: Vec::new(), missed: behind.map(|(node, _)| (*node, missed.clone())).collect() };
     insync::mark(cluster, &marks).await.map_err(|error| store_failed(&error))?;
     Ok(done.clone())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rebalance::RebalanceError;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::topology::NodeId;
 use crate::store::StoreError;
@@ -59,8 +60,8 @@ pub enum ClusterError {
     Store(#[from] StoreError),
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    #[error("node {id}: url `{url}` is not usable: {reason}")]
-    NodeUrl { id: String, url: String, reason: String },
+    #[error(transparent)]
+    Layout(#[from] RebalanceError),
 }
 
 // === impl NodeError ===

@@ -45,6 +45,8 @@ pub enum Consequence {
 
 /// One node's health check.
 pub struct Probe {
+    node: NodeId,
+    url: String,
     backends: Backends,
     good_in_a_row: Arc<AtomicUsize>,
 }
@@ -89,6 +91,7 @@ pub fn consequence(state: NodeState, sign: Sign, rise: usize) -> Consequence {
         // The operator has the word.
         (NodeState::Maintenance, _) => Consequence::Nothing,
         (NodeState::Joining | NodeState::Down, Sign::Fell | Sign::Unconnectable | Sign::Slow) => Consequence::Nothing,
+        (NodeState::Removed, _) => Consequence::Nothing,
     }
 }
 
@@ -99,7 +102,8 @@ pub fn publish(cluster: &Cluster, change: impl FnOnce(&mut Topology)) -> Arc<Top
     change(&mut next);
     next.epoch += 1;
     let next = Arc::new(next);
-    cluster.topology.store(Arc::clone(&next));
+    let superseded = cluster.topology.swap(Arc::clone(&next));
+    cluster.rebalancer.superseded(&superseded);
     cluster.metrics.show(&next);
     next
 }
@@ -128,9 +132,7 @@ pub fn move_state(cluster: &Cluster, node: &NodeId, from: &[NodeState], to: Node
 /// Acts on a sign.
 pub fn learn(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
     let topology = cluster.topology();
-    let Some(state) = topology.nodes.iter().find(|candidate| candidate.id == *node).map(|found| found.state) else {
-        return;
-    };
+    let Some(state) = topology.find(node.as_str()).map(|found| topology.node(found).state) else { return };
     match consequence(state, sign, cluster.settings.health.rise) {
         Consequence::Nothing => {}
         Consequence::Down => {
@@ -151,12 +153,6 @@ pub fn give_up(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
 /// Probes all nodes every `health.interval`, until `shutdown`.
 pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
     let mut probes = Vec::new();
-    for node in &cluster.topology().nodes {
-        match Probe::new(&cluster, node) {
-            Ok(probe) => probes.push(probe),
-            Err(reason) => tracing::error!(node = %node.id, reason, "node cannot be probed"),
-        }
-    }
     let mut interval = tokio::time::interval(cluster.settings.health.interval.max(Duration::from_millis(10)));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -164,9 +160,26 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
             _ = interval.tick() => {}
             _ = super::stopped(&mut shutdown) => return,
         }
+        follow_members(&cluster, &mut probes);
         tokio::select! {
             _ = futures::future::join_all(probes.iter().map(Probe::round)) => {}
             _ = super::stopped(&mut shutdown) => return,
+        }
+    }
+}
+
+/// A probe for each node of the cluster: nodes come and go, and their urls change.
+fn follow_members(cluster: &Arc<Cluster>, probes: &mut Vec<Probe>) {
+    let topology = cluster.topology();
+    let members = || topology.members().map(|ix| topology.node(ix));
+    probes.retain(|probe| members().any(|node| node.id == probe.node && node.url == probe.url));
+    for node in members() {
+        if probes.iter().any(|probe| probe.node == node.id) {
+            continue;
+        }
+        match Probe::new(cluster, node) {
+            Ok(probe) => probes.push(probe),
+            Err(reason) => tracing::error!(node = %node.id, reason, "node cannot be probed"),
         }
     }
 }
@@ -189,7 +202,7 @@ impl Probe {
         };
         let mut backends = Backends::new(Box::new(NodeDiscovery { endpoint }));
         backends.set_health_check(Box::new(check));
-        Ok(Self { backends, good_in_a_row })
+        Ok(Self { node: node.id.clone(), url: node.url.clone(), backends, good_in_a_row })
     }
 
     async fn round(&self) {

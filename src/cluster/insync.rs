@@ -75,6 +75,11 @@ impl Bookkeeping {
         Ok((Self { missed: tokio::sync::Mutex::new(missed), ..Self::default() }, stale))
     }
 
+    /// While this is held no replica becomes stale or in sync.
+    pub(super) async fn hold(&self) -> tokio::sync::MutexGuard<'_, MissedByNode> {
+        self.missed.lock().await
+    }
+
     pub async fn missed_by(&self, node: &NodeId) -> Missed {
         self.missed.lock().await.get(node).cloned().unwrap_or_default()
     }

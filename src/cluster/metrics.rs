@@ -198,6 +198,9 @@ impl ClusterMetrics {
             for state in NodeState::ALL {
                 self.node_state.with_label_values(&[id, state.as_str()]).set(i64::from(node.state == *state));
             }
+            if !node.state.is_member() {
+                continue;
+            }
             let stale: usize =
                 topology.stale.iter().filter(|((owner, _), _)| *owner == ix).map(|(_, shards)| shards.len()).sum();
             self.stale_replicas.with_label_values(&[id]).set(i64::try_from(stale).unwrap_or(i64::MAX));

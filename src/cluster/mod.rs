@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod overload;
 pub mod poll;
 pub mod read;
+pub mod rebalance;
 pub mod reconcile;
 pub mod recover;
 pub mod registry;
@@ -48,7 +49,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::meili::ranking_rules::default_rules;
 use crate::meili::task::TaskStatus;
-use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::placement::topology::Topology;
 use crate::plan::broadcast::HiddenSettings;
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
@@ -57,6 +58,7 @@ pub use client::{NodeClient, NodeReply, SubBody, Subrequest, TaskStatusResponse,
 pub use error::{ClusterError, NodeError};
 pub use metrics::ClusterMetrics;
 pub use overload::Overload;
+pub use rebalance::Rebalancer;
 pub use reconcile::Reconciler;
 pub use registry::Registry;
 pub use settings::ClusterSettings;
@@ -80,6 +82,10 @@ pub struct Cluster {
     pub overload: Overload,
     /// What else is made equal on a returning node; set once by the gateway, before [`run`].
     pub repair_hook: OnceLock<Box<dyn repair::RepairHook>>,
+    /// The durable layout, and who moves shards by it.
+    pub rebalancer: Rebalancer,
+    /// Reads the configuration again; set once by the composition root, before [`run`].
+    pub config_source: OnceLock<rebalance::wishes::ConfigSource>,
     /// Held while a new topology is made from the current one, so that no change is lost.
     publishing: parking_lot::Mutex<()>,
     bookkeeping: insync::Bookkeeping,
@@ -123,7 +129,8 @@ impl Cluster {
         transport: Box<dyn transport::Transport>,
     ) -> Result<Arc<Cluster>, ClusterError> {
         let metrics = ClusterMetrics::new(prometheus)?;
-        let mut topology = first_topology(&settings)?;
+        let rebalancer = Rebalancer::load(store.as_ref(), &settings, prometheus).await?;
+        let mut topology = rebalancer.layout().to_topology();
         let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
         let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
@@ -147,6 +154,8 @@ impl Cluster {
             settings,
             engine_version: parking_lot::RwLock::default(),
             repair_hook: OnceLock::new(),
+            rebalancer,
+            config_source: OnceLock::new(),
             publishing: parking_lot::Mutex::default(),
             bookkeeping,
             founding,
@@ -223,6 +232,7 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
     tokio::join!(
         health::run(Arc::clone(&cluster), shutdown.clone()),
         identity::run(Arc::clone(&cluster), shutdown.clone()),
+        rebalance::run(Arc::clone(&cluster), shutdown.clone()),
         resilver::run(Arc::clone(&cluster), shutdown.clone()),
         scrub::run(Arc::clone(&cluster), shutdown),
     );
@@ -232,21 +242,4 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a shutdown as well.
     let _ = shutdown.wait_for(|stop| *stop).await;
-}
-
-fn first_topology(settings: &ClusterSettings) -> Result<Topology, ClusterError> {
-    let mut nodes = Vec::with_capacity(settings.placement.nodes.len());
-    for node in &settings.placement.nodes {
-        if let Err(reason) = transport::Endpoint::parse(&node.url) {
-            return Err(ClusterError::NodeUrl { id: node.id.clone(), url: node.url.clone(), reason });
-        }
-        nodes.push(Node {
-            id: NodeId::new(&node.id),
-            url: node.url.trim_end_matches('/').to_owned(),
-            zone: node.zone.clone(),
-            weight: node.weight,
-            state: NodeState::Joining,
-        });
-    }
-    Ok(Topology::build(nodes, settings.placement.shards, settings.placement.replication_factor))
 }

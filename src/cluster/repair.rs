@@ -137,7 +137,8 @@ pub fn again(cluster: &Arc<Cluster>, node: &NodeId) {
 async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, RepairError> {
     let trace = Trace::background("repair");
     for _ in 0..ROUNDS {
-        let topology = cluster.topology();
+        // A repair may take long and answers nobody: no move of shards needs to wait for it.
+        let topology = cluster.topology().detached();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
         if !cluster.founding.admits(&cluster.client, node, &trace).await? {
@@ -213,7 +214,7 @@ async fn learn_version(cluster: &Cluster, node: &Node, trace: &Trace) -> Result<
 async fn waits(cluster: &Arc<Cluster>, id: &NodeId) -> bool {
     let topology = cluster.topology();
     let mut better = false;
-    for other in topology.nodes.iter().filter(|other| other.id != *id) {
+    for other in topology.members().map(|ix| topology.node(ix)).filter(|other| other.id != *id) {
         better |= cluster.bookkeeping.missed_by(&other.id).await.is_nothing();
     }
     if !better {
@@ -277,7 +278,7 @@ async fn repair_index(
     reference: Option<&Node>,
     trace: &Trace,
 ) -> Result<Option<u32>, RepairError> {
-    let topology = cluster.topology();
+    let topology = cluster.topology().detached();
     let node = topology.node(ix);
     let uid = entry.uid.as_str();
     let path = format!("/indexes/{uid}");

@@ -14,6 +14,7 @@ pub struct ClusterSettings {
     pub health: HealthSettings,
     pub write: WriteSettings,
     pub search: SearchSettings,
+    pub rebalance: RebalanceSettings,
     pub overload: OverloadSettings,
     pub resilver: ResilverSettings,
     pub scrub: ScrubSettings,
@@ -107,6 +108,23 @@ pub enum TieBreak {
     Replica,
 }
 
+/// The section `rebalance`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebalanceSettings {
+    pub on_config_change: OnConfigChange,
+    /// How many replicas are on their way to other nodes at once.
+    pub concurrency: usize,
+}
+
+/// What follows from a configuration with other nodes, weights, zones or another replication factor than the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConfigChange {
+    /// Shards move.
+    Start,
+    /// The plan waits until the operator resumes it.
+    Plan,
+}
+
 /// The section `resilver`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
@@ -189,6 +207,14 @@ impl Default for SearchSettings {
     }
 }
 
+// === impl RebalanceSettings ===
+
+impl Default for RebalanceSettings {
+    fn default() -> Self {
+        Self { on_config_change: OnConfigChange::Start, concurrency: 16 }
+    }
+}
+
 // === impl ResilverSettings ===
 
 impl Default for ResilverSettings {
@@ -207,6 +233,7 @@ impl ClusterSettings {
             health: HealthSettings::default(),
             write: WriteSettings::default(),
             search: SearchSettings::default(),
+            rebalance: RebalanceSettings::default(),
             overload: OverloadSettings::default(),
             resilver: ResilverSettings::default(),
             scrub: ScrubSettings::default(),

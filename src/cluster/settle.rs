@@ -6,7 +6,7 @@ use super::insync::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
-use crate::plan::write::{RegistryChange, WriteIntent};
+use crate::plan::write::{RegistryChange, Target, WriteIntent};
 use crate::tasks::entry::{NodeTask, NodeTaskState, Purpose};
 
 /// The outcome of sending a write. With both errors absent it is acknowledged.
@@ -23,7 +23,7 @@ pub struct Settled {
 /// Refuses a write before anything is sent when too few replicas could take it.
 pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> Result<(), ResponseError> {
     let live = |node: NodeIx| topology.node(node).state.takes_writes();
-    if !topology.indexes().any(live) {
+    if !topology.members().any(live) {
         return Err(no_replica("No node can take writes at the moment."));
     }
     let mut touched = ShardSet::new();
@@ -43,7 +43,7 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
                 let owners = topology.owners_of(*shard);
                 let able =
                     owners.iter().filter(|node| live(**node) && !topology.is_stale(**node, index, *shard)).count();
-                able < required(owners.len(), min_in_sync)
+                able < required(topology, owners.len(), min_in_sync)
             })
             .collect();
         if !short.is_empty() {
@@ -51,6 +51,30 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
         }
     }
     Ok(())
+}
+
+/// Refuses a write whose documents were shared out by other owners than those of `topology`: each owner of a touched shard
+/// must be sent its part, and nobody else.
+pub fn shared_out(topology: &Topology, intent: &WriteIntent) -> Result<(), ResponseError> {
+    let mut parts = vec![ShardSet::new(); topology.nodes.len()];
+    let mut touched = ShardSet::new();
+    for step in &intent.steps {
+        if let Target::Node(node) = step.to
+            && let Some(part) = parts.get_mut(node.0)
+        {
+            part.union_with(&step.shards);
+            touched.union_with(&step.shards);
+        }
+    }
+    let right = topology.indexes().zip(parts).all(|(node, part)| {
+        let mut owned = topology.shards_of(node).clone();
+        owned.intersect_with(&touched);
+        owned == part
+    });
+    if right {
+        return Ok(());
+    }
+    Err(ResponseError::new(Code::MiroirLayoutChanged, "Shards moved while the request was read. Send it again."))
 }
 
 /// Draws the conclusions for the in-sync sets of `topology`, a write having been sent by those of `placed`, from the states of
@@ -123,7 +147,7 @@ fn settle_shards(
         };
         let in_sync = |node: &&NodeIx| !topology.is_stale(**node, index, shard);
         let takers = owners.iter().filter(|node| took(node)).filter(in_sync).count();
-        if takers < required(owners.len(), min_in_sync) {
+        if takers < required(topology, owners.len(), min_in_sync) {
             short += 1;
         }
         // The in-sync set never becomes empty: where nobody surely has the write, one replica stays the measure of
@@ -197,7 +221,7 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
 /// A replica that is stale in one of two swapped indexes counts as stale in both: until the nodes have swapped it is
 /// stale under the old name, afterwards under the new one.
 fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
-    for node in topology.indexes() {
+    for node in topology.members() {
         for (from, to) in [(left, right), (right, left)] {
             if let Some(shards) = topology.stale_of(node, from) {
                 marks.stale.push((node, to.to_owned(), shards.clone()));
@@ -206,8 +230,11 @@ fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
     }
 }
 
-fn required(owners: usize, min_in_sync: u8) -> usize {
-    usize::from(min_in_sync.max(1)).min(owners.max(1))
+/// Owners that are arriving come on top of the replication factor, and a shard that is short of owners until more have
+/// arrived cannot be asked for more than it has.
+fn required(topology: &Topology, owners: usize, min_in_sync: u8) -> usize {
+    let settled = owners.min(usize::from(topology.replication_factor));
+    usize::from(min_in_sync.max(1)).min(settled.max(1))
 }
 
 fn short_of_replicas(index: &str, shards: usize, min_in_sync: u8) -> ResponseError {
@@ -226,7 +253,7 @@ mod tests {
     use super::*;
     use crate::meili::task::TaskKind;
     use crate::placement::topology::{Node, NodeId, NodeState};
-    use crate::plan::write::{Step, StepBody, Target};
+    use crate::plan::write::{Step, StepBody};
 
     fn topology(states: &[NodeState], rf: u8) -> Topology {
         let nodes = states
@@ -274,6 +301,27 @@ mod tests {
     }
 
     const UP: NodeState = NodeState::Up;
+
+    #[test]
+    fn a_write_shared_out_by_other_owners_is_refused() {
+        let topology = topology(&[UP, UP, UP], 2);
+        let shard = ShardId(3);
+        let one: ShardSet = [shard].into_iter().collect();
+        let to = |nodes: &[NodeIx]| {
+            let step = |node: &NodeIx| Step {
+                to: Target::Node(*node),
+                shards: one.clone(),
+                ..intent(RegistryChange::None).steps[0].clone()
+            };
+            WriteIntent { steps: nodes.iter().map(step).collect(), ..intent(RegistryChange::None) }
+        };
+        let owners = topology.owners_of(shard).to_vec();
+        assert_eq!(shared_out(&topology, &to(&owners)), Ok(()));
+        assert_eq!(shared_out(&topology, &intent(RegistryChange::None)), Ok(()));
+        assert!(shared_out(&topology, &to(&owners[..1])).is_err());
+        let all: Vec<NodeIx> = topology.indexes().collect();
+        assert_eq!(shared_out(&topology, &to(&all)).unwrap_err().code, "miroir_layout_changed");
+    }
 
     #[test]
     fn a_write_that_all_replicas_took_leaves_nothing_behind() {

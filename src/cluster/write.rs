@@ -180,6 +180,12 @@ impl Writer {
         self.next_uid.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Runs `work` while no write can take its place: what it publishes holds for all that come after.
+    pub(super) fn in_order<T>(&self, work: impl FnOnce(&Lanes) -> T) -> T {
+        let _order = self.order.lock();
+        work(&self.lanes)
+    }
+
     pub(super) fn saw_uid(&self, node: NodeIx, uid: u32) {
         let mut seen = self.last_uids.lock();
         let newest = seen.entry(node).or_insert(uid);
@@ -190,6 +196,7 @@ impl Writer {
         let _order = self.order.lock();
         let topology = cluster.topology();
         cluster.founding.check()?;
+        settle::shared_out(&topology, intent)?;
         settle::available(&topology, intent, cluster.settings.write.min_in_sync)?;
         cluster.founding.found();
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
@@ -203,7 +210,7 @@ impl Writer {
         let lanes = lane_names(&intent.indexes);
         let flight = self.watchers.place(task.uid, &lanes, keys);
         let mut runs = Vec::new();
-        for node in topology.indexes() {
+        for node in topology.members() {
             let steps = steps_for(node, intent, &extra, &topology, &mut task);
             if !topology.node(node).state.takes_writes() {
                 for planned in &steps {

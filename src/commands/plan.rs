@@ -1,25 +1,93 @@
-//! `miroir plan`: where the shards of a configuration lie, and what would move from another one. Asks nobody.
+//! `miroir plan`: what a change would move. Of a running cluster, by its admin API; or from one configuration to another,
+//! asking nobody.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::client::table;
+use serde_json::{Map, Value, json};
+
+use super::client::{AdminArgs, cell, finish, table};
 use crate::config::Config;
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 
-/// Show where shards lie by a configuration, and which replicas another configuration would move.
+/// Show what a change of the running cluster would move, without making it; with `--config`, where shards lie by that file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration as it is.
-    #[arg(long, default_value = "conf/miroir.yaml")]
-    config: PathBuf,
+    /// Ask nobody: the configuration as it is.
+    #[arg(long, conflicts_with_all = ["add", "remove", "drain", "replication_factor"])]
+    config: Option<PathBuf>,
     /// The configuration as it shall be.
     #[arg(long)]
     to: Option<PathBuf>,
+    /// A node to add, `ID=URL`.
+    #[arg(long, value_parser = id_and_url)]
+    add: Vec<(String, String)>,
+    /// A node to remove.
+    #[arg(long)]
+    remove: Vec<String>,
+    /// A node to drain.
+    #[arg(long)]
+    drain: Vec<String>,
+    /// How many nodes shall hold each document.
+    #[arg(long)]
+    replication_factor: Option<u8>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+fn id_and_url(text: &str) -> Result<(String, String), String> {
+    let (id, url) = text.split_once('=').ok_or("expected ID=URL")?;
+    Ok((id.to_owned(), url.to_owned()))
 }
 
 pub fn run(args: Args) -> ExitCode {
-    let Some(from) = placement(&args.config) else { return ExitCode::FAILURE };
+    match &args.config {
+        Some(config) => compare(config, &args),
+        None => ask(&args),
+    }
+}
+
+fn ask(args: &Args) -> ExitCode {
+    let mut asked = Map::new();
+    if let Some(to) = &args.to {
+        let Some(goal) = placement(to) else { return ExitCode::FAILURE };
+        let node = |node: &Node| json!({ "id": node.id, "url": node.url, "zone": node.zone, "weight": node.weight });
+        asked.insert("nodes".to_owned(), goal.nodes.iter().map(node).collect());
+        asked.insert("replicationFactor".to_owned(), goal.replication_factor.into());
+    }
+    asked.insert("add".to_owned(), args.add.iter().map(|(id, url)| json!({ "id": id, "url": url })).collect());
+    asked.insert("remove".to_owned(), json!(args.remove));
+    asked.insert("drain".to_owned(), json!(args.drain));
+    if let Some(factor) = args.replication_factor {
+        asked.insert("replicationFactor".to_owned(), factor.into());
+    }
+    finish(args.admin.json, args.admin.post("/rebalance/plan", &Value::Object(asked)), show_answer)
+}
+
+fn show_answer(plan: &Value) -> String {
+    let mut out = format!(
+        "{} of {} replicas move: {} documents, {} bytes, about {} seconds at {} documents a second\n",
+        cell(&plan["replicas"]),
+        cell(&plan["replicasInAll"]),
+        cell(&plan["documents"]),
+        cell(&plan["bytes"]),
+        cell(&plan["seconds"]),
+        cell(&plan["documentsPerSecond"])
+    );
+    if let Some(refusal) = plan["refusal"].as_str() {
+        out += &format!("it would be refused: {refusal}\n");
+    }
+    let columns =
+        ["id", "shards", "shardsAfter", "arrive", "leave", "documents", "bytes", "fairShare", "fairShareAfter"];
+    let mut rows = vec![columns.map(str::to_owned).to_vec()];
+    for node in plan["nodes"].as_array().into_iter().flatten() {
+        rows.push(columns.map(|key| cell(&node[key])).to_vec());
+    }
+    format!("{out}\n{}", table(&rows))
+}
+
+fn compare(config: &std::path::Path, args: &Args) -> ExitCode {
+    let Some(from) = placement(config) else { return ExitCode::FAILURE };
     let to = match args.to.as_deref().map(placement) {
         Some(None) => return ExitCode::FAILURE,
         Some(Some(to)) => to,

@@ -26,6 +26,7 @@ pub struct Config {
     pub health: HealthConfig,
     pub write: WriteConfig,
     pub search: SearchConfig,
+    pub rebalance: RebalanceConfig,
     pub overload: OverloadConfig,
     pub resilver: ResilverConfig,
     pub scrub: ScrubConfig,
@@ -104,6 +105,22 @@ pub struct SearchConfig {
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
     pub tie_break: TieBreakConfig,
+}
+
+/// What follows from a file with other nodes, weights, zones or another replication factor than the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConfigChange {
+    /// Shards move.
+    Start,
+    /// The plan waits until the operator resumes it.
+    Plan,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebalanceConfig {
+    pub on_config_change: OnConfigChange,
+    /// Replicas that are on their way to other nodes at once.
+    pub concurrency: u32,
 }
 
 /// Bounds on what is under way. Counts, but for the last four of sizes, durations and shares.

@@ -6,9 +6,9 @@ use pingora::server::configuration::ServerConf;
 use serde_json::Value;
 
 use super::model::{
-    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OverloadConfig,
-    ResilverConfig, ScrubConfig, SearchConfig, TasksConfig, TieBreakConfig, UidFormatConfig, UnavailableShards,
-    WriteConfig,
+    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
+    OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig, TieBreakConfig,
+    UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 
@@ -29,6 +29,7 @@ pub(super) fn read(mut file: Section) -> Config {
         health: health(file.section("health")),
         write: write(file.section("write")),
         search: search(file.section("search")),
+        rebalance: rebalance(file.section("rebalance")),
         overload: overload(file.section("overload")),
         resilver: resilver(file.section("resilver")),
         scrub: scrub(file.section("scrub")),
@@ -90,6 +91,16 @@ fn search(mut section: Section) -> SearchConfig {
         attempt_timeout: section.duration("attempt_timeout", Duration::from_secs(1)),
         unavailable_shards: section.choice("unavailable_shards", &choices, UnavailableShards::Partial),
         tie_break: section.choice("tie_break", &ties, TieBreakConfig::Written),
+    };
+    section.finish();
+    config
+}
+
+fn rebalance(mut section: Section) -> RebalanceConfig {
+    let choices = [("start", OnConfigChange::Start), ("plan", OnConfigChange::Plan)];
+    let config = RebalanceConfig {
+        on_config_change: section.choice("on_config_change", &choices, OnConfigChange::Start),
+        concurrency: section.integer("concurrency", 1..=1_024, 16) as u32,
     };
     section.finish();
     config

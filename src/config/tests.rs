@@ -49,6 +49,7 @@ fn the_full_file_is_right_and_shows_the_defaults() {
     assert_eq!(config.health, defaults.health);
     assert_eq!(config.write, defaults.write);
     assert_eq!(config.search, defaults.search);
+    assert_eq!(config.rebalance, defaults.rebalance);
     assert_eq!(config.overload, defaults.overload);
     assert_eq!(config.resilver, defaults.resilver);
     assert_eq!(config.scrub, defaults.scrub);
@@ -82,6 +83,7 @@ search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error, tie_
 overload:
   { requests: 9, node_reads: 8, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
     spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
+rebalance: { on_config_change: plan, concurrency: 4 }
 resilver: { bandwidth: 50MiB, concurrency: 4, cutover: 800ms }
 scrub: { interval: 7d, bandwidth: 1MiB }
 tasks: { uid_format: mtask, retention: 30d }
@@ -139,6 +141,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
     assert_eq!(config.resilver, resilver);
     assert_eq!(config.scrub, ScrubConfig { interval: Duration::from_secs(7 * 24 * 60 * 60), bandwidth: 1 << 20 });
     assert_eq!(config.search.tie_break, TieBreakConfig::Replica);
+    assert_eq!(config.rebalance, RebalanceConfig { on_config_change: OnConfigChange::Plan, concurrency: 4 });
     assert_eq!(config.tasks.uid_format, UidFormatConfig::Mtask);
     assert_eq!(config.limits.body_size, 1_000_000);
     assert_eq!(config.limits.document_payload_size, 2 << 30);

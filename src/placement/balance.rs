@@ -16,7 +16,7 @@ pub struct Share {
 /// Over this many times its fair share a node is called overfull.
 pub const OVERFULL: f64 = 1.25;
 
-/// The share of every node. The fair share is in proportion to weight, as far as the spread over zones allows: no zone has
+/// The share of every node of the cluster. The fair share is in proportion to weight, as far as the spread over zones allows: no zone has
 /// more copies of a shard than an even spread gives it, no node more than one.
 pub fn shares(topology: &Topology) -> Vec<Share> {
     let mut replicas = vec![0; topology.nodes.len()];
@@ -25,7 +25,7 @@ pub fn shares(topology: &Topology) -> Vec<Share> {
     }
     let fair = fair_copies(topology);
     topology
-        .indexes()
+        .members()
         .map(|node| Share { node, replicas: replicas[node.0], fair: fair[node.0] * f64::from(topology.shards) })
         .collect()
 }
@@ -35,9 +35,10 @@ fn fair_copies(topology: &Topology) -> Vec<f64> {
     let weights: Vec<f64> = topology.nodes.iter().map(|node| node.weight).collect();
     let zones = rendezvous::zones(&topology.nodes);
     let zone_count = zones.iter().max().map_or(0, |zone| zone + 1);
-    let members: Vec<Vec<usize>> =
-        (0..zone_count).map(|zone| (0..zones.len()).filter(|node| zones[*node] == zone).collect()).collect();
-    let copies = usize::from(topology.replication_factor).min(weights.len());
+    let members: Vec<Vec<usize>> = (0..zone_count)
+        .map(|zone| topology.members().map(|node| node.0).filter(|node| zones[*node] == zone).collect())
+        .collect();
+    let copies = usize::from(topology.replication_factor).min(topology.members().count());
 
     // Full rounds give every zone one copy more; the last round gives the rest to the heavier zones.
     let mut per_zone = vec![0.0; zone_count];

@@ -44,7 +44,8 @@ pub fn cover(topology: &Topology, index: &str, shards: &ShardSet, exclude: &[Nod
         .map(|(candidate, words)| {
             let node = field.nodes[*candidate];
             let part = ShardSet::from_words(words);
-            let whole = topology.shards_of(node).is_subset(&part) && !topology.has_stale(node, index);
+            let owns_no_more = topology.shards_of(node).is_subset(&part);
+            let whole = owns_no_more && !topology.has_stale(node, index) && !topology.has_residue(node);
             CoverPart { node, shards: part, whole }
         })
         .collect();
@@ -410,6 +411,17 @@ mod tests {
         let cover = cover(&topology, "i", &ShardSet::all(64), &[NodeIx(1)], 0);
         assert_eq!(cover.missing.iter().collect::<Vec<_>>(), [ShardId(7)]);
         assert!(!cover.parts[0].whole);
+    }
+
+    #[test]
+    fn a_node_with_documents_of_shards_that_it_does_not_own_is_never_whole() {
+        let mut topology = cluster(&[None; 3], 64, 2);
+        let foreign = topology.owners_of(ShardId(0)).to_vec();
+        let node = topology.indexes().find(|node| !foreign.contains(node)).expect("a node without shard 0");
+        let others: Vec<NodeIx> = topology.indexes().filter(|other| *other != node).collect();
+        assert!(cover(&topology, "i", topology.shards_of(node), &others, 0).parts[0].whole);
+        topology.residue = Arc::new([(node, [ShardId(0)].into_iter().collect())].into());
+        assert!(!cover(&topology, "i", topology.shards_of(node), &others, 0).parts[0].whole);
     }
 
     #[test]

@@ -48,7 +48,7 @@ struct Key {
 }
 
 /// For each shard its owners in rank order: `min(replication_factor, nodes.len())` different nodes. Depends on the
-/// nodes' ids, zones and weights, not on their order or state.
+/// nodes' ids, zones and weights, not on their order or state; nodes that were removed count for nothing.
 pub fn assign(nodes: &[Node], shards: u16, replication_factor: u8) -> Vec<Vec<NodeIx>> {
     let keys: Vec<Vec<Key>> = nodes.iter().map(|node| keys(node.id.as_str(), node.weight, shards)).collect();
     let zones = zones(nodes);
@@ -56,7 +56,7 @@ pub fn assign(nodes: &[Node], shards: u16, replication_factor: u8) -> Vec<Vec<No
 
     (0..usize::from(shards))
         .map(|shard| {
-            let mut ranked: Vec<usize> = (0..nodes.len()).collect();
+            let mut ranked: Vec<usize> = (0..nodes.len()).filter(|node| nodes[*node].state.is_member()).collect();
             ranked.sort_by(|a, b| {
                 let (left, right) = (&keys[*a][shard], &keys[*b][shard]);
                 left.compare(right).then_with(|| nodes[*a].id.cmp(&nodes[*b].id))

@@ -12,7 +12,8 @@ use super::shard::{ShardId, ShardSet};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub Arc<str>);
 
-/// A node's position in [`Topology::nodes`]; valid within one topology's lifetime only when nodes are unchanged.
+/// A node's position in [`Topology::nodes`]. Nodes are only ever appended, so it means the same node in every topology
+/// of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIx(pub usize);
 
@@ -30,6 +31,8 @@ pub enum NodeState {
     Down,
     /// Taken out of service by an operator, until the operator ends it.
     Maintenance,
+    /// No part of the cluster any more. It keeps its position until the gateway ends, because positions are remembered.
+    Removed,
 }
 
 /// One Meilisearch.
@@ -43,6 +46,10 @@ pub struct Node {
     pub state: NodeState,
 }
 
+/// Shards of which nodes may hold documents although they do not own them: some are about to arrive, some have left and
+/// are not deleted yet.
+pub type Residue = BTreeMap<NodeIx, ShardSet>;
+
 /// Shards of an index whose replica on a node has missed a write. `index` is the index's uid.
 pub type StaleSets = BTreeMap<(NodeIx, String), ShardSet>;
 
@@ -55,8 +62,9 @@ pub struct Topology {
     pub shards: u16,
     pub replication_factor: u8,
     pub nodes: Vec<Node>,
-    /// For each shard the nodes that own it, in rank order; `min(replication_factor, nodes)` of them.
-    pub owners: Vec<Vec<NodeIx>>,
+    /// For each shard the nodes that own it, in rank order: `min(replication_factor, nodes)` of them, and while shards
+    /// move those that arrive as well. Every owner is sent the shard's writes.
+    pub owners: Arc<[Vec<NodeIx>]>,
     /// `owners` seen from the nodes; [`Topology::build`] keeps the two in step.
     #[serde(skip)]
     owned: Arc<[ShardSet]>,
@@ -65,12 +73,17 @@ pub struct Topology {
     zones: Arc<[usize]>,
     #[serde(skip)]
     pub stale: Arc<StaleSets>,
+    #[serde(skip)]
+    pub residue: Arc<Residue>,
+    /// The version of the layout that owners and residue are taken from. It grows only when those change.
+    pub layout: u64,
 }
 
 // === impl NodeState ===
 
 impl NodeState {
-    pub const ALL: &'static [NodeState] = &[Self::Joining, Self::Up, Self::Repairing, Self::Down, Self::Maintenance];
+    pub const ALL: &'static [NodeState] =
+        &[Self::Joining, Self::Up, Self::Repairing, Self::Down, Self::Maintenance, Self::Removed];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,13 +92,22 @@ impl NodeState {
             Self::Repairing => "repairing",
             Self::Down => "down",
             Self::Maintenance => "maintenance",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// False for a node that is only remembered.
+    pub fn is_member(self) -> bool {
+        match self {
+            Self::Joining | Self::Up | Self::Repairing | Self::Down | Self::Maintenance => true,
+            Self::Removed => false,
         }
     }
 
     pub fn serves_reads(self) -> bool {
         match self {
             Self::Up => true,
-            Self::Joining | Self::Repairing | Self::Down | Self::Maintenance => false,
+            Self::Joining | Self::Repairing | Self::Down | Self::Maintenance | Self::Removed => false,
         }
     }
 
@@ -94,7 +116,7 @@ impl NodeState {
     pub fn takes_writes(self) -> bool {
         match self {
             Self::Up | Self::Repairing => true,
-            Self::Joining | Self::Down | Self::Maintenance => false,
+            Self::Joining | Self::Down | Self::Maintenance | Self::Removed => false,
         }
     }
 
@@ -102,7 +124,7 @@ impl NodeState {
     pub fn finishes_writes(self) -> bool {
         match self {
             Self::Up | Self::Repairing | Self::Maintenance => true,
-            Self::Joining | Self::Down => false,
+            Self::Joining | Self::Down | Self::Removed => false,
         }
     }
 }
@@ -136,26 +158,58 @@ impl Topology {
 
     /// [`Topology::build`] with owners that are not, or not yet, those that rendezvous hashing gives.
     pub fn with_owners(nodes: Vec<Node>, shards: u16, replication_factor: u8, owners: Vec<Vec<NodeIx>>) -> Self {
-        let mut owned = vec![ShardSet::new(); nodes.len()];
-        for (shard, owners) in (0..shards).map(ShardId).zip(&owners) {
+        let mut topology = Self {
+            epoch: 1,
+            shards,
+            replication_factor,
+            nodes,
+            owners: Arc::default(),
+            owned: Arc::default(),
+            zones: Arc::default(),
+            stale: Arc::default(),
+            residue: Arc::default(),
+            layout: 0,
+        };
+        topology.set_owners(owners);
+        topology
+    }
+
+    /// Replaces the owners of all shards. Also to be called when nodes were appended or moved to another zone.
+    pub fn set_owners(&mut self, owners: Vec<Vec<NodeIx>>) {
+        let mut owned = vec![ShardSet::new(); self.nodes.len()];
+        for (shard, owners) in (0..self.shards).map(ShardId).zip(&owners) {
             for owner in owners {
                 owned[owner.0].insert(shard);
             }
         }
-        let zones = rendezvous::zones(&nodes).into();
-        Self { epoch: 1, shards, replication_factor, nodes, owners, owned: owned.into(), zones, stale: Arc::default() }
+        self.zones = rendezvous::zones(&self.nodes).into();
+        self.owned = owned.into();
+        self.owners = owners.into();
+    }
+
+    /// The same, as an allocation of its own: for who holds it long and does not read by it, so that nothing has to wait
+    /// for him.
+    pub fn detached(&self) -> Arc<Self> {
+        Arc::new(self.clone())
     }
 
     pub fn node(&self, ix: NodeIx) -> &Node {
         &self.nodes[ix.0]
     }
 
+    /// Every position, those of removed nodes included.
     pub fn indexes(&self) -> impl Iterator<Item = NodeIx> + use<> {
         (0..self.nodes.len()).map(NodeIx)
     }
 
+    /// The nodes of the cluster.
+    pub fn members(&self) -> impl Iterator<Item = NodeIx> + '_ {
+        self.indexes().filter(|node| self.node(*node).state.is_member())
+    }
+
+    /// A node of the cluster by its id.
     pub fn find(&self, id: &str) -> Option<NodeIx> {
-        self.nodes.iter().position(|node| node.id.as_str() == id).map(NodeIx)
+        self.members().find(|node| self.node(*node).id.as_str() == id)
     }
 
     pub fn owners_of(&self, shard: ShardId) -> &[NodeIx] {
@@ -165,6 +219,16 @@ impl Topology {
     /// The shards that `node` owns.
     pub fn shards_of(&self, node: NodeIx) -> &ShardSet {
         &self.owned[node.0]
+    }
+
+    /// True when `node` may hold documents of shards that it does not own.
+    pub fn has_residue(&self, node: NodeIx) -> bool {
+        self.residue.contains_key(&node)
+    }
+
+    /// True when each shard has the same owners in both: the same documents go to the same nodes.
+    pub fn same_owners(&self, other: &Topology) -> bool {
+        Arc::ptr_eq(&self.owners, &other.owners) || self.owners == other.owners
     }
 
     /// The number of `node`'s zone. A node without a zone has one to itself.

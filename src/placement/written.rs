@@ -47,6 +47,9 @@ impl Places {
 // === impl Written ===
 
 impl Written {
+    /// How many bytes a value of [`WRITTEN_FIELD`] has.
+    pub const LENGTH: usize = DIGITS as usize;
+
     /// Appends the value of [`WRITTEN_FIELD`]: digits that order as bytes do, written with separators, so that it can be
     /// sorted by but never be found by a search.
     pub fn push_value(self, out: &mut Vec<u8>) {

@@ -108,6 +108,17 @@ impl HiddenFields {
         Self { of_shards: (0..shards).map(fields).collect() }
     }
 
+    /// The shard of a line that [`HiddenFields::splice`] made.
+    pub fn shard_of(&self, line: &[u8]) -> Option<ShardId> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let fields = line.len().checked_sub(Written::LENGTH + "\"}".len())?;
+        let start = fields.checked_sub(self.of_shards.first()?.len())?;
+        let text = std::str::from_utf8(line.get(start..fields)?).ok()?;
+        // Fields of one cluster are equally long, and ascend with their shards.
+        let position = self.of_shards.binary_search_by(|other| other.as_str().cmp(text)).ok()?;
+        u16::try_from(position).ok().map(ShardId)
+    }
+
     /// Appends `object`, a valid JSON object, to `line` with the hidden fields as its last and a newline at the end.
     /// The object's own line breaks, which can only be white space, become spaces: a document is a line.
     pub fn splice(&self, object: &str, shard: ShardId, written: Written, line: &mut Vec<u8>) {

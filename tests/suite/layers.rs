@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The folders of `src/` from the lowest layer up. Those of one line share a rank and may import each other.
 const LAYERS: &[&[&str]] = &[
     &["meili"],
-    &["placement", "split", "plan", "merge", "tasks"],
+    &["placement", "rebalance", "split", "plan", "merge", "tasks"],
     &["store"],
     &["cluster"],
     &["gateway", "admin"],

@@ -14,6 +14,7 @@ mod maintenance;
 mod operations;
 mod overload;
 mod reads;
+mod rebalance;
 mod recover;
 mod resilver;
 mod scenarios;

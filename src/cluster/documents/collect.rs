@@ -14,7 +14,7 @@ use super::super::spool::{Spool, SpoolWriter};
 use super::super::write::Batches;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::document::shard_of;
-use crate::placement::shard::ShardSet;
+use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::written::{Places, Written};
 use crate::split::document::HiddenFields;
@@ -36,7 +36,7 @@ pub(super) struct Collector<'a> {
     primary_key: Option<String>,
     /// The documents as they came, for a second pass by another key.
     unsplit: Option<SpoolWriter>,
-    nodes: Vec<NodePayload>,
+    payloads: Payloads,
     received: u64,
     /// Why the batch will fail. The rest of the body is only checked for being well-formed.
     error: Option<IdError>,
@@ -56,7 +56,11 @@ pub(super) enum BatchError {
     Geo(GeoError),
 }
 
-/// What one node will be sent.
+/// What each node will be sent.
+pub(super) struct Payloads {
+    nodes: Vec<NodePayload>,
+}
+
 struct NodePayload {
     spool: SpoolWriter,
     /// The shards in each part of the spool.
@@ -64,6 +68,7 @@ struct NodePayload {
 }
 
 /// A body that was read to its end.
+#[derive(Clone)]
 pub(super) struct Collected {
     pub received: u64,
     /// The key that the documents were split by.
@@ -79,7 +84,7 @@ pub(super) struct Collected {
 }
 
 /// One payload for one node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Part {
     pub node: NodeIx,
     pub spool: Spool,
@@ -102,10 +107,6 @@ impl<'a> Collector<'a> {
         batches: &'a Batches,
         primary_key: String,
     ) -> Self {
-        let new_payload = |_| NodePayload {
-            spool: SpoolWriter::new(settings.spool_memory, settings.max_payload_size),
-            shards: Vec::new(),
-        };
         Self {
             topology,
             max_document: usize::try_from(settings.max_payload_size).unwrap_or(usize::MAX),
@@ -114,7 +115,7 @@ impl<'a> Collector<'a> {
             places: batches.next(),
             primary_key: Some(primary_key),
             unsplit: None,
-            nodes: topology.indexes().map(new_payload).collect(),
+            payloads: Payloads::new(topology, settings),
             received: 0,
             error: None,
             checks_geo: false,
@@ -142,10 +143,10 @@ impl<'a> Collector<'a> {
 
     /// Counts what is spooled against `budget`.
     pub(super) fn within(mut self, budget: &Arc<SpoolBudget>) -> Self {
-        let payloads = self.nodes.iter_mut().map(|payload| &mut payload.spool);
-        for spool in self.unsplit.iter_mut().chain(payloads) {
-            spool.within(budget);
+        if let Some(unsplit) = &mut self.unsplit {
+            unsplit.within(budget);
         }
+        self.payloads.within(budget);
         self
     }
 
@@ -243,14 +244,7 @@ impl<'a> Collector<'a> {
         let written = self.next_place();
         self.line.clear();
         self.fields.splice(document.raw(), shard, written, &mut self.line);
-        for owner in self.topology.owners_of(shard) {
-            let payload = &mut self.nodes[owner.0];
-            let begins_part = payload.spool.append(&self.line);
-            if begins_part || payload.shards.is_empty() {
-                payload.shards.push(ShardSet::new());
-            }
-            payload.shards.last_mut().expect("one was just pushed if there was none").insert(shard);
-        }
+        self.payloads.append(self.topology.owners_of(shard), shard, &self.line);
         Ok(())
     }
 
@@ -267,28 +261,65 @@ impl<'a> Collector<'a> {
         if let Some(unsplit) = &mut self.unsplit {
             unsplit.settle().await?;
         }
-        for payload in &mut self.nodes {
-            payload.spool.settle().await?;
-        }
-        Ok(())
+        self.payloads.settle().await
     }
 
     async fn finish(self) -> io::Result<Collected> {
         let error = self.error.map(BatchError::Id).or(self.bad_point.map(BatchError::Geo));
-        let mut parts = Vec::new();
-        for (node, payload) in self.topology.indexes().zip(self.nodes) {
-            if error.is_some() {
-                break;
-            }
-            let spools = payload.spool.finish().await?;
-            parts.extend(spools.into_iter().zip(payload.shards).map(|(spool, shards)| Part { node, spool, shards }));
-        }
+        let parts = if error.is_some() { Vec::new() } else { self.payloads.finish().await? };
         let unsplit = match self.unsplit {
             Some(unsplit) => Some(unsplit.finish().await?),
             None => None,
         };
         let (received, primary_key, keys) = (self.received, self.primary_key, self.keys);
         Ok(Collected { received, primary_key, error, parts, keys, unsplit })
+    }
+}
+
+// === impl Payloads ===
+
+impl Payloads {
+    pub(super) fn new(topology: &Topology, settings: &WriteSettings) -> Self {
+        let new_payload = |_| NodePayload {
+            spool: SpoolWriter::new(settings.spool_memory, settings.max_payload_size),
+            shards: Vec::new(),
+        };
+        Self { nodes: topology.indexes().map(new_payload).collect() }
+    }
+
+    pub(super) fn within(&mut self, budget: &Arc<SpoolBudget>) {
+        for payload in &mut self.nodes {
+            payload.spool.within(budget);
+        }
+    }
+
+    /// Adds a document of `shard`, a whole line, for each of `owners`.
+    pub(super) fn append(&mut self, owners: &[NodeIx], shard: ShardId, line: &[u8]) {
+        for owner in owners {
+            let payload = &mut self.nodes[owner.0];
+            let begins_part = payload.spool.append(line);
+            if begins_part || payload.shards.is_empty() {
+                payload.shards.push(ShardSet::new());
+            }
+            payload.shards.last_mut().expect("one was just pushed if there was none").insert(shard);
+        }
+    }
+
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        for payload in &mut self.nodes {
+            payload.spool.settle().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish(self) -> io::Result<Vec<Part>> {
+        let mut parts = Vec::new();
+        for (position, payload) in self.nodes.into_iter().enumerate() {
+            let node = NodeIx(position);
+            let spools = payload.spool.finish().await?;
+            parts.extend(spools.into_iter().zip(payload.shards).map(|(spool, shards)| Part { node, spool, shards }));
+        }
+        Ok(parts)
     }
 }
 
@@ -305,7 +336,7 @@ impl BatchError {
 }
 
 /// The client's answer when the gateway cannot keep its body.
-fn spool_failed(error: &io::Error) -> ResponseError {
+pub(super) fn spool_failed(error: &io::Error) -> ResponseError {
     if error.kind() == io::ErrorKind::QuotaExceeded {
         return overloaded("The bodies of the writes under way fill the spools.");
     }

@@ -37,7 +37,7 @@ const SEGMENT: &AsciiSet = &CONTROLS
 /// Deletes the documents with these ids. `single`: there is one, and it stood in the path.
 pub async fn delete_ids(
     cluster: &Arc<Cluster>,
-    topology: Arc<Topology>,
+    mut topology: Arc<Topology>,
     index: &str,
     ids: Vec<Value>,
     custom_metadata: Option<String>,
@@ -45,6 +45,7 @@ pub async fn delete_ids(
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
     let provided = ids.len();
+    let replicas = copies(&topology);
     let bare = |deleted: Value| WriteIntent {
         kind: TaskKind::DocumentDeletion,
         index_uid: Some(index.to_owned()),
@@ -53,7 +54,7 @@ pub async fn delete_ids(
         custom_metadata: custom_metadata.clone(),
         ensure_index: false,
         registry: RegistryChange::None,
-        copies: copies(&topology),
+        copies: replicas,
         steps: Vec::new(),
     };
     if !cluster.registry.exists(index) {
@@ -61,10 +62,15 @@ pub async fn delete_ids(
         return cluster.writer.record_failed(cluster, bare(json!(0)), error, trace).await;
     }
     let texts: Vec<String> = ids.iter().map(id_text).collect();
-    let intent = WriteIntent { steps: steps(&topology, index, &texts, single), ..bare(Value::Null) };
     // What is no id is in no index, and no node can be asked for it.
-    let keys = texts.into_iter().filter(|text| is_valid_id(text)).collect();
-    cluster.writer.submit_keys(cluster, intent, Vec::new(), Some(keys), trace).await
+    let keys: Vec<String> = texts.iter().filter(|text| is_valid_id(text)).cloned().collect();
+    loop {
+        let intent = WriteIntent { steps: steps(&topology, index, &texts, single), ..bare(Value::Null) };
+        match cluster.writer.submit_keys(cluster, intent, Vec::new(), Some(keys.clone()), trace).await {
+            Err(error) if error.is(Code::MiroirLayoutChanged) => topology = cluster.topology(),
+            result => return result,
+        }
+    }
 }
 
 /// The id as the engine reads it: a string as it is, all else as its JSON, so that what can be no id finds nothing.

@@ -12,6 +12,7 @@
 
 mod collect;
 mod delete;
+mod redistribute;
 pub mod request;
 mod steps;
 
@@ -57,6 +58,8 @@ pub async fn add(
     let format = payload_format(request.content_type.as_deref(), params.csv_delimiter)?;
     let encoding = ContentEncoding::parse(request.content_encoding.as_deref());
 
+    // Held while a slow body is read: nothing must wait for that.
+    let mut topology = topology.detached();
     let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
@@ -96,9 +99,18 @@ pub async fn add(
         let error = error.to_response(&addition.index);
         return cluster.writer.record_failed(cluster, intent, error, trace).await;
     }
-    let keys = collected.keys.clone();
-    let (intent, spools) = addition.intent(collected, &topology);
-    cluster.writer.submit_keys(cluster, intent, spools, keys, trace).await
+    let mut collected = collected;
+    loop {
+        let (intent, spools) = addition.clone().intent(collected.clone(), &topology);
+        let newer = match cluster.writer.submit_keys(cluster, intent, spools, collected.keys.clone(), trace).await {
+            Err(error) if error.is(Code::MiroirLayoutChanged) => cluster.topology().detached(),
+            result => return result,
+        };
+        let budget = &cluster.overload.spools;
+        let parts = redistribute::redistribute(&collected.parts, &topology, &newer, settings, budget).await;
+        collected.parts = counted(cluster, parts)?;
+        topology = newer;
+    }
 }
 
 /// True when the index is known to want points in `_geo`. Where no node can say, the nodes' own checks remain.

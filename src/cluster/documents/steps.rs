@@ -12,6 +12,7 @@ use crate::placement::topology::Topology;
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 
 /// What is known of an addition besides its documents.
+#[derive(Clone)]
 pub(super) struct Addition {
     pub index: String,
     pub method: DocumentMethod,
@@ -41,7 +42,7 @@ impl Addition {
             steps.push(nothing(Target::AllNodes));
         } else if self.sets_primary_key {
             // A node that gets none of these documents must know the key as well: it may get others, by another.
-            let without = topology.indexes().filter(|node| !collected.parts.iter().any(|part| part.node == *node));
+            let without = topology.members().filter(|node| !collected.parts.iter().any(|part| part.node == *node));
             steps.extend(without.map(|node| nothing(Target::Node(node))));
         }
         for part in collected.parts {

@@ -42,10 +42,19 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 Err(ResponseError::new(Code::MiroirNodeUnavailable, "No node answers at the moment.").into())
             }
             Some(_) | None => {
-                let complete = values.len() == self.topology.nodes.len();
+                let complete = values.len() == self.topology.members().count();
                 Ok((values, complete))
             }
         }
+    }
+
+    /// How many replicas the nodes hold of every document, if it is the same for all: nothing is stale, nothing moves.
+    fn copies(&self) -> Option<u64> {
+        let topology = self.topology;
+        let copies = topology.owners.first().map_or(1, Vec::len);
+        let even = topology.owners.iter().all(|owners| owners.len() == copies);
+        let at_rest = topology.stale.is_empty() && topology.residue.is_empty();
+        (even && at_rest).then_some(copies.max(1) as u64)
     }
 
     /// How many documents an index holds, each counted once.
@@ -65,6 +74,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
     pub(super) async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
         let (nodes, complete) = self.ask_all(original).await?;
+        let copies = self.copies();
         let mut degraded = ShardSet::new();
         let mut inexact = Inexact::default();
         let mut budget = MOST_READ;
@@ -72,12 +82,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for (index, stats) in merge::stats::by_index(&nodes) {
             let replicas = merge::stats::replicas(&stats);
             // With every replica there is, they need not be counted shard by shard.
-            let documents = if complete && self.topology.stale.is_empty() && replicas.is_multiple_of(self.copies()) {
-                replicas / self.copies()
-            } else {
-                let (documents, missing) = self.count(&index).await?;
-                degraded.union_with(&missing);
-                documents
+            let documents = match copies {
+                Some(copies) if complete && replicas.is_multiple_of(copies) => replicas / copies,
+                Some(_) | None => {
+                    let (documents, missing) = self.count(&index).await?;
+                    degraded.union_with(&missing);
+                    documents
+                }
             };
             let (merged, differs) = self.stats_of(&index, &stats, documents, complete, &mut budget).await?;
             inexact = inexact.or(differs);
@@ -85,11 +96,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let body = merge::stats::all(&nodes, indexes).to_string().into_bytes();
         Ok(Reply { inexact, ..Reply::ok(body, degraded) })
-    }
-
-    /// How many replicas each document has.
-    fn copies(&self) -> u64 {
-        u64::from(self.topology.replication_factor).min(self.topology.nodes.len() as u64).max(1)
     }
 
     /// The figures of `nodes` about an index of `documents` documents. Where documents have different numbers of replicas
@@ -103,8 +109,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         budget: &mut u64,
     ) -> Result<(Value, Inexact), Stop> {
         let is_even = complete
-            && self.topology.stale.is_empty()
-            && merge::stats::replicas(nodes) == documents.saturating_mul(self.copies());
+            && self.copies().is_some_and(|copies| merge::stats::replicas(nodes) == documents.saturating_mul(copies));
         if is_even {
             return Ok((merge::stats::index(nodes, documents, None)?, Inexact::default()));
         }

@@ -151,6 +151,11 @@ impl Node {
         self.process.take().expect("a running node").kill();
     }
 
+    /// What a configuration says of the node.
+    pub fn config_line(&self) -> String {
+        format!("    - {{ id: {}, url: \"http://127.0.0.1:{}\" }}\n", self.name, self.public_port())
+    }
+
     /// Takes the disk of a killed node away.
     pub fn wipe(&self) {
         assert!(self.process.is_none(), "{} runs", self.name);
@@ -218,7 +223,7 @@ impl Fleet {
         }
         config += &format!("cluster:\n  shards: 256\n  replication_factor: {}\n  nodes:\n", options.replication_factor);
         for node in &nodes {
-            config += &format!("    - {{ id: {}, url: \"http://127.0.0.1:{}\" }}\n", node.name, node.public_port());
+            config += &node.config_line();
         }
         if !options.more.contains("health:") {
             config += "health: { interval: 100ms, timeout: 2s, rise: 1, fall: 3 }\n";
@@ -243,6 +248,15 @@ impl Fleet {
         fleet
     }
 
+    pub fn start_gateway(&mut self) {
+        self.start_gateway_without_waiting();
+        let running: Vec<String> =
+            self.nodes.iter().filter(|node| node.process.is_some()).map(|node| node.name.clone()).collect();
+        for node in running {
+            self.await_state(&node, "up");
+        }
+    }
+
     /// Starts the gateway's process and does not wait for it to serve.
     pub fn spawn_gateway(&mut self) {
         let config = self.config.to_string_lossy().into_owned();
@@ -250,7 +264,8 @@ impl Fleet {
         self.gateway = Some(gateway);
     }
 
-    pub fn start_gateway(&mut self) {
+    /// As [`Fleet::start_gateway`], once it is ready: not all running nodes need be part of the cluster.
+    pub fn start_gateway_without_waiting(&mut self) {
         self.spawn_gateway();
         let admin = self.admin.clone();
         let gateway = self.gateway.as_mut().expect("just started");
@@ -260,11 +275,14 @@ impl Fleet {
             }
             admin.try_send("GET", "/ready", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
         });
-        let running: Vec<String> =
-            self.nodes.iter().filter(|node| node.is_running()).map(|node| node.name.clone()).collect();
-        for node in running {
-            self.await_state(&node, "up");
-        }
+    }
+
+    /// Starts one more node; nobody tells the gateway.
+    pub fn spawn_node(&mut self) -> usize {
+        let key = self.nodes.first().and_then(|node| node.key.clone());
+        let name = format!("node-{}", self.nodes.len());
+        self.nodes.push(Node::start(&name, self.folder.path(), key.as_deref()));
+        self.nodes.len() - 1
     }
 
     pub fn kill_gateway(&mut self) {
