@@ -340,7 +340,7 @@ impl World {
         self.members[node].runs = true;
         match self.topology.nodes[node].state {
             // No operator acts here.
-            NodeState::Up | NodeState::Maintenance => {}
+            NodeState::Up | NodeState::Maintenance | NodeState::Removed => {}
             NodeState::Joining | NodeState::Down => {
                 let free = self.decide_interrupted(node, patient);
                 if free {
