@@ -274,7 +274,7 @@ async fn mark_everything(cluster: &Arc<Cluster>, node: &Node) -> Result<(), Iden
     let shards = topology.shards_of(ix);
     let stale = cluster.registry.entries().into_iter().map(|entry| (ix, entry.uid, shards.clone())).collect();
     let missed = vec![(ix, Missed { settings: true, ..Missed::default() })];
-    Ok(insync::mark(cluster, &Marks { stale, missed }).await?)
+    Ok(insync::mark_gone(cluster, &Marks { stale, missed }).await?)
 }
 
 /// Writes a new marker, then remembers it.

@@ -21,6 +21,7 @@ use super::error::NodeError;
 use super::health::move_state;
 use super::identity::{self, IdentityError};
 use super::insync::{self, Marks, Missed};
+use super::interrupted;
 use crate::meili::task::TaskStatus;
 use crate::meili::uid::IndexUid;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
@@ -59,6 +60,8 @@ enum RepairError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Interrupted(#[from] interrupted::InterruptedError),
     #[error("task {uid} failed: {message}")]
     Task { uid: u32, message: String },
     #[error("the queue of index `{index}` did not run empty within {limit:?}")]
@@ -73,7 +76,7 @@ enum RepairError {
 
 enum Outcome {
     Up,
-    /// There is nobody to compare with yet.
+    /// There is nobody to compare with yet, or an interrupted write of its shards to decide.
     Waits,
     /// It holds what a lost state would know of.
     Stranger,
@@ -111,7 +114,7 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
                     again(&cluster, &node);
                 }
             }
-            Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another to compare its settings with"),
+            Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another before it takes part"),
             Ok(Outcome::Gone | Outcome::Stranger) => {}
             Ok(Outcome::Refused) => {
                 move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
@@ -142,6 +145,9 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         }
         if !identity::settle(cluster, node, &trace).await? {
             return Ok(Outcome::Refused);
+        }
+        if !interrupted::settle(cluster, id).await? {
+            return Ok(Outcome::Waits);
         }
         let missed = cluster.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
@@ -248,7 +254,7 @@ async fn mark_missing(
     for unknown in held.iter().filter(|uid| !known(uid)) {
         tracing::warn!(node = %node.id, index = unknown, "node holds an index that the cluster does not know; left alone");
     }
-    Ok(insync::mark(cluster, &marks).await?)
+    Ok(insync::mark_gone(cluster, &marks).await?)
 }
 
 async fn delete_index(cluster: &Arc<Cluster>, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
@@ -296,7 +302,8 @@ async fn repair_index(
         None => {
             tracing::info!(node = %node.id, index = uid, "creating a missing index");
             let shards = cluster.topology().shards_of(ix).clone();
-            insync::mark(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() }).await?;
+            insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() })
+                .await?;
             let body = json!({"uid": uid, "primaryKey": entry.primary_key});
             let created = cluster.client.carry_out(node, post("/indexes", &body, cluster), trace, TASK_LIMIT).await?;
             done(created)?;
