@@ -73,9 +73,10 @@ impl<'a> Route<'a> {
             ("POST", "/nodes") => Self::AddNode,
             ("PATCH", "/cluster") => Self::SetCluster,
             (method, path) => {
-                let node = path.strip_prefix("/nodes/")?;
-                match (method, node.strip_suffix("/drain")) {
-                    ("POST", Some(node)) => Self::DrainNode(node),
+                let rest = path.strip_prefix("/nodes/")?;
+                let (node, action) = rest.split_once('/').map_or((rest, None), |(node, action)| (node, Some(action)));
+                match (method, action) {
+                    ("POST", Some("drain")) => Self::DrainNode(node),
                     ("DELETE", None) => Self::RemoveNode(node),
                     ("PATCH", None) => Self::SetNode(node),
                     _ => return None,
