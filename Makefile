@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test lint deny chart sdk bench comparability latency parity release clean
+.PHONY: help setup build demo test lint deny chart sdk bench comparability latency parity chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,12 @@ latency: setup ## searches through the gateway against one node, their subreques
 parity: setup ## thousands of random searches and cases to one node and to clusters; SEED=n, QUERIES=n and CASES=n choose them
 	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) MIROIR_PARITY_CASES=$(or $(CASES),400) \
 		$(CARGO) test $(FEATURES) --test suite -- --nocapture random_
+
+chaos: setup ## break nodes, network and gateway under load for MINUTES=30, and simulate more; SEED=n replays a schedule
+	$(CARGO) build $(FEATURES)
+	MIROIR_SIMULATION_RUNS=$(or $(RUNS),100000) $(CARGO) test $(FEATURES) --lib -- --nocapture no_order_of_faults
+	MIROIR_CHAOS_SECONDS=$$(( $(or $(MINUTES),30) * 60 )) MIROIR_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
+		$(CARGO) test $(FEATURES) --test suite -- --ignored --exact --nocapture chaos::chaos
 
 release: setup ## the gateway as production runs it, without the engine
 	$(CARGO) build --release

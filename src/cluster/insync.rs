@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::settle::{self, Settled};
 use super::{Cluster, health, repair};
-use crate::meili::task::TaskKind;
-use crate::placement::shard::ShardSet;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeIx, StaleSets, Topology};
+use crate::plan::write::WriteIntent;
 use crate::store::{Store, StoreError};
-use crate::tasks::entry::MiroirTask;
+use crate::tasks::details::settle_unsuccessful;
+use crate::tasks::entry::{MiroirTask, NodeTask};
 use crate::tasks::stale::stale_parts;
 
 /// The fact of the store that holds [`Missed`] of all nodes.
@@ -97,37 +101,127 @@ impl Marks {
     }
 }
 
-/// Makes `marks` durable, then publishes them. Nodes that missed a change and are up go back to being repaired.
+/// What may be made of marks: the stale sets that they change, whole.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    pub stale: StaleSets,
+    /// Replicas that stay in sync although they are behind, because no other replica of their shard is.
+    pub spared: Vec<(NodeIx, String, ShardId)>,
+}
+
+/// Adds `marks` to the stale sets of `topology`, but for what would leave a shard without any replica in sync: then the
+/// first in rank stays the measure of the others. Pure.
+pub fn admit(topology: &Topology, marks: &Marks) -> Admitted {
+    let mut admitted = Admitted { stale: merged(topology, marks), spared: Vec::new() };
+    let touched: BTreeSet<(String, ShardId)> =
+        marks.stale.iter().flat_map(|(_, index, shards)| shards.iter().map(|shard| (index.clone(), shard))).collect();
+    for (index, shard) in touched {
+        let owners = topology.owners_of(shard);
+        let stays = |node: &NodeIx| {
+            let known = topology.is_stale(*node, &index, shard);
+            !known && !admitted.stale.get(&(*node, index.clone())).is_some_and(|shards| shards.contains(shard))
+        };
+        if owners.iter().any(stays) {
+            continue;
+        }
+        let Some(spared) = owners.iter().copied().find(|node| !topology.is_stale(*node, &index, shard)) else {
+            continue;
+        };
+        if let Some(shards) = admitted.stale.get_mut(&(spared, index.clone())) {
+            *shards = shards.iter().filter(|other| *other != shard).collect();
+        }
+        admitted.spared.push((spared, index, shard));
+    }
+    admitted.stale.retain(|key, shards| !shards.is_empty() && topology.stale.get(key) != Some(shards));
+    admitted
+}
+
+/// The stale sets that `marks` touch, with the marks added.
+fn merged(topology: &Topology, marks: &Marks) -> StaleSets {
+    let mut merged = StaleSets::new();
+    for (node, index, shards) in marks.stale.iter().filter(|(_, _, shards)| !shards.is_empty()) {
+        let key = (*node, index.clone());
+        let set = merged.entry(key.clone()).or_insert_with(|| topology.stale.get(&key).cloned().unwrap_or_default());
+        set.union_with(shards);
+    }
+    merged.retain(|key, shards| topology.stale.get(key) != Some(shards));
+    merged
+}
+
+/// Draws the conclusions from the nodes' answers to a write and makes the marks durable, in one: two writes that are under
+/// way together must not each count on the replica that the other one has just found to be behind.
+pub async fn settle(
+    cluster: &Arc<Cluster>,
+    placed: &Topology,
+    intent: &WriteIntent,
+    parts: &[NodeTask],
+) -> Result<Settled, StoreError> {
+    let mut missed = cluster.bookkeeping.missed.lock().await;
+    let settled = settle::settle(&cluster.topology(), placed, intent, parts, cluster.settings.write.min_in_sync);
+    if settled.refused.is_none() {
+        let admitted = admit(&cluster.topology(), &settled.marks);
+        record(cluster, &mut missed, &settled.marks, admitted).await?;
+    }
+    Ok(settled)
+}
+
+/// Makes `marks` durable, then publishes them; no shard is left without a replica in sync. Nodes that missed a change and
+/// are up go back to being repaired.
 pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreError> {
     if marks.is_empty() {
         return Ok(());
     }
     let mut missed = cluster.bookkeeping.missed.lock().await;
+    let admitted = admit(&cluster.topology(), marks);
+    record(cluster, &mut missed, marks, admitted).await
+}
+
+/// What the end of a task means for the in-sync sets, in one with making it durable; see [`conclude`].
+pub async fn end(cluster: &Arc<Cluster>, task: &mut MiroirTask) -> Result<Marks, StoreError> {
+    let mut missed = cluster.bookkeeping.missed.lock().await;
     let topology = cluster.topology();
-    let mut added: BTreeMap<(NodeIx, String), ShardSet> = BTreeMap::new();
-    for (node, index, shards) in &marks.stale {
-        if shards.is_empty() {
-            continue;
-        }
-        let key = (*node, index.clone());
-        *cluster.bookkeeping.misses.lock().entry(key.clone()).or_default() += 1;
-        let set = added.entry(key.clone()).or_insert_with(|| topology.stale.get(&key).cloned().unwrap_or_default());
-        set.union_with(shards);
+    let marks = conclude(task, &topology);
+    record(cluster, &mut missed, &marks, admit(&topology, &marks)).await?;
+    Ok(marks)
+}
+
+/// As [`mark`], for replicas whose content is gone: these are stale even where no other is in sync.
+pub async fn mark_gone(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreError> {
+    if marks.is_empty() {
+        return Ok(());
     }
-    added.retain(|key, shards| topology.stale.get(key) != Some(shards));
+    let mut missed = cluster.bookkeeping.missed.lock().await;
+    let admitted = Admitted { stale: merged(&cluster.topology(), marks), spared: Vec::new() };
+    record(cluster, &mut missed, marks, admitted).await
+}
+
+/// To be called with the bookkeeping locked, and `admitted` made of the topology since.
+async fn record(
+    cluster: &Arc<Cluster>,
+    missed: &mut MissedByNode,
+    marks: &Marks,
+    admitted: Admitted,
+) -> Result<(), StoreError> {
+    let topology = cluster.topology();
+    for (node, index, _) in marks.stale.iter().filter(|(_, _, shards)| !shards.is_empty()) {
+        *cluster.bookkeeping.misses.lock().entry((*node, index.clone())).or_default() += 1;
+    }
+    for (node, index, shard) in &admitted.spared {
+        let (node, shard) = (&topology.node(*node).id, shard.0);
+        tracing::error!(%node, index, shard, "a replica is behind, and stays the measure because no other is in sync");
+    }
+    let added = admitted.stale;
     for ((node, index), shards) in &added {
         cluster.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
     }
     let before = missed.clone();
-    if !marks.missed.is_empty() {
-        for (node, what) in &marks.missed {
-            let entry = missed.entry(topology.node(*node).id.clone()).or_default();
-            entry.settings |= what.settings;
-            entry.outdated.extend(what.outdated.iter().cloned());
-        }
+    for (node, what) in &marks.missed {
+        let entry = missed.entry(topology.node(*node).id.clone()).or_default();
+        entry.settings |= what.settings;
+        entry.outdated.extend(what.outdated.iter().cloned());
     }
     if *missed != before {
-        store_missed(cluster, &missed).await?;
+        store_missed(cluster, missed).await?;
     }
     if !added.is_empty() {
         health::publish(cluster, |next| {
@@ -139,7 +233,6 @@ pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreErro
             tracing::warn!(node = %topology.node(*node).id, index, shards = shards.len(), "replicas are stale");
         }
     }
-    drop(missed);
     for (node, _) in &marks.missed {
         repair::again(cluster, &topology.node(*node).id);
     }
@@ -201,6 +294,26 @@ async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), St
     cluster.store.put_meta(MISSED, text).await
 }
 
+/// The marks of a task that has ended. Where the only replicas that carried it out are stale by now, what they hold will be
+/// replaced: then the task has failed. Pure.
+pub fn conclude(task: &mut MiroirTask, topology: &Topology) -> Marks {
+    let marks = marks_of(task, topology);
+    let spared = admit(topology, &marks).spared;
+    if task.status == TaskStatus::Succeeded && !spared.is_empty() {
+        let nodes: BTreeSet<&str> = spared.iter().map(|(node, _, _)| topology.node(*node).id.as_str()).collect();
+        let nodes = nodes.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "In {} shards this was carried out only by replicas that had missed other writes, and will be replaced; it \
+             failed on {nodes}.",
+            spared.len()
+        );
+        settle_unsuccessful(task);
+        task.status = TaskStatus::Failed;
+        task.error = Some(ResponseError::new(Code::MiroirReplicasDiverged, message));
+    }
+    marks
+}
+
 /// What follows from a final task for the in-sync sets: a replica that did not do what another did is stale.
 pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
     let mut marks = Marks::default();
@@ -239,4 +352,50 @@ pub fn swapped(task: &MiroirTask) -> Vec<String> {
     let names = swaps.into_iter().flatten().filter_map(|swap| swap.get("indexes")?.as_array()).flatten();
     let names: BTreeSet<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
     names.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::topology::{Node, NodeState};
+
+    /// Two nodes that both own all of eight shards.
+    fn topology(stale: &[(usize, &[u16])]) -> Topology {
+        let node = |position: usize| Node {
+            id: NodeId::new(&format!("n{position}")),
+            url: "http://x".into(),
+            zone: None,
+            weight: 1.0,
+            state: NodeState::Up,
+        };
+        let mut topology = Topology::build(vec![node(0), node(1)], 8, 2);
+        let stale = stale.iter().map(|(node, shards)| ((NodeIx(*node), "a".to_owned()), set(shards)));
+        topology.stale = Arc::new(stale.collect());
+        topology
+    }
+
+    fn set(shards: &[u16]) -> ShardSet {
+        shards.iter().map(|shard| ShardId(*shard)).collect()
+    }
+
+    fn marks(stale: &[(usize, &[u16])]) -> Marks {
+        let stale = stale.iter().map(|(node, shards)| (NodeIx(*node), "a".to_owned(), set(shards)));
+        Marks { stale: stale.collect(), missed: Vec::new() }
+    }
+
+    #[test]
+    fn marks_are_added_to_what_is_stale_already() {
+        let admitted = admit(&topology(&[(1, &[1])]), &marks(&[(1, &[2]), (1, &[3])]));
+        assert_eq!(admitted.stale, StaleSets::from([((NodeIx(1), "a".to_owned()), set(&[1, 2, 3]))]));
+        assert_eq!(admit(&topology(&[(1, &[1, 2])]), &marks(&[(1, &[2])])), Admitted::default());
+    }
+
+    #[test]
+    fn no_mark_takes_the_last_replica_out_of_sync() {
+        let admitted = admit(&topology(&[(1, &[1])]), &marks(&[(0, &[1, 2])]));
+        assert_eq!(admitted.stale, StaleSets::from([((NodeIx(0), "a".to_owned()), set(&[2]))]));
+        assert_eq!(admitted.spared, [(NodeIx(0), "a".to_owned(), ShardId(1))]);
+        let both = admit(&topology(&[]), &marks(&[(0, &[4]), (1, &[4])]));
+        assert_eq!((both.stale.len(), both.spared.len()), (1, 1));
+    }
 }

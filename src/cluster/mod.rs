@@ -10,6 +10,7 @@ pub mod gather;
 pub mod health;
 pub mod housekeeping;
 pub mod insync;
+pub mod interrupted;
 pub mod lanes;
 pub mod maintenance;
 pub mod metrics;
@@ -26,6 +27,8 @@ pub mod scrub;
 mod send;
 pub mod settings;
 pub mod settle;
+#[cfg(test)]
+mod simulation;
 pub mod spool;
 pub mod stamp;
 pub mod task_cancel;
@@ -91,6 +94,7 @@ pub struct Cluster {
     query_vectors: read::QueryVectors,
     probes: health::Probes,
     repairs: repair::Repairs,
+    interrupted: interrupted::Interrupted,
     /// Held while a request goes to every node without a lane.
     direct: tokio::sync::Mutex<()>,
     /// Something is stale, or a node with stale shards is up.
@@ -138,6 +142,7 @@ impl Cluster {
             registry: Registry::load(store.as_ref()).await?,
             writer: Writer::new(store.next_task_uid().await?),
             reconciler: Reconciler::new(Arc::clone(&store), prometheus)?,
+            interrupted: interrupted::Interrupted::load(store.as_ref()).await?,
             store,
             metrics,
             scrub: scrub::Scrub::new(settings.scrub, prometheus)?,
@@ -178,11 +183,10 @@ impl Cluster {
 
     /// Called by the reconciler when a task has reached its end, before its row says so: in-sync sets, registry, caches.
     /// Being called twice does no harm.
-    pub async fn task_ended(self: &Arc<Self>, task: &MiroirTask) {
-        let marks = insync::marks_of(task, &self.topology());
-        self.report_divergence(task, &marks);
-        if let Err(error) = insync::mark(self, &marks).await {
-            tracing::error!(%error, task = %task.id(), "stale replicas could not be recorded");
+    pub async fn task_ended(self: &Arc<Self>, task: &mut MiroirTask) {
+        match insync::end(self, task).await {
+            Ok(marks) => self.report_divergence(task, &marks),
+            Err(error) => tracing::error!(%error, task = %task.id(), "stale replicas could not be recorded"),
         }
         let mut indexes = insync::swapped(task);
         indexes.extend(task.index_uid.clone());

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::interrupted::is_interrupted;
 use super::poll::{Backoff, poll_parts};
 use super::task_host::TaskHost;
 use super::task_metrics::TaskMetrics;
@@ -81,9 +82,10 @@ impl Reconciler {
         tokio::spawn(follow(self.shared.clone(), host.clone(), task, wake));
     }
 
-    /// Takes up the unfinished tasks of the last run; returns how many there are.
+    /// Takes up the unfinished tasks of the last run, but for those that must be decided first; returns how many there are.
     pub async fn resume<H: TaskHost>(&self, host: &Arc<H>) -> Result<usize, StoreError> {
-        let tasks = self.shared.store.unfinished_tasks().await?;
+        let mut tasks = self.shared.store.unfinished_tasks().await?;
+        tasks.retain(|task| !is_interrupted(task));
         let count = tasks.len();
         for task in tasks {
             match task.kind {
@@ -114,6 +116,13 @@ impl Reconciler {
             TaskRef::Uid(uid) => live.get(&uid).map(|entry| entry.task.clone()),
             TaskRef::Uuid(_) => live.values().find(|entry| id.names(&entry.task)).map(|entry| entry.task.clone()),
         }
+    }
+
+    /// The tasks of `index` that are being polled, as far as they are known.
+    pub fn live_in(&self, index: &str) -> Vec<MiroirTask> {
+        let live = self.shared.live.lock();
+        let of_index = live.values().filter(|entry| entry.task.index_uid.as_deref() == Some(index));
+        of_index.map(|entry| entry.task.clone()).collect()
     }
 
     /// Puts fresher states in the place of stored ones.
@@ -173,7 +182,7 @@ async fn follow<H: TaskHost>(shared: Arc<Shared>, host: Arc<H>, mut task: Miroir
         if task.status.is_final() {
             // Before the row says so: should we crash in between, the task is polled and ends once more, and no
             // replica that stayed behind is forgotten.
-            host.clone().ended(&task).await;
+            host.clone().ended(&mut task).await;
             shared.store_end(&task).await;
             shared.metrics.ended(task.status);
             shared.forget(task.uid);

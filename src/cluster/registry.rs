@@ -13,7 +13,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::placement::topology::{Node, Topology};
 use crate::plan::index_info::IndexInfo;
 use crate::plan::write::RegistryChange;
-use crate::store::{IndexEntry, Store, StoreError};
+use crate::store::{IndexChanges, IndexEntry, Store, StoreError};
 
 /// The indexes of the cluster.
 #[derive(Default)]
@@ -130,13 +130,18 @@ impl Registry {
 
     /// Writes to the store what `undo` says was changed.
     pub async fn persist(&self, store: &dyn Store, undo: &Undo) -> Result<(), StoreError> {
-        for index in undo.0.keys() {
-            match self.entry(index) {
+        for (index, entry) in self.changes(undo) {
+            match entry {
                 Some(entry) => store.put_index(entry).await?,
-                None => store.delete_index(index.clone()).await?,
+                None => store.delete_index(index).await?,
             }
         }
         Ok(())
+    }
+
+    /// What `undo` says was changed, as it is now.
+    pub fn changes(&self, undo: &Undo) -> IndexChanges {
+        undo.0.keys().map(|index| (index.clone(), self.entry(index))).collect()
     }
 
     /// Drops what is cached of an index's settings.

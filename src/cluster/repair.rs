@@ -20,6 +20,7 @@ use super::client::{Subrequest, TaskStatusResponse, Trace};
 use super::error::NodeError;
 use super::health::move_state;
 use super::insync::{self, Marks, Missed};
+use super::interrupted;
 use crate::meili::task::TaskStatus;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::broadcast::HiddenSettings;
@@ -57,6 +58,8 @@ enum RepairError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Interrupted(#[from] interrupted::InterruptedError),
     #[error("task {uid} failed: {message}")]
     Task { uid: u32, message: String },
     #[error("the queue of index `{index}` did not run empty within {limit:?}")]
@@ -69,7 +72,7 @@ enum RepairError {
 
 enum Outcome {
     Up,
-    /// There is nobody to compare with yet.
+    /// There is nobody to compare with yet, or an interrupted write of its shards to decide.
     Waits,
     /// It holds what a lost state would know of.
     Stranger,
@@ -105,7 +108,7 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
                     again(&cluster, &node);
                 }
             }
-            Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another to compare its settings with"),
+            Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another before it takes part"),
             Ok(Outcome::Gone | Outcome::Stranger) => {}
             Err(error) => {
                 tracing::warn!(node = %node, %error, "node could not be repaired; tried again at its next good probe");
@@ -131,6 +134,9 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         let node = topology.node(ix);
         if !cluster.founding.admits(&cluster.client, node, &trace).await? {
             return Ok(Outcome::Stranger);
+        }
+        if !interrupted::settle(cluster, id).await? {
+            return Ok(Outcome::Waits);
         }
         let missed = cluster.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
@@ -225,7 +231,7 @@ async fn mark_missing(
     for unknown in held.iter().filter(|uid| !cluster.registry.exists(uid) && !missed.outdated.contains(*uid)) {
         tracing::warn!(node = %node.id, index = unknown, "node holds an index that the cluster does not know; left alone");
     }
-    Ok(insync::mark(cluster, &marks).await?)
+    Ok(insync::mark_gone(cluster, &marks).await?)
 }
 
 async fn delete_index(cluster: &Arc<Cluster>, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
@@ -272,7 +278,8 @@ async fn repair_index(
         None => {
             tracing::info!(node = %node.id, index = uid, "creating a missing index");
             let shards = cluster.topology().shards_of(ix).clone();
-            insync::mark(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() }).await?;
+            insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() })
+                .await?;
             let body = json!({"uid": uid, "primaryKey": entry.primary_key});
             let created = cluster.client.carry_out(node, post("/indexes", &body, cluster), trace, TASK_LIMIT).await?;
             done(created)?;

@@ -26,20 +26,31 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
     if !topology.members().any(live) {
         return Err(no_replica("No node can take writes at the moment."));
     }
-    let index = intent.index_uid.as_deref().unwrap_or_default();
     let mut touched = ShardSet::new();
     for step in &intent.steps {
         touched.union_with(&step.shards);
     }
-    let short: Vec<ShardId> = touched
-        .iter()
-        .filter(|shard| {
-            let owners = topology.owners_of(*shard);
-            let able = owners.iter().filter(|node| live(**node) && !topology.is_stale(**node, index, *shard)).count();
-            able < required(topology, owners.len(), min_in_sync)
-        })
-        .collect();
-    if short.is_empty() { Ok(()) } else { Err(short_of_replicas(index, short.len(), min_in_sync)) }
+    let mut indexes: Vec<&str> = intent.index_uid.as_deref().into_iter().collect();
+    if let RegistryChange::Swap { pairs } = &intent.registry {
+        // Nodes that miss a swap are rebuilt, both indexes: of every shard a replica must be there to rebuild them from.
+        touched = ShardSet::all(topology.shards);
+        indexes = pairs.iter().flat_map(|(left, right)| [left.as_str(), right.as_str()]).collect();
+    }
+    for index in indexes {
+        let short: Vec<ShardId> = touched
+            .iter()
+            .filter(|shard| {
+                let owners = topology.owners_of(*shard);
+                let able =
+                    owners.iter().filter(|node| live(**node) && !topology.is_stale(**node, index, *shard)).count();
+                able < required(topology, owners.len(), min_in_sync)
+            })
+            .collect();
+        if !short.is_empty() {
+            return Err(short_of_replicas(index, short.len(), min_in_sync));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a write whose documents were shared out by other owners than those of `topology`: each owner of a touched shard
@@ -66,13 +77,20 @@ pub fn shared_out(topology: &Topology, intent: &WriteIntent) -> Result<(), Respo
     Err(ResponseError::new(Code::MiroirLayoutChanged, "Shards moved while the request was read. Send it again."))
 }
 
-/// Draws the conclusions from the states of `parts`: `Enqueued` is accepted, `Failed` refused, `Lost` neither.
-pub fn settle(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], min_in_sync: u8) -> Settled {
+/// Draws the conclusions for the in-sync sets of `topology`, a write having been sent by those of `placed`, from the states of
+/// `parts`: `Enqueued` is accepted, `Failed` refused, `Lost` neither.
+pub fn settle(
+    topology: &Topology,
+    placed: &Topology,
+    intent: &WriteIntent,
+    parts: &[NodeTask],
+    min_in_sync: u8,
+) -> Settled {
     if let Some(error) = refused_by_all(parts) {
         return Settled { refused: Some(error), ..Settled::default() };
     }
     let mut settled = Settled::default();
-    settle_shards(topology, intent, parts, min_in_sync, &mut settled);
+    settle_shards(topology, placed, intent, parts, min_in_sync, &mut settled);
     settle_whole(topology, intent, parts, &mut settled);
     settled
 }
@@ -84,7 +102,7 @@ pub fn suffices(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], m
     for part in parts.iter_mut().filter(|part| part.state == NodeTaskState::Unsent) {
         part.state = NodeTaskState::Lost;
     }
-    let settled = settle(topology, intent, &parts, min_in_sync);
+    let settled = settle(topology, topology, intent, &parts, min_in_sync);
     settled.refused.is_some() || settled.no_replica.is_none()
 }
 
@@ -107,6 +125,7 @@ fn refused_by_all(parts: &[NodeTask]) -> Option<ResponseError> {
 
 fn settle_shards(
     topology: &Topology,
+    placed: &Topology,
     intent: &WriteIntent,
     parts: &[NodeTask],
     min_in_sync: u8,
@@ -136,7 +155,8 @@ fn settle_shards(
         let measure = if takers == 0 { owners.iter().find(in_sync) } else { None };
         let uncertain = owners.iter().any(|node| {
             let id = &topology.node(*node).id;
-            let sent = topology.node(*node).state.takes_writes();
+            // It may have gone down since.
+            let sent = placed.find(id.as_str()).is_some_and(|node| placed.node(node).state.takes_writes());
             sent && parts.iter().any(|part| part.node == *id && part.shards.contains(shard))
         });
         for node in owners.iter().filter(|node| !took(node) && measure != Some(*node)) {
@@ -308,7 +328,7 @@ mod tests {
         let topology = topology(&[UP, UP], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Enqueued), part(1, &all, NodeTaskState::Enqueued)];
-        assert_eq!(settle(&topology, &intent(RegistryChange::None), &parts, 1), Settled::default());
+        assert_eq!(settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1), Settled::default());
     }
 
     #[test]
@@ -316,10 +336,10 @@ mod tests {
         let topology = topology(&[UP, NodeState::Down], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Enqueued), part(1, &all, NodeTaskState::Lost)];
-        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1);
         assert_eq!(settled.marks.stale, [(NodeIx(1), "a".to_owned(), all.clone())]);
         assert_eq!(settled.no_replica, None);
-        let strict = settle(&topology, &intent(RegistryChange::None), &parts, 2);
+        let strict = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 2);
         assert_eq!(strict.no_replica.unwrap().code, "miroir_no_replica");
     }
 
@@ -345,7 +365,7 @@ mod tests {
         let topology = topology(&[UP, UP], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Lost), part(1, &all, NodeTaskState::Lost)];
-        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1);
         assert!(settled.no_replica.is_some());
         for shard in all.iter() {
             let stale = settled.marks.stale.iter().filter(|(_, _, shards)| shards.contains(shard)).count();
@@ -369,9 +389,12 @@ mod tests {
         let topology = topology(&[UP, UP], 2);
         let all = ShardSet::all(8);
         let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Lost)];
-        assert_eq!(settle(&topology, &intent(RegistryChange::None), &parts, 1).refused.unwrap().message, "no");
+        assert_eq!(
+            settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1).refused.unwrap().message,
+            "no"
+        );
         let parts = [part(0, &all, NodeTaskState::Failed), part(1, &all, NodeTaskState::Enqueued)];
-        let settled = settle(&topology, &intent(RegistryChange::None), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::None), &parts, 1);
         assert_eq!((settled.refused, settled.marks.stale.len()), (None, 1));
     }
 
@@ -380,10 +403,27 @@ mod tests {
         let topology = topology(&[UP, NodeState::Down], 2);
         let none = ShardSet::new();
         let parts = [part(0, &none, NodeTaskState::Enqueued), part(1, &none, NodeTaskState::Lost)];
-        let settled = settle(&topology, &intent(RegistryChange::Delete { index: "a".into() }), &parts, 1);
+        let settled = settle(&topology, &topology, &intent(RegistryChange::Delete { index: "a".into() }), &parts, 1);
         let missed = Missed { settings: true, outdated: BTreeSet::from(["a".to_owned()]) };
         assert_eq!(settled.marks.missed, [(NodeIx(1), missed)]);
         assert_eq!(settled.no_replica, None);
+    }
+
+    #[test]
+    fn a_swap_wants_a_replica_of_every_shard_to_rebuild_the_others_from() {
+        let pairs = vec![("a".to_owned(), "b".to_owned())];
+        let swap = WriteIntent {
+            index_uid: None,
+            steps: vec![Step { shards: ShardSet::new(), ..intent(RegistryChange::None).steps[0].clone() }],
+            ..intent(RegistryChange::Swap { pairs })
+        };
+        assert_eq!(available(&topology(&[UP, UP, NodeState::Down], 2), &swap, 1), Ok(()));
+        let refused = available(&topology(&[UP, NodeState::Down, NodeState::Down], 2), &swap, 1).unwrap_err();
+        assert_eq!(refused.code, "miroir_no_replica");
+        let mut left_behind = topology(&[UP, UP, NodeState::Down], 2);
+        let stale = crate::placement::topology::StaleSets::from([((NodeIx(0), "b".to_owned()), ShardSet::all(8))]);
+        left_behind.stale = Arc::new(stale);
+        assert!(available(&left_behind, &swap, 1).is_err());
     }
 
     #[test]

@@ -43,9 +43,9 @@ pub trait TaskHost: Send + Sync + 'static {
     async fn find(&self, node: &NodeId, stamp: &str) -> Option<Vec<NodeReport>>;
     /// Asks a node to cancel tasks; the uid of the node's cancelation task, `None` when it took none.
     async fn cancel(&self, node: &NodeId, task_uids: &[u32]) -> Option<u32>;
-    /// A task has reached its end, which its row will say once this returns. Called again for the same task if the
-    /// gateway stops before that.
-    async fn ended(self: Arc<Self>, task: &MiroirTask);
+    /// A task has reached its end, which its row will say once this returns; it may be made a failure yet. Called again
+    /// for the same task if the gateway stops before that.
+    async fn ended(self: Arc<Self>, task: &mut MiroirTask);
 }
 
 #[async_trait]
@@ -117,7 +117,7 @@ impl TaskHost for Cluster {
         }
     }
 
-    async fn ended(self: Arc<Self>, task: &MiroirTask) {
+    async fn ended(self: Arc<Self>, task: &mut MiroirTask) {
         self.task_ended(task).await;
     }
 }

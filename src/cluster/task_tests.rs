@@ -174,7 +174,7 @@ impl TaskHost for Fleet {
         Some(900)
     }
 
-    async fn ended(self: Arc<Self>, task: &MiroirTask) {
+    async fn ended(self: Arc<Self>, task: &mut MiroirTask) {
         let row = self.row(task.uid).await;
         self.ended.lock().push((task.uid, row.status, task.status));
     }
@@ -237,10 +237,21 @@ async fn a_task_on_a_node_that_left_the_cluster_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_run_leaves_unacknowledged_documents_to_those_who_decide_about_them() {
+    let fleet = Fleet::new();
+    fleet.unsent().await;
+    let fleet = Fleet::over(fleet.store.clone(), 1);
+    assert_eq!(fleet.reconciler.resume(&fleet).await.unwrap(), 0);
+    assert_eq!(fleet.row(0).await.status, TaskStatus::Enqueued);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_run_takes_up_what_this_one_left() {
     let fleet = Fleet::new();
     fleet.accepted(NodeTaskState::Succeeded).await;
-    let crashed = fleet.unsent().await;
+    let mut crashed = fleet.unsent().await;
+    crashed.kind = TaskKind::SettingsUpdate;
+    fleet.store.update_task(crashed.clone()).await.unwrap();
 
     let fleet = Fleet::over(fleet.store.clone(), 2);
     for node in NODES {
@@ -248,6 +259,7 @@ async fn the_next_run_takes_up_what_this_one_left() {
     }
     // Node a had taken the second task, its answer came too late; node b never saw it, and sleeps for now.
     fleet.say("a", 33, NodeTaskState::Succeeded);
+    fleet.tasks.lock().get_mut(&("a".to_owned(), 33)).unwrap().kind = TaskKind::SettingsUpdate;
     fleet.stamps.lock().insert(crashed.id(), vec![("a".to_owned(), 33)]);
     fleet.silence("b", true);
     assert_eq!(fleet.reconciler.resume(&fleet).await.unwrap(), 2);

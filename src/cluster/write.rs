@@ -269,24 +269,21 @@ async fn carry_out(
         row.finished_at = Some(row.enqueued_at);
         row.acknowledged = true;
     }
-    if let Err(error) = make_durable(cluster, &undo, &row).await {
+    // Both or neither: a row without its change of the registry, or the other way round, could not be told from a write
+    // that was interrupted later.
+    if let Err(error) = cluster.store.begin_write(row.clone(), cluster.registry.changes(&undo)).await {
         cluster.registry.undo(&undo);
         return Err(store_failed(&error));
     }
 
     let sending = Sending { cluster, topology: &topology, task: &task, spools: &spools, trace };
     task.parts = send_all(&sending, intent, runs).await;
-    let settled = settle::settle(&topology, intent, &task.parts, cluster.settings.write.min_in_sync);
+    let settled =
+        insync::settle(cluster, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
-        insync::mark(cluster, &settled.marks).await.map_err(|error| store_failed(&error))?;
         return Ok(row);
     }
     conclude(cluster, task, settled, &undo).await
-}
-
-async fn make_durable(cluster: &Cluster, undo: &Undo, row: &MiroirTask) -> Result<(), crate::store::StoreError> {
-    cluster.registry.persist(cluster.store.as_ref(), undo).await?;
-    cluster.store.insert_task(row.clone()).await
 }
 
 /// Tells store, reconciler and client how the write went.
@@ -305,13 +302,14 @@ async fn conclude(
         cluster.store.remove_task(task.uid).await.map_err(|error| store_failed(&error))?;
         return Err(refusal);
     }
-    insync::mark(cluster, &settled.marks).await.map_err(|error| store_failed(&error))?;
     if let Some(error) = settled.no_replica {
         if nothing_accepted {
             roll_back(cluster, undo).await?;
+            fail(&mut task, error.clone());
         }
-        fail(&mut task, error.clone());
-        cluster.store.update_task(task).await.map_err(|error| store_failed(&error))?;
+        cluster.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
+        // What some nodes have taken may yet fail on one of them and not on another.
+        cluster.reconciler.watch(cluster, task);
         return Err(error);
     }
     task.acknowledged = true;
@@ -413,7 +411,7 @@ fn apply(part: &mut NodeTask, result: StepResult) {
 
 /// Steps before and after what was asked for, on every node.
 #[derive(Default)]
-struct Extra {
+pub(super) struct Extra {
     before: Vec<(Purpose, Step)>,
     after: Vec<(Purpose, Step)>,
 }
@@ -471,7 +469,7 @@ fn sets(step: &Step, key: &str) -> bool {
 }
 
 /// What `node` is sent; each step becomes a part of `task`.
-fn steps_for(
+pub(super) fn steps_for(
     node: NodeIx,
     intent: &WriteIntent,
     extra: &Extra,

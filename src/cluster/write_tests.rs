@@ -11,11 +11,13 @@ use super::*;
 use crate::cluster::client::{NodeReply, SubBody, Subrequest};
 use crate::cluster::error::{NodeError, NodeErrorKind};
 use crate::cluster::health::publish;
+use crate::cluster::interrupted::settle as settle_interrupted;
 use crate::cluster::settings::{ClusterSettings, NodeSettings, PlacementSettings};
 use crate::cluster::transport::Transport;
 use crate::meili::operation::Operation;
 use crate::placement::topology::{Node, NodeId, NodeState};
 use crate::plan::{Plan, broadcast};
+use crate::store::IndexEntry;
 use crate::store::sqlite::SqliteStore;
 use crate::tasks::filter::TaskRef;
 
@@ -217,6 +219,77 @@ async fn a_node_that_misses_a_write_is_stale_before_the_acknowledgement_and_so_a
     let second = cluster(&fleet, &directory).await;
     assert_eq!(second.topology().stale_of(node, "a"), Some(&owned));
     assert!(second.registry.exists("a"));
+}
+
+/// A row as it is when the gateway is killed while its subrequests leave: `holders` have accepted it, the others have not.
+async fn interrupted(cluster: &Cluster, fleet: &Fleet, holders: &[&str]) -> MiroirTask {
+    let index = Some("a".to_owned());
+    let mut task = MiroirTask::new(0, TaskKind::DocumentAdditionOrUpdate, index, OffsetDateTime::now_utc());
+    let topology = cluster.topology();
+    for node in topology.indexes() {
+        let shards = topology.shards_of(node).clone();
+        task.parts.push(NodeTask::unsent(topology.node(node).id.clone(), Purpose::Main, shards));
+    }
+    let entry = IndexEntry { uid: "a".into(), primary_key: None };
+    cluster.store.begin_write(task.clone(), vec![("a".into(), Some(entry))]).await.unwrap();
+    for node in holders {
+        fleet.0.lock().entry((*node).to_owned()).or_default().1.push(json!({
+            "uid": 0, "indexUid": "a", "status": "succeeded", "type": "documentAdditionOrUpdate",
+            "customMetadata": task.id(), "enqueuedAt": "2999-01-01T00:00:00Z",
+        }));
+    }
+    task
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_a_crash_interrupted_is_decided_once_its_nodes_have_been_asked() {
+    for (holders, stale, status) in [
+        (vec!["n0"], vec!["n0"], TaskStatus::Failed),
+        (vec!["n0", "n1"], vec!["n2"], TaskStatus::Succeeded),
+        (vec!["n0", "n1", "n2"], vec![], TaskStatus::Succeeded),
+        (vec![], vec![], TaskStatus::Failed),
+    ] {
+        let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
+        let first = cluster(&fleet, &directory).await;
+        let task = interrupted(&first, &fleet, &holders).await;
+        drop(first);
+        let second = cluster(&fleet, &directory).await;
+        for node in ["n0", "n1"] {
+            assert!(
+                !settle_interrupted(&second, &NodeId::new(node)).await.unwrap(),
+                "{holders:?}: {node} is too early"
+            );
+        }
+        assert!(settle_interrupted(&second, &NodeId::new("n2")).await.unwrap());
+        let topology = second.topology();
+        for node in topology.indexes() {
+            let id = topology.node(node).id.as_str();
+            let wanted = stale.contains(&id).then(|| topology.shards_of(node));
+            assert_eq!(topology.stale_of(node, "a"), wanted, "{holders:?}: {id}");
+        }
+        second.reconciler.ended(task.uid).await;
+        let row = second.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
+        assert_eq!(row.status, status, "{holders:?}: {row:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_stay_away_are_not_waited_for_to_decide_an_interrupted_write() {
+    let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
+    let first = cluster(&fleet, &directory).await;
+    interrupted(&first, &fleet, &["n0", "n1", "n2"]).await;
+    drop(first);
+    let second = cluster(&fleet, &directory).await;
+    fleet.set("n2", Mood::Unreachable);
+    let node = |id: &str| NodeId::new(id);
+    assert!(!settle_interrupted(&second, &node("n0")).await.unwrap());
+    assert!(!settle_interrupted(&second, &node("n1")).await.unwrap());
+    assert!(settle_interrupted(&second, &node("n2")).await.is_ok_and(|free| !free));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(settle_interrupted(&second, &node("n0")).await.unwrap());
+    let topology = second.topology();
+    let away = topology.find("n2").unwrap();
+    assert_eq!(topology.stale_of(away, "a"), Some(topology.shards_of(away)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -232,6 +232,7 @@ codes! {
     MiroirNodeUnavailable => "miroir_node_unavailable", System, 503;
     MiroirNotSupported => "miroir_not_supported", InvalidRequest, 501;
     MiroirReservedField => "miroir_reserved_field", InvalidRequest, 400;
+    MiroirWriteInterrupted => "miroir_write_interrupted", Internal, 500;
     MiroirReplicasDiverged => "miroir_replicas_diverged", Internal, 500;
     MiroirLayoutChanged => "miroir_layout_changed", System, 503;
     MiroirStateLost => "miroir_state_lost", System, 503;

@@ -45,6 +45,9 @@ pub struct IndexEntry {
     pub primary_key: Option<String>,
 }
 
+/// Entries of the registry as a write leaves them, by uid; `None` where the index is gone.
+pub type IndexChanges = Vec<(String, Option<IndexEntry>)>;
+
 /// The table of tasks in figures.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskTableStats {
@@ -58,6 +61,8 @@ pub trait Store: Send + Sync + 'static {
     /// The first uid never handed out; called once at start.
     async fn next_task_uid(&self) -> Result<u32, StoreError>;
     async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError>;
+    /// The row of a write and what it changes of the registry (`None` removes an index), both or neither.
+    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<(), StoreError>;
     /// Writes a row anew; one that was deleted meanwhile does not come back.
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError>;
     /// Writes the row of a task that has ended. Where it swapped indexes, the rows of older tasks follow them.

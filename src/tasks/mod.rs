@@ -5,6 +5,7 @@ pub mod details;
 pub mod entry;
 pub mod filter;
 pub mod fold;
+pub mod interrupted;
 pub mod params;
 pub mod query;
 pub mod replicas;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{MiroirTask, NodeTaskState, Purpose};
-use super::replicas::{Progress, replicas, whole_parts};
+use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
+use super::replicas::{Progress, replicas, sharded_parts, whole_parts};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 
@@ -31,6 +31,14 @@ pub fn stale_parts(task: &MiroirTask) -> Vec<StalePart> {
         }
     }
     stale
+}
+
+/// True when `node` has not done what an unfinished task wants of some of `shards`. Until the task has ended its replicas are
+/// not marked by it, and must not be copied: the copy could replace the only one that has it.
+pub fn unfit_source(task: &MiroirTask, node: &NodeId, shards: &ShardSet) -> bool {
+    let touches = |part: &NodeTask| part.shards.iter().any(|shard| shards.contains(shard));
+    let mut own = sharded_parts(task).filter(|part| part.node == *node && touches(part));
+    own.any(|part| part.state.is_final() && part.state != NodeTaskState::Succeeded)
 }
 
 fn stale_shards(task: &MiroirTask) -> Vec<StalePart> {
@@ -108,6 +116,14 @@ mod tests {
             part("b", &[1], NodeTaskState::Succeeded),
         ]);
         assert_eq!(of(&task), [("b".to_owned(), shards(&[1]))]);
+    }
+
+    #[test]
+    fn what_failed_on_a_node_is_not_copied_from_it_until_that_is_settled() {
+        let task = task(vec![part("a", &[1, 2], NodeTaskState::Failed), part("b", &[1], NodeTaskState::Enqueued)]);
+        assert!(unfit_source(&task, &NodeId::new("a"), &shards(&[2, 3])));
+        assert!(!unfit_source(&task, &NodeId::new("a"), &shards(&[3])));
+        assert!(!unfit_source(&task, &NodeId::new("b"), &shards(&[1])));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! With `MIROIR_TEST_MEILISEARCH=/path/to/meilisearch` the nodes are that program instead of the embedded engine.
 
 mod bad_input;
+mod chaos;
 mod differential;
 mod explain;
 mod failures;

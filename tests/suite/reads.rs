@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::support::corpus::{cities, ndjson};
+pub use crate::support::random::Dice;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
 pub const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
@@ -153,24 +154,6 @@ fn shown(hit: &Value, query: &Value) -> Value {
         }
     }
     shown
-}
-
-/// A linear congruential generator: the same queries in every run, and a seed to print.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) % sides as u64) as usize
-    }
-
-    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.roll(of.len())]
-    }
 }
 
 /// A random search that real people might send.

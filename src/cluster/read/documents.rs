@@ -15,8 +15,13 @@ use crate::placement::topology::NodeIx;
 use crate::plan::documents::{DocumentPlan, DocumentsPlan};
 use crate::plan::scatter::NodeRequest;
 
+/// A page that ends no later is asked of every node from the first document on.
+const IN_ONE_ROUND: u64 = 1000;
+
 impl<N: Nodes + ?Sized> Reader<'_, N> {
-    /// Counts what each part of the cover holds, then fetches the slices that make up the page. A node that fails
+    /// A page that does not reach far is asked for at once: what each node answers is of one moment, and a write between two
+    /// questions cannot push a document out of the page. For others it is counted what each part of the cover holds, then
+    /// the slices that make up the page are fetched. A node that fails
     /// half-way starts it all over without that node, because another cover holds the documents in another order.
     pub(super) async fn documents(&self, plan: &DocumentsPlan, seed: u64) -> Result<Reply, Stop> {
         let shards = self.topology.shards;
@@ -38,7 +43,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
             }
             let alone = cover.parts.len() == 1;
-            let (offset, limit) = if alone { (plan.offset, plan.limit) } else { (0, 0) };
+            let reach = plan.offset.saturating_add(plan.limit);
+            let at_once = alone || reach <= IN_ONE_ROUND;
+            let (offset, limit) = match (alone, at_once) {
+                (true, _) => (plan.offset, plan.limit),
+                (false, true) => (0, reach),
+                (false, false) => (0, 0),
+            };
             let first: Vec<_> =
                 cover.parts.iter().map(|part| (part.node, plan.request(part, shards, offset, limit))).collect();
             let counted = match self.all_of(first, &mut failed, &mut fault).await? {
@@ -46,7 +57,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 None => continue,
             };
             let totals = counted.iter().map(|body| merge::documents::total(body)).collect::<Result<Vec<_>, _>>()?;
-            let bodies = if alone {
+            let bodies = if at_once {
                 counted
             } else {
                 let second: Vec<_> = cover
@@ -64,7 +75,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
             };
             let slices: Vec<&[u8]> = bodies.iter().map(Bytes::as_ref).collect();
-            let page = merge::documents::page(&slices, plan.offset, plan.limit, totals.iter().sum())?;
+            let skip = if at_once && !alone { plan.offset } else { 0 };
+            let page = merge::documents::page(&slices, skip, plan.offset, plan.limit, totals.iter().sum())?;
             return Ok(Reply::ok(page, cover.missing));
         }
     }
@@ -79,7 +91,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         self.complete(&gathered)?;
         let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
         let page = if let ([only], true) = (bodies.as_slice(), gathered.alone) {
-            merge::documents::page(&[only], plan.offset, plan.limit, merge::documents::total(only)?)?
+            merge::documents::page(&[only], 0, plan.offset, plan.limit, merge::documents::total(only)?)?
         } else if plan.sort.iter().any(|by| by.field.is_none()) {
             let message = "Documents of several nodes cannot be sorted by their distance from a point.";
             return Err(ResponseError::new(Code::MiroirNotSupported, message).into());

@@ -26,6 +26,8 @@ pub enum ResilverError {
     /// The source went down, missed a write itself, or gave the shards away.
     #[error("the source is not what it was when the copy began")]
     SourceChanged,
+    #[error("task {uid} has failed on the source, and is not settled yet")]
+    SourceBehind { uid: u32 },
     #[error("the target has missed another write meanwhile")]
     MissedMore,
 }
@@ -53,7 +55,7 @@ impl ResilverError {
             Self::Task { .. } => Reason::TaskFailed,
             Self::Counts { .. } => Reason::Differs,
             Self::Unsettled(_) => Reason::Unsettled,
-            Self::TargetChanged | Self::SourceChanged | Self::MissedMore => Reason::Changed,
+            Self::TargetChanged | Self::SourceChanged | Self::SourceBehind { .. } | Self::MissedMore => Reason::Changed,
         }
     }
 }

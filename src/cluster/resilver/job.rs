@@ -20,6 +20,8 @@ use crate::cluster::client::Trace;
 use crate::cluster::insync::{self, Misses};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, NodeState, Topology};
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::stale::unfit_source;
 
 /// How long the writes under way may take to end before a copy begins.
 const WATCH_LIMIT: Duration = Duration::from_secs(120);
@@ -108,6 +110,7 @@ impl Job<'_> {
             *rest = differed;
         }
         self.compare_counts().await?;
+        self.check_failures().await?;
         self.check()?;
         if insync::clear(self.cluster, self.target, &self.index, &self.shards, as_of).await? {
             Ok(())
@@ -146,6 +149,24 @@ impl Job<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What failed on a source is settled first: the target may be the only replica that carried it out. The queues are
+    /// empty, so it is known once the tasks have been asked for.
+    async fn check_failures(&self) -> Result<(), ResilverError> {
+        let reconciler = &self.cluster.reconciler;
+        for task in reconciler.live_in(&self.index) {
+            reconciler.poll_now(task.uid).await;
+        }
+        let unfit = |task: &MiroirTask| {
+            let failed =
+                |(source, shards): (&NodeIx, &ShardSet)| unfit_source(task, &self.topology.node(*source).id, shards);
+            self.sources.iter().any(failed)
+        };
+        match reconciler.live_in(&self.index).iter().find(|task| unfit(task)) {
+            Some(task) => Err(ResilverError::SourceBehind { uid: task.uid }),
+            None => Ok(()),
+        }
     }
 
     async fn compare_counts(&self) -> Result<(), ResilverError> {

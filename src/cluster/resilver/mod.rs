@@ -44,7 +44,7 @@ mod outbox;
 mod pass;
 pub mod progress;
 pub(super) mod replica;
-mod sources;
+pub(super) mod sources;
 mod step;
 #[cfg(test)]
 mod tests;

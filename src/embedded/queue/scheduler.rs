@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -20,6 +21,9 @@ const MAX_BATCH_TASKS: u32 = 500;
 /// Bytes of payload after which no further task joins a batch.
 const MAX_BATCH_BYTES: u64 = 256 << 20;
 
+/// How long tasks wait that could not be run because their states could not be stored.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What became of a batch.
 enum Ended {
     Tasks(Vec<TaskEnd>),
@@ -33,6 +37,7 @@ pub fn start(queue: Arc<Queue>, engine: Arc<Engine>) -> std::io::Result<JoinHand
 }
 
 fn run(queue: &Queue, engine: &Engine) {
+    let mut broken_off = false;
     loop {
         {
             let mut signals = queue.signals.lock();
@@ -46,10 +51,22 @@ fn run(queue: &Queue, engine: &Engine) {
             // A stop that was meant for the last batch must not hit the next.
             queue.must_stop.store(false, Ordering::Release);
         }
-        match run_next(queue, engine) {
-            Ok(true) => queue.signals.lock().work = true,
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "cannot run tasks; trying again with the next one"),
+        let run = if broken_off { queue.store.resume() } else { Ok(()) };
+        match run.and_then(|()| run_next(queue, engine)) {
+            Ok(more) => {
+                broken_off = false;
+                queue.signals.lock().work |= more;
+            }
+            Err(error) => {
+                broken_off = true;
+                // A full disk, most likely: nobody says when there is room again.
+                tracing::error!(%error, "cannot run tasks; trying again");
+                let mut signals = queue.signals.lock();
+                signals.work = true;
+                if !signals.closing {
+                    queue.changed.wait_for(&mut signals, RETRY);
+                }
+            }
         }
     }
 }

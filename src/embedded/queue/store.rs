@@ -65,14 +65,22 @@ impl TaskStore {
         writer.pragma_update(None, "journal_mode", "WAL")?;
         writer.pragma_update(None, "synchronous", "FULL")?;
         writer.execute_batch(SCHEMA)?;
-        writer.execute(
+        let reader = Connection::open(path)?;
+        reader.pragma_update(None, "query_only", true)?;
+        let store = Self { writer: Mutex::new(writer), reader: Mutex::new(reader) };
+        store.resume()?;
+        Ok(store)
+    }
+
+    /// Lets tasks wait again, marked as resumed, whose run was broken off: by the end of the process, or because what became
+    /// of them could not be stored.
+    pub fn resume(&self) -> Result<(), QueueError> {
+        self.writer.lock().execute(
             "UPDATE tasks SET status = 'enqueued', batch_uid = NULL, started_at = NULL, resumed = 1
              WHERE status = 'processing'",
             [],
         )?;
-        let reader = Connection::open(path)?;
-        reader.pragma_update(None, "query_only", true)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader) })
+        Ok(())
     }
 
     /// Payloads that unfinished tasks wait for.

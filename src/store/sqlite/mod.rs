@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::worker::Worker;
-use super::{IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema, task_sql};
+use super::{
+    IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema,
+    task_sql,
+};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
@@ -74,6 +77,19 @@ fn corrupt(what: &'static str) -> impl Fn(serde_json::Error) -> StoreError {
     move |source| StoreError::Corrupt { what, source }
 }
 
+/// Writes an entry of the registry, or removes it.
+fn write_index(connection: &Connection, uid: &str, entry: Option<&IndexEntry>) -> Result<(), StoreError> {
+    let Some(entry) = entry else {
+        connection.prepare_cached("DELETE FROM indexes WHERE uid = ?")?.execute([uid])?;
+        return Ok(());
+    };
+    let json = serde_json::to_string(entry).map_err(corrupt("index"))?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO indexes (uid, entry) VALUES (?, ?)")?
+        .execute([uid, json.as_str()])?;
+    Ok(())
+}
+
 /// The single text column of each row of `sql`, read as JSON.
 fn json_rows<T: serde::de::DeserializeOwned>(
     connection: &Connection,
@@ -98,6 +114,17 @@ impl Store for SqliteStore {
 
     async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError> {
         self.writer.call(move |connection| task_sql::insert(connection, &task)).await
+    }
+
+    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| {
+                for (uid, entry) in &indexes {
+                    write_index(connection, uid, entry.as_ref())?;
+                }
+                task_sql::insert(connection, &task)
+            })
+            .await
     }
 
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError> {
@@ -145,24 +172,11 @@ impl Store for SqliteStore {
     }
 
     async fn put_index(&self, entry: IndexEntry) -> Result<(), StoreError> {
-        let json = serde_json::to_string(&entry).map_err(corrupt("index"))?;
-        self.writer
-            .call(move |connection| {
-                let mut insert =
-                    connection.prepare_cached("INSERT OR REPLACE INTO indexes (uid, entry) VALUES (?, ?)")?;
-                insert.execute([&entry.uid, &json])?;
-                Ok(())
-            })
-            .await
+        self.writer.call(move |connection| write_index(connection, &entry.uid, Some(&entry))).await
     }
 
     async fn delete_index(&self, uid: String) -> Result<(), StoreError> {
-        self.writer
-            .call(move |connection| {
-                connection.prepare_cached("DELETE FROM indexes WHERE uid = ?")?.execute([&uid])?;
-                Ok(())
-            })
-            .await
+        self.writer.call(move |connection| write_index(connection, &uid, None)).await
     }
 
     async fn stale(&self) -> Result<Vec<(NodeId, String, ShardSet)>, StoreError> {

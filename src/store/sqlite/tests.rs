@@ -111,6 +111,24 @@ fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
+async fn a_write_and_what_it_changes_of_the_registry_are_stored_together() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let entry = |uid: &str| IndexEntry { uid: uid.to_owned(), primary_key: None };
+    let created = vec![("a".to_owned(), Some(entry("a")))];
+    store.begin_write(task(0), created).await.unwrap();
+    // The row cannot be inserted twice, so the index is not removed either.
+    let removed = vec![("a".to_owned(), None), ("b".to_owned(), Some(entry("b")))];
+    assert!(store.begin_write(task(0), removed).await.is_err());
+    drop(store);
+    let store = folder.open();
+    assert_eq!(store.indexes().await.unwrap(), [entry("a")]);
+    store.begin_write(task(1), vec![("a".to_owned(), None)]).await.unwrap();
+    assert_eq!(store.indexes().await.unwrap(), []);
+    assert_eq!(store.unfinished_tasks().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn uids_of_deleted_tasks_are_not_handed_out_again() {
     let folder = Folder::new();
     let store = folder.open();

@@ -24,9 +24,14 @@ pub struct Reply {
 
 impl Client {
     pub fn new(url: &str) -> Self {
+        Self::with_limit(url, Duration::from_secs(60))
+    }
+
+    /// A client that waits no longer than `limit` for an answer.
+    pub fn with_limit(url: &str, limit: Duration) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
+            .timeout_global(Some(limit))
             .allow_non_standard_methods(true)
             .build();
         Self { url: url.to_owned(), key: None, agent: config.into() }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::client::{Client, eventually};
+use super::fault_proxy::FaultProxy;
 use super::process::{Process, free_port};
+use super::small_disk::SmallDisk;
 
 const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
 
@@ -19,6 +21,8 @@ pub struct Node {
     port: u16,
     key: Option<String>,
     process: Option<Process>,
+    /// Between the gateway and this node, where the fleet was told to have proxies. `client` goes past it.
+    pub proxy: Option<FaultProxy>,
 }
 
 /// The judge: one node alone.
@@ -35,6 +39,10 @@ pub struct FleetOptions {
     pub node_key: Option<&'static str>,
     /// Lines of YAML appended to the gateway's configuration.
     pub more: String,
+    /// Puts a [`FaultProxy`] between the gateway and each node.
+    pub proxied: bool,
+    /// Puts each node's data on a file system of so many MiB.
+    pub disk: Option<u64>,
 }
 
 /// Nodes and the gateway in front of them.
@@ -45,6 +53,8 @@ pub struct Fleet {
     pub nodes: Vec<Node>,
     pub gateway: Option<Process>,
     pub config: PathBuf,
+    /// One for each node, if they were asked for; an error says why there are none. Unmounted after the nodes ended.
+    pub disks: Result<Vec<SmallDisk>, String>,
     folder: tempfile::TempDir,
 }
 
@@ -57,7 +67,15 @@ fn shard_of(id: &str, shards: usize) -> usize {
 
 impl Default for FleetOptions {
     fn default() -> Self {
-        Self { nodes: 3, replication_factor: 2, master_key: None, node_key: None, more: String::new() }
+        Self {
+            nodes: 3,
+            replication_factor: 2,
+            master_key: None,
+            node_key: None,
+            more: String::new(),
+            proxied: false,
+            disk: None,
+        }
     }
 }
 
@@ -74,9 +92,29 @@ impl Node {
             port,
             key: key.map(str::to_owned),
             process: None,
+            proxy: None,
         };
         node.restart();
         node
+    }
+
+    /// The port that the gateway knows.
+    fn public_port(&self) -> u16 {
+        self.proxy.as_ref().map_or(self.port, |proxy| proxy.port)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// True when the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.exited().is_some())
+    }
+
+    /// What the process has printed since the node was first started.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
     /// Starts the process on the node's port and data.
@@ -115,7 +153,7 @@ impl Node {
 
     /// What a configuration says of the node.
     pub fn config_line(&self) -> String {
-        format!("    - {{ id: {}, url: \"{}\" }}\n", self.name, self.client.url)
+        format!("    - {{ id: {}, url: \"http://127.0.0.1:{}\" }}\n", self.name, self.public_port())
     }
 
     /// Takes the disk of a killed node away.
@@ -152,8 +190,17 @@ impl Fleet {
 
     pub fn with(options: FleetOptions) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let nodes: Vec<Node> =
-            (0..options.nodes).map(|n| Node::start(&format!("node-{n}"), folder.path(), options.node_key)).collect();
+        let names = (0..options.nodes).map(|n| format!("node-{n}"));
+        let disks = names
+            .clone()
+            .filter_map(|name| Some(SmallDisk::mount(&folder.path().join(format!("{name}.data")), options.disk?)))
+            .collect();
+        let mut nodes: Vec<Node> = names.map(|name| Node::start(&name, folder.path(), options.node_key)).collect();
+        if options.proxied {
+            for node in &mut nodes {
+                node.proxy = Some(FaultProxy::start(node.port));
+            }
+        }
         let (api, admin, metrics) = (free_port(), free_port(), free_port());
         let mut config = format!(
             "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\n\
@@ -186,6 +233,7 @@ impl Fleet {
             nodes,
             gateway: None,
             config: path,
+            disks,
             folder,
         };
         fleet.start_gateway();

@@ -3,9 +3,12 @@
 pub mod client;
 pub mod corpus;
 pub mod embedder;
+pub mod fault_proxy;
 pub mod fleet;
 pub mod impostor;
 pub mod process;
+pub mod random;
+pub mod small_disk;
 
 pub use client::Client;
 pub use fleet::{Fleet, FleetOptions, Single};

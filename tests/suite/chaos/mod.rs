@@ -1,0 +1,192 @@
+//! Chaos: real nodes and a gateway are killed, frozen, cut off and filled up while clients write and search, and the
+//! history of what the clients saw proves that nothing acknowledged was lost.
+//!
+//! `MIROIR_CHAOS_SECONDS` and `MIROIR_CHAOS_SEED` make the long run (`make chaos`); the schedule of faults is the seed's, the
+//! moments at which they meet the writes are the machine's.
+
+mod checker;
+mod clients;
+mod faults;
+mod history;
+mod table;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use self::checker::{Problem, Problems};
+use self::clients::{INDEX, Searches, Stage, Writer};
+use self::faults::{FaultKind, Schedule, Thrown};
+use self::history::History;
+use crate::support::client::pause;
+use crate::support::random::Dice;
+use crate::support::{Client, Fleet, FleetOptions};
+
+const WRITERS: u64 = 4;
+const SEARCHERS: u64 = 3;
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long tasks may take to end once all is whole.
+const ENDING: Duration = Duration::from_secs(120);
+/// MiB of a node's disk.
+const DISK: u64 = 192;
+
+/// One run.
+struct Run<'a> {
+    seed: u64,
+    nodes: usize,
+    replication_factor: usize,
+    lasting: Duration,
+    kinds: &'a [FaultKind],
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    /// Panics, with all that is needed to look into it, if anything was lost, wrong or left undone.
+    fn carry_out(&self) {
+        let started = Instant::now();
+        let mut fleet = self.fleet();
+        let kinds = self.possible_kinds(&fleet);
+        let dice = Dice::new(self.seed);
+        let mut schedule = Schedule::new(dice.branch(1), self.nodes, self.replication_factor, &kinds);
+        let (history, problems, searches) = (History::new(), Problems::default(), Searches::default());
+        let mut thrown = Thrown::new();
+        let stop = AtomicBool::new(false);
+        let client = Client::with_limit(&fleet.client.url, PATIENCE);
+        let stage = Stage { client, history: &history, problems: &problems, stop: &stop, searches: &searches };
+        std::thread::scope(|scope| {
+            let stage = &stage;
+            for number in 0..WRITERS {
+                let dice = dice.branch(100 + number);
+                scope.spawn(move || Writer::new(stage, number, dice).run());
+            }
+            for number in 0..SEARCHERS {
+                let dice = dice.branch(200 + number);
+                scope.spawn(move || clients::search(stage, dice));
+            }
+            scope.spawn(move || clients::watch_tasks(stage));
+            // A panic here would leave the clients running for ever.
+            let faults = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                while started.elapsed() < self.lasting && schedule.throw(&mut fleet, &mut thrown, &problems) {}
+            }));
+            stop.store(true, Ordering::Relaxed);
+            if let Err(panic) = faults {
+                std::panic::resume_unwind(panic);
+            }
+        });
+        self.settle(&fleet, &stage);
+        checker::check_at_rest(&fleet, &history, &problems);
+        let writes = history.counts();
+        let took = started.elapsed();
+        let outcome =
+            table::Outcome { seed: self.seed, took, thrown: &thrown, writes, searches: &searches, problems: &problems };
+        println!("{}", outcome.table());
+        assert!(writes.acknowledged > 0 && searches.complete.load(Ordering::Relaxed) > 0, "nothing was done");
+        if problems.total() > 0 {
+            self.fail(&mut fleet, &history, &problems);
+        }
+    }
+
+    fn fleet(&self) -> Fleet {
+        let fleet = Fleet::with(FleetOptions {
+            nodes: self.nodes,
+            replication_factor: self.replication_factor,
+            proxied: true,
+            disk: Some(DISK),
+            more: "health: { interval: 200ms, timeout: 1s, rise: 1, fall: 2 }\n\
+                   write: { timeout: 3s }\nsearch: { timeout: 2s }\n"
+                .to_owned(),
+            ..FleetOptions::default()
+        });
+        fleet.client.done(&fleet.client.post("/indexes", &json!({"uid": INDEX, "primaryKey": "id"})));
+        let settings = json!({
+            "filterableAttributes": ["client", "generation", "group"], "sortableAttributes": ["v"],
+            "searchableAttributes": ["text"],
+        });
+        fleet.client.done(&fleet.client.json("PATCH", &format!("/indexes/{INDEX}/settings"), &settings));
+        fleet
+    }
+
+    fn possible_kinds(&self, fleet: &Fleet) -> Vec<FaultKind> {
+        let without_disks = match &fleet.disks {
+            Ok(_) => false,
+            Err(reason) => {
+                println!("chaos: no full disks on this machine: {reason}");
+                true
+            }
+        };
+        self.kinds.iter().copied().filter(|kind| !(without_disks && *kind == FaultKind::DiskFull)).collect()
+    }
+
+    /// Waits until every task has ended and the cluster is whole.
+    fn settle(&self, fleet: &Fleet, stage: &Stage) {
+        if let Err(reason) = faults::await_whole(fleet) {
+            stage.problems.add(Problem::Stuck, format!("the cluster does not become whole: {reason}"));
+        }
+        let until = Instant::now() + ENDING;
+        while !stage.history.open_tasks().is_empty() && Instant::now() < until {
+            clients::ask_tasks(stage);
+            pause(Duration::from_millis(50));
+        }
+        for (_, task) in stage.history.open_tasks() {
+            stage.problems.add(Problem::Stuck, format!("task {task} does not end"));
+        }
+        // Ended tasks may have left replicas behind.
+        if let Err(reason) = faults::await_whole(fleet) {
+            stage.problems.add(Problem::Stuck, format!("the cluster does not stay whole: {reason}"));
+        }
+        let open = fleet.client.get("/tasks?statuses=enqueued,processing").ok();
+        for task in open["results"].as_array().into_iter().flatten() {
+            fleet.client.wait_id(task["uid"].as_str().unwrap_or_default());
+        }
+    }
+
+    fn fail(&self, fleet: &mut Fleet, history: &History, problems: &Problems) -> ! {
+        let folder = std::env::var_os("MIROIR_CHAOS_DIR").map_or_else(std::env::temp_dir, Into::into);
+        let folder = folder.join(format!("miroir-chaos-{}", self.seed));
+        std::fs::create_dir_all(&folder).expect("a folder for what is left of the run");
+        history.dump(&folder.join("history.ndjson")).expect("a file for the history");
+        std::fs::write(folder.join("gateway.log"), fleet.gateway().log()).expect("a file for the log");
+        for node in &fleet.nodes {
+            std::fs::write(folder.join(format!("{}.log", node.name)), node.log()).expect("a file for the log");
+        }
+        panic!(
+            "{} problems; history and logs are in {}; the same schedule again: make chaos SEED={} MINUTES={}\n{}",
+            problems.total(),
+            folder.display(),
+            self.seed,
+            self.lasting.as_secs().div_ceil(60),
+            problems.tell()
+        );
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed() {
+    use FaultKind::{GatewayKill, NetworkBlackHole, NetworkReset, NodeFreeze, NodeKill};
+    let kinds = [NodeKill, NodeFreeze, NetworkReset, NetworkBlackHole, GatewayKill];
+    let seed = number("MIROIR_CHAOS_SEED").unwrap_or(4);
+    println!("chaos: seed {seed}");
+    Run { seed, nodes: 3, replication_factor: 2, lasting: Duration::from_secs(20), kinds: &kinds }.carry_out();
+}
+
+/// `make chaos`: every kind of fault, first over 3 nodes that hold each document twice, then over 5 that hold it three
+/// times, half of the time each.
+#[test]
+#[ignore = "long; `make chaos` runs it"]
+fn chaos() {
+    let seed = number("MIROIR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let seconds = number("MIROIR_CHAOS_SECONDS").unwrap_or(60);
+    for (part, (nodes, replication_factor)) in [(3, 2), (5, 3)].into_iter().enumerate() {
+        let seed = seed + part as u64 * 1_000_000;
+        println!("chaos: {nodes} nodes, replication factor {replication_factor}, seed {seed}");
+        let lasting = Duration::from_secs(seconds / 2);
+        Run { seed, nodes, replication_factor, lasting, kinds: &FaultKind::ALL }.carry_out();
+    }
+}

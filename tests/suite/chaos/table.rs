@@ -1,0 +1,45 @@
+//! The table at the end of a run.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::checker::{Problem, Problems};
+use super::clients::Searches;
+use super::faults::{FaultKind, Thrown};
+use super::history::Counts;
+
+/// What a run came to.
+pub struct Outcome<'a> {
+    pub seed: u64,
+    pub took: Duration,
+    pub thrown: &'a Thrown,
+    pub writes: Counts,
+    pub searches: &'a Searches,
+    pub problems: &'a Problems,
+}
+
+// === impl Outcome ===
+
+impl Outcome<'_> {
+    pub fn table(&self) -> String {
+        let mut lines: Vec<(String, usize)> = FaultKind::ALL
+            .iter()
+            .filter_map(|kind| self.thrown.get(kind).map(|count| (format!("fault: {}", kind.as_str()), *count)))
+            .collect();
+        lines.push(("faults".to_owned(), self.thrown.values().sum()));
+        let searches = |counter: &std::sync::atomic::AtomicUsize| counter.load(Ordering::Relaxed);
+        lines.extend([
+            ("writes acknowledged".to_owned(), self.writes.acknowledged),
+            ("writes in doubt (error, time-out, cut off)".to_owned(), self.writes.doubtful),
+            ("searches answered in full".to_owned(), searches(&self.searches.complete)),
+            ("searches that said what they lacked".to_owned(), searches(&self.searches.degraded)),
+            ("searches refused or cut off".to_owned(), searches(&self.searches.unanswered)),
+        ]);
+        lines.extend(Problem::ALL.iter().map(|problem| (problem.as_str().to_owned(), self.problems.count(*problem))));
+        let mut table = format!("chaos: seed {}, {:.0} s\n", self.seed, self.took.as_secs_f64());
+        for (what, count) in lines {
+            table += &format!("| {what:<44} | {count:>8} |\n");
+        }
+        table
+    }
+}

@@ -1,0 +1,193 @@
+//! A TCP proxy that spoils what passes through it, as networks and dying machines do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::process::free_port;
+
+/// What happens to the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Pass,
+    /// Every piece, in both directions, is held back so long.
+    Delay(Duration),
+    /// Nobody listens, and open connections break.
+    Refuse,
+    /// Connections open, and nothing comes through, until the mode ends or one side gives up.
+    BlackHole,
+    /// Each connection ends, as if properly, after so many bytes of answers.
+    CutAfter(usize),
+    /// Each connection is reset after so many bytes of answers.
+    ResetAfter(usize),
+    /// Bytes of each answer behind the first so many are overwritten with what is in no text.
+    Garble(usize),
+}
+
+/// A proxy before one node. Dropping it ends it.
+pub struct FaultProxy {
+    pub port: u16,
+    mode: watch::Sender<Mode>,
+}
+
+/// Why a direction of a connection is over.
+enum Over {
+    /// The sender has closed it.
+    Closed,
+    Cut,
+    Reset,
+}
+
+// === impl FaultProxy ===
+
+impl FaultProxy {
+    /// Listens on a port of its own and hands on to `target`.
+    pub fn start(target: u16) -> Self {
+        let port = free_port();
+        let (mode, modes) = watch::channel(Mode::Pass);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        std::thread::spawn(move || runtime.block_on(serve(port, target, modes)));
+        Self { port, mode }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>) {
+    loop {
+        if *modes.borrow_and_update() == Mode::Refuse {
+            if modes.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        // While the listener is gone its port could be taken for a moment only by a test's own search for a free one.
+        let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    if let Ok((client, _)) = accepted {
+                        tokio::spawn(connection(client, target, modes.clone()));
+                    }
+                }
+                changed = modes.changed() => match changed {
+                    Ok(()) if *modes.borrow_and_update() == Mode::Refuse => break,
+                    Ok(()) => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+}
+
+async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>) {
+    let Ok(node) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await else {
+        let _ = client.set_zero_linger();
+        return;
+    };
+    for stream in [&client, &node] {
+        let _ = stream.set_nodelay(true);
+    }
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_node, mut to_node) = node.into_split();
+    let mut refused = modes.clone();
+    let over = tokio::select! {
+        over = pump(&mut from_client, &mut to_node, modes.clone(), Direction::Request) => over,
+        over = pump(&mut from_node, &mut to_client, modes, Direction::Answer) => over,
+        _ = refused.wait_for(|mode| *mode == Mode::Refuse) => Over::Reset,
+    };
+    match over {
+        Over::Closed | Over::Cut => {}
+        Over::Reset => {
+            let _ = to_client.as_ref().set_zero_linger();
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Direction {
+    Request,
+    Answer,
+}
+
+/// Hands on what one side sends, until it or the mode ends the connection.
+async fn pump(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    mut modes: watch::Receiver<Mode>,
+    direction: Direction,
+) -> Over {
+    let mut passed = 0;
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return Over::Closed };
+        let mode = *modes.borrow_and_update();
+        let piece = &mut buffer[..read];
+        let result = match (mode, direction) {
+            (Mode::Pass | Mode::Refuse, _)
+            | (Mode::CutAfter(_) | Mode::ResetAfter(_) | Mode::Garble(_), Direction::Request) => {
+                to.write_all(piece).await
+            }
+            (Mode::Delay(time), _) => {
+                tokio::time::sleep(time).await;
+                to.write_all(piece).await
+            }
+            (Mode::BlackHole, _) => {
+                // What was on its way when the network broke arrives when it is whole again, if both ends are still
+                // there: a packet that is sent again.
+                if gone(from, &mut modes).await {
+                    return Over::Closed;
+                }
+                to.write_all(piece).await
+            }
+            (Mode::CutAfter(most), Direction::Answer) if passed + read > most => {
+                let _ = to.write_all(&piece[..most.saturating_sub(passed)]).await;
+                return Over::Cut;
+            }
+            (Mode::ResetAfter(most), Direction::Answer) if passed + read > most => {
+                let _ = to.write_all(&piece[..most.saturating_sub(passed)]).await;
+                return Over::Reset;
+            }
+            (Mode::Garble(kept), Direction::Answer) => {
+                spoil(piece, passed, kept);
+                to.write_all(piece).await
+            }
+            (Mode::CutAfter(_) | Mode::ResetAfter(_), Direction::Answer) => to.write_all(piece).await,
+        };
+        passed += read;
+        if result.is_err() {
+            return Over::Closed;
+        }
+    }
+}
+
+/// Waits for the end of a black hole; true when the sender gave up before.
+async fn gone(from: &mut OwnedReadHalf, modes: &mut watch::Receiver<Mode>) -> bool {
+    let mut one = [0];
+    tokio::select! {
+        _ = modes.wait_for(|mode| *mode != Mode::BlackHole) => return false,
+        peeked = from.peek(&mut one) => if !matches!(peeked, Ok(1..)) { return true },
+    }
+    // It has even more to say: no end of it will be seen.
+    let _ = modes.wait_for(|mode| *mode != Mode::BlackHole).await;
+    false
+}
+
+/// Overwrites eight bytes of a piece behind the first `kept` of its connection; the head of an answer stays whole, because
+/// a status line that cannot be read is the case that every client knows.
+fn spoil(piece: &mut [u8], passed: usize, kept: usize) {
+    let head = piece.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |at| at + 4);
+    let start = head.max(kept.saturating_sub(passed));
+    for byte in piece.iter_mut().skip(start).take(8) {
+        *byte = 0xFF;
+    }
+}
