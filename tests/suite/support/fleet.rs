@@ -243,7 +243,7 @@ impl Fleet {
     pub fn start_gateway(&mut self) {
         self.start_gateway_without_waiting();
         let running: Vec<String> =
-            self.nodes.iter().filter(|node| node.process.is_some()).map(|node| node.name.clone()).collect();
+            self.nodes.iter().filter(|node| node.is_running()).map(|node| node.name.clone()).collect();
         for node in running {
             self.await_state(&node, "up");
         }
