@@ -74,7 +74,7 @@ impl AdminApp {
         match route {
             Route::Health => Ok((200, json!({ "status": "available" }))),
             Route::Ready => Ok(views::ready(&topology)),
-            Route::Topology => Ok((200, views::topology(&topology))),
+            Route::Topology => Ok((200, views::topology(&self.app.cluster, &topology))),
             Route::Shards => Ok((200, views::shards(&topology))),
             Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {

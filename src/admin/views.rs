@@ -30,7 +30,7 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
     (503, json!({ "ready": false, "reason": reason }))
 }
 
-pub fn topology(topology: &Topology) -> Value {
+pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
     let nodes: Vec<Value> = topology
         .members()
         .map(|ix| {
@@ -41,6 +41,7 @@ pub fn topology(topology: &Topology) -> Value {
                 "zone": node.zone,
                 "weight": node.weight,
                 "state": node.state,
+                "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
                 "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
@@ -48,6 +49,7 @@ pub fn topology(topology: &Topology) -> Value {
         .collect();
     json!({
         "epoch": topology.epoch,
+        "cluster": cluster.identities.cluster(),
         "layout": topology.layout,
         "shards": topology.shards,
         "replicationFactor": topology.replication_factor,

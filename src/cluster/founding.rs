@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::client::{NodeClient, Trace};
 use super::error::NodeError;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::uid::IndexUid;
 use crate::placement::topology::{Node, NodeId};
 
 /// What is known of the state and its nodes.
@@ -33,13 +33,18 @@ impl Founding {
     pub async fn admits(&self, client: &NodeClient, node: &Node, trace: &Trace) -> Result<bool, NodeError> {
         #[derive(Deserialize)]
         struct Page {
-            results: Vec<IgnoredAny>,
+            results: Vec<Index>,
+        }
+        #[derive(Deserialize)]
+        struct Index {
+            uid: String,
         }
         if self.founded.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        let page: Option<Page> = client.get_json(node, "/indexes?limit=1", trace).await?;
-        if page.is_none_or(|page| page.results.is_empty()) {
+        // The marker's index says nothing of a client's.
+        let page: Option<Page> = client.get_json(node, "/indexes?limit=2", trace).await?;
+        if page.is_none_or(|page| page.results.iter().all(|index| IndexUid::is_reserved(&index.uid))) {
             return Ok(true);
         }
         if self.stranger.lock().replace(node.id.clone()).is_none() {

@@ -9,6 +9,7 @@ pub mod founding;
 pub mod gather;
 pub mod health;
 pub mod housekeeping;
+pub mod identity;
 pub mod insync;
 pub mod interrupted;
 pub mod lanes;
@@ -101,6 +102,8 @@ pub struct Cluster {
     resilver: Notify,
     /// How far copies to stale replicas are.
     pub copies: resilver::progress::Copies,
+    /// Which disk each node has.
+    pub identities: identity::Identities,
 }
 
 impl Cluster {
@@ -132,6 +135,7 @@ impl Cluster {
         topology.stale = Arc::new(stale);
         let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
+        let identities = identity::Identities::load(store.as_ref(), prometheus).await?;
         let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
         copies.metrics().start_at_zero(&topology);
         let founding = founding::Founding::new(recover::is_blank(store.as_ref()).await?);
@@ -162,6 +166,7 @@ impl Cluster {
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
             copies,
+            identities,
         });
         cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
         Ok(cluster)
@@ -226,6 +231,7 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
     }
     tokio::join!(
         health::run(Arc::clone(&cluster), shutdown.clone()),
+        identity::run(Arc::clone(&cluster), shutdown.clone()),
         rebalance::run(Arc::clone(&cluster), shutdown.clone()),
         resilver::run(Arc::clone(&cluster), shutdown.clone()),
         scrub::run(Arc::clone(&cluster), shutdown),

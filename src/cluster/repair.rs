@@ -19,9 +19,11 @@ use super::Cluster;
 use super::client::{Subrequest, TaskStatusResponse, Trace};
 use super::error::NodeError;
 use super::health::move_state;
+use super::identity::{self, IdentityError};
 use super::insync::{self, Marks, Missed};
 use super::interrupted;
 use crate::meili::task::TaskStatus;
+use crate::meili::uid::IndexUid;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::broadcast::HiddenSettings;
 use crate::store::{IndexEntry, StoreError};
@@ -64,6 +66,8 @@ enum RepairError {
     Task { uid: u32, message: String },
     #[error("the queue of index `{index}` did not run empty within {limit:?}")]
     Busy { index: String, limit: Duration },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("{0}")]
     Hook(String),
     #[error("it has missed changes again and again")]
@@ -78,6 +82,8 @@ enum Outcome {
     Stranger,
     /// The node went down meanwhile.
     Gone,
+    /// Its data belongs elsewhere; see [`super::identity`].
+    Refused,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +116,9 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
             }
             Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another before it takes part"),
             Ok(Outcome::Gone | Outcome::Stranger) => {}
+            Ok(Outcome::Refused) => {
+                move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
+            }
             Err(error) => {
                 tracing::warn!(node = %node, %error, "node could not be repaired; tried again at its next good probe");
                 move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
@@ -135,6 +144,9 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         if !cluster.founding.admits(&cluster.client, node, &trace).await? {
             return Ok(Outcome::Stranger);
         }
+        if !identity::settle(cluster, node, &trace).await? {
+            return Ok(Outcome::Refused);
+        }
         if !interrupted::settle(cluster, id).await? {
             return Ok(Outcome::Waits);
         }
@@ -154,10 +166,20 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
             repair_features(cluster, node, reference, &trace).await?;
         }
         for entry in cluster.registry.entries() {
-            let _hold = cluster.writer.gates.hold(&entry.uid).await;
+            // Most of the waiting is done while writes go on.
+            if !missed.is_nothing() {
+                for other in std::iter::once(node).chain(reference) {
+                    drain(cluster, other, &entry.uid, &trace).await?;
+                }
+            }
+            let hold = cluster.writer.gates.hold(&entry.uid).await;
             // It may have been deleted while this waited.
-            if let Some(entry) = cluster.registry.entry(&entry.uid) {
-                repair_index(cluster, ix, &missed, &entry, reference, &trace).await?;
+            let Some(entry) = cluster.registry.entry(&entry.uid) else { continue };
+            let patched = repair_index(cluster, ix, &missed, &entry, reference, &trace).await?;
+            // The patch has its place in the node's queue, so writes may come after it.
+            drop(hold);
+            if let Some(uid) = patched {
+                done(cluster.client.wait(node, uid, TASK_LIMIT).await?)?;
             }
         }
         if let Some(hook) = cluster.repair_hook.get() {
@@ -228,7 +250,9 @@ async fn mark_missing(
             marks.stale.push((ix, entry.uid, shards.clone()));
         }
     }
-    for unknown in held.iter().filter(|uid| !cluster.registry.exists(uid) && !missed.outdated.contains(*uid)) {
+    let known =
+        |uid: &String| cluster.registry.exists(uid) || missed.outdated.contains(uid) || IndexUid::is_reserved(uid);
+    for unknown in held.iter().filter(|uid| !known(uid)) {
         tracing::warn!(node = %node.id, index = unknown, "node holds an index that the cluster does not know; left alone");
     }
     Ok(insync::mark_gone(cluster, &marks).await?)
@@ -245,6 +269,7 @@ async fn delete_index(cluster: &Arc<Cluster>, node: &Node, index: &str, trace: &
     done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)
 }
 
+/// Returns the node's task that patches the settings, if that is needed; it is not waited for.
 async fn repair_index(
     cluster: &Arc<Cluster>,
     ix: NodeIx,
@@ -252,7 +277,7 @@ async fn repair_index(
     entry: &IndexEntry,
     reference: Option<&Node>,
     trace: &Trace,
-) -> Result<(), RepairError> {
+) -> Result<Option<u32>, RepairError> {
     let topology = cluster.topology().detached();
     let node = topology.node(ix);
     let uid = entry.uid.as_str();
@@ -262,7 +287,7 @@ async fn repair_index(
         // A node that has missed nothing has the same settings, and need not wait until its queue is worked off to
         // show them. The comparison is for what nobody recorded.
         if missed.is_nothing() && held.is_some() && has_open_tasks(cluster, other, uid, trace).await? {
-            return Ok(());
+            return Ok(None);
         }
         wait_idle(cluster, other, uid, trace).await?;
     }
@@ -291,7 +316,11 @@ async fn repair_index(
         }
         Some(_) => {}
     }
-    repair_settings(cluster, node, uid, reference, trace).await
+    let patched = repair_settings(cluster, node, uid, reference, trace).await?;
+    if let Some(task) = patched {
+        cluster.writer.saw_uid(ix, task);
+    }
+    Ok(patched)
 }
 
 async fn repair_settings(
@@ -300,7 +329,7 @@ async fn repair_settings(
     uid: &str,
     reference: Option<&Node>,
     trace: &Trace,
-) -> Result<(), RepairError> {
+) -> Result<Option<u32>, RepairError> {
     let path = format!("/indexes/{uid}/settings");
     let held: Map<String, Value> = cluster.client.get_json(node, &path, trace).await?.unwrap_or_default();
     let wanted: Option<Map<String, Value>> = match reference {
@@ -309,13 +338,15 @@ async fn repair_settings(
     };
     let change = settings_change(&held, wanted.as_ref(), &cluster.hidden_settings());
     if change.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let names: Vec<&String> = change.keys().collect();
     tracing::info!(node = %node.id, index = uid, settings = ?names, "settings differ; patching");
     let body = Value::Object(change.clone());
     let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, cluster) };
-    done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)
+    let reply = cluster.client.send(node, request, trace).await?;
+    let accepted: TaskStatusResponse = cluster.client.read(node, &reply)?;
+    Ok(Some(accepted.uid))
 }
 
 /// What must be patched for `held` to become `wanted`, and to have the hidden part in any case.
@@ -366,6 +397,24 @@ async fn repair_features(
     Ok(())
 }
 
+/// Waits until a node has worked off what it had taken for `index` before the call, however much comes meanwhile; not
+/// longer than [`TASK_LIMIT`], after which it returns all the same.
+pub(super) async fn drain(cluster: &Cluster, node: &Node, index: &str, trace: &Trace) -> Result<bool, NodeError> {
+    let Some(newest) = first_task(cluster, node, "", trace).await? else { return Ok(true) };
+    let deadline = Instant::now() + TASK_LIMIT;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        if !open_tasks(cluster, node, index, &format!("&from={newest}"), trace).await? {
+            return Ok(true);
+        }
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(500));
+    }
+}
+
 /// Waits until a node has nothing more to do for `index`. Its writes are to be held meanwhile.
 pub(super) async fn queue_runs_empty(
     cluster: &Cluster,
@@ -394,18 +443,27 @@ pub(super) async fn has_open_tasks(
     index: &str,
     trace: &Trace,
 ) -> Result<bool, NodeError> {
-    #[derive(Deserialize)]
-    struct Page {
-        results: Vec<TaskStatusResponse>,
-    }
+    open_tasks(cluster, node, index, "", trace).await
+}
+
+async fn open_tasks(cluster: &Cluster, node: &Node, index: &str, from: &str, trace: &Trace) -> Result<bool, NodeError> {
     for which in [format!("indexUids={index}"), "types=indexSwap".to_owned()] {
-        let path = format!("/tasks?{which}&statuses=enqueued,processing&limit=1");
-        let page: Option<Page> = cluster.client.get_json(node, &path, trace).await?;
-        if page.is_some_and(|page| !page.results.is_empty()) {
+        let open = format!("&{which}&statuses=enqueued,processing{from}");
+        if first_task(cluster, node, &open, trace).await?.is_some() {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The newest of the node's tasks that meet `query`.
+async fn first_task(cluster: &Cluster, node: &Node, query: &str, trace: &Trace) -> Result<Option<u32>, NodeError> {
+    #[derive(Deserialize)]
+    struct Page {
+        results: Vec<TaskStatusResponse>,
+    }
+    let page: Option<Page> = cluster.client.get_json(node, &format!("/tasks?limit=1{query}"), trace).await?;
+    Ok(page.and_then(|page| page.results.first().map(|task| task.uid)))
 }
 
 async fn wait_idle(cluster: &Cluster, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {

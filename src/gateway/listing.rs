@@ -1,4 +1,4 @@
-//! Lists of indexes for a key that may see only some of them.
+//! Lists of indexes as a client may see them: without Miroir's own, and without those out of its key's reach.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,11 @@ use super::{Admitted, App, no_node};
 use crate::cluster::client::Subrequest;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
+use crate::meili::uid::IndexUid;
 use crate::placement::topology::Topology;
 use crate::plan::forward::Forward;
 
-/// `GET /indexes`: all indexes of one node, those that the key may see, and of them the page.
+/// `GET /indexes`: all indexes of one node, those that the client may see, and of them the page.
 pub async fn indexes(app: &App, topology: &Topology, admitted: &Admitted<'_>) -> Result<Answer, ResponseError> {
     let query = QueryMap::parse(&admitted.head.query);
     let number = |name: &'static str, default: usize| match query.get(name) {
@@ -35,7 +36,9 @@ pub async fn indexes(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
             .as_array()
             .into_iter()
             .flatten()
-            .filter(|entry| entry["uid"].as_str().is_some_and(|uid| admitted.access.allows(uid)))
+            .filter(|entry| {
+                entry["uid"].as_str().is_some_and(|uid| admitted.access.allows(uid) && !IndexUid::is_reserved(uid))
+            })
             .collect();
         let results: Vec<&Value> = seen.iter().skip(offset).take(limit).copied().collect();
         let body = json!({ "results": results, "offset": offset, "limit": limit, "total": seen.len() });

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::cluster::registry::index_not_found;
 use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Class, Operation};
 use crate::meili::query::QueryMap;
+use crate::meili::uid::IndexUid;
 use crate::placement::topology::Topology;
 use crate::plan::read::{self, Infos};
 use crate::plan::{Plan, Split, broadcast};
@@ -49,7 +51,11 @@ pub async fn plan(
             Ok(broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists))
         }
         Class::Documents | Class::Read | Class::Own => {
-            let infos = infos(cluster, &read::indexes(request.operation, request.body), trace).await?;
+            let named = read::indexes(request.operation, request.body);
+            if let Some(reserved) = named.iter().find(|index| IndexUid::is_reserved(index)) {
+                return Err(index_not_found(reserved));
+            }
+            let infos = infos(cluster, &named, trace).await?;
             Ok(read::plan(request.operation, request.target, request.body, &infos, topology))
         }
     }

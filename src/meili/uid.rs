@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::error::{Code, ResponseError};
 
+/// The index on every node in which Miroir keeps who the node is. No client sees it, nor any name that begins so.
+pub const RESERVED_INDEX: &str = "_miroir";
+
 /// A valid index uid: 1 to 400 ASCII letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct IndexUid(String);
@@ -30,6 +33,20 @@ impl IndexUid {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// True for names that no client can use.
+    pub fn is_reserved(uid: &str) -> bool {
+        uid.starts_with(RESERVED_INDEX)
+    }
+
+    /// What a client is told that wants to write to such an index.
+    pub fn refuse_reserved(uid: &str) -> Result<(), ResponseError> {
+        if !Self::is_reserved(uid) {
+            return Ok(());
+        }
+        let message = format!("`{uid}` is reserved: names that begin with `{RESERVED_INDEX}` belong to Miroir.");
+        Err(ResponseError::new(Code::InvalidIndexUid, message))
     }
 
     pub fn into_string(self) -> String {

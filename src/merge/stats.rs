@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::meili::uid::IndexUid;
 use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
@@ -58,7 +59,8 @@ pub fn all(nodes: &[Value], indexes: BTreeMap<String, Value>) -> Value {
     let mut out = Map::new();
     out.insert("databaseSize".into(), sum("databaseSize").into());
     out.insert("usedDatabaseSize".into(), sum("usedDatabaseSize").into());
-    out.insert("lastUpdate".into(), last_update.into());
+    // Without an index there is none: what a node then shows is that of Miroir's own.
+    out.insert("lastUpdate".into(), last_update.filter(|_| !indexes.is_empty()).into());
     out.insert("indexes".into(), Value::Object(indexes.into_iter().collect()));
     Value::Object(out)
 }
@@ -67,7 +69,8 @@ pub fn all(nodes: &[Value], indexes: BTreeMap<String, Value>) -> Value {
 pub fn by_index(nodes: &[Value]) -> BTreeMap<String, Vec<Value>> {
     let mut indexes: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for node in nodes {
-        for (index, stats) in node.get("indexes").and_then(Value::as_object).into_iter().flatten() {
+        let held = node.get("indexes").and_then(Value::as_object).into_iter().flatten();
+        for (index, stats) in held.filter(|(index, _)| !IndexUid::is_reserved(index)) {
             indexes.entry(index.clone()).or_default().push(stats.clone());
         }
     }
@@ -180,9 +183,12 @@ mod tests {
         ];
         let indexes = by_index(&nodes);
         assert_eq!(replicas(&indexes["a"]), 3);
-        let merged = all(&nodes, BTreeMap::new());
-        let want = json!({"databaseSize": 12, "usedDatabaseSize": 5, "lastUpdate": "2026-01-01T01:00:01+01:00", "indexes": {}});
+        let merged = all(&nodes, BTreeMap::from([("a".to_owned(), json!({}))]));
+        let want = json!({
+            "databaseSize": 12, "usedDatabaseSize": 5, "lastUpdate": "2026-01-01T01:00:01+01:00", "indexes": {"a": {}},
+        });
         assert_eq!(merged, want);
-        assert_eq!(all(&[json!({"lastUpdate": null})], BTreeMap::new())["lastUpdate"], Value::Null);
+        // What nodes without an index of a client's show is of Miroir's own.
+        assert_eq!(all(&nodes, BTreeMap::new())["lastUpdate"], Value::Null);
     }
 }

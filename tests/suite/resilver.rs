@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::reads::NDJSON;
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::ndjson;
-use crate::support::{Client, Fleet};
+use crate::support::{Client, Fleet, FleetOptions, Single};
 
 /// What a copy may hold back writes for, as configured by default.
 const CUTOVER: Duration = Duration::from_secs(5);
@@ -65,8 +65,8 @@ fn an_emptied_node_is_rebuilt_whole() {
     ));
     add(&client, "books", &documents(0..3000, "old"));
     client.done(&client.post("/indexes", &json!({"uid": "empty", "primaryKey": "id"})));
+    // At once: no health check may see the node away.
     fleet.nodes[2].kill();
-    fleet.await_state("node-2", "down");
     fleet.nodes[2].wipe();
     fleet.nodes[2].restart();
     fleet.await_state("node-2", "up");
@@ -138,4 +138,63 @@ fn writes_go_on_while_a_node_is_resilvered() {
     fleet.await_in_sync();
     fleet.equal_replicas("busy");
     assert!(copied(&fleet, "node-1") > 0);
+}
+
+#[test]
+fn a_node_of_another_cluster_is_refused() {
+    let other = Fleet::with(FleetOptions { nodes: 1, replication_factor: 1, ..Default::default() });
+    add(&other.client, "books", &documents(0..10, "theirs"));
+    let mut fleet = Fleet::start();
+    add(&fleet.client, "books", &documents(0..100, "ours"));
+    fleet.nodes[1].kill();
+    fleet.nodes[1].take_disk_of(&other.nodes[0]);
+    drop(other);
+    fleet.nodes[1].restart();
+    let reason = eventually("the node is refused", || {
+        let topology = fleet.admin.get("/topology").ok();
+        let node = topology["nodes"].as_array()?.iter().find(|node| node["id"] == "node-1")?.clone();
+        (node["state"] == "down").then(|| node["refused"].as_str().map(str::to_owned))?
+    });
+    assert!(reason.contains("another cluster"), "{reason}");
+    assert_eq!(fleet.metric("miroir_node_refused{node=\"node-1\"}"), 1.0);
+    assert_eq!(crate::writes::documents(&fleet.client, "books").len(), 100);
+    // Its own disk back, empty as it may be, the node is rebuilt.
+    fleet.nodes[1].kill();
+    fleet.nodes[1].wipe();
+    fleet.nodes[1].restart();
+    fleet.await_state("node-1", "up");
+    fleet.await_in_sync();
+    assert_eq!(fleet.equal_replicas("books").len(), 100);
+    assert_eq!(fleet.metric("miroir_node_refused{node=\"node-1\"}"), 0.0);
+}
+
+#[test]
+fn what_miroir_keeps_on_the_nodes_is_not_seen_by_clients() {
+    let single = Single::start();
+    let fleet = Fleet::start();
+    for client in [&single.client, &fleet.client] {
+        add(client, "books", &documents(0..3, "x"));
+    }
+    let listed = fleet.client.get("/indexes").ok();
+    assert_eq!((listed["total"].clone(), listed["results"][0]["uid"].clone()), (json!(1), json!("books")));
+    assert!(!fleet.client.get("/stats").text.contains("_miroir"));
+    for path in
+        ["/indexes/_miroir", "/indexes/_miroir/documents", "/indexes/_miroir/settings", "/indexes/_miroir/stats"]
+    {
+        let (one, many) = (single.client.get(path), fleet.client.get(path));
+        assert_eq!((many.status, many.value()), (one.status, one.value()), "{path}");
+    }
+    let search = json!({"q": ""});
+    let reply = fleet.client.post("/indexes/_miroir/search", &search);
+    assert_eq!((reply.status, reply.value()["code"].clone()), (404, json!("index_not_found")));
+    let many = fleet.client.post("/multi-search", &json!({"queries": [{"indexUid": "_miroir", "q": ""}]}));
+    assert_eq!(many.value()["code"], "index_not_found");
+    for reply in [
+        fleet.client.post("/indexes/_miroir/documents", &json!([{"id": 1}])),
+        fleet.client.post("/indexes", &json!({"uid": "_miroir"})),
+        fleet.client.delete("/indexes/_miroir"),
+        fleet.client.post("/swap-indexes", &json!([{"indexes": ["_miroir", "books"]}])),
+    ] {
+        assert_eq!((reply.status, reply.value()["code"].clone()), (400, json!("invalid_index_uid")), "{}", reply.text);
+    }
 }

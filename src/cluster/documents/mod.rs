@@ -82,6 +82,7 @@ pub async fn add(
     let collected = match &at_end {
         Some(stored) => {
             let again = prepared(cluster, Collector::new(&topology, settings, batches, stored.clone()), checks_geo);
+            let again = again.gathering_keys(watched);
             counted(cluster, settle_key(collected, stored, again).await)?
         }
         None => collected,

@@ -19,9 +19,11 @@ use self::measure::Held;
 use super::Cluster;
 use super::client::{Subrequest, TaskStatusResponse, Trace};
 use super::error::NodeError;
+use super::identity::{self, IdentityError};
 use super::repair::queue_runs_empty;
 use super::resilver::replica::Replica;
 use crate::meili::key::Key;
+use crate::meili::uid::IndexUid;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeIx, Topology};
 use crate::store::{IndexEntry, Store, StoreError};
@@ -54,6 +56,8 @@ pub enum RecoverError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("index `{index}` has the primary key `{left}` on one node and `{right}` on another")]
     PrimaryKeys { index: String, left: String, right: String },
     #[error(
@@ -128,6 +132,7 @@ pub async fn recover(cluster: &Arc<Cluster>, progress: &dyn Fn(String)) -> Resul
 
     let store = &cluster.store;
     store.put_meta(RECOVERING, "true".to_owned()).await?;
+    identity::adopt(cluster, &topology, &trace).await?;
     for index in holders.keys() {
         for node in topology.indexes() {
             let shards = stale.remove(&(node, index.clone())).unwrap_or_default();
@@ -169,7 +174,8 @@ async fn indexes(
     for ix in topology.indexes() {
         let path = "/indexes?limit=100000";
         let page: Option<Page<IndexView>> = cluster.client.get_json(topology.node(ix), path, trace).await?;
-        for index in page.into_iter().flat_map(|page| page.results) {
+        let held = page.into_iter().flat_map(|page| page.results);
+        for index in held.filter(|index| !IndexUid::is_reserved(&index.uid)) {
             let found = holders.entry(index.uid.clone()).or_default();
             found.on.push(ix);
             match (&found.primary_key, index.primary_key) {

@@ -1,7 +1,5 @@
 //! Why replicas stay stale for now.
 
-use std::time::Duration;
-
 use super::step::Unsettled;
 use crate::cluster::error::NodeError;
 use crate::store::StoreError;
@@ -12,8 +10,8 @@ pub enum ResilverError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("node {node} did not work off the writes of before within {limit:?}")]
-    Busy { node: String, limit: Duration },
+    #[error("node {node} does not come to an end with the writes of before")]
+    Busy { node: String },
     #[error("task {uid} failed on node {node}: {message}")]
     Task { node: String, uid: u32, message: String },
     #[error("source has {source_count} documents, target {target_count}")]

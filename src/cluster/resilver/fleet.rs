@@ -329,11 +329,9 @@ impl Bed {
         let operation = Operation::DeleteDocumentsByFilter { index: INDEX.into() };
         let body = json!({"filter": format!("n = {n}")}).to_string();
         let topology = self.cluster.topology();
-        let Plan::Broadcast(intent) =
-            broadcast::plan(&operation, "", body.as_bytes(), &topology, &self.cluster.hidden_settings(), &|_| true)
-        else {
-            panic!("a broadcast")
-        };
+        let hidden = self.cluster.hidden_settings();
+        let plan = broadcast::plan(&operation, "", body.as_bytes(), &topology, &hidden, &|_| true);
+        let Plan::Broadcast(intent) = plan else { panic!("a broadcast") };
         self.cluster.writer.submit(&self.cluster, *intent, Vec::new(), &Trace::new("test")).await.unwrap()
     }
 

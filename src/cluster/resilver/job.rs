@@ -60,7 +60,7 @@ impl Job<'_> {
         let watch = self.cluster.writer.watchers.begin(&self.index);
         if tokio::time::timeout(WATCH_LIMIT, watch.complete()).await.is_err() {
             let node = self.topology.node(self.target).id.to_string();
-            return Err(ResilverError::Busy { node, limit: WATCH_LIMIT });
+            return Err(ResilverError::Busy { node });
         }
         let as_of = insync::misses(self.cluster, self.target, &self.index);
         let limit = self.cluster.settings.resilver.cutover;

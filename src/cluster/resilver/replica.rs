@@ -1,26 +1,21 @@
 //! What a copy asks a node: ids, documents, counts, and to work off its queue first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::digest::digest;
 use super::error::ResilverError;
-use crate::cluster::Cluster;
-use crate::cluster::client::{Subrequest, TaskStatusResponse, Trace};
+use crate::cluster::client::{Subrequest, Trace};
 use crate::cluster::error::{NodeError, NodeErrorKind};
+use crate::cluster::{Cluster, repair};
 use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::topology::Node;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
-
-/// How long the tasks of before may take.
-const DRAIN_LIMIT: Duration = Duration::from_secs(600);
 
 /// The documents of one index on one node.
 #[derive(Clone, Copy)]
@@ -98,33 +93,10 @@ impl Replica<'_> {
     /// Returns when the node has worked off what it had taken for the index before the call. What comes meanwhile is
     /// not waited for, so this ends however busy the node is.
     pub async fn drain(&self) -> Result<(), ResilverError> {
-        let Some(newest) = self.first_task("/tasks?limit=1").await? else { return Ok(()) };
-        let deadline = Instant::now() + DRAIN_LIMIT;
-        let mut pause = Duration::from_millis(10);
-        loop {
-            let mut open = false;
-            for which in [format!("indexUids={}", self.index), "types=indexSwap".to_owned()] {
-                let path = format!("/tasks?{which}&statuses=enqueued,processing&from={newest}&limit=1");
-                open |= self.first_task(&path).await?.is_some();
-            }
-            if !open {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(ResilverError::Busy { node: self.node.id.to_string(), limit: DRAIN_LIMIT });
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(500));
+        if repair::drain(self.cluster, self.node, self.index, self.trace).await? {
+            return Ok(());
         }
-    }
-
-    async fn first_task(&self, path: &str) -> Result<Option<u32>, NodeError> {
-        #[derive(Deserialize)]
-        struct Tasks {
-            results: Vec<TaskStatusResponse>,
-        }
-        let found: Option<Tasks> = self.cluster.client.get_json(self.node, path, self.trace).await?;
-        Ok(found.and_then(|tasks| tasks.results.first().map(|task| task.uid)))
+        Err(ResilverError::Busy { node: self.node.id.to_string() })
     }
 
     fn filter(&self, shards: &ShardSet) -> String {

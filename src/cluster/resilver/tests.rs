@@ -253,7 +253,7 @@ proptest! {
                 .documents("n0")
                 .into_iter()
                 .map(|(id, mut document)| {
-                    document.remove(crate::placement::shard::SHARD_FIELD);
+                    document.retain(|name, _| !name.starts_with(crate::split::document::RESERVED_PREFIX));
                     (id.parse().unwrap(), document)
                 })
                 .collect();

@@ -14,7 +14,7 @@ pub mod tests;
 
 use serde::Serialize;
 
-use super::error::ResponseError;
+use super::error::{Code, ResponseError};
 use super::settings::Setting;
 use super::uid::IndexUid;
 
@@ -167,6 +167,14 @@ impl Operation {
     /// What the engine says of the uid in the path. To be asked after the key was checked, because the engine looks at
     /// the key first.
     pub fn validate(&self) -> Result<(), ResponseError> {
-        self.index().map_or(Ok(()), |index| IndexUid::parse(index).map(|_| ()))
+        let Some(index) = self.index() else { return Ok(()) };
+        IndexUid::parse(index)?;
+        match self.facts().class {
+            Class::Read | Class::Own if IndexUid::is_reserved(index) => {
+                Err(ResponseError::new(Code::IndexNotFound, format!("Index `{index}` not found.")))
+            }
+            Class::Read | Class::Own => Ok(()),
+            Class::Documents | Class::Change => IndexUid::refuse_reserved(index),
+        }
     }
 }

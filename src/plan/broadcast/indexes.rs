@@ -6,11 +6,13 @@ use super::{of_index, whole};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::payload;
 use crate::meili::task::TaskKind;
+use crate::meili::uid::IndexUid;
 use crate::plan::write::{RegistryChange, StepBody, WriteIntent};
 
 pub(super) fn create_index(body: &[u8]) -> Result<WriteIntent, ResponseError> {
     let body = payload::object(body)?;
     let uid = body.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned();
+    IndexUid::refuse_reserved(&uid)?;
     let primary_key = text(&body, "primaryKey");
     let details = Map::from_iter([("primaryKey".to_owned(), json!(primary_key))]);
     let registry = RegistryChange::Create { index: uid.clone(), primary_key };
@@ -54,6 +56,8 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
         // Anything else than two names is left to the nodes, which refuse it in their own words.
         let names = swap.get("indexes").and_then(Value::as_array);
         if let Some([Value::String(left), Value::String(right)]) = names.map(Vec::as_slice) {
+            IndexUid::refuse_reserved(left)?;
+            IndexUid::refuse_reserved(right)?;
             pairs.push((left.clone(), right.clone()));
         }
     }

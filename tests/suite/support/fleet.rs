@@ -162,6 +162,14 @@ impl Node {
         std::fs::remove_dir_all(self.folder.join(format!("{}.data", self.name))).expect("the node's data");
     }
 
+    /// Puts a copy of the disk of `other` in the place of a killed node's.
+    pub fn take_disk_of(&self, other: &Node) {
+        self.wipe();
+        let disk = |node: &Node| node.folder.join(format!("{}.data", node.name));
+        let copied = std::process::Command::new("cp").arg("-r").arg(disk(other)).arg(disk(self)).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the disk of {} is copied", other.name);
+    }
+
     pub fn signal(&self, signal: &str) {
         self.process.as_ref().expect("a running node").signal(signal);
     }
