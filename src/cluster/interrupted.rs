@@ -176,7 +176,7 @@ async fn delete_again(cluster: &Arc<Cluster>, task: &mut MiroirTask) -> Result<S
         return Ok(Settled::Done);
     }
     let missed = Missed { settings: true, outdated: BTreeSet::from([index]) };
-    let missed = cluster.topology().indexes().map(|node| (node, missed.clone())).collect();
+    let missed = cluster.topology().members().map(|node| (node, missed.clone())).collect();
     insync::mark(cluster, &Marks { stale: Vec::new(), missed }).await?;
     end(task, TaskStatus::Succeeded);
     cluster.store.update_task(task.clone()).await?;

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::Cluster;
 use super::insync::Bookkeeping;
+use super::recover;
 use super::settings::{ClusterSettings, OnConfigChange};
 use crate::placement::topology::Topology;
 use crate::rebalance::step::next;
@@ -56,14 +57,20 @@ impl Rebalancer {
         prometheus: &prometheus::Registry,
     ) -> Result<Self, RebalanceError> {
         let configured = wishes::goal_of(&settings.placement)?;
-        let mut layout = match store.get_meta(LAYOUT).await? {
-            None => {
+        let stored: Option<Layout> = match store.get_meta(LAYOUT).await? {
+            None => None,
+            Some(text) => {
+                Some(serde_json::from_str(&text).map_err(|source| StoreError::Corrupt { what: "layout", source })?)
+            }
+        };
+        // A state that knows of no document has nothing to move: there another configuration is another beginning.
+        let is_blank = recover::is_blank(store).await?;
+        let mut layout = match stored {
+            Some(layout) if !is_blank || layout.configured == configured => layout,
+            Some(_) | None => {
                 let first = Layout::first(configured.clone(), settings.placement.shards);
                 commit::persist(store, &first).await?;
                 first
-            }
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|source| StoreError::Corrupt { what: "layout", source })?
             }
         };
         // Which indexes a replica that was arriving has got is not known for sure after a crash.
