@@ -348,16 +348,17 @@ fn a_plan_is_paused_resumed_canceled_and_undone() {
     let begun = || status(&fleet)["replicas"]["done"].as_u64().filter(|done| *done > 2);
     eventually("some replicas have moved", begun);
     fleet.admin.post("/rebalance/pause", &json!({})).ok();
+    let waits = |code: &str| {
+        let status = status(&fleet);
+        status["waiting"].as_array().is_some_and(|list| list.iter().any(|waiting| waiting["code"] == code))
+    };
+    // The step that was under way is finished first.
+    eventually("it says that it is paused", || waits("paused").then_some(()));
     let paused = status(&fleet);
     assert_eq!(paused["state"], "paused");
     pause(Duration::from_millis(700));
     let still = status(&fleet);
     assert_eq!((&still["version"], &still["replicas"]["done"]), (&paused["version"], &paused["replicas"]["done"]));
-    let waits = |code: &str| {
-        let status = status(&fleet);
-        status["waiting"].as_array().is_some_and(|list| list.iter().any(|waiting| waiting["code"] == code))
-    };
-    eventually("it says that it is paused", || waits("paused").then_some(()));
     assert!(fault(&fleet.client, 1).is_none());
 
     let more = paused["replicas"]["done"].as_u64().expect("a figure") + 3;

@@ -69,6 +69,8 @@ fn an_emptied_node_is_rebuilt_whole() {
     fleet.nodes[2].kill();
     fleet.nodes[2].wipe();
     fleet.nodes[2].restart();
+    let noticed = || (copied(&fleet, "node-2") > 0).then_some(());
+    eventually("the gateway sees that it is another disk", noticed);
     fleet.await_state("node-2", "up");
     fleet.await_in_sync();
     assert_eq!(fleet.equal_replicas("books").len(), 3000);
