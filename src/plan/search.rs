@@ -125,6 +125,30 @@ impl SearchPlan {
             Paging::Page { .. } => Paging::Page { page: 1, hits_per_page: self.window.max_total_hits },
             Paging::Offset { .. } => Paging::Offset { offset: 0, limit: self.window.max_total_hits },
         };
+        census.show_what_is_counted(Some(field));
+        Some(census)
+    }
+
+    /// The search that lists every document found that can be reached, whatever its distinct value and score; `None`
+    /// where that cannot be asked, or its order would not be that of one node.
+    pub fn listing(&self) -> Option<SearchPlan> {
+        let of_words = !["hybrid", "vector"].iter().any(|name| present(&self.body, name)) && !self.from_the_first;
+        // A request can choose another distinct attribute than that of the settings, but not none.
+        let lifted = self.distinct.is_none() || present(&self.body, "distinct");
+        if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
+            return None;
+        }
+        let mut listing = self.clone();
+        listing.window.paging = Paging::Offset { offset: 0, limit: self.window.max_total_hits };
+        for name in ["page", "hitsPerPage", "distinct"] {
+            listing.body.remove(name);
+        }
+        listing.show_what_is_counted(self.distinct.as_ref());
+        Some(listing)
+    }
+
+    /// Shows of each hit just what it is told apart by and counted by.
+    fn show_what_is_counted(&mut self, distinct: Option<&String>) {
         let facets = facet_names(&self.body);
         for name in [
             "attributesToHighlight",
@@ -134,12 +158,16 @@ impl SearchPlan {
             "retrieveVectors",
             "rankingScoreThreshold",
         ] {
-            census.body.remove(name);
+            self.body.remove(name);
         }
-        let shown = [field.clone()].into_iter().chain(self.primary_key.clone()).chain(facets);
-        census.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
-        census.shown.helpers = Vec::new();
-        Some(census)
+        let shown = distinct.cloned().into_iter().chain(self.primary_key.clone()).chain(facets);
+        self.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
+        self.shown.helpers = Vec::new();
+    }
+
+    /// The score below which hits are left out.
+    pub fn least_score(&self) -> Option<f64> {
+        self.body.get("rankingScoreThreshold").and_then(Value::as_f64)
     }
 
     /// True if every facet asked for is the distinct attribute itself.

@@ -72,6 +72,15 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if let Some(counted) = counted.filter(|_| plan.window.take() > 0) {
             return self.distinct(plan, seed, merged, counted).await;
         }
+        let skips_unscored = plan.window.skip() > 0 && !merged.is_full();
+        if plan.threshold
+            && plan.distinct.is_none()
+            && plan.window.take() > 0
+            && (skips_unscored || merged.skips_uneven())
+            && let Some(overview) = self.walked(plan, seed, merged, &[]).await?
+        {
+            return Ok(overview);
+        }
         // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
         // page that begins behind the last document is not searched for at all.
         let mut base = Candidates { threshold: plan.threshold && !merged.is_full(), unmet: None };
@@ -167,6 +176,20 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             (true, true) => hits.len(),
             (false, true) => hits::met(&hits, plan.window.reach() as usize)?,
         };
+        // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
+        // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
+        // depend on that.
+        let skips = plan.window.skip() > 0;
+        let unordered = (full && paged) || skips || tied;
+        let walks_facets = unordered && plan.facets.is_some() && !plan.counts_only_distinct() && plan.facets_shown;
+        let walks_scores = plan.threshold && (plan.uneven || skips && !full);
+        if (walks_facets || walks_scores)
+            && let Some(mut overview) = self.walked(plan, seed, merged, &hits).await?
+        {
+            // It is the order of the last writes that is known here.
+            overview.inexact.facets |= walks_facets;
+            return Ok(overview);
+        }
         // One node skips by the bucket, without a look at the scores of what it skips.
         let unscored = plan.threshold && merged.is_past_the_end();
         let Some(rules) = plan.facets.as_ref().filter(|_| count > 0) else {
@@ -207,10 +230,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         facets.add_documents(&met.documents);
         self.settle(plan, &base, &parts, &mut facets).await?;
         let total = if paged { count as u64 } else { plan.window.total(&totals) };
-        // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
-        // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
-        // depend on that.
-        let unordered = (full && paged) || plan.window.skip() > 0 || tied;
         let exact = facets.is_exact() && met.exact && (!unordered || plan.counts_only_distinct());
         Ok(Overview {
             facets: Some(facets),
@@ -270,7 +289,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         plan: &SearchPlan,
         base: &Candidates,

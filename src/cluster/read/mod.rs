@@ -16,6 +16,7 @@ mod similar;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod walked;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,0 +1,268 @@
+//! Which of the documents that a search finds one node still counts when it has filled the page.
+//!
+//! The engine sorts by one rule after the other: a rule cuts documents into buckets, and the next rule sorts each of them.
+//! What it counts follows from how it walks. A bucket that lies before the page as a whole is taken at once, without a
+//! look at the rules that are left: of the documents with one distinct value the first written stays then, not the best,
+//! and scores below the threshold are not noticed. It stops at the end of the page, and what it has not met stays
+//! counted. So the walk is made again here, over the documents as the nodes list them.
+
+use std::collections::{HashMap, HashSet};
+
+use super::error::MergeError;
+use super::listing::{Listed, Listing};
+use super::values::Key;
+
+/// What decides about how far the engine walks, and over what.
+#[derive(Debug, Clone, Copy)]
+pub struct Walk {
+    pub skip: usize,
+    pub take: usize,
+    /// Whether only the best of each distinct value is kept.
+    pub distinct: bool,
+    pub threshold: Option<f64>,
+    /// True if scores do not fall with the rank.
+    pub uneven: bool,
+    /// True in page mode, where values that were not met keep only their first document, too.
+    pub paged: bool,
+}
+
+/// What is left after a walk.
+#[derive(Debug)]
+pub struct Left<'a> {
+    /// Documents that count.
+    pub documents: Vec<&'a str>,
+    pub beyond: Beyond,
+}
+
+/// What counts beside the documents named.
+#[derive(Debug, PartialEq)]
+pub enum Beyond {
+    Nothing,
+    /// Every document without a distinct value, and those whose value is not among these.
+    Unmet(HashSet<Key>),
+}
+
+/// The listing ends too early to tell.
+#[derive(Debug)]
+struct Unknown;
+
+/// A walk under way.
+struct Walker<'w, 'a> {
+    walk: Walk,
+    hits: &'w [Listed<'a>],
+    /// The best of each distinct value, for buckets that the listing has only in part.
+    best: &'w [Listed<'a>],
+    by_value: HashMap<&'w Key, Vec<usize>>,
+    /// Left out for another document.
+    gone: Vec<bool>,
+    counted: Vec<bool>,
+    added: Vec<&'w Listed<'a>>,
+    met: HashSet<Key>,
+    /// How many hits there were, and how many of the page.
+    passed: usize,
+    shown: usize,
+    /// True once only what was added counts.
+    cut_off: bool,
+}
+
+/// Walks over `listing`. `best` has the best hit of each distinct value; it is needed where the listing does not have all
+/// documents. `None` if the listing ends too early to tell.
+pub fn left<'a>(listing: &Listing<'a>, best: &[Listed<'a>], walk: Walk) -> Result<Option<Left<'a>>, MergeError> {
+    let hits = &listing.hits;
+    if listing.complete && hits.len() < walk.skip {
+        // Nothing is looked at, not even for what is not distinct, but in page mode.
+        let all = (0..hits.len()).collect();
+        let kept = if walk.paged && walk.distinct { first_of_each(hits, all) } else { all };
+        let documents = kept.into_iter().map(|at| hits[at].text).collect();
+        return Ok(Some(Left { documents, beyond: Beyond::Nothing }));
+    }
+    let mut walker = Walker::new(hits, best, walk);
+    let steps = hits.first().map_or(0, |hit| hit.steps.len());
+    if hits.iter().any(|hit| hit.steps.len() != steps) {
+        return Ok(None);
+    }
+    let walked =
+        if steps == 0 { walker.in_order(!listing.complete) } else { walker.sort(0, (0..hits.len()).collect(), !listing.complete) };
+    Ok(walked.ok().and_then(|()| walker.finish(listing.complete)))
+}
+
+/// Of documents with one distinct value the first written.
+fn first_of_each(hits: &[Listed<'_>], mut all: Vec<usize>) -> Vec<usize> {
+    all.sort_by(|left, right| hits[*left].written(&hits[*right]));
+    let mut seen: HashSet<&Key> = HashSet::new();
+    // What was left out leaves out nothing itself.
+    all.retain(|at| {
+        let values = &hits[*at].values;
+        let kept = !values.iter().any(|value| seen.contains(value));
+        if kept {
+            seen.extend(values);
+        }
+        kept
+    });
+    all
+}
+
+// === impl Walker ===
+
+impl<'w, 'a> Walker<'w, 'a> {
+    fn new(hits: &'w [Listed<'a>], best: &'w [Listed<'a>], walk: Walk) -> Self {
+        let mut by_value: HashMap<&Key, Vec<usize>> = HashMap::new();
+        if walk.distinct {
+            for (at, hit) in hits.iter().enumerate() {
+                hit.values.iter().for_each(|value| by_value.entry(value).or_default().push(at));
+            }
+        }
+        Self {
+            walk,
+            hits,
+            best,
+            by_value,
+            gone: vec![false; hits.len()],
+            counted: vec![true; hits.len()],
+            added: Vec::new(),
+            met: HashSet::new(),
+            passed: 0,
+            shown: 0,
+            cut_off: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.shown >= self.walk.take || self.cut_off
+    }
+
+    /// Without any rule there are no buckets.
+    fn in_order(&mut self, open: bool) -> Result<(), Unknown> {
+        for at in 0..self.hits.len() {
+            if self.is_done() {
+                return Ok(());
+            }
+            if !self.gone[at] {
+                self.add(vec![at], false)?;
+            }
+        }
+        if open && !self.is_done() && !self.has_met_all() { Err(Unknown) } else { Ok(()) }
+    }
+
+    /// Sorts `members` by the rule at `step`. `open` says that there are more of them than the listing has.
+    fn sort(&mut self, step: usize, members: Vec<usize>, open: bool) -> Result<(), Unknown> {
+        let mut start = 0;
+        while !self.is_done() {
+            let Some(skipped) = members[start..].iter().position(|at| !self.gone[*at]) else {
+                return if open && !self.has_met_all() { Err(Unknown) } else { Ok(()) };
+            };
+            start += skipped;
+            let first = members[start];
+            let score = &self.hits[first].steps[step].score;
+            let alike = |at: &&usize| self.hits[**at].steps[step].score.compare(score).is_eq();
+            let end = start + members[start..].iter().take_while(alike).count();
+            let bucket: Vec<usize> = members[start..end].iter().copied().filter(|at| !self.gone[*at]).collect();
+            let open = open && end == members.len();
+            let below = self.walk.threshold.is_some_and(|least| self.hits[first].steps[step].so_far < least);
+            let is_last = step + 1 == self.hits[first].steps.len();
+            let is_before = self.passed + bucket.len() < self.walk.skip;
+            if below && !self.walk.uneven {
+                // What ranks lower scores lower.
+                self.cut_off = true;
+            } else if below {
+                if open {
+                    return Err(Unknown);
+                }
+                bucket.iter().chain(&members[end..]).for_each(|at| self.counted[*at] = false);
+            } else if is_last {
+                self.add(bucket, open)?;
+            } else if is_before && open {
+                return Err(Unknown);
+            } else if is_before {
+                self.add(bucket, false)?;
+            } else {
+                self.sort(step + 1, bucket, open)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Takes a bucket as a whole. Where the listing ends within, the best of each distinct value that ranks alike are
+    /// the first of the bucket.
+    fn add(&mut self, mut bucket: Vec<usize>, open: bool) -> Result<(), Unknown> {
+        let hits = self.hits;
+        bucket.sort_by(|left, right| hits[*left].written(&hits[*right]));
+        let mut kept = Vec::new();
+        for at in bucket.iter().copied() {
+            if !self.gone[at] {
+                self.leave_out(&hits[at].values);
+                kept.push(at);
+            }
+        }
+        for at in &kept {
+            self.counted[*at] = true;
+            self.added.push(&hits[*at]);
+        }
+        let mut count = kept.len();
+        if open {
+            // Documents without a value are all kept, and nobody knows how many there are.
+            if !self.walk.distinct || self.best.iter().any(|hit| hit.values.is_empty()) {
+                if self.count(count) && !self.walk.distinct {
+                    return Ok(());
+                }
+                return Err(Unknown);
+            }
+            let edge = bucket.first().map(|at| &hits[*at]);
+            for hit in self.best {
+                let is_unmet = !hit.values.iter().any(|value| self.met.contains(value));
+                if is_unmet && edge.is_some_and(|edge| edge.ranks_like(hit)) {
+                    self.leave_out(&hit.values);
+                    self.added.push(hit);
+                    count += 1;
+                }
+            }
+        }
+        self.count(count);
+        Ok(())
+    }
+
+    /// Counts hits towards the page; true if it is full then.
+    fn count(&mut self, hits: usize) -> bool {
+        let before = self.walk.skip.saturating_sub(self.passed);
+        self.shown += hits.saturating_sub(before).min(self.walk.take - self.shown);
+        self.passed += hits;
+        self.is_done()
+    }
+
+    fn leave_out(&mut self, values: &[Key]) {
+        if !self.walk.distinct {
+            return;
+        }
+        for value in values {
+            for at in self.by_value.get(value).into_iter().flatten() {
+                self.gone[*at] = true;
+                self.counted[*at] = false;
+            }
+            self.met.insert(value.clone());
+        }
+    }
+
+    /// True if documents that the listing does not have are left out, whatever they are.
+    fn has_met_all(&self) -> bool {
+        let met = |hit: &Listed<'_>| hit.values.iter().any(|value| self.met.contains(value));
+        self.walk.distinct && !self.best.is_empty() && self.best.iter().all(met)
+    }
+
+    fn finish(self, complete: bool) -> Option<Left<'a>> {
+        if self.cut_off {
+            // In page mode what was added is distinct already.
+            let documents = self.added.iter().map(|hit| hit.text).collect();
+            return Some(Left { documents, beyond: Beyond::Nothing });
+        }
+        if !complete {
+            let valued = self.added.iter().filter(|hit| !hit.values.is_empty());
+            let documents = valued.map(|hit| hit.text).collect();
+            return self.walk.distinct.then_some(Left { documents, beyond: Beyond::Unmet(self.met) });
+        }
+        let kept: Vec<usize> = (0..self.hits.len()).filter(|at| self.counted[*at]).collect();
+        let kept = if self.walk.paged && self.walk.distinct { first_of_each(self.hits, kept) } else { kept };
+        let documents = kept.into_iter().map(|at| self.hits[at].text).collect();
+        Some(Left { documents, beyond: Beyond::Nothing })
+    }
+}
