@@ -6,10 +6,11 @@
 //! and scores below the threshold are not noticed. It stops at the end of the page, and what it has not met stays
 //! counted. So the walk is made again here, over the documents as the nodes list them.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::error::MergeError;
 use super::listing::{Listed, Listing};
+use super::order::Score;
 use super::values::Key;
 
 /// What decides about how far the engine walks, and over what.
@@ -30,7 +31,7 @@ pub struct Walk {
 #[derive(Debug)]
 pub struct Left<'a> {
     /// Documents that count.
-    pub documents: Vec<&'a str>,
+    pub documents: Vec<Cow<'a, str>>,
     pub beyond: Beyond,
 }
 
@@ -40,6 +41,28 @@ pub enum Beyond {
     Nothing,
     /// Every document without a distinct value, and those whose value is not among these.
     Unmet(HashSet<Key>),
+}
+
+/// How a walk ends.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    Left(Left<'a>),
+    /// The listing ends too early. Over one of the documents whose distinct value was not met the walk can go on.
+    GoesOn(Stretch),
+    /// The listing ends too early, and another would not help.
+    Unknown,
+}
+
+/// What a walk has come to when it goes on over another listing.
+#[derive(Debug, Clone, Default)]
+pub struct Stretch {
+    /// The documents that stand for the values met.
+    added: Vec<String>,
+    pub met: HashSet<Key>,
+    passed: usize,
+    shown: usize,
+    /// What the buckets within which it stopped have in common, outermost first: they are not taken as a whole any more.
+    within: Vec<Score>,
 }
 
 /// The listing ends too early to tell.
@@ -52,6 +75,8 @@ struct Walker<'w, 'a> {
     hits: &'w [Listed<'a>],
     /// The best of each distinct value, for buckets that the listing has only in part.
     best: &'w [Listed<'a>],
+    before: &'w Stretch,
+    within: Vec<Score>,
     by_value: HashMap<&'w Key, Vec<usize>>,
     /// Left out for another document.
     gone: Vec<bool>,
@@ -66,24 +91,28 @@ struct Walker<'w, 'a> {
 }
 
 /// Walks over `listing`. `best` has the best hit of each distinct value; it is needed where the listing does not have all
-/// documents. `None` if the listing ends too early to tell.
-pub fn left<'a>(listing: &Listing<'a>, best: &[Listed<'a>], walk: Walk) -> Result<Option<Left<'a>>, MergeError> {
+/// documents. `before` is what the walk has come to over earlier listings.
+pub fn left<'a>(listing: &Listing<'a>, best: &[Listed<'a>], walk: Walk, before: &Stretch) -> Outcome<'a> {
     let hits = &listing.hits;
-    if listing.complete && hits.len() < walk.skip {
+    if listing.complete && before.passed == 0 && hits.len() < walk.skip {
         // Nothing is looked at, not even for what is not distinct, but in page mode.
         let all = (0..hits.len()).collect();
         let kept = if walk.paged && walk.distinct { first_of_each(hits, all) } else { all };
-        let documents = kept.into_iter().map(|at| hits[at].text).collect();
-        return Ok(Some(Left { documents, beyond: Beyond::Nothing }));
+        let documents = kept.into_iter().map(|at| Cow::Borrowed(hits[at].text)).collect();
+        return Outcome::Left(Left { documents, beyond: Beyond::Nothing });
     }
-    let mut walker = Walker::new(hits, best, walk);
     let steps = hits.first().map_or(0, |hit| hit.steps.len());
     if hits.iter().any(|hit| hit.steps.len() != steps) {
-        return Ok(None);
+        return Outcome::Unknown;
     }
+    let mut walker = Walker::new(hits, best, walk, before);
+    let open = !listing.complete;
     let walked =
-        if steps == 0 { walker.in_order(!listing.complete) } else { walker.sort(0, (0..hits.len()).collect(), !listing.complete) };
-    Ok(walked.ok().and_then(|()| walker.finish(listing.complete)))
+        if steps == 0 { walker.in_order(open) } else { walker.sort(0, (0..hits.len()).collect(), open, true) };
+    match walked {
+        Ok(()) => walker.finish(listing.complete).map_or(Outcome::Unknown, Outcome::Left),
+        Err(Unknown) => walker.stretch().map_or(Outcome::Unknown, Outcome::GoesOn),
+    }
 }
 
 /// Of documents with one distinct value the first written.
@@ -105,7 +134,7 @@ fn first_of_each(hits: &[Listed<'_>], mut all: Vec<usize>) -> Vec<usize> {
 // === impl Walker ===
 
 impl<'w, 'a> Walker<'w, 'a> {
-    fn new(hits: &'w [Listed<'a>], best: &'w [Listed<'a>], walk: Walk) -> Self {
+    fn new(hits: &'w [Listed<'a>], best: &'w [Listed<'a>], walk: Walk, before: &'w Stretch) -> Self {
         let mut by_value: HashMap<&Key, Vec<usize>> = HashMap::new();
         if walk.distinct {
             for (at, hit) in hits.iter().enumerate() {
@@ -116,13 +145,15 @@ impl<'w, 'a> Walker<'w, 'a> {
             walk,
             hits,
             best,
+            before,
+            within: Vec::new(),
             by_value,
             gone: vec![false; hits.len()],
             counted: vec![true; hits.len()],
             added: Vec::new(),
-            met: HashSet::new(),
-            passed: 0,
-            shown: 0,
+            met: before.met.clone(),
+            passed: before.passed,
+            shown: before.shown,
             cut_off: false,
         }
     }
@@ -144,8 +175,9 @@ impl<'w, 'a> Walker<'w, 'a> {
         if open && !self.is_done() && !self.has_met_all() { Err(Unknown) } else { Ok(()) }
     }
 
-    /// Sorts `members` by the rule at `step`. `open` says that there are more of them than the listing has.
-    fn sort(&mut self, step: usize, members: Vec<usize>, open: bool) -> Result<(), Unknown> {
+    /// Sorts `members` by the rule at `step`. `open` says that there are more of them than the listing has, `resumed` that
+    /// they were being sorted when an earlier listing ended.
+    fn sort(&mut self, step: usize, members: Vec<usize>, open: bool, resumed: bool) -> Result<(), Unknown> {
         let mut start = 0;
         while !self.is_done() {
             let Some(skipped) = members[start..].iter().position(|at| !self.gone[*at]) else {
@@ -158,9 +190,10 @@ impl<'w, 'a> Walker<'w, 'a> {
             let end = start + members[start..].iter().take_while(alike).count();
             let bucket: Vec<usize> = members[start..end].iter().copied().filter(|at| !self.gone[*at]).collect();
             let open = open && end == members.len();
+            let resumed = resumed && self.before.within.get(step).is_some_and(|within| within.compare(score).is_eq());
             let below = self.walk.threshold.is_some_and(|least| self.hits[first].steps[step].so_far < least);
             let is_last = step + 1 == self.hits[first].steps.len();
-            let is_before = self.passed + bucket.len() < self.walk.skip;
+            let is_before = !resumed && self.passed + bucket.len() < self.walk.skip;
             if below && !self.walk.uneven {
                 // What ranks lower scores lower.
                 self.cut_off = true;
@@ -176,7 +209,11 @@ impl<'w, 'a> Walker<'w, 'a> {
             } else if is_before {
                 self.add(bucket, false)?;
             } else {
-                self.sort(step + 1, bucket, open)?;
+                let within = score.clone();
+                if let Err(unknown) = self.sort(step + 1, bucket, open, resumed) {
+                    self.within.insert(0, within);
+                    return Err(unknown);
+                }
             }
             start = end;
         }
@@ -249,20 +286,34 @@ impl<'w, 'a> Walker<'w, 'a> {
         self.walk.distinct && !self.best.is_empty() && self.best.iter().all(met)
     }
 
+    /// What another listing is walked over with; `None` where none would bring more.
+    fn stretch(self) -> Option<Stretch> {
+        // Only what has a value can be left out of another listing.
+        let all_valued = self.best.iter().all(|hit| !hit.values.is_empty());
+        let removed = self.walk.threshold.is_some() && self.walk.uneven;
+        if !self.walk.distinct || !all_valued || removed || self.met.len() == self.before.met.len() {
+            return None;
+        }
+        let added = self.added.iter().map(|hit| hit.text.to_owned());
+        let added = self.before.added.iter().cloned().chain(added).collect();
+        Some(Stretch { added, met: self.met, passed: self.passed, shown: self.shown, within: self.within })
+    }
+
     fn finish(self, complete: bool) -> Option<Left<'a>> {
+        let before = self.before.added.iter().map(|text| Cow::Owned(text.clone()));
         if self.cut_off {
             // In page mode what was added is distinct already.
-            let documents = self.added.iter().map(|hit| hit.text).collect();
+            let documents = before.chain(self.added.iter().map(|hit| Cow::Borrowed(hit.text))).collect();
             return Some(Left { documents, beyond: Beyond::Nothing });
         }
         if !complete {
             let valued = self.added.iter().filter(|hit| !hit.values.is_empty());
-            let documents = valued.map(|hit| hit.text).collect();
+            let documents = before.chain(valued.map(|hit| Cow::Borrowed(hit.text))).collect();
             return self.walk.distinct.then_some(Left { documents, beyond: Beyond::Unmet(self.met) });
         }
         let kept: Vec<usize> = (0..self.hits.len()).filter(|at| self.counted[*at]).collect();
         let kept = if self.walk.paged && self.walk.distinct { first_of_each(self.hits, kept) } else { kept };
-        let documents = kept.into_iter().map(|at| self.hits[at].text).collect();
+        let documents = before.chain(kept.into_iter().map(|at| Cow::Borrowed(self.hits[at].text))).collect();
         Some(Left { documents, beyond: Beyond::Nothing })
     }
 }

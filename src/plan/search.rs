@@ -121,10 +121,7 @@ impl SearchPlan {
         let counts = matches!(self.window.paging, Paging::Page { .. }) || self.facets.is_some();
         let field = self.distinct.as_ref().filter(|_| counts)?;
         let mut census = self.clone();
-        census.window.paging = match self.window.paging {
-            Paging::Page { .. } => Paging::Page { page: 1, hits_per_page: self.window.max_total_hits },
-            Paging::Offset { .. } => Paging::Offset { offset: 0, limit: self.window.max_total_hits },
-        };
+        census.window.paging = self.window.paging.up_to(self.window.max_total_hits);
         census.show_what_is_counted(Some(field));
         Some(census)
     }
@@ -145,6 +142,15 @@ impl SearchPlan {
         }
         listing.show_what_is_counted(self.distinct.as_ref());
         Some(listing)
+    }
+
+    /// The same search for every hit that can be reached, whatever its distinct value. `None` where that cannot be asked,
+    /// because the distinct attribute is that of the settings.
+    pub fn undistinguished(&self) -> Option<SearchPlan> {
+        let mut plan = self.clone();
+        plan.window.paging = self.window.paging.up_to(self.window.max_total_hits);
+        plan.body.remove("distinct").filter(|field| !field.is_null())?;
+        Some(plan)
     }
 
     /// Shows of each hit just what it is told apart by and counted by.

@@ -14,7 +14,7 @@ use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use crate::merge::error::MergeError;
 use crate::merge::facets::probe::Probe;
 use crate::merge::facets::{FacetRules, Facets};
-use crate::merge::hits;
+use crate::merge::hits::{self, Page};
 use crate::merge::search::{Merged, answers, candidates, census};
 use crate::merge::totals::Paging;
 use crate::merge::values::{Key, values_at};
@@ -168,7 +168,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         counted: &Gathered,
     ) -> Result<Overview, Stop> {
         let bodies: Vec<&[u8]> = counted.replies.iter().map(|(_, body)| body.as_ref()).collect();
-        let (hits, tied) = census(plan, &bodies)?;
+        let Page { hits, tied, hides, .. } = census(plan, &bodies)?;
         let paged = matches!(plan.window.paging, Paging::Page { .. });
         let full = merged.is_full();
         let count = match (paged, full) {
@@ -180,10 +180,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
         // depend on that.
         let skips = plan.window.skip() > 0;
-        let unordered = (full && paged) || skips || tied;
+        let unordered = (full && paged) || skips || tied || hides;
         let walks_facets = unordered && plan.facets.is_some() && !plan.counts_only_distinct() && plan.facets_shown;
         let walks_scores = plan.threshold && (plan.uneven || skips && !full);
-        if (walks_facets || walks_scores)
+        if (walks_facets || walks_scores || hides)
             && let Some(mut overview) = self.walked(plan, seed, merged, &hits).await?
         {
             // It is the order of the last writes that is known here.
@@ -198,7 +198,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(Overview {
                 facets,
                 total,
-                inexact: Inexact { totals: unscored, facets: unscored, ..Inexact::default() },
+                inexact: Inexact { totals: unscored || hides, facets: unscored || hides, ..Inexact::default() },
             });
         };
         let met = met(plan, &hits[..count])?;
@@ -209,7 +209,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             // The distinct attribute of the settings need not be filterable.
             Err(Stop::Fault(_)) => {
                 let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
-                let inexact = Inexact { facets: true, totals: !paged, ..Inexact::default() };
+                let inexact = Inexact { facets: true, totals: !paged || hides, ..Inexact::default() };
                 return Ok(Overview { facets: Some(self.summed(rules, merged)?), total, inexact });
             }
             Err(stop) => return Err(stop),
@@ -230,11 +230,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         facets.add_documents(&met.documents);
         self.settle(plan, &base, &parts, &mut facets).await?;
         let total = if paged { count as u64 } else { plan.window.total(&totals) };
-        let exact = facets.is_exact() && met.exact && (!unordered || plan.counts_only_distinct());
+        let exact = facets.is_exact() && met.exact && !hides && (!unordered || plan.counts_only_distinct());
         Ok(Overview {
             facets: Some(facets),
             total,
-            inexact: Inexact { facets: !exact, totals: unscored, ..Inexact::default() },
+            inexact: Inexact { facets: !exact, totals: unscored || hides, ..Inexact::default() },
         })
     }
 

@@ -1,10 +1,11 @@
 //! Totals and facets that depend on how one node walks its ranking rules, found by making its walk again.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::candidates::Overview;
+use super::candidates::{Overview, ROUNDS};
 use super::search::is_search;
 use super::{Inexact, Reader, Stop};
 use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
@@ -15,10 +16,11 @@ use crate::merge::scores::MostTypos;
 use crate::merge::search::{Merged, answers, candidates};
 use crate::merge::totals::Paging;
 use crate::merge::values::Key;
-use crate::merge::walk::{self, Beyond, Left, Walk};
+use crate::merge::walk::{self, Beyond, Left, Outcome, Stretch, Walk};
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 use crate::plan::facets::{Candidates, without_values};
+use crate::plan::filter;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::search::SearchPlan;
 
@@ -35,13 +37,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         merged: &Merged<'_>,
         best: &[&str],
     ) -> Result<Option<Overview>, Stop> {
-        let Some(listing) = plan.listing() else { return Ok(None) };
+        let Some(whole) = plan.listing() else { return Ok(None) };
+        let mut listing = whole.clone();
         let shards = self.topology.shards;
-        let request = |part: &CoverPart, _| listing.request(part, shards, false);
-        let Some(listed) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
-        let bodies: Vec<&[u8]> = listed.replies.iter().map(|(_, body)| body.as_ref()).collect();
         let distinct = plan.distinct.as_deref();
-        let listed = Listing::of(&bodies, plan.window.max_total_hits, distinct)?;
         let typos = MostTypos::default();
         let best = best.iter().map(|hit| Listed::parse(hit, distinct, &typos)).collect::<Result<Vec<_>, _>>()?;
         let walk = Walk {
@@ -52,12 +51,34 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             uneven: plan.uneven,
             paged: matches!(plan.window.paging, Paging::Page { .. }),
         };
-        let Some(left) = walk::left(&listed, &best, walk)? else { return Ok(None) };
-        match &left.beyond {
-            Beyond::Nothing => self.counted_here(plan, merged, &left).map(Some),
-            Beyond::Unmet(met) if walk.paged => self.counted_in_pages(plan, seed, merged, &left, (met, &best)).await,
-            Beyond::Unmet(met) => self.counted_with_rest(plan, seed, merged, &left, met).await,
+        let mut before = Stretch::default();
+        for _ in 0..ROUNDS {
+            let request = |part: &CoverPart, _| listing.request(part, shards, false);
+            let Some(listed) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
+            let bodies: Vec<&[u8]> = listed.replies.iter().map(|(_, body)| body.as_ref()).collect();
+            let listed = Listing::of(&bodies, plan.window.max_total_hits, distinct)?;
+            let left = match walk::left(&listed, &best, walk, &before) {
+                Outcome::Left(left) => left,
+                Outcome::GoesOn(stretch) => {
+                    let Some(Candidates { unmet: Some(unmet), .. }) = unmet(plan, &stretch.met) else {
+                        return Ok(None);
+                    };
+                    listing.body.clone_from(&whole.body);
+                    filter::and(&mut listing.body, &unmet);
+                    before = stretch;
+                    continue;
+                }
+                Outcome::Unknown => return Ok(None),
+            };
+            return match &left.beyond {
+                Beyond::Nothing => self.counted_here(plan, merged, &left).map(Some),
+                Beyond::Unmet(met) if walk.paged => {
+                    self.counted_in_pages(plan, seed, merged, &left, (met, &best)).await
+                }
+                Beyond::Unmet(met) => self.counted_with_rest(plan, seed, merged, &left, met).await,
+            };
         }
+        Ok(None)
     }
 
     fn counted_here(&self, plan: &SearchPlan, merged: &Merged<'_>, left: &Left<'_>) -> Result<Overview, Stop> {
@@ -220,7 +241,7 @@ fn unmet(plan: &SearchPlan, met: &HashSet<Key>) -> Option<Candidates> {
     Some(Candidates { threshold: false, unmet })
 }
 
-fn facets_of(plan: &SearchPlan, merged: &Merged<'_>, documents: &[&str]) -> Result<Option<Facets>, MergeError> {
+fn facets_of(plan: &SearchPlan, merged: &Merged<'_>, documents: &[Cow<'_, str>]) -> Result<Option<Facets>, MergeError> {
     let Some(rules) = &plan.facets else { return Ok(None) };
     let mut facets = Facets::new(rules);
     add_documents(&mut facets, merged, documents)?;
@@ -228,7 +249,7 @@ fn facets_of(plan: &SearchPlan, merged: &Merged<'_>, documents: &[&str]) -> Resu
 }
 
 /// Counts `documents` for the facets that the nodes name.
-fn add_documents(facets: &mut Facets, merged: &Merged<'_>, documents: &[&str]) -> Result<(), MergeError> {
+fn add_documents(facets: &mut Facets, merged: &Merged<'_>, documents: &[Cow<'_, str>]) -> Result<(), MergeError> {
     for said in merged.facets()? {
         for (facet, _) in said.distribution.iter().flat_map(|members| &members.0) {
             facets.name(facet);
