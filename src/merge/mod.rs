@@ -14,6 +14,7 @@ mod golden;
 pub mod hits;
 pub mod hybrid;
 pub mod listing;
+pub mod marks;
 pub mod order;
 pub mod provenance;
 pub mod raw;

@@ -107,8 +107,7 @@ pub fn left<'a>(listing: &Listing<'a>, best: &[Listed<'a>], walk: Walk, before: 
     }
     let mut walker = Walker::new(hits, best, walk, before);
     let open = !listing.complete;
-    let walked =
-        if steps == 0 { walker.in_order(open) } else { walker.sort(0, (0..hits.len()).collect(), open, true) };
+    let walked = if steps == 0 { walker.in_order(open) } else { walker.sort(0, (0..hits.len()).collect(), open, true) };
     match walked {
         Ok(()) => walker.finish(listing.complete).map_or(Outcome::Unknown, Outcome::Left),
         Err(Unknown) => walker.stretch().map_or(Outcome::Unknown, Outcome::GoesOn),
@@ -315,5 +314,123 @@ impl<'w, 'a> Walker<'w, 'a> {
         let kept = if self.walk.paged && self.walk.distinct { first_of_each(self.hits, kept) } else { kept };
         let documents = before.chain(kept.into_iter().map(|at| Cow::Borrowed(self.hits[at].text))).collect();
         Some(Left { documents, beyond: Beyond::Nothing })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::merge::scores::MostTypos;
+
+    const WALK: Walk = Walk { skip: 0, take: 2, distinct: true, threshold: None, uneven: false, paged: false };
+
+    /// A hit by words of two, with typos of at most four.
+    fn hit(id: &str, words: u32, typos: u32, written: u32, value: Option<&str>) -> String {
+        json!({
+            "id": id, "kind": value,
+            "_rankingScoreDetails": {
+                "words": {"order": 0, "matchingWords": words, "maxMatchingWords": 2, "score": f64::from(words) / 2.0},
+                "typo": {"order": 1, "typoCount": typos, "maxTypoCount": 4, "score": f64::from(5 - typos) / 5.0},
+                "_miroir_written:asc": {"order": 2, "value": written.to_string()},
+            },
+        })
+        .to_string()
+    }
+
+    fn listed(hits: &[String]) -> Vec<Listed<'_>> {
+        hits.iter().map(|hit| Listed::parse(hit, Some("kind"), &MostTypos::default()).unwrap()).collect()
+    }
+
+    fn ids(documents: &[Cow<'_, str>]) -> Vec<String> {
+        let mut ids: Vec<String> = documents
+            .iter()
+            .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap()["id"].as_str().unwrap().to_owned())
+            .collect();
+        ids.sort();
+        ids
+    }
+
+    fn walked(hits: &[String], walk: Walk) -> Vec<String> {
+        let listing = Listing { hits: listed(hits), complete: true };
+        match left(&listing, &[], walk, &Stretch::default()) {
+            Outcome::Left(Left { documents, beyond: Beyond::Nothing }) => ids(&documents),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Best first: two of one value, of which the worse was written first, then others.
+    fn corpus() -> Vec<String> {
+        vec![
+            hit("a-late", 2, 0, 2, Some("a")),
+            hit("a-early", 2, 1, 1, Some("a")),
+            hit("b", 1, 0, 3, Some("b")),
+            hit("c-late", 1, 1, 9, Some("c")),
+            hit("c-early", 1, 2, 4, Some("c")),
+            hit("none", 1, 3, 5, None),
+        ]
+    }
+
+    #[test]
+    fn what_the_page_does_not_reach_stays_counted() {
+        assert_eq!(walked(&corpus(), WALK), ["a-late", "b", "c-early", "c-late", "none"]);
+        assert_eq!(walked(&corpus(), Walk { take: 9, ..WALK }), ["a-late", "b", "c-late", "none"]);
+        assert_eq!(walked(&corpus(), Walk { take: 0, ..WALK }).len(), 6);
+        let plain = Walk { distinct: false, ..WALK };
+        assert_eq!(walked(&corpus(), plain).len(), 6);
+    }
+
+    #[test]
+    fn a_bucket_before_the_page_keeps_the_first_written_of_a_value() {
+        // The two hits with both words lie before the page as a whole: nobody looks at their typos.
+        assert_eq!(walked(&corpus(), Walk { skip: 3, take: 1, ..WALK }), ["a-early", "b", "c-late", "none"]);
+        // Of hits that all lie before the page nobody looks at anything, and of too few hits not even at their values.
+        assert_eq!(walked(&corpus(), Walk { skip: 6, ..WALK }), ["a-early", "b", "c-early", "none"]);
+        assert_eq!(walked(&corpus(), Walk { skip: 7, ..WALK }).len(), 6);
+    }
+
+    #[test]
+    fn in_page_mode_values_that_were_not_met_keep_the_first_written() {
+        assert_eq!(walked(&corpus(), Walk { paged: true, ..WALK }), ["a-late", "b", "c-early", "none"]);
+        assert_eq!(walked(&corpus(), Walk { skip: 7, paged: true, ..WALK }), ["a-early", "b", "c-early", "none"]);
+    }
+
+    #[test]
+    fn scores_below_the_threshold_are_not_noticed_before_the_page() {
+        let least = Walk { take: 9, distinct: false, threshold: Some(0.85), ..WALK };
+        // One of two words is half of the score, and each typo a fifth of that half.
+        assert_eq!(walked(&corpus(), least), ["a-early", "a-late"]);
+        assert_eq!(walked(&corpus(), Walk { threshold: Some(0.95), ..least }), ["a-late"]);
+        assert_eq!(walked(&corpus(), Walk { skip: 3, threshold: Some(0.95), ..least }), ["a-early", "a-late"]);
+        assert_eq!(walked(&corpus(), Walk { take: 1, threshold: Some(0.95), ..least }).len(), 6);
+    }
+
+    #[test]
+    fn a_listing_that_ends_within_a_bucket_says_which_values_were_met() {
+        let (hits, best) = (corpus(), [corpus()[0].clone(), corpus()[2].clone(), corpus()[3].clone()]);
+        let part = Listing { hits: listed(&hits[..3]), complete: false };
+        let full = left(&part, &listed(&best), Walk { take: 1, ..WALK }, &Stretch::default());
+        let Outcome::Left(Left { documents, beyond: Beyond::Unmet(met) }) = full else { panic!("{full:?}") };
+        assert_eq!((ids(&documents), met), (vec!["a-late".to_owned()], HashSet::from([Key::Text("a".into())])));
+    }
+
+    #[test]
+    fn a_walk_goes_on_over_what_was_not_met() {
+        let hits = corpus();
+        let best = [hits[0].clone(), hits[2].clone(), hits[3].clone()];
+        let best = listed(&best);
+        let walk = Walk { skip: 1, take: 2, ..WALK };
+        let part = Listing { hits: listed(&hits[..2]), complete: false };
+        let outcome = left(&part, &best, walk, &Stretch::default());
+        let Outcome::GoesOn(stretch) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(stretch.met, HashSet::from([Key::Text("a".into())]));
+        let rest = Listing { hits: listed(&hits[2..5]), complete: true };
+        let outcome = left(&rest, &best, walk, &stretch);
+        let Outcome::Left(Left { documents, beyond: Beyond::Nothing }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(ids(&documents), ["a-late", "b", "c-late"]);
+        // Without a value that was not met before there is nothing to go on with.
+        let again = left(&Listing { hits: Vec::new(), complete: false }, &best, walk, &stretch);
+        assert!(matches!(again, Outcome::Unknown), "{again:?}");
     }
 }

@@ -129,9 +129,30 @@ impl SearchPlan {
         NodeRequest::post("/multi-search".to_owned(), &body)
     }
 
+    /// Asks for each of `words` whether the node has it anywhere in the index.
+    pub fn request_words(&self, words: &[String]) -> NodeRequest {
+        let queries = words.iter().map(|word| {
+            let members = [
+                ("indexUid", Value::from(self.index.clone())),
+                ("q", format!("\"{word}\"").into()),
+                ("limit", 0.into()),
+                ("attributesToRetrieve", Value::Array(Vec::new())),
+            ];
+            Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        });
+        let body = Map::from_iter([("queries".to_owned(), queries.collect::<Vec<_>>().into())]);
+        NodeRequest::post("/multi-search".to_owned(), &body)
+    }
+
     /// Lists the documents with `value` of which facets say `said`, to learn when they were written. `None` where a filter
     /// cannot be written, or the search would not list each of them.
-    pub fn request_alike(&self, value: &Key, said: &[(String, Key)], part: &CoverPart, shards: u16) -> Option<NodeRequest> {
+    pub fn request_alike(
+        &self,
+        value: &Key,
+        said: &[(String, Key)],
+        part: &CoverPart,
+        shards: u16,
+    ) -> Option<NodeRequest> {
         let mut listing = self.listing()?;
         listing.body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
         filter::and(&mut listing.body, &with_value(self.distinct.as_deref()?, value)?);

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::merge::facets::FacetRules;
 use crate::merge::hits::Rules;
+use crate::merge::marks::Marking;
 use crate::merge::strip::{Helper, Shown};
 use crate::merge::totals::{Paging, Window};
 use crate::placement::cover::CoverPart;
@@ -53,6 +54,9 @@ pub struct SearchPlan {
     pub sorted_unseen: Option<String>,
     /// True if nodes break ties where one node takes all hits that tie at once.
     pub breaks_ties: bool,
+    /// How words are marked where that depends on which others nodes know.
+    #[serde(skip)]
+    pub marking: Option<Marking>,
 }
 
 // === impl SearchPlan ===
@@ -95,6 +99,7 @@ impl SearchPlan {
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
+            marking: marking(info, &body),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
             mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
             distinct,
@@ -222,6 +227,17 @@ impl SearchPlan {
         serde_json::to_writer(&mut identity, &body).expect("a JSON value always serializes into memory");
         identity
     }
+}
+
+fn marking(info: &IndexInfo, body: &Map<String, Value>) -> Option<Marking> {
+    let marks = |name| body.get(name).and_then(Value::as_array).is_some_and(|names| !names.is_empty());
+    let positions = body.get("showMatchesPosition").is_some_and(|shown| shown == true);
+    if !(marks("attributesToHighlight") || positions) || !info.looks_up_beginnings || present(body, "hybrid") {
+        return None;
+    }
+    let tag = |name, default| body.get(name).and_then(Value::as_str).unwrap_or(default);
+    let (before, after) = (tag("highlightPreTag", "<em>"), tag("highlightPostTag", "</em>"));
+    Marking::new(body.get("q")?.as_str()?, |letters| info.typos_of(letters), before, after)
 }
 
 pub(super) fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {

@@ -9,6 +9,7 @@ mod federation;
 mod fields;
 mod hybrid;
 mod judge;
+mod marks;
 mod multi_search;
 pub mod observe;
 mod search;

@@ -58,13 +58,15 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 let bodies: Vec<&[u8]> =
                     whole.iter().flat_map(|whole| &whole.replies).map(|(_, body)| body.as_ref()).collect();
                 let again = if whole.is_some() { Some(Merged::new(plan, &bodies)?) } else { None };
-                let hides = again.as_ref().map_or(first.hides(), |again| again.ends_too_early(plan.window.max_total_hits));
+                let hides =
+                    again.as_ref().map_or(first.hides(), |again| again.ends_too_early(plan.window.max_total_hits));
                 let (gathered, merged) = (whole.as_ref().unwrap_or(&gathered), again.unwrap_or(first));
                 let overview = self.overview(plan, seed, gathered, &merged, counted.as_ref()).await?;
                 let mut inexact = overview.inexact;
                 inexact.order |= plan.sorted_unseen.is_some() || hides;
                 inexact.totals |= hides;
-                (merged.write(overview.facets.as_ref(), overview.total, index)?, inexact)
+                let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
+                (self.marked(plan, seed, body).await?, inexact)
             }
         };
         Ok(Reply { inexact, ..Reply::ok(body, gathered.missing) })
