@@ -77,7 +77,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             && plan.distinct.is_none()
             && plan.window.take() > 0
             && (skips_unscored || merged.skips_uneven())
-            && let Some(overview) = self.walked(plan, seed, merged, &[]).await?
+            && let Some(overview) = self.walked(plan, seed, merged, &[], None).await?
         {
             return Ok(overview);
         }
@@ -183,8 +183,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let unordered = (full && paged) || skips || tied || hides;
         let walks_facets = unordered && plan.facets.is_some() && !plan.counts_only_distinct() && plan.facets_shown;
         let walks_scores = plan.threshold && (plan.uneven || skips && !full);
-        if (walks_facets || walks_scores || hides)
-            && let Some(mut overview) = self.walked(plan, seed, merged, &hits).await?
+        let from_the_first = !skips && !hides && !walks_scores;
+        let first_met = if from_the_first { Some(hits::met(&hits, plan.window.reach() as usize)?) } else { None };
+        if (walks_facets && (full && paged || !from_the_first) || walks_scores || hides)
+            && let Some(mut overview) = self.walked(plan, seed, merged, &hits, first_met).await?
         {
             // It is the order of the last writes that is known here.
             overview.inexact.facets |= walks_facets;

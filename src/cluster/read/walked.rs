@@ -29,13 +29,15 @@ const MOST_VALUES: usize = 400;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// What is stated of all hits, found by one node's own walk over the documents that nodes list. `best` are the best
-    /// hits of distinct values. `None` if the lists end too early to tell, or nodes cannot list what it takes.
+    /// hits of distinct values, of which `first_met` are met where the page begins with the first hit. `None` if the lists
+    /// end too early to tell, or nodes cannot list what it takes.
     pub(super) async fn walked(
         &self,
         plan: &SearchPlan,
         seed: u64,
         merged: &Merged<'_>,
         best: &[&str],
+        first_met: Option<usize>,
     ) -> Result<Option<Overview>, Stop> {
         let Some(whole) = plan.listing() else { return Ok(None) };
         let mut listing = whole.clone();
@@ -51,6 +53,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             uneven: plan.uneven,
             paged: matches!(plan.window.paging, Paging::Page { .. }),
         };
+        if let Some(count) = first_met {
+            let documents = best[..count].iter().filter(|hit| !hit.values.is_empty()).map(|hit| hit.text.into());
+            let met: HashSet<Key> = best[..count].iter().flat_map(|hit| hit.values.iter().cloned()).collect();
+            let left = Left { documents: documents.collect(), beyond: Beyond::Nothing };
+            return self.counted_in_pages(plan, seed, merged, &left, (&met, &best)).await;
+        }
         let mut before = Stretch::default();
         for _ in 0..ROUNDS {
             let request = |part: &CoverPart, _| listing.request(part, shards, false);
