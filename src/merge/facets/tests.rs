@@ -176,6 +176,32 @@ fn numbers_by_text_are_asked_again_when_one_node_would_order_them_by_value() {
     assert_eq!(shown(&facets), r#"{"size":{"3":2,"4":1}}"#);
 }
 
+/// The least numbers stand last in the order of texts: lists that are cut never get there.
+#[test]
+fn the_least_numbers_are_found_by_halves() {
+    let all: Vec<f64> = (0..4000).map(|at| -100.0 - f64::from(at) / 40.0).collect();
+    // What a node would say of those up to `bound`, in the order of texts and cut.
+    let said = |bound: f64| -> (String, usize) {
+        let mut texts: Vec<String> = all.iter().filter(|number| **number <= bound).map(f64::to_string).collect();
+        texts.sort();
+        let listed: Vec<String> = texts.iter().take(40).map(|text| format!("{text:?}:1")).collect();
+        (format!("{{\"lng\":{{{}}}}}", listed.join(",")), texts.len())
+    };
+    let stats = r#"{"lng":{"min":-199.975,"max":-100.0}}"#;
+    let (list, hits) = said(0.0);
+    let mut facets = gathered(&[node(&list, stats, hits as u64)], FacetOrder::Alpha, 40);
+    let mut rounds = 0;
+    while let [(0, probe)] = facets.probes().as_slice() {
+        let Probe::UpTo { bound, .. } = probe else { panic!("{probe:?}") };
+        let (list, hits) = said(*bound);
+        facets.learn(0, probe, &[node(&list, stats, hits as u64)]).unwrap();
+        rounds += 1;
+        assert!(rounds < 12, "{probe:?}");
+    }
+    assert!(facets.is_exact());
+    assert!(shown(&facets).starts_with(r#"{"lng":{"-199.975":1,"-199.95":1,"#), "{}", shown(&facets));
+}
+
 #[test]
 fn capped_totals_are_counted_when_the_order_of_numbers_depends_on_them() {
     let stats = r#"{"size":{"min":2.0,"max":10.0}}"#;
@@ -205,7 +231,7 @@ fn a_full_list_of_numbers_lets_every_string_through_as_the_engine_does() {
 #[test]
 fn documents_are_counted_as_a_node_counts_them() {
     let documents = [
-        serde_json::json!({"brand": ["Acme", "ACME", "b"], "size": 2}),
+        serde_json::json!({"brand": ["Acme", "ACME", "b", ""], "size": 2}),
         serde_json::json!({"brand": "acme", "size": [2.0, 3.5, true], "other": 1}),
     ];
     let nodes = [node(r#"{"brand":{"Acme":1},"size":{"1":1}}"#, r#"{"size":{"min":1.0,"max":1.0}}"#, 1)];
