@@ -37,6 +37,8 @@ pub struct IndexInfo {
     /// From how many letters on a word may have one typo, and two; `None` where none may have any.
     #[serde(skip)]
     pub typos_from: Option<(usize, usize)>,
+    #[serde(skip)]
+    pub stop_words: Vec<String>,
     /// True if the last word of a query is looked up as the beginning of others, too.
     #[serde(skip)]
     pub looks_up_beginnings: bool,
@@ -61,6 +63,7 @@ impl IndexInfo {
             ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
             breaks_ties: false,
             typos_from: Some((5, 9)),
+            stop_words: Vec::new(),
             looks_up_beginnings: true,
             geo: false,
         }
@@ -98,6 +101,7 @@ impl IndexInfo {
         };
         let tolerant = settings.pointer("/typoTolerance/enabled").and_then(Value::as_bool) != Some(false);
         info.typos_from = tolerant.then(|| (size("oneTypo", 5), size("twoTypos", 9)));
+        info.stop_words = strings(settings.get("stopWords")).unwrap_or_default();
         info.looks_up_beginnings = settings.get("prefixSearch").and_then(Value::as_str) != Some("disabled");
         let names_geo = |list: &str| {
             let names = settings.get(list).and_then(Value::as_array);
