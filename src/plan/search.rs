@@ -242,6 +242,7 @@ fn marking(info: &IndexInfo, body: &Map<String, Value>) -> Option<Marking> {
         typos: &|letters| info.typos_of(letters),
         stop_words: &info.stop_words,
         tags: [tag("highlightPreTag", "<em>"), tag("highlightPostTag", "</em>")],
+        splits_words_plainly: info.splits_words_plainly && !present(body, "locales"),
         highlighted: highlighted.unwrap_or_default().into_iter().map(str::to_owned).collect(),
     };
     Marking::new(body.get("q")?.as_str()?, rules)

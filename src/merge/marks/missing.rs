@@ -57,7 +57,7 @@ impl Marking {
         leaves
     }
 
-    fn highlights(&self, attribute: &str) -> bool {
+    pub(super) fn highlights(&self, attribute: &str) -> bool {
         self.highlighted.iter().any(|name| name == "*" || name == attribute)
     }
 

@@ -25,6 +25,8 @@ pub struct MarkRules<'a> {
     pub tags: [&'a str; 2],
     /// The attributes in which `_formatted` has marks.
     pub highlighted: Vec<String>,
+    /// Whether it is known where words begin, so that missing marks can be made.
+    pub splits_words_plainly: bool,
 }
 
 /// What decides about the marks of words that are found by the query's last.
@@ -42,6 +44,7 @@ pub struct Marking {
     stop_words: Vec<Vec<char>>,
     /// The attributes in which missing marks can be made.
     highlighted: Vec<String>,
+    splits_words_plainly: bool,
     before: String,
     after: String,
 }
@@ -105,6 +108,7 @@ impl Marking {
             others,
             stop_words,
             highlighted: rules.highlighted,
+            splits_words_plainly: rules.splits_words_plainly,
             before: before.to_owned(),
             after: after.to_owned(),
         })
@@ -142,7 +146,7 @@ impl Marking {
         let mut questions = BTreeSet::new();
         for hit in hits(body)? {
             let hit: Value = serde_json::from_str(hit.get())?;
-            if self.misses(&hit) {
+            if self.splits_words_plainly && self.misses(&hit) {
                 questions.insert(self.written.clone());
             }
             let mut ask = |marked: &str| questions.extend(self.shorter(marked).into_iter().map(str::to_owned));
@@ -290,7 +294,9 @@ pub(in crate::merge::marks) mod tests {
     pub fn marking(query: &str) -> Option<Marking> {
         let typos = |letters: usize| usize::from(letters >= 5) + usize::from(letters >= 9);
         let (tags, highlighted) = (["<em>", "</em>"], vec!["*".to_owned()]);
-        Marking::new(query, MarkRules { typos: &typos, stop_words: &["the".to_owned()], tags, highlighted })
+        let stop_words = ["the".to_owned()];
+        let rules = MarkRules { typos: &typos, stop_words: &stop_words, tags, highlighted, splits_words_plainly: true };
+        Marking::new(query, rules)
     }
 
     fn shorter(query: &str, marked: &str) -> Vec<String> {
