@@ -85,15 +85,16 @@ impl Marking {
         missed.then_some(changed)
     }
 
-    /// The words of a leaf that begin so and have no place in `positions`.
+    /// The words of a leaf that begin so and have no place in `positions`. Of a list the engine shows the places in the last
+    /// text that has any, so that those in earlier ones are not missing.
     fn unmarked(&self, (attribute, index, text): &Leaf<'_>, positions: &Value) -> Vec<Range<usize>> {
-        let marked: Vec<usize> = positions[attribute.as_str()]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|found| found["indices"].get(0).and_then(Value::as_u64) == index.map(|index| index as u64))
-            .filter_map(|found| Some(found["start"].as_u64()? as usize))
-            .collect();
+        let places = || positions[attribute.as_str()].as_array().into_iter().flatten();
+        let index = index.map(|index| index as u64);
+        if places().any(|place| index_of(place) > index) {
+            return Vec::new();
+        }
+        let own = places().filter(|place| index_of(place) == index);
+        let marked: Vec<usize> = own.filter_map(|place| Some(place["start"].as_u64()? as usize)).collect();
         self.begun(text, None).into_iter().filter(|found| !marked.contains(&found.start)).collect()
     }
 
@@ -115,9 +116,16 @@ impl Marking {
                 place.extend(index.map(|index| ("indices".to_owned(), json!([index]))));
                 Value::Object(place)
             }));
-            places.sort_by_key(|place| (place["indices"].get(0).and_then(Value::as_u64), place["start"].as_u64()));
+            let last = places.iter().map(index_of).max().flatten();
+            places.retain(|place| index_of(place) == last);
+            places.sort_by_key(|place| place["start"].as_u64());
         }
     }
+}
+
+/// Where in a list the text of `place` stands.
+fn index_of(place: &Value) -> Option<u64> {
+    place["indices"].get(0).and_then(Value::as_u64)
 }
 
 /// The texts of a hit's own attributes.
@@ -165,8 +173,10 @@ mod tests {
     fn places_are_added_where_they_are_missing() {
         let marking = marking("ca").unwrap();
         let hit = json!({
-            "name": "call a cab", "tags": ["x", "cat"], "maker": {"name": "Carl"}, "size": 3,
-            "_matchesPosition": {"name": [{"start": 7, "length": 2}]},
+            "name": "call a cab", "tags": ["cap", "cat", "x"], "maker": {"name": "Carl"}, "size": 3,
+            "list": ["car", "x y"], "_matchesPosition": {
+                "name": [{"start": 7, "length": 2}], "list": [{"start": 0, "length": 1, "indices": [1]}],
+            },
         });
         assert!(marking.misses(&hit));
         let mut positions = hit["_matchesPosition"].clone();
@@ -176,6 +186,7 @@ mod tests {
             json!({
                 "name": [{"start": 0, "length": 2}, {"start": 7, "length": 2}],
                 "tags": [{"start": 0, "length": 2, "indices": [1]}], "maker.name": [{"start": 0, "length": 2}],
+                "list": [{"start": 0, "length": 1, "indices": [1]}],
             })
         );
         let whole = json!({"name": "call", "_matchesPosition": {"name": [{"start": 0, "length": 2}]}});
