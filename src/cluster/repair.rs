@@ -22,6 +22,7 @@ use super::health::move_state;
 use super::identity::{self, IdentityError};
 use super::insync::{self, Marks, Missed};
 use super::interrupted;
+use super::older_reads;
 use crate::meili::task::TaskStatus;
 use crate::meili::uid::IndexUid;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
@@ -160,7 +161,7 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         mark_missing(cluster, ix, node, &missed, &trace).await?;
         move_state(cluster, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
         for index in &missed.outdated {
-            delete_index(cluster, node, index, &trace).await?;
+            delete_index(cluster, ix, node, index, &trace).await?;
         }
         if let Some(reference) = reference {
             repair_features(cluster, node, reference, &trace).await?;
@@ -258,11 +259,18 @@ async fn mark_missing(
     Ok(insync::mark_gone(cluster, &marks).await?)
 }
 
-async fn delete_index(cluster: &Arc<Cluster>, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
+async fn delete_index(
+    cluster: &Arc<Cluster>,
+    ix: NodeIx,
+    node: &Node,
+    index: &str,
+    trace: &Trace,
+) -> Result<(), RepairError> {
     let path = format!("/indexes/{index}");
     if cluster.client.get_json::<IndexView>(node, &path, trace).await?.is_none() {
         return Ok(());
     }
+    older_reads::end(cluster, ix, index, cluster.topology().shards_of(ix)).await;
     tracing::info!(node = %node.id, index, "deleting an index whose content is of the past");
     let request =
         Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(cluster)) };
@@ -296,7 +304,7 @@ async fn repair_index(
         && wrong != right
     {
         tracing::warn!(node = %node.id, index = uid, wrong, right, "index has another primary key; it is rebuilt");
-        delete_index(cluster, node, uid, trace).await?;
+        delete_index(cluster, ix, node, uid, trace).await?;
         held = None;
     }
     match held {

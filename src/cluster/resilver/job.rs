@@ -18,7 +18,7 @@ use super::work::Work;
 use crate::cluster::Cluster;
 use crate::cluster::client::Trace;
 use crate::cluster::insync::{self, Misses};
-use crate::cluster::read;
+use crate::cluster::older_reads;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::tasks::entry::MiroirTask;
@@ -26,9 +26,6 @@ use crate::tasks::stale::unfit_source;
 
 /// How long the writes under way may take to end before a copy begins.
 const WATCH_LIMIT: Duration = Duration::from_secs(120);
-
-/// How often is looked whether the reads of before have ended.
-const LOOK_FOR_READS: Duration = Duration::from_millis(5);
 
 /// A copy under way.
 pub struct Job<'a> {
@@ -66,7 +63,7 @@ impl Job<'_> {
             let node = self.topology.node(self.target).id.to_string();
             return Err(ResilverError::Busy { node });
         }
-        self.await_older_reads().await;
+        older_reads::end(self.cluster, self.target, &self.index, &self.shards).await;
         let as_of = insync::misses(self.cluster, self.target, &self.index);
         let limit = self.cluster.settings.resilver.cutover;
         let (mut copy, mut step) = Copy::begin(&self.shards, limit);
@@ -85,22 +82,6 @@ impl Job<'_> {
                 Step::GiveUp(reason) => return Err(reason.into()),
             };
             (copy, step) = copy.next(event);
-        }
-    }
-
-    /// A read that was planned when the target was in sync may be on its way to it still. It may find what was there then,
-    /// and must not find the half of a copy. A read that takes longer than reads may has given the target up.
-    async fn await_older_reads(&self) {
-        let elsewhere = |older: &Topology| !older.answers_for(self.target, &self.index, &self.shards);
-        let ended = async {
-            while !self.cluster.rebalancer.older_requests_all(elsewhere) {
-                tokio::time::sleep(LOOK_FOR_READS).await;
-            }
-        };
-        let longest = read::longest(&self.cluster.settings.search);
-        if tokio::time::timeout(longest, ended).await.is_err() {
-            let node = &self.topology.node(self.target).id;
-            tracing::debug!(node = %node, index = self.index, "requests of before the copy have outlived their time");
         }
     }
 

@@ -76,8 +76,8 @@ impl Schedule {
 
     fn change(&self, dice: &mut Dice, fleet: &Fleet, view: &View) -> Option<Change> {
         let chance = match view.moving {
-            Moving::Nothing => 60,
-            Moving::Running | Moving::Paused | Moving::Canceling => 20,
+            Moving::Nothing => 75,
+            Moving::Running | Moving::Paused | Moving::Canceling => 25,
         };
         if dice.range(1, 100) > chance {
             return None;
@@ -104,10 +104,10 @@ impl Schedule {
         let members = view.members.iter().filter_map(|id| fleet.nodes.iter().position(|node| node.name == *id));
         let faults = self.faults(&mut dice, &members.collect::<Vec<_>>());
         let (lasting, rest) = (dice.range(150, 2_500), dice.range(50, 700));
-        let mut asked = self.change(&mut dice.branch(1), fleet, &view);
-        self.ended.extend(view.ended);
         // What an operator asks for comes before what fails, or meanwhile.
         let early = dice.range(0, 1) == 0;
+        let mut asked = self.change(&mut dice, fleet, &view);
+        self.ended.extend(view.ended);
         let mut begun = None;
         if early {
             begun = self.make(asked.take(), fleet, problems);

@@ -186,7 +186,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed() {
+fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed_and_shards_move() {
     use FaultKind::{
         GatewayKill, NetworkBlackHole, NetworkReset, NodeAdd, NodeDrain, NodeFreeze, NodeKill, NodeRemove,
     };
