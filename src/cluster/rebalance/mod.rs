@@ -1,7 +1,7 @@
 //! Carries out what `crate::rebalance` plans: makes each step durable, publishes it, deletes what is left over.
 
 mod cleanup;
-mod commit;
+pub(super) mod commit;
 mod error;
 mod facts;
 pub mod figures;
