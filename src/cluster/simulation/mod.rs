@@ -68,7 +68,7 @@ fn number(name: &str) -> Option<u64> {
 fn no_order_of_faults_and_moves_loses_an_acknowledged_write() {
     let one = number("MIROIR_SIMULATION_SEED");
     let first = one.unwrap_or(0);
-    let runs = if one.is_some() { 1 } else { number("MIROIR_SIMULATION_RUNS").unwrap_or(3_000) };
+    let runs = if one.is_some() { 1 } else { number("MIROIR_SIMULATION_RUNS").unwrap_or(2_000) };
     let happenings =
         ["is acknowledged", "is killed", "is stale", "is resilvered", "a read ends", "new owners", "Finish", "deletes"];
     let mut happened = [0; 8];
