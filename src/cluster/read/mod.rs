@@ -9,6 +9,7 @@ mod federation;
 mod fields;
 mod hybrid;
 mod judge;
+mod marks;
 mod multi_search;
 pub mod observe;
 mod search;
@@ -16,6 +17,7 @@ mod similar;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod walked;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
