@@ -30,6 +30,9 @@ pub struct Missed {
     /// Indexes whose content on the node belongs to the past (deleted or swapped meanwhile): to be deleted there.
     #[serde(default)]
     pub outdated: BTreeSet<String>,
+    /// The node was no member for some time: indexes that it has and the registry has not were deleted meanwhile.
+    #[serde(default)]
+    pub away: bool,
 }
 
 /// By node.
@@ -89,7 +92,7 @@ impl Bookkeeping {
 
 impl Missed {
     pub fn is_nothing(&self) -> bool {
-        !self.settings && self.outdated.is_empty()
+        !self.settings && !self.away && self.outdated.is_empty()
     }
 }
 
@@ -219,6 +222,7 @@ async fn record(
         let entry = missed.entry(topology.node(*node).id.clone()).or_default();
         entry.settings |= what.settings;
         entry.outdated.extend(what.outdated.iter().cloned());
+        entry.away |= what.away;
     }
     if *missed != before {
         store_missed(cluster, missed).await?;
@@ -288,6 +292,12 @@ pub async fn settled(cluster: &Arc<Cluster>, node: &NodeId, done: &Missed) -> Re
     Ok(true)
 }
 
+/// A node leaves the cluster; should it come back, it is known that it was away. To be called with the bookkeeping held.
+pub(super) async fn leaves(cluster: &Cluster, held: &mut MissedByNode, node: &NodeId) -> Result<(), StoreError> {
+    held.entry(node.clone()).or_default().away = true;
+    store_missed(cluster, held).await
+}
+
 async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), StoreError> {
     let text =
         serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
@@ -331,7 +341,7 @@ pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
         } else {
             BTreeSet::new()
         };
-        marks.missed.push((node, Missed { settings: true, outdated }));
+        marks.missed.push((node, Missed { settings: true, outdated, ..Missed::default() }));
     }
     marks
 }

@@ -203,7 +203,7 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
         | RegistryChange::Settings { .. } => BTreeSet::new(),
     };
     for node in behind {
-        settled.marks.missed.push((node, Missed { settings: true, outdated: outdated.clone() }));
+        settled.marks.missed.push((node, Missed { settings: true, outdated: outdated.clone(), ..Missed::default() }));
     }
     if let RegistryChange::Swap { pairs } = &intent.registry {
         for (left, right) in pairs {
@@ -404,7 +404,7 @@ mod tests {
         let none = ShardSet::new();
         let parts = [part(0, &none, NodeTaskState::Enqueued), part(1, &none, NodeTaskState::Lost)];
         let settled = settle(&topology, &topology, &intent(RegistryChange::Delete { index: "a".into() }), &parts, 1);
-        let missed = Missed { settings: true, outdated: BTreeSet::from(["a".to_owned()]) };
+        let missed = Missed { settings: true, outdated: BTreeSet::from(["a".to_owned()]), ..Missed::default() };
         assert_eq!(settled.marks.missed, [(NodeIx(1), missed)]);
         assert_eq!(settled.no_replica, None);
     }

@@ -267,6 +267,8 @@ fn a_node_comes_and_is_drained_and_goes_while_clients_search_and_write() {
 #[test]
 fn a_dead_node_is_removed_and_its_shards_are_rebuilt() {
     let mut fleet = fleet(4, 2, 64);
+    let passing = |ids: std::ops::Range<usize>| json!(ids.map(|id| json!({ "id": id })).collect::<Vec<Value>>());
+    fleet.client.add("passing", &passing(0..100));
     fleet.nodes[1].kill();
     eventually("node-1 is down", || {
         let topology = fleet.admin.get("/topology").ok();
@@ -279,7 +281,8 @@ fn a_dead_node_is_removed_and_its_shards_are_rebuilt() {
     });
     assert_eq!(fleet.admin.get("/ready").status, 200);
     assert_tidy(&fleet, 2, &[0, 2, 3]);
-    // It comes back with all that it had, and shows none of it.
+    // It comes back with all that it had, and shows none of it; neither of an index that was deleted and made anew.
+    fleet.client.done(&fleet.client.delete("/indexes/passing"));
     fleet.nodes[1].restart();
     let node = json!({"id": "node-1", "url": fleet.nodes[1].client.url});
     under_traffic(&mut fleet, |fleet| {
@@ -287,6 +290,10 @@ fn a_dead_node_is_removed_and_its_shards_are_rebuilt() {
         await_rest(fleet);
     });
     assert_tidy(&fleet, 2, &[0, 1, 2, 3]);
+    assert_eq!(fleet.nodes[1].client.get("/indexes/passing").status, 404);
+    fleet.client.add("passing", &passing(200..220));
+    let found = fleet.client.post("/indexes/passing/search", &json!({"hitsPerPage": 1})).ok();
+    assert_eq!(found["totalHits"], 20, "{found}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 
 use super::Cluster;
-use super::insync::Bookkeeping;
+use super::insync::{self, Bookkeeping};
 use super::recover;
 use super::settings::{ClusterSettings, OnConfigChange};
 use crate::placement::topology::Topology;
@@ -188,7 +188,7 @@ async fn turn(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
     }
     // No replica becomes stale or in sync between the look at it and what follows from it.
     let bookkeeping: &Bookkeeping = &cluster.bookkeeping;
-    let held = bookkeeping.hold().await;
+    let mut held = bookkeeping.hold().await;
     let action = next(&layout, &facts::facts(cluster, &layout));
     match &action {
         Action::Wait(waiting) => {
@@ -212,7 +212,12 @@ async fn turn(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
             let after = layout.after(&action, OffsetDateTime::now_utc());
             commit::drop_owners(cluster, &mut layout, after).await?;
         }
-        Action::Announce(_) | Action::Arrived(_) | Action::RemoveNode(_) | Action::Finish => {
+        Action::RemoveNode(node) => {
+            insync::leaves(cluster, &mut held, node).await?;
+            let after = layout.after(&action, OffsetDateTime::now_utc());
+            commit::commit(cluster, &mut layout, after).await?;
+        }
+        Action::Announce(_) | Action::Arrived(_) | Action::Finish => {
             let after = layout.after(&action, OffsetDateTime::now_utc());
             commit::commit(cluster, &mut layout, after).await?;
         }

@@ -160,10 +160,19 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         }
         learn_version(cluster, node, &trace).await?;
         // Before the node takes writes, because a write could create an index that is missing.
-        mark_missing(cluster, ix, node, &missed, &trace).await?;
+        let unknown = mark_missing(cluster, ix, node, &missed, &trace).await?;
         move_state(cluster, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
         for index in &missed.outdated {
             delete_index(cluster, ix, index, &trace).await?;
+        }
+        for index in unknown {
+            // Nobody may create it meanwhile.
+            let _hold = cluster.writer.gates.hold(&index).await;
+            if missed.away && !cluster.registry.exists(&index) {
+                delete_index(cluster, ix, &index, &trace).await?;
+            } else {
+                tracing::warn!(node = %id, index, "node holds an index that the cluster does not know; left alone");
+            }
         }
         if let Some(reference) = reference {
             repair_features(cluster, node, reference, &trace).await?;
@@ -231,14 +240,15 @@ async fn waits(cluster: &Arc<Cluster>, id: &NodeId) -> bool {
     false
 }
 
-/// An index that the node lacks, or holds in a state of the past, is stale there in all shards.
+/// An index that the node lacks, or holds in a state of the past, is stale there in all shards. Returns those that it holds
+/// and the cluster does not know.
 async fn mark_missing(
     cluster: &Arc<Cluster>,
     ix: NodeIx,
     node: &Node,
     missed: &Missed,
     trace: &Trace,
-) -> Result<(), RepairError> {
+) -> Result<Vec<String>, RepairError> {
     #[derive(Deserialize)]
     struct Page {
         results: Vec<IndexView>,
@@ -255,8 +265,6 @@ async fn mark_missing(
     }
     let known =
         |uid: &String| cluster.registry.exists(uid) || missed.outdated.contains(uid) || IndexUid::is_reserved(uid);
-    for unknown in held.iter().filter(|uid| !known(uid)) {
-        tracing::warn!(node = %node.id, index = unknown, "node holds an index that the cluster does not know; left alone");
-    }
-    Ok(insync::mark_gone(cluster, &marks).await?)
+    insync::mark_gone(cluster, &marks).await?;
+    Ok(held.into_iter().filter(|uid| !known(uid)).collect())
 }
