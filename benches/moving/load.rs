@@ -28,6 +28,8 @@ pub struct Stage<'a> {
     pub cities: &'a [Value],
     /// True when cities are written again as they are.
     pub rewrites: bool,
+    /// Seeds with which the operator's own check finds nothing wrong at rest.
+    pub seeds: &'a [u64],
 }
 
 /// What clients met.
@@ -91,8 +93,7 @@ impl Stage<'_> {
             for writer in writers {
                 threads.push(scope.spawn(move || self.write(stop, writer)));
             }
-            let seed = dice.range(1, 1_000_000);
-            threads.push(scope.spawn(move || self.check(stop, seed)));
+            threads.push(scope.spawn(move || self.check(stop)));
             // Whatever `during` finds wrong must not leave the clients running.
             let result = catch_unwind(AssertUnwindSafe(during));
             let took = started.elapsed();
@@ -150,26 +151,29 @@ impl Stage<'_> {
         tally
     }
 
-    fn check(&self, stop: &AtomicBool, seed: u64) -> Tally {
+    fn check(&self, stop: &AtomicBool) -> Tally {
         let mut tally = Tally::default();
         let Some(command) = self.settings.check.as_ref().filter(|_| self.judged) else { return tally };
-        while !stop.load(Ordering::Relaxed) {
-            let seed = seed + tally.checks as u64;
-            let mut shell = Command::new("sh");
-            shell.args(["-c", command]).env("SEED", seed.to_string()).env("INDEX", CITIES);
-            let output = shell.env("SINGLE", &self.single.url).env("CLUSTER", &self.client.url).output();
-            tally.checks += 1;
-            match output {
-                Ok(output) if output.status.success() => {}
-                Ok(output) => tally.failed_checks.push(format!(
-                    "{}: {}{}",
-                    output.status,
-                    String::from_utf8_lossy(&output.stdout),
-                    String::from_utf8_lossy(&output.stderr)
-                )),
-                Err(error) => tally.failed_checks.push(error.to_string()),
+        for seed in self.seeds.iter().cycle() {
+            if stop.load(Ordering::Relaxed) {
+                break;
             }
+            tally.checks += 1;
+            tally.failed_checks.extend(check(command, *seed, self.single, self.client).err());
         }
         tally
     }
+}
+
+/// One run of the operator's own check; the error is what it printed.
+pub fn check(command: &str, seed: u64, single: &Client, cluster: &Client) -> Result<(), String> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("SEED", seed.to_string()).env("INDEX", CITIES);
+    let output = shell.env("SINGLE", &single.url).env("CLUSTER", &cluster.url).output();
+    let output = output.map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(format!("seed {seed}: {}: {out}{error}", output.status))
 }

@@ -47,6 +47,8 @@ const UPLOAD: usize = 10_000;
 /// Words that begin alike are capped by the engine for each vocabulary (docs/exactness.md): so many of a thousand searches may
 /// for that reason be answered otherwise by a cluster at rest, and are not asked.
 const CAPPED: usize = 20;
+/// So many seeds are tried with the operator's own check.
+const CHECKS: usize = 8;
 
 pub struct Bench {
     settings: Settings,
@@ -55,6 +57,8 @@ pub struct Bench {
     /// What the index that is searched shall hold.
     cities: Vec<Value>,
     questions: Vec<Expected>,
+    /// Seeds with which the operator's own check agrees at rest.
+    seeds: Vec<u64>,
     writers: Vec<Writer>,
     dice: Dice,
     phases: Vec<(String, Tally)>,
@@ -78,8 +82,8 @@ impl Bench {
         }
         parity::load(&fleet.client, WRITTEN, &[]);
         let writers = (0..settings.writing).map(|number| Writer::new(number, dice.branch(1000 + number))).collect();
-        let questions = Vec::new();
-        let mut bench = Self { settings, single, fleet, cities, questions, writers, dice, phases: Vec::new() };
+        let (questions, seeds, phases) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bench = Self { settings, single, fleet, cities, questions, seeds, writers, dice, phases };
         bench.ask_one_node();
         bench
     }
@@ -101,6 +105,22 @@ impl Bench {
                 }
             }
         }
+        self.choose_seeds();
+    }
+
+    /// Keeps the seeds with which the operator's own check finds nothing while nothing happens.
+    fn choose_seeds(&mut self) {
+        let Some(command) = &self.settings.check else { return };
+        self.seeds.clear();
+        for seed in (self.settings.seed..).take(CHECKS) {
+            match load::check(command, seed, &self.single.client, &self.fleet.client) {
+                Ok(()) => self.seeds.push(seed),
+                Err(found) => {
+                    println!("the check is not run with a seed with which it finds something at rest: {found}")
+                }
+            }
+        }
+        assert!(self.seeds.len() * 2 >= CHECKS, "the check fails at rest");
     }
 
     /// Runs the clients while `during` does; they judge answers if the one node has what the cluster has.
@@ -114,6 +134,7 @@ impl Bench {
             judged: equal,
             cities: &self.cities,
             rewrites: equal,
+            seeds: &self.seeds,
         };
         let fleet = &mut self.fleet;
         let (result, tally) = stage.run(&mut self.writers, &mut self.dice, || during(fleet));

@@ -21,7 +21,8 @@ pub struct Settings {
     /// Lines of YAML for the gateway's configuration.
     pub config: String,
     /// A shell command that is run again and again while clients are at work, with the URLs of one node and of the cluster in
-    /// `SINGLE` and `CLUSTER`, and another `SEED` each time. It fails when it finds a wrong answer.
+    /// `SINGLE` and `CLUSTER`, the index in `INDEX` and one of a few numbers in `SEED`. It fails when it finds a wrong answer; seeds
+    /// with which it does so while nothing moves are left out.
     pub check: Option<String>,
 }
 
