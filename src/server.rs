@@ -20,7 +20,7 @@ use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, OverloadConfig, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::metrics::GatewayMetrics;
-use miroir::gateway::settings::GatewaySettings;
+use miroir::gateway::settings::{CompressionSettings, GatewaySettings};
 use miroir::gateway::{self, App};
 use miroir::logging::{self, LogFormat, LogSettings};
 use miroir::metrics::MetricsApp;
@@ -273,6 +273,10 @@ fn gateway_settings(config: &Config) -> GatewaySettings {
         max_documents_size: config.limits.document_payload_size,
         body_idle_timeout: config.limits.client_timeout,
         max_header_size: usize::try_from(config.limits.header_size).unwrap_or(usize::MAX),
+        compression: CompressionSettings {
+            level: config.compression.level,
+            min_size: usize::try_from(config.compression.min_size).unwrap_or(usize::MAX),
+        },
         uid_format,
         ..GatewaySettings::default()
     }

@@ -113,23 +113,28 @@ pub async fn gather<N: Nodes + ?Sized>(
     let mut lagging: Option<Fault> = None;
     let mut asked = FuturesUnordered::new();
     let mut todo = vec![(Vec::new(), wanted.shards.clone())];
+    // Nodes that did not answer in the time that another's being there had left them.
+    let mut slow: Vec<NodeIx> = Vec::new();
     let avoided = nodes.avoided();
     loop {
         for (place, shards) in std::mem::take(&mut todo) {
             let cover = cover_avoiding(topology, wanted, &shards, &gathered.failed, &avoided);
-            gathered.missing.union_with(&cover.missing);
-            let alone = replies.is_empty() && asked.is_empty() && cover.parts.len() == 1;
-            for (at, part) in cover.parts.into_iter().enumerate() {
+            let again = cover_again(topology, wanted, &cover.missing, &gathered.failed, &slow);
+            gathered.missing.union_with(&again.missing);
+            let alone = replies.is_empty() && asked.is_empty() && cover.parts.len() + again.parts.len() == 1;
+            let parts = cover.parts.into_iter().map(|part| (part, false));
+            let parts = parts.chain(again.parts.into_iter().map(|part| (part, true)));
+            for (at, (part, again)) in parts.enumerate() {
                 let place: Vec<usize> = place.iter().copied().chain([at]).collect();
                 let request = request(&part, alone);
-                let last = !has_alternative(topology, wanted.index, &part, &gathered.failed);
+                let last = again || !has_alternative(topology, wanted.index, &part, &gathered.failed);
                 asked.push(async move {
                     let answer = nodes.ask(part.node, request, last).await;
-                    (place, part, alone, answer)
+                    (place, part, alone, last, answer)
                 });
             }
         }
-        let Some((place, part, alone, answer)) = asked.next().await else { break };
+        let Some((place, part, alone, last, answer)) = asked.next().await else { break };
         match (verdict(&answer, readable), answer) {
             (Verdict::Use, Ok(reply)) => replies.push((place, part, reply.body, alone)),
             (Verdict::Relay, Ok(reply)) => {
@@ -149,6 +154,11 @@ pub async fn gather<N: Nodes + ?Sized>(
                     nodes.unusable(part.node);
                 }
                 gathered.failed.push(part.node);
+                if last {
+                    slow.retain(|node| *node != part.node);
+                } else if matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_))) {
+                    slow.push(part.node);
+                }
                 gathered.overloaded |=
                     matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::QueueFull { .. }));
                 if costs_nothing(&answer) || nodes.may_retry() {
@@ -188,6 +198,18 @@ fn cover_avoiding(
         }
     }
     cover(topology, wanted.index, shards, failed, wanted.seed)
+}
+
+/// A cover for what nobody else is left for, by nodes that were given up for others who then failed as well.
+fn cover_again(
+    topology: &Topology,
+    wanted: Wanted<'_>,
+    missing: &ShardSet,
+    failed: &[NodeIx],
+    slow: &[NodeIx],
+) -> Cover {
+    let exclude: Vec<NodeIx> = failed.iter().filter(|node| !slow.contains(node)).copied().collect();
+    cover(topology, wanted.index, missing, &exclude, wanted.seed)
 }
 
 /// True for a failure that another attempt does not make worse: the node has not worked on the request.
@@ -319,6 +341,27 @@ pub(super) mod tests {
                 assert!(covered(&gathered).values().all(|times| *times == 1));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn nodes_that_were_all_too_slow_are_asked_once_more() {
+        let topology = topology(3, 2);
+        let late = || NodeErrorKind::Timeout(std::time::Duration::from_secs(1));
+        let times = |asked: &Mutex<BTreeMap<NodeIx, usize>>, node: NodeIx| {
+            let mut asked = asked.lock();
+            let times = asked.entry(node).or_default();
+            *times += 1;
+            *times
+        };
+        let first = Mutex::default();
+        let nodes =
+            FakeNodes::new(|node, _| if times(&first, node) == 1 { Err(late()) } else { Ok((200, "{}".into())) });
+        let gathered = run(&nodes, &topology).await.unwrap();
+        assert!(gathered.missing.is_empty());
+        assert!(covered(&gathered).len() == 64 && covered(&gathered).values().all(|times| *times == 1));
+
+        let always = FakeNodes::new(|_, _| Err(late()));
+        assert_eq!(run(&always, &topology).await.unwrap().missing.len(), 64);
     }
 
     #[tokio::test]

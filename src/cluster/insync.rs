@@ -324,22 +324,12 @@ pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
             continue;
         }
         // Only a deletion and a swap change what documents an index holds as a whole.
-        let outdated = match task.kind {
-            TaskKind::IndexDeletion => task.index_uid.iter().cloned().collect(),
-            TaskKind::IndexSwap => swapped(task).into_iter().collect(),
-            TaskKind::DocumentAdditionOrUpdate
-            | TaskKind::DocumentEdition
-            | TaskKind::DocumentDeletion
-            | TaskKind::SettingsUpdate
-            | TaskKind::IndexCreation
-            | TaskKind::IndexUpdate
-            | TaskKind::TaskCancelation
-            | TaskKind::TaskDeletion
-            | TaskKind::DumpCreation
-            | TaskKind::SnapshotCreation
-            | TaskKind::Export
-            | TaskKind::UpgradeDatabase
-            | TaskKind::IndexCompaction => BTreeSet::new(),
+        let outdated = if task.kind == TaskKind::IndexDeletion {
+            task.index_uid.iter().cloned().collect()
+        } else if task.kind == TaskKind::IndexSwap {
+            swapped(task).into_iter().collect()
+        } else {
+            BTreeSet::new()
         };
         marks.missed.push((node, Missed { settings: true, outdated }));
     }

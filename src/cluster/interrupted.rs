@@ -13,7 +13,7 @@ use super::error::{NodeError, NodeErrorKind};
 use super::insync::{self, Marks, Missed};
 use super::task_host::TaskHost as _;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::task::{Subject, TaskKind, TaskStatus};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::store::{Store, StoreError};
@@ -70,20 +70,10 @@ pub fn is_interrupted(task: &MiroirTask) -> bool {
 }
 
 fn remedy(kind: TaskKind) -> Remedy {
-    match kind {
-        TaskKind::DocumentAdditionOrUpdate | TaskKind::DocumentEdition | TaskKind::DocumentDeletion => Remedy::Sides,
-        TaskKind::IndexDeletion => Remedy::DeleteAgain,
-        TaskKind::SettingsUpdate
-        | TaskKind::IndexCreation
-        | TaskKind::IndexUpdate
-        | TaskKind::IndexSwap
-        | TaskKind::TaskCancelation
-        | TaskKind::TaskDeletion
-        | TaskKind::DumpCreation
-        | TaskKind::SnapshotCreation
-        | TaskKind::Export
-        | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction => Remedy::Repair,
+    match kind.subject() {
+        Subject::Documents => Remedy::Sides,
+        Subject::Index if kind == TaskKind::IndexDeletion => Remedy::DeleteAgain,
+        Subject::Index | Subject::Settings | Subject::Tasks | Subject::Database => Remedy::Repair,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod interrupted;
 pub mod lanes;
 pub mod maintenance;
 pub mod metrics;
+mod node_queue;
 pub mod overload;
 pub mod poll;
 pub mod read;

@@ -13,7 +13,7 @@ use super::error::{NodeError, NodeErrorKind, RetryClass};
 use super::overload::Traffic;
 use super::spool::Spool;
 use super::stamp::STAMP_PARAMETER;
-use super::write::Planned;
+use super::write::steps::Planned;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::placement::stable_hash::hash_bytes;

@@ -14,7 +14,7 @@ use super::interrupted::is_interrupted;
 use super::resilver::sources::sources;
 use super::send::{Trouble, pause_before};
 use super::settle;
-use super::write::{Extra, steps_for};
+use super::write::steps::{Extra, steps_for};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::{ShardId, ShardSet};

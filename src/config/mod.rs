@@ -28,9 +28,9 @@ use std::path::Path;
 use serde_json::Value;
 
 pub use model::{
-    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
-    OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig, TieBreakConfig,
-    UidFormatConfig, UnavailableShards, WriteConfig,
+    ClusterConfig, CompressionConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig,
+    OnConfigChange, OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig,
+    TieBreakConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 pub use problem::{Problem, Problems, Warning};
 pub use secret::Secret;

@@ -32,6 +32,7 @@ pub struct Config {
     pub scrub: ScrubConfig,
     pub tasks: TasksConfig,
     pub limits: LimitsConfig,
+    pub compression: CompressionConfig,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
     pub state: String,
     pub log: LogConfig,
@@ -190,6 +191,15 @@ pub struct LimitsConfig {
     pub header_size: u64,
     /// How long a client may keep silent while the gateway waits for it.
     pub client_timeout: Duration,
+}
+
+/// How answers are compressed for clients that accept it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressionConfig {
+    /// 0 to 9; 0 leaves it off.
+    pub level: u32,
+    /// Bytes; shorter answers are sent as they are.
+    pub min_size: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

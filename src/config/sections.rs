@@ -6,9 +6,9 @@ use pingora::server::configuration::ServerConf;
 use serde_json::Value;
 
 use super::model::{
-    ClusterConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig, OnConfigChange,
-    OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig, TieBreakConfig,
-    UidFormatConfig, UnavailableShards, WriteConfig,
+    ClusterConfig, CompressionConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig,
+    OnConfigChange, OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig,
+    TieBreakConfig, UidFormatConfig, UnavailableShards, WriteConfig,
 };
 use super::reader::{Section, unknown_key};
 
@@ -35,6 +35,7 @@ pub(super) fn read(mut file: Section) -> Config {
         scrub: scrub(file.section("scrub")),
         tasks: tasks(file.section("tasks")),
         limits: limits(file.section("limits")),
+        compression: compression(file.section("compression")),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
         log: log(file.section("log")),
         pingora: pingora(file.section("pingora")),
@@ -162,6 +163,15 @@ fn limits(mut section: Section) -> LimitsConfig {
         document_payload_size: section.size("document_payload_size", KIB, GIB),
         header_size: section.size("header_size", KIB, 32 * KIB),
         client_timeout: section.duration("client_timeout", Duration::from_secs(30)),
+    };
+    section.finish();
+    config
+}
+
+fn compression(mut section: Section) -> CompressionConfig {
+    let config = CompressionConfig {
+        level: section.integer("level", 0..=9, 3) as u32,
+        min_size: section.size("min_size", 0, KIB),
     };
     section.finish();
     config

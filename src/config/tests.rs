@@ -55,6 +55,7 @@ fn the_full_file_is_right_and_shows_the_defaults() {
     assert_eq!(config.scrub, defaults.scrub);
     assert_eq!(config.tasks, defaults.tasks);
     assert_eq!(config.limits, defaults.limits);
+    assert_eq!(config.compression, defaults.compression);
     assert_eq!(config.state, defaults.state);
     assert_eq!(config.log, defaults.log);
     assert_eq!(config.pingora.upstream_keepalive_pool_size, defaults.pingora.upstream_keepalive_pool_size);
@@ -88,6 +89,7 @@ resilver: { bandwidth: 50MiB, concurrency: 4, cutover: 800ms }
 scrub: { interval: 7d, bandwidth: 1MiB }
 tasks: { uid_format: mtask, retention: 30d }
 limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client_timeout: 5s }
+compression: { level: 0, min_size: 20KiB }
 state: sqlite:/var/lib/miroir/state.db
 log: { format: json, level: 'warn,miroir=debug' }
 pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, max_retries: '4' }
@@ -145,6 +147,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
     assert_eq!(config.tasks.uid_format, UidFormatConfig::Mtask);
     assert_eq!(config.limits.body_size, 1_000_000);
     assert_eq!(config.limits.document_payload_size, 2 << 30);
+    assert_eq!(config.compression, CompressionConfig { level: 0, min_size: 20 << 10 });
     assert_eq!(config.state, "sqlite:/var/lib/miroir/state.db");
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!((config.pingora.threads, config.pingora.upstream_keepalive_pool_size), (3, 7));

@@ -20,6 +20,7 @@
 
 pub mod auth;
 pub mod body;
+mod compress;
 pub mod content_type;
 pub mod context;
 pub mod cors;
@@ -52,7 +53,7 @@ use dispatch::Outcome;
 use head::Head;
 use metrics::GatewayMetrics;
 use respond::Answer;
-use settings::GatewaySettings;
+use settings::{CompressionSettings, GatewaySettings};
 
 /// All that answering a request takes; one for the process.
 pub struct App {
@@ -124,7 +125,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             if !answer.inexact.is_none() {
                 app.metrics.inexact.inc();
             }
-            finish(session, &head, ctx, &answer).await?;
+            finish(session, &head, ctx, &answer, &app.settings.compression).await?;
             Ok(Handled::Answered)
         }
         Outcome::Forward(forward) => {
@@ -136,12 +137,18 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
 }
 
 /// Writes the answer; when part of the body was never read, the connection ends with it.
-async fn finish(session: &mut Session, head: &Head, ctx: &RequestContext, answer: &Answer) -> pingora::Result<()> {
+async fn finish(
+    session: &mut Session,
+    head: &Head,
+    ctx: &RequestContext,
+    answer: &Answer,
+    compression: &CompressionSettings,
+) -> pingora::Result<()> {
     let unread = head.has_body() && !session.as_downstream_mut().is_body_done();
     if unread {
         session.as_downstream_mut().set_keepalive(None);
     }
-    respond::write(session, head, ctx.request_id(), answer).await?;
+    respond::write(session, head, ctx.request_id(), answer, compression).await?;
     if unread && !head.expects_continue() {
         body::discard(session).await;
     }
@@ -243,7 +250,7 @@ pub async fn fail(session: &mut Session, ctx: &mut RequestContext, error: &pingo
         let request = session.req_header();
         Head::new(request.method.clone(), &request.uri, request.headers.clone())
     });
-    match respond::write(session, &head, ctx.request_id(), &answer).await {
+    match respond::write(session, &head, ctx.request_id(), &answer, &CompressionSettings::OFF).await {
         Ok(()) => answer.status,
         Err(_) => 0,
     }

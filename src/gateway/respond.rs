@@ -6,8 +6,10 @@ use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
 use serde_json::Value;
 
+use super::compress::Encoding;
 use super::cors;
 use super::head::{Head, REQUEST_ID};
+use super::settings::CompressionSettings;
 use crate::cluster::read::Inexact;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::ShardSet;
@@ -90,13 +92,31 @@ fn degraded_value(shards: &ShardSet) -> String {
     format!("shards={}", shards.join(","))
 }
 
-/// Writes `answer` to the client.
-pub async fn write(session: &mut Session, head: &Head, request_id: &str, answer: &Answer) -> pingora::Result<()> {
-    let header = Box::new(answer.header(head, request_id)?);
-    if head.method == http::Method::HEAD || answer.body.is_empty() {
+/// Writes `answer` to the client; compressed, if the client takes that and the answer is not short.
+pub async fn write(
+    session: &mut Session,
+    head: &Head,
+    request_id: &str,
+    answer: &Answer,
+    compression: &CompressionSettings,
+) -> pingora::Result<()> {
+    let mut header = answer.header(head, request_id)?;
+    let mut body = answer.body.clone();
+    if body.len() >= compression.min_size && compression.level > 0 {
+        header.insert_header(http::header::VARY, "accept-encoding")?;
+        if let Some(encoding) = Encoding::preferred(head.text(http::header::ACCEPT_ENCODING))
+            && let Some(compressed) = encoding.compress(&body, compression.level).await
+        {
+            body = compressed;
+            header.insert_header(http::header::CONTENT_ENCODING, encoding.name())?;
+            header.insert_header(http::header::CONTENT_LENGTH, body.len())?;
+        }
+    }
+    let header = Box::new(header);
+    if head.method == http::Method::HEAD || body.is_empty() {
         session.write_response_tasks(vec![HttpTask::Header(header, true)]).await?;
     } else {
-        let body = HttpTask::Body(Some(answer.body.clone()), true);
+        let body = HttpTask::Body(Some(body), true);
         session.write_response_tasks(vec![HttpTask::Header(header, false), body]).await?;
     }
     Ok(())

@@ -17,12 +17,26 @@ pub struct GatewaySettings {
     pub body_idle_timeout: Duration,
     /// How many bytes of request headers are accepted.
     pub max_header_size: usize,
-    /// Compresses answers for clients that accept it: a level from 1 to 9, 0 leaves it off.
-    pub compression_level: u32,
+    pub compression: CompressionSettings,
     /// How long a request that is forwarded whole to one node may take.
     pub forward_timeout: Duration,
     /// How ids of tasks are written.
     pub uid_format: UidFormatSetting,
+}
+
+/// How answers are compressed for clients that accept it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompressionSettings {
+    /// 1 to 9; 0 leaves it off.
+    pub level: u32,
+    /// Answers of fewer bytes are sent as they are.
+    pub min_size: usize,
+}
+
+// === impl CompressionSettings ===
+
+impl CompressionSettings {
+    pub const OFF: Self = Self { level: 0, min_size: usize::MAX };
 }
 
 // === impl GatewaySettings ===
@@ -35,7 +49,7 @@ impl Default for GatewaySettings {
             max_documents_size: 0,
             body_idle_timeout: Duration::from_secs(60),
             max_header_size: 32 * 1024,
-            compression_level: 0,
+            compression: CompressionSettings { level: 3, min_size: 1024 },
             forward_timeout: Duration::from_secs(30),
             uid_format: UidFormatSetting::Auto,
         }

@@ -74,6 +74,19 @@ impl TaskStatus {
     }
 }
 
+/// What tasks of a kind are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Documents,
+    Settings,
+    /// An index as a whole.
+    Index,
+    /// Other tasks.
+    Tasks,
+    /// The engine and its files.
+    Database,
+}
+
 // === impl TaskKind ===
 
 impl TaskKind {
@@ -111,6 +124,20 @@ impl TaskKind {
         Self::SnapshotCreation,
         Self::UpgradeDatabase,
     ];
+
+    pub fn subject(self) -> Subject {
+        match self {
+            Self::DocumentAdditionOrUpdate | Self::DocumentEdition | Self::DocumentDeletion => Subject::Documents,
+            Self::SettingsUpdate => Subject::Settings,
+            Self::IndexCreation | Self::IndexDeletion | Self::IndexUpdate | Self::IndexSwap => Subject::Index,
+            Self::TaskCancelation | Self::TaskDeletion => Subject::Tasks,
+            Self::DumpCreation
+            | Self::SnapshotCreation
+            | Self::Export
+            | Self::UpgradeDatabase
+            | Self::IndexCompaction => Subject::Database,
+        }
+    }
 
     /// Reads any kind, newer ones too; `Err` holds the message of version 1.15.
     pub fn parse(text: &str) -> Result<Self, String> {

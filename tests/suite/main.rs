@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod chaos;
+mod compression;
 mod differential;
 mod explain;
 mod failures;

@@ -20,7 +20,7 @@ use super::Cluster;
 use super::client::{Subrequest, TaskStatusResponse, Trace};
 use super::error::NodeError;
 use super::identity::{self, IdentityError};
-use super::repair::queue_runs_empty;
+use super::node_queue::queue_runs_empty;
 use super::resilver::replica::Replica;
 use crate::meili::key::Key;
 use crate::meili::uid::IndexUid;

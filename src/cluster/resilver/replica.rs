@@ -11,7 +11,7 @@ use super::digest::digest;
 use super::error::ResilverError;
 use crate::cluster::client::{Subrequest, Trace};
 use crate::cluster::error::{NodeError, NodeErrorKind};
-use crate::cluster::{Cluster, repair};
+use crate::cluster::{Cluster, node_queue};
 use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::topology::Node;
 use crate::split::Document;
@@ -93,7 +93,7 @@ impl Replica<'_> {
     /// Returns when the node has worked off what it had taken for the index before the call. What comes meanwhile is
     /// not waited for, so this ends however busy the node is.
     pub async fn drain(&self) -> Result<(), ResilverError> {
-        if repair::drain(self.cluster, self.node, self.index, self.trace).await? {
+        if node_queue::drain(self.cluster, self.node, self.index, self.trace).await? {
             return Ok(());
         }
         Err(ResilverError::Busy { node: self.node.id.to_string() })

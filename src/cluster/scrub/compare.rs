@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::cluster::client::{TaskStatusResponse, Trace};
 use crate::cluster::error::NodeError;
 use crate::cluster::insync::{self, Marks};
-use crate::cluster::repair::queue_runs_empty;
+use crate::cluster::node_queue::queue_runs_empty;
 use crate::cluster::resilver::error::ResilverError;
 use crate::cluster::resilver::replica::{Content, Replica};
 use crate::cluster::stamp::{Origin, origin};

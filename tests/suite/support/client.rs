@@ -74,6 +74,14 @@ impl Client {
             .unwrap_or_else(|error| panic!("{method} {}{path}: {error}", self.url))
     }
 
+    /// A body as it comes, with the value of its `Content-Encoding`.
+    pub fn get_encoded(&self, path: &str, accept: &str) -> (Option<String>, Vec<u8>) {
+        let request = self.agent.get(format!("{}{path}", self.url)).header("Accept-Encoding", accept);
+        let mut answer = request.call().expect("an answer");
+        let encoding = answer.headers().get("content-encoding").map(|value| value.to_str().expect("text").to_owned());
+        (encoding, answer.body_mut().read_to_vec().expect("a body"))
+    }
+
     pub fn get(&self, path: &str) -> Reply {
         self.send("GET", path, &[], b"")
     }

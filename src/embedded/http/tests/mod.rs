@@ -57,8 +57,13 @@ impl Server {
                 .unwrap();
             })
         };
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).allow_non_standard_methods(true).build().into();
+        // No connection twice: the node closes one whose body it did not read, which may cross the next request.
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .max_idle_connections(0)
+            .build()
+            .into();
         let key = options.master_key;
         Self { url, agent, key, stop: Some(stop), serving: Some(serving), open: Some(open), runtime }
     }

@@ -5,38 +5,34 @@
 //! index: a document write is checked before it comes here and may create first; settings create the index by being carried
 //! out, and an explicit creation is itself the creation, so for these two the hidden field is made filterable afterwards.
 
+mod runs;
+pub(super) mod steps;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use prometheus::IntGauge;
-use serde_json::json;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
+use self::runs::{Run, send_all};
+use self::steps::{extra_steps, steps_for};
 use super::Cluster;
 use super::client::Trace;
 use super::error::store_failed;
-use super::health;
 use super::insync;
-use super::lanes::{Gates, Lanes, Turn};
-use super::maintenance;
+use super::lanes::{Gates, Lanes};
 use super::registry::{Undo, roll_back};
 use super::resilver::watch::{Flight, Watchers};
-use super::send::{self, Sending, StepResult};
+use super::send::Sending;
 use super::settle::{self, Settled};
 use super::spool::Spool;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::settings::Setting;
-use crate::meili::task::{TaskKind, TaskStatus};
-use crate::placement::shard::ShardSet;
+use crate::meili::task::TaskStatus;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::written::Places;
-use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
-use crate::tasks::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
+use crate::plan::write::WriteIntent;
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
 
 /// Gives writes their place in the order and sees them accepted.
 pub struct Writer {
@@ -71,25 +67,6 @@ struct Placed {
     flight: Flight,
 }
 
-/// What one node is sent, in order, when its turn comes.
-struct Run {
-    node: NodeIx,
-    turn: Turn,
-    steps: Vec<Planned>,
-}
-
-/// One request of a run, and the part of the task that it is.
-pub(super) struct Planned {
-    pub part: usize,
-    pub purpose: Purpose,
-    pub step: Step,
-    /// How many stamped steps of the same task the node was sent before this one; `None` where there is no stamp.
-    pub stamped: Option<usize>,
-}
-
-/// Counts a job in a lane for as long as it lives.
-struct Queued(IntGauge);
-
 /// Whether the write is to be carried out, or was found to fail already.
 enum Intention {
     /// With the documents that it can touch, where that is known.
@@ -105,21 +82,6 @@ impl Batches {
         let number = |last: u64| now.max(last + 1);
         let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(number(last)));
         Places::of_batch(number(last.unwrap_or_default()))
-    }
-}
-
-// === impl Queued ===
-
-impl Queued {
-    fn new(gauge: IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
@@ -326,212 +288,10 @@ fn fail(task: &mut MiroirTask, error: ResponseError) {
     task.finished_at = Some(now);
 }
 
-/// Sends all runs, and returns the parts of the task with what became of them. Once enough nodes have taken the write,
-/// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down if it can be spared.
-async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -> Vec<NodeTask> {
-    let write = &sending.cluster.settings.write;
-    let size: u64 = sending.spools.iter().map(Spool::len).sum();
-    let patience = write.slow_after + send::allowance(size);
-    let mut parts = sending.task.parts.clone();
-    let mut waiting: HashMap<NodeIx, Vec<usize>> = HashMap::new();
-    let mut open = FuturesUnordered::new();
-    for run in runs {
-        let node = run.node;
-        waiting.insert(node, run.steps.iter().map(|planned| planned.part).collect());
-        open.push(async move { (node, send_run(sending, run).await) });
-    }
-    let mut slow_at = None;
-    while !open.is_empty() {
-        let next = match slow_at {
-            None => open.next().await,
-            Some(slow_at) => match tokio::time::timeout_at(slow_at, open.next()).await {
-                Ok(next) => next,
-                Err(_) => break,
-            },
-        };
-        let Some((node, results)) = next else { break };
-        waiting.remove(&node);
-        for (part, result) in results {
-            apply(&mut parts[part], result);
-        }
-        if slow_at.is_none() && settle::suffices(sending.topology, intent, &parts, write.min_in_sync) {
-            slow_at = Some(Instant::now() + patience);
-        }
-    }
-    for (node, unanswered) in waiting {
-        for part in unanswered {
-            parts[part].state = NodeTaskState::Lost;
-        }
-        let id = &sending.topology.node(node).id;
-        tracing::warn!(node = %id, task = %sending.task.id(), ?patience, "a node does not take a write that others have taken");
-        sending.cluster.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
-        // Where nobody else holds its shards, a slow node is better than none: only what it did not take is stale there.
-        if maintenance::needed(&sending.cluster.topology(), node, 1).is_empty() {
-            health::give_up(sending.cluster, id, health::Sign::Slow);
-        }
-    }
-    parts
-}
-
-/// Sends a run's steps in order. After one that the node did not take, the rest stays unsent. A node that went down while
-/// the write waited for its turn is not tried.
-async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult)> {
-    let _queued = Queued::new(
-        sending.cluster.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
-    );
-    run.turn.wait().await;
-    if !sending.cluster.topology().node(run.node).state.finishes_writes() {
-        return run.steps.iter().map(|planned| (planned.part, StepResult::Lost)).collect();
-    }
-    let mut results: Vec<(usize, StepResult)> = Vec::with_capacity(run.steps.len());
-    for planned in &run.steps {
-        let result = match results.last() {
-            None | Some((_, StepResult::Accepted(_))) => send::step(sending, run.node, planned).await,
-            Some((_, StepResult::Refused(error))) => StepResult::Refused(error.clone()),
-            Some((_, StepResult::Lost)) => StepResult::Lost,
-        };
-        results.push((planned.part, result));
-    }
-    results
-}
-
-fn apply(part: &mut NodeTask, result: StepResult) {
-    match result {
-        StepResult::Accepted(uid) => {
-            part.state = NodeTaskState::Enqueued;
-            part.task_uid = Some(uid);
-        }
-        StepResult::Refused(error) => {
-            part.state = NodeTaskState::Failed;
-            part.error = Some(error);
-        }
-        StepResult::Lost => part.state = NodeTaskState::Lost,
-    }
-}
-
-/// Steps before and after what was asked for, on every node.
-#[derive(Default)]
-pub(super) struct Extra {
-    before: Vec<(Purpose, Step)>,
-    after: Vec<(Purpose, Step)>,
-}
-
-fn extra_steps(cluster: &Cluster, intent: &WriteIntent, undo: &Undo) -> Extra {
-    let created = match (&intent.index_uid, &intent.registry) {
-        (_, RegistryChange::Create { index, .. }) if undo.created(index) => index,
-        (Some(index), _) if intent.ensure_index && undo.created(index) => index,
-        _ => return Extra::default(),
-    };
-    let whole = |method, path: String, body| Step {
-        to: Target::AllNodes,
-        method,
-        path,
-        content_type: Some("application/json"),
-        body: StepBody::Json(body),
-        shards: ShardSet::new(),
-    };
-    let mut hidden = cluster.hidden_settings().of_new_index();
-    hidden.retain(|key, _| !intent.steps.iter().any(|step| sets(step, key)));
-    let path = format!("/indexes/{created}/settings");
-    let hide = (Purpose::HideShardField, whole("PATCH", path, serde_json::Value::Object(hidden.clone())));
-    match intent.kind {
-        TaskKind::IndexCreation => Extra { before: Vec::new(), after: vec![hide] },
-        TaskKind::SettingsUpdate if hidden.is_empty() => Extra::default(),
-        TaskKind::SettingsUpdate => Extra { before: Vec::new(), after: vec![hide] },
-        TaskKind::DocumentAdditionOrUpdate
-        | TaskKind::DocumentEdition
-        | TaskKind::DocumentDeletion
-        | TaskKind::IndexDeletion
-        | TaskKind::IndexUpdate
-        | TaskKind::IndexSwap
-        | TaskKind::TaskCancelation
-        | TaskKind::TaskDeletion
-        | TaskKind::DumpCreation
-        | TaskKind::SnapshotCreation
-        | TaskKind::Export
-        | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction => {
-            let mut body = json!({"uid": created});
-            if let Some(key) = cluster.registry.entry(created).and_then(|entry| entry.primary_key) {
-                body["primaryKey"] = json!(key);
-            }
-            let create = (Purpose::EnsureIndex, whole("POST", "/indexes".to_owned(), body));
-            Extra { before: vec![create, hide], after: Vec::new() }
-        }
-    }
-}
-
-/// True when a step of settings sets the one called `key`, and so brings its hidden part itself.
-fn sets(step: &Step, key: &str) -> bool {
-    let in_object = matches!(&step.body, StepBody::Json(body) if body.get(key).is_some());
-    let setting = Setting::ALL.iter().find(|setting| setting.key() == key);
-    in_object || setting.is_some_and(|setting| step.path.ends_with(&format!("/settings/{}", setting.route())))
-}
-
-/// What `node` is sent; each step becomes a part of `task`.
-pub(super) fn steps_for(
-    node: NodeIx,
-    intent: &WriteIntent,
-    extra: &Extra,
-    topology: &Topology,
-    task: &mut MiroirTask,
-) -> Vec<Planned> {
-    let id = &topology.node(node).id;
-    let stamps = match intent.kind {
-        TaskKind::DocumentAdditionOrUpdate | TaskKind::DocumentEdition | TaskKind::DocumentDeletion => true,
-        TaskKind::SettingsUpdate
-        | TaskKind::IndexCreation
-        | TaskKind::IndexDeletion
-        | TaskKind::IndexUpdate
-        | TaskKind::IndexSwap
-        | TaskKind::TaskCancelation
-        | TaskKind::TaskDeletion
-        | TaskKind::DumpCreation
-        | TaskKind::SnapshotCreation
-        | TaskKind::Export
-        | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction => false,
-    };
-    let mine = intent.steps.iter().filter(|step| match step.to {
-        Target::AllNodes => true,
-        Target::Node(target) => target == node,
-    });
-    let main = mine.map(|step| (Purpose::Main, owned_part(step, node, topology)));
-    let all = extra.before.iter().cloned().chain(main).chain(extra.after.iter().cloned());
-    let mut stamped_before = 0;
-    let mut planned = Vec::new();
-    for (purpose, mut step) in all {
-        let mut stamped = None;
-        if stamps && purpose == Purpose::Main {
-            step.path = send::with_stamp(&step.path, &task.id());
-            stamped = Some(stamped_before);
-            stamped_before += 1;
-        }
-        let mut part = NodeTask::unsent(id.clone(), purpose, step.shards.clone());
-        if let Some(stale) = intent.index_uid.as_deref().and_then(|index| topology.stale_of(node, index)) {
-            part.behind = step.shards.iter().filter(|shard| stale.contains(*shard)).collect();
-        }
-        task.parts.push(part);
-        planned.push(Planned { part: task.parts.len() - 1, purpose, step, stamped });
-    }
-    planned
-}
-
-/// Of the shards of a step for all nodes, those that `node` owns.
-fn owned_part(step: &Step, node: NodeIx, topology: &Topology) -> Step {
-    let mut step = step.clone();
-    if step.to == Target::AllNodes {
-        let owned = topology.shards_of(node);
-        step.shards = step.shards.iter().filter(|shard| owned.contains(*shard)).collect();
-    }
-    step
-}
-
 /// What concerns no index has a lane of its own.
 fn lane_names(indexes: &[String]) -> Vec<String> {
     if indexes.is_empty() { vec![String::new()] } else { indexes.to_vec() }
 }
 
 #[cfg(test)]
-#[path = "write_tests.rs"]
 mod tests;

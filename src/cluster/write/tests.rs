@@ -15,10 +15,14 @@ use crate::cluster::interrupted::settle as settle_interrupted;
 use crate::cluster::settings::{ClusterSettings, NodeSettings, PlacementSettings};
 use crate::cluster::transport::Transport;
 use crate::meili::operation::Operation;
+use crate::meili::task::TaskKind;
+use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Node, NodeId, NodeState};
+use crate::plan::write::{RegistryChange, Step, StepBody, Target};
 use crate::plan::{Plan, broadcast};
 use crate::store::IndexEntry;
 use crate::store::sqlite::SqliteStore;
+use crate::tasks::entry::{NodeTask, Purpose};
 use crate::tasks::filter::TaskRef;
 
 /// What a node does with the next writes.

@@ -1,0 +1,85 @@
+//! A node's queue of tasks: whether it has something to do for an index, and waiting until it has not.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::Cluster;
+use super::client::{TaskStatusResponse, Trace};
+use super::error::NodeError;
+use crate::placement::topology::Node;
+
+/// How long a node may take for what it had taken on before.
+const DRAIN_LIMIT: Duration = Duration::from_secs(600);
+/// How long the queue of an index may take to run empty while its writes wait.
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits until a node has worked off what it had taken for `index` before the call, however much comes meanwhile; not
+/// longer than [`DRAIN_LIMIT`], after which it returns all the same.
+pub(super) async fn drain(cluster: &Cluster, node: &Node, index: &str, trace: &Trace) -> Result<bool, NodeError> {
+    let Some(newest) = first_task(cluster, node, "", trace).await? else { return Ok(true) };
+    let deadline = Instant::now() + DRAIN_LIMIT;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        if !open_tasks(cluster, node, index, &format!("&from={newest}"), trace).await? {
+            return Ok(true);
+        }
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(500));
+    }
+}
+
+/// Waits until a node has nothing more to do for `index`. Its writes are to be held meanwhile.
+pub(super) async fn queue_runs_empty(
+    cluster: &Cluster,
+    node: &Node,
+    index: &str,
+    trace: &Trace,
+) -> Result<bool, NodeError> {
+    let deadline = Instant::now() + IDLE_LIMIT;
+    let mut pause = Duration::from_millis(25);
+    loop {
+        if !has_open_tasks(cluster, node, index, trace).await? {
+            return Ok(true);
+        }
+        if Instant::now() + pause > deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// True when tasks of `index`, or swaps of any, wait on `node`.
+pub(super) async fn has_open_tasks(
+    cluster: &Cluster,
+    node: &Node,
+    index: &str,
+    trace: &Trace,
+) -> Result<bool, NodeError> {
+    open_tasks(cluster, node, index, "", trace).await
+}
+
+async fn open_tasks(cluster: &Cluster, node: &Node, index: &str, from: &str, trace: &Trace) -> Result<bool, NodeError> {
+    for which in [format!("indexUids={index}"), "types=indexSwap".to_owned()] {
+        let open = format!("&{which}&statuses=enqueued,processing{from}");
+        if first_task(cluster, node, &open, trace).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The newest of the node's tasks that meet `query`.
+async fn first_task(cluster: &Cluster, node: &Node, query: &str, trace: &Trace) -> Result<Option<u32>, NodeError> {
+    #[derive(Deserialize)]
+    struct Page {
+        results: Vec<TaskStatusResponse>,
+    }
+    let page: Option<Page> = cluster.client.get_json(node, &format!("/tasks?limit=1{query}"), trace).await?;
+    Ok(page.and_then(|page| page.results.first().map(|task| task.uid)))
+}
