@@ -1,5 +1,6 @@
 //! Clients that search and write while something happens to the cluster, and what they met.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +64,7 @@ impl Tally {
         self.failed_checks.extend(other.failed_checks);
     }
 
-    /// The first few of everything that must not be.
+    /// Everything that must not be: how often, and the first few that are not of one question.
     pub fn problems(&self) -> Vec<String> {
         let kinds = [
             ("wrong", &self.wrong),
@@ -71,9 +72,14 @@ impl Tally {
             ("refused", &self.refused),
             ("check", &self.failed_checks),
         ];
-        let told =
-            kinds.iter().flat_map(|(kind, found)| found.iter().take(5).map(move |text| format!("{kind}: {text}")));
-        told.collect()
+        let mut told = Vec::new();
+        for (kind, found) in kinds.iter().filter(|(_, found)| !found.is_empty()) {
+            told.push(format!("{} times {kind}:", found.len()));
+            let mut seen = BTreeSet::new();
+            let different = found.iter().filter(|text| seen.insert(text.chars().take(60).collect::<String>()));
+            told.extend(different.take(5).cloned());
+        }
+        told
     }
 }
 

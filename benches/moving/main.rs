@@ -138,7 +138,15 @@ impl Bench {
         };
         let fleet = &mut self.fleet;
         let (result, tally) = stage.run(&mut self.writers, &mut self.dice, || during(fleet));
-        println!("{name}: {:.0} s, {} searches", tally.took.as_secs_f64(), tally.searches.0.len());
+        println!(
+            "{name}: {:.0} s, {} searches, p50 {:.1} ms, p99 {:.1} ms, {} wrong, {} unanswered",
+            tally.took.as_secs_f64(),
+            tally.searches.0.len(),
+            tally.searches.median(),
+            tally.searches.quantile(0.99),
+            tally.wrong.len(),
+            tally.unanswered.len()
+        );
         for problem in tally.problems() {
             println!("  {problem}");
         }

@@ -1,18 +1,20 @@
 //! A client that writes, waits until that has been carried out, and knows what must be there afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::load::{Stage, Tally};
 use crate::support::Client;
-use crate::support::client::{id_of, within};
+use crate::support::client::{id_of, pause, within};
 use crate::support::random::Dice;
 use crate::{CITIES, LIMIT, WRITTEN};
 
 /// Documents in one write.
 const BATCH: usize = 10;
+/// How long a client waits between two looks at its task.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub struct Writer {
     number: u64,
@@ -169,6 +171,8 @@ pub fn documents_path(index: &str) -> String {
 /// The task once it has ended.
 fn ended(client: &Client, id: &str) -> Value {
     within(LIMIT, "a task ends", || {
+        // Not so often that asking is what the cluster is busy with.
+        pause(LOOK_EVERY);
         let task = client.get(&format!("/tasks/{id}")).ok();
         matches!(task["status"].as_str(), Some("succeeded" | "failed" | "canceled")).then_some(task)
     })

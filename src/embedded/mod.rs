@@ -32,6 +32,7 @@ pub mod keys;
 pub mod locale;
 pub mod node;
 pub mod payload;
+mod priority;
 pub mod queue;
 pub mod search;
 pub mod settings;

@@ -70,7 +70,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(None);
         }
         let request = |part: &_, _| census.request(part, shards, false);
-        Ok(Some(gather(self.nodes, self.topology, wanted, &request, &is_search).await?))
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete_count(&gathered)?;
+        Ok(Some(gathered))
     }
 }
 
