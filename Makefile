@@ -58,7 +58,7 @@ parity: setup ## thousands of random searches and cases to one node and to clust
 
 chaos: setup ## break nodes, network and gateway under load for MINUTES=30, and simulate more; SEED=n replays a schedule
 	$(CARGO) build $(FEATURES)
-	MIROIR_SIMULATION_RUNS=$(or $(RUNS),100000) $(CARGO) test $(FEATURES) --lib -- --nocapture no_order_of_faults
+	MIROIR_SIMULATION_RUNS=$(or $(RUNS),20000) $(CARGO) test $(FEATURES) --lib -- --nocapture no_order_of_faults
 	MIROIR_CHAOS_SECONDS=$$(( $(or $(MINUTES),30) * 60 )) MIROIR_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
 		$(CARGO) test $(FEATURES) --test suite -- --ignored --exact --nocapture chaos::chaos
 

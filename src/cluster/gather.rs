@@ -232,12 +232,11 @@ fn costs_nothing(answer: &Result<NodeReply, NodeError>) -> bool {
 
 fn has_alternative(topology: &Topology, index: &str, part: &CoverPart, failed: &[NodeIx]) -> bool {
     part.shards.iter().next().is_some_and(|shard| {
-        topology.owners_of(shard).iter().any(|owner| {
-            *owner != part.node
-                && !failed.contains(owner)
-                && topology.node(*owner).state.serves_reads()
-                && !topology.is_stale(*owner, index, shard)
-        })
+        let only = ShardSet::from_iter([shard]);
+        let may_answer = |owner: &NodeIx| {
+            *owner != part.node && !failed.contains(owner) && topology.answers_for(*owner, index, &only)
+        };
+        topology.owners_of(shard).iter().any(may_answer)
     })
 }
 

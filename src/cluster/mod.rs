@@ -16,6 +16,7 @@ pub mod lanes;
 pub mod maintenance;
 pub mod metrics;
 mod node_queue;
+mod older_reads;
 pub mod overload;
 pub mod poll;
 pub mod read;

@@ -185,7 +185,7 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
     }
     let mut behind = BTreeSet::new();
     for part in whole().filter(|part| !taken(part)) {
-        let elsewhere = whole().any(|other| other.purpose == part.purpose && taken(other));
+        let elsewhere = parts.iter().any(|other| other.purpose == part.purpose && taken(other));
         if let Some(node) = topology.find(part.node.as_str())
             && elsewhere
         {

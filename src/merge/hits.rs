@@ -30,6 +30,8 @@ pub struct Page<'a> {
     pub duplicates: u64,
     /// True if one of them was not better but only chosen.
     pub tied: bool,
+    /// True if one that was left out has another value that no better hit has: its node may have left out hits for it.
+    pub hides: bool,
     /// Hits up to the end of the page, those before it included.
     pub passed: u64,
 }
@@ -80,6 +82,7 @@ pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: 
             if let Some(better) = values.iter().find_map(|value| seen.get(value)) {
                 page.duplicates += 1;
                 page.tied |= head.rank.compare(better) == Ordering::Equal;
+                page.hides |= values.iter().any(|value| !seen.contains_key(value));
                 continue;
             }
             let rank = Rc::new(head.rank);

@@ -33,6 +33,8 @@ pub struct ByWords<'a> {
     typos: MostTypos,
     /// True if there may be more.
     full: bool,
+    /// True if a node left out hits for one that is left out here.
+    hides: bool,
 }
 
 /// The best hits by the vector, and what the nodes say beside.
@@ -40,6 +42,7 @@ pub struct ByWords<'a> {
 pub struct ByVector<'a> {
     hits: Vec<Hit<'a>>,
     full: bool,
+    hides: bool,
     replies: Vec<SearchReply<'a>>,
 }
 
@@ -56,6 +59,8 @@ pub struct Mixed<'a> {
     pub distinct_hits: Option<u64>,
     /// True if the vector found more than the page needs.
     pub full_of_vectors: bool,
+    /// True if a node left out hits for one that is left out here, so that hits are missing.
+    pub hides: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -85,8 +90,8 @@ impl<'a> ByWords<'a> {
         let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
         let lists: Vec<_> = replies.into_iter().map(|reply| reply.hits).collect();
         let typos = most_typos(&lists);
-        let (hits, full) = best(&plan.by_words, lists, Some(&typos))?;
-        Ok(Self { hits, typos, full })
+        let (hits, full, hides) = best(&plan.by_words, lists, Some(&typos))?;
+        Ok(Self { hits, typos, full, hides })
     }
 
     /// True if the engine does not look for hits by the vector.
@@ -105,8 +110,8 @@ impl<'a> ByVector<'a> {
             let hits = std::mem::take(&mut reply.hits);
             hits.into_iter().filter(|hit| is_semantic(hit)).collect()
         });
-        let (hits, full) = best(&plan.by_vector, lists.collect(), None)?;
-        Ok(Self { hits, full, replies })
+        let (hits, full, hides) = best(&plan.by_vector, lists.collect(), None)?;
+        Ok(Self { hits, full, hides, replies })
     }
 
     /// True if the vector found nothing: all nodes could say is what words find, or they could not embed the query.
@@ -168,6 +173,7 @@ impl<'a> Mixed<'a> {
             replies: &by_vector.replies,
             distinct_hits: known.then(|| count(by_words, by_vector)),
             full_of_vectors: by_vector.full,
+            hides: by_words.hides || by_vector.hides,
         })
     }
 
@@ -224,18 +230,19 @@ fn is_semantic(hit: &RawValue) -> bool {
         })
 }
 
-/// The best hits of all nodes up to the end of the page, and whether there may be more.
+/// The best hits of all nodes up to the end of the page, whether there may be more, and whether nodes left out some for one
+/// of another node.
 fn best<'a>(
     plan: &SearchPlan,
     lists: Vec<Vec<&'a RawValue>>,
     typos: Option<&MostTypos>,
-) -> Result<(Vec<Hit<'a>>, bool), MergeError> {
+) -> Result<(Vec<Hit<'a>>, bool, bool), MergeError> {
     let reach = plan.window.take();
     let page = hits::merge(lists, &plan.rules(), 0, reach)?;
-    let full = page.hits.len() as u64 >= reach;
+    let (full, hides) = (page.hits.len() as u64 >= reach, page.hides);
     let key = plan.primary_key.as_deref();
     let hits = page.hits.into_iter().map(|text| Hit::parse(text, key, typos)).collect::<Result<_, _>>()?;
-    Ok((hits, full))
+    Ok((hits, full, hides))
 }
 
 /// Whether the engine takes the hit by the vector before the one by words: it does unless that is less.

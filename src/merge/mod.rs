@@ -2,6 +2,7 @@
 //!
 //! Hits stay raw slices of the replies: scores are read, the winners' bytes are copied, nothing else is built.
 
+pub mod detail;
 pub mod documents;
 pub mod error;
 pub mod facet_search;
@@ -12,6 +13,8 @@ pub mod fields;
 mod golden;
 pub mod hits;
 pub mod hybrid;
+pub mod listing;
+pub mod marks;
 pub mod order;
 pub mod provenance;
 pub mod raw;
@@ -23,3 +26,4 @@ pub mod stats;
 pub mod strip;
 pub mod totals;
 pub mod values;
+pub mod walk;

@@ -2,11 +2,9 @@
 
 use std::cmp::Ordering;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::raw::Members;
-use crate::placement::written::WRITTEN_RULE;
+use super::detail::{Detail, Details};
 
 /// What one ranking rule says of one hit. Greater is better.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,31 +29,6 @@ pub enum SortValue {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rank(pub Vec<Score>);
 
-/// A rule's entry of `_rankingScoreDetails`, the union of all shapes.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Detail<'a> {
-    #[serde(default)]
-    order: u32,
-    score: Option<f64>,
-    typo_count: Option<f64>,
-    attribute_ranking_order_score: Option<f64>,
-    query_word_distance_score: Option<f64>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    similarity: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    value: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    distance: Option<&'a RawValue>,
-}
-
-/// Keeps `null` apart from a member that is not there.
-pub(super) fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
 // === impl Rank ===
 
 impl Rank {
@@ -67,28 +40,12 @@ impl Rank {
     /// Reads `_rankingScoreDetails`, and what the last rule of Miroir's own sorts by: not a rank, but the place of hits of
     /// equal rank.
     pub fn parse_with_place(details: &RawValue) -> Result<(Self, Option<String>), serde_json::Error> {
-        let members = Members::parse(details.get())?;
-        let mut rules = Vec::with_capacity(members.0.len());
-        let mut place = None;
-        for (name, raw) in &members.0 {
-            // Next to the rules' objects an engine may place plain figures about the search as a whole.
-            if !raw.get().starts_with('{') {
-                continue;
-            }
-            let detail = serde_json::from_str::<Detail<'_>>(raw.get())?;
-            if name == WRITTEN_RULE {
-                // A document of an older version has none.
-                place = detail.value.and_then(|value| serde_json::from_str(value.get()).ok());
-            } else {
-                rules.push((name.as_ref(), detail));
-            }
-        }
-        rules.sort_by_key(|(_, detail)| detail.order);
-        let mut scores = Vec::with_capacity(rules.len() + 1);
-        for (name, detail) in rules {
+        let details = Details::parse(details)?;
+        let mut scores = Vec::with_capacity(details.rules.len() + 1);
+        for (name, detail) in &details.rules {
             detail.push_scores(name, &mut scores)?;
         }
-        Ok((Self(scores), place))
+        Ok((Self(scores), details.place))
     }
 
     /// Greater is better. A rule that only one of the two reached, because the other's node had nothing left to tell
@@ -106,7 +63,8 @@ impl Rank {
 // === impl Detail ===
 
 impl Detail<'_> {
-    fn push_scores(&self, name: &str, scores: &mut Vec<Score>) -> Result<(), serde_json::Error> {
+    /// Appends what hits are compared by.
+    pub(super) fn push_scores(&self, name: &str, scores: &mut Vec<Score>) -> Result<(), serde_json::Error> {
         let ascending = !name.ends_with(":desc");
         if let Some(distance) = self.distance {
             let metres = serde_json::from_str(distance.get())?;
@@ -114,7 +72,6 @@ impl Detail<'_> {
         } else if let Some(value) = self.value {
             scores.push(Score::Sort { ascending, value: SortValue::parse(value)? });
         } else if let Some(similarity) = self.similarity {
-            let similarity: Option<f64> = serde_json::from_str(similarity.get())?;
             // A hit without a vector is worse than one with the opposite vector, whose similarity is 0.
             scores.push(Score::Number(similarity.unwrap_or(-1.0)));
         } else if self.attribute_ranking_order_score.is_some() || self.query_word_distance_score.is_some() {

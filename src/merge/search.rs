@@ -63,6 +63,16 @@ impl<'a> Merged<'a> {
         self.page.hits.len() as u64 >= self.plan.window.take()
     }
 
+    /// True if a node left out hits for one that is left out here, so that hits are missing.
+    pub fn hides(&self) -> bool {
+        self.page.hides
+    }
+
+    /// True if hits may be missing that nodes would list beyond `most`.
+    pub fn ends_too_early(&self, most: u64) -> bool {
+        !self.is_full() && self.listed.iter().any(|listed| *listed >= most)
+    }
+
     /// True if the node with the `at`th reply stopped for that reason.
     pub fn stopped(&self, at: usize) -> bool {
         self.listed.get(at).is_some_and(|listed| *listed >= self.plan.window.reach())
@@ -132,13 +142,11 @@ impl<'a> Merged<'a> {
     }
 }
 
-/// The best hits of distinct values out of the replies to a [`SearchPlan::census`] of `plan`, best first; and whether hits
-/// of several nodes tie for one value.
-pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<(Vec<&'a str>, bool), MergeError> {
+/// The best hits of distinct values out of the replies to a [`SearchPlan::census`] of `plan`, best first.
+pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Page<'a>, MergeError> {
     let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
     let lists = replies.into_iter().map(|reply| reply.hits).collect();
-    let page = hits::merge(lists, &plan.rules(), 0, plan.window.max_total_hits)?;
-    Ok((page.hits, page.tied))
+    hits::merge(lists, &plan.rules(), 0, plan.window.max_total_hits)
 }
 
 /// The total of a reply to [`SearchPlan::request_candidates`], and what it says of facets.

@@ -25,6 +25,18 @@ pub struct Window {
     pub max_total_hits: u64,
 }
 
+// === impl Paging ===
+
+impl Paging {
+    /// The first `most` hits, in the same words.
+    pub fn up_to(self, most: u64) -> Self {
+        match self {
+            Self::Offset { .. } => Self::Offset { offset: 0, limit: most },
+            Self::Page { .. } => Self::Page { page: 1, hits_per_page: most },
+        }
+    }
+}
+
 // === impl Window ===
 
 impl Window {
@@ -54,12 +66,7 @@ impl Window {
 
     /// From the first hit to the end of the page, also where the page itself is empty.
     pub fn from_the_first(self) -> Self {
-        let end = self.skip() + self.take();
-        let paging = match self.paging {
-            Paging::Offset { .. } => Paging::Offset { offset: 0, limit: end },
-            Paging::Page { .. } => Paging::Page { page: 1, hits_per_page: end },
-        };
-        Self { paging, ..self }
+        Self { paging: self.paging.up_to(self.skip() + self.take()), ..self }
     }
 
     /// The total to show, from those of the nodes. The engine caps its total at what can be reached; one that shows

@@ -241,6 +241,15 @@ impl Topology {
         self.stale_of(node, index).is_some_and(|shards| shards.contains(shard))
     }
 
+    /// True when a read may ask `node` for some of these shards. `node` may be one that this topology does not know.
+    pub fn answers_for(&self, node: NodeIx, index: &str, shards: &ShardSet) -> bool {
+        if node.0 >= self.nodes.len() || !self.node(node).state.serves_reads() {
+            return false;
+        }
+        let owned = self.shards_of(node);
+        shards.iter().any(|shard| owned.contains(shard) && !self.is_stale(node, index, shard))
+    }
+
     /// True when `node` has missed a write of `index` on any shard.
     pub fn has_stale(&self, node: NodeIx, index: &str) -> bool {
         self.stale_of(node, index).is_some_and(|shards| !shards.is_empty())

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::merge::facets::probe::{HITS_PARTS, Probe, quote};
 use crate::merge::values::Key;
 use crate::placement::cover::CoverPart;
-use crate::placement::shard::ShardSet;
+use crate::placement::shard::{SHARD_FIELD, ShardSet};
 
 use super::filter;
 use super::scatter::NodeRequest;
@@ -101,6 +101,66 @@ impl SearchPlan {
         let body = Map::from_iter([("queries".to_owned(), queries.into())]);
         Some(NodeRequest::post("/multi-search".to_owned(), &body))
     }
+
+    /// The filters that tell the documents of `values` of the distinct attribute apart. `None` where one cannot be written.
+    pub fn filters_of_values(&self, values: &[Key]) -> Option<Vec<String>> {
+        let field = self.distinct.as_deref()?;
+        values.iter().map(|value| with_value(field, value)).collect()
+    }
+
+    /// Asks for each filter, that of a distinct value, what facets say of the one document that stands for the value in
+    /// page mode if no page has met it: the first, whatever its rank.
+    pub fn request_firsts(&self, filters: &[String], part: &CoverPart, shards: u16) -> NodeRequest {
+        let mut base = self.search_candidates(&Candidates::default(), part, shards);
+        base.remove("offset");
+        base.remove("limit");
+        base.insert("page".into(), 1.into());
+        base.insert("hitsPerPage".into(), 0.into());
+        // The shard helps to find the document again.
+        if let Some(Value::Array(facets)) = base.get_mut("facets") {
+            facets.push(SHARD_FIELD.into());
+        }
+        let queries = filters.iter().map(|of_value| {
+            let mut query = base.clone();
+            filter::and(&mut query, of_value);
+            Value::Object(query)
+        });
+        let body = Map::from_iter([("queries".to_owned(), queries.collect::<Vec<_>>().into())]);
+        NodeRequest::post("/multi-search".to_owned(), &body)
+    }
+
+    /// Asks for each of `words` whether the node has it anywhere in the index.
+    pub fn request_words(&self, words: &[String]) -> NodeRequest {
+        let queries = words.iter().map(|word| {
+            let members = [
+                ("indexUid", Value::from(self.index.clone())),
+                ("q", format!("\"{word}\"").into()),
+                ("limit", 0.into()),
+                ("attributesToRetrieve", Value::Array(Vec::new())),
+            ];
+            Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        });
+        let body = Map::from_iter([("queries".to_owned(), queries.collect::<Vec<_>>().into())]);
+        NodeRequest::post("/multi-search".to_owned(), &body)
+    }
+
+    /// Lists the documents with `value` of which facets say `said`, to learn when they were written. `None` where a filter
+    /// cannot be written, or the search would not list each of them.
+    pub fn request_alike(
+        &self,
+        value: &Key,
+        said: &[(String, Key)],
+        part: &CoverPart,
+        shards: u16,
+    ) -> Option<NodeRequest> {
+        let mut listing = self.listing()?;
+        listing.body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
+        filter::and(&mut listing.body, &with_value(self.distinct.as_deref()?, value)?);
+        for (facet, value) in said {
+            filter::and(&mut listing.body, &with_value(facet, value)?);
+        }
+        Some(listing.request(part, shards, false))
+    }
 }
 
 /// How many replies a probe gets.
@@ -123,14 +183,19 @@ fn groups(shards: &ShardSet) -> Vec<ShardSet> {
 
 /// The documents that have none of `values` in `field`. `None` where the engine's language cannot say it.
 pub fn without_values<'a>(field: &str, values: impl IntoIterator<Item = &'a Key>) -> Option<String> {
-    let values = values
-        .into_iter()
-        .map(|value| match value {
-            Key::Number(bits) => Some(f64::from_bits(*bits).to_string()),
-            Key::Text(text) => quote(text),
-        })
-        .collect::<Option<Vec<_>>>()?;
+    let values = values.into_iter().map(in_filter).collect::<Option<Vec<_>>>()?;
     Some(format!("NOT {} IN [{}]", quote(field)?, values.join(", ")))
+}
+
+fn with_value(field: &str, value: &Key) -> Option<String> {
+    Some(format!("{} = {}", quote(field)?, in_filter(value)?))
+}
+
+fn in_filter(value: &Key) -> Option<String> {
+    match value {
+        Key::Number(bits) => Some(f64::from_bits(*bits).to_string()),
+        Key::Text(text) => quote(text),
+    }
 }
 
 #[cfg(test)]

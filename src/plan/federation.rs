@@ -146,6 +146,19 @@ impl FederationPlan {
         identity
     }
 
+    /// The same with up to `most` hits of each search, whatever their distinct values. `None` where a search cannot be asked
+    /// so, because its distinct attribute is that of the settings.
+    pub fn undistinguished(&self, most: u64) -> Option<Self> {
+        let mut plan = self.clone();
+        plan.paging = self.paging.up_to(most);
+        for query in plan.indexes.iter_mut().flat_map(|index| &mut index.queries) {
+            if query.search.distinct.is_some() {
+                query.search = query.search.undistinguished()?;
+            }
+        }
+        Some(plan)
+    }
+
     /// What the node of `part` is asked about `index`. When it is `alone`, and there is no other index, its page is the
     /// client's page.
     pub fn request(

@@ -34,6 +34,12 @@ pub struct IndexInfo {
     pub ranking_rules: Vec<String>,
     /// True when ties stand in the order in which documents were written.
     pub breaks_ties: bool,
+    /// From how many letters on a word may have one typo, and two; `None` where none may have any.
+    #[serde(skip)]
+    pub typos_from: Option<(usize, usize)>,
+    /// True if the last word of a query is looked up as the beginning of others, too.
+    #[serde(skip)]
+    pub looks_up_beginnings: bool,
     /// True when the index sorts or filters by `_geo`, so that its documents must have points there. No read asks.
     #[serde(skip)]
     pub geo: bool,
@@ -54,6 +60,8 @@ impl IndexInfo {
             displayed: None,
             ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
             breaks_ties: false,
+            typos_from: Some((5, 9)),
+            looks_up_beginnings: true,
             geo: false,
         }
     }
@@ -84,6 +92,13 @@ impl IndexInfo {
             rules.retain(|rule| rule != WRITTEN_RULE);
             info.ranking_rules = rules;
         }
+        let size = |name, default| {
+            let size = settings.pointer(&format!("/typoTolerance/minWordSizeForTypos/{name}")).and_then(Value::as_u64);
+            size.and_then(|size| usize::try_from(size).ok()).unwrap_or(default)
+        };
+        let tolerant = settings.pointer("/typoTolerance/enabled").and_then(Value::as_bool) != Some(false);
+        info.typos_from = tolerant.then(|| (size("oneTypo", 5), size("twoTypos", 9)));
+        info.looks_up_beginnings = settings.get("prefixSearch").and_then(Value::as_str) != Some("disabled");
         let names_geo = |list: &str| {
             let names = settings.get(list).and_then(Value::as_array);
             names.is_some_and(|names| names.iter().any(|name| name == GEO_FIELD))
@@ -94,6 +109,11 @@ impl IndexInfo {
 
     pub fn order_of(&self, facet: &str) -> FacetOrder {
         self.facet_order.get(facet).or_else(|| self.facet_order.get("*")).copied().unwrap_or_default()
+    }
+
+    /// How many typos a word of so many letters may have.
+    pub fn typos_of(&self, letters: usize) -> usize {
+        self.typos_from.map_or(0, |(one, two)| usize::from(letters >= one) + usize::from(letters >= two.max(one)))
     }
 
     /// True if a search looks at words, or at vectors in their place, at all.
@@ -133,6 +153,10 @@ mod tests {
         let info = IndexInfo::from_settings("shop", Some("id".into()), &settings);
         assert_eq!((info.max_total_hits, info.max_values_per_facet), (50, 40));
         assert!(!info.geo);
+        assert_eq!([4, 5, 9].map(|letters| info.typos_of(letters)), [0, 1, 2]);
+        let strict = json!({"typoTolerance": {"enabled": false}, "prefixSearch": "disabled"});
+        let strict = IndexInfo::from_settings("shop", None, &strict);
+        assert!(strict.typos_of(20) == 0 && !strict.looks_up_beginnings);
         for list in ["sortableAttributes", "filterableAttributes"] {
             assert!(IndexInfo::from_settings("shop", None, &json!({list: ["a", "_geo"]})).geo, "{list}");
         }

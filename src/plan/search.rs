@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::merge::facets::FacetRules;
 use crate::merge::hits::Rules;
+use crate::merge::marks::Marking;
 use crate::merge::strip::{Helper, Shown};
 use crate::merge::totals::{Paging, Window};
 use crate::placement::cover::CoverPart;
@@ -53,6 +54,9 @@ pub struct SearchPlan {
     pub sorted_unseen: Option<String>,
     /// True if nodes break ties where one node takes all hits that tie at once.
     pub breaks_ties: bool,
+    /// How words are marked where that depends on which others nodes know.
+    #[serde(skip)]
+    pub marking: Option<Marking>,
 }
 
 // === impl SearchPlan ===
@@ -95,6 +99,7 @@ impl SearchPlan {
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
+            marking: marking(info, &body),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
             mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
             distinct,
@@ -121,10 +126,40 @@ impl SearchPlan {
         let counts = matches!(self.window.paging, Paging::Page { .. }) || self.facets.is_some();
         let field = self.distinct.as_ref().filter(|_| counts)?;
         let mut census = self.clone();
-        census.window.paging = match self.window.paging {
-            Paging::Page { .. } => Paging::Page { page: 1, hits_per_page: self.window.max_total_hits },
-            Paging::Offset { .. } => Paging::Offset { offset: 0, limit: self.window.max_total_hits },
-        };
+        census.window.paging = self.window.paging.up_to(self.window.max_total_hits);
+        census.show_what_is_counted(Some(field));
+        Some(census)
+    }
+
+    /// The search that lists every document found that can be reached, whatever its distinct value and score; `None`
+    /// where that cannot be asked, or its order would not be that of one node.
+    pub fn listing(&self) -> Option<SearchPlan> {
+        let of_words = !["hybrid", "vector"].iter().any(|name| present(&self.body, name)) && !self.from_the_first;
+        // A request can choose another distinct attribute than that of the settings, but not none.
+        let lifted = self.distinct.is_none() || present(&self.body, "distinct");
+        if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
+            return None;
+        }
+        let mut listing = self.clone();
+        listing.window.paging = Paging::Offset { offset: 0, limit: self.window.max_total_hits };
+        for name in ["page", "hitsPerPage", "distinct"] {
+            listing.body.remove(name);
+        }
+        listing.show_what_is_counted(self.distinct.as_ref());
+        Some(listing)
+    }
+
+    /// The same search for every hit that can be reached, whatever its distinct value. `None` where that cannot be asked,
+    /// because the distinct attribute is that of the settings.
+    pub fn undistinguished(&self) -> Option<SearchPlan> {
+        let mut plan = self.clone();
+        plan.window.paging = self.window.paging.up_to(self.window.max_total_hits);
+        plan.body.remove("distinct").filter(|field| !field.is_null())?;
+        Some(plan)
+    }
+
+    /// Shows of each hit just what it is told apart by and counted by.
+    fn show_what_is_counted(&mut self, distinct: Option<&String>) {
         let facets = facet_names(&self.body);
         for name in [
             "attributesToHighlight",
@@ -134,12 +169,16 @@ impl SearchPlan {
             "retrieveVectors",
             "rankingScoreThreshold",
         ] {
-            census.body.remove(name);
+            self.body.remove(name);
         }
-        let shown = [field.clone()].into_iter().chain(self.primary_key.clone()).chain(facets);
-        census.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
-        census.shown.helpers = Vec::new();
-        Some(census)
+        let shown = distinct.cloned().into_iter().chain(self.primary_key.clone()).chain(facets);
+        self.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
+        self.shown.helpers = Vec::new();
+    }
+
+    /// The score below which hits are left out.
+    pub fn least_score(&self) -> Option<f64> {
+        self.body.get("rankingScoreThreshold").and_then(Value::as_f64)
     }
 
     /// True if every facet asked for is the distinct attribute itself.
@@ -188,6 +227,17 @@ impl SearchPlan {
         serde_json::to_writer(&mut identity, &body).expect("a JSON value always serializes into memory");
         identity
     }
+}
+
+fn marking(info: &IndexInfo, body: &Map<String, Value>) -> Option<Marking> {
+    let marks = |name| body.get(name).and_then(Value::as_array).is_some_and(|names| !names.is_empty());
+    let positions = body.get("showMatchesPosition").is_some_and(|shown| shown == true);
+    if !(marks("attributesToHighlight") || positions) || !info.looks_up_beginnings || present(body, "hybrid") {
+        return None;
+    }
+    let tag = |name, default| body.get(name).and_then(Value::as_str).unwrap_or(default);
+    let (before, after) = (tag("highlightPreTag", "<em>"), tag("highlightPostTag", "</em>"));
+    Marking::new(body.get("q")?.as_str()?, |letters| info.typos_of(letters), before, after)
 }
 
 pub(super) fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {

@@ -179,6 +179,12 @@ mod tests {
     }
 
     #[test]
+    fn a_node_without_documents_that_missed_the_primary_key_does_not_fail_the_task() {
+        assert_eq!(status(vec![part("a", &[1], Succeeded), part("b", &[], Lost)]), TaskStatus::Succeeded);
+        assert_eq!(status(vec![part("a", &[1], Lost), part("b", &[], Lost)]), TaskStatus::Failed);
+    }
+
+    #[test]
     fn a_task_lost_everywhere_fails_and_names_the_nodes() {
         let task = folded(vec![part("b", &[1], Lost), part("a", &[1], Lost)]);
         assert_eq!(task.status, TaskStatus::Failed);

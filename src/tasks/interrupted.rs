@@ -43,18 +43,24 @@ pub struct Decision {
 /// Chooses the side for each shard that `task` touches. Parts whose node was asked are no longer [`NodeTaskState::Unsent`].
 pub fn decide(task: &MiroirTask, topology: &Topology) -> Decision {
     let index = task.index_uid.as_deref().unwrap_or_default();
+    let may_measure = |shard: ShardId, node: NodeIx| !topology.is_stale(node, index, shard);
     let mut touched = ShardSet::new();
     for part in sharded_parts(task) {
         touched.union_with(&part.shards);
     }
+    // An owner that was not sent the write has been copied to since, from a replica that took part: its shard was decided then.
+    let is_decided = |shard: ShardId| {
+        let came_since = |node: &NodeIx| parts_of(task, &topology.node(*node).id, shard).next().is_none();
+        topology.owners_of(shard).iter().any(|node| may_measure(shard, *node) && came_since(node))
+    };
     let replicas: Vec<(ShardId, Vec<(NodeIx, Held)>)> = touched
         .iter()
+        .filter(|shard| !is_decided(*shard))
         .map(|shard| {
             let owners = topology.owners_of(shard).iter().copied();
             (shard, owners.map(|node| (node, held(task, &topology.node(node).id, shard))).collect())
         })
         .collect();
-    let may_measure = |shard: ShardId, node: NodeIx| !topology.is_stale(node, index, shard);
     let everywhere = |wanted: Held| {
         replicas
             .iter()
@@ -94,9 +100,12 @@ pub fn decide(task: &MiroirTask, topology: &Topology) -> Decision {
     Decision { course, stale: stale.map(|(node, shards)| (NodeIx(node), shards)).collect(), open }
 }
 
+fn parts_of<'a>(task: &'a MiroirTask, node: &'a NodeId, shard: ShardId) -> impl Iterator<Item = &'a NodeTask> {
+    sharded_parts(task).filter(move |part| part.node == *node && part.shards.contains(shard))
+}
+
 fn held(task: &MiroirTask, node: &NodeId, shard: ShardId) -> Held {
-    let parts: Vec<&NodeTask> =
-        sharded_parts(task).filter(|part| part.node == *node && part.shards.contains(shard)).collect();
+    let parts: Vec<&NodeTask> = parts_of(task, node, shard).collect();
     let count = |state: NodeTaskState| parts.iter().filter(|part| part.state == state).count();
     let lost = count(NodeTaskState::Lost);
     if parts.is_empty() || count(NodeTaskState::Unsent) > 0 {
@@ -143,6 +152,18 @@ mod tests {
     fn decided(states: [NodeTaskState; 3], stale: &[(usize, u16)]) -> Decision {
         let [a, b, c] = states;
         decide(&task(vec![part("a", &[0, 1], a), part("b", &[0, 2], b), part("c", &[1, 2], c)]), &topology(stale))
+    }
+
+    #[test]
+    fn a_shard_that_was_copied_to_another_node_since_is_decided_already() {
+        let parts = |b: &[u16]| vec![part("a", &[0, 1], Enqueued), part("b", b, Lost), part("c", &[1, 2], Enqueued)];
+        // The write was sent to b for shard 2 alone; what it has of shard 0 it was given later.
+        let decision = decide(&task(parts(&[2])), &topology(&[]));
+        assert_eq!(decision, Decision { course: Course::Forward, stale: vec![(NodeIx(1), set(&[2]))], open: set(&[]) });
+        // Even if the one who gave it has not been asked, or is gone.
+        let unasked = vec![part("a", &[0], Unsent)];
+        assert!(decide(&task(unasked.clone()), &topology(&[])).open.is_empty());
+        assert_eq!(decide(&task(unasked), &topology(&[(1, 0)])).open, set(&[0]));
     }
 
     #[test]

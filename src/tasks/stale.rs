@@ -22,11 +22,11 @@ pub struct StalePart {
 pub fn stale_parts(task: &MiroirTask) -> Vec<StalePart> {
     let mut stale = stale_shards(task);
     for purpose in [Purpose::EnsureIndex, Purpose::HideShardField, Purpose::Main] {
-        let parts = || whole_parts(task).filter(move |part| part.purpose == purpose);
-        if !parts().any(|part| part.outcome() == NodeTaskState::Succeeded) {
+        let succeeded = |part: &&NodeTask| part.outcome() == NodeTaskState::Succeeded;
+        if !task.parts.iter().filter(|part| part.purpose == purpose).any(|part| succeeded(&part)) {
             continue;
         }
-        for part in parts().filter(|part| part.outcome() != NodeTaskState::Succeeded) {
+        for part in whole_parts(task).filter(|part| part.purpose == purpose && !succeeded(part)) {
             stale.push(StalePart { node: part.node.clone(), purpose, shards: ShardSet::new() });
         }
     }
@@ -124,6 +124,12 @@ mod tests {
         assert!(unfit_source(&task, &NodeId::new("a"), &shards(&[2, 3])));
         assert!(!unfit_source(&task, &NodeId::new("a"), &shards(&[3])));
         assert!(!unfit_source(&task, &NodeId::new("b"), &shards(&[1])));
+    }
+
+    #[test]
+    fn a_node_that_missed_what_others_got_with_their_documents_is_reported() {
+        let task = task(vec![part("a", &[1], NodeTaskState::Succeeded), part("b", &[], NodeTaskState::Lost)]);
+        assert_eq!(of(&task), [("b".to_owned(), ShardSet::new())]);
     }
 
     #[test]

@@ -56,8 +56,9 @@ fn decisive_parts(task: &MiroirTask) -> Vec<&NodeTask> {
     let mut decisive: Vec<&NodeTask> = sharded_parts(task)
         .filter(|part| part.outcome() != NodeTaskState::Succeeded && part.shards.iter().any(|s| unwritten.contains(s)))
         .collect();
+    // Those with shards count as well: a write can bring documents to some nodes and only the primary key to the others.
     let main_succeeded =
-        whole_parts(task).any(|part| part.purpose == Purpose::Main && part.outcome() == NodeTaskState::Succeeded);
+        task.parts.iter().any(|part| part.purpose == Purpose::Main && part.outcome() == NodeTaskState::Succeeded);
     for part in whole_parts(task) {
         let decides = match part.outcome() {
             NodeTaskState::Succeeded => false,

@@ -9,7 +9,7 @@ use crate::overload::{held, replicas_are_equal, settled};
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
-use crate::support::{Fleet, FleetOptions};
+use crate::support::{Client, Fleet, FleetOptions};
 
 fn fleet() -> Fleet {
     Fleet::with(FleetOptions { more: "scrub: { interval: 1d, bandwidth: 0 }\n".to_owned(), ..Default::default() })
@@ -56,6 +56,37 @@ fn what_was_written_past_the_gateway_is_undone() {
     assert_eq!(kept[&changed["id"].to_string()], *changed);
     assert!(!kept.contains_key(&deleted["id"].to_string()), "a delete came undone");
     assert_eq!(scrub(&fleet)["findings"], json!([]));
+}
+
+#[test]
+fn of_two_nodes_the_one_with_other_settings_than_before_is_put_right() {
+    let more = "scrub: { interval: 1d, bandwidth: 0 }\n".to_owned();
+    let fleet = Fleet::with(FleetOptions { nodes: 2, more, ..Default::default() });
+    load(&fleet.client, "cities", &cities(50));
+    let [first, second] = [0, 1].map(|node: usize| &fleet.nodes[node].client);
+    let change = |node: &Client, words: Value| {
+        node.done(&node.json("PATCH", "/indexes/cities/settings", &json!({ "stopWords": words })));
+    };
+    // Nothing was compared yet, so nothing says which is right.
+    change(second, json!(["the"]));
+    let undecided = json!([{"index": "cities", "what": "settings", "nodes": ["node-0", "node-1"], "evidence": null}]);
+    assert_eq!(scrub(&fleet)["findings"], undecided);
+    change(second, json!([]));
+    assert_eq!(scrub(&fleet)["findings"], json!([]));
+
+    change(first, json!(["a"]));
+    let found = json!([{"index": "cities", "what": "settings", "nodes": ["node-0"], "evidence": "lastAgreed"}]);
+    assert_eq!(scrub(&fleet)["findings"], found);
+    let words = |node: &Client| node.get("/indexes/cities/settings/stop-words").ok();
+    eventually("the settings are right again", || (words(first) == json!([])).then_some(()));
+    settled(&fleet);
+
+    // What is changed through the gateway is no drift, and becomes what nodes are held to.
+    fleet.client.done(&fleet.client.json("PATCH", "/indexes/cities/settings", &json!({"stopWords": ["of"]})));
+    assert_eq!(scrub(&fleet)["findings"], json!([]));
+    change(second, json!([]));
+    assert_eq!(scrub(&fleet)["findings"][0]["nodes"], json!(["node-1"]));
+    eventually("the settings are right again", || (words(second) == json!(["of"])).then_some(()));
 }
 
 #[test]

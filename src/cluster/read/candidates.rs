@@ -14,7 +14,7 @@ use crate::cluster::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use crate::merge::error::MergeError;
 use crate::merge::facets::probe::Probe;
 use crate::merge::facets::{FacetRules, Facets};
-use crate::merge::hits;
+use crate::merge::hits::{self, Page};
 use crate::merge::search::{Merged, answers, candidates, census};
 use crate::merge::totals::Paging;
 use crate::merge::values::{Key, values_at};
@@ -71,6 +71,15 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         if let Some(counted) = counted.filter(|_| plan.window.take() > 0) {
             return self.distinct(plan, seed, merged, counted).await;
+        }
+        let skips_unscored = plan.window.skip() > 0 && !merged.is_full();
+        if plan.threshold
+            && plan.distinct.is_none()
+            && plan.window.take() > 0
+            && (skips_unscored || merged.skips_uneven())
+            && let Some(overview) = self.walked(plan, seed, merged, &[], None).await?
+        {
+            return Ok(overview);
         }
         // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
         // page that begins behind the last document is not searched for at all.
@@ -159,7 +168,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         counted: &Gathered,
     ) -> Result<Overview, Stop> {
         let bodies: Vec<&[u8]> = counted.replies.iter().map(|(_, body)| body.as_ref()).collect();
-        let (hits, tied) = census(plan, &bodies)?;
+        let Page { hits, tied, hides, .. } = census(plan, &bodies)?;
         let paged = matches!(plan.window.paging, Paging::Page { .. });
         let full = merged.is_full();
         let count = match (paged, full) {
@@ -167,6 +176,22 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             (true, true) => hits.len(),
             (false, true) => hits::met(&hits, plan.window.reach() as usize)?,
         };
+        // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
+        // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
+        // depend on that.
+        let skips = plan.window.skip() > 0;
+        let unordered = (full && paged) || skips || tied || hides;
+        let walks_facets = unordered && plan.facets.is_some() && !plan.counts_only_distinct() && plan.facets_shown;
+        let walks_scores = plan.threshold && (plan.uneven || skips && !full);
+        let from_the_first = !skips && !hides && !walks_scores;
+        let first_met = if from_the_first { Some(hits::met(&hits, plan.window.reach() as usize)?) } else { None };
+        if (walks_facets && (full && paged || !from_the_first) || walks_scores || hides)
+            && let Some(mut overview) = self.walked(plan, seed, merged, &hits, first_met).await?
+        {
+            // It is the order of the last writes that is known here.
+            overview.inexact.facets |= walks_facets;
+            return Ok(overview);
+        }
         // One node skips by the bucket, without a look at the scores of what it skips.
         let unscored = plan.threshold && merged.is_past_the_end();
         let Some(rules) = plan.facets.as_ref().filter(|_| count > 0) else {
@@ -175,7 +200,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(Overview {
                 facets,
                 total,
-                inexact: Inexact { totals: unscored, facets: unscored, ..Inexact::default() },
+                inexact: Inexact { totals: unscored || hides, facets: unscored || hides, ..Inexact::default() },
             });
         };
         let met = met(plan, &hits[..count])?;
@@ -186,7 +211,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             // The distinct attribute of the settings need not be filterable.
             Err(Stop::Fault(_)) => {
                 let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
-                let inexact = Inexact { facets: true, totals: !paged, ..Inexact::default() };
+                let inexact = Inexact { facets: true, totals: !paged || hides, ..Inexact::default() };
                 return Ok(Overview { facets: Some(self.summed(rules, merged)?), total, inexact });
             }
             Err(stop) => return Err(stop),
@@ -207,15 +232,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         facets.add_documents(&met.documents);
         self.settle(plan, &base, &parts, &mut facets).await?;
         let total = if paged { count as u64 } else { plan.window.total(&totals) };
-        // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
-        // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
-        // depend on that.
-        let unordered = (full && paged) || plan.window.skip() > 0 || tied;
-        let exact = facets.is_exact() && met.exact && (!unordered || plan.counts_only_distinct());
+        let exact = facets.is_exact() && met.exact && !hides && (!unordered || plan.counts_only_distinct());
         Ok(Overview {
             facets: Some(facets),
             total,
-            inexact: Inexact { facets: !exact, totals: unscored, ..Inexact::default() },
+            inexact: Inexact { facets: !exact, totals: unscored || hides, ..Inexact::default() },
         })
     }
 
@@ -271,7 +292,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         plan: &SearchPlan,
         base: &Candidates,

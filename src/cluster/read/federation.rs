@@ -22,6 +22,9 @@ use crate::plan::scatter::NodeRequest;
 /// How many indexes, and searches that are asked apart, are asked at a time.
 const AT_ONCE: usize = 8;
 
+/// How many hits nodes are asked for where the page alone does not tell which of them are distinct.
+const MOST_LISTED: u64 = 1000;
+
 /// What the nodes reply about one index.
 struct Found {
     /// `None` where nodes cannot compare the searches only because each of them ends with the rule that breaks ties.
@@ -91,10 +94,16 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Err(error.into());
         }
         let replies: Vec<IndexReplies<'_>> = found.iter().map(Found::replies).collect();
-        let merged = Merged::new(plan, &replies, relayed)?;
-        let mut inexact = Inexact::default();
+        let first = Merged::new(plan, &replies, relayed)?;
+        let hides = (0..found.len()).any(|at| first.hides(at));
+        let whole = if hides { self.federated_undistinguished(plan, seed).await? } else { None };
+        let replies: Vec<IndexReplies<'_>> = whole.iter().flatten().map(Found::replies).collect();
+        let again = if whole.is_some() { Some(Merged::new(plan, &replies, false)?) } else { None };
+        let (merged, hides) = (again.unwrap_or(first), hides && whole.is_none());
+        let found = whole.as_ref().unwrap_or(&found);
+        let mut inexact = Inexact { order: hides, totals: hides, facets: hides, ..Inexact::default() };
         let mut facets = Vec::with_capacity(found.len());
-        for (at, (index, found)) in plan.indexes.iter().zip(&found).enumerate() {
+        for (at, (index, found)) in plan.indexes.iter().zip(found).enumerate() {
             let mut own = merged.facets(at)?;
             // How far one node would have gone cannot be told from how far each node went.
             let unseen = found.shared_by() != 1 && merged.goes_on(at);
@@ -115,6 +124,22 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let (body, tied) = merged.write(&facets)?;
         inexact.facets |= tied;
         Ok(Reply { inexact, ..Reply::ok(body, missing) })
+    }
+
+    /// What nodes list where none of them leaves out a hit for another one; `None` where they do not list all, or cannot.
+    async fn federated_undistinguished(&self, plan: &FederationPlan, seed: u64) -> Result<Option<Vec<Found>>, Stop> {
+        let Some(whole) = plan.undistinguished(MOST_LISTED) else { return Ok(None) };
+        let mut found = Vec::with_capacity(whole.indexes.len());
+        for index in &whole.indexes {
+            found.push(self.federated_index(&whole, index, seed).await?);
+        }
+        let ends = found.iter().flat_map(|found| found.apart.iter().chain(&found.together)).flat_map(bodies);
+        for body in ends {
+            if FederatedReply::parse(body)?.listed() as u64 >= MOST_LISTED {
+                return Ok(None);
+            }
+        }
+        Ok(Some(found))
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.

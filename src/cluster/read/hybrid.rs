@@ -62,7 +62,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // Without words, what ties is all that nodes compare with the vector: a hit whose similarity is 0 counts as found
         // by words there.
         inexact.totals |= plan.breaks_ties && plan.has_no_words();
-        inexact.order |= plan.sorted_unseen.is_some();
+        inexact.order |= plan.sorted_unseen.is_some() || mixed.hides;
+        inexact.totals |= mixed.hides;
         let mut missing = words.missing.clone();
         missing.union_with(&vectors.missing);
         let body = mixed.write(stated.facets.as_ref(), stated.total, index)?;

@@ -9,6 +9,7 @@ mod federation;
 mod fields;
 mod hybrid;
 mod judge;
+mod marks;
 mod multi_search;
 pub mod observe;
 mod search;
@@ -16,6 +17,7 @@ mod similar;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod walked;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,7 +32,7 @@ use super::client::{NodeReply, Subrequest, Trace};
 use super::error::{NodeError, NodeErrorKind};
 use super::gather::{Fault, Gathered, Nodes};
 use super::overload::{self, Traffic, overloaded};
-use super::settings::UnavailableShards;
+use super::settings::{SearchSettings, UnavailableShards};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
@@ -88,6 +90,11 @@ pub async fn run(
     reply
 }
 
+/// How long any read may take. After that none of its subrequests is under way.
+pub fn longest(settings: &SearchSettings) -> Duration {
+    settings.timeout.max(LONG_READ)
+}
+
 /// The nodes of the cluster, within the time that one read has.
 struct ClusterNodes<'a> {
     cluster: &'a Cluster,
@@ -106,6 +113,7 @@ impl<'a> ClusterNodes<'a> {
     fn new(cluster: &'a Cluster, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
         let settings = &cluster.settings.search;
         let timeout = settings.timeout;
+        let long = longest(settings);
         let budget = match &scatter.ask {
             Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
                 timeout
@@ -116,7 +124,7 @@ impl<'a> ClusterNodes<'a> {
             | Ask::Documents(_)
             | Ask::Fields(_)
             | Ask::Document(_)
-            | Ask::Stats(_) => timeout.max(LONG_READ),
+            | Ask::Stats(_) => long,
         };
         // What may take longer as a whole may also take longer of one node.
         let attempt = settings.attempt_timeout.mul_f64(budget.as_secs_f64() / timeout.as_secs_f64().max(0.001));

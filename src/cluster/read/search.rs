@@ -53,13 +53,33 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             [only] if gathered.alone => (merge::search::relay(plan, only, index)?, Inexact::default()),
             [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),
             bodies => {
-                let merged = Merged::new(plan, bodies)?;
-                let overview = self.overview(plan, seed, &gathered, &merged, counted.as_ref()).await?;
-                let inexact = Inexact { order: plan.sorted_unseen.is_some(), ..overview.inexact };
-                (merged.write(overview.facets.as_ref(), overview.total, index)?, inexact)
+                let first = Merged::new(plan, bodies)?;
+                let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
+                let bodies: Vec<&[u8]> =
+                    whole.iter().flat_map(|whole| &whole.replies).map(|(_, body)| body.as_ref()).collect();
+                let again = if whole.is_some() { Some(Merged::new(plan, &bodies)?) } else { None };
+                let hides =
+                    again.as_ref().map_or(first.hides(), |again| again.ends_too_early(plan.window.max_total_hits));
+                let (gathered, merged) = (whole.as_ref().unwrap_or(&gathered), again.unwrap_or(first));
+                let overview = self.overview(plan, seed, gathered, &merged, counted.as_ref()).await?;
+                let mut inexact = overview.inexact;
+                inexact.order |= plan.sorted_unseen.is_some() || hides;
+                inexact.totals |= hides;
+                let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
+                (self.marked(plan, seed, body).await?, inexact)
             }
         };
         Ok(Reply { inexact, ..Reply::ok(body, gathered.missing) })
+    }
+
+    /// What nodes list where none of them leaves out a hit for another one.
+    async fn undistinguished(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Gathered>, Stop> {
+        let Some(whole) = plan.undistinguished() else { return Ok(None) };
+        let shards = self.topology.shards;
+        let all = ShardSet::all(shards);
+        let wanted = Wanted { index: &plan.index, shards: &all, seed };
+        let request = |part: &_, _| whole.request(part, shards, false);
+        Ok(Some(gather(self.nodes, self.topology, wanted, &request, &is_search).await?))
     }
 
     /// Which distinct values there are no node knows of the others: all of them are asked where it matters.

@@ -1,7 +1,7 @@
 //! Carries out what `crate::rebalance` plans: makes each step durable, publishes it, deletes what is left over.
 
 mod cleanup;
-mod commit;
+pub(super) mod commit;
 mod error;
 mod facts;
 pub mod figures;
@@ -42,6 +42,8 @@ pub struct Rebalancer {
     seen: ArcSwap<Layout>,
     /// Topologies that were replaced. Those that are alive are in the hands of requests.
     superseded: Mutex<Vec<Weak<Topology>>>,
+    /// Topologies by which something is done for long, and no client reads.
+    working: Mutex<Vec<Weak<Topology>>>,
     waiting: Mutex<Vec<Waiting>>,
     wake: Notify,
     metrics: RebalanceMetrics,
@@ -99,6 +101,7 @@ impl Rebalancer {
             seen: ArcSwap::from_pointee(layout.clone()),
             layout: tokio::sync::Mutex::new(layout),
             superseded: Mutex::default(),
+            working: Mutex::default(),
             waiting: Mutex::default(),
             wake: Notify::new(),
             metrics,
@@ -121,12 +124,30 @@ impl Rebalancer {
         superseded.push(Arc::downgrade(topology));
     }
 
-    /// True when no request is under way that sees an older layout than `version`.
-    fn quiet(&self, version: u64) -> bool {
-        let mut superseded = self.superseded.lock();
-        superseded.retain(|older| older.strong_count() > 0);
-        superseded.iter().filter_map(Weak::upgrade).all(|older| older.layout == version)
+    /// A copy of `topology` for work that takes long: steps of the layout wait for it as for a request, but nobody who waits
+    /// for reads does.
+    pub(super) fn working_copy(&self, topology: &Topology) -> Arc<Topology> {
+        let copy = topology.detached();
+        let mut working = self.working.lock();
+        working.retain(|older| older.strong_count() > 0);
+        working.push(Arc::downgrade(&copy));
+        copy
     }
+
+    /// True when no request is under way that sees an older layout than `version`, and no work.
+    fn quiet(&self, version: u64) -> bool {
+        let is_of_now = |topology: &Topology| topology.layout == version;
+        all_alive(&self.superseded, is_of_now) && all_alive(&self.working, is_of_now)
+    }
+
+    /// True when `holds` of every topology that was replaced and by which a request still goes.
+    pub(super) fn older_requests_all(&self, holds: impl Fn(&Topology) -> bool) -> bool {
+        all_alive(&self.superseded, holds)
+    }
+}
+
+fn all_alive(topologies: &Mutex<Vec<Weak<Topology>>>, holds: impl Fn(&Topology) -> bool) -> bool {
+    topologies.lock().iter().filter_map(Weak::upgrade).all(|topology| holds(&topology))
 }
 
 fn initial_state(on_change: OnConfigChange) -> PlanState {

@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::cluster::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::cluster::insync::{self, Marks, Missed};
 use crate::cluster::node_queue::{IDLE_LIMIT, has_open_tasks, queue_runs_empty};
+use crate::cluster::older_reads;
 use crate::meili::task::TaskStatus;
 use crate::placement::topology::{Node, NodeIx};
 use crate::plan::broadcast::HiddenSettings;
@@ -18,14 +19,17 @@ use crate::store::IndexEntry;
 
 pub(super) async fn delete_index(
     cluster: &Arc<Cluster>,
-    node: &Node,
+    ix: NodeIx,
     index: &str,
     trace: &Trace,
 ) -> Result<(), RepairError> {
+    let topology = cluster.topology().detached();
+    let node = topology.node(ix);
     let path = format!("/indexes/{index}");
     if cluster.client.get_json::<IndexView>(node, &path, trace).await?.is_none() {
         return Ok(());
     }
+    older_reads::end(cluster, ix, index, topology.shards_of(ix)).await;
     tracing::info!(node = %node.id, index, "deleting an index whose content is of the past");
     let request =
         Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(cluster)) };
@@ -59,7 +63,7 @@ pub(super) async fn repair_index(
         && wrong != right
     {
         tracing::warn!(node = %node.id, index = uid, wrong, right, "index has another primary key; it is rebuilt");
-        delete_index(cluster, node, uid, trace).await?;
+        delete_index(cluster, ix, uid, trace).await?;
         held = None;
     }
     match held {

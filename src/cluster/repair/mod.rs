@@ -163,7 +163,7 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         mark_missing(cluster, ix, node, &missed, &trace).await?;
         move_state(cluster, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
         for index in &missed.outdated {
-            delete_index(cluster, node, index, &trace).await?;
+            delete_index(cluster, ix, index, &trace).await?;
         }
         if let Some(reference) = reference {
             repair_features(cluster, node, reference, &trace).await?;

@@ -18,6 +18,7 @@ use super::work::Work;
 use crate::cluster::Cluster;
 use crate::cluster::client::Trace;
 use crate::cluster::insync::{self, Misses};
+use crate::cluster::older_reads;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::tasks::entry::MiroirTask;
@@ -62,6 +63,7 @@ impl Job<'_> {
             let node = self.topology.node(self.target).id.to_string();
             return Err(ResilverError::Busy { node });
         }
+        older_reads::end(self.cluster, self.target, &self.index, &self.shards).await;
         let as_of = insync::misses(self.cluster, self.target, &self.index);
         let limit = self.cluster.settings.resilver.cutover;
         let (mut copy, mut step) = Copy::begin(&self.shards, limit);

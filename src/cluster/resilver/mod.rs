@@ -6,7 +6,8 @@
 //!
 //! # How
 //!
-//! 1. A [`watch`] on the index begins; from here on it is known which documents writes touch.
+//! 1. A [`watch`] on the index begins; from here on it is known which documents writes touch. Reads that were planned when the
+//!    target was in sync are waited for.
 //! 2. A [`pass`] lists the ids of both sides, shard by shard, fetches the documents, and sends the target only what
 //!    differs: documents to add and ids to delete. A replica that missed little gets little.
 //! 3. The next pass looks at what differed, which verifies it, and at what was touched meanwhile. [`step`] says when
@@ -141,7 +142,8 @@ async fn copy(cluster: Arc<Cluster>, key: CopyKey) {
 async fn bring_in_sync(cluster: &Arc<Cluster>, key: &CopyKey) -> Result<bool, ResilverError> {
     let (target, index) = (key.0, key.1.as_str());
     let as_of = insync::misses(cluster, target, index);
-    let topology = cluster.topology();
+    // What is sent to the target must be over before its shards can be another's. Reads by this topology there are none.
+    let topology = cluster.rebalancer.working_copy(&cluster.topology());
     let Some(stale) = topology.stale_of(target, index) else { return Ok(false) };
     let Some(entry) = cluster.registry.entry(index) else {
         return Ok(insync::clear(cluster, target, index, stale, as_of).await?);

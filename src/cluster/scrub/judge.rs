@@ -29,6 +29,8 @@ pub enum Evidence {
     NewestWrite,
     /// Somebody wrote to the wrong ones past Miroir.
     ForeignWrite,
+    /// The right ones are as all were when they were last equal, and Miroir has changed nothing since.
+    LastAgreed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,15 @@ pub fn judge(seen: &[Seen]) -> Judgement {
         return wrong(seen, right, Evidence::ForeignWrite);
     }
     Judgement::Undecided
+}
+
+/// Judges the settings of an index. `agreed` is what all nodes had, if Miroir has changed nothing since.
+pub fn judge_settings(seen: &[Seen], agreed: Option<u128>) -> Judgement {
+    match (judge(seen), agreed) {
+        (Judgement::Equal, _) => Judgement::Equal,
+        (_, Some(agreed)) if seen.iter().any(|node| node.digest == agreed) => wrong(seen, agreed, Evidence::LastAgreed),
+        (judgement, _) => judgement,
+    }
 }
 
 fn wrong(seen: &[Seen], right: u128, evidence: Evidence) -> Judgement {
@@ -108,6 +119,17 @@ mod tests {
         let foreign = Seen { foreign: true, ..seen(0, 2) };
         assert_eq!(judge(&[foreign.clone(), seen(1, 1)]), Judgement::Wrong(vec![NodeIx(0)], Evidence::ForeignWrite));
         assert_eq!(judge(&[foreign, Seen { foreign: true, ..seen(1, 1) }]), Judgement::Undecided);
+    }
+
+    #[test]
+    fn settings_are_right_that_all_nodes_had() {
+        assert_eq!(judge_settings(&[seen(0, 2), seen(1, 2)], Some(1)), Judgement::Equal);
+        assert_eq!(judge_settings(&[seen(0, 1), seen(1, 2)], None), Judgement::Undecided);
+        assert_eq!(judge_settings(&[seen(0, 2), seen(1, 3)], Some(1)), Judgement::Undecided);
+        let first = Judgement::Wrong(vec![NodeIx(0)], Evidence::LastAgreed);
+        assert_eq!(judge_settings(&[seen(0, 2), seen(1, 1)], Some(1)), first);
+        let two = Judgement::Wrong(vec![NodeIx(0), NodeIx(1)], Evidence::LastAgreed);
+        assert_eq!(judge_settings(&[seen(0, 2), seen(1, 2), seen(2, 1)], Some(1)), two);
     }
 
     #[test]

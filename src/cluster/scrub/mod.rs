@@ -9,9 +9,10 @@
 //! |---|---|
 //! | `judge` | which replicas are wrong; pure |
 //! | `compare` | one shard |
-//! | `settings` | the settings of one index |
+//! | `settings`, `agreed` | the settings of one index, and what they were when all nodes had the same |
 //! | `report`, `metrics` | what was found |
 
+mod agreed;
 mod compare;
 mod judge;
 pub mod metrics;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::agreed;
 use super::compare::at_rest;
-use super::judge::{Judgement, Seen, judge};
+use super::judge::{Judgement, Seen, judge_settings};
 use super::metrics::Outcome;
 use super::report::{Finding, Subject};
 use crate::cluster::Cluster;
@@ -29,7 +30,11 @@ pub async fn compare(cluster: &Arc<Cluster>, index: &str, trace: &Trace) {
 
 async fn differences(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Result<Outcome, ResilverError> {
     let topology = cluster.topology();
-    if judge(&look(cluster, &topology, index, trace).await?) == Judgement::Equal {
+    let seen = look(cluster, &topology, index, trace).await?;
+    if judge_settings(&seen, None) == Judgement::Equal {
+        if let Some(first) = seen.first().filter(|_| seen.len() == topology.members().count()) {
+            agreed::remember(cluster, index, first.digest).await?;
+        }
         return Ok(Outcome::Equal);
     }
     let _hold = cluster.writer.gates.hold(index).await;
@@ -40,7 +45,7 @@ async fn differences(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Resu
         }
     }
     let seen = look(cluster, &topology, index, trace).await?;
-    let (wrong, evidence) = match judge(&seen) {
+    let (wrong, evidence) = match judge_settings(&seen, agreed::last(cluster, index).await?) {
         Judgement::Equal => return Ok(Outcome::Equal),
         Judgement::Wrong(wrong, evidence) => (wrong, Some(evidence)),
         Judgement::Undecided => (seen.iter().map(|seen| seen.node).collect(), None),

@@ -82,7 +82,7 @@ pub(in crate::cluster) fn steps_for(
         Target::AllNodes => true,
         Target::Node(target) => target == node,
     });
-    let main = mine.map(|step| (Purpose::Main, owned_part(step, node, topology)));
+    let main = mine.filter_map(|step| Some((Purpose::Main, owned_part(step, node, topology)?)));
     let all = extra.before.iter().cloned().chain(main).chain(extra.after.iter().cloned());
     let mut stamped_before = 0;
     let mut planned = Vec::new();
@@ -103,12 +103,13 @@ pub(in crate::cluster) fn steps_for(
     planned
 }
 
-/// Of the shards of a step for all nodes, those that `node` owns.
-fn owned_part(step: &Step, node: NodeIx, topology: &Topology) -> Step {
-    let mut step = step.clone();
+/// Of the shards of a step for all nodes, those that `node` owns. A change of documents is nothing to a node that owns none of
+/// them: without shards it would count as a change of the whole index, which every node must carry out.
+fn owned_part(step: &Step, node: NodeIx, topology: &Topology) -> Option<Step> {
+    let mut part = step.clone();
     if step.to == Target::AllNodes {
-        let owned = topology.shards_of(node);
-        step.shards = step.shards.iter().filter(|shard| owned.contains(*shard)).collect();
+        part.shards.intersect_with(topology.shards_of(node));
     }
-    step
+    let is_nothing = part.shards.is_empty() && !step.shards.is_empty();
+    (!is_nothing).then_some(part)
 }

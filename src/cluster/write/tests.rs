@@ -351,6 +351,25 @@ async fn a_broadcast_that_a_down_node_misses_is_remembered() {
     assert!(cluster.bookkeeping.missed_by(&NodeId::new("n0")).await.is_nothing());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_change_of_documents_is_nothing_to_a_node_without_shards() {
+    let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
+    let cluster = cluster(&fleet, &directory).await;
+    publish(&cluster, |topology| {
+        let owners = topology.owners.iter().map(|_| vec![NodeIx(0), NodeIx(1)]).collect();
+        topology.set_owners(owners);
+    });
+    set_state(&cluster, "n2", NodeState::Joining);
+    let operation = Operation::DeleteDocumentsByFilter { index: "a".into() };
+    let (topology, hidden) = (cluster.topology(), cluster.hidden_settings());
+    let plan = broadcast::plan(&operation, "", br#"{"filter":"n = 1"}"#, &topology, &hidden, &|_| true);
+    let Plan::Broadcast(intent) = plan else { panic!() };
+    let task = cluster.writer.submit(&cluster, *intent, Vec::new(), &trace()).await.unwrap();
+    assert_eq!(task.parts.iter().map(|part| part.node.as_str()).collect::<Vec<_>>(), ["n0", "n1"]);
+    assert!(fleet.log("n2").is_empty());
+    assert!(cluster.bookkeeping.missed_by(&NodeId::new("n2")).await.is_nothing());
+}
+
 #[tokio::test]
 async fn a_batch_that_failed_before_any_node_saw_it_is_a_failed_task_and_its_index_exists() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());

@@ -1,30 +1,20 @@
 //! The facet values of documents that are at hand, counted as the engine counts them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::tally::{Counted, FacetValue};
-use crate::merge::values::Key;
+use super::tally::{Counted, FacetValue, sum_up};
 
 /// The values of `facet`, each counted once for each document that has it.
 pub fn count(documents: &[Value], facet: &str) -> Vec<Counted> {
     let mut counted: Vec<Counted> = Vec::new();
-    let mut places: HashMap<Key, usize> = HashMap::new();
     for document in documents {
         let mut seen = HashSet::new();
-        for value in values(document, facet) {
-            if !seen.insert(value.key()) {
-                continue;
-            }
-            let at = *places.entry(value.key()).or_insert(counted.len());
-            match counted.get_mut(at) {
-                Some((_, count)) => *count += 1,
-                None => counted.push((value, 1)),
-            }
-        }
+        let values = values(document, facet).into_iter().filter(|value| seen.insert(value.key()));
+        counted.extend(values.map(|value| (value, 1)));
     }
-    counted
+    sum_up(counted)
 }
 
 fn values(document: &Value, facet: &str) -> Vec<FacetValue> {

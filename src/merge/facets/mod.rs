@@ -22,6 +22,7 @@ use crate::plan::index_info::{FacetOrder, IndexInfo};
 
 use super::error::MergeError;
 use super::raw::{Members, ObjectWriter};
+use super::values::Key;
 use probe::Probe;
 use stats::Stats;
 use tally::{Numbers, Tally};
@@ -151,6 +152,28 @@ impl Facets {
         }
     }
 
+    /// Adds documents of which each of `said` describes one, as a source of their own.
+    pub fn add_described(&mut self, said: &[NodeFacets<'_>]) -> Result<(), MergeError> {
+        let source = self.sources.len();
+        self.sources.push(Candidates { hits: said.len() as u64, exact: true });
+        let mut lists: BTreeMap<&str, Vec<tally::Counted>> = BTreeMap::new();
+        for one in said {
+            self.stats.add(one.stats.as_ref())?;
+            for (facet, _) in one.distribution.iter().flat_map(|members| &members.0) {
+                if facet != SHARD_FIELD {
+                    let values = one.list(facet)?;
+                    // A document with more values than are shown.
+                    self.given_up |= values.len() >= self.rules.max_values;
+                    lists.entry(facet).or_default().extend(values);
+                }
+            }
+        }
+        for (facet, values) in lists {
+            self.tally(facet).list_whole(source, tally::sum_up(values));
+        }
+        Ok(())
+    }
+
     /// Makes sure that a facet is listed even if no node has a value for it.
     pub fn name(&mut self, facet: &str) {
         if facet != SHARD_FIELD {
@@ -254,6 +277,15 @@ impl<'a> NodeFacets<'a> {
     pub fn of(reply: &Members<'a>, hits: u64) -> Result<Self, MergeError> {
         let member = |name| reply.get(name).map(|raw| Members::parse(raw.get())).transpose();
         Ok(Self { distribution: member("facetDistribution")?, stats: member("facetStats")?, hits })
+    }
+
+    /// Every facet with each of its values.
+    pub fn values(&self) -> Result<Vec<(String, Key)>, MergeError> {
+        let mut values = Vec::new();
+        for (facet, _) in self.distribution.iter().flat_map(|members| &members.0) {
+            values.extend(self.list(facet)?.into_iter().map(|(value, _)| (facet.to_string(), value.key())));
+        }
+        Ok(values)
     }
 
     fn list(&self, facet: &str) -> Result<Vec<tally::Counted>, MergeError> {

@@ -80,26 +80,35 @@ pub fn by_query<'a>(
 
 const UNKNOWN_QUERY: MergeError = MergeError::Missing("the search of a hit");
 
-/// The best `reach` documents of an index, and how many hits were left out because a better one of another node has the
-/// same distinct value. `queries` has for each search the list of each node.
+/// The best documents of an index.
+#[derive(Debug, Default)]
+pub struct Best<'a> {
+    pub hits: Vec<Candidate<'a>>,
+    /// How many hits were left out because a better one of another node has the same distinct value.
+    pub duplicates: u64,
+    /// True if nodes left out hits for one of these.
+    pub hides: bool,
+}
+
+/// The best `reach` documents of an index. `queries` has for each search the list of each node.
 pub fn of_nodes<'a>(
     index: &'a IndexQueries,
     queries: Vec<Vec<Vec<&'a RawValue>>>,
     reach: u64,
-) -> Result<(Vec<Candidate<'a>>, u64), MergeError> {
-    let mut duplicates = 0;
+) -> Result<Best<'a>, MergeError> {
+    let mut best = Best::default();
     let mut lists = Vec::with_capacity(queries.len());
     for (query, nodes) in index.queries.iter().zip(queries) {
         let page = hits::merge(nodes, &query.search.rules(), 0, reach)?;
-        duplicates += page.duplicates;
+        best.duplicates += page.duplicates;
+        best.hides |= page.hides;
         let list: Result<Vec<_>, MergeError> =
             page.hits.into_iter().map(|text| Candidate::new(text, query, &serde_json::from_str(text)?)).collect();
         lists.push(list?);
     }
-    let mut best = Vec::new();
     let mut seen = HashSet::new();
     for hit in Merger::new(lists) {
-        if best.len() as u64 >= reach {
+        if best.hits.len() as u64 >= reach {
             break;
         }
         // Of searches asked apart, each finds a document again.
@@ -108,9 +117,9 @@ pub fn of_nodes<'a>(
         {
             continue;
         }
-        best.push(hit);
+        best.hits.push(hit);
     }
-    Ok((best, duplicates))
+    Ok(best)
 }
 
 /// The primary key of a hit, whose path is `field`.

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::plan::federation::{FederationPlan, IndexQueries};
 
 use self::facets::IndexFacets;
-use self::list::{Candidate, Merger};
+use self::list::{Best, Candidate, Merger};
 use super::error::MergeError;
 use super::facets::{Facets, NodeFacets};
 use super::raw::{Members, ObjectWriter};
@@ -58,6 +58,8 @@ struct IndexAnswer<'a> {
     total: u64,
     /// True if there may be hits beyond the end of the page.
     goes_on: bool,
+    /// True if a node left out hits for one that is left out here, so that hits are missing.
+    hides: bool,
     replies: Vec<FederatedReply<'a>>,
 }
 
@@ -70,6 +72,11 @@ impl<'a> FederatedReply<'a> {
         let hits = serde_json::from_str(hits.get())?;
         let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
         Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
+    }
+
+    /// How many hits there are in the list.
+    pub fn listed(&self) -> usize {
+        self.hits.len()
     }
 
     fn members_of_facets(&self, index: &str) -> Result<Members<'a>, MergeError> {
@@ -116,6 +123,11 @@ impl<'a> Merged<'a> {
     /// True if hits of the index at `at` may lie beyond the end of the page, so that nobody has looked at all of them.
     pub fn goes_on(&self, at: usize) -> bool {
         self.answers[at].goes_on
+    }
+
+    /// True if a node left out hits of the index at `at` for one that is left out here.
+    pub fn hides(&self, at: usize) -> bool {
+        self.answers[at].hides
     }
 
     /// The one reply, and whether one node's lists of facet values may end otherwise. `facets` are those of each index,
@@ -247,21 +259,20 @@ impl<'a> IndexAnswer<'a> {
         let alone = replies.apart.iter().map(|query| parse(query)).collect::<Result<Vec<_>, _>>()?;
         let of_each = || alone.iter().flatten();
         let mut total = if parsed.is_empty() { sum(of_each()) } else { sum(parsed.iter()) };
-        let hits = match parsed.as_mut_slice() {
-            [only] if replies.apart.is_empty() => list::of_one(index, std::mem::take(&mut only.hits), relayed)?,
+        let Best { hits, duplicates, hides } = match parsed.as_mut_slice() {
+            [only] if replies.apart.is_empty() => {
+                Best { hits: list::of_one(index, std::mem::take(&mut only.hits), relayed)?, ..Best::default() }
+            }
             _ if replies.apart.is_empty() => {
                 let lists = parsed.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
-                let (hits, duplicates) = list::of_nodes(index, list::by_query(index, lists)?, reach)?;
-                total = total.saturating_sub(duplicates);
-                hits
+                list::of_nodes(index, list::by_query(index, lists)?, reach)?
             }
             _ => {
                 let lists = alone.iter().map(|query| query.iter().map(|reply| reply.hits.clone()).collect()).collect();
-                let (hits, duplicates) = list::of_nodes(index, lists, reach)?;
-                total = total.saturating_sub(duplicates);
-                hits
+                list::of_nodes(index, lists, reach)?
             }
         };
+        total = total.saturating_sub(duplicates);
         let goes_on = hits.len() as u64 >= reach;
         // Where searches leave hits out, only a list that has come to its end tells how many there are.
         let counted_apart = parsed.is_empty();
@@ -269,7 +280,7 @@ impl<'a> IndexAnswer<'a> {
             total = hits.len() as u64;
         }
         let replies = if counted_apart { alone.into_iter().flatten().collect() } else { parsed };
-        Ok(Self { hits, total, goes_on, replies })
+        Ok(Self { hits, total, goes_on, hides, replies })
     }
 }
 

@@ -5,12 +5,10 @@
 
 use std::cmp::Ordering;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::merge::order::{SortValue, present};
-use crate::merge::raw::Members;
-use crate::placement::written::WRITTEN_RULE;
+use crate::merge::detail::{Detail, Details, Ranked, together};
+use crate::merge::order::SortValue;
 
 /// What a hit of a federation is compared by.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,48 +34,6 @@ enum Value {
     },
 }
 
-/// One relevancy rule's word on a hit.
-#[derive(Debug, Clone, Copy)]
-struct Ranked {
-    score: f64,
-    /// How many ranks the rule tells apart; `None` if that cannot be known, so that the rules after it cannot be fitted in.
-    ranks: Option<f64>,
-}
-
-/// A rule's entry of `_rankingScoreDetails`, the union of all shapes.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Detail<'a> {
-    #[serde(default)]
-    order: u32,
-    score: Option<f64>,
-    matching_words: Option<f64>,
-    max_matching_words: Option<f64>,
-    max_typo_count: Option<f64>,
-    attribute_ranking_order_score: Option<f64>,
-    query_word_distance_score: Option<f64>,
-    #[serde(default, deserialize_with = "similarity")]
-    similarity: Option<Option<f32>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    value: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    distance: Option<&'a RawValue>,
-}
-
-/// Keeps `null` apart from a member that is not there.
-fn similarity<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f32>>, D::Error> {
-    Option::<f32>::deserialize(deserializer).map(Some)
-}
-
-/// Two words can be up to this many places apart before the engine stops to count.
-const MOST_PLACES: f64 = 7.0;
-
-/// The costs of a word's place in its attribute that the engine tells apart.
-const MOST_COST_OF_PLACE: f64 = 10.0;
-
-/// `exactness` first tells three kinds of attributes apart, then counts words.
-const KINDS_OF_EXACTNESS: f64 = 3.0;
-
 // === impl Weighed ===
 
 impl Weighed {
@@ -88,22 +44,14 @@ impl Weighed {
 
     /// `score` is the hit's `weightedRankingScore`.
     pub fn parse(details: &RawValue, weight: f64, score: f64, position: u64) -> Result<Self, serde_json::Error> {
-        let members = Members::parse(details.get())?;
-        let mut rules = Vec::with_capacity(members.0.len());
-        for (name, raw) in &members.0 {
-            // Next to the rules' objects an engine may place plain figures about the search as a whole.
-            if raw.get().starts_with('{') && name != WRITTEN_RULE {
-                rules.push((name.as_ref(), serde_json::from_str::<Detail<'_>>(raw.get())?));
-            }
-        }
-        rules.sort_by_key(|(_, detail)| detail.order);
-        let words = rules.iter().find(|(name, _)| *name == "words").and_then(|(_, detail)| detail.matching_words);
+        let details = Details::parse(details)?;
+        let words = details.words();
 
-        let mut values = Vec::with_capacity(rules.len());
+        let mut values = Vec::with_capacity(details.rules.len());
         let mut group: Vec<Ranked> = Vec::new();
         // The first number is known as a whole.
         let mut known = Some(score);
-        for (name, detail) in &rules {
+        for (name, detail) in &details.rules {
             if let Some(ranked) = detail.ranked(name, words) {
                 group.push(ranked);
                 continue;
@@ -171,63 +119,24 @@ fn score_of(group: &mut Vec<Ranked>, weight: f64, known: &mut Option<f64>) -> Op
     if ranked.is_empty() {
         return None;
     }
-    // Each rule divides the distance between two ranks of the rule before it.
-    let together = || {
-        ranked.iter().rev().fold(1.0, |inner, rule| match rule.ranks {
-            Some(ranks) => rule.score - (1.0 - inner) / ranks,
-            None => rule.score,
-        })
-    };
-    Some(Value::Score(known.take().unwrap_or_else(|| together() * weight)))
+    Some(Value::Score(known.take().unwrap_or_else(|| together(&ranked) * weight)))
 }
 
 // === impl Detail ===
 
 impl Detail<'_> {
-    /// `None` if this is no relevancy rule. `words` is how many words of the query the hit has.
-    fn ranked(&self, name: &str, words: Option<f64>) -> Option<Ranked> {
-        let score = self.score.unwrap_or(0.0);
-        let ranks = match name {
-            "words" => self.max_matching_words,
-            "typo" => self.max_typo_count.map(|most| most + 1.0),
-            "proximity" => words.map(|words| (words - 1.0) * MOST_PLACES + 1.0).filter(|ranks| fits(score, *ranks)),
-            "attribute" => self.ranks_of_attribute(score, words),
-            // Only where no attribute matches as a whole are words counted.
-            "exactness" => Some(self.max_matching_words.map_or(1.0, |most| most + 1.0) * KINDS_OF_EXACTNESS),
-            "skipped" => Some(1.0),
-            _ if self.value.is_some() || self.distance.is_some() || self.similarity.is_some() => return None,
-            // A rule that this version does not know.
-            _ => None,
-        };
-        Some(Ranked { score, ranks })
-    }
-
-    /// The ranks of the attribute times those of the place in it, of which the scores show the first.
-    fn ranks_of_attribute(&self, score: f64, words: Option<f64>) -> Option<f64> {
-        let attribute = self.attribute_ranking_order_score?;
-        let place = self.query_word_distance_score?;
-        let places = words? * MOST_COST_OF_PLACE + 1.0;
-        let attributes = ((1.0 - place) / (attribute - score)).round();
-        (attributes.is_normal() && fits(attribute, attributes) && fits(place, places)).then_some(attributes * places)
-    }
-
     fn value(&self, name: &str, weight: f64, known: &mut Option<f64>) -> Result<Value, serde_json::Error> {
         let ascending = !name.ends_with(":desc");
         Ok(match (self.distance, self.value) {
             (Some(distance), _) => Value::Distance { ascending, metres: serde_json::from_str(distance.get())? },
             (None, Some(value)) => Value::Sort { ascending, value: SortValue::parse(value)? },
             (None, None) => {
-                let similarity = f64::from(self.similarity.flatten().unwrap_or(0.0));
+                // In the engine's precision.
+                let similarity = f64::from(self.similarity.flatten().unwrap_or(0.0) as f32);
                 Value::Score(known.take().unwrap_or(similarity * weight))
             }
         })
     }
-}
-
-/// True if `score` is one of `ranks` ranks.
-fn fits(score: f64, ranks: f64) -> bool {
-    let rank = score * ranks;
-    (rank - rank.round()).abs() < 1e-6
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::clients::{INDEX, WORDS, id_of, shared_field};
 use super::history::{Family, History, State, Verdict};
+use super::view::View;
 use crate::support::client::Reply;
 use crate::support::random::Dice;
 use crate::support::{Client, Fleet};
@@ -239,7 +240,10 @@ pub fn check_at_rest(fleet: &Fleet, history: &History, problems: &Problems) {
             problems.lost(format!("{name} is not listed; written:\n{}", history.tell(&name)));
         }
     }
-    check_replicas(fleet, &listed, problems);
+    match View::of(&fleet.admin) {
+        Ok(view) => check_replicas(fleet, &view.members, &listed, problems),
+        Err(reason) => problems.add(Problem::Stuck, reason),
+    }
     for node in &fleet.nodes {
         check_stamps(&node.name, &node.client, problems);
     }
@@ -292,7 +296,7 @@ fn listing(client: &Client, problems: &Problems) -> BTreeMap<String, Value> {
 }
 
 /// Every owner of a document's shard holds it as the cluster lists it, and nobody else does.
-fn check_replicas(fleet: &Fleet, listed: &BTreeMap<String, Value>, problems: &Problems) {
+fn check_replicas(fleet: &Fleet, members: &[String], listed: &BTreeMap<String, Value>, problems: &Problems) {
     let topology = fleet.admin.get("/shards").ok();
     let rows = topology["shards"].as_array().cloned().unwrap_or_default();
     let owners: Vec<BTreeSet<String>> = rows
@@ -303,7 +307,7 @@ fn check_replicas(fleet: &Fleet, listed: &BTreeMap<String, Value>, problems: &Pr
         .collect();
     let mut holders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut shards: BTreeMap<String, usize> = BTreeMap::new();
-    for node in &fleet.nodes {
+    for node in fleet.nodes.iter().filter(|node| members.contains(&node.name)) {
         for (id, mut document) in listing(&node.client, problems) {
             shards.insert(id.clone(), shard_number(&document["_miroir_shard"]));
             document.as_object_mut().expect("a document").retain(|field, _| !field.starts_with("_miroir"));

@@ -3,34 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::changes::{Answer, Bounds, Change};
 use super::checker::{Problem, Problems};
+use super::kinds::{Class, FaultKind};
+use super::view::{self, Moving, View, WHOLE};
+use crate::support::Fleet;
 use crate::support::client::pause;
 use crate::support::fault_proxy::Mode;
 use crate::support::random::Dice;
-use crate::support::{Client, Fleet};
-
-/// How long a cluster may take to become whole after its faults are over. Generous, because machines are busy.
-const WHOLE: Duration = Duration::from_secs(120);
-
-/// The kinds of faults, as they are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    /// kill -9 of a node, and a restart.
-    NodeKill,
-    /// SIGSTOP of a node, and SIGCONT.
-    NodeFreeze,
-    NetworkDelay,
-    NetworkRefuse,
-    NetworkBlackHole,
-    NetworkCut,
-    NetworkReset,
-    NetworkGarble,
-    DiskFull,
-    /// kill -9 of the gateway, and a restart.
-    GatewayKill,
-    /// kill -9 of every node at once: the only fault that takes more than RF - 1 nodes away.
-    Outage,
-}
 
 /// What a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,127 +25,137 @@ struct Fault {
     target: Target,
 }
 
-/// Faults that are there at the same time.
-#[derive(Debug)]
-struct Round {
-    faults: Vec<Fault>,
-    lasting: Duration,
-    /// Before the next round, once all is whole.
-    rest: Duration,
-}
-
 /// Draws rounds from a seed.
 pub struct Schedule {
     dice: Dice,
-    nodes: usize,
-    /// How many nodes may be away at once.
-    spare: usize,
+    rounds: u64,
+    /// The least that there is; one node less may be away at once.
+    replication_factor: usize,
     kinds: Vec<FaultKind>,
+    /// How many faults of each kind were thrown.
+    pub thrown: Thrown,
+    /// How moves ended, by when they began.
+    ended: BTreeMap<String, String>,
 }
 
 /// How many faults of each kind were thrown.
 pub type Thrown = BTreeMap<FaultKind, usize>;
 
-// === impl FaultKind ===
-
-impl FaultKind {
-    pub const ALL: [FaultKind; 11] = [
-        Self::NodeKill,
-        Self::NodeFreeze,
-        Self::NetworkDelay,
-        Self::NetworkRefuse,
-        Self::NetworkBlackHole,
-        Self::NetworkCut,
-        Self::NetworkReset,
-        Self::NetworkGarble,
-        Self::DiskFull,
-        Self::GatewayKill,
-        Self::Outage,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NodeKill => "node killed (-9)",
-            Self::NodeFreeze => "node frozen (SIGSTOP)",
-            Self::NetworkDelay => "network slow",
-            Self::NetworkRefuse => "network refuses",
-            Self::NetworkBlackHole => "network black hole",
-            Self::NetworkCut => "answers cut short",
-            Self::NetworkReset => "connections reset",
-            Self::NetworkGarble => "answers garbled",
-            Self::DiskFull => "disk full",
-            Self::GatewayKill => "gateway killed (-9)",
-            Self::Outage => "all nodes killed (-9)",
-        }
-    }
-
-    fn hits_one_node(self) -> bool {
-        match self {
-            Self::NodeKill
-            | Self::NodeFreeze
-            | Self::NetworkDelay
-            | Self::NetworkRefuse
-            | Self::NetworkBlackHole
-            | Self::NetworkCut
-            | Self::NetworkReset
-            | Self::NetworkGarble
-            | Self::DiskFull => true,
-            Self::GatewayKill | Self::Outage => false,
-        }
-    }
-}
-
 // === impl Schedule ===
 
 impl Schedule {
-    pub fn new(dice: Dice, nodes: usize, replication_factor: usize, kinds: &[FaultKind]) -> Self {
-        Self { dice, nodes, spare: replication_factor - 1, kinds: kinds.to_vec() }
+    pub fn new(dice: Dice, replication_factor: usize, kinds: &[FaultKind]) -> Self {
+        let (thrown, ended) = (BTreeMap::new(), BTreeMap::new());
+        Self { dice, rounds: 0, replication_factor, kinds: kinds.to_vec(), thrown, ended }
     }
 
-    fn round(&mut self) -> Round {
-        let dice = &mut self.dice;
-        let for_one: Vec<FaultKind> = self.kinds.iter().copied().filter(|kind| kind.hits_one_node()).collect();
-        let has = |kind| self.kinds.contains(&kind);
+    fn of_class(&self, class: Class) -> Vec<FaultKind> {
+        self.kinds.iter().copied().filter(|kind| kind.class() == class).collect()
+    }
+
+    /// Faults that are there at the same time, on nodes of the cluster as it is; the gateway's last.
+    fn faults(&self, dice: &mut Dice, members: &[usize]) -> Vec<Fault> {
         let mut faults = Vec::new();
         let lot = dice.range(0, 99);
-        if lot < 4 && has(FaultKind::Outage) {
-            faults.push(Fault { kind: FaultKind::Outage, target: Target::All });
-        } else if lot >= 14 || !has(FaultKind::GatewayKill) {
-            let all: Vec<usize> = (0..self.nodes).collect();
-            let away = dice.range(1, self.spare as u64) as usize;
-            for node in dice.some(&all, away) {
+        let (for_all, for_gateway) = (self.of_class(Class::AllNodes), self.of_class(Class::Gateway));
+        if lot < 4 && !for_all.is_empty() {
+            faults.push(Fault { kind: *dice.one(&for_all), target: Target::All });
+        } else if lot >= 14 || for_gateway.is_empty() {
+            let for_one = self.of_class(Class::OneNode);
+            // Each shard keeps a replica.
+            let away = dice.range(1, self.replication_factor as u64 - 1) as usize;
+            for node in dice.some(members, away) {
                 faults.push(Fault { kind: *dice.one(&for_one), target: Target::Node(node) });
             }
         }
-        if (4..26).contains(&lot) && has(FaultKind::GatewayKill) {
-            faults.push(Fault { kind: FaultKind::GatewayKill, target: Target::All });
+        if (4..26).contains(&lot) && !for_gateway.is_empty() {
+            faults.push(Fault { kind: *dice.one(&for_gateway), target: Target::All });
         }
-        let lasting = Duration::from_millis(dice.range(150, 2_500));
-        Round { faults, lasting, rest: Duration::from_millis(dice.range(50, 700)) }
+        faults
+    }
+
+    fn change(&self, dice: &mut Dice, fleet: &Fleet, view: &View) -> Option<Change> {
+        let chance = match view.moving {
+            Moving::Nothing => 75,
+            Moving::Running | Moving::Paused | Moving::Canceling => 25,
+        };
+        if dice.range(1, 100) > chance {
+            return None;
+        }
+        let processes: Vec<String> = fleet.nodes.iter().map(|node| node.name.clone()).collect();
+        let factor = self.replication_factor;
+        let bounds = Bounds { replication_factor: factor as u64, holders: factor + 1 };
+        Change::random(dice, &self.kinds, view, &processes, bounds)
     }
 
     /// Throws one round of faults, ends them, and waits until the cluster is whole. False when it does not become so.
-    pub fn throw(&mut self, fleet: &mut Fleet, thrown: &mut Thrown, problems: &Problems) -> bool {
-        let round = self.round();
-        let mode = self.dice.branch(7);
-        for fault in &round.faults {
-            begin(*fault, fleet, &mut mode.clone());
-            *thrown.entry(fault.kind).or_default() += 1;
+    pub fn throw(&mut self, fleet: &mut Fleet, problems: &Problems) -> bool {
+        let result = self.round(fleet, problems);
+        if let Err(reason) = &result {
+            problems.add(Problem::Stuck, reason.clone());
         }
-        pause(round.lasting);
-        for fault in &round.faults {
+        result.is_ok()
+    }
+
+    fn round(&mut self, fleet: &mut Fleet, problems: &Problems) -> Result<(), String> {
+        self.rounds += 1;
+        let mut dice = self.dice.branch(self.rounds);
+        let view = View::of(&fleet.admin)?;
+        let members = view.members.iter().filter_map(|id| fleet.nodes.iter().position(|node| node.name == *id));
+        let faults = self.faults(&mut dice, &members.collect::<Vec<_>>());
+        let (lasting, rest) = (dice.range(150, 2_500), dice.range(50, 700));
+        // What an operator asks for comes before what fails, or meanwhile.
+        let early = dice.range(0, 1) == 0;
+        let mut asked = self.change(&mut dice, fleet, &view);
+        self.ended.extend(view.ended);
+        let mut begun = None;
+        if early {
+            begun = self.make(asked.take(), fleet, problems);
+        }
+        for fault in &faults {
+            if fault.kind.class() == Class::Gateway {
+                begun = begun.or(self.make(asked.take(), fleet, problems));
+                pause(Duration::from_millis(dice.range(0, 400)));
+            }
+            begin(*fault, fleet, &mut dice);
+            *self.thrown.entry(fault.kind).or_default() += 1;
+        }
+        begun = begun.or(self.make(asked, fleet, problems));
+        pause(Duration::from_millis(lasting));
+        for fault in &faults {
             end(*fault, fleet);
         }
         // The gateway comes last, so that it finds what is broken and what is not.
         if fleet.gateway.is_none() {
             fleet.spawn_gateway();
         }
-        let whole = await_whole(fleet);
-        if let Err(reason) = &whole {
-            problems.add(Problem::Stuck, format!("not whole {WHOLE:?} after {:?}: {reason}", round.faults));
+        let whole = view::await_whole(&fleet.admin, self.replication_factor);
+        if let Some(Answer::Odd(text)) = begun.as_ref().map(|change| change.end(fleet)) {
+            problems.add(Problem::Stuck, text);
         }
-        pause(round.rest);
-        whole.is_ok()
+        pause(Duration::from_millis(rest));
+        whole.map_err(|reason| format!("not whole {WHOLE:?} after {faults:?} and {begun:?}: {reason}"))
+    }
+
+    /// The change if it was granted.
+    fn make(&mut self, change: Option<Change>, fleet: &Fleet, problems: &Problems) -> Option<Change> {
+        let change = change?;
+        match change.ask(fleet) {
+            Answer::Changed => *self.thrown.entry(change.kind()).or_default() += 1,
+            Answer::Declined => return None,
+            Answer::Odd(text) => problems.add(Problem::Stuck, text),
+        }
+        Some(change)
+    }
+
+    /// How many moves ended how.
+    pub fn moves(&mut self, fleet: &Fleet) -> Result<BTreeMap<String, usize>, String> {
+        self.ended.extend(View::of(&fleet.admin)?.ended);
+        let mut moves = BTreeMap::new();
+        for outcome in self.ended.values() {
+            *moves.entry(outcome.clone()).or_default() += 1;
+        }
+        Ok(moves)
     }
 }
 
@@ -193,7 +183,7 @@ fn begin(fault: Fault, fleet: &mut Fleet, dice: &mut Dice) {
         (FaultKind::DiskFull, Target::Node(node)) => fleet.disks.as_ref().expect("small disks")[node].fill(),
         (FaultKind::GatewayKill, _) => fleet.kill_gateway(),
         (FaultKind::Outage, _) => fleet.nodes.iter_mut().for_each(|node| node.kill()),
-        (kind, Target::All) => unreachable!("{kind:?} hits one node"),
+        (kind, target) => unreachable!("{kind:?} does not hit {target:?}"),
     }
 }
 
@@ -219,39 +209,6 @@ fn end(fault: Fault, fleet: &mut Fleet) {
         }
         (FaultKind::Outage, _) => fleet.nodes.iter_mut().for_each(|node| node.restart()),
         (FaultKind::GatewayKill, _) => {}
-        (kind, Target::All) => unreachable!("{kind:?} hits one node"),
+        (kind, target) => unreachable!("{kind:?} does not hit {target:?}"),
     }
-}
-
-/// Waits until all nodes serve and every replica is in sync; the error says what is missing.
-pub fn await_whole(fleet: &Fleet) -> Result<(), String> {
-    let until = std::time::Instant::now() + WHOLE;
-    loop {
-        let missing = match missing(&fleet.admin) {
-            None => return Ok(()),
-            Some(missing) => missing,
-        };
-        if std::time::Instant::now() > until {
-            return Err(missing);
-        }
-        pause(Duration::from_millis(25));
-    }
-}
-
-fn missing(admin: &Client) -> Option<String> {
-    let ask = |path: &str| match admin.try_send("GET", path, &[], b"") {
-        Ok(reply) if reply.status == 200 => Ok(reply.value()),
-        Ok(reply) => Err(format!("{path} answers {}: {}", reply.status, reply.text)),
-        Err(error) => Err(error),
-    };
-    let (topology, shards) = match (ask("/topology"), ask("/shards")) {
-        (Ok(topology), Ok(shards)) => (topology, shards),
-        (Err(error), _) | (_, Err(error)) => return Some(error),
-    };
-    let nodes = topology["nodes"].as_array().into_iter().flatten();
-    let away: Vec<String> =
-        nodes.filter(|node| node["state"] != "up").map(|node| format!("{} is {}", node["id"], node["state"])).collect();
-    let rows = shards["shards"].as_array().into_iter().flatten();
-    let stale = rows.filter(|row| row["stale"].as_array().is_some_and(|stale| !stale.is_empty())).count();
-    if away.is_empty() && stale == 0 { None } else { Some(format!("{} stale shards; {}", stale, away.join(", "))) }
 }

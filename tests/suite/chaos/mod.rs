@@ -1,15 +1,20 @@
-//! Chaos: real nodes and a gateway are killed, frozen, cut off and filled up while clients write and search, and the
-//! history of what the clients saw proves that nothing acknowledged was lost.
+//! Chaos: real nodes and a gateway are killed, frozen, cut off and filled up, nodes come and go and shards move, while clients
+//! write and search, and the history of what the clients saw proves that nothing acknowledged was lost.
 //!
 //! `MIROIR_CHAOS_SECONDS` and `MIROIR_CHAOS_SEED` make the long run (`make chaos`); the schedule of faults is the seed's, the
-//! moments at which they meet the writes are the machine's.
+//! moments at which they meet the writes are the machine's. What a change of the topology does depends on how far the last one
+//! has come.
 
+mod changes;
 mod checker;
 mod clients;
 mod faults;
 mod history;
+mod kinds;
 mod table;
+mod view;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,8 +22,9 @@ use serde_json::json;
 
 use self::checker::{Problem, Problems};
 use self::clients::{INDEX, Searches, Stage, Writer};
-use self::faults::{FaultKind, Schedule, Thrown};
+use self::faults::Schedule;
 use self::history::History;
+use self::kinds::FaultKind;
 use crate::support::client::pause;
 use crate::support::random::Dice;
 use crate::support::{Client, Fleet, FleetOptions};
@@ -36,6 +42,8 @@ const DISK: u64 = 192;
 struct Run<'a> {
     seed: u64,
     nodes: usize,
+    /// Nodes that may join them.
+    spare: usize,
     replication_factor: usize,
     lasting: Duration,
     kinds: &'a [FaultKind],
@@ -50,9 +58,8 @@ impl Run<'_> {
         let mut fleet = self.fleet();
         let kinds = self.possible_kinds(&fleet);
         let dice = Dice::new(self.seed);
-        let mut schedule = Schedule::new(dice.branch(1), self.nodes, self.replication_factor, &kinds);
+        let mut schedule = Schedule::new(dice.branch(1), self.replication_factor, &kinds);
         let (history, problems, searches) = (History::new(), Problems::default(), Searches::default());
-        let mut thrown = Thrown::new();
         let stop = AtomicBool::new(false);
         let client = Client::with_limit(&fleet.client.url, PATIENCE);
         let stage = Stage { client, history: &history, problems: &problems, stop: &stop, searches: &searches };
@@ -69,7 +76,7 @@ impl Run<'_> {
             scope.spawn(move || clients::watch_tasks(stage));
             // A panic here would leave the clients running for ever.
             let faults = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                while started.elapsed() < self.lasting && schedule.throw(&mut fleet, &mut thrown, &problems) {}
+                while started.elapsed() < self.lasting && schedule.throw(&mut fleet, &problems) {}
             }));
             stop.store(true, Ordering::Relaxed);
             if let Err(panic) = faults {
@@ -78,10 +85,20 @@ impl Run<'_> {
         });
         self.settle(&fleet, &stage);
         checker::check_at_rest(&fleet, &history, &problems);
-        let writes = history.counts();
-        let took = started.elapsed();
-        let outcome =
-            table::Outcome { seed: self.seed, took, thrown: &thrown, writes, searches: &searches, problems: &problems };
+        let moves = schedule.moves(&fleet).unwrap_or_else(|reason| {
+            problems.add(Problem::Stuck, reason);
+            BTreeMap::new()
+        });
+        let outcome = table::Outcome {
+            seed: self.seed,
+            took: started.elapsed(),
+            thrown: &schedule.thrown,
+            moves,
+            writes: history.counts(),
+            searches: &searches,
+            problems: &problems,
+        };
+        let writes = outcome.writes;
         println!("{}", outcome.table());
         assert!(writes.acknowledged > 0 && searches.complete.load(Ordering::Relaxed) > 0, "nothing was done");
         if problems.total() > 0 {
@@ -92,11 +109,12 @@ impl Run<'_> {
     fn fleet(&self) -> Fleet {
         let fleet = Fleet::with(FleetOptions {
             nodes: self.nodes,
+            spare: self.spare,
             replication_factor: self.replication_factor,
             proxied: true,
             disk: Some(DISK),
             more: "health: { interval: 200ms, timeout: 1s, rise: 1, fall: 2 }\n\
-                   write: { timeout: 3s }\nsearch: { timeout: 2s }\n"
+                   write: { timeout: 3s }\nsearch: { timeout: 2s }\nrebalance: { concurrency: 32 }\n"
                 .to_owned(),
             ..FleetOptions::default()
         });
@@ -120,10 +138,10 @@ impl Run<'_> {
         self.kinds.iter().copied().filter(|kind| !(without_disks && *kind == FaultKind::DiskFull)).collect()
     }
 
-    /// Waits until every task has ended and the cluster is whole.
+    /// Waits until every task and every move has ended and the cluster is whole.
     fn settle(&self, fleet: &Fleet, stage: &Stage) {
-        if let Err(reason) = faults::await_whole(fleet) {
-            stage.problems.add(Problem::Stuck, format!("the cluster does not become whole: {reason}"));
+        if let Err(reason) = view::await_rest(&fleet.admin) {
+            stage.problems.add(Problem::Stuck, format!("the cluster does not come to rest: {reason}"));
         }
         let until = Instant::now() + ENDING;
         while !stage.history.open_tasks().is_empty() && Instant::now() < until {
@@ -134,8 +152,8 @@ impl Run<'_> {
             stage.problems.add(Problem::Stuck, format!("task {task} does not end"));
         }
         // Ended tasks may have left replicas behind.
-        if let Err(reason) = faults::await_whole(fleet) {
-            stage.problems.add(Problem::Stuck, format!("the cluster does not stay whole: {reason}"));
+        if let Err(reason) = view::await_rest(&fleet.admin) {
+            stage.problems.add(Problem::Stuck, format!("the cluster does not stay at rest: {reason}"));
         }
         let open = fleet.client.get("/tasks?statuses=enqueued,processing").ok();
         for task in open["results"].as_array().into_iter().flatten() {
@@ -168,25 +186,28 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed() {
-    use FaultKind::{GatewayKill, NetworkBlackHole, NetworkReset, NodeFreeze, NodeKill};
-    let kinds = [NodeKill, NodeFreeze, NetworkReset, NetworkBlackHole, GatewayKill];
+fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed_and_shards_move() {
+    use FaultKind::{
+        GatewayKill, NetworkBlackHole, NetworkReset, NodeAdd, NodeDrain, NodeFreeze, NodeKill, NodeRemove,
+    };
+    let kinds = [NodeKill, NodeFreeze, NetworkReset, NetworkBlackHole, GatewayKill, NodeAdd, NodeDrain, NodeRemove];
     let seed = number("MIROIR_CHAOS_SEED").unwrap_or(4);
     println!("chaos: seed {seed}");
-    Run { seed, nodes: 3, replication_factor: 2, lasting: Duration::from_secs(20), kinds: &kinds }.carry_out();
+    let lasting = Duration::from_secs(20);
+    Run { seed, nodes: 3, spare: 1, replication_factor: 2, lasting, kinds: &kinds }.carry_out();
 }
 
-/// `make chaos`: every kind of fault, first over 3 nodes that hold each document twice, then over 5 that hold it three
-/// times, half of the time each.
+/// `make chaos`: every kind of fault, first over 3 to 5 nodes that hold each document twice or three times, then over 4 to 6
+/// that hold it three or four times, half of the time each.
 #[test]
 #[ignore = "long; `make chaos` runs it"]
 fn chaos() {
     let seed = number("MIROIR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let seconds = number("MIROIR_CHAOS_SECONDS").unwrap_or(60);
-    for (part, (nodes, replication_factor)) in [(3, 2), (5, 3)].into_iter().enumerate() {
+    for (part, (nodes, spare, replication_factor)) in [(3, 2, 2), (5, 1, 3)].into_iter().enumerate() {
         let seed = seed + part as u64 * 1_000_000;
-        println!("chaos: {nodes} nodes, replication factor {replication_factor}, seed {seed}");
+        println!("chaos: {nodes} nodes and {spare} to come, replication factor {replication_factor}, seed {seed}");
         let lasting = Duration::from_secs(seconds / 2);
-        Run { seed, nodes, replication_factor, lasting, kinds: &FaultKind::ALL }.carry_out();
+        Run { seed, nodes, spare, replication_factor, lasting, kinds: &FaultKind::ALL }.carry_out();
     }
 }

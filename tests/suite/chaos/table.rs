@@ -1,18 +1,22 @@
 //! The table at the end of a run.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::checker::{Problem, Problems};
 use super::clients::Searches;
-use super::faults::{FaultKind, Thrown};
+use super::faults::Thrown;
 use super::history::Counts;
+use super::kinds::FaultKind;
 
 /// What a run came to.
 pub struct Outcome<'a> {
     pub seed: u64,
     pub took: Duration,
     pub thrown: &'a Thrown,
+    /// How many moves ended how.
+    pub moves: BTreeMap<String, usize>,
     pub writes: Counts,
     pub searches: &'a Searches,
     pub problems: &'a Problems,
@@ -27,6 +31,7 @@ impl Outcome<'_> {
             .filter_map(|kind| self.thrown.get(kind).map(|count| (format!("fault: {}", kind.as_str()), *count)))
             .collect();
         lines.push(("faults".to_owned(), self.thrown.values().sum()));
+        lines.extend(self.moves.iter().map(|(outcome, count)| (format!("moves that ended: {outcome}"), *count)));
         let searches = |counter: &std::sync::atomic::AtomicUsize| counter.load(Ordering::Relaxed);
         lines.extend([
             ("writes acknowledged".to_owned(), self.writes.acknowledged),

@@ -35,6 +35,8 @@ pub struct Single {
 
 pub struct FleetOptions {
     pub nodes: usize,
+    /// Nodes that run besides, of which the gateway knows nothing.
+    pub spare: usize,
     pub replication_factor: usize,
     pub master_key: Option<&'static str>,
     pub node_key: Option<&'static str>,
@@ -70,6 +72,7 @@ impl Default for FleetOptions {
     fn default() -> Self {
         Self {
             nodes: 3,
+            spare: 0,
             replication_factor: 2,
             master_key: None,
             node_key: None,
@@ -152,9 +155,14 @@ impl Node {
         self.process.take().expect("a running node").kill();
     }
 
+    /// Where the gateway finds the node.
+    pub fn public_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.public_port())
+    }
+
     /// What a configuration says of the node.
     pub fn config_line(&self) -> String {
-        format!("    - {{ id: {}, url: \"http://127.0.0.1:{}\" }}\n", self.name, self.public_port())
+        format!("    - {{ id: {}, url: \"{}\" }}\n", self.name, self.public_url())
     }
 
     /// Takes the disk of a killed node away.
@@ -199,7 +207,7 @@ impl Fleet {
 
     pub fn with(options: FleetOptions) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let names = (0..options.nodes).map(|n| format!("node-{n}"));
+        let names = (0..options.nodes + options.spare).map(|n| format!("node-{n}"));
         let disks = names
             .clone()
             .filter_map(|name| Some(SmallDisk::mount(&folder.path().join(format!("{name}.data")), options.disk?)))
@@ -223,7 +231,7 @@ impl Fleet {
             config += &format!("node_key: {key}\n");
         }
         config += &format!("cluster:\n  shards: 256\n  replication_factor: {}\n  nodes:\n", options.replication_factor);
-        for node in &nodes {
+        for node in &nodes[..options.nodes] {
             config += &node.config_line();
         }
         if !options.more.contains("health:") {
@@ -245,16 +253,20 @@ impl Fleet {
             disks,
             folder,
         };
-        fleet.start_gateway();
+        fleet.start_gateway_without_waiting();
+        fleet.await_up(options.nodes);
         fleet
     }
 
     pub fn start_gateway(&mut self) {
         self.start_gateway_without_waiting();
-        let running: Vec<String> =
-            self.nodes.iter().filter(|node| node.is_running()).map(|node| node.name.clone()).collect();
-        for node in running {
-            self.await_state(&node, "up");
+        self.await_up(self.nodes.len());
+    }
+
+    /// Waits until those of the first `nodes` that run are up.
+    fn await_up(&self, nodes: usize) {
+        for node in self.nodes[..nodes].iter().filter(|node| node.is_running()) {
+            self.await_state(&node.name, "up");
         }
     }
 

@@ -1,0 +1,149 @@
+//! `_rankingScoreDetails` as nodes write it: what each ranking rule says of a hit.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::raw::Members;
+use crate::placement::written::WRITTEN_RULE;
+
+/// A rule's entry, the union of all shapes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detail<'a> {
+    #[serde(default)]
+    order: u32,
+    pub score: Option<f64>,
+    pub matching_words: Option<f64>,
+    pub max_matching_words: Option<f64>,
+    pub typo_count: Option<f64>,
+    pub max_typo_count: Option<f64>,
+    #[serde(borrow)]
+    pub match_type: Option<Cow<'a, str>>,
+    pub attribute_ranking_order_score: Option<f64>,
+    pub query_word_distance_score: Option<f64>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub similarity: Option<Option<f64>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub value: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub distance: Option<&'a RawValue>,
+}
+
+/// The rules in their order, each with its name, but for the one of Miroir's own.
+pub struct Details<'a> {
+    pub rules: Vec<(Cow<'a, str>, Detail<'a>)>,
+    /// What the last rule of Miroir's own sorts by. A document of an older version has none.
+    pub place: Option<String>,
+}
+
+/// One relevancy rule's word on a hit.
+#[derive(Debug, Clone, Copy)]
+pub struct Ranked {
+    pub score: f64,
+    /// How many ranks the rule tells apart; `None` if that cannot be known, so that the rules after it cannot be fitted in.
+    pub ranks: Option<f64>,
+}
+
+/// Two words can be up to this many places apart before the engine stops to count.
+const MOST_PLACES: f64 = 7.0;
+
+/// The costs of a word's place in its attribute that the engine tells apart.
+const MOST_COST_OF_PLACE: f64 = 10.0;
+
+/// `exactness` first tells three kinds of attributes apart, then counts words.
+pub const KINDS_OF_EXACTNESS: f64 = 3.0;
+
+/// Keeps `null` apart from a member that is not there.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// The same of a number.
+fn nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::<f64>::deserialize(deserializer).map(Some)
+}
+
+/// What neighbouring relevancy rules come to together: each divides the distance between two ranks of the one before it.
+pub fn together(ranked: &[Ranked]) -> f64 {
+    ranked.iter().rev().fold(1.0, |inner, rule| match rule.ranks {
+        Some(ranks) => rule.score - (1.0 - inner) / ranks,
+        None => rule.score,
+    })
+}
+
+// === impl Details ===
+
+impl<'a> Details<'a> {
+    pub fn parse(details: &'a RawValue) -> Result<Self, serde_json::Error> {
+        let members = Members::parse(details.get())?;
+        let mut rules = Vec::with_capacity(members.0.len());
+        let mut place = None;
+        for (name, raw) in members.0 {
+            // Next to the rules' objects an engine may place plain figures about the search as a whole.
+            if !raw.get().starts_with('{') {
+                continue;
+            }
+            let detail = serde_json::from_str::<Detail<'a>>(raw.get())?;
+            if name == WRITTEN_RULE {
+                place = detail.value.and_then(|value| serde_json::from_str(value.get()).ok());
+            } else {
+                rules.push((name, detail));
+            }
+        }
+        rules.sort_by_key(|(_, detail)| detail.order);
+        Ok(Self { rules, place })
+    }
+
+    /// How many words of the query the hit has.
+    pub fn words(&self) -> Option<f64> {
+        self.rules.iter().find(|(name, _)| name == "words").and_then(|(_, detail)| detail.matching_words)
+    }
+}
+
+// === impl Detail ===
+
+impl Detail<'_> {
+    /// `None` if this is no relevancy rule. `words` is how many words of the query the hit has.
+    pub fn ranked(&self, name: &str, words: Option<f64>) -> Option<Ranked> {
+        let score = self.score.unwrap_or(0.0);
+        let ranks = match name {
+            "words" => self.max_matching_words,
+            "typo" => self.max_typo_count.map(|most| most + 1.0),
+            "proximity" => words.map(|words| (words - 1.0) * MOST_PLACES + 1.0).filter(|ranks| fits(score, *ranks)),
+            "attribute" => self.ranks_of_attribute(score, words),
+            // Only where no attribute matches as a whole are words counted.
+            "exactness" => Some(self.max_matching_words.map_or(1.0, |most| most + 1.0) * KINDS_OF_EXACTNESS),
+            "skipped" => Some(1.0),
+            _ if self.value.is_some() || self.distance.is_some() || self.similarity.is_some() => return None,
+            // A rule that this version does not know.
+            _ => None,
+        };
+        Some(Ranked { score, ranks })
+    }
+
+    /// The first of the two steps in which `exactness` sorts; greater is better.
+    pub fn kind_of_exactness(&self) -> f64 {
+        match self.match_type.as_deref() {
+            Some("exactMatch") => KINDS_OF_EXACTNESS,
+            Some("matchesStart") => KINDS_OF_EXACTNESS - 1.0,
+            Some(_) | None => KINDS_OF_EXACTNESS - 2.0,
+        }
+    }
+
+    /// The ranks of the attribute times those of the place in it, of which the scores show the first.
+    fn ranks_of_attribute(&self, score: f64, words: Option<f64>) -> Option<f64> {
+        let attribute = self.attribute_ranking_order_score?;
+        let place = self.query_word_distance_score?;
+        let places = words? * MOST_COST_OF_PLACE + 1.0;
+        let attributes = ((1.0 - place) / (attribute - score)).round();
+        (attributes.is_normal() && fits(attribute, attributes) && fits(place, places)).then_some(attributes * places)
+    }
+}
+
+/// True if `score` is one of `ranks` ranks.
+fn fits(score: f64, ranks: f64) -> bool {
+    let rank = score * ranks;
+    (rank - rank.round()).abs() < 1e-6
+}

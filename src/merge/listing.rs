@@ -1,0 +1,162 @@
+//! All documents that a search finds, as far as nodes list them, in the order of one node.
+
+use std::cmp::Ordering;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, together};
+use super::error::MergeError;
+use super::order::Score;
+use super::scores::MostTypos;
+use super::search::{SearchReply, most_typos};
+use super::values::{Key, values_at};
+
+/// The lists of several nodes as one.
+#[derive(Debug)]
+pub struct Listing<'a> {
+    /// Best first.
+    pub hits: Vec<Listed<'a>>,
+    /// False if some node has more than it listed; the hits are the best of all then.
+    pub complete: bool,
+}
+
+/// One document of a listing.
+#[derive(Debug)]
+pub struct Listed<'a> {
+    pub text: &'a str,
+    pub steps: Vec<Step>,
+    place: Option<String>,
+    /// Its values of the distinct attribute.
+    pub values: Vec<Key>,
+}
+
+/// What one step of the engine's sorting says of a hit; some ranking rules sort in two steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub score: Score,
+    /// The score of a hit of which no more is known than this step and those before it.
+    pub so_far: f64,
+}
+
+#[derive(Deserialize)]
+struct Scores<'a> {
+    #[serde(borrow, rename = "_rankingScoreDetails")]
+    details: Option<&'a RawValue>,
+}
+
+// === impl Listing ===
+
+impl<'a> Listing<'a> {
+    /// Out of replies with up to `most` hits each.
+    pub fn of(replies: &[&'a [u8]], most: u64, distinct: Option<&str>) -> Result<Self, MergeError> {
+        let lists: Vec<Vec<&'a RawValue>> =
+            replies.iter().map(|body| Ok(SearchReply::parse(body)?.hits)).collect::<Result<_, MergeError>>()?;
+        let typos = most_typos(&lists);
+        let mut hits = Vec::with_capacity(lists.iter().map(Vec::len).sum());
+        // The last hit of each list that may go on, by its place among all.
+        let mut ends = Vec::new();
+        for list in lists {
+            let is_cut = list.len() as u64 >= most;
+            for hit in list {
+                hits.push(Listed::parse(hit.get(), distinct, &typos)?);
+            }
+            ends.extend(hits.len().checked_sub(1).filter(|_| is_cut));
+        }
+        let mut order: Vec<usize> = (0..hits.len()).collect();
+        order.sort_by(|left, right| hits[*left].compare(&hits[*right]));
+        let complete = ends.is_empty();
+        // What stands behind the end of a cut list may have been left out by that node.
+        if let Some(end) = order.iter().position(|at| ends.contains(at)) {
+            order.truncate(end + 1);
+        }
+        let mut hits: Vec<Option<Listed<'a>>> = hits.into_iter().map(Some).collect();
+        let hits = order.into_iter().filter_map(|at| hits[at].take()).collect();
+        Ok(Self { hits, complete })
+    }
+}
+
+// === impl Listed ===
+
+impl<'a> Listed<'a> {
+    pub fn parse(text: &'a str, distinct: Option<&str>, typos: &MostTypos) -> Result<Self, MergeError> {
+        let scores: Scores<'a> = serde_json::from_str(text)?;
+        let details = scores.details.ok_or(MergeError::Missing("the scores of a hit"))?;
+        let restated = typos.restate(None, details).map(|scores| serde_json::value::to_raw_value(&scores.details));
+        let own = Details::parse(details)?;
+        let place = own.place.clone();
+        let steps = match restated {
+            Some(restated) => steps(&Details::parse(&*restated?)?)?,
+            None => steps(&own)?,
+        };
+        let values = match distinct {
+            Some(field) => values_at(&serde_json::from_str(text)?, field).into_iter().collect(),
+            None => Vec::new(),
+        };
+        Ok(Self { text, steps, place, values })
+    }
+
+    /// The better goes first, then the one written first.
+    fn compare(&self, other: &Self) -> Ordering {
+        let ranks = self.steps.iter().zip(&other.steps).map(|(left, right)| right.score.compare(&left.score));
+        ranks.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal).then_with(|| self.written(other))
+    }
+
+    /// Where it stands in the order of writes.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    pub fn ranks_like(&self, other: &Self) -> bool {
+        self.steps.len() == other.steps.len()
+            && self.steps.iter().zip(&other.steps).all(|(left, right)| left.score.compare(&right.score).is_eq())
+    }
+
+    /// Which of two was written first. What has no place goes last, as on a node.
+    pub fn written(&self, other: &Self) -> Ordering {
+        self.place.is_none().cmp(&other.place.is_none()).then_with(|| self.place.cmp(&other.place))
+    }
+}
+
+fn steps(details: &Details<'_>) -> Result<Vec<Step>, serde_json::Error> {
+    let words = details.words();
+    let mut steps = Vec::with_capacity(details.rules.len() + 2);
+    // The score is that of the first relevancy rules without another one between.
+    let mut group: Vec<Ranked> = Vec::new();
+    let mut closed = None;
+    for (name, detail) in &details.rules {
+        let ranked = detail.ranked(name, words);
+        let mut scores = Vec::with_capacity(2);
+        detail.push_scores(name, &mut scores)?;
+        let first = match (name.as_ref(), ranked) {
+            ("exactness", Some(_)) => {
+                let kind = detail.kind_of_exactness();
+                scores.insert(0, Score::Number(kind));
+                Some(kind / KINDS_OF_EXACTNESS)
+            }
+            (_, Some(_)) if scores.len() > 1 => detail.attribute_ranking_order_score,
+            (_, _) => None,
+        };
+        let so_far = |group: &[Ranked], score: f64| {
+            let group: Vec<Ranked> = group.iter().copied().chain([Ranked { score, ranks: Some(1.0) }]).collect();
+            together(&group)
+        };
+        let count = scores.len();
+        for (at, score) in scores.into_iter().enumerate() {
+            let value = match (closed, ranked) {
+                (Some(closed), _) => closed,
+                (None, Some(ranked)) if at + 1 < count => so_far(&group, first.unwrap_or(ranked.score)),
+                (None, Some(ranked)) => so_far(&group, ranked.score),
+                (None, None) if group.is_empty() => 1.0,
+                (None, None) => together(&group),
+            };
+            steps.push(Step { score, so_far: value });
+        }
+        match ranked {
+            Some(ranked) => group.push(ranked),
+            None if !group.is_empty() => closed = closed.or_else(|| Some(together(&group))),
+            None => {}
+        }
+    }
+    Ok(steps)
+}
