@@ -36,7 +36,7 @@ struct Shard {
 impl Shard {
     fn new(documents: &[Value]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = EngineOptions { index_map_size: 512 << 20, indexing_threads: Some(1), indexing_nice: 0 };
+        let options = EngineOptions { index_map_size: 512 << 20, indexing_threads: Some(1) };
         let engine = Engine::open(folder.path(), options).expect("an engine");
         let mut file = tempfile::NamedTempFile::new_in(folder.path()).expect("a file");
         for document in documents {

@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::failure::{in_task, index_not_found};
-use super::{priority, unsafe_open};
+use super::unsafe_open;
 use crate::meili::error::{Code, ResponseError};
 
 /// Sizes and threads of an engine.
@@ -27,8 +27,6 @@ pub struct EngineOptions {
     pub index_map_size: usize,
     /// Threads that index; `None` is half the cores, at least one.
     pub indexing_threads: Option<usize>,
-    /// By how many steps of the nice value the threads that index give way.
-    pub indexing_nice: u8,
 }
 
 /// Experimental features that change how requests are read.
@@ -89,7 +87,7 @@ const EMBEDDING_CACHE: usize = 0;
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { index_map_size: 100 << 30, indexing_threads: None, indexing_nice: 0 }
+        Self { index_map_size: 100 << 30, indexing_threads: None }
     }
 }
 
@@ -111,19 +109,11 @@ impl Engine {
             let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
             (cores / 2).max(1)
         });
-        // Threads are as patient as the one that starts them.
-        let built = std::thread::spawn(move || {
-            priority::give_way(options.indexing_nice);
-            milli::ThreadPoolNoAbortBuilder::new()
-                .thread_name(|number| format!("indexing-{number}"))
-                .num_threads(threads)
-                .build()
-        });
-        let pool = built
-            .join()
-            .map_err(|_| "the thread pool could not be built".to_owned())
-            .and_then(|built| built.map_err(|error| error.to_string()))
-            .map_err(|message| ResponseError::new(Code::Internal, message))?;
+        let pool = milli::ThreadPoolNoAbortBuilder::new()
+            .thread_name(|number| format!("indexing-{number}"))
+            .num_threads(threads)
+            .build()
+            .map_err(|error| ResponseError::new(Code::Internal, error.to_string()))?;
         let config = IndexerConfig { thread_pool: Some(pool), ..IndexerConfig::default() };
 
         let engine = Self {

@@ -32,7 +32,6 @@ pub mod keys;
 pub mod locale;
 pub mod node;
 pub mod payload;
-mod priority;
 pub mod queue;
 pub mod search;
 pub mod settings;

@@ -27,10 +27,6 @@ const INDEX_MAP_SIZE: usize = 256 << 30;
 /// How long requests may take to end once the node is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Threads that index then have a third of the weight of one that searches: searches hardly wait for them, and under searches
-/// without end there is still progress.
-const INDEXING_NICE: u8 = 5;
-
 /// The arguments of `miroir node`.
 #[derive(Debug, Clone, Args)]
 pub struct NodeOptions {
@@ -49,9 +45,6 @@ pub struct NodeOptions {
     /// Threads that index; half the cores when not given.
     #[arg(long, value_name = "N")]
     pub indexing_threads: Option<usize>,
-    /// By how many steps of the nice value threads that index give way to threads that answer searches: 0 (not at all) to 19.
-    #[arg(long, value_name = "N", default_value_t = INDEXING_NICE, value_parser = clap::value_parser!(u8).range(0..=19), env = "MIROIR_NODE_INDEXING_NICE")]
-    pub indexing_nice: u8,
     /// File to write the node's URL to once it listens.
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
@@ -107,7 +100,6 @@ impl Default for NodeOptions {
             master_key: None,
             max_payload_size: 100 << 20,
             indexing_threads: None,
-            indexing_nice: INDEXING_NICE,
             port_file: None,
             exit_on_stdin_close: false,
         }
@@ -123,11 +115,8 @@ impl OpenNode {
         let failure = |source| NodeError::DataDir { folder: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failure)?;
         let lock = lock(folder)?;
-        let engine_options = EngineOptions {
-            index_map_size: INDEX_MAP_SIZE,
-            indexing_threads: options.indexing_threads,
-            indexing_nice: options.indexing_nice,
-        };
+        let engine_options =
+            EngineOptions { index_map_size: INDEX_MAP_SIZE, indexing_threads: options.indexing_threads };
         let engine = Arc::new(Engine::open(folder, engine_options).map_err(NodeError::Engine)?);
         let queue = Arc::new(Queue::open(folder)?);
         let master_key = options.master_key.clone().filter(|key| !key.is_empty());
@@ -142,7 +131,7 @@ impl OpenNode {
             searches: SearchQueue::new(cores),
             max_payload_size: options.max_payload_size,
         });
-        let scheduler = scheduler::start(queue, engine, options.indexing_nice).map_err(NodeError::Start)?;
+        let scheduler = scheduler::start(queue, engine).map_err(NodeError::Start)?;
         Ok(Self { node, scheduler: Some(scheduler), _lock: lock })
     }
 

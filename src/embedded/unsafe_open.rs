@@ -1,4 +1,4 @@
-//! The only unsafe code of the crate beside [`super::priority`]: opening LMDB environments and mapping payload files.
+//! The only unsafe code of the crate: opening LMDB environments and mapping payload files.
 
 use std::fs::File;
 use std::path::Path;

@@ -13,7 +13,6 @@ use super::store::QueueError;
 use super::task::{AdditionMethod, Task, TaskContent, TaskEnd};
 use crate::embedded::engine::Engine;
 use crate::embedded::indexing::{self, IndexOperation, OperationOutcome};
-use crate::embedded::priority;
 use crate::meili::error::{Code, ResponseError};
 
 /// How many waiting tasks are looked at, and so the most that run together.
@@ -32,12 +31,9 @@ enum Ended {
     Stopped,
 }
 
-/// Starts the thread, which gives way to others by `nice` steps. It ends after [`Queue::close`].
-pub fn start(queue: Arc<Queue>, engine: Arc<Engine>, nice: u8) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("scheduler".to_owned()).spawn(move || {
-        priority::give_way(nice);
-        run(&queue, &engine);
-    })
+/// Starts the thread. It ends after [`Queue::close`].
+pub fn start(queue: Arc<Queue>, engine: Arc<Engine>) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("scheduler".to_owned()).spawn(move || run(&queue, &engine))
 }
 
 fn run(queue: &Queue, engine: &Engine) {

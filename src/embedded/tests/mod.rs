@@ -80,7 +80,7 @@ impl Node {
 }
 
 fn open(folder: &TempDir) -> Engine {
-    let options = EngineOptions { index_map_size: 256 << 20, indexing_threads: Some(1), indexing_nice: 0 };
+    let options = EngineOptions { index_map_size: 256 << 20, indexing_threads: Some(1) };
     Engine::open(folder.path(), options).unwrap()
 }
 
