@@ -163,7 +163,8 @@ fn send(fleet: &Fleet, method: &str, path: &str, body: &Value) -> Answer {
     let headers = [("Content-Type", "application/json")];
     match fleet.admin.try_send(method, path, &headers, body.to_string().as_bytes()) {
         Ok(reply) if reply.status == 200 && reply.value()["changed"] == true => Answer::Changed,
-        Ok(reply) if matches!(reply.status, 200 | 409) => Answer::Declined,
+        // A node that came with a move is gone again once that is canceled.
+        Ok(reply) if matches!(reply.status, 200 | 404 | 409) => Answer::Declined,
         Ok(reply) => Answer::Odd(format!("{method} {path} {body} answers {}: {}", reply.status, reply.text)),
         Err(error) => Answer::Odd(format!("{method} {path} {body}: {error}")),
     }
