@@ -176,7 +176,7 @@ struct Reader<'a, N: ?Sized> {
     topology: &'a Topology,
     unavailable: UnavailableShards,
     query_vectors: &'a QueryVectors,
-    /// Shards that rounds beside the hits' had no answer for. Those only count, but on all shards.
+    /// Shards that later rounds had no answer for: what those state is stated of all shards.
     uncounted: Mutex<ShardSet>,
 }
 
@@ -302,8 +302,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
     }
 
-    /// The same of a round that only counts: what it lacks is missing in the answer too.
-    fn complete_count(&self, gathered: &Gathered) -> Result<(), ResponseError> {
+    /// The same of a round after the first: what it lacks is missing in the answer too.
+    fn complete_later(&self, gathered: &Gathered) -> Result<(), ResponseError> {
         self.complete(gathered)?;
         self.uncounted.lock().union_with(&gathered.missing);
         Ok(())
