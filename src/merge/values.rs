@@ -66,6 +66,8 @@ fn key(leaf: &Value) -> Option<Key> {
             let number = number.as_f64().unwrap_or_default();
             Some(Key::Number(if number == 0.0 { 0 } else { number.to_bits() }))
         }
+        // What is empty is no value to the engine.
+        Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(Key::Text(normalize(text))),
     }
 }
@@ -91,5 +93,6 @@ mod tests {
         let two = Key::Number(2f64.to_bits());
         assert_eq!(values, [Key::Text("x".into()), one, two, Key::Text("true".into())].into());
         assert!(values_at(&document, "a.c").is_empty());
+        assert!(values_at(&json!({"a": ["", null, {}]}), "a").is_empty());
     }
 }

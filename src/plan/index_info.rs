@@ -37,6 +37,11 @@ pub struct IndexInfo {
     /// From how many letters on a word may have one typo, and two; `None` where none may have any.
     #[serde(skip)]
     pub typos_from: Option<(usize, usize)>,
+    #[serde(skip)]
+    pub stop_words: Vec<String>,
+    /// True if words end where letters and digits do, whatever the language.
+    #[serde(skip)]
+    pub splits_words_plainly: bool,
     /// True if the last word of a query is looked up as the beginning of others, too.
     #[serde(skip)]
     pub looks_up_beginnings: bool,
@@ -61,6 +66,8 @@ impl IndexInfo {
             ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
             breaks_ties: false,
             typos_from: Some((5, 9)),
+            stop_words: Vec::new(),
+            splits_words_plainly: true,
             looks_up_beginnings: true,
             geo: false,
         }
@@ -98,6 +105,10 @@ impl IndexInfo {
         };
         let tolerant = settings.pointer("/typoTolerance/enabled").and_then(Value::as_bool) != Some(false);
         info.typos_from = tolerant.then(|| (size("oneTypo", 5), size("twoTypos", 9)));
+        info.stop_words = strings(settings.get("stopWords")).unwrap_or_default();
+        info.splits_words_plainly = ["nonSeparatorTokens", "separatorTokens", "dictionary", "localizedAttributes"]
+            .iter()
+            .all(|list| settings.get(list).and_then(Value::as_array).is_none_or(Vec::is_empty));
         info.looks_up_beginnings = settings.get("prefixSearch").and_then(Value::as_str) != Some("disabled");
         let names_geo = |list: &str| {
             let names = settings.get(list).and_then(Value::as_array);
@@ -156,7 +167,10 @@ mod tests {
         assert_eq!([4, 5, 9].map(|letters| info.typos_of(letters)), [0, 1, 2]);
         let strict = json!({"typoTolerance": {"enabled": false}, "prefixSearch": "disabled"});
         let strict = IndexInfo::from_settings("shop", None, &strict);
-        assert!(strict.typos_of(20) == 0 && !strict.looks_up_beginnings);
+        assert!(strict.typos_of(20) == 0 && !strict.looks_up_beginnings && strict.splits_words_plainly);
+        let words = json!({"nonSeparatorTokens": ["-"], "stopWords": ["the"]});
+        let words = IndexInfo::from_settings("shop", None, &words);
+        assert!(!words.splits_words_plainly && words.stop_words == ["the"]);
         for list in ["sortableAttributes", "filterableAttributes"] {
             assert!(IndexInfo::from_settings("shop", None, &json!({list: ["a", "_geo"]})).geo, "{list}");
         }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::merge::facets::FacetRules;
 use crate::merge::hits::Rules;
-use crate::merge::marks::Marking;
+use crate::merge::marks::{MarkRules, Marking};
 use crate::merge::strip::{Helper, Shown};
 use crate::merge::totals::{Paging, Window};
 use crate::placement::cover::CoverPart;
@@ -236,8 +236,16 @@ fn marking(info: &IndexInfo, body: &Map<String, Value>) -> Option<Marking> {
         return None;
     }
     let tag = |name, default| body.get(name).and_then(Value::as_str).unwrap_or(default);
-    let (before, after) = (tag("highlightPreTag", "<em>"), tag("highlightPostTag", "</em>"));
-    Marking::new(body.get("q")?.as_str()?, |letters| info.typos_of(letters), before, after)
+    // What is cropped depends on what is marked.
+    let highlighted = if marks("attributesToCrop") { None } else { names(body, "attributesToHighlight") };
+    let rules = MarkRules {
+        typos: &|letters| info.typos_of(letters),
+        stop_words: &info.stop_words,
+        tags: [tag("highlightPreTag", "<em>"), tag("highlightPostTag", "</em>")],
+        splits_words_plainly: info.splits_words_plainly && !present(body, "locales"),
+        highlighted: highlighted.unwrap_or_default().into_iter().map(str::to_owned).collect(),
+    };
+    Marking::new(body.get("q")?.as_str()?, rules)
 }
 
 pub(super) fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {

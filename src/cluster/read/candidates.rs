@@ -24,7 +24,7 @@ use crate::plan::facets::{Candidates, replies_to, without_values};
 use crate::plan::search::SearchPlan;
 
 /// How often nodes are asked for more of their facets before the answer goes out as it is, and says so.
-pub(super) const ROUNDS: usize = 8;
+pub(super) const ROUNDS: usize = 12;
 
 /// What is stated of all hits.
 pub(super) struct Overview {

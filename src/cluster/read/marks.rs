@@ -30,6 +30,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let found = questions.iter().zip(answers(reply)?).filter(|(_, answer)| answer.hits > 0);
             known.extend(found.map(|(word, _)| word.clone()));
         }
-        Ok(if known.is_empty() { body } else { marking.shorten(&body, &known)? })
+        Ok(if known.is_empty() { body } else { marking.restate(&body, &known)? })
     }
 }

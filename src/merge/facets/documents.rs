@@ -21,6 +21,8 @@ fn values(document: &Value, facet: &str) -> Vec<FacetValue> {
     let mut found = Vec::new();
     crate::merge::values::visit(document, facet, &mut |leaf| match leaf {
         Value::Bool(truth) => found.push(FacetValue::text(truth.to_string())),
+        // What is empty is no value to the engine.
+        Value::String(text) if text.is_empty() => {}
         Value::String(text) => found.push(FacetValue::text(text.clone())),
         Value::Number(number) => found.extend(number.as_f64().map(FacetValue::number)),
         Value::Null | Value::Array(_) | Value::Object(_) => {}

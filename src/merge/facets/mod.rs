@@ -195,7 +195,7 @@ impl Facets {
             let open = self.sources.iter().enumerate().filter(|(_, candidates)| !candidates.exact);
             return open.map(|(source, _)| (source, Probe::Hits)).collect();
         };
-        self.tallies.iter().flat_map(|(facet, tally)| tally.probes(facet, numbers)).collect()
+        self.tallies.iter().flat_map(|(facet, tally)| tally.probes(facet, numbers, self.stats.least(facet))).collect()
     }
 
     /// Takes in what `source` answered to `probe`: a reply for each of its filters, in their order.

@@ -51,6 +51,10 @@ impl Stats {
         }
     }
 
+    pub fn least(&self, facet: &str) -> Option<f64> {
+        self.0.get(facet).map(|[least, _]| least.number)
+    }
+
     /// The digits stay those of the node that has the number.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::new(out);

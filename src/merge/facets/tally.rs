@@ -53,6 +53,8 @@ struct List {
     /// Places whose documents have no other value of this facet, so that they can be left out of a probe.
     apart: Vec<usize>,
     rest: Rest,
+    /// Up to this number there are more numbers than a list can have.
+    cut_below: Option<f64>,
 }
 
 /// What a source may have beyond what it said.
@@ -340,7 +342,8 @@ impl Tally {
         }
     }
 
-    pub fn probes(&self, facet: &str, numbers: Numbers) -> Vec<(usize, Probe)> {
+    /// `least` is the least number of all.
+    pub fn probes(&self, facet: &str, numbers: Numbers, least: Option<f64>) -> Vec<(usize, Probe)> {
         if self.is_settled(numbers) || (self.has_numbers() && self.has_strings()) {
             return Vec::new();
         }
@@ -354,6 +357,11 @@ impl Tally {
                     probes.push((source, Probe::Rest { facet: facet.to_owned(), apart, known }));
                 }
                 (FacetOrder::Alpha, Rest::Later | Rest::Above(_)) if !self.reaches(list, bound) => {
+                    let told = if let Rest::Above(told) = list.rest { Some(told) } else { least };
+                    // A list in the order of texts that is cut tells little of which numbers are the least: half of the
+                    // way there may be few enough for one that is not.
+                    let half = told.zip(list.cut_below).map(|(told, cut)| told + (cut - told) / 2.0);
+                    let bound = half.map_or(bound, |half| half.min(bound));
                     probes.push((source, Probe::UpTo { facet: facet.to_owned(), bound }));
                 }
                 _ => {}
@@ -386,6 +394,9 @@ impl Tally {
         self.take(source, told, if cut { rest } else { Rest::Above(bound) });
         let list = self.list_of(source);
         list.latest = latest;
+        if cut {
+            list.cut_below = Some(bound);
+        }
         if cut && list.counts.len() == before {
             // The same numbers again: their documents have others too, which fill the list.
             list.rest = Rest::Unknown;

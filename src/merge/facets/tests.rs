@@ -176,6 +176,40 @@ fn numbers_by_text_are_asked_again_when_one_node_would_order_them_by_value() {
     assert_eq!(shown(&facets), r#"{"size":{"3":2,"4":1}}"#);
 }
 
+/// The least numbers stand last in the order of texts: lists that are cut never get there.
+#[test]
+fn the_least_numbers_are_found_by_halves() {
+    let all: Vec<f64> = (0..4000).map(|at| -100.0 - f64::from(at) / 40.0).collect();
+    // What one of two nodes says of its numbers up to `bound`, in the order of texts and cut.
+    let said = |node: usize, bound: f64| -> (String, u64) {
+        let own = all.iter().skip(node).step_by(2).filter(|number| **number <= bound);
+        let mut texts: Vec<String> = own.map(f64::to_string).collect();
+        texts.sort();
+        let listed: Vec<String> = texts.iter().take(40).map(|text| format!("{text:?}:1")).collect();
+        (format!("{{\"lng\":{{{}}}}}", listed.join(",")), texts.len() as u64)
+    };
+    let stats = r#"{"lng":{"min":-199.975,"max":-100.0}}"#;
+    let first = [said(0, 0.0), said(1, 0.0)];
+    let nodes = first.each_ref().map(|(list, hits)| node(list, stats, *hits));
+    let mut facets = gathered(&nodes, FacetOrder::Alpha, 40);
+    let mut rounds = 0;
+    loop {
+        let probes = facets.probes();
+        if probes.is_empty() {
+            break;
+        }
+        for (source, probe) in probes {
+            let Probe::UpTo { bound, .. } = probe else { panic!("{probe:?}") };
+            let (list, hits) = said(source, bound);
+            facets.learn(source, &probe, &[node(&list, stats, hits)]).unwrap();
+        }
+        rounds += 1;
+        assert!(rounds < 10, "{rounds} rounds");
+    }
+    assert!(facets.is_exact());
+    assert!(shown(&facets).starts_with(r#"{"lng":{"-199.975":1,"-199.95":1,"#), "{}", shown(&facets));
+}
+
 #[test]
 fn capped_totals_are_counted_when_the_order_of_numbers_depends_on_them() {
     let stats = r#"{"size":{"min":2.0,"max":10.0}}"#;
@@ -205,7 +239,7 @@ fn a_full_list_of_numbers_lets_every_string_through_as_the_engine_does() {
 #[test]
 fn documents_are_counted_as_a_node_counts_them() {
     let documents = [
-        serde_json::json!({"brand": ["Acme", "ACME", "b"], "size": 2}),
+        serde_json::json!({"brand": ["Acme", "ACME", "b", ""], "size": 2}),
         serde_json::json!({"brand": "acme", "size": [2.0, 3.5, true], "other": 1}),
     ];
     let nodes = [node(r#"{"brand":{"Acme":1},"size":{"1":1}}"#, r#"{"size":{"min":1.0,"max":1.0}}"#, 1)];

@@ -1,8 +1,10 @@
-//! How much of a word is marked, as one node that knows all words would mark it.
+//! Which words are marked, and how much of them, as one node that knows all words would mark them.
 //!
 //! The last word of a query may be the beginning of a longer one, and with a typo. A node looks up which of its own words
 //! begin so, and marks as much of a word as the shortest of them has. Another node may know a shorter one: whoever knows
 //! `mela` marks `Mela` in `Melano` for the query `mella`, whoever does not marks `Melan`.
+
+mod missing;
 
 use std::collections::BTreeSet;
 
@@ -14,15 +16,35 @@ use unicode_normalization::char::is_combining_mark;
 use super::error::MergeError;
 use super::raw::{Members, ObjectWriter};
 
+/// What an index and a search say of marks.
+pub struct MarkRules<'a> {
+    /// How many typos a word of so many letters may have.
+    pub typos: &'a dyn Fn(usize) -> usize,
+    pub stop_words: &'a [String],
+    /// What stands before and after a mark.
+    pub tags: [&'a str; 2],
+    /// The attributes in which `_formatted` has marks.
+    pub highlighted: Vec<String>,
+    /// Whether it is known where words begin, so that missing marks can be made.
+    pub splits_words_plainly: bool,
+}
+
 /// What decides about the marks of words that are found by the query's last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marking {
+    /// The query's last word, as it was written.
+    written: String,
     /// Its letters as they are compared.
     word: Vec<char>,
     /// How many typos it may have.
     typos: usize,
     /// What else in the query may have found a word.
     others: Vec<Vec<char>>,
+    /// Words that no node knows.
+    stop_words: Vec<Vec<char>>,
+    /// The attributes in which missing marks can be made.
+    highlighted: Vec<String>,
+    splits_words_plainly: bool,
     before: String,
     after: String,
 }
@@ -53,9 +75,8 @@ fn distance(left: &[char], right: &[char]) -> usize {
 // === impl Marking ===
 
 impl Marking {
-    /// Of the words of `query`; `None` where its last word is not looked up as a beginning with typos. `typos` says how
-    /// many a word of so many letters may have.
-    pub fn new(query: &str, typos: impl Fn(usize) -> usize, before: &str, after: &str) -> Option<Self> {
+    /// Of the words of `query`; `None` where its last word is not looked up as a beginning.
+    pub fn new(query: &str, rules: MarkRules<'_>) -> Option<Self> {
         let is_letter = |letter: char| letter.is_alphanumeric() || is_combining_mark(letter);
         let start = query
             .rfind(|letter| !is_letter(letter))
@@ -66,8 +87,10 @@ impl Marking {
             return None;
         }
         let word = letters(last);
-        let typos = typos(word.len());
-        if typos == 0 || word.len() <= typos || before.is_empty() || after.is_empty() {
+        let typos = (rules.typos)(word.len());
+        let stop_words: Vec<Vec<char>> = rules.stop_words.iter().map(|word| letters(word)).collect();
+        let [before, after] = rules.tags;
+        if word.is_empty() || stop_words.contains(&word) || before.is_empty() || after.is_empty() {
             return None;
         }
         let mut others: Vec<Vec<char>> =
@@ -78,7 +101,17 @@ impl Marking {
             joined = other.iter().copied().chain(joined).collect();
             others.push(joined.clone());
         }
-        Some(Self { word, typos, others, before: before.to_owned(), after: after.to_owned() })
+        Some(Self {
+            written: last.to_owned(),
+            word,
+            typos,
+            others,
+            stop_words,
+            highlighted: rules.highlighted,
+            splits_words_plainly: rules.splits_words_plainly,
+            before: before.to_owned(),
+            after: after.to_owned(),
+        })
     }
 
     /// Beginnings of the marked text `marked` that would be marked instead if they were words, the shortest first.
@@ -96,7 +129,8 @@ impl Marking {
             // A typo in the first letter counts for two.
             let typos = if alike { typos } else { typos.max(1) + 1 };
             let is_mark = is_combining_mark(marked[end..].chars().next().unwrap_or_default());
-            if !is_mark && begin.len() + self.typos >= self.word.len() && typos <= self.typos {
+            let is_word = !is_mark && !self.stop_words.contains(&begin);
+            if is_word && begin.len() + self.typos >= self.word.len() && typos <= self.typos {
                 shorter.push(&marked[..end]);
             }
         }
@@ -112,6 +146,9 @@ impl Marking {
         let mut questions = BTreeSet::new();
         for hit in hits(body)? {
             let hit: Value = serde_json::from_str(hit.get())?;
+            if self.splits_words_plainly && self.misses(&hit) {
+                questions.insert(self.written.clone());
+            }
             let mut ask = |marked: &str| questions.extend(self.shorter(marked).into_iter().map(str::to_owned));
             visit_strings(&hit["_formatted"], &mut |text| self.marks_in(text).for_each(&mut ask));
             visit_positions(&hit, &mut |_, marked| ask(marked));
@@ -120,8 +157,8 @@ impl Marking {
         Ok(questions)
     }
 
-    /// The reply `body` with marks that are no longer than the words of `known` let them be.
-    pub fn shorten(&self, body: &[u8], known: &BTreeSet<String>) -> Result<Vec<u8>, MergeError> {
+    /// The reply `body` as a node would mark it that knows the words of `known` in addition to its own.
+    pub fn restate(&self, body: &[u8], known: &BTreeSet<String>) -> Result<Vec<u8>, MergeError> {
         let members: Members<'_> = serde_json::from_slice(body)?;
         let mut out = Vec::with_capacity(body.len());
         let mut object = ObjectWriter::new(&mut out);
@@ -136,7 +173,7 @@ impl Marking {
                 if at > 0 {
                     out.push(b',');
                 }
-                self.shorten_hit(hit, known, out)?;
+                self.restate_hit(hit, known, out)?;
             }
             out.push(b']');
         }
@@ -144,14 +181,20 @@ impl Marking {
         Ok(out)
     }
 
-    fn shorten_hit(&self, hit: &RawValue, known: &BTreeSet<String>, out: &mut Vec<u8>) -> Result<(), MergeError> {
+    fn restate_hit(&self, hit: &RawValue, known: &BTreeSet<String>, out: &mut Vec<u8>) -> Result<(), MergeError> {
         let document: Value = serde_json::from_str(hit.get())?;
+        let knows_word = known.contains(&self.written);
         let mut object = ObjectWriter::new(out);
         for (name, raw) in &Members::parse(hit.get())?.0 {
             match name.as_ref() {
                 "_formatted" => {
                     let mut formatted = document[name.as_ref()].clone();
                     change_strings(&mut formatted, &mut |text| self.shorten_text(text, known));
+                    for (attribute, value) in formatted.as_object_mut().into_iter().flatten().filter(|_| knows_word) {
+                        if self.highlights(attribute) {
+                            change_strings(value, &mut |text| self.with_all(text));
+                        }
+                    }
                     object.raw(name, &formatted.to_string());
                 }
                 "_matchesPosition" => {
@@ -161,6 +204,9 @@ impl Marking {
                             positions[attribute][at]["length"] = shortest.len().into();
                         }
                     });
+                    if knows_word {
+                        self.add_positions(&document, &mut positions);
+                    }
                     object.raw(name, &positions.to_string());
                 }
                 _ => object.raw(name, raw.get()),
@@ -240,14 +286,17 @@ fn visit_positions(hit: &Value, see: &mut impl FnMut((&str, usize), &str)) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::merge::marks) mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn marking(query: &str) -> Option<Marking> {
+    pub fn marking(query: &str) -> Option<Marking> {
         let typos = |letters: usize| usize::from(letters >= 5) + usize::from(letters >= 9);
-        Marking::new(query, typos, "<em>", "</em>")
+        let (tags, highlighted) = (["<em>", "</em>"], vec!["*".to_owned()]);
+        let stop_words = ["the".to_owned()];
+        let rules = MarkRules { typos: &typos, stop_words: &stop_words, tags, highlighted, splits_words_plainly: true };
+        Marking::new(query, rules)
     }
 
     fn shorter(query: &str, marked: &str) -> Vec<String> {
@@ -269,11 +318,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_last_word_with_typos_is_looked_up_so() {
-        for query in ["", "mella ", "\"mella", "a -mella", "mell", "mella.", "\"star mella\""] {
+    fn only_a_last_word_is_looked_up_as_a_beginning() {
+        for query in ["", "mella ", "\"mella", "a -mella", "the", "mella.", "\"star mella\""] {
             assert_eq!(marking(query), None, "{query}");
         }
-        assert!(marking("\"star\" mella").is_some());
+        assert!(marking("\"star\" mella").is_some() && marking("mell").is_some_and(|marking| marking.typos == 0));
         // A word after a dash is known to be excluded only by what stands before the dash.
         assert_eq!(marking("well-known"), None);
     }
@@ -292,8 +341,8 @@ mod tests {
         let body = json!({"hits": [hit, {"id": 2, "name": "x"}], "query": "mella"}).to_string();
         let questions = marking.questions(body.as_bytes()).unwrap();
         assert_eq!(questions, BTreeSet::from(["Mela".to_owned()]));
-        assert_eq!(marking.shorten(body.as_bytes(), &BTreeSet::new()).unwrap(), body.as_bytes());
-        let shortened: Value = serde_json::from_slice(&marking.shorten(body.as_bytes(), &questions).unwrap()).unwrap();
+        assert_eq!(marking.restate(body.as_bytes(), &BTreeSet::new()).unwrap(), body.as_bytes());
+        let shortened: Value = serde_json::from_slice(&marking.restate(body.as_bytes(), &questions).unwrap()).unwrap();
         assert_eq!(
             shortened["hits"][0]["_formatted"],
             json!({"name": "<em>Mela</em>no é <em>Mela</em>n", "tags": ["x", "<em>Mela</em>nie"], "id": "1.0"})
@@ -306,5 +355,17 @@ mod tests {
             })
         );
         assert_eq!(shortened["hits"][1], json!({"id": 2, "name": "x"}));
+    }
+
+    #[test]
+    fn words_that_begin_so_are_marked_where_some_node_knows_the_word_itself() {
+        let marking = marking("ca").unwrap();
+        let body =
+            json!({"hits": [{"id": "cab", "name": "call", "_formatted": {"id": "cab", "name": "call"}}]}).to_string();
+        let questions = marking.questions(body.as_bytes()).unwrap();
+        assert_eq!(questions, BTreeSet::from(["ca".to_owned()]));
+        let marked: Value = serde_json::from_slice(&marking.restate(body.as_bytes(), &questions).unwrap()).unwrap();
+        assert_eq!(marked["hits"][0]["_formatted"], json!({"id": "<em>ca</em>b", "name": "<em>ca</em>ll"}));
+        assert_eq!(marking.restate(body.as_bytes(), &BTreeSet::new()).unwrap(), body.as_bytes());
     }
 }
