@@ -12,7 +12,7 @@ use crate::support::random::Dice;
 use crate::{CITIES, LIMIT, WRITTEN};
 
 /// Documents in one write.
-const BATCH: usize = 10;
+pub const BATCH: usize = 10;
 /// How long a client waits between two looks at its task.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
