@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test lint deny chart sdk bench comparability latency parity chaos release clean
+.PHONY: help setup build demo test lint deny chart sdk bench comparability latency moving parity chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ comparability: setup ## scores of differently filled shards compare, and what co
 
 latency: setup ## searches through the gateway against one node, their subrequests and a plain proxy
 	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench search_latency
+
+moving: setup ## add and drain a node, kill one and bring it back, while clients search and write: moved volume, times, correctness
+	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench moving
 
 parity: setup ## thousands of random searches and cases to one node and to clusters; SEED=n, QUERIES=n and CASES=n choose them
 	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) MIROIR_PARITY_CASES=$(or $(CASES),400) \

@@ -2,13 +2,17 @@
 //! with all the data, and against a proxy that only passes on; and what each exactness measure costs the nodes.
 //!
 //! Every search is sent to all in turn, so that whatever else the machine does meets all alike. The figures to read are
-//! the ratios of medians. `MIROIR_BENCH_DATA` names an NDJSON file of cities, `MIROIR_BENCH_QUERIES` how many searches each
+//! the ratios of medians. `MIROIR_BENCH_DATA` names an NDJSON file of cities (plain or gzip), `MIROIR_BENCH_QUERIES` how many searches each
 //! row has.
 
+#[path = "../support/data.rs"]
+mod data;
 mod proxy;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../../tests/suite/support/mod.rs"]
 mod support;
+#[path = "../support/times.rs"]
+mod times;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -17,6 +21,7 @@ use serde_json::{Value, json};
 use support::client::eventually;
 use support::process::free_port;
 use support::{Client, Fleet, FleetOptions, Single, corpus};
+use times::Times;
 
 const INDEX: &str = "/indexes/cities/search";
 
@@ -66,10 +71,6 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// Times of one column, in the order in which they were taken.
-#[derive(Default)]
-struct Times(Vec<Duration>);
-
 /// Everything that is measured of one kind.
 #[derive(Default)]
 struct Row {
@@ -86,22 +87,6 @@ struct Row {
 struct Asker {
     jobs: Sender<(String, Value)>,
     took: Receiver<Duration>,
-}
-
-// === impl Times ===
-
-impl Times {
-    /// In milliseconds.
-    fn quantile(&self, share: f64) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        let at = ((sorted.len() as f64 - 1.0) * share).round() as usize;
-        sorted.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
-    }
-
-    fn median(&self) -> f64 {
-        self.quantile(0.5)
-    }
 }
 
 // === impl Asker ===
@@ -135,16 +120,6 @@ fn timed(client: &Client, body: &Value) -> Duration {
     let start = Instant::now();
     client.post(INDEX, body).ok();
     start.elapsed()
-}
-
-fn documents() -> Vec<Value> {
-    match std::env::var("MIROIR_BENCH_DATA") {
-        Ok(path) => {
-            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-            text.lines().map(|line| serde_json::from_str(line).expect("a city")).collect()
-        }
-        Err(_) => corpus::cities(0),
-    }
 }
 
 fn load(client: &Client, documents: &[Value]) {
@@ -234,7 +209,7 @@ fn print(nodes: usize, replication_factor: usize, rows: &[(&Kind, Row)]) {
 }
 
 fn main() {
-    let documents = documents();
+    let documents = data::documents();
     let queries = std::env::var("MIROIR_BENCH_QUERIES").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
     let step = (documents.len() / queries).max(1);
     let cities: Vec<&Value> = documents.iter().step_by(step).take(queries).collect();

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::reads::load;
 use crate::support::corpus::cities;
+use crate::support::parity::load;
 use crate::support::{Fleet, FleetOptions};
 
 fn loaded(replication_factor: usize) -> Fleet {

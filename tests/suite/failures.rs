@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::reads::{NDJSON, load};
 use crate::support::client::pause;
+use crate::support::corpus::NDJSON;
 use crate::support::corpus::{cities, ndjson};
+use crate::support::parity::load;
 use crate::support::{Fleet, FleetOptions, Single};
 
 #[test]
@@ -109,10 +110,8 @@ fn a_killed_gateway_loses_nothing_it_acknowledged() {
         let task = fleet.client.wait_id(id);
         assert_eq!(task["status"], "succeeded", "{task}");
     }
-    let found: BTreeSet<u64> = crate::writes::documents(&fleet.client, "kept")
-        .values()
-        .filter_map(|document| document["id"].as_u64())
-        .collect();
+    let found: BTreeSet<u64> =
+        fleet.client.documents("kept").values().filter_map(|document| document["id"].as_u64()).collect();
     for (_, batch) in &acknowledged {
         for n in 0..100 {
             assert!(
@@ -181,5 +180,5 @@ fn an_acknowledged_write_survives_the_death_of_every_node() {
     for node in ["node-0", "node-1", "node-2"] {
         fleet.await_state(node, "up");
     }
-    assert_eq!(crate::writes::documents(&fleet.client, "kept").len(), 2000);
+    assert_eq!(fleet.client.documents("kept").len(), 2000);
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::overload::{replicas_are_equal, settled};
-use crate::reads::load;
 use crate::support::corpus::cities;
 use crate::support::impostor::{Impostor, Persona};
+use crate::support::parity::load;
 use crate::support::{Fleet, FleetOptions};
 
 /// A fleet whose gateway reaches its second node only through an impostor, which is honest at first.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::reads::{Dice, leaks, load, random_query};
 use crate::support::corpus::cities;
+use crate::support::parity::{leaks, load, random_query};
+use crate::support::random::Dice;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
 /// What a hit of a federation is ordered by: which search found it, its weighted score, and what its rules say.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::overload::{replicas_are_equal, settled};
-use crate::reads::load;
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
+use crate::support::parity::load;
 use crate::support::{Fleet, FleetOptions};
 
 /// `miroir node maintenance ...`, as an operator says it.

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::reads::leaks;
 use crate::support::client::eventually;
+use crate::support::parity::leaks;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
 const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
@@ -138,12 +138,12 @@ fn writes_go_on_without_a_node_and_it_catches_up() {
     fleet.await_state("node-0", "down");
     client.add("a", &json!((30..90).map(|id| json!({"id": id, "v": 2})).collect::<Vec<_>>()));
     client.done(&client.delete("/indexes/a/documents/5"));
-    let want = crate::writes::documents(&client, "a");
+    let want = client.documents("a");
     assert_eq!(want.len(), 89);
     fleet.nodes[0].restart();
     fleet.await_state("node-0", "up");
     // It may answer at once, but never with what it missed.
-    assert_eq!(crate::writes::documents(&client, "a"), want);
+    assert_eq!(client.documents("a"), want);
     eventually("nothing is stale any more", || {
         let shards = fleet.admin.get("/shards").ok();
         (!shards.to_string().contains("\"stale\":[{")).then_some(())
@@ -152,7 +152,7 @@ fn writes_go_on_without_a_node_and_it_catches_up() {
     for other in [1, 2] {
         fleet.nodes[other].kill();
         fleet.await_state(&format!("node-{other}"), "down");
-        assert_eq!(crate::writes::documents(&client, "a"), want, "without node-{other}");
+        assert_eq!(client.documents("a"), want, "without node-{other}");
         fleet.nodes[other].restart();
         fleet.await_state(&format!("node-{other}"), "up");
     }
@@ -277,7 +277,7 @@ fn nothing_of_a_request_is_smuggled_to_the_nodes() {
 #[test]
 fn operators_see_metrics_topology_and_plans() {
     let fleet = Fleet::start();
-    crate::reads::load(&fleet.client, "cities", &crate::support::corpus::cities(200));
+    crate::support::parity::load(&fleet.client, "cities", &crate::support::corpus::cities(200));
     fleet.client.search("cities", &json!({"q": "a"}));
     fleet.client.get("/indexes/nope");
     let metrics = fleet.metrics.get("/metrics").text;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::reads::load;
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
+use crate::support::parity::load;
 use crate::support::{Client, Fleet, FleetOptions};
 
 /// The documents that `node` itself holds of an index, by id, hidden field and all.

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Client, eventually, pause};
 use crate::support::{Fleet, FleetOptions};
-use crate::writes::documents;
 
 const STABLE: usize = 600;
 
@@ -31,32 +30,9 @@ fn fleet(nodes: usize, replication_factor: usize, concurrency: usize) -> Fleet {
     fleet
 }
 
-fn status(fleet: &Fleet) -> Value {
-    fleet.admin.get("/rebalance").ok()
-}
-
 /// Waits until nothing moves and nothing is left over.
 fn await_rest(fleet: &Fleet) -> Value {
-    let until = Instant::now() + Duration::from_secs(240);
-    loop {
-        let status = status(fleet);
-        let nodes = status["nodes"].as_array().expect("nodes");
-        if status["state"] == "idle" && nodes.iter().all(|node| node["toDelete"] == 0) {
-            return status;
-        }
-        assert!(Instant::now() < until, "does not come to rest: {status:#}");
-        pause(Duration::from_millis(50));
-    }
-}
-
-/// The shards that each node owns, by the admin API.
-fn owners(fleet: &Fleet) -> Vec<BTreeSet<String>> {
-    let shards = fleet.admin.get("/shards").ok();
-    let names = |shard: &Value| {
-        let owners = shard["owners"].as_array().expect("owners");
-        owners.iter().map(|owner| owner.as_str().expect("an id").to_owned()).collect()
-    };
-    shards["shards"].as_array().expect("shards").iter().map(names).collect()
+    fleet.await_rest(Duration::from_secs(240))
 }
 
 /// How many documents the node itself counts.
@@ -66,11 +42,26 @@ fn held(client: &Client) -> u64 {
 
 /// Every document is on as many nodes as it shall be, and nowhere else.
 fn assert_tidy(fleet: &Fleet, replicas: u64, members: &[usize]) {
-    let all = documents(&fleet.client, "things").len() as u64;
+    let all = fleet.client.documents("things").len() as u64;
     let held: Vec<u64> = members.iter().map(|node| held(&fleet.nodes[*node].client)).collect();
     assert_eq!(held.iter().sum::<u64>(), all * replicas, "{all} documents, the nodes hold {held:?}");
     let stats = fleet.client.get("/indexes/things/stats").ok();
     assert_eq!(stats["numberOfDocuments"].as_u64(), Some(all));
+}
+
+/// Each task on documents says where it came from, or a scrub would take it for a write of a stranger.
+fn assert_stamped(fleet: &Fleet, members: &[usize]) {
+    let path = "/tasks?indexUids=things&types=documentAdditionOrUpdate,documentDeletion&limit=1000000";
+    let mut copies = 0;
+    for node in members.iter().map(|node| &fleet.nodes[*node]) {
+        let tasks = node.client.get(path).ok();
+        for task in tasks["results"].as_array().expect("results") {
+            let stamp = task["customMetadata"].as_str().unwrap_or_default();
+            assert!(stamp.starts_with("mtask-") || stamp == "miroir-copy", "{}: {task}", node.name);
+            copies += usize::from(stamp == "miroir-copy" && task["type"] == "documentDeletion");
+        }
+    }
+    assert!(copies > 0, "left-over documents were deleted");
 }
 
 /// What is wrong with a search for all stable documents.
@@ -211,7 +202,7 @@ fn under_traffic(fleet: &mut Fleet, during: impl FnOnce(&mut Fleet)) {
     for task in open["results"].as_array().expect("results") {
         client.wait_id(task["uid"].as_str().expect("an id"));
     }
-    let found = documents(&client, "things");
+    let found = client.documents("things");
     for history in &histories {
         for (id, wanted) in &history.present {
             assert_eq!(found.get(id), Some(wanted), "{id}");
@@ -233,14 +224,14 @@ fn a_node_comes_and_is_drained_and_goes_while_clients_search_and_write() {
     assert_eq!(plan["replicasInAll"], 512);
     let documents = plan["documents"].as_u64().expect("counted");
     assert!((200..400).contains(&documents), "about half of {STABLE}: {plan:#}");
-    let before = owners(&fleet);
+    let before = fleet.owners();
 
     under_traffic(&mut fleet, |fleet| {
         let answer = fleet.admin.post("/nodes", &node).ok();
         assert_eq!((&answer["changed"], &answer["replicas"]["total"]), (&json!(true), &json!(planned)));
         let status = await_rest(fleet);
         assert_eq!(status["finished"][0]["replicas"], planned);
-        let after = owners(fleet);
+        let after = fleet.owners();
         let arrived: usize = after.iter().zip(&before).map(|(after, before)| after.difference(before).count()).sum();
         assert_eq!(arrived as u64, planned, "exactly the replicas that the new node wins");
         assert!(after.iter().zip(&before).all(|(after, before)| after.difference(before).all(|id| id == "node-3")));
@@ -252,9 +243,10 @@ fn a_node_comes_and_is_drained_and_goes_while_clients_search_and_write() {
         fleet.admin.post("/nodes/node-3/drain", &json!({})).ok();
         let status = await_rest(fleet);
         assert_eq!(status["nodes"][3]["shards"], 0, "{status:#}");
-        assert_eq!(owners(fleet), before);
+        assert_eq!(fleet.owners(), before);
     });
     assert_eq!(held(&fleet.nodes[3].client), 0);
+    assert_stamped(&fleet, &[0, 1, 2, 3]);
     fleet.admin.delete("/nodes/node-3").ok();
     await_rest(&fleet);
     let topology = fleet.admin.get("/topology").ok();
@@ -277,7 +269,7 @@ fn a_dead_node_is_removed_and_its_shards_are_rebuilt() {
     under_traffic(&mut fleet, |fleet| {
         fleet.admin.delete("/nodes/node-1").ok();
         await_rest(fleet);
-        assert!(owners(fleet).iter().all(|owners| owners.len() == 2 && !owners.contains("node-1")));
+        assert!(fleet.owners().iter().all(|owners| owners.len() == 2 && !owners.contains("node-1")));
     });
     assert_eq!(fleet.admin.get("/ready").status, 200);
     assert_tidy(&fleet, 2, &[0, 2, 3]);
@@ -307,7 +299,7 @@ fn the_last_replica_is_not_given_up() {
     let refused = fleet.admin.delete("/nodes/node-2");
     assert_eq!(refused.status, 409, "{}", refused.text);
     assert!(refused.value()["message"].as_str().is_some_and(|text| text.contains("node-2")), "{}", refused.text);
-    assert_eq!(status(&fleet)["state"], "idle");
+    assert_eq!(fleet.rebalance()["state"], "idle");
     for (method, path, body, expected) in [
         ("POST", "/nodes", json!({"id": "node-0", "url": "http://127.0.0.1:1"}), 409),
         ("POST", "/nodes", json!({"id": "a b", "url": "http://127.0.0.1:1"}), 400),
@@ -331,8 +323,8 @@ fn a_killed_gateway_goes_on_where_it_was() {
     fleet.admin.post("/nodes", &json!({"id": "node-3", "url": fleet.nodes[new].client.url})).ok();
     for done in [1, 20, 60] {
         let until = Instant::now() + Duration::from_secs(120);
-        while status(&fleet)["replicas"]["done"].as_u64().is_some_and(|now| now < done) {
-            assert!(Instant::now() < until, "does not move: {:#}", status(&fleet));
+        while fleet.rebalance()["replicas"]["done"].as_u64().is_some_and(|now| now < done) {
+            assert!(Instant::now() < until, "does not move: {:#}", fleet.rebalance());
             pause(Duration::from_millis(5));
         }
         fleet.kill_gateway();
@@ -348,41 +340,41 @@ fn a_killed_gateway_goes_on_where_it_was() {
 #[test]
 fn a_plan_is_paused_resumed_canceled_and_undone() {
     let mut fleet = fleet(3, 2, 2);
-    let before = owners(&fleet);
+    let before = fleet.owners();
     let new = fleet.spawn_node();
     let node = json!({"id": "node-3", "url": fleet.nodes[new].client.url});
     fleet.admin.post("/nodes", &node).ok();
-    let begun = || status(&fleet)["replicas"]["done"].as_u64().filter(|done| *done > 2);
+    let begun = || fleet.rebalance()["replicas"]["done"].as_u64().filter(|done| *done > 2);
     eventually("some replicas have moved", begun);
     fleet.admin.post("/rebalance/pause", &json!({})).ok();
     let waits = |code: &str| {
-        let status = status(&fleet);
+        let status = fleet.rebalance();
         status["waiting"].as_array().is_some_and(|list| list.iter().any(|waiting| waiting["code"] == code))
     };
     // The step that was under way is finished first.
     eventually("it says that it is paused", || waits("paused").then_some(()));
-    let paused = status(&fleet);
+    let paused = fleet.rebalance();
     assert_eq!(paused["state"], "paused");
     pause(Duration::from_millis(700));
-    let still = status(&fleet);
+    let still = fleet.rebalance();
     assert_eq!((&still["version"], &still["replicas"]["done"]), (&paused["version"], &paused["replicas"]["done"]));
     assert!(fault(&fleet.client, 1).is_none());
 
     let more = paused["replicas"]["done"].as_u64().expect("a figure") + 3;
     fleet.admin.post("/rebalance/resume", &json!({})).ok();
-    eventually("it goes on", || status(&fleet)["replicas"]["done"].as_u64().filter(|done| *done > more));
+    eventually("it goes on", || fleet.rebalance()["replicas"]["done"].as_u64().filter(|done| *done > more));
     fleet.admin.post("/rebalance/cancel", &json!({})).ok();
     let canceled = await_rest(&fleet);
     assert_eq!(canceled["finished"][0]["outcome"], "canceled");
     let kept = canceled["nodes"][3]["shards"].as_u64().expect("the node stays with what has arrived");
     assert!((more..120).contains(&kept), "{canceled:#}");
-    assert!(owners(&fleet).iter().all(|owners| owners.len() == 2));
+    assert!(fleet.owners().iter().all(|owners| owners.len() == 2));
     assert_tidy(&fleet, 2, &[0, 1, 2, 3]);
 
     fleet.admin.post("/rebalance/undo", &json!({})).ok();
     let undone = await_rest(&fleet);
     assert_eq!(undone["nodes"].as_array().map(Vec::len), Some(3), "{undone:#}");
-    assert_eq!(owners(&fleet), before);
+    assert_eq!(fleet.owners(), before);
     assert_tidy(&fleet, 2, &[0, 1, 2]);
     assert!(fault(&fleet.client, 0).is_none());
 }
@@ -394,7 +386,7 @@ fn replicas_are_added_and_given_up_while_clients_search_and_write() {
         under_traffic(&mut fleet, |fleet| {
             fleet.admin.json("PATCH", "/cluster", &json!({"replicationFactor": factor})).ok();
             await_rest(fleet);
-            assert!(owners(fleet).iter().all(|owners| owners.len() as u64 == factor));
+            assert!(fleet.owners().iter().all(|owners| owners.len() as u64 == factor));
         });
         assert_tidy(&fleet, factor, &[0, 1, 2]);
     }
@@ -410,7 +402,7 @@ fn a_changed_configuration_moves_shards_and_loses_nothing() {
     std::fs::write(&fleet.config, text.replace(&last, &format!("{last}{line}"))).expect("a changed configuration");
     fleet.gateway().signal("HUP");
     eventually("the file is read again", || {
-        let nodes = status(&fleet)["nodes"].as_array().map(Vec::len);
+        let nodes = fleet.rebalance()["nodes"].as_array().map(Vec::len);
         (nodes == Some(4)).then_some(())
     });
     await_rest(&fleet);

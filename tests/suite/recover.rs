@@ -5,9 +5,9 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::overload::{replicas_are_equal, settled};
-use crate::reads::load;
 use crate::support::client::eventually;
 use crate::support::corpus::cities;
+use crate::support::parity::load;
 use crate::support::{Fleet, FleetOptions};
 
 const MASTER: &str = "a-master-key-of-tests";

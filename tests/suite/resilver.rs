@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::reads::NDJSON;
 use crate::support::client::{eventually, pause};
-use crate::support::corpus::ndjson;
+use crate::support::corpus::{NDJSON, ndjson};
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
 /// What a copy may hold back writes for, as configured by default.
@@ -159,7 +158,7 @@ fn a_node_of_another_cluster_is_refused() {
     });
     assert!(reason.contains("another cluster"), "{reason}");
     assert_eq!(fleet.metric("miroir_node_refused{node=\"node-1\"}"), 1.0);
-    assert_eq!(crate::writes::documents(&fleet.client, "books").len(), 100);
+    assert_eq!(fleet.client.documents("books").len(), 100);
     // Its own disk back, empty as it may be, the node is rebuilt.
     fleet.nodes[1].kill();
     fleet.nodes[1].wipe();

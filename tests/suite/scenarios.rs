@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::reads::leaks;
+use crate::support::parity::leaks;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
 #[derive(Deserialize)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::overload::{held, replicas_are_equal, settled};
-use crate::reads::load;
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
+use crate::support::parity::load;
 use crate::support::{Client, Fleet, FleetOptions};
 
 fn fleet() -> Fleet {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::reads::load;
 use crate::support::corpus::cities;
+use crate::support::parity::load;
 use crate::support::{Fleet, Single};
 
 const REACH: usize = 400;

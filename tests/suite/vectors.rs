@@ -4,10 +4,11 @@
 
 use serde_json::{Value, json};
 
-use crate::reads::{Dice, leaks};
 use crate::support::client::Reply;
 use crate::support::corpus::cities;
 use crate::support::embedder::{DIMENSIONS, Embedder, UNSPEAKABLE, embed};
+use crate::support::parity::leaks;
+use crate::support::random::Dice;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
 const DOCUMENTS: usize = 150;

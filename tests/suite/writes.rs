@@ -7,28 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::reads::leaks;
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::{cities, ndjson};
+use crate::support::parity::leaks;
 use crate::support::{Client, Fleet, Single};
-
-/// Every document of an index by id.
-pub fn documents(client: &Client, index: &str) -> BTreeMap<String, Value> {
-    let mut found = BTreeMap::new();
-    let mut offset = 0;
-    loop {
-        let page = client.get(&format!("/indexes/{index}/documents?limit=1000&offset={offset}")).ok();
-        let results = page["results"].as_array().expect("results");
-        for document in results {
-            let id = document["id"].as_str().map_or_else(|| document["id"].to_string(), str::to_owned);
-            assert!(found.insert(id, document.clone()).is_none(), "a document is listed twice: {document}");
-        }
-        if results.is_empty() || found.len() as u64 >= page["total"].as_u64().unwrap_or(0) {
-            return found;
-        }
-        offset += results.len();
-    }
-}
 
 fn compressed(encoding: &str, body: &[u8]) -> Vec<u8> {
     use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
@@ -113,13 +95,13 @@ fn every_format_and_method_ends_in_the_same_documents() {
         assert_eq!(stable(want), stable(got), "{method} {path} {}", String::from_utf8_lossy(body));
     }
     for index in ["a", "b"] {
-        assert_eq!(documents(&single.client, index), documents(&fleet.client, index), "index {index}");
+        assert_eq!(single.client.documents(index), fleet.client.documents(index), "index {index}");
     }
     for index in ["a", "b", "c", "d", "e", "f"] {
         let path = format!("/indexes/{index}");
         assert_eq!(single.client.get(&path).ok()["primaryKey"], fleet.client.get(&path).ok()["primaryKey"], "{path}");
     }
-    assert_eq!(documents(&fleet.client, "f").len(), 0, "a batch with one bad id is refused whole");
+    assert_eq!(fleet.client.documents("f").len(), 0, "a batch with one bad id is refused whole");
 }
 
 #[test]
@@ -134,7 +116,7 @@ fn compressed_bodies_are_read() {
             fleet.client.send("POST", &format!("/indexes/{index}/documents"), &headers, &compressed(encoding, &body));
         let task = fleet.client.done(&reply);
         assert_eq!(task["details"]["indexedDocuments"], json!(300), "{encoding}");
-        assert_eq!(documents(&fleet.client, &index).len(), 300, "{encoding}");
+        assert_eq!(fleet.client.documents(&index).len(), 300, "{encoding}");
     }
 }
 
@@ -161,7 +143,7 @@ fn deletes_by_id_ids_filter_and_all_are_the_same() {
         ("DELETE", "/indexes/cities/documents".to_owned(), Value::Null),
     ];
     for client in [&single.client, &fleet.client] {
-        crate::reads::load(client, "cities", &sample);
+        crate::support::parity::load(client, "cities", &sample);
         client.json("PATCH", "/experimental-features", &json!({"editDocumentsByFunction": true})).ok();
     }
     for (method, path, body) in &steps {
@@ -170,7 +152,7 @@ fn deletes_by_id_ids_filter_and_all_are_the_same() {
             client.wait(&reply)
         };
         assert_eq!(stable(send(&single.client)), stable(send(&fleet.client)), "{method} {path} {body}");
-        assert_eq!(documents(&single.client, "cities"), documents(&fleet.client, "cities"), "after {method} {path}");
+        assert_eq!(single.client.documents("cities"), fleet.client.documents("cities"), "after {method} {path}");
     }
 }
 
@@ -178,7 +160,7 @@ fn deletes_by_id_ids_filter_and_all_are_the_same() {
 fn each_replica_holds_its_documents_once_and_hidden_from_clients() {
     let fleet = Fleet::start();
     let sample = cities(900);
-    crate::reads::load(&fleet.client, "cities", &sample);
+    crate::support::parity::load(&fleet.client, "cities", &sample);
     let mut copies = 0;
     for node in &fleet.nodes {
         let stats = node.client.get("/indexes/cities/stats").ok();
@@ -186,7 +168,7 @@ fn each_replica_holds_its_documents_once_and_hidden_from_clients() {
         assert_eq!(stats["fieldDistribution"]["_miroir_shard"], stats["numberOfDocuments"], "{}", node.name);
     }
     assert_eq!(copies, 1800, "two replicas of 900 documents");
-    for document in documents(&fleet.client, "cities").values() {
+    for document in fleet.client.documents("cities").values() {
         assert!(!leaks(document), "{document}");
     }
     // A search for anything never finds the hidden field.
@@ -230,7 +212,7 @@ fn later_writes_win_on_every_replica() {
     // Whatever the order was, it was one order: all replicas of a document agree.
     let mut seen: BTreeMap<String, Value> = BTreeMap::new();
     for node in &fleet.nodes {
-        for (id, document) in documents(&node.client, "race") {
+        for (id, document) in node.client.documents("race") {
             let first = seen.entry(id).or_insert_with(|| document.clone());
             assert_eq!(*first, document, "{}", node.name);
         }
@@ -266,7 +248,7 @@ fn a_stalled_client_delays_nobody() {
     assert!(begun.elapsed() < Duration::from_secs(20), "writes waited for a stalled client");
     stalled.clear();
     pause(Duration::from_millis(300));
-    assert_eq!(documents(&fleet.client, "calm").len(), 6, "half a body leaves nothing behind");
+    assert_eq!(fleet.client.documents("calm").len(), 6, "half a body leaves nothing behind");
 }
 
 #[test]
@@ -296,5 +278,5 @@ fn a_large_body_passes_in_bounded_memory() {
     assert!(peak < 150 << 20, "the gateway's peak memory is {} MiB", peak >> 20);
     let task = fleet.client.wait_id(&id);
     assert_eq!(task["status"], "succeeded", "{task}");
-    assert_eq!(documents(&fleet.client, "large").len(), 2000);
+    assert_eq!(fleet.client.documents("large").len(), 2000);
 }

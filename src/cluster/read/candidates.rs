@@ -287,6 +287,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let request = |part: &CoverPart, _| plan.request_candidates(base, part, shards);
         let wanted = Wanted { index: &plan.index, shards: wanted, seed };
         let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete_later(&gathered)?;
         Ok(gathered.replies)
     }
 

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Cluster;
@@ -175,6 +176,8 @@ struct Reader<'a, N: ?Sized> {
     topology: &'a Topology,
     unavailable: UnavailableShards,
     query_vectors: &'a QueryVectors,
+    /// Shards that later rounds had no answer for: what those state is stated of all shards.
+    uncounted: Mutex<ShardSet>,
 }
 
 // === impl Reply ===
@@ -253,6 +256,7 @@ impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
             topology,
             unavailable: cluster.settings.search.unavailable_shards,
             query_vectors: &cluster.query_vectors,
+            uncounted: Mutex::default(),
         }
     }
 }
@@ -278,7 +282,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Ask::Stats(StatsPlan::AllIndexes) => self.all_stats(original).await,
         };
         match answer {
-            Ok(reply) => Ok(reply),
+            Ok(mut reply) => {
+                reply.degraded.union_with(&self.uncounted.lock());
+                Ok(reply)
+            }
             Err(Stop::Error(error)) => Err(error),
             Err(Stop::Fault(fault)) => Ok(self.explain(fault, scatter).await),
         }
@@ -293,6 +300,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             UnavailableShards::Partial if !gathered.replies.is_empty() && !gathered.overloaded => Ok(()),
             UnavailableShards::Partial | UnavailableShards::Error => Err(self.unanswered(gathered)),
         }
+    }
+
+    /// The same of a round after the first: what it lacks is missing in the answer too.
+    fn complete_later(&self, gathered: &Gathered) -> Result<(), ResponseError> {
+        self.complete(gathered)?;
+        self.uncounted.lock().union_with(&gathered.missing);
+        Ok(())
     }
 
     fn unanswered(&self, gathered: &Gathered) -> ResponseError {

@@ -79,7 +79,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         let request = |part: &_, _| whole.request(part, shards, false);
-        Ok(Some(gather(self.nodes, self.topology, wanted, &request, &is_search).await?))
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete_later(&gathered)?;
+        Ok(Some(gathered))
     }
 
     /// Which distinct values there are no node knows of the others: all of them are asked where it matters.
@@ -90,7 +92,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(None);
         }
         let request = |part: &_, _| census.request(part, shards, false);
-        Ok(Some(gather(self.nodes, self.topology, wanted, &request, &is_search).await?))
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete_later(&gathered)?;
+        Ok(Some(gathered))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads over pretended nodes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -82,7 +83,8 @@ async fn read<N: Nodes>(
     match read::plan(&operation, path, body.as_bytes(), &infos, topology) {
         Plan::Scatter(scatter) => {
             let query_vectors = QueryVectors::default();
-            Reader { nodes, topology, unavailable, query_vectors: &query_vectors }.run(&scatter).await
+            let uncounted = parking_lot::Mutex::default();
+            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, uncounted }.run(&scatter).await
         }
         other => panic!("no scatter: {other:?}"),
     }
@@ -150,6 +152,26 @@ async fn lost_shards_are_named_or_refused_as_configured() {
     assert_eq!(&partial.degraded, topology.shards_of(NodeIx(1)));
     assert!(ids(&partial, "hits").iter().all(|id| !partial.degraded.contains(ShardId(*id as u16))));
     let error = read(&nodes, &topology, UnavailableShards::Error, search(), path, "{}").await.unwrap_err();
+    assert_eq!((error.status, error.code.as_str()), (503, "miroir_no_replica"));
+}
+
+#[tokio::test]
+async fn shards_that_are_lost_while_values_are_counted_are_named_too() {
+    let topology = topology(3, 1);
+    let asked = AtomicUsize::new(0);
+    let nodes = FakeNodes::new(|at, request| {
+        // The hits come, and then the node is gone.
+        let gone = at == NodeIx(1) && asked.fetch_add(1, Ordering::Relaxed) > 0;
+        if gone { Err(broken()) } else { Ok((200, node(at, request, &topology))) }
+    });
+    let body = r#"{"q":"x","distinct":"kind","limit":4,"facets":["kind"]}"#;
+    let path = "/indexes/movies/search";
+    let partial = read(&nodes, &topology, UnavailableShards::Partial, search(), path, body).await.unwrap();
+    assert_eq!(ids(&partial, "hits"), [19, 18, 17, 16]);
+    assert!(asked.load(Ordering::Relaxed) > 1, "nodes are asked again");
+    assert_eq!(&partial.degraded, topology.shards_of(NodeIx(1)));
+    asked.store(0, Ordering::Relaxed);
+    let error = read(&nodes, &topology, UnavailableShards::Error, search(), path, body).await.unwrap_err();
     assert_eq!((error.status, error.code.as_str()), (503, "miroir_no_replica"));
 }
 

@@ -238,7 +238,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     ) -> Result<Option<Gathered>, Stop> {
         let all = ShardSet::all(self.topology.shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
-        Ok(gather(self.nodes, self.topology, wanted, request, readable).await.ok())
+        let Ok(gathered) = gather(self.nodes, self.topology, wanted, request, readable).await else { return Ok(None) };
+        self.complete_later(&gathered)?;
+        Ok(Some(gathered))
     }
 }
 

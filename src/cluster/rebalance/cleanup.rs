@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::super::Cluster;
 use super::super::client::{Subrequest, TaskStatusResponse, Trace};
+use super::super::stamp::{COPY_STAMP, STAMP_PARAMETER};
 use super::error::RebalanceError;
 use crate::meili::error::Code;
 use crate::meili::task::TaskStatus;
@@ -57,7 +58,7 @@ async fn enqueue(
     filter: &str,
     trace: &Trace,
 ) -> Result<Option<u32>, RebalanceError> {
-    let path = format!("/indexes/{index}/documents/delete");
+    let path = format!("/indexes/{index}/documents/delete?{STAMP_PARAMETER}={COPY_STAMP}");
     let body = Bytes::from(json!({ "filter": filter }).to_string());
     let request = Subrequest::json(http::Method::POST, path, body, cluster.settings.write.timeout, false);
     let reply = cluster.client.send(node, request, trace).await?;

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::case::{Case, Request, Trouble, primer};
+use crate::federation;
+use crate::support::parity;
 use crate::support::{Client, Fleet};
-use crate::{federation, reads};
 
 /// Carries the case out; the first difference is an error.
 pub fn run(case: &Case, index: &str, single: &Client, fleet: &mut Fleet) -> Result<(), String> {
@@ -58,7 +59,7 @@ pub fn run(case: &Case, index: &str, single: &Client, fleet: &mut Fleet) -> Resu
 
 fn compare(request: &Request, index: &str, single: &Client, cluster: &Client) -> Option<String> {
     match request {
-        Request::Search(body) => reads::difference(single, cluster, index, body),
+        Request::Search(body) => parity::difference(single, cluster, index, body),
         Request::Federated(queries, federation) => {
             let mut body = json!({"queries": queries, "federation": federation});
             for query in body["queries"].as_array_mut().into_iter().flatten() {

@@ -1,5 +1,6 @@
 //! A small blocking HTTP client that never hides a status.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -129,6 +130,24 @@ impl Client {
         self.done(&self.post(&format!("/indexes/{index}/documents"), documents))
     }
 
+    /// Every document of an index by id.
+    pub fn documents(&self, index: &str) -> BTreeMap<String, Value> {
+        let mut found = BTreeMap::new();
+        let mut offset = 0;
+        loop {
+            let page = self.get(&format!("/indexes/{index}/documents?limit=1000&offset={offset}")).ok();
+            let results = page["results"].as_array().expect("results");
+            for document in results {
+                let id = id_of(document);
+                assert!(found.insert(id, document.clone()).is_none(), "a document is listed twice: {document}");
+            }
+            if results.is_empty() || found.len() as u64 >= page["total"].as_u64().unwrap_or(0) {
+                return found;
+            }
+            offset += results.len();
+        }
+    }
+
     pub fn search(&self, index: &str, query: &Value) -> Value {
         self.post(&format!("/indexes/{index}/search"), query).ok()
     }
@@ -152,6 +171,11 @@ impl Reply {
     }
 }
 
+/// A document's id as text.
+pub fn id_of(document: &Value) -> String {
+    document["id"].as_str().map_or_else(|| document["id"].to_string(), str::to_owned)
+}
+
 /// Waits between two looks at something that another process does; never used to make a test pass by itself.
 #[allow(clippy::disallowed_methods)]
 pub fn pause(time: Duration) {
@@ -159,13 +183,18 @@ pub fn pause(time: Duration) {
 }
 
 /// Looks until `look` gives something.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(60);
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(Duration::from_secs(60), what, look)
+}
+
+/// Looks until `look` gives something, not longer than `limit`.
+pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + limit;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < until, "did not happen within 60 s: {what}");
+        assert!(Instant::now() < until, "did not happen within {limit:?}: {what}");
         pause(Duration::from_millis(20));
     }
 }

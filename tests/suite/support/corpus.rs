@@ -4,6 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+/// The headers of a body of NDJSON.
+pub const NDJSON: &[(&str, &str)] = &[("Content-Type", "application/x-ndjson")];
+
 /// The first `most` of the example cities (0: all).
 pub fn cities(most: usize) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/cities.ndjson");

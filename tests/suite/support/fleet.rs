@@ -1,12 +1,13 @@
 //! A single node (the judge) and a fleet: n nodes with a gateway in front.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::client::{Client, eventually};
+use super::client::{Client, eventually, id_of, pause};
 use super::fault_proxy::FaultProxy;
 use super::process::{Process, free_port};
 use super::small_disk::SmallDisk;
@@ -61,7 +62,7 @@ pub struct Fleet {
 }
 
 /// Which shard a document belongs to, as docs and golden vectors say.
-fn shard_of(id: &str, shards: usize) -> usize {
+pub fn shard_of(id: &str, shards: usize) -> usize {
     (xxh3_64(id.as_bytes()) % shards as u64) as usize
 }
 
@@ -308,6 +309,35 @@ impl Fleet {
         value.unwrap_or_default()
     }
 
+    /// What moves, and what is left over.
+    pub fn rebalance(&self) -> Value {
+        self.admin.get("/rebalance").ok()
+    }
+
+    /// Waits until nothing moves and nothing is left over.
+    pub fn await_rest(&self, limit: Duration) -> Value {
+        let until = Instant::now() + limit;
+        loop {
+            let status = self.rebalance();
+            let nodes = status["nodes"].as_array().expect("nodes");
+            if status["state"] == "idle" && nodes.iter().all(|node| node["toDelete"] == 0) {
+                return status;
+            }
+            assert!(Instant::now() < until, "does not come to rest: {status:#}");
+            pause(Duration::from_millis(50));
+        }
+    }
+
+    /// Which nodes own each shard, by the admin API.
+    pub fn owners(&self) -> Vec<BTreeSet<String>> {
+        let shards = self.admin.get("/shards").ok();
+        let names = |shard: &Value| {
+            let owners = shard["owners"].as_array().expect("owners");
+            owners.iter().map(|owner| owner.as_str().expect("an id").to_owned()).collect()
+        };
+        shards["shards"].as_array().expect("shards").iter().map(names).collect()
+    }
+
     /// Waits until no replica is stale.
     pub fn await_in_sync(&self) {
         eventually("every replica is in sync", || {
@@ -325,7 +355,7 @@ impl Fleet {
             let held = by_node.entry(&node.name).or_default();
             let page = node.client.get(&format!("/indexes/{index}/documents?limit=1000000")).ok();
             for document in page["results"].as_array().expect("results") {
-                let id = document["id"].as_str().map_or_else(|| document["id"].to_string(), str::to_owned);
+                let id = id_of(document);
                 held.entry(shard_of(&id, shards.len())).or_default().insert(id, document.clone());
             }
         }
@@ -345,13 +375,8 @@ impl Fleet {
 
     /// How many of the documents with these ids belong to `node`.
     pub fn owned(&self, node: &str, ids: impl Iterator<Item = String>) -> usize {
-        let shards = self.admin.get("/shards").ok();
-        let shards = shards["shards"].as_array().expect("shards");
-        let owns = |id: &String| {
-            let owners = shards[shard_of(id, shards.len())]["owners"].as_array().expect("owners");
-            owners.iter().any(|owner| owner == node)
-        };
-        ids.filter(owns).count()
+        let owners = self.owners();
+        ids.filter(|id| owners[shard_of(id, owners.len())].contains(node)).count()
     }
 
     pub fn gateway(&self) -> &Process {
