@@ -10,7 +10,7 @@ use crate::support::client::pause;
 use crate::support::corpus::NDJSON;
 use crate::support::corpus::{cities, ndjson};
 use crate::support::parity::load;
-use crate::support::{Fleet, FleetOptions, Single};
+use crate::support::{Fleet, FleetOptions, Single, StopOnDrop};
 
 #[test]
 fn a_killed_node_costs_no_search() {
@@ -29,6 +29,7 @@ fn a_killed_node_costs_no_search() {
     let (asked, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let client = fleet.client.clone();
     std::thread::scope(|scope| {
+        let ending = StopOnDrop(&stop);
         for thread in 0..16 {
             let (client, queries, expected, stop, asked, wrong) = (&client, &queries, &expected, &stop, &asked, &wrong);
             scope.spawn(move || {
@@ -75,7 +76,7 @@ fn a_killed_node_costs_no_search() {
         pause(Duration::from_millis(1500));
         fleet.nodes[0].kill();
         pause(Duration::from_millis(1000));
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
     });
     let (asked, wrong) = (asked.into_inner(), wrong.into_inner());
     assert!(asked > 100, "only {asked} searches");

@@ -10,7 +10,7 @@ use crate::overload::{replicas_are_equal, settled};
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
-use crate::support::{Fleet, FleetOptions};
+use crate::support::{Fleet, FleetOptions, StopOnDrop};
 
 /// `miroir node maintenance ...`, as an operator says it.
 fn operator(fleet: &Fleet, arguments: &[&str]) -> Output {
@@ -35,6 +35,7 @@ fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
     let failed = parking_lot::Mutex::new(Vec::<String>::new());
     let client = fleet.client.clone();
     std::thread::scope(|scope| {
+        let ending = StopOnDrop(&stop);
         let (stop, searches, next, failed, client) = (&stop, &searches, &next, &failed, &client);
         for reader in 0..6 {
             scope.spawn(move || {
@@ -88,7 +89,7 @@ fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
             settled(&fleet);
         }
         pause(Duration::from_millis(300));
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
     });
     let failed = failed.into_inner();
     assert!(failed.is_empty(), "{} requests failed, the first: {}", failed.len(), failed[0]);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, eventually, pause};
-use crate::support::{Fleet, FleetOptions};
+use crate::support::{Fleet, FleetOptions, StopOnDrop};
 
 const STABLE: usize = 600;
 
@@ -156,6 +156,7 @@ fn under_traffic(fleet: &mut Fleet, during: impl FnOnce(&mut Fleet)) {
     let asked = AtomicUsize::new(0);
     let client = fleet.client.clone();
     let (faults, histories) = std::thread::scope(|scope| {
+        let ending = StopOnDrop(&stop);
         let searchers: Vec<_> = (0..3)
             .map(|searcher| {
                 let (client, stop, asked) = (&client, &stop, &asked);
@@ -177,14 +178,10 @@ fn under_traffic(fleet: &mut Fleet, during: impl FnOnce(&mut Fleet)) {
                 scope.spawn(move || write(client, writer, stop))
             })
             .collect();
-        // Whatever `during` finds wrong must not leave the clients running.
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| during(fleet)));
-        stop.store(true, Ordering::Relaxed);
+        during(fleet);
+        drop(ending);
         let faults: Vec<String> = searchers.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect();
         let histories: Vec<History> = writers.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-        if let Err(panic) = result {
-            std::panic::resume_unwind(panic);
-        }
         (faults, histories)
     });
     let asked = asked.into_inner();

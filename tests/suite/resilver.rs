@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::{NDJSON, ndjson};
-use crate::support::{Client, Fleet, FleetOptions, Single};
+use crate::support::{Client, Fleet, FleetOptions, Single, StopOnDrop};
 
 /// What a copy may hold back writes for, as configured by default.
 const CUTOVER: Duration = Duration::from_secs(5);
@@ -115,6 +115,7 @@ fn writes_go_on_while_a_node_is_resilvered() {
     fleet.nodes[1].wipe();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let ending = StopOnDrop(&stop);
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let (client, stop) = (client.clone(), &stop);
@@ -125,7 +126,7 @@ fn writes_go_on_while_a_node_is_resilvered() {
         fleet.nodes[1].restart();
         fleet.await_state("node-1", "up");
         fleet.await_in_sync();
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         for writer in writers {
             let (longest, rounds) = writer.join().expect("no panic");
             assert!(longest < CUTOVER + Duration::from_secs(2), "a write took {longest:?}");

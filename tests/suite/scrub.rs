@@ -9,7 +9,7 @@ use crate::overload::{held, replicas_are_equal, settled};
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
-use crate::support::{Client, Fleet, FleetOptions};
+use crate::support::{Client, Fleet, FleetOptions, StopOnDrop};
 
 fn fleet() -> Fleet {
     Fleet::with(FleetOptions { more: "scrub: { interval: 1d, bandwidth: 0 }\n".to_owned(), ..Default::default() })
@@ -114,6 +114,7 @@ fn writes_under_way_are_no_difference() {
     load(&fleet.client, "cities", &cities(200));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let ending = StopOnDrop(&stop);
         for writer in 0..4u64 {
             let (client, stop) = (&fleet.client, &stop);
             scope.spawn(move || {
@@ -132,7 +133,7 @@ fn writes_under_way_are_no_difference() {
             });
         }
         let report = scrub(&fleet);
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         assert_eq!(report["findings"], json!([]), "{report}");
         assert!(report["compared"].as_u64().is_some_and(|compared| compared > 100), "{report}");
     });

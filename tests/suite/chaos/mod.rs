@@ -27,7 +27,7 @@ use self::history::History;
 use self::kinds::FaultKind;
 use crate::support::client::pause;
 use crate::support::random::Dice;
-use crate::support::{Client, Fleet, FleetOptions};
+use crate::support::{Client, Fleet, FleetOptions, StopOnDrop};
 
 const WRITERS: u64 = 4;
 const SEARCHERS: u64 = 3;
@@ -74,14 +74,8 @@ impl Run<'_> {
                 scope.spawn(move || clients::search(stage, dice));
             }
             scope.spawn(move || clients::watch_tasks(stage));
-            // A panic here would leave the clients running for ever.
-            let faults = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                while started.elapsed() < self.lasting && schedule.throw(&mut fleet, &problems) {}
-            }));
-            stop.store(true, Ordering::Relaxed);
-            if let Err(panic) = faults {
-                std::panic::resume_unwind(panic);
-            }
+            let _ending = StopOnDrop(&stop);
+            while started.elapsed() < self.lasting && schedule.throw(&mut fleet, &problems) {}
         });
         self.settle(&fleet, &stage);
         checker::check_at_rest(&fleet, &history, &problems);

@@ -10,6 +10,8 @@ pub mod parity;
 pub mod process;
 pub mod random;
 pub mod small_disk;
+pub mod stop;
 
 pub use client::Client;
 pub use fleet::{Fleet, FleetOptions, Single};
+pub use stop::StopOnDrop;
