@@ -95,7 +95,7 @@ impl Copy {
         let little = if rest.shards.is_empty() {
             rest.keys.len() <= FEW_KEYS
         } else {
-            // Writes that name no keys come again and again: with a small index everything is little.
+            // Edits by a function name no documents and come again and again: with a small index everything is little.
             self.passes > 1 && self.whole.is_some_and(|whole| whole <= self.limit / 4)
         };
         little && (took <= self.limit || self.passes.is_multiple_of(4))

@@ -1,5 +1,6 @@
 //! Copies between nodes in memory, with writes going on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::fleet::{Bed, INDEX};
+use super::work::Touched;
 use crate::cluster::insync::{self, Marks};
 use crate::meili::operation::DocumentMethod::{Replace, Update};
 use crate::meili::task::TaskStatus;
@@ -44,6 +46,17 @@ async fn a_returning_node_gets_only_the_documents_it_missed() {
     assert_eq!(bed.copied("n1"), owned(&bed, "n1", (20..40).chain([45, 600])));
     assert_eq!(bed.deleted("n1"), owned(&bed, "n1", 50..70));
     assert_eq!(bed.copied("n0") + bed.copied("n2"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_by_filter_leaves_nothing_to_be_looked_at_again() {
+    let bed = Bed::start(2, CUTOVER).await;
+    bed.add(Replace, &documents(0..20, "old")).await;
+    let watch = bed.cluster.writer.watchers.begin(INDEX);
+    bed.delete_where(3).await;
+    assert_eq!(watch.take(), Touched::Keys(BTreeSet::new()));
+    bed.delete(&[4]).await;
+    assert_eq!(watch.take(), Touched::Keys(BTreeSet::from(["4".to_owned()])));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

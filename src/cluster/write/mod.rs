@@ -28,7 +28,7 @@ use super::send::Sending;
 use super::settle::{self, Settled};
 use super::spool::Spool;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::task::TaskStatus;
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::written::Places;
 use crate::plan::write::WriteIntent;
@@ -170,7 +170,7 @@ impl Writer {
         task.copies = intent.copies.max(1);
         let extra = extra_steps(cluster, intent, &undo);
         let lanes = lane_names(&intent.indexes);
-        let flight = self.watchers.place(task.uid, &lanes, keys);
+        let flight = self.watchers.place(task.uid, &lanes, told_apart(intent.kind, keys));
         let mut runs = Vec::new();
         for node in topology.members() {
             let steps = steps_for(node, intent, &extra, &topology, &mut task);
@@ -286,6 +286,16 @@ fn fail(task: &mut MiroirTask, error: ResponseError) {
     task.error = Some(error);
     task.started_at.get_or_insert(task.enqueued_at);
     task.finished_at = Some(now);
+}
+
+/// The documents that a copy must look at again. None for a deletion that names none: what a filter takes away depends on the
+/// documents alone, so those that two replicas have alike are alike afterwards, wherever in the nodes' queues it stands. Else
+/// an index from which clients delete by filter all the time could never be copied to the end.
+fn told_apart(kind: TaskKind, keys: Option<&[String]>) -> Option<&[String]> {
+    match keys {
+        None if kind == TaskKind::DocumentDeletion => Some(&[]),
+        keys => keys,
+    }
 }
 
 /// What concerns no index has a lane of its own.

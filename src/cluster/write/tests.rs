@@ -15,7 +15,6 @@ use crate::cluster::interrupted::settle as settle_interrupted;
 use crate::cluster::settings::{ClusterSettings, NodeSettings, PlacementSettings};
 use crate::cluster::transport::Transport;
 use crate::meili::operation::Operation;
-use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Node, NodeId, NodeState};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target};
