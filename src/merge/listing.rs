@@ -86,7 +86,7 @@ impl<'a> Listed<'a> {
         let own = Details::parse(details)?;
         let place = own.place.clone();
         let steps = match restated {
-            Some(restated) => steps(&Details::parse(&*restated?)?)?,
+            Some(restated) => steps(&Details::parse(&restated?)?)?,
             None => steps(&own)?,
         };
         let values = match distinct {

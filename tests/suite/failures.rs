@@ -10,7 +10,8 @@ use crate::support::client::pause;
 use crate::support::corpus::NDJSON;
 use crate::support::corpus::{cities, ndjson};
 use crate::support::parity::load;
-use crate::support::{Fleet, FleetOptions, Single, StopOnDrop};
+use crate::support::stop::StopOnDrop;
+use crate::support::{Fleet, FleetOptions, Single};
 
 #[test]
 fn a_killed_node_costs_no_search() {

@@ -10,7 +10,8 @@ use crate::overload::{replicas_are_equal, settled};
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
-use crate::support::{Fleet, FleetOptions, StopOnDrop};
+use crate::support::stop::StopOnDrop;
+use crate::support::{Fleet, FleetOptions};
 
 /// `miroir node maintenance ...`, as an operator says it.
 fn operator(fleet: &Fleet, arguments: &[&str]) -> Output {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, eventually, pause};
-use crate::support::{Fleet, FleetOptions, StopOnDrop};
+use crate::support::stop::StopOnDrop;
+use crate::support::{Fleet, FleetOptions};
 
 const STABLE: usize = 600;
 

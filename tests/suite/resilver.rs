@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::{NDJSON, ndjson};
-use crate::support::{Client, Fleet, FleetOptions, Single, StopOnDrop};
+use crate::support::stop::StopOnDrop;
+use crate::support::{Client, Fleet, FleetOptions, Single};
 
 /// What a copy may hold back writes for, as configured by default.
 const CUTOVER: Duration = Duration::from_secs(5);

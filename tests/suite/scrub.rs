@@ -9,7 +9,8 @@ use crate::overload::{held, replicas_are_equal, settled};
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
-use crate::support::{Client, Fleet, FleetOptions, StopOnDrop};
+use crate::support::stop::StopOnDrop;
+use crate::support::{Client, Fleet, FleetOptions};
 
 fn fleet() -> Fleet {
     Fleet::with(FleetOptions { more: "scrub: { interval: 1d, bandwidth: 0 }\n".to_owned(), ..Default::default() })

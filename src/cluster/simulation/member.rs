@@ -15,7 +15,6 @@ pub enum Work {
 }
 
 /// What is on the node's disk, and whether its process runs.
-#[derive(Default)]
 pub struct Member {
     pub runs: bool,
     /// Accepted and not carried out, in order.
@@ -28,11 +27,14 @@ pub struct Member {
 
 // === impl Member ===
 
-impl Member {
-    pub fn new() -> Self {
-        Self { runs: true, content: vec![Vec::new(); usize::from(SHARDS)], ..Self::default() }
+impl Default for Member {
+    fn default() -> Self {
+        let content = vec![Vec::new(); usize::from(SHARDS)];
+        Self { runs: true, queue: VecDeque::new(), tasks: BTreeMap::new(), content }
     }
+}
 
+impl Member {
     pub fn accept(&mut self, uid: u32) {
         self.tasks.insert(uid, NodeTaskState::Enqueued);
         self.queue.push_back(Work::Write(uid));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::INDEX;
-use super::member::{Member, Work};
+use super::member::Work;
 use super::world::{Turn, World, spec};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeState, StaleSets};
@@ -47,7 +47,7 @@ impl World {
         let facts = self.facts();
         if let Ok(next) = self.layout.toward(goal, Cause::Operator, PlanState::Running, &facts, NOW) {
             for node in &next.nodes {
-                self.members.entry(node.id.clone()).or_insert_with(Member::new);
+                self.members.entry(node.id.clone()).or_default();
             }
             self.tell(format!("a move begins: {:?}", next.wanted()));
             self.commit(next);
@@ -109,11 +109,10 @@ impl World {
         let action = next(&self.layout, &self.facts());
         let after = self.layout.after(&action, NOW);
         match action {
-            Action::Wait(_) => return,
+            Action::Wait(_) => {}
             Action::Cleanup { node, shards } => {
                 self.lanes.entry(node.clone()).or_default().push_back(Turn::CleanUp);
                 self.cleaning = Some(Cleaning { node, shards, layout: self.layout.version });
-                return;
             }
             Action::AddOwners(nodes) => {
                 self.tell(format!("new owners: {nodes:?}"));

@@ -73,7 +73,7 @@ impl World {
         }
         Self {
             random,
-            members: topology.nodes.iter().map(|node| (node.id.clone(), Member::new())).collect(),
+            members: topology.nodes.iter().map(|node| (node.id.clone(), Member::default())).collect(),
             layout,
             older: topology.clone(),
             topology,

@@ -27,7 +27,8 @@ use self::history::History;
 use self::kinds::FaultKind;
 use crate::support::client::pause;
 use crate::support::random::Dice;
-use crate::support::{Client, Fleet, FleetOptions, StopOnDrop};
+use crate::support::stop::StopOnDrop;
+use crate::support::{Client, Fleet, FleetOptions};
 
 const WRITERS: u64 = 4;
 const SEARCHERS: u64 = 3;

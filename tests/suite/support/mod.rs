@@ -14,4 +14,3 @@ pub mod stop;
 
 pub use client::Client;
 pub use fleet::{Fleet, FleetOptions, Single};
-pub use stop::StopOnDrop;
