@@ -49,8 +49,8 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
-use crate::meili::ranking_rules::default_rules;
 use crate::meili::task::TaskStatus;
+use crate::meili::versions::default_rules;
 use crate::placement::topology::Topology;
 use crate::plan::broadcast::HiddenSettings;
 use crate::store::Store;

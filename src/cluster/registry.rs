@@ -10,6 +10,7 @@ use super::Cluster;
 use super::client::{Subrequest, Trace};
 use super::error::store_failed;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::versions::states_all_hits;
 use crate::placement::topology::{Node, Topology};
 use crate::plan::index_info::IndexInfo;
 use crate::plan::write::RegistryChange;
@@ -55,7 +56,9 @@ impl Registry {
         };
         let topology = cluster.topology();
         let settings = read_settings(cluster, &topology, index, trace).await?;
-        let info = Arc::new(IndexInfo::from_settings(index, primary_key, &settings));
+        let mut info = IndexInfo::from_settings(index, primary_key, &settings);
+        info.states_all_hits = cluster.engine_version.read().as_deref().is_some_and(states_all_hits);
+        let info = Arc::new(info);
         let mut state = self.state.write();
         if state.generation == generation {
             state.infos.insert(index.to_owned(), Arc::clone(&info));

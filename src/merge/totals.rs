@@ -23,6 +23,9 @@ pub enum Paging {
 pub struct Window {
     pub paging: Paging,
     pub max_total_hits: u64,
+    /// True if the engine is known to state totals beyond that, too.
+    #[serde(skip)]
+    pub states_all_hits: bool,
 }
 
 // === impl Paging ===
@@ -69,11 +72,11 @@ impl Window {
         Self { paging: self.paging.up_to(self.skip() + self.take()), ..self }
     }
 
-    /// The total to show, from those of the nodes. The engine caps its total at what can be reached; one that shows
-    /// more than that itself does not, and then the sum is not capped either.
+    /// The total to show, from those of the nodes. Older engines cap their totals at what can be reached; one that shows
+    /// more than that does not, and then the sum is not capped either.
     pub fn total(&self, totals: &[u64]) -> u64 {
         let sum = totals.iter().fold(0, |sum: u64, total| sum.saturating_add(*total));
-        let capped = totals.iter().all(|total| *total <= self.max_total_hits);
+        let capped = !self.states_all_hits && totals.iter().all(|total| *total <= self.max_total_hits);
         if capped { sum.min(self.max_total_hits) } else { sum }
     }
 
@@ -87,11 +90,11 @@ mod tests {
     use super::*;
 
     fn offset(offset: u64, limit: u64) -> Window {
-        Window { paging: Paging::Offset { offset, limit }, max_total_hits: 1000 }
+        Window { paging: Paging::Offset { offset, limit }, max_total_hits: 1000, states_all_hits: false }
     }
 
     fn page(page: u64, hits_per_page: u64) -> Window {
-        Window { paging: Paging::Page { page, hits_per_page }, max_total_hits: 1000 }
+        Window { paging: Paging::Page { page, hits_per_page }, max_total_hits: 1000, states_all_hits: false }
     }
 
     #[test]

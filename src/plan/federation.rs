@@ -133,7 +133,7 @@ impl FederationPlan {
 
     /// The page, of a list that has no end.
     pub fn window(&self) -> Window {
-        Window { paging: self.paging, max_total_hits: u64::MAX }
+        Window { paging: self.paging, max_total_hits: u64::MAX, states_all_hits: true }
     }
 
     /// What is the same for every page of this search.

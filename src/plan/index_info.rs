@@ -25,6 +25,9 @@ pub struct IndexInfo {
     pub primary_key: Option<String>,
     /// How many hits can be reached by any page.
     pub max_total_hits: usize,
+    /// True if the engine is known to state totals beyond that, too.
+    #[serde(skip)]
+    pub states_all_hits: bool,
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
@@ -59,6 +62,7 @@ impl IndexInfo {
             uid: uid.to_owned(),
             primary_key: None,
             max_total_hits: 1000,
+            states_all_hits: false,
             max_values_per_facet: 100,
             facet_order: BTreeMap::new(),
             distinct: None,

@@ -63,7 +63,11 @@ pub struct SearchPlan {
 
 impl SearchPlan {
     pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
-        let window = Window { paging: paging(&body)?, max_total_hits: info.max_total_hits as u64 };
+        let window = Window {
+            paging: paging(&body)?,
+            max_total_hits: info.max_total_hits as u64,
+            states_all_hits: info.states_all_hits,
+        };
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
             return Err(Obstacle::Judge);
         }

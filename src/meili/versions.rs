@@ -1,4 +1,4 @@
-//! The ranking rules that an index has by default.
+//! What differs between versions of the engine: the ranking rules that an index has by default, and whether totals are capped.
 
 /// Until 1.35.
 const UNIFIED: &[&str] = &["words", "typo", "proximity", "attribute", "sort", "exactness"];
@@ -14,9 +14,21 @@ pub fn default_rules(version: &str) -> &'static [&'static str] {
     }
 }
 
+/// True for engines that are known to state totals beyond `maxTotalHits`: seen of 1.50, not of 1.15.
+pub fn states_all_hits(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+    matches!((parts.next().flatten(), parts.next().flatten()), (Some(major), Some(minor)) if (major, minor) >= (1, 50))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_tells_whether_totals_are_capped() {
+        assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(states_all_hits));
+        assert!(!["1.15.1", "1.49.0", "unknown"].into_iter().any(states_all_hits));
+    }
 
     #[test]
     fn the_version_tells_the_rules() {
