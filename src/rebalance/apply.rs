@@ -84,12 +84,12 @@ impl Layout {
                 self.remember(plan, Outcome::Finished, now);
             }
             PlanState::Canceling => {
-                self.nodes = plan.before.nodes.iter().filter(|node| self.knows(&node.id)).cloned().collect::<Vec<_>>();
-                let brought: Vec<NodeSpec> =
-                    plan.goal.nodes.iter().filter(|node| plan.before.find(&node.id).is_none()).cloned().collect();
-                let kept =
-                    brought.into_iter().filter(|node| self.owners.iter().any(|owners| owners.contains(&node.id)));
-                self.nodes.extend(kept.collect::<Vec<_>>());
+                // Nodes that own something stay, whichever of the plans since then brought them.
+                let before = plan.before.nodes.iter().filter(|node| self.knows(&node.id)).cloned();
+                let brought = self.nodes.iter().filter(|node| {
+                    plan.before.find(&node.id).is_none() && self.owners.iter().any(|owners| owners.contains(&node.id))
+                });
+                self.nodes = before.chain(brought.cloned()).collect();
                 self.remember(plan, Outcome::Canceled, now);
             }
         }

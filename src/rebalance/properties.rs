@@ -220,6 +220,10 @@ impl World {
         }
         for shard in self.layout.shard_ids() {
             let owners = self.layout.owners_of(shard);
+            let left_over = owners.iter().find(|owner| self.layout.is_residue(owner, shard));
+            assert_eq!(left_over, None, "{shard:?} is to be deleted where it is owned");
+            let strange = owners.iter().find(|owner| self.layout.nodes.iter().all(|node| node.id != **owner));
+            assert_eq!(strange, None, "{shard:?} is owned by a node that is no member");
             let kept = owners.iter().filter(|owner| self.complete.contains(&((*owner).clone(), shard))).count();
             assert!(kept > 0, "{shard:?} has no replica in sync");
             // An older request still finds every document where it looks: on owners that were in sync and are up.
@@ -323,6 +327,32 @@ proptest! {
         world.run();
         prop_assert_eq!(&world.layout.owners, &from.assign(SHARDS));
         prop_assert_eq!(world.layout.wanted(), from);
+    }
+
+    #[test]
+    fn a_plan_that_is_turned_again_and_again_ends_too(
+        from in goals(),
+        turns in proptest::collection::vec((goals(), 0usize..300, 0u8..4), 2..7),
+        seed in any::<u64>(),
+    ) {
+        let mut world = World::new(&from, seed);
+        for (goal, steps, way) in turns {
+            let turned = match way {
+                0 => world.layout.in_state(PlanState::Canceling),
+                1 => world.layout.undone().and_then(|goal| world.toward(goal)),
+                _ => world.toward(goal),
+            };
+            if let Ok(turned) = turned {
+                world.take(turned);
+            }
+            for _ in 0..steps {
+                world.event();
+                let action = next(&world.layout, &world.facts());
+                world.act(&action);
+            }
+        }
+        world.run();
+        prop_assert!(world.layout.is_at_rest(), "{:?} is left over", world.layout.residue);
     }
 
     #[test]
