@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use miroir::cluster::recover::{RecoverError, Recovered, recover};
 use miroir::cluster::{Cluster, ClusterError};
-use miroir::config::{Config, Problems};
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
 
-use crate::server::cluster_settings;
+use crate::server::{BadConfig, cluster_settings, load};
 
 /// Rebuild a lost state from the nodes. The gateway must not run meanwhile.
 #[derive(Debug, clap::Args)]
@@ -22,8 +21,8 @@ pub struct Args {
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{}:\n{problems}", path.display())]
-    Config { path: PathBuf, problems: Problems },
+    #[error(transparent)]
+    Config(#[from] BadConfig),
     #[error("cannot start a runtime: {0}")]
     Runtime(std::io::Error),
     #[error(transparent)]
@@ -54,8 +53,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn rebuild(args: &Args) -> Result<Recovered, Failure> {
-    let (config, _) =
-        Config::load(&args.config).map_err(|problems| Failure::Config { path: args.config.clone(), problems })?;
+    let (config, _) = load(&args.config)?;
     let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(async {

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use miroir::cluster::settings::{
     ResilverSettings, SearchSettings, Secret, TieBreak, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
-use miroir::config::{self, Config, OverloadConfig, Problems};
+use miroir::config::{self, Config, OverloadConfig, Problems, Warning};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::metrics::GatewayMetrics;
 use miroir::gateway::settings::{CompressionSettings, GatewaySettings};
@@ -45,11 +45,19 @@ pub struct Args {
     exit_on_stdin_close: bool,
 }
 
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}:\n{problems}", path.display())]
+pub struct BadConfig {
+    path: PathBuf,
+    problems: Problems,
+}
+
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    #[error("{}:\n{problems}", path.display())]
-    Config { path: PathBuf, problems: Problems },
+    #[error(transparent)]
+    Config(#[from] BadConfig),
     #[error("log.level: {0}")]
     Log(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot listen on {address} ({what}): {source}")]
@@ -82,9 +90,13 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
+/// The configuration of a program that cannot go on without one.
+pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
+    Config::load(path).map_err(|problems| BadConfig { path: path.to_owned(), problems })
+}
+
 fn start(args: &Args) -> Result<Server, StartError> {
-    let (config, warnings) =
-        Config::load(&args.config).map_err(|problems| StartError::Config { path: args.config.clone(), problems })?;
+    let (config, warnings) = load(&args.config)?;
     logging::init(&log_settings(&config))?;
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");

@@ -150,11 +150,17 @@ pub fn give_up(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
     learn(cluster, node, sign);
 }
 
+/// A tick for each round of health checks; a late one moves those after it.
+pub(super) fn rounds(cluster: &Cluster) -> tokio::time::Interval {
+    let mut rounds = tokio::time::interval(cluster.settings.health.interval.max(Duration::from_millis(10)));
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    rounds
+}
+
 /// Probes all nodes every `health.interval`, until `shutdown`.
 pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
     let mut probes = Vec::new();
-    let mut interval = tokio::time::interval(cluster.settings.health.interval.max(Duration::from_millis(10)));
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut interval = rounds(&cluster);
     loop {
         tokio::select! {
             _ = interval.tick() => {}

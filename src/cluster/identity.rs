@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::client::{Subrequest, Trace};
 use super::error::NodeError;
 use super::insync::{self, Marks, Missed};
-use super::{Cluster, repair};
+use super::{Cluster, health, repair};
 use crate::meili::task::TaskStatus;
 use crate::meili::uid::RESERVED_INDEX;
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
@@ -228,8 +228,7 @@ pub async fn adopt(cluster: &Cluster, topology: &Topology, trace: &Trace) -> Res
 /// Looks at the markers of nodes that serve with every round of health checks, until `shutdown`: one that is not what it
 /// was stops serving and is repaired.
 pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
-    let mut interval = tokio::time::interval(cluster.settings.health.interval.max(Duration::from_millis(10)));
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut interval = health::rounds(&cluster);
     loop {
         tokio::select! {
             _ = interval.tick() => {}

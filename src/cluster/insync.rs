@@ -357,18 +357,11 @@ pub fn swapped(task: &MiroirTask) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::topology::{Node, NodeState};
+    use crate::placement::topology::NodeState;
 
     /// Two nodes that both own all of eight shards.
     fn topology(stale: &[(usize, &[u16])]) -> Topology {
-        let node = |position: usize| Node {
-            id: NodeId::new(&format!("n{position}")),
-            url: "http://x".into(),
-            zone: None,
-            weight: 1.0,
-            state: NodeState::Up,
-        };
-        let mut topology = Topology::build(vec![node(0), node(1)], 8, 2);
+        let mut topology = Topology::sample(&[NodeState::Up; 2], 8, 2);
         let stale = stale.iter().map(|(node, shards)| ((NodeIx(*node), "a".to_owned()), set(shards)));
         topology.stale = Arc::new(stale.collect());
         topology

@@ -4,6 +4,7 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::families::Families;
 use crate::placement::topology::{NodeState, Topology};
 
 /// How a subrequest ended.
@@ -106,21 +107,7 @@ impl ShardCondition {
 
 impl ClusterMetrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let gauge = |name: &str, help: &str| {
-            let family = IntGauge::new(name, help)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
+        let families = Families(registry);
         let subrequest_seconds = HistogramVec::new(
             HistogramOpts::new("miroir_subrequest_duration_seconds", "Time of subrequests, by node")
                 .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
@@ -135,36 +122,42 @@ impl ClusterMetrics {
         let weight = GaugeVec::new(Opts::new("miroir_node_weight", "Configured weight of a node"), &["node"])?;
         registry.register(Box::new(weight.clone()))?;
         Ok(Self {
-            subrequests: counters("miroir_subrequests_total", "Subrequests by node and outcome", &["node", "outcome"])?,
+            subrequests: families.counters(
+                "miroir_subrequests_total",
+                "Subrequests by node and outcome",
+                &["node", "outcome"],
+            )?,
             subrequest_seconds,
             fan_out,
-            retries: counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
-            bytes_sent: counters("miroir_node_sent_bytes_total", "Body bytes sent to nodes", &["node"])?,
-            bytes_received: counters("miroir_node_received_bytes_total", "Body bytes received from nodes", &["node"])?,
-            node_up: gauges("miroir_node_up", "1 when a node serves reads", &["node"])?,
-            node_state: gauges("miroir_node_state", "1 for the state a node is in", &["node", "state"])?,
-            shards: gauges("miroir_shards", "Shards by condition", &["condition"])?,
-            stale_replicas: gauges(
+            retries: families.counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
+            bytes_sent: families.counters("miroir_node_sent_bytes_total", "Body bytes sent to nodes", &["node"])?,
+            bytes_received: families.counters(
+                "miroir_node_received_bytes_total",
+                "Body bytes received from nodes",
+                &["node"],
+            )?,
+            node_up: families.gauges("miroir_node_up", "1 when a node serves reads", &["node"])?,
+            node_state: families.gauges("miroir_node_state", "1 for the state a node is in", &["node", "state"])?,
+            shards: families.gauges("miroir_shards", "Shards by condition", &["condition"])?,
+            stale_replicas: families.gauges(
                 "miroir_stale_replicas",
                 "Replicas that missed a write, per node over all indexes",
                 &["node"],
             )?,
-            lane_jobs: gauges("miroir_lane_jobs", "Writes waiting in lanes, by node", &["node"])?,
-            diverged_parts: counters(
+            lane_jobs: families.gauges("miroir_lane_jobs", "Writes waiting in lanes, by node", &["node"])?,
+            diverged_parts: families.counters(
                 "miroir_diverged_parts_total",
                 "Node tasks that failed where another replica succeeded",
                 &["node"],
             )?,
-            resilvered_documents: counters(
+            resilvered_documents: families.counters(
                 "miroir_resilvered_documents_total",
                 "Documents copied to bring replicas in sync",
                 &["node"],
             )?,
-            writes_waiting: gauge(
-                "miroir_writes_in_progress",
-                "Writes that took their place and are not acknowledged yet",
-            )?,
-            topology_epoch: gauge("miroir_topology_epoch", "Epoch of the topology in use")?,
+            writes_waiting: families
+                .gauge("miroir_writes_in_progress", "Writes that took their place and are not acknowledged yet")?,
+            topology_epoch: families.gauge("miroir_topology_epoch", "Epoch of the topology in use")?,
             weight,
         })
     }

@@ -5,6 +5,7 @@ pub mod client;
 pub mod direct;
 pub mod documents;
 pub mod error;
+mod families;
 pub mod founding;
 pub mod gather;
 pub mod health;

@@ -252,22 +252,11 @@ mod tests {
 
     use super::*;
     use crate::meili::task::TaskKind;
-    use crate::placement::topology::{Node, NodeId, NodeState};
+    use crate::placement::topology::{NodeId, NodeState};
     use crate::plan::write::{Step, StepBody};
 
     fn topology(states: &[NodeState], rf: u8) -> Topology {
-        let nodes = states
-            .iter()
-            .enumerate()
-            .map(|(position, state)| Node {
-                id: NodeId::new(&format!("n{position}")),
-                url: "http://x".into(),
-                zone: None,
-                weight: 1.0,
-                state: *state,
-            })
-            .collect();
-        Topology::build(nodes, 8, rf)
+        Topology::sample(states, 8, rf)
     }
 
     fn intent(registry: RegistryChange) -> WriteIntent {

@@ -150,6 +150,19 @@ impl std::fmt::Display for NodeId {
 // === impl Topology ===
 
 impl Topology {
+    /// For tests: nodes `n0`, `n1`, ... in these states.
+    #[cfg(test)]
+    pub fn sample(states: &[NodeState], shards: u16, replication_factor: u8) -> Self {
+        let node = |(position, state): (usize, &NodeState)| Node {
+            id: NodeId::new(&format!("n{position}")),
+            url: "http://x".into(),
+            zone: None,
+            weight: 1.0,
+            state: *state,
+        };
+        Self::build(states.iter().enumerate().map(node).collect(), shards, replication_factor)
+    }
+
     /// The first snapshot of a cluster: `nodes` as they are, shards assigned by [`rendezvous::assign`], nothing stale.
     pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
         let owners = rendezvous::assign(&nodes, shards, replication_factor);

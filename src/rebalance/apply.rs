@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use super::diff::Moves;
-use super::goal::{Goal, NodeSpec, Refusal};
+use super::goal::{Goal, Refusal};
 use super::layout::{Cause, Layout, Outcome, Plan, PlanState, insert, subtract};
 use super::step::{Action, Facts};
 use crate::placement::shard::ShardSet;

@@ -187,3 +187,95 @@ impl From<IdError> for ResponseError {
         ResponseError::new(error.code(), error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(raw: &str, key: &str) -> Result<String, String> {
+        let document = Document::parse(raw).unwrap();
+        document_id(&document, key).map(|id| id.into_owned()).map_err(|error| error.to_string())
+    }
+
+    fn guess(raw: &str) -> Result<String, IdError> {
+        infer(&Document::parse(raw).unwrap())
+    }
+
+    #[test]
+    fn the_one_field_that_ends_with_id_is_guessed() {
+        assert_eq!(guess(r#"{"name":1,"bookID":2}"#), Ok("bookID".into()));
+        assert_eq!(guess(r#"{"id":1,"id":2}"#), Ok("id".into()));
+        let error = guess(r#"{"name":1,"idx":2}"#).unwrap_err();
+        assert_eq!(error, IdError::NoCandidate);
+        assert_eq!(
+            error.to_string(),
+            "The primary key inference failed as the engine did not find any field ending with `id` in its name. \
+             Please specify the primary key manually using the `primaryKey` query parameter."
+        );
+        let error = guess(r#"{"project_id":1,"object_id":3,"id":2}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "The primary key inference failed as the engine found 3 fields ending with `id` in their names: 'id' and \
+             'object_id'. Please specify the primary key manually using the `primaryKey` query parameter."
+        );
+    }
+
+    #[test]
+    fn integers_and_strings_are_ids() {
+        assert_eq!(id(r#"{"id":1}"#, "id"), Ok("1".into()));
+        assert_eq!(id(r#"{"id":-7}"#, "id"), Ok("-7".into()));
+        assert_eq!(id(r#"{"id":18446744073709551615}"#, "id"), Ok("18446744073709551615".into()));
+        assert_eq!(id(r#"{"id":"a-B_9"}"#, "id"), Ok("a-B_9".into()));
+        assert_eq!(id(r#"{"id":"\u0061"}"#, "id"), Ok("a".into()));
+        assert_eq!(id(r#"{"\u0069d":"x"}"#, "id"), Ok("x".into()));
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        for value in
+            ["1.5", "1.0", "-0", "null", "true", "[1]", "{\"a\":1}", "\"\"", "\"a b\"", "\"é\"", "18446744073709551616"]
+        {
+            let error = id(&format!(r#"{{"id":{value}}}"#), "id").unwrap_err();
+            assert!(error.starts_with("Document identifier `"), "{value}: {error}");
+        }
+        assert_eq!(
+            id(r#"{"id":"not valid!"}"#, "id").unwrap_err(),
+            "Document identifier `\"not valid!\"` is invalid. A document identifier can be of type integer or string, \
+             only composed of alphanumeric characters (a-z A-Z 0-9), hyphens (-) and underscores (_), and can not be \
+             more than 511 bytes."
+        );
+        assert!(id(&format!(r#"{{"id":"{}"}}"#, "a".repeat(511)), "id").is_ok());
+        assert!(id(&format!(r#"{{"id":"{}"}}"#, "a".repeat(512)), "id").is_err());
+    }
+
+    #[test]
+    fn a_missing_id_shows_the_document() {
+        assert_eq!(
+            id(r#"{ "id": "11", "content": "foobar" }"#, "docid").unwrap_err(),
+            "Document doesn't have a `docid` attribute: `{\"id\":\"11\",\"content\":\"foobar\"}`."
+        );
+    }
+
+    #[test]
+    fn a_key_with_dots_looks_below_and_in_names_with_dots() {
+        assert_eq!(id(r#"{"a":{"b":{"c":1}}}"#, "a.b.c"), Ok("1".into()));
+        assert_eq!(id(r#"{"a.b":{"c":1}}"#, "a.b.c"), Ok("1".into()));
+        assert_eq!(id(r#"{"a":{"b.c":1}}"#, "a.b.c"), Ok("1".into()));
+        assert_eq!(id(r#"{"a.b.c":1}"#, "a.b.c"), Ok("1".into()));
+        assert!(id(r#"{"a":{"b":1}}"#, "a.b.c").unwrap_err().starts_with("Document doesn't have a `a.b.c` attribute"));
+        assert!(id(r#"{"a":5,"ab":{"c":1}}"#, "a.b").unwrap_err().starts_with("Document doesn't have"));
+        assert!(
+            id(r#"{"a":{"b":1},"a.b":2}"#, "a.b")
+                .unwrap_err()
+                .starts_with("Document have too many matching `a.b` attribute")
+        );
+    }
+
+    #[test]
+    fn a_key_given_twice_is_too_many() {
+        assert_eq!(
+            id(r#"{"id":1,"id":2}"#, "id").unwrap_err(),
+            "Document have too many matching `id` attribute: `{\"id\":2}`."
+        );
+    }
+}

@@ -1,7 +1,8 @@
 //! Gauges of the layout and of the plan under way.
 
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Registry};
 
+use crate::cluster::families::Families;
 use crate::placement::shard::ShardSet;
 use crate::rebalance::{Layout, Moves, PlanState, Waiting};
 
@@ -47,22 +48,17 @@ impl MoveState {
 
 impl RebalanceMetrics {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let family = |name: &str, help: &str, label: &str| {
-            let family = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
+        let families = Families(registry);
         Ok(Self {
-            moves: family("miroir_rebalance_moves", "Replicas that move, by where they stand", "state")?,
-            plan: family("miroir_rebalance_plan", "1 for the state of the plan under way", "state")?,
-            documents: gauge("miroir_rebalance_documents", "Documents that the plan under way began with")?,
-            version: gauge("miroir_rebalance_layout_version", "Version of the durable layout")?,
-            waiting: family("miroir_rebalance_waiting", "1 for what the plan under way waits for", "reason")?,
+            moves: families.gauges("miroir_rebalance_moves", "Replicas that move, by where they stand", &["state"])?,
+            plan: families.gauges("miroir_rebalance_plan", "1 for the state of the plan under way", &["state"])?,
+            documents: families.gauge("miroir_rebalance_documents", "Documents that the plan under way began with")?,
+            version: families.gauge("miroir_rebalance_layout_version", "Version of the durable layout")?,
+            waiting: families.gauges(
+                "miroir_rebalance_waiting",
+                "1 for what the plan under way waits for",
+                &["reason"],
+            )?,
         })
     }
 

@@ -4,6 +4,7 @@ use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec,
 
 use super::error::Reason;
 use super::progress::Progress;
+use crate::cluster::families::Families;
 use crate::placement::topology::Topology;
 
 /// The families `miroir_resilver_*`.
@@ -46,16 +47,7 @@ impl Direction {
 
 impl ResilverMetrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
+        let families = Families(registry);
         let seconds_left = GaugeVec::new(
             Opts::new("miroir_resilver_seconds_left", "Estimated time until a running copy has compared everything"),
             &["node", "index"],
@@ -67,30 +59,34 @@ impl ResilverMetrics {
         )?;
         registry.register(Box::new(hold_seconds.clone()))?;
         Ok(Self {
-            compared: counters(
+            compared: families.counters(
                 "miroir_resilver_compared_documents_total",
                 "Documents compared with those of a replica in sync",
                 &["node"],
             )?,
-            deleted: counters(
+            deleted: families.counters(
                 "miroir_resilver_deleted_documents_total",
                 "Documents deleted because the replica in sync has none",
                 &["node"],
             )?,
-            bytes: counters(
+            bytes: families.counters(
                 "miroir_resilver_bytes_total",
                 "Bytes of documents read and sent by copies, by the node that is brought in sync",
                 &["node", "direction"],
             )?,
-            running: gauges("miroir_resilver_running", "Copies to a node under way", &["node"])?,
-            failures: counters("miroir_resilver_failures_total", "Copies that stopped short", &["node", "reason"])?,
+            running: families.gauges("miroir_resilver_running", "Copies to a node under way", &["node"])?,
+            failures: families.counters(
+                "miroir_resilver_failures_total",
+                "Copies that stopped short",
+                &["node", "reason"],
+            )?,
             hold_seconds,
-            documents: gauges(
+            documents: families.gauges(
                 "miroir_resilver_documents",
                 "Documents that a running copy has to compare",
                 &["node", "index"],
             )?,
-            done: gauges(
+            done: families.gauges(
                 "miroir_resilver_documents_done",
                 "Documents that a running copy has compared",
                 &["node", "index"],

@@ -70,21 +70,10 @@ pub async fn settle_orphans(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::topology::{Node, NodeId, StaleSets};
+    use crate::placement::topology::StaleSets;
 
     fn topology(states: &[NodeState], stale: &[usize]) -> Topology {
-        let nodes = states
-            .iter()
-            .enumerate()
-            .map(|(position, state)| Node {
-                id: NodeId::new(&format!("n{position}")),
-                url: "http://x".into(),
-                zone: None,
-                weight: 1.0,
-                state: *state,
-            })
-            .collect();
-        let mut topology = Topology::build(nodes, 4, 2);
+        let mut topology = Topology::sample(states, 4, 2);
         let stale = stale.iter().map(|node| ((NodeIx(*node), "a".to_owned()), ShardSet::all(4)));
         topology.stale = Arc::new(stale.collect::<StaleSets>());
         topology
