@@ -19,18 +19,7 @@ pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// longer than [`DRAIN_LIMIT`], after which it returns all the same.
 pub(super) async fn drain(cluster: &Cluster, node: &Node, index: &str, trace: &Trace) -> Result<bool, NodeError> {
     let Some(newest) = first_task(cluster, node, "", trace).await? else { return Ok(true) };
-    let deadline = Instant::now() + DRAIN_LIMIT;
-    let mut pause = Duration::from_millis(10);
-    loop {
-        if !open_tasks(cluster, node, index, &format!("&from={newest}"), trace).await? {
-            return Ok(true);
-        }
-        if Instant::now() > deadline {
-            return Ok(false);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(500));
-    }
+    ends(cluster, node, index, &format!("&from={newest}"), DRAIN_LIMIT, trace).await
 }
 
 /// Waits until a node has nothing more to do for `index`. Its writes are to be held meanwhile.
@@ -40,18 +29,28 @@ pub(super) async fn queue_runs_empty(
     index: &str,
     trace: &Trace,
 ) -> Result<bool, NodeError> {
-    let deadline = Instant::now() + IDLE_LIMIT;
-    let mut pause = Duration::from_millis(25);
-    loop {
-        if !has_open_tasks(cluster, node, index, trace).await? {
-            return Ok(true);
-        }
+    ends(cluster, node, index, "", IDLE_LIMIT, trace).await
+}
+
+/// Waits until none of the tasks that [`open_tasks`] looks for is left; false after `limit`.
+async fn ends(
+    cluster: &Cluster,
+    node: &Node,
+    index: &str,
+    from: &str,
+    limit: Duration,
+    trace: &Trace,
+) -> Result<bool, NodeError> {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(10);
+    while open_tasks(cluster, node, index, from, trace).await? {
         if Instant::now() + pause > deadline {
             return Ok(false);
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
+        pause = (pause * 2).min(Duration::from_millis(500));
     }
+    Ok(true)
 }
 
 /// True when tasks of `index`, or swaps of any, wait on `node`.
