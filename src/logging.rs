@@ -35,7 +35,7 @@ impl Default for LogSettings {
 /// When `level` is not a valid filter.
 pub fn init(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::ParseError> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = EnvFilter::builder().parse(wanted.as_deref().unwrap_or(&settings.level))?;
+    let filter = filter(wanted.as_deref().unwrap_or(&settings.level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A logger that another part of the process installed first is left in place.
     let _ = match settings.format {
@@ -45,9 +45,27 @@ pub fn init(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::Pa
     Ok(())
 }
 
+/// What `wanted` says, without Pingora's pool of connections unless it is named: under load it reports as an error what is
+/// none, an idle connection that another task just looks after, in whose place it opens a new one. Subrequests that fail
+/// are logged by Miroir.
+fn filter(wanted: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(wanted)?;
+    if wanted.contains("pingora") {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive("pingora_core::connectors=off".parse()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pool_of_connections_is_silent_unless_it_is_named() {
+        let directives = |wanted: &str| filter(wanted).unwrap().to_string();
+        assert!(directives("info").contains("pingora_core::connectors=off"));
+        assert!(!directives("info,pingora_core=debug").contains("off"));
+    }
 
     #[test]
     fn a_filter_that_makes_no_sense_is_an_error() {

@@ -103,6 +103,7 @@ codes! {
     InvalidMultiSearchFederationOptions => "invalid_multi_search_federation_options", InvalidRequest, 400;
     InvalidMultiSearchMaxValuesPerFacet => "invalid_multi_search_max_values_per_facet", InvalidRequest, 400;
     InvalidMultiSearchMergeFacets => "invalid_multi_search_merge_facets", InvalidRequest, 400;
+    InvalidMultiSearchDistinct => "invalid_multi_search_distinct", InvalidRequest, 400;
     InvalidMultiSearchQueryFacets => "invalid_multi_search_query_facets", InvalidRequest, 400;
     InvalidMultiSearchQueryPagination => "invalid_multi_search_query_pagination", InvalidRequest, 400;
     InvalidMultiSearchQueryRankingRules => "invalid_multi_search_query_ranking_rules", InvalidRequest, 400;

@@ -31,6 +31,8 @@ pub struct FederationPlan {
     pub indexes: Vec<IndexQueries>,
     /// `None` where each index shows facets of its own.
     pub merge_facets: Option<FacetUnion>,
+    /// The attribute of whose values only the best hit of all searches is kept.
+    pub distinct: Option<String>,
     /// The whole request without its page, where no single index can tell whether it is right.
     pub check: Option<NodeRequest>,
 }
@@ -93,7 +95,7 @@ pub enum Which {
 impl FederationPlan {
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
-        let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets"];
+        let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct"];
         if federation.keys().any(|name| !known.contains(&name.as_str())) {
             return Err(Obstacle::Judge);
         }
@@ -104,6 +106,12 @@ impl FederationPlan {
             Some(_) => return Err(Obstacle::Judge),
         };
 
+        let distinct = match federation.get("distinct") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(field)) => Some(field.clone()),
+            Some(_) => return Err(Obstacle::Judge),
+        };
+
         let queries = body.get("queries").and_then(Value::as_array).ok_or(Obstacle::Judge)?;
         let mut moved = false;
         let mut by_index: BTreeMap<&str, Vec<FederatedQuery>> = BTreeMap::new();
@@ -111,7 +119,7 @@ impl FederationPlan {
             let query = query.as_object().ok_or(Obstacle::Judge)?;
             let index = query.get("indexUid").and_then(Value::as_str).ok_or(Obstacle::Judge)?;
             let info = infos.get(index).ok_or(Obstacle::Judge)?;
-            let query = FederatedQuery::new(position, query, info)?;
+            let query = FederatedQuery::new(position, query, distinct.as_deref(), info)?;
             moved |= query.position != position as u64;
             by_index.entry(index).or_default().push(query);
         }
@@ -127,8 +135,10 @@ impl FederationPlan {
         asked.extend(facets.into_iter().filter_map(|(index, names)| Some((index, names?))));
         let merge_facets = merge_facets.map(|merge| merge.ordered(&asked, infos)).transpose()?;
 
-        let check = (moved || unused || indexes.len() > 1).then(|| check(body, federation));
-        Ok(Self { paging: paging(federation)?, indexes, merge_facets, check })
+        // Not every version of the engine keeps one hit of each value in all searches.
+        let judged = moved || unused || indexes.len() > 1 || distinct.is_some();
+        let check = judged.then(|| check(body, federation));
+        Ok(Self { paging: paging(federation)?, indexes, merge_facets, distinct, check })
     }
 
     /// The page, of a list that has no end.
@@ -170,12 +180,22 @@ impl FederationPlan {
         alone: bool,
     ) -> NodeRequest {
         let relayed = alone && which == Which::Together && self.indexes.len() == 1;
-        let queries = index.asked(which).iter().map(|query| query.body(index, part, shards, relayed));
+        let mut queries: Vec<_> =
+            index.asked(which).iter().map(|query| query.body(index, part, shards, relayed)).collect();
         let facets = match which {
             Which::Together | Which::Counted(_) => index.facets.as_ref(),
             Which::One(_) => None,
         };
-        federated(queries.collect(), self.page(relayed), facets.map(|facets| (index, facets.names.clone())))
+        let mut federation = self.page(relayed);
+        if let (Which::Together, Some(distinct)) = (which, &self.distinct) {
+            // Of all searches, as far as they tell hits apart at all.
+            let of_each = queries.iter_mut().map(|query| query.remove("distinct"));
+            if of_each.fold(false, |any, one| any | one.is_some()) {
+                federation.insert("distinct".into(), distinct.clone().into());
+            }
+        }
+        let queries = queries.into_iter().map(Value::Object).collect();
+        federated(queries, federation, facets.map(|facets| (index, facets.names.clone())))
     }
 
     /// Asks the node of `part` for one facet of `index`, of the documents found that `filter` lets through.
@@ -304,9 +324,15 @@ impl IndexQueries {
 // === impl FederatedQuery ===
 
 impl FederatedQuery {
-    fn new(at: usize, query: &Map<String, Value>, info: &IndexInfo) -> Result<Self, Obstacle> {
+    /// `distinct` is the attribute by which the hits of all searches are told apart.
+    fn new(at: usize, query: &Map<String, Value>, distinct: Option<&str>, info: &IndexInfo) -> Result<Self, Obstacle> {
         let mut body = query.clone();
         body.remove("indexUid");
+        if let Some(distinct) = distinct
+            && body.insert("distinct".into(), distinct.into()).is_some_and(|own| !own.is_null())
+        {
+            return Err(Obstacle::Judge);
+        }
         let (mut position, mut weight) = (at as u64, 1.0);
         match body.remove("federationOptions") {
             None | Some(Value::Null) => {}
@@ -353,7 +379,7 @@ impl FederatedQuery {
         unseen.or_else(|| self.search.distinct.clone().filter(|_| !self.search.comparable))
     }
 
-    fn body(&self, index: &IndexQueries, part: &CoverPart, shards: u16, relayed: bool) -> Value {
+    fn body(&self, index: &IndexQueries, part: &CoverPart, shards: u16, relayed: bool) -> Map<String, Value> {
         let mut body = self.named(index);
         self.narrow(&mut body, part, shards);
         if !relayed {
@@ -363,7 +389,7 @@ impl FederatedQuery {
             let options = Map::from_iter([("weight".to_owned(), self.weight.into())]);
             body.insert("federationOptions".into(), options.into());
         }
-        body.into()
+        body
     }
 
     fn named(&self, index: &IndexQueries) -> Map<String, Value> {

@@ -128,7 +128,7 @@ pub fn difference(single: &Client, cluster: &Client, body: &Value) -> Option<Str
     let before = count("page").map(|page| page.saturating_sub(1) * count("hitsPerPage").unwrap_or(20));
     let offset = before.or(count("offset")).unwrap_or(0);
     let mut wide = body.clone();
-    wide["federation"] = json!({"limit": 1000});
+    wide["federation"] = json!({"limit": 1000, "distinct": federation["distinct"]});
     for query in wide["queries"].as_array_mut().expect("queries") {
         let query = query.as_object_mut().expect("a query");
         query.remove("attributesToRetrieve");
@@ -279,6 +279,21 @@ fn what_makes_a_list_of_several_searches_is_as_one_node_has_it() {
         json!({"federation": {"offset": 5, "limit": 7}, "queries": [
             {"indexUid": "cities", "q": "san", "sort": order, "distinct": "country", "attributesToRetrieve": ["id"]},
             {"indexUid": "cities", "q": "la", "sort": order}]}),
+        // Distinct values over searches, nodes and indexes.
+        json!({"federation": {"limit": 60, "distinct": "country"}, "queries": [
+            {"indexUid": "cities", "q": "san", "sort": order},
+            {"indexUid": "cities", "q": "santa", "sort": order, "federationOptions": {"weight": 1.1}}]}),
+        json!({"federation": {"limit": 200, "distinct": "country"}, "queries": [
+            {"indexUid": "cities", "sort": order, "filter": "population > 1000"},
+            {"indexUid": "towns", "sort": order, "attributesToRetrieve": ["id"]}]}),
+        json!({"federation": {"offset": 4, "limit": 9, "distinct": "feature",
+            "facetsByIndex": {"cities": ["country"], "towns": ["feature"]}}, "queries": [
+            {"indexUid": "cities", "sort": order}, {"indexUid": "towns", "sort": order},
+            {"indexUid": "towns", "sort": order, "filter": "country = FR"}]}),
+        json!({"federation": {"page": 2, "hitsPerPage": 5, "distinct": "country", "mergeFacets": {},
+            "facetsByIndex": {"cities": ["country"], "towns": ["country"]}}, "queries": [
+            {"indexUid": "cities", "sort": order}, {"indexUid": "towns", "sort": order}]}),
+        json!({"federation": {"distinct": "feature"}, "queries": [{"indexUid": "towns", "sort": order}]}),
         // The nearest and the farthest.
         json!({"federation": {"limit": 40}, "queries": [
             {"indexUid": "cities", "sort": ["_geoPoint(48.85, 2.35):asc"], "filter": "country = FR"},
@@ -341,6 +356,9 @@ fn a_wrong_federation_is_refused_in_the_engines_words() {
         ask(json!({"unknown": 1}), json!([])),
         ask(json!({"limit": -1}), json!([])),
         ask(json!({"limit": null}), json!([])),
+        ask(json!({"distinct": 3}), json!([{"indexUid": "cities"}])),
+        ask(json!({"distinct": "name"}), json!([{"indexUid": "cities"}, {"indexUid": "towns"}])),
+        ask(json!({"distinct": "country"}), json!([{"indexUid": "cities", "distinct": "feature"}])),
         ask(json!({"mergeFacets": 1}), json!([])),
         ask(json!({"mergeFacets": {"maxValuesPerFacet": "x"}}), json!([])),
         ask(json!({"facetsByIndex": []}), json!([])),

@@ -37,7 +37,7 @@ struct Found {
 impl Found {
     fn replies(&self) -> IndexReplies<'_> {
         let together = self.together.as_ref().map(bodies).unwrap_or_default();
-        IndexReplies { together, apart: self.apart.iter().map(bodies).collect() }
+        IndexReplies { together, apart: self.apart.iter().map(bodies).collect(), list_all: false }
     }
 
     /// How many nodes answer together.
@@ -97,7 +97,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let first = Merged::new(plan, &replies, relayed)?;
         let hides = (0..found.len()).any(|at| first.hides(at));
         let whole = if hides { self.federated_undistinguished(plan, seed).await? } else { None };
-        let replies: Vec<IndexReplies<'_>> = whole.iter().flatten().map(Found::replies).collect();
+        let list_all = |found| IndexReplies { list_all: true, ..Found::replies(found) };
+        let replies: Vec<IndexReplies<'_>> = whole.iter().flatten().map(list_all).collect();
         let again = if whole.is_some() { Some(Merged::new(plan, &replies, false)?) } else { None };
         let (merged, hides) = (again.unwrap_or(first), hides && whole.is_none());
         let found = whole.as_ref().unwrap_or(&found);
@@ -119,6 +120,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
                 inexact.facets |= !facets.is_exact();
             }
+            inexact.facets |= index.facets.is_some() && merged.displaced(at);
             facets.push(own);
         }
         let (body, tied) = merged.write(&facets)?;

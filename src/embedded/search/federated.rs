@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 use serde_json::{Map, Value, json};
 
 use super::facets::{self, FacetOrders, Facets};
-use super::hits::{HitFormat, HitMaker, Words, tokenizer};
+use super::hits::{FacetValue, HitFormat, HitMaker, Words, tokenizer};
 use super::multi::{inside, not_in_the_path};
 use super::params::{Federation, IndexedQuery, MergeFacets, SearchQuery, Weight};
 use super::ranked::{Ranked, merged};
@@ -30,9 +30,16 @@ struct Part {
 
 /// The answer of one index.
 struct IndexAnswer {
-    hits: Vec<Ranked<Value>>,
-    candidates: u64,
+    hits: Vec<Ranked<Hit>>,
+    candidates: RoaringBitmap,
     facets: Option<Facets>,
+}
+
+struct Hit {
+    document: u32,
+    shown: Value,
+    /// By which it is told from others, if they are to be.
+    values: HashSet<FacetValue>,
 }
 
 /// What the indexes of a federation share while they are searched.
@@ -41,6 +48,7 @@ struct Federated {
     /// Pages state how many hits there are, so that all of them are counted.
     exhaustive: bool,
     merge: Option<MergeFacets>,
+    distinct: Option<String>,
     orders: FacetOrders,
     /// The rules that constrain most so far.
     rules: Option<Rules>,
@@ -51,7 +59,7 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
     let started = Instant::now();
     let mut by_index: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     for (position, query) in queries.into_iter().enumerate() {
-        let part = part_of(engine, position, &query)?;
+        let part = part_of(engine, position, &query, federation.distinct.as_deref())?;
         by_index.entry(query.index_uid.0).or_default().push(part);
     }
     let (skip, take) = federation.window();
@@ -59,34 +67,45 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
         needed: skip.saturating_add(take),
         exhaustive: federation.is_paged(),
         merge: federation.merge_facets,
+        distinct: federation.distinct.clone(),
         orders: FacetOrders::new(),
         rules: None,
         semantic: false,
     };
-    let mut wanted: BTreeMap<String, Option<Vec<String>>> =
+    let wanted: BTreeMap<String, Option<Vec<String>>> =
         federation.facets_by_index.iter().map(|(name, facets)| (name.0.clone(), facets.clone())).collect();
     let mut answers: Vec<(String, IndexAnswer)> = Vec::new();
+    let mut lists = Vec::new();
     for (uid, parts) in by_index {
-        let wanted = wanted.remove(&uid).flatten();
-        let answer = state.search_index(engine, &uid, &parts, wanted.as_deref())?;
+        let wanted = wanted.get(&uid).and_then(Option::as_deref);
+        let mut answer = state.search_index(engine, &uid, &parts, wanted)?;
+        let at = answers.len();
+        let hits = std::mem::take(&mut answer.hits);
+        lists.push(hits.into_iter().map(|ranked| ranked.map(|hit| (at, hit))).collect());
         answers.push((uid, answer));
     }
-    state.check_unused_facets(engine, wanted)?;
+    let unused = wanted.iter().filter(|(uid, _)| answers.iter().all(|(searched, _)| searched != *uid));
+    state.check_unused_facets(engine, unused)?;
 
-    let total: u64 = answers.iter().map(|(_, answer)| answer.candidates).sum();
-    let mut counted: Vec<(String, Facets)> = Vec::new();
-    let mut lists = Vec::new();
-    for (uid, answer) in answers {
-        lists.push(answer.hits);
-        counted.extend(answer.facets.map(|facets| (uid, facets)));
+    let page = state.page(lists, &mut answers).into_iter().skip(skip).take(take).collect::<Vec<_>>();
+    if state.distinct.is_some() {
+        for (uid, answer) in &mut answers {
+            let Some(wanted) = wanted.get(uid).and_then(Option::as_deref) else { continue };
+            let index = &engine.index(uid)?.index;
+            let txn = index.read_txn()?;
+            let counted = facets::count(wanted, index, &txn, answer.candidates.clone());
+            answer.facets = Some(counted.map_err(facets::federated_error)?);
+        }
     }
-    let page: Vec<Ranked<Value>> = merged(lists, state.needed).into_iter().skip(skip).take(take).collect();
+    let total: u64 = answers.iter().map(|(_, answer)| answer.candidates.len()).sum();
+    let counted: Vec<(String, Facets)> =
+        answers.into_iter().filter_map(|(uid, answer)| Some((uid, answer.facets?))).collect();
 
     let mut answer = Map::new();
     let by_meaning =
-        |hit: &&Ranked<Value>| hit.values.iter().any(|value| matches!(value, WeightedScoreValue::VectorSort(_)));
+        |hit: &&Ranked<(usize, Hit)>| hit.values.iter().any(|value| matches!(value, WeightedScoreValue::VectorSort(_)));
     let semantic_hits = page.iter().filter(by_meaning).count();
-    answer.insert("hits".to_owned(), page.into_iter().map(|hit| hit.item).collect());
+    answer.insert("hits".to_owned(), page.into_iter().map(|hit| hit.item.1.shown).collect());
     answer.insert("processingTimeMs".to_owned(), millis(started));
     if federation.is_paged() {
         let size = federation.page_size() as u64;
@@ -123,7 +142,12 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
 }
 
 /// Refuses what only a search of its own can have.
-fn part_of(engine: &Engine, position: usize, query: &IndexedQuery) -> Result<Part, ResponseError> {
+fn part_of(
+    engine: &Engine,
+    position: usize,
+    query: &IndexedQuery,
+    distinct: Option<&str>,
+) -> Result<Part, ResponseError> {
     let uid = &query.index_uid.0;
     if let Some(name) = query.page_parameter() {
         return Err(ResponseError::new(
@@ -145,6 +169,16 @@ fn part_of(engine: &Engine, position: usize, query: &IndexedQuery) -> Result<Par
             ),
         ));
     }
+    if distinct.is_some() && query.has_distinct() {
+        return Err(ResponseError::new(
+            Code::InvalidMultiSearchDistinct,
+            format!(
+                "Inside `.queries[{position}]`: Using `distinct` options is not allowed in federated queries when it also \
+                 appears in `.federation.distinct`.\n - Hint: remove `distinct` from the query or remove `federation` \
+                 from the request\n  - Note: `distinct` at the query level is discouraged in federated search."
+            ),
+        ));
+    }
     let options = query.federation_options.as_ref();
     if let Some(remote) = options.and_then(|options| options.remote.as_ref()) {
         if !engine.features().network {
@@ -159,10 +193,12 @@ fn part_of(engine: &Engine, position: usize, query: &IndexedQuery) -> Result<Par
     if query_position.is_some() && !engine.features().network {
         return Err(not_enabled("Using `federationOptions.queryPosition`", "network", 805));
     }
+    let mut search = query.to_search();
+    search.distinct = distinct.map(str::to_owned).or(search.distinct);
     Ok(Part {
         position: query_position.unwrap_or(position),
         weight: options.map(|options| options.weight).unwrap_or_default(),
-        query: query.to_search(),
+        query: search,
     })
 }
 
@@ -221,33 +257,61 @@ impl Federated {
         }
 
         let mut seen = HashSet::new();
+        let mut met = HashSet::new();
         let mut hits = Vec::new();
         for ranked in merged(lists, usize::MAX) {
-            let (maker, id, scores) = ranked.item;
+            let (maker, id, ref scores) = ranked.item;
             if hits.len() >= self.needed {
                 break;
             }
             if !seen.insert(id) {
                 continue;
             }
-            let mut hit = makers[maker].make(id, &scores)?;
-            insert_federation(&mut hit, uid, ranked.position, ranked.global);
-            hits.push(Ranked {
-                item: Value::Object(hit),
-                values: ranked.values,
-                global: ranked.global,
-                position: ranked.position,
-            });
+            let values = match &self.distinct {
+                Some(attribute) => makers[maker].distinct_values(id, attribute)?,
+                None => HashSet::new(),
+            };
+            if !values.is_disjoint(&met) {
+                candidates.remove(id);
+                continue;
+            }
+            met.extend(values.iter().cloned());
+            let mut shown = makers[maker].make(id, scores)?;
+            insert_federation(&mut shown, uid, ranked.position, ranked.global);
+            hits.push(ranked.map(|_| Hit { document: id, shown: Value::Object(shown), values }));
         }
-        let count = candidates.len();
         let facets = match wanted {
             Some(wanted) => {
-                let counted = facets::count(wanted, index, &txn, candidates);
+                let counted = facets::count(wanted, index, &txn, candidates.clone());
                 Some(counted.map_err(|error| in_facets(facets::federated_error(error)))?)
             }
             None => None,
         };
-        Ok(IndexAnswer { hits, candidates: count, facets })
+        Ok(IndexAnswer { hits, candidates, facets })
+    }
+
+    /// The best hits of all indexes. What they leave out for a better hit of another index is no longer among the `answers`'
+    /// candidates.
+    fn page(
+        &self,
+        lists: Vec<Vec<Ranked<(usize, Hit)>>>,
+        answers: &mut [(String, IndexAnswer)],
+    ) -> Vec<Ranked<(usize, Hit)>> {
+        if self.distinct.is_none() {
+            return merged(lists, self.needed);
+        }
+        let mut met = HashSet::new();
+        let mut hits = merged(lists, usize::MAX);
+        hits.retain(|ranked| {
+            let (at, hit) = &ranked.item;
+            let is_new = hit.values.is_disjoint(&met);
+            met.extend(hit.values.iter().filter(|_| is_new).cloned());
+            if !is_new {
+                answers[*at].1.candidates.remove(hit.document);
+            }
+            is_new
+        });
+        hits
     }
 
     fn run_part(
@@ -317,10 +381,10 @@ impl Federated {
     }
 
     /// Facets of indexes that no query searches are not shown, but must still make sense.
-    fn check_unused_facets(
+    fn check_unused_facets<'u>(
         &mut self,
         engine: &Engine,
-        unused: BTreeMap<String, Option<Vec<String>>>,
+        unused: impl Iterator<Item = (&'u String, &'u Option<Vec<String>>)>,
     ) -> Result<(), ResponseError> {
         for (uid, wanted) in unused {
             let in_facets = |mut error: ResponseError| {
@@ -330,11 +394,11 @@ impl Federated {
                 );
                 error
             };
-            let handle = engine.index(&uid).map_err(|error| in_facets(not_in_the_path(error)))?;
+            let handle = engine.index(uid).map_err(|error| in_facets(not_in_the_path(error)))?;
             let txn = handle.index.read_txn()?;
             self.check_order(&handle, &txn, wanted.as_deref()).map_err(in_facets)?;
             if let Some(wanted) = wanted {
-                facets::count(&wanted, &handle.index, &txn, RoaringBitmap::new())
+                facets::count(wanted, &handle.index, &txn, RoaringBitmap::new())
                     .map_err(|error| in_facets(facets::federated_error(error)))?;
             }
         }

@@ -12,7 +12,7 @@ use milli::{
     MatchingWords, PatternMatch,
 };
 use milli_core as milli;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::params::SearchQuery;
 use super::select::{change_leaves, select};
@@ -56,6 +56,26 @@ pub struct HitMaker<'a> {
     formatted: BTreeMap<FieldId, FormatOptions>,
     localized: Vec<LocalizedAttributesRule>,
     format: HitFormat,
+}
+
+/// A value of an attribute, as facets compare it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FacetValue {
+    Number(Number),
+    Text(String),
+}
+
+// === impl FacetValue ===
+
+impl FacetValue {
+    fn of(leaf: &Value) -> Option<Self> {
+        match leaf {
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+            Value::Bool(truth) => Some(Self::Text(truth.to_string())),
+            Value::Number(number) => Some(Self::Number(number.clone())),
+            Value::String(text) => Some(Self::Text(milli::normalize_facet(text))),
+        }
+    }
 }
 
 // === impl HitFormat ===
@@ -248,15 +268,30 @@ impl<'a> HitMaker<'a> {
         Ok(hit)
     }
 
+    /// The values of a document by which `distinct` on `attribute` tells it from others.
+    pub fn distinct_values(&self, id: u32, attribute: &str) -> milli::Result<HashSet<FacetValue>> {
+        let mut document = self.stored(id)?;
+        let mut values = HashSet::new();
+        change_leaves(&mut document, &[attribute], &mut |path, _, leaf| {
+            values.extend(FacetValue::of(leaf).filter(|_| path == attribute));
+        });
+        Ok(values)
+    }
+
     /// The document with all fields that may be shown.
     fn shown(&self, id: u32) -> milli::Result<Map<String, Value>> {
+        let document = self.stored(id)?;
+        Ok(select(&document, self.displayed.iter().map(|field| self.name(*field))))
+    }
+
+    fn stored(&self, id: u32) -> milli::Result<Map<String, Value>> {
         let stored = self.index.document(self.txn, id)?;
         let mut document = Map::new();
         for (field, value) in stored.iter() {
             let value = serde_json::from_slice(value).map_err(InternalError::SerdeJson)?;
             document.insert(self.name(field).to_owned(), value);
         }
-        Ok(select(&document, self.displayed.iter().map(|field| self.name(*field))))
+        Ok(document)
     }
 
     fn name(&self, field: FieldId) -> &str {

@@ -13,6 +13,15 @@ pub struct Ranked<T> {
     pub position: usize,
 }
 
+// === impl Ranked ===
+
+impl<T> Ranked<T> {
+    /// What `change` makes of the item, in the same place.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Ranked<U> {
+        Ranked { item: change(self.item), values: self.values, global: self.global, position: self.position }
+    }
+}
+
 /// Merges lists that are each in order; of equals, the earlier query's comes first.
 pub fn merged<T>(lists: Vec<Vec<Ranked<T>>>, at_most: usize) -> Vec<Ranked<T>> {
     let mut lists: Vec<VecDeque<Ranked<T>>> = lists.into_iter().map(VecDeque::from).collect();

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::met::Met;
 use super::weigh::Weighed;
 use crate::merge::error::MergeError;
 use crate::merge::hits;
@@ -88,12 +89,15 @@ pub struct Best<'a> {
     pub duplicates: u64,
     /// True if nodes left out hits for one of these.
     pub hides: bool,
+    /// True if the list of a search ends where the page does.
+    pub cut: bool,
 }
 
-/// The best `reach` documents of an index. `queries` has for each search the list of each node.
+/// The best `reach` documents of an index, told apart by `distinct`. `queries` has for each search the list of each node.
 pub fn of_nodes<'a>(
     index: &'a IndexQueries,
     queries: Vec<Vec<Vec<&'a RawValue>>>,
+    distinct: Option<&str>,
     reach: u64,
 ) -> Result<Best<'a>, MergeError> {
     let mut best = Best::default();
@@ -102,11 +106,13 @@ pub fn of_nodes<'a>(
         let page = hits::merge(nodes, &query.search.rules(), 0, reach)?;
         best.duplicates += page.duplicates;
         best.hides |= page.hides;
+        best.cut |= page.hits.len() as u64 >= reach;
         let list: Result<Vec<_>, MergeError> =
             page.hits.into_iter().map(|text| Candidate::new(text, query, &serde_json::from_str(text)?)).collect();
         lists.push(list?);
     }
     let mut seen = HashSet::new();
+    let mut met = Met::new(distinct);
     for hit in Merger::new(lists) {
         if best.hits.len() as u64 >= reach {
             break;
@@ -115,6 +121,10 @@ pub fn of_nodes<'a>(
         if let Some(field) = &index.apart
             && !seen.insert(key(hit.text, field)?)
         {
+            continue;
+        }
+        if !met.is_new(hit.text)? {
+            best.duplicates += 1;
             continue;
         }
         best.hits.push(hit);
@@ -137,6 +147,10 @@ impl<'a> Candidate<'a> {
         let details = marks.details.ok_or(MergeError::Missing("the scores of a hit"))?;
         let weighed = Weighed::parse(details, query.weight, marks.federation.score, query.position)?;
         Ok(Self { text, query, weighed, semantic: details.get().contains(r#""vectorSort":"#) })
+    }
+
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     pub fn is_semantic(&self) -> bool {
@@ -178,12 +192,9 @@ impl<'a> Merger<'a> {
     pub fn new(lists: Vec<Vec<Candidate<'a>>>) -> Self {
         Self { lists: lists.into_iter().map(|list| list.into_iter().peekable()).collect() }
     }
-}
 
-impl<'a> Iterator for Merger<'a> {
-    type Item = Candidate<'a>;
-
-    fn next(&mut self) -> Option<Candidate<'a>> {
+    /// The next, and the place of its list among the lists.
+    pub fn pop(&mut self) -> Option<(usize, Candidate<'a>)> {
         let mut best: Option<(usize, &Weighed)> = None;
         for (at, list) in self.lists.iter_mut().enumerate() {
             let Some(head) = list.peek() else { continue };
@@ -192,6 +203,14 @@ impl<'a> Iterator for Merger<'a> {
             }
         }
         let best = best?.0;
-        self.lists[best].next()
+        Some((best, self.lists[best].next()?))
+    }
+}
+
+impl<'a> Iterator for Merger<'a> {
+    type Item = Candidate<'a>;
+
+    fn next(&mut self) -> Option<Candidate<'a>> {
+        self.pop().map(|(_, hit)| hit)
     }
 }

@@ -5,6 +5,7 @@
 
 mod facets;
 mod list;
+mod met;
 #[cfg(test)]
 mod tests;
 mod weigh;
@@ -17,6 +18,7 @@ use crate::plan::federation::{FederationPlan, IndexQueries};
 
 use self::facets::IndexFacets;
 use self::list::{Best, Candidate, Merger};
+use self::met::Met;
 use super::error::MergeError;
 use super::facets::{Facets, NodeFacets};
 use super::raw::{Members, ObjectWriter};
@@ -37,6 +39,8 @@ pub struct IndexReplies<'a> {
     pub together: Vec<&'a [u8]>,
     /// For each search the replies to it alone; empty where it was not asked alone.
     pub apart: Vec<Vec<&'a [u8]>>,
+    /// True if nodes list all hits, also those of one distinct value.
+    pub list_all: bool,
 }
 
 /// The replies of nodes to a federated search, and the page that they make.
@@ -60,6 +64,8 @@ struct IndexAnswer<'a> {
     goes_on: bool,
     /// True if a node left out hits for one that is left out here, so that hits are missing.
     hides: bool,
+    /// True if a better hit of another index displaces one of this.
+    displaced: bool,
     replies: Vec<FederatedReply<'a>>,
 }
 
@@ -101,11 +107,26 @@ impl<'a> Merged<'a> {
         let window = plan.window();
         let mut answers = Vec::with_capacity(plan.indexes.len());
         for (index, replies) in plan.indexes.iter().zip(replies) {
-            answers.push(IndexAnswer::new(index, replies, window.reach(), relayed)?);
+            answers.push(IndexAnswer::new(plan, index, replies, relayed)?);
         }
         let lists = answers.iter_mut().map(|answer| std::mem::take(&mut answer.hits)).collect();
+        let mut merger = Merger::new(lists);
+        let mut met = Met::new(plan.distinct.as_deref().filter(|_| answers.len() > 1));
+        let mut page = Vec::new();
+        let end = if relayed { window.take() } else { window.reach() };
+        // What is displaced behind the page is counted, too.
+        while plan.distinct.is_some() || (page.len() as u64) < end {
+            let Some((at, hit)) = merger.pop() else { break };
+            if met.is_new(hit.text())? {
+                page.push(hit);
+            } else {
+                answers[at].displaced = true;
+                answers[at].total = answers[at].total.saturating_sub(1);
+            }
+        }
         let skip = if relayed { 0 } else { window.skip() };
-        let page = Merger::new(lists).skip(index_of(skip)).take(index_of(window.take())).collect();
+        page.truncate(index_of(end));
+        page.drain(..index_of(skip).min(page.len()));
         Ok(Self { plan, answers, page, relayed })
     }
 
@@ -128,6 +149,11 @@ impl<'a> Merged<'a> {
     /// True if a node left out hits of the index at `at` for one that is left out here.
     pub fn hides(&self, at: usize) -> bool {
         self.answers[at].hides
+    }
+
+    /// True if a better hit of another index displaces one of the index at `at`.
+    pub fn displaced(&self, at: usize) -> bool {
+        self.answers[at].displaced
     }
 
     /// The one reply, and whether one node's lists of facet values may end otherwise. `facets` are those of each index,
@@ -254,33 +280,39 @@ fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
 // === impl IndexAnswer ===
 
 impl<'a> IndexAnswer<'a> {
-    fn new(index: &'a IndexQueries, replies: &IndexReplies<'a>, reach: u64, relayed: bool) -> Result<Self, MergeError> {
+    fn new(
+        plan: &FederationPlan,
+        index: &'a IndexQueries,
+        replies: &IndexReplies<'a>,
+        relayed: bool,
+    ) -> Result<Self, MergeError> {
+        let (reach, distinct) = (plan.window().reach(), plan.distinct.as_deref());
         let mut parsed = parse(&replies.together)?;
         let alone = replies.apart.iter().map(|query| parse(query)).collect::<Result<Vec<_>, _>>()?;
         let of_each = || alone.iter().flatten();
         let mut total = if parsed.is_empty() { sum(of_each()) } else { sum(parsed.iter()) };
-        let Best { hits, duplicates, hides } = match parsed.as_mut_slice() {
-            [only] if replies.apart.is_empty() => {
+        let Best { hits, duplicates, hides, cut } = match parsed.as_mut_slice() {
+            [only] if replies.apart.is_empty() && !replies.list_all => {
                 Best { hits: list::of_one(index, std::mem::take(&mut only.hits), relayed)?, ..Best::default() }
             }
             _ if replies.apart.is_empty() => {
                 let lists = parsed.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
-                list::of_nodes(index, list::by_query(index, lists)?, reach)?
+                list::of_nodes(index, list::by_query(index, lists)?, distinct, reach)?
             }
             _ => {
                 let lists = alone.iter().map(|query| query.iter().map(|reply| reply.hits.clone()).collect()).collect();
-                list::of_nodes(index, lists, reach)?
+                list::of_nodes(index, lists, distinct, reach)?
             }
         };
         total = total.saturating_sub(duplicates);
-        let goes_on = hits.len() as u64 >= reach;
+        let goes_on = cut || hits.len() as u64 >= reach;
         // Where searches leave hits out, only a list that has come to its end tells how many there are.
         let counted_apart = parsed.is_empty();
         if !goes_on && (counted_apart || (parsed.len() > 1 && index.leaves_out())) {
             total = hits.len() as u64;
         }
         let replies = if counted_apart { alone.into_iter().flatten().collect() } else { parsed };
-        Ok(Self { hits, total, goes_on, hides, replies })
+        Ok(Self { hits, total, goes_on, hides, displaced: false, replies })
     }
 }
 

@@ -62,6 +62,7 @@ fn merge_all(plan: &FederationPlan, together: &[Vec<Value>], apart: &[Vec<Vec<Va
                 .flatten()
                 .map(|each| each.iter().map(String::as_bytes).collect())
                 .collect(),
+            list_all: false,
         })
         .collect();
     let merged = Merged::new(plan, &replies, false).unwrap();
@@ -180,6 +181,29 @@ fn of_hits_with_one_distinct_value_the_better_stays_whichever_node_has_it() {
     assert_eq!(answer["estimatedTotalHits"], json!(2));
 }
 
+/// The best of each maker, whichever search, node or index found it; what is left out is not counted.
+#[test]
+fn of_all_hits_with_one_distinct_value_the_best_stays() {
+    let queries =
+        json!([{"indexUid": "films", "q": "a"}, {"indexUid": "books", "q": "a"}, {"indexUid": "films", "q": "b"}]);
+    let plan = planned(json!({"distinct": "maker", "limit": 2}), queries);
+    assert!(plan.check.is_some(), "a version that does not know it says so");
+    assert_eq!(plan.indexes.iter().map(|index| index.apart.is_some()).collect::<Vec<_>>(), [false, true]);
+    let made = |index: &str, id: u64, query: u64, score: f64, maker: &str| {
+        let mut hit = hit(index, id, query, score, 1.0);
+        hit["maker"] = json!(maker);
+        hit
+    };
+    let books = vec![reply(&[made("books", 1, 0, 0.7, "x"), made("books", 2, 0, 0.2, "z")], 2), reply(&[], 0)];
+    let first = vec![reply(&[made("films", 3, 0, 0.5, "x")], 1), reply(&[made("films", 4, 0, 0.4, "y")], 1)];
+    let second = vec![reply(&[made("films", 5, 0, 0.6, "y")], 1), reply(&[], 0)];
+    let together = [books, vec![reply(&[], 7), reply(&[], 7)]];
+    let answer = merge_all(&plan, &together, &[vec![], vec![first, second]]).0;
+    assert_eq!(order(&answer), ["books#1 1", "films#2 5"]);
+    // The other film is met and left out for a book.
+    assert_eq!(answer["estimatedTotalHits"], json!(2 + 14 - 1));
+}
+
 #[test]
 fn sort_values_compare_as_in_one_search() {
     let query = json!({"indexUid": "films", "sort": ["price:asc"]});
@@ -284,7 +308,8 @@ fn vectors_of_searches_go_by_the_positions_of_the_client() {
 fn refused(reply: &Value) -> String {
     let plan = planned(json!({"facetsByIndex": {"films": ["genre"]}}), json!([{"indexUid": "films", "q": "a"}]));
     let body = reply.to_string();
-    let replies = [IndexReplies { together: vec![body.as_bytes(), body.as_bytes()], apart: Vec::new() }];
+    let replies =
+        [IndexReplies { together: vec![body.as_bytes(), body.as_bytes()], apart: Vec::new(), list_all: false }];
     let merged = Merged::new(&plan, &replies, false).and_then(|merged| merged.facets(0).map(|_| ()));
     merged.unwrap_err().to_string()
 }

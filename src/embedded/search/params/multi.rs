@@ -36,6 +36,9 @@ pub struct Federation {
     pub facets_by_index: BTreeMap<IndexName, Option<Vec<String>>>,
     #[deserr(default, error = JsonFailure<codes::InvalidMultiSearchMergeFacets>)]
     pub merge_facets: Option<MergeFacets>,
+    /// The attribute of whose values only the best hit of all searches is kept.
+    #[deserr(default, error = JsonFailure<codes::InvalidSearchDistinct>)]
+    pub distinct: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserr)]
@@ -175,6 +178,10 @@ impl IndexedQuery {
 
     pub fn facets(&self) -> Option<&[String]> {
         self.facets.as_deref().filter(|facets| !facets.is_empty())
+    }
+
+    pub fn has_distinct(&self) -> bool {
+        self.distinct.is_some()
     }
 
     pub fn restrict(&mut self, filter: Option<Value>) {
