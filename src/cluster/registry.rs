@@ -10,7 +10,8 @@ use super::Cluster;
 use super::client::{Subrequest, Trace};
 use super::error::store_failed;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::versions::states_all_hits;
+use crate::meili::versions::{scores_by_all_rules, states_all_hits};
+use crate::merge::detail::ScoredBy;
 use crate::placement::topology::{Node, Topology};
 use crate::plan::index_info::IndexInfo;
 use crate::plan::write::RegistryChange;
@@ -57,7 +58,10 @@ impl Registry {
         let topology = cluster.topology();
         let settings = read_settings(cluster, &topology, index, trace).await?;
         let mut info = IndexInfo::from_settings(index, primary_key, &settings);
-        info.states_all_hits = cluster.engine_version.read().as_deref().is_some_and(states_all_hits);
+        let version = cluster.engine_version.read().clone();
+        let is = |of_version: fn(&str) -> bool| version.as_deref().is_some_and(of_version);
+        info.states_all_hits = is(states_all_hits);
+        info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
         let info = Arc::new(info);
         let mut state = self.state.write();
         if state.generation == generation {

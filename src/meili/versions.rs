@@ -1,4 +1,5 @@
-//! What differs between versions of the engine: the ranking rules that an index has by default, and whether totals are capped.
+//! What differs between versions of the engine: the ranking rules that an index has by default, what makes the score of a
+//! hit, and whether totals are capped.
 
 /// Until 1.35.
 const UNIFIED: &[&str] = &["words", "typo", "proximity", "attribute", "sort", "exactness"];
@@ -14,10 +15,20 @@ pub fn default_rules(version: &str) -> &'static [&'static str] {
     }
 }
 
+/// True for engines whose scores come from all relevancy rules; older ones stop at the first rule that sorts.
+pub fn scores_by_all_rules(version: &str) -> bool {
+    is_at_least(version, (1, 24))
+}
+
 /// True for engines that are known to state totals beyond `maxTotalHits`: seen of 1.50, not of 1.15.
 pub fn states_all_hits(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
+/// False for what is no version.
+fn is_at_least(version: &str, least: (u32, u32)) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
-    matches!((parts.next().flatten(), parts.next().flatten()), (Some(major), Some(minor)) if (major, minor) >= (1, 50))
+    matches!((parts.next().flatten(), parts.next().flatten()), (Some(major), Some(minor)) if (major, minor) >= least)
 }
 
 #[cfg(test)]
@@ -28,6 +39,12 @@ mod tests {
     fn the_version_tells_whether_totals_are_capped() {
         assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(states_all_hits));
         assert!(!["1.15.1", "1.49.0", "unknown"].into_iter().any(states_all_hits));
+    }
+
+    #[test]
+    fn the_version_tells_what_makes_a_score() {
+        assert!(["1.24.0", "1.50.0", "2.0.0"].into_iter().all(scores_by_all_rules));
+        assert!(!["1.15.1", "1.23.0", "unknown"].into_iter().any(scores_by_all_rules));
     }
 
     #[test]

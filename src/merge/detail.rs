@@ -38,6 +38,16 @@ pub struct Details<'a> {
     pub place: Option<String>,
 }
 
+/// Which relevancy rules make the score of a hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ScoredBy {
+    /// Those before the first rule that sorts between them, as in older engines.
+    #[default]
+    First,
+    /// All of them; a vector alone, where there is one.
+    All,
+}
+
 /// One relevancy rule's word on a hit.
 #[derive(Debug, Clone, Copy)]
 pub struct Ranked {
@@ -96,6 +106,23 @@ impl<'a> Details<'a> {
         Ok(Self { rules, place })
     }
 
+    /// What the first relevancy rules that stand together come to, if that is not the `score` of the hit.
+    pub fn first_score(&self, scored_by: ScoredBy) -> Option<f64> {
+        let words = self.words();
+        let mut group: Vec<Ranked> = Vec::new();
+        let mut is_closed = false;
+        for (name, detail) in &self.rules {
+            match detail.ranked(name, words) {
+                Some(_) if is_closed => return (scored_by == ScoredBy::All).then(|| together(&group)),
+                Some(ranked) => group.push(ranked),
+                None if group.is_empty() => {}
+                None if detail.similarity.is_some() => return (scored_by == ScoredBy::All).then(|| together(&group)),
+                None => is_closed = true,
+            }
+        }
+        None
+    }
+
     /// How many words of the query the hit has.
     pub fn words(&self) -> Option<f64> {
         self.rules.iter().find(|(name, _)| name == "words").and_then(|(_, detail)| detail.matching_words)
@@ -113,6 +140,8 @@ impl Detail<'_> {
             "typo" => self.max_typo_count.map(|most| most + 1.0),
             "proximity" => words.map(|words| (words - 1.0) * MOST_PLACES + 1.0).filter(|ranks| fits(score, *ranks)),
             "attribute" => self.ranks_of_attribute(score, words),
+            // A rule of its own in newer engines.
+            "wordPosition" => words.map(|words| words * MOST_COST_OF_PLACE + 1.0).filter(|ranks| fits(score, *ranks)),
             // Only where no attribute matches as a whole are words counted.
             "exactness" => Some(self.max_matching_words.map_or(1.0, |most| most + 1.0) * KINDS_OF_EXACTNESS),
             "skipped" => Some(1.0),

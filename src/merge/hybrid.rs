@@ -8,11 +8,12 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::plan::hybrid::{GOOD_ENOUGH, HybridPlan};
 use crate::plan::search::SearchPlan;
 
+use super::detail::{Details, ScoredBy};
 use super::error::MergeError;
 use super::facets::Facets;
 use super::hits::{self, PrimaryKey};
@@ -69,6 +70,8 @@ struct Hit<'a> {
     values: Vec<Said>,
     /// What the engine calls the score of the hit.
     score: f64,
+    /// What its first relevancy rules come to.
+    first: f64,
     key: Option<PrimaryKey>,
 }
 
@@ -241,7 +244,8 @@ fn best<'a>(
     let page = hits::merge(lists, &plan.rules(), 0, reach)?;
     let (full, hides) = (page.hits.len() as u64 >= reach, page.hides);
     let key = plan.primary_key.as_deref();
-    let hits = page.hits.into_iter().map(|text| Hit::parse(text, key, typos)).collect::<Result<_, _>>()?;
+    let hits = page.hits.into_iter().map(|text| Hit::parse(text, key, typos, plan.scored_by));
+    let hits = hits.collect::<Result<_, _>>()?;
     Ok((hits, full, hides))
 }
 
@@ -252,13 +256,13 @@ fn compare(vector: &Hit<'_>, word: &Hit<'_>, plan: &HybridPlan) -> Ordering {
         let Some(of_word) = of_word.next() else { return Ordering::Greater };
         let order = match (of_vector, of_word) {
             (Said::Score, Said::Score) => {
-                let left = vector.score * f64::from(plan.ratio);
-                let right = word.score * plan.share_of_words();
+                let left = vector.first * f64::from(plan.ratio);
+                let right = word.first * plan.share_of_words();
                 if (left - right).abs() <= f64::EPSILON { Ordering::Equal } else { left.total_cmp(&right) }
             }
             (Said::Sorted(left), Said::Sorted(right)) => left.compare(right),
-            (Said::Score, Said::LaterScore | Said::Sorted(_)) => worth(vector.score),
-            (Said::Sorted(_), Said::Score) => worth(word.score).reverse(),
+            (Said::Score, Said::LaterScore | Said::Sorted(_)) => worth(vector.first),
+            (Said::Sorted(_), Said::Score) => worth(word.first).reverse(),
             (Said::Sorted(_) | Said::LaterScore, Said::LaterScore) => Ordering::Less,
             (Said::LaterScore, Said::Score | Said::Sorted(_)) => Ordering::Greater,
         };
@@ -282,17 +286,28 @@ fn count(by_words: &ByWords<'_>, by_vector: &ByVector<'_>) -> u64 {
 // === impl Hit ===
 
 impl<'a> Hit<'a> {
-    fn parse(text: &'a str, key: Option<&str>, typos: Option<&MostTypos>) -> Result<Self, MergeError> {
+    fn parse(
+        text: &'a str,
+        key: Option<&str>,
+        typos: Option<&MostTypos>,
+        scored_by: ScoredBy,
+    ) -> Result<Self, MergeError> {
         let members = Members::parse(text)?;
         let details = members.get("_rankingScoreDetails").ok_or(MergeError::Missing("the scores of a hit"))?;
         let score: Option<f64> =
             members.get("_rankingScore").map(|score| serde_json::from_str(score.get())).transpose()?;
-        let restated = typos.and_then(|typos| typos.restate(score, details)).and_then(|restated| restated.score);
+        let restated = typos.and_then(|typos| typos.restate(score, details));
+        let first = match &restated {
+            Some(restated) => Details::parse(&to_raw_value(&restated.details)?)?.first_score(scored_by),
+            None => Details::parse(details)?.first_score(scored_by),
+        };
+        let score = restated.and_then(|restated| restated.score).or(score).unwrap_or_default();
         let document: Value = serde_json::from_str(text)?;
         Ok(Self {
             text,
             values: said(Rank::parse(details)?),
-            score: restated.or(score).unwrap_or_default(),
+            score,
+            first: first.unwrap_or(score),
             key: key.and_then(|field| PrimaryKey::of(&document, field)),
         })
     }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, together};
+use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, ScoredBy, together};
 use super::error::MergeError;
 use super::order::Score;
 use super::scores::MostTypos;
@@ -49,7 +49,12 @@ struct Scores<'a> {
 
 impl<'a> Listing<'a> {
     /// Out of replies with up to `most` hits each.
-    pub fn of(replies: &[&'a [u8]], most: u64, distinct: Option<&str>) -> Result<Self, MergeError> {
+    pub fn of(
+        replies: &[&'a [u8]],
+        most: u64,
+        distinct: Option<&str>,
+        scored_by: ScoredBy,
+    ) -> Result<Self, MergeError> {
         let lists: Vec<Vec<&'a RawValue>> =
             replies.iter().map(|body| Ok(SearchReply::parse(body)?.hits)).collect::<Result<_, MergeError>>()?;
         let typos = most_typos(&lists);
@@ -59,7 +64,7 @@ impl<'a> Listing<'a> {
         for list in lists {
             let is_cut = list.len() as u64 >= most;
             for hit in list {
-                hits.push(Listed::parse(hit.get(), distinct, &typos)?);
+                hits.push(Listed::parse(hit.get(), distinct, &typos, scored_by)?);
             }
             ends.extend(hits.len().checked_sub(1).filter(|_| is_cut));
         }
@@ -79,15 +84,20 @@ impl<'a> Listing<'a> {
 // === impl Listed ===
 
 impl<'a> Listed<'a> {
-    pub fn parse(text: &'a str, distinct: Option<&str>, typos: &MostTypos) -> Result<Self, MergeError> {
+    pub fn parse(
+        text: &'a str,
+        distinct: Option<&str>,
+        typos: &MostTypos,
+        scored_by: ScoredBy,
+    ) -> Result<Self, MergeError> {
         let scores: Scores<'a> = serde_json::from_str(text)?;
         let details = scores.details.ok_or(MergeError::Missing("the scores of a hit"))?;
         let restated = typos.restate(None, details).map(|scores| serde_json::value::to_raw_value(&scores.details));
         let own = Details::parse(details)?;
         let place = own.place.clone();
         let steps = match restated {
-            Some(restated) => steps(&Details::parse(&restated?)?)?,
-            None => steps(&own)?,
+            Some(restated) => steps(&Details::parse(&restated?)?, scored_by)?,
+            None => steps(&own, scored_by)?,
         };
         let values = match distinct {
             Some(field) => values_at(&serde_json::from_str(text)?, field).into_iter().collect(),
@@ -118,10 +128,10 @@ impl<'a> Listed<'a> {
     }
 }
 
-fn steps(details: &Details<'_>) -> Result<Vec<Step>, serde_json::Error> {
+fn steps(details: &Details<'_>, scored_by: ScoredBy) -> Result<Vec<Step>, serde_json::Error> {
     let words = details.words();
     let mut steps = Vec::with_capacity(details.rules.len() + 2);
-    // The score is that of the first relevancy rules without another one between.
+    // To older engines the score is that of the first relevancy rules without another one between.
     let mut group: Vec<Ranked> = Vec::new();
     let mut closed = None;
     for (name, detail) in &details.rules {
@@ -154,9 +164,27 @@ fn steps(details: &Details<'_>) -> Result<Vec<Step>, serde_json::Error> {
         }
         match ranked {
             Some(ranked) => group.push(ranked),
-            None if !group.is_empty() => closed = closed.or_else(|| Some(together(&group))),
+            None if !group.is_empty() && scored_by == ScoredBy::First => closed = closed.or_else(|| Some(together(&group))),
             None => {}
         }
     }
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_stops_at_a_sort_only_in_older_engines() {
+        let hit = r#"{"_rankingScoreDetails":{
+            "words":{"order":0,"matchingWords":1,"maxMatchingWords":2,"score":0.5},"price:asc":{"order":1,"value":1.0},
+            "wordPosition":{"order":2,"score":0.0}}}"#;
+        let so_far = |scored_by| {
+            let listed = Listed::parse(hit, None, &MostTypos::default(), scored_by).unwrap();
+            listed.steps.iter().map(|step| step.so_far).collect::<Vec<_>>()
+        };
+        assert_eq!(so_far(ScoredBy::First), [0.5, 0.5, 0.5]);
+        assert_eq!(so_far(ScoredBy::All), [0.5, 0.5, 0.0]);
+    }
 }

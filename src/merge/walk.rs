@@ -322,6 +322,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::merge::detail::ScoredBy;
     use crate::merge::scores::MostTypos;
 
     const WALK: Walk = Walk { skip: 0, take: 2, distinct: true, threshold: None, uneven: false, paged: false };
@@ -340,7 +341,8 @@ mod tests {
     }
 
     fn listed(hits: &[String]) -> Vec<Listed<'_>> {
-        hits.iter().map(|hit| Listed::parse(hit, Some("kind"), &MostTypos::default()).unwrap()).collect()
+        let typos = MostTypos::default();
+        hits.iter().map(|hit| Listed::parse(hit, Some("kind"), &typos, ScoredBy::First).unwrap()).collect()
     }
 
     fn ids(documents: &[Cow<'_, str>]) -> Vec<String> {

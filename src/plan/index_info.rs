@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::merge::detail::ScoredBy;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 
@@ -28,6 +29,9 @@ pub struct IndexInfo {
     /// True if the engine is known to state totals beyond that, too.
     #[serde(skip)]
     pub states_all_hits: bool,
+    /// What the scores of hits come from.
+    #[serde(skip)]
+    pub scored_by: ScoredBy,
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
@@ -63,6 +67,7 @@ impl IndexInfo {
             primary_key: None,
             max_total_hits: 1000,
             states_all_hits: false,
+            scored_by: ScoredBy::default(),
             max_values_per_facet: 100,
             facet_order: BTreeMap::new(),
             distinct: None,

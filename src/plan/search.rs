@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::merge::detail::ScoredBy;
 use crate::merge::facets::FacetRules;
 use crate::merge::hits::Rules;
 use crate::merge::marks::{MarkRules, Marking};
@@ -45,6 +46,9 @@ pub struct SearchPlan {
     /// True if the engine looks at hits from the first, also where the page begins behind the last.
     #[serde(skip)]
     pub from_the_first: bool,
+    /// What the scores of hits come from.
+    #[serde(skip)]
+    pub scored_by: ScoredBy,
     /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
     /// with the rank then.
     pub uneven: bool,
@@ -99,6 +103,7 @@ impl SearchPlan {
             },
             threshold,
             from_the_first: false,
+            scored_by: info.scored_by,
             uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),

@@ -103,7 +103,7 @@ pub fn difference(single: &Client, cluster: &Client, body: &Value) -> Option<Str
     for (key, value) in want.as_object().expect("an answer") {
         // Under a threshold or distinct the engine's totals depend on where it stopped looking, and facets with them.
         let skipped = match key.as_str() {
-            "processingTimeMs" | "hits" => true,
+            "processingTimeMs" | "requestUid" | "hits" => true,
             "estimatedTotalHits" | "totalHits" | "totalPages" => inexact.contains("totals"),
             "facetDistribution" | "facetStats" | "facetsByIndex" => inexact.contains("facets"),
             _ => false,

@@ -44,7 +44,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let shards = self.topology.shards;
         let distinct = plan.distinct.as_deref();
         let typos = MostTypos::default();
-        let best = best.iter().map(|hit| Listed::parse(hit, distinct, &typos)).collect::<Result<Vec<_>, _>>()?;
+        let best = best.iter().map(|hit| Listed::parse(hit, distinct, &typos, plan.scored_by)).collect::<Result<Vec<_>, _>>()?;
         let walk = Walk {
             skip: plan.window.skip() as usize,
             take: plan.window.take() as usize,
@@ -64,7 +64,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let request = |part: &CoverPart, _| listing.request(part, shards, false);
             let Some(listed) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
             let bodies: Vec<&[u8]> = listed.replies.iter().map(|(_, body)| body.as_ref()).collect();
-            let listed = Listing::of(&bodies, plan.window.max_total_hits, distinct)?;
+            let listed = Listing::of(&bodies, plan.window.max_total_hits, distinct, plan.scored_by)?;
             let left = match walk::left(&listed, &best, walk, &before) {
                 Outcome::Left(left) => left,
                 Outcome::GoesOn(stretch) => {
@@ -217,7 +217,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let Some(request) = plan.request_alike(value, described, part, self.topology.shards) else { return Ok(None) };
         match self.nodes.ask(part.node, request, true).await {
             Ok(reply) if reply.is_success() => {
-                let listed = Listing::of(&[&reply.body], plan.window.max_total_hits, None)?;
+                let listed = Listing::of(&[&reply.body], plan.window.max_total_hits, None, plan.scored_by)?;
                 let places = listed.hits.iter().map(Listed::place);
                 Ok(if listed.complete { places.min().flatten().map(str::to_owned) } else { None })
             }

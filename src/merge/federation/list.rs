@@ -145,7 +145,7 @@ fn key(text: &str, field: &str) -> Result<String, MergeError> {
 impl<'a> Candidate<'a> {
     fn new(text: &'a str, query: &'a FederatedQuery, marks: &Marks<'_>) -> Result<Self, MergeError> {
         let details = marks.details.ok_or(MergeError::Missing("the scores of a hit"))?;
-        let weighed = Weighed::parse(details, query.weight, marks.federation.score, query.position)?;
+        let weighed = Weighed::parse(details, query, marks.federation.score)?;
         Ok(Self { text, query, weighed, semantic: details.get().contains(r#""vectorSort":"#) })
     }
 

@@ -164,9 +164,16 @@ impl<'a> Merged<'a> {
         let all_replies = || self.answers.iter().flat_map(|answer| &answer.replies);
         // Each index may show members that the first does not.
         let mut names: Vec<(&Cow<'_, str>, &RawValue)> = Vec::new();
-        for (name, raw) in all_replies().flat_map(|reply| &reply.members.0) {
-            if !names.iter().any(|(known, _)| *known == name) {
-                names.push((name, raw));
+        for reply in all_replies() {
+            let mut at = 0;
+            for (name, raw) in &reply.members.0 {
+                match names.iter().position(|(known, _)| *known == name) {
+                    Some(known) => at = known + 1,
+                    None => {
+                        names.insert(at, (name, raw));
+                        at += 1;
+                    }
+                }
             }
         }
         let mut out = Vec::new();

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::merge::detail::{Detail, Details, Ranked, together};
 use crate::merge::order::SortValue;
+use crate::plan::federation::FederatedQuery;
 
 /// What a hit of a federation is compared by.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,15 +43,16 @@ impl Weighed {
         Self { values: Vec::new(), score: 0.0, position }
     }
 
-    /// `score` is the hit's `weightedRankingScore`.
-    pub fn parse(details: &RawValue, weight: f64, score: f64, position: u64) -> Result<Self, serde_json::Error> {
+    /// Of a hit of `query`, whose `weightedRankingScore` is `score`.
+    pub fn parse(details: &RawValue, query: &FederatedQuery, score: f64) -> Result<Self, serde_json::Error> {
+        let FederatedQuery { weight, position, ref search, .. } = *query;
         let details = Details::parse(details)?;
         let words = details.words();
 
         let mut values = Vec::with_capacity(details.rules.len());
         let mut group: Vec<Ranked> = Vec::new();
-        // The first number is known as a whole.
-        let mut known = Some(score);
+        // The first number is known as a whole, unless later ones have a part in it.
+        let mut known = Some(details.first_score(search.scored_by).map_or(score, |first| first * weight));
         for (name, detail) in &details.rules {
             if let Some(ranked) = detail.ranked(name, words) {
                 group.push(ranked);
@@ -145,9 +147,19 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::merge::detail::ScoredBy;
+    use crate::plan::index_info::IndexInfo;
+    use crate::plan::search::SearchPlan;
+
+    fn weighed_by(scored_by: ScoredBy, details: &Json, weight: f64, score: f64, position: u64) -> Weighed {
+        let info = IndexInfo { scored_by, ..IndexInfo::new("films") };
+        let search = SearchPlan::new(&info, serde_json::Map::new()).unwrap();
+        let query = FederatedQuery { position, weight, search, at: 0, rules: 1 };
+        Weighed::parse(&to_raw_value(details).unwrap(), &query, score).unwrap()
+    }
 
     fn weighed(details: &Json, weight: f64, score: f64, position: u64) -> Weighed {
-        Weighed::parse(&to_raw_value(details).unwrap(), weight, score, position).unwrap()
+        weighed_by(ScoredBy::First, details, weight, score, position)
     }
 
     fn words(matching: u32, score: f64) -> Json {
@@ -189,6 +201,26 @@ mod tests {
         let hit = weighed(&between, 0.5, 9.0, 0);
         let Some(Value::Score(score)) = hit.values.last() else { panic!("{hit:?}") };
         assert!((score - (0.666_666_666_666_666_6 - 0.5 / 3.0) * 0.5).abs() < 1e-9, "{score}");
+    }
+
+    /// Where a sort stands between, newer engines state what all rules come to.
+    #[test]
+    fn a_first_number_that_the_hit_does_not_show_is_put_together_too() {
+        let details = json!({
+            "words": words(1, 0.5), "attributeRank": {"order": 1, "score": 0.75}, "price:desc": {"order": 2, "value": 1.0},
+            "wordPosition": {"order": 3, "score": 10.0 / 11.0},
+            "exactness": {"order": 4, "matchType": "noExactMatch", "matchingWords": 1, "maxMatchingWords": 2, "score": 0.5},
+        });
+        let score = |hit: &Weighed, at: usize| match hit.values[at] {
+            Value::Score(score) => score,
+            Value::Sort { .. } | Value::Distance { .. } => panic!("{hit:?}"),
+        };
+        let hit = weighed_by(ScoredBy::All, &details, 2.0, 0.7, 0);
+        assert!((score(&hit, 0) - (0.5 - 0.25 / 2.0) * 2.0).abs() < 1e-9, "{hit:?}");
+        assert!((score(&hit, 2) - (10.0 / 11.0 - 0.5 / 11.0) * 2.0).abs() < 1e-9, "{hit:?}");
+        assert_eq!(score(&weighed(&details, 2.0, 0.7, 0), 0), 0.7);
+        let together = json!({"words": words(1, 0.5), "wordPosition": {"order": 1, "score": 1.0}});
+        assert_eq!(score(&weighed_by(ScoredBy::All, &together, 2.0, 0.9, 0), 0), 0.9);
     }
 
     #[test]
