@@ -20,6 +20,17 @@ pub fn scores_by_all_rules(version: &str) -> bool {
     is_at_least(version, (1, 24))
 }
 
+/// True for engines that, in page mode, count every hit above a threshold; older ones stop counting at the end of the page.
+pub fn counts_pages_whole(version: &str) -> bool {
+    is_at_least(version, (1, 16))
+}
+
+/// True for engines that are known to look at hits from the first, whatever the page: older ones skip what lies before it by
+/// the bucket, and do not look at any where the page lies behind the last. Seen of 1.50, not of 1.15.
+pub fn searches_from_the_first(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to state totals beyond `maxTotalHits`: seen of 1.50, not of 1.15.
 pub fn states_all_hits(version: &str) -> bool {
     is_at_least(version, (1, 50))
@@ -36,9 +47,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_tells_whether_totals_are_capped() {
-        assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(states_all_hits));
-        assert!(!["1.15.1", "1.49.0", "unknown"].into_iter().any(states_all_hits));
+    fn the_version_tells_whether_totals_are_capped_and_pages_skipped_to() {
+        for is in [states_all_hits, searches_from_the_first] {
+            assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(is));
+            assert!(!["1.15.1", "1.49.0", "unknown"].into_iter().any(is));
+        }
+    }
+
+    #[test]
+    fn the_version_tells_what_is_counted_under_a_threshold() {
+        assert!(counts_pages_whole("1.16.0") && counts_pages_whole("1.50.0"));
+        assert!(!counts_pages_whole("1.15.1") && !counts_pages_whole("unknown"));
     }
 
     #[test]

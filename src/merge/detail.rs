@@ -83,6 +83,18 @@ pub fn together(ranked: &[Ranked]) -> f64 {
     })
 }
 
+/// Finds how many ranks the one rule tells apart of which `ranked` does not say it, from what all come to: `score`.
+pub fn complete(ranked: &mut [Ranked], score: f64) {
+    let Some(at) = ranked.iter().position(|rule| rule.ranks.is_none()) else { return };
+    let weight: f64 = ranked[..at].iter().filter_map(|rule| rule.ranks).product();
+    let lost = (together(&ranked[..=at]) - score) * weight;
+    let ranks = ((1.0 - together(&ranked[at + 1..])) / lost).round();
+    // Without a loss behind it, the number does not matter.
+    if ranks.is_normal() && ranks > 0.0 {
+        ranked[at].ranks = Some(ranks);
+    }
+}
+
 // === impl Details ===
 
 impl<'a> Details<'a> {

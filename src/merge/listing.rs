@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, ScoredBy, together};
+use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, ScoredBy, complete, together};
 use super::error::MergeError;
 use super::order::Score;
 use super::scores::MostTypos;
@@ -41,6 +41,8 @@ pub struct Step {
 
 #[derive(Deserialize)]
 struct Scores<'a> {
+    #[serde(rename = "_rankingScore")]
+    score: Option<f64>,
     #[serde(borrow, rename = "_rankingScoreDetails")]
     details: Option<&'a RawValue>,
 }
@@ -92,12 +94,16 @@ impl<'a> Listed<'a> {
     ) -> Result<Self, MergeError> {
         let scores: Scores<'a> = serde_json::from_str(text)?;
         let details = scores.details.ok_or(MergeError::Missing("the scores of a hit"))?;
-        let restated = typos.restate(None, details).map(|scores| serde_json::value::to_raw_value(&scores.details));
+        // Only where all rules count is the score one of the rule that does not say how many ranks it has.
+        let score = scores.score.filter(|_| scored_by == ScoredBy::All);
         let own = Details::parse(details)?;
         let place = own.place.clone();
-        let steps = match restated {
-            Some(restated) => steps(&Details::parse(&restated?)?, scored_by)?,
-            None => steps(&own, scored_by)?,
+        let steps = match typos.restate(score, details) {
+            Some(restated) => {
+                let details = serde_json::value::to_raw_value(&restated.details)?;
+                steps(&Details::parse(&details)?, restated.score, scored_by)?
+            }
+            None => steps(&own, score, scored_by)?,
         };
         let values = match distinct {
             Some(field) => values_at(&serde_json::from_str(text)?, field).into_iter().collect(),
@@ -128,14 +134,20 @@ impl<'a> Listed<'a> {
     }
 }
 
-fn steps(details: &Details<'_>, scored_by: ScoredBy) -> Result<Vec<Step>, serde_json::Error> {
+/// What each step says of a hit whose `score`, if it is known, comes from all rules.
+fn steps(details: &Details<'_>, score: Option<f64>, scored_by: ScoredBy) -> Result<Vec<Step>, serde_json::Error> {
     let words = details.words();
+    let mut all: Vec<Ranked> = details.rules.iter().filter_map(|(name, detail)| detail.ranked(name, words)).collect();
+    if let Some(score) = score {
+        complete(&mut all, score);
+    }
+    let mut all = all.into_iter();
     let mut steps = Vec::with_capacity(details.rules.len() + 2);
     // To older engines the score is that of the first relevancy rules without another one between.
     let mut group: Vec<Ranked> = Vec::new();
     let mut closed = None;
     for (name, detail) in &details.rules {
-        let ranked = detail.ranked(name, words);
+        let ranked = detail.ranked(name, words).and_then(|_| all.next());
         let mut scores = Vec::with_capacity(2);
         detail.push_scores(name, &mut scores)?;
         let first = match (name.as_ref(), ranked) {
@@ -164,7 +176,9 @@ fn steps(details: &Details<'_>, scored_by: ScoredBy) -> Result<Vec<Step>, serde_
         }
         match ranked {
             Some(ranked) => group.push(ranked),
-            None if !group.is_empty() && scored_by == ScoredBy::First => closed = closed.or_else(|| Some(together(&group))),
+            None if !group.is_empty() && scored_by == ScoredBy::First => {
+                closed = closed.or_else(|| Some(together(&group)))
+            }
             None => {}
         }
     }
@@ -174,6 +188,23 @@ fn steps(details: &Details<'_>, scored_by: ScoredBy) -> Result<Vec<Step>, serde_
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How many attributes the engine tells apart shows in what all rules come to.
+    #[test]
+    fn a_rule_that_hides_its_ranks_is_fitted_in_by_the_score() {
+        let inner = 0.5 - (1.0 - 13.0 / 21.0) / 4.0;
+        let score = 1.0 - (1.0 - inner) / 2.0;
+        let hit = format!(
+            r#"{{"_rankingScore":{score},"_rankingScoreDetails":{{
+            "words":{{"order":0,"matchingWords":2,"maxMatchingWords":2,"score":1.0}},
+            "attributeRank":{{"order":1,"score":0.5}},"price:asc":{{"order":2,"value":1.0}},
+            "wordPosition":{{"order":3,"score":0.6190476190476191}}}}}}"#
+        );
+        let listed = Listed::parse(&hit, None, &MostTypos::default(), ScoredBy::All).unwrap();
+        let last = listed.steps.last().unwrap().so_far;
+        assert!((last - score).abs() < 1e-9, "{last} {score}");
+        assert!((listed.steps[1].so_far - 0.75).abs() < 1e-9);
+    }
 
     #[test]
     fn a_score_stops_at_a_sort_only_in_older_engines() {

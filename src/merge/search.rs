@@ -13,6 +13,9 @@ use super::scores::MostTypos;
 use super::strip;
 use super::totals::{Paging, Window};
 
+/// The member by which newer engines name the request.
+const REQUEST: &str = "requestUid";
+
 /// One node's reply to a search.
 #[derive(Debug)]
 pub struct SearchReply<'a> {
@@ -97,7 +100,9 @@ impl<'a> Merged<'a> {
 
     /// The total to show, out of `totals` of the nodes.
     pub fn total_of(&self, totals: &[u64]) -> u64 {
-        self.plan.window.total(totals).saturating_sub(self.page.duplicates)
+        // What nodes find beyond what can be reached makes up for what is left out.
+        let sum = totals.iter().fold(0, |sum: u64, total| sum.saturating_add(*total));
+        self.plan.window.total(totals).min(sum.saturating_sub(self.page.duplicates))
     }
 
     pub fn totals(&self) -> Vec<u64> {
@@ -186,6 +191,28 @@ pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec
         }
     }
     object.finish();
+    Ok(out)
+}
+
+/// The answers of several searches as one, which is one request.
+pub fn results(bodies: &[&[u8]]) -> Result<Vec<u8>, MergeError> {
+    let mut out = br#"{"results":["#.to_vec();
+    let mut request: Option<&str> = None;
+    for (at, body) in bodies.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let members: Members<'_> = serde_json::from_slice(body)?;
+        let mut object = ObjectWriter::new(&mut out);
+        for (name, raw) in &members.0 {
+            match name.as_ref() {
+                REQUEST => object.raw(name, request.get_or_insert(raw.get())),
+                _ => object.raw(name, raw.get()),
+            }
+        }
+        object.finish();
+    }
+    out.extend_from_slice(b"]}");
     Ok(out)
 }
 

@@ -51,8 +51,13 @@ impl SearchPlan {
         }
         // Only a search that walks to the end of its hits knows which of them are below the threshold.
         let limit = if candidates.threshold { self.window.reach() } else { 0 };
-        body.insert("offset".into(), 0.into());
-        body.insert("limit".into(), limit.into());
+        if candidates.threshold && self.counts_whole {
+            body.insert("page".into(), 1.into());
+            body.insert("hitsPerPage".into(), limit.into());
+        } else {
+            body.insert("offset".into(), 0.into());
+            body.insert("limit".into(), limit.into());
+        }
         body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
         if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
             body.insert("filter".into(), filter);

@@ -38,7 +38,7 @@ impl SearchPlan {
     pub fn hybrid(&self) -> Option<HybridPlan> {
         let ratio = self.semantic_ratio? as f32;
         // The engine cuts the page out of the mixture, not out of what words find.
-        let mut words = SearchPlan { semantic_ratio: None, from_the_first: true, ..self.clone() };
+        let mut words = SearchPlan { semantic_ratio: None, from_the_first: true, of_hybrid: true, ..self.clone() };
         words.body.remove("hybrid");
         words.body.remove("vector");
 

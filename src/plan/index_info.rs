@@ -32,6 +32,12 @@ pub struct IndexInfo {
     /// What the scores of hits come from.
     #[serde(skip)]
     pub scored_by: ScoredBy,
+    /// True if the engine looks at hits from the first, whatever the page.
+    #[serde(skip)]
+    pub searches_from_the_first: bool,
+    /// True if a page states how many hits there are above a threshold, also where it is full.
+    #[serde(skip)]
+    pub counts_pages_whole: bool,
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
@@ -68,6 +74,8 @@ impl IndexInfo {
             max_total_hits: 1000,
             states_all_hits: false,
             scored_by: ScoredBy::default(),
+            searches_from_the_first: false,
+            counts_pages_whole: false,
             max_values_per_facet: 100,
             facet_order: BTreeMap::new(),
             distinct: None,

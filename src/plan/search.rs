@@ -46,9 +46,15 @@ pub struct SearchPlan {
     /// True if the engine looks at hits from the first, also where the page begins behind the last.
     #[serde(skip)]
     pub from_the_first: bool,
+    /// True for the words of a search that mixes words and vectors.
+    #[serde(skip)]
+    pub of_hybrid: bool,
     /// What the scores of hits come from.
     #[serde(skip)]
     pub scored_by: ScoredBy,
+    /// True if all hits above the threshold are counted, not just those up to the end of the page.
+    #[serde(skip)]
+    pub counts_whole: bool,
     /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
     /// with the rank then.
     pub uneven: bool,
@@ -102,8 +108,10 @@ impl SearchPlan {
                 helpers,
             },
             threshold,
-            from_the_first: false,
+            from_the_first: info.searches_from_the_first,
+            of_hybrid: false,
             scored_by: info.scored_by,
+            counts_whole: threshold && info.counts_pages_whole && matches!(window.paging, Paging::Page { .. }),
             uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),
@@ -143,7 +151,7 @@ impl SearchPlan {
     /// The search that lists every document found that can be reached, whatever its distinct value and score; `None`
     /// where that cannot be asked, or its order would not be that of one node.
     pub fn listing(&self) -> Option<SearchPlan> {
-        let of_words = !["hybrid", "vector"].iter().any(|name| present(&self.body, name)) && !self.from_the_first;
+        let of_words = !["hybrid", "vector"].iter().any(|name| present(&self.body, name)) && !self.of_hybrid;
         // A request can choose another distinct attribute than that of the settings, but not none.
         let lifted = self.distinct.is_none() || present(&self.body, "distinct");
         if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
@@ -183,6 +191,9 @@ impl SearchPlan {
         let shown = distinct.cloned().into_iter().chain(self.primary_key.clone()).chain(facets);
         self.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
         self.shown.helpers = Vec::new();
+        if self.threshold {
+            self.body.insert("showRankingScore".into(), true.into());
+        }
     }
 
     /// The score below which hits are left out.

@@ -72,7 +72,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if let Some(counted) = counted.filter(|_| plan.window.take() > 0) {
             return self.distinct(plan, seed, merged, counted).await;
         }
-        let skips_unscored = plan.window.skip() > 0 && !merged.is_full();
+        let skips = plan.window.skip() > 0 && !plan.from_the_first;
+        let skips_unscored = skips && (!merged.is_full() || plan.counts_whole);
         if plan.threshold
             && plan.distinct.is_none()
             && plan.window.take() > 0
@@ -83,7 +84,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
         // page that begins behind the last document is not searched for at all.
-        let mut base = Candidates { threshold: plan.threshold && !merged.is_full(), unmet: None };
+        let counts_on = !merged.is_full() || plan.counts_whole;
+        let mut base = Candidates { threshold: plan.threshold && counts_on, unmet: None };
         // Which documents one node has left out for better ones when its page is full depends on what it met by then.
         let walked = plan.window.skip() + plan.window.take() > 0;
         let estimated = plan.distinct.is_some() && merged.is_full() && walked;
@@ -179,10 +181,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
         // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
         // depend on that.
-        let skips = plan.window.skip() > 0;
+        let skips = plan.window.skip() > 0 && !plan.from_the_first;
         let unordered = (full && paged) || skips || tied || hides;
         let walks_facets = unordered && plan.facets.is_some() && !plan.counts_only_distinct() && plan.facets_shown;
-        let walks_scores = plan.threshold && (plan.uneven || skips && !full);
+        let walks_scores = plan.threshold && (plan.uneven || skips && !full || plan.counts_whole);
         let from_the_first = !skips && !hides && !walks_scores;
         let first_met = if from_the_first { Some(hits::met(&hits, plan.window.reach() as usize)?) } else { None };
         if (walks_facets && (full && paged || !from_the_first) || walks_scores || hides)

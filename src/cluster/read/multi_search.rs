@@ -4,6 +4,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::{Inexact, Reader, Reply, Stop};
 use crate::cluster::gather::Nodes;
+use crate::merge;
 use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
 use crate::plan::multi_search::MultiSearchPlan;
@@ -21,15 +22,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let replies: Vec<Reply> = futures::stream::iter(searches).buffered(QUERIES_AT_ONCE).try_collect().await?;
         let mut degraded = ShardSet::new();
         let inexact = replies.iter().fold(Inexact::default(), |inexact, reply| inexact.or(reply.inexact));
-        let mut body = br#"{"results":["#.to_vec();
-        for (at, reply) in replies.iter().enumerate() {
-            if at > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(&reply.body);
+        let bodies: Vec<&[u8]> = replies.iter().map(|reply| reply.body.as_ref()).collect();
+        for reply in &replies {
             degraded.union_with(&reply.degraded);
         }
-        body.extend_from_slice(b"]}");
-        Ok(Reply { inexact, ..Reply::ok(body, degraded) })
+        Ok(Reply { inexact, ..Reply::ok(merge::search::results(&bodies)?, degraded) })
     }
 }

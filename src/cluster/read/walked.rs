@@ -44,10 +44,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let shards = self.topology.shards;
         let distinct = plan.distinct.as_deref();
         let typos = MostTypos::default();
-        let best = best.iter().map(|hit| Listed::parse(hit, distinct, &typos, plan.scored_by)).collect::<Result<Vec<_>, _>>()?;
+        let best = best
+            .iter()
+            .map(|hit| Listed::parse(hit, distinct, &typos, plan.scored_by))
+            .collect::<Result<Vec<_>, _>>()?;
+        let window = if plan.from_the_first { plan.window.from_the_first() } else { plan.window };
         let walk = Walk {
-            skip: plan.window.skip() as usize,
-            take: plan.window.take() as usize,
+            skip: window.skip() as usize,
+            take: if plan.counts_whole { window.max_total_hits as usize } else { window.take() as usize },
             distinct: distinct.is_some(),
             threshold: plan.least_score(),
             uneven: plan.uneven,
