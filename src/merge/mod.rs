@@ -22,6 +22,7 @@ pub mod scores;
 pub mod search;
 pub mod similar;
 pub mod sorted;
+pub mod stages;
 pub mod stats;
 pub mod strip;
 pub mod totals;

@@ -55,6 +55,24 @@ impl<'a> Merged<'a> {
     pub fn new(plan: &'a SearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
         let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
         let lists: Vec<_> = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
+        Self::out_of(plan, replies, lists)
+    }
+
+    /// The page out of `lists` of hits that were put together from more than `replies`, which have the other members.
+    pub fn of_lists(
+        plan: &'a SearchPlan,
+        replies: &[&'a [u8]],
+        lists: Vec<Vec<&'a RawValue>>,
+    ) -> Result<Self, MergeError> {
+        let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
+        Self::out_of(plan, replies, lists)
+    }
+
+    fn out_of(
+        plan: &'a SearchPlan,
+        replies: Vec<SearchReply<'a>>,
+        lists: Vec<Vec<&'a RawValue>>,
+    ) -> Result<Self, MergeError> {
         let listed = lists.iter().map(|list| list.len() as u64).collect();
         let typos = (plan.shown.score || plan.shown.details).then(|| most_typos(&lists));
         let page = hits::merge(lists, &plan.rules(), plan.window.skip(), plan.window.take())?;

@@ -80,6 +80,12 @@ impl Window {
         if capped { sum.min(self.max_total_hits) } else { sum }
     }
 
+    /// The total to show of as many hits as were counted here.
+    pub fn counted(&self, hits: usize) -> u64 {
+        let hits = hits as u64;
+        if self.states_all_hits { hits } else { hits.min(self.max_total_hits) }
+    }
+
     pub fn pages(total: u64, hits_per_page: u64) -> u64 {
         if hits_per_page == 0 { 0 } else { total.div_ceil(hits_per_page) }
     }

@@ -11,6 +11,7 @@ pub mod federation;
 pub mod fields;
 pub mod filter;
 pub mod forward;
+pub mod frequency;
 #[cfg(test)]
 mod golden;
 pub mod hybrid;

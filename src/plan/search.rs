@@ -13,6 +13,7 @@ use crate::placement::cover::CoverPart;
 
 use super::Obstacle;
 use super::filter;
+use super::frequency::ByFrequency;
 use super::hybrid::semantic_ratio;
 use super::index_info::IndexInfo;
 use super::reserved;
@@ -46,6 +47,11 @@ pub struct SearchPlan {
     /// True if the engine looks at hits from the first, also where the page begins behind the last.
     #[serde(skip)]
     pub from_the_first: bool,
+    #[serde(skip)]
+    pub ranking_rules: Vec<String>,
+    /// Whether words are left out by their frequency.
+    #[serde(skip)]
+    pub by_frequency: ByFrequency,
     /// True for the words of a search that mixes words and vectors.
     #[serde(skip)]
     pub of_hybrid: bool,
@@ -109,6 +115,8 @@ impl SearchPlan {
             },
             threshold,
             from_the_first: info.searches_from_the_first,
+            ranking_rules: info.ranking_rules.clone(),
+            by_frequency: ByFrequency::of(info, &body),
             of_hybrid: false,
             scored_by: info.scored_by,
             counts_whole: threshold && info.counts_pages_whole && matches!(window.paging, Paging::Page { .. }),
@@ -135,6 +143,12 @@ impl SearchPlan {
             self.widen(&mut body);
         }
         NodeRequest::post(format!("/indexes/{}/search", self.index), &body)
+    }
+
+    /// True if a node that has all documents says what one node would. Where ties are broken, it leaves out fewer documents
+    /// for those it has met, which come one after the other and not all that tie at once.
+    pub fn relays(&self) -> bool {
+        self.distinct.is_none() || !self.breaks_ties || !self.comparable
     }
 
     /// The search that finds the best hit of every distinct value that can be reached; `None` where the nodes' own

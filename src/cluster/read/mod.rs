@@ -7,6 +7,7 @@ mod embed;
 mod facet_search;
 mod federation;
 mod fields;
+mod frequency;
 mod hybrid;
 mod judge;
 mod marks;

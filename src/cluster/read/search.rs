@@ -9,6 +9,7 @@ use crate::merge;
 use crate::merge::search::{Merged, SearchReply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
+use crate::plan::frequency::ByFrequency;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -30,9 +31,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         let is_shared = cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() > 1;
+        if let (true, ByFrequency::Words(words)) = (is_shared, &plan.by_frequency) {
+            return self.by_frequency(plan, words, wanted, index).await;
+        }
         let embedded = if is_shared { self.embedded(plan, seed).await } else { None };
         let plan = embedded.as_ref().unwrap_or(plan);
-        let request = |part: &_, alone| plan.request(part, shards, alone);
+        let request = |part: &_, alone| plan.request(part, shards, alone && plan.relays());
         let gathering = gather(self.nodes, self.topology, wanted, &request, &is_search);
         let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
         let (gathered, counted) = (gathered?, counted?);
@@ -50,7 +54,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     ) -> Result<Reply, Stop> {
         let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
         let (body, inexact) = match bodies.as_slice() {
-            [only] if gathered.alone => (merge::search::relay(plan, only, index)?, Inexact::default()),
+            [only] if gathered.alone && plan.relays() => (merge::search::relay(plan, only, index)?, Inexact::default()),
             [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),
             bodies => {
                 let first = Merged::new(plan, bodies)?;
@@ -65,6 +69,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 let mut inexact = overview.inexact;
                 inexact.order |= plan.sorted_unseen.is_some() || hides;
                 inexact.totals |= hides;
+                if plan.by_frequency == ByFrequency::Unknown {
+                    inexact = Inexact { order: true, totals: true, facets: true, ..inexact };
+                }
                 let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
                 (self.marked(plan, seed, body).await?, inexact)
             }
@@ -88,7 +95,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn take_census(&self, plan: &SearchPlan, wanted: Wanted<'_>) -> Result<Option<Gathered>, Stop> {
         let shards = self.topology.shards;
         let Some(census) = plan.census() else { return Ok(None) };
-        if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() < 2 {
+        if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() < 2 && plan.relays() {
             return Ok(None);
         }
         let request = |part: &_, _| census.request(part, shards, false);

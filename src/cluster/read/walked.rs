@@ -18,11 +18,12 @@ use crate::merge::totals::Paging;
 use crate::merge::values::Key;
 use crate::merge::walk::{self, Beyond, Left, Outcome, Stretch, Walk};
 use crate::placement::cover::CoverPart;
-use crate::placement::shard::{SHARD_FIELD, ShardSet};
+use crate::placement::shard::ShardSet;
 use crate::plan::facets::{Candidates, without_values};
 use crate::plan::filter;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::search::SearchPlan;
+use crate::split::document::RESERVED_PREFIX;
 
 /// For how many distinct values nodes are asked one by one.
 const MOST_VALUES: usize = 400;
@@ -94,7 +95,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     fn counted_here(&self, plan: &SearchPlan, merged: &Merged<'_>, left: &Left<'_>) -> Result<Overview, Stop> {
-        let total = plan.window.total(&[left.documents.len() as u64]);
+        let total = plan.window.counted(left.documents.len());
         let facets = facets_of(plan, merged, &left.documents)?;
         let exact = facets.as_ref().is_none_or(Facets::is_exact);
         Ok(Overview { facets, total, inexact: Inexact { facets: !exact, ..Inexact::default() } })
@@ -111,7 +112,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     ) -> Result<Option<Overview>, Stop> {
         let Some(base) = unmet(plan, met) else { return Ok(None) };
         let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await?;
-        let mut totals = vec![left.documents.len() as u64];
+        let mut totals = vec![plan.window.counted(left.documents.len())];
         let mut facets = plan.facets.as_ref().map(Facets::new);
         for (_, body) in &rest {
             let source = candidates(body)?;
@@ -193,7 +194,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
             }
             let shown = |described: &[(String, Key)]| -> Vec<(String, Key)> {
-                described.iter().filter(|(facet, _)| facet != SHARD_FIELD).cloned().collect()
+                described.iter().filter(|(facet, _)| !facet.starts_with(RESERVED_PREFIX)).cloned().collect()
             };
             let alike = found.iter().all(|(_, _, described)| shown(described) == shown(&found[0].2));
             if !alike {

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::placement::shard::SHARD_FIELD;
 use crate::plan::index_info::{FacetOrder, IndexInfo};
+use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
 use super::raw::{Members, ObjectWriter};
@@ -109,7 +109,7 @@ impl Facets {
         self.sources.push(Candidates { hits: node.hits, exact: node.hits < self.rules.max_total_hits });
         self.stats.add(node.stats.as_ref())?;
         for (facet, raw) in node.distribution.iter().flat_map(|members| &members.0) {
-            if facet != SHARD_FIELD {
+            if !facet.starts_with(RESERVED_PREFIX) {
                 let range = stats::range_of(node.stats.as_ref(), facet)?;
                 let values = tally::read(&Members::parse(raw.get())?, range)?;
                 self.tally(facet).list(source, values);
@@ -160,7 +160,7 @@ impl Facets {
         for one in said {
             self.stats.add(one.stats.as_ref())?;
             for (facet, _) in one.distribution.iter().flat_map(|members| &members.0) {
-                if facet != SHARD_FIELD {
+                if !facet.starts_with(RESERVED_PREFIX) {
                     let values = one.list(facet)?;
                     // A document with more values than are shown.
                     self.given_up |= values.len() >= self.rules.max_values;
@@ -176,7 +176,7 @@ impl Facets {
 
     /// Makes sure that a facet is listed even if no node has a value for it.
     pub fn name(&mut self, facet: &str) {
-        if facet != SHARD_FIELD {
+        if !facet.starts_with(RESERVED_PREFIX) {
             self.tally(facet);
         }
     }

@@ -80,6 +80,10 @@ impl<'a> FederatedReply<'a> {
         Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
     }
 
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// How many hits there are in the list.
     pub fn listed(&self) -> usize {
         self.hits.len()
