@@ -68,6 +68,15 @@ pub struct Gathered {
     pub overloaded: bool,
 }
 
+// === impl Gathered ===
+
+impl Gathered {
+    /// The replies without who gave them.
+    pub fn bodies(&self) -> Vec<&[u8]> {
+        self.replies.iter().map(|(_, body)| body.as_ref()).collect()
+    }
+}
+
 /// A node's answer that is the client's to read.
 #[derive(Debug)]
 pub struct Fault {

@@ -169,7 +169,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         merged: &Merged<'_>,
         counted: &Gathered,
     ) -> Result<Overview, Stop> {
-        let bodies: Vec<&[u8]> = counted.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let bodies = counted.bodies();
         let Page { hits, tied, hides, .. } = census(plan, &bodies)?;
         let paged = matches!(plan.window.paging, Paging::Page { .. });
         let full = merged.is_full();

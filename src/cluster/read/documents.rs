@@ -89,7 +89,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         };
         let gathered = gather(self.nodes, self.topology, wanted, &request, &is_object).await?;
         self.complete(&gathered)?;
-        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let bodies = gathered.bodies();
         let page = if let ([only], true) = (bodies.as_slice(), gathered.alone) {
             merge::documents::page(&[only], 0, plan.offset, plan.limit, merge::documents::total(only)?)?
         } else if plan.sort.iter().any(|by| by.field.is_none()) {

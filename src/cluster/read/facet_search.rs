@@ -19,7 +19,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let request = |part: &_, _| plan.request(part, shards, None);
         let gathered = gather(self.nodes, self.topology, wanted, &request, &is_object).await?;
         self.complete(&gathered)?;
-        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let bodies = gathered.bodies();
         let mut hits = FacetHits::new(plan, &bodies)?;
         for _ in 0..ROUNDS {
             let probes = hits.sums.probes();

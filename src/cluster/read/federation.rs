@@ -36,18 +36,14 @@ struct Found {
 
 impl Found {
     fn replies(&self) -> IndexReplies<'_> {
-        let together = self.together.as_ref().map(bodies).unwrap_or_default();
-        IndexReplies { together, apart: self.apart.iter().map(bodies).collect(), list_all: false }
+        let together = self.together.as_ref().map(Gathered::bodies).unwrap_or_default();
+        IndexReplies { together, apart: self.apart.iter().map(Gathered::bodies).collect(), list_all: false }
     }
 
     /// How many nodes answer together.
     fn shared_by(&self) -> usize {
         self.together.as_ref().map_or(0, |together| together.replies.len())
     }
-}
-
-fn bodies(gathered: &Gathered) -> Vec<&[u8]> {
-    gathered.replies.iter().map(|(_, body)| Bytes::as_ref(body)).collect()
 }
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -135,7 +131,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for index in &whole.indexes {
             found.push(self.federated_index(&whole, index, seed).await?);
         }
-        let ends = found.iter().flat_map(|found| found.apart.iter().chain(&found.together)).flat_map(bodies);
+        let ends = found.iter().flat_map(|found| found.apart.iter().chain(&found.together)).flat_map(Gathered::bodies);
         for body in ends {
             if FederatedReply::parse(body)?.listed() as u64 >= MOST_LISTED {
                 return Ok(None);

@@ -12,7 +12,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         let gathered = gather(self.nodes, self.topology, wanted, &|_, _| plan.request(), &is_object).await?;
         self.complete(&gathered)?;
-        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let bodies = gathered.bodies();
         Ok(Reply::ok(merge::fields::merge(&bodies, plan.offset, plan.limit)?, gathered.missing))
     }
 }

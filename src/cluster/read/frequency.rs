@@ -36,9 +36,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut lists = Vec::with_capacity(stages.len());
         for (stage, gathered) in stages.iter().zip(&gathered) {
             missing.union_with(&gathered.missing);
-            lists.push(stages::of_stage(plan, stage, &bodies(gathered))?);
+            lists.push(stages::of_stage(plan, stage, &gathered.bodies())?);
         }
-        let merged = stages::merged(plan, &lists, &bodies(&gathered[0]))?;
+        let merged = stages::merged(plan, &lists, &gathered[0].bodies())?;
 
         let found = plan.found_by(&stages);
         let everything = Candidates::default();
@@ -64,13 +64,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let gathered = gather(self.nodes, self.topology, wanted, &request, &readable).await?;
         self.complete_later(&gathered)?;
         let mut sum = 0;
-        for body in bodies(&gathered) {
+        for body in gathered.bodies() {
             sum += FederatedReply::parse(body)?.total();
         }
         Ok(sum)
     }
-}
-
-fn bodies(gathered: &Gathered) -> Vec<&[u8]> {
-    gathered.replies.iter().map(|(_, body)| body.as_ref()).collect()
 }

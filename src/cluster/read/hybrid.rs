@@ -43,7 +43,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
         // Embedding a query takes long and may cost money: the words are asked first, and may do.
         let words = self.gather_search(&hybrid.by_words, wanted).await?;
-        let by_words = ByWords::new(hybrid, &bodies(&words))?;
+        let by_words = ByWords::new(hybrid, &words.bodies())?;
         if by_words.are_good_enough(hybrid) {
             return self.only_words(hybrid, Some(words), seed, index).await;
         }
@@ -53,7 +53,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             None => hybrid.clone(),
         };
         let vectors = self.gather_search(&hybrid.by_vector, wanted).await?;
-        let by_vector = ByVector::new(hybrid, &bodies(&vectors))?;
+        let by_vector = ByVector::new(hybrid, &vectors.bodies())?;
         if by_vector.is_empty() {
             return self.only_words(hybrid, Some(words), seed, index).await;
         }
@@ -135,10 +135,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Inexact { facets: plan.facets.is_some() && !exact, totals: counted.is_none(), ..Inexact::default() },
         ))
     }
-}
-
-fn bodies(gathered: &Gathered) -> Vec<&[u8]> {
-    gathered.replies.iter().map(|(_, body)| body.as_ref()).collect()
 }
 
 fn unmixable(plan: &SearchPlan) -> ResponseError {

@@ -52,7 +52,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         counted: Option<Gathered>,
         index: Option<&str>,
     ) -> Result<Reply, Stop> {
-        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let bodies = gathered.bodies();
         let (body, inexact) = match bodies.as_slice() {
             [only] if gathered.alone && plan.relays() => (merge::search::relay(plan, only, index)?, Inexact::default()),
             [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),

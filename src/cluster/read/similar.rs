@@ -64,7 +64,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Err(fault) => return Err(fault.into()),
         };
         self.complete(&gathered)?;
-        let bodies: Vec<&[u8]> = gathered.replies.iter().map(|(_, body)| body.as_ref()).collect();
+        let bodies = gathered.bodies();
         let near = Near::new(plan, &bodies)?;
         if near.cut {
             return Err(not_supported(

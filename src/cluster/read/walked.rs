@@ -68,7 +68,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for _ in 0..ROUNDS {
             let request = |part: &CoverPart, _| listing.request(part, shards, false);
             let Some(listed) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
-            let bodies: Vec<&[u8]> = listed.replies.iter().map(|(_, body)| body.as_ref()).collect();
+            let bodies = listed.bodies();
             let listed = Listing::of(&bodies, plan.window.max_total_hits, distinct, plan.scored_by)?;
             let left = match walk::left(&listed, &best, walk, &before) {
                 Outcome::Left(left) => left,
