@@ -16,6 +16,7 @@ use crate::placement::cover::CoverPart;
 use super::Obstacle;
 use super::facets::PRESENTATION;
 use super::filter;
+use super::frequency::ByFrequency;
 use super::index_info::{FacetOrder, IndexInfo};
 use super::read::Infos;
 use super::reserved;
@@ -154,6 +155,12 @@ impl FederationPlan {
             identity.extend(query.weight.to_bits().to_be_bytes());
         }
         identity
+    }
+
+    /// True if a search leaves out words by their frequency.
+    pub fn leaves_words_out(&self) -> bool {
+        let mut queries = self.indexes.iter().flat_map(|index| &index.queries);
+        queries.any(|query| query.search.by_frequency != ByFrequency::No)
     }
 
     /// The same with up to `most` hits of each search, whatever their distinct values. `None` where a search cannot be asked

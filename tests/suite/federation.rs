@@ -324,6 +324,19 @@ fn what_makes_a_list_of_several_searches_is_as_one_node_has_it() {
     }
 }
 
+/// Nodes leave out the words that are frequent in their own documents, and the answer says so.
+#[test]
+fn a_federation_that_leaves_out_words_by_their_frequency_says_so() {
+    let (_single, fleet) = both(1);
+    let asked = |strategy: &str| {
+        let query = json!({"indexUid": "cities", "q": "san jose city", "matchingStrategy": strategy});
+        let body = json!({"federation": {}, "queries": [query]});
+        fleet.client.post("/multi-search", &body).header("x-miroir-inexact").map(str::to_owned)
+    };
+    assert_eq!(asked("frequency").as_deref(), Some("order, totals, facets"));
+    assert_eq!(asked("last"), None);
+}
+
 #[test]
 fn a_wrong_federation_is_refused_in_the_engines_words() {
     let (single, fleet) = both(2);

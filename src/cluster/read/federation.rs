@@ -98,7 +98,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let again = if whole.is_some() { Some(Merged::new(plan, &replies, false)?) } else { None };
         let (merged, hides) = (again.unwrap_or(first), hides && whole.is_none());
         let found = whole.as_ref().unwrap_or(&found);
-        let mut inexact = Inexact { order: hides, totals: hides, facets: hides, ..Inexact::default() };
+        // Here each node leaves out the words that are frequent in its own documents.
+        let by_own = compared && plan.leaves_words_out();
+        let mut inexact = if hides || by_own { Inexact::all_of_hits() } else { Inexact::default() };
         let mut facets = Vec::with_capacity(found.len());
         for (at, (index, found)) in plan.indexes.iter().zip(found).enumerate() {
             let mut own = merged.facets(at)?;

@@ -12,6 +12,7 @@ use crate::merge::hybrid::{ByVector, ByWords, Mixed, without_vectors};
 use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::plan::facets::Candidates;
+use crate::plan::frequency::ByFrequency;
 use crate::plan::hybrid::HybridPlan;
 use crate::plan::search::SearchPlan;
 
@@ -64,6 +65,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         inexact.totals |= plan.breaks_ties && plan.has_no_words();
         inexact.order |= plan.sorted_unseen.is_some() || mixed.hides;
         inexact.totals |= mixed.hides;
+        if plan.by_frequency == ByFrequency::Unknown {
+            inexact = inexact.or(Inexact::all_of_hits());
+        }
         let mut missing = words.missing.clone();
         missing.union_with(&vectors.missing);
         let body = mixed.write(stated.facets.as_ref(), stated.total, index)?;

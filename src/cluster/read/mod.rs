@@ -196,6 +196,11 @@ impl Reply {
 // === impl Inexact ===
 
 impl Inexact {
+    /// Which documents are found may differ, and with them all that is said of them.
+    fn all_of_hits() -> Self {
+        Self { order: true, totals: true, facets: true, fields: false }
+    }
+
     pub fn is_none(self) -> bool {
         self == Self::default()
     }

@@ -70,7 +70,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 inexact.order |= plan.sorted_unseen.is_some() || hides;
                 inexact.totals |= hides;
                 if plan.by_frequency == ByFrequency::Unknown {
-                    inexact = Inexact { order: true, totals: true, facets: true, ..inexact };
+                    inexact = inexact.or(Inexact::all_of_hits());
                 }
                 let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
                 (self.marked(plan, seed, body).await?, inexact)
