@@ -243,7 +243,8 @@ impl FederationPlan {
     }
 }
 
-fn federated(
+/// The request of a federation of `queries`, with the facets named of one index.
+pub(super) fn federated(
     queries: Vec<Value>,
     mut federation: Map<String, Value>,
     facets: Option<(&IndexQueries, Vec<String>)>,

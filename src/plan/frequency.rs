@@ -11,6 +11,7 @@ use unicode_normalization::char::is_combining_mark;
 
 use crate::placement::cover::CoverPart;
 
+use super::federation::federated;
 use super::filter;
 use super::index_info::IndexInfo;
 use super::scatter::NodeRequest;
@@ -131,9 +132,7 @@ impl SearchPlan {
             search.extend(self.body.get(name).map(|value| (name.to_owned(), value.clone())));
         }
         search.extend(filter::with_shards(None, part, shards).map(|filter| ("filter".to_owned(), filter)));
-        let federation = Map::from_iter([("limit".to_owned(), 0.into())]);
-        let members = [("queries", Value::Array(vec![search.into()])), ("federation", federation.into())];
-        NodeRequest::post("/multi-search", &Map::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
+        federated(vec![search.into()], Map::from_iter([("limit".to_owned(), 0.into())]), None)
     }
 
     /// One stage after the other, for `words` that so many documents have. The first looks for all words.

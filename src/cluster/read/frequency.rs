@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
 
 use super::search::is_search;
 use super::{Inexact, Reader, Reply, Stop};
@@ -31,7 +31,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             self.complete(&gathered)?;
             Ok::<Gathered, Stop>(gathered)
         });
-        let gathered = try_join_all(asked).await?;
+        let (found, everything) = (plan.found_by(&stages), Candidates::default());
+        let counting = self.ask_candidates(&found, wanted.seed, &everything, wanted.shards);
+        let (gathered, sources) = try_join(try_join_all(asked), counting).await?;
         let mut missing = gathered[0].missing.clone();
         let mut lists = Vec::with_capacity(stages.len());
         for (stage, gathered) in stages.iter().zip(&gathered) {
@@ -40,9 +42,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let merged = stages::merged(plan, &lists, &gathered[0].bodies())?;
 
-        let found = plan.found_by(&stages);
-        let everything = Candidates::default();
-        let sources = self.ask_candidates(&found, wanted.seed, &everything, wanted.shards).await?;
         let stated = self.state(&found, &everything, &sources).await?;
         // What is left out on the way to the end of the page is not told apart here.
         let leaves_out = plan.distinct.is_some() || plan.threshold;

@@ -69,7 +69,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 let mut inexact = overview.inexact;
                 inexact.order |= plan.sorted_unseen.is_some() || hides;
                 inexact.totals |= hides;
-                if plan.by_frequency == ByFrequency::Unknown {
+                // Each of several nodes has left out words by its own documents, also where they stand in for a lone one.
+                if gathered.replies.len() > 1 && plan.by_frequency != ByFrequency::No {
                     inexact = inexact.or(Inexact::all_of_hits());
                 }
                 let body = merged.write(overview.facets.as_ref(), overview.total, index)?;

@@ -33,6 +33,8 @@ struct IndexAnswer {
     hits: Vec<Ranked<Hit>>,
     candidates: RoaringBitmap,
     facets: Option<Facets>,
+    /// True once a better hit of another index is kept in the place of one of this.
+    displaced: bool,
 }
 
 struct Hit {
@@ -88,14 +90,12 @@ pub fn search(engine: &Engine, queries: Vec<IndexedQuery>, federation: &Federati
     state.check_unused_facets(engine, unused)?;
 
     let page = state.page(lists, &mut answers).into_iter().skip(skip).take(take).collect::<Vec<_>>();
-    if state.distinct.is_some() {
-        for (uid, answer) in &mut answers {
-            let Some(wanted) = wanted.get(uid).and_then(Option::as_deref) else { continue };
-            let index = &engine.index(uid)?.index;
-            let txn = index.read_txn()?;
-            let counted = facets::count(wanted, index, &txn, answer.candidates.clone());
-            answer.facets = Some(counted.map_err(facets::federated_error)?);
-        }
+    for (uid, answer) in answers.iter_mut().filter(|(_, answer)| answer.displaced) {
+        let Some(wanted) = wanted.get(uid).and_then(Option::as_deref) else { continue };
+        let index = &engine.index(uid)?.index;
+        let txn = index.read_txn()?;
+        let counted = facets::count(wanted, index, &txn, answer.candidates.clone());
+        answer.facets = Some(counted.map_err(facets::federated_error)?);
     }
     let total: u64 = answers.iter().map(|(_, answer)| answer.candidates.len()).sum();
     let counted: Vec<(String, Facets)> =
@@ -287,7 +287,7 @@ impl Federated {
             }
             None => None,
         };
-        Ok(IndexAnswer { hits, candidates, facets })
+        Ok(IndexAnswer { hits, candidates, facets, displaced: false })
     }
 
     /// The best hits of all indexes. What they leave out for a better hit of another index is no longer among the `answers`'
@@ -307,7 +307,9 @@ impl Federated {
             let is_new = hit.values.is_disjoint(&met);
             met.extend(hit.values.iter().filter(|_| is_new).cloned());
             if !is_new {
-                answers[*at].1.candidates.remove(hit.document);
+                let answer = &mut answers[*at].1;
+                answer.candidates.remove(hit.document);
+                answer.displaced = true;
             }
             is_new
         });
