@@ -14,7 +14,7 @@ use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
 use miroir::cluster::scrub::ScrubSettings;
 use miroir::cluster::settings::{
     ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
-    ResilverSettings, SearchSettings, Secret, TieBreak, UnavailableShards, WriteSettings,
+    ResilverSettings, SearchSettings, Secret, SharedWords, TieBreak, UnavailableShards, WriteSettings,
 };
 use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
 use miroir::config::{self, Config, OverloadConfig, Problems, Warning};
@@ -247,6 +247,7 @@ pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
             attempt_timeout: config.search.attempt_timeout,
             unavailable_shards,
             tie_break,
+            words: if config.search.share_words { SharedWords::Yes } else { SharedWords::No },
         },
         overload: overload_settings(&config.overload),
         rebalance: RebalanceSettings { on_config_change, concurrency: config.rebalance.concurrency as usize },

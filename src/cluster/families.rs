@@ -1,8 +1,8 @@
 //! Families of metrics, registered as they are made.
 
 use prometheus::{
-    IntCounterVec, IntGauge, IntGaugeVec, Registry, register_int_counter_vec_with_registry,
-    register_int_gauge_vec_with_registry, register_int_gauge_with_registry,
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, register_int_counter_vec_with_registry,
+    register_int_counter_with_registry, register_int_gauge_vec_with_registry, register_int_gauge_with_registry,
 };
 
 /// Makes families of a registry.
@@ -17,6 +17,10 @@ impl Families<'_> {
 
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         register_int_gauge_vec_with_registry!(name, help, labels, self.0)
+    }
+
+    pub fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        register_int_counter_with_registry!(name, help, self.0)
     }
 
     pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

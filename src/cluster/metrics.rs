@@ -1,7 +1,7 @@
 //! Counters and gauges of the cluster's traffic and state.
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::families::Families;
@@ -51,6 +51,8 @@ pub struct ClusterMetrics {
     pub writes_waiting: IntGauge,
     pub topology_epoch: IntGauge,
     pub weight: GaugeVec,
+    pub vocabulary_words: IntGauge,
+    pub vocabularies_read: IntCounter,
 }
 
 // === impl Outcome ===
@@ -159,6 +161,12 @@ impl ClusterMetrics {
                 .gauge("miroir_writes_in_progress", "Writes that took their place and are not acknowledged yet")?,
             topology_epoch: families.gauge("miroir_topology_epoch", "Epoch of the topology in use")?,
             weight,
+            vocabulary_words: families
+                .gauge("miroir_vocabulary_words", "Words that nodes were sent, over all indexes")?,
+            vocabularies_read: families.counter(
+                "miroir_vocabularies_read_total",
+                "Times that the documents of an index were read for their words",
+            )?,
         })
     }
 

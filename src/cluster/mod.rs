@@ -43,6 +43,7 @@ pub mod task_ops;
 #[cfg(test)]
 mod task_tests;
 pub mod transport;
+pub mod vocabulary;
 pub mod write;
 
 use std::sync::{Arc, OnceLock};
@@ -105,6 +106,8 @@ pub struct Cluster {
     resilver: Notify,
     /// How far copies to stale replicas are.
     pub copies: resilver::progress::Copies,
+    /// The words of each index.
+    pub vocabularies: vocabulary::Vocabularies,
     /// Which disk each node has.
     pub identities: identity::Identities,
 }
@@ -147,6 +150,7 @@ impl Cluster {
             client,
             topology: ArcSwap::from_pointee(topology),
             registry: Registry::load(store.as_ref()).await?,
+            vocabularies: vocabulary::Vocabularies::load(store.as_ref()).await?,
             writer: Writer::new(store.next_task_uid().await?),
             reconciler: Reconciler::new(Arc::clone(&store), prometheus)?,
             interrupted: interrupted::Interrupted::load(store.as_ref()).await?,
@@ -237,7 +241,8 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         identity::run(Arc::clone(&cluster), shutdown.clone()),
         rebalance::run(Arc::clone(&cluster), shutdown.clone()),
         resilver::run(Arc::clone(&cluster), shutdown.clone()),
-        scrub::run(Arc::clone(&cluster), shutdown),
+        scrub::run(Arc::clone(&cluster), shutdown.clone()),
+        vocabulary::keep::run(Arc::clone(&cluster), shutdown),
     );
 }
 

@@ -96,6 +96,15 @@ pub struct SearchSettings {
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
     pub tie_break: TieBreak,
+    pub words: SharedWords,
+}
+
+/// Whether every node gets the words of the documents that it does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SharedWords {
+    Yes,
+    No,
 }
 
 /// How documents stand that tie on every ranking rule.
@@ -203,6 +212,7 @@ impl Default for SearchSettings {
             attempt_timeout: Duration::from_secs(1),
             unavailable_shards: UnavailableShards::Partial,
             tie_break: TieBreak::Written,
+            words: SharedWords::Yes,
         }
     }
 }

@@ -106,6 +106,8 @@ pub struct SearchConfig {
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
     pub tie_break: TieBreakConfig,
+    /// True if every node gets the words of the documents that it does not hold.
+    pub share_words: bool,
 }
 
 /// What follows from a file with other nodes, weights, zones or another replication factor than the last one.

@@ -92,6 +92,7 @@ fn search(mut section: Section) -> SearchConfig {
         attempt_timeout: section.duration("attempt_timeout", Duration::from_secs(1)),
         unavailable_shards: section.choice("unavailable_shards", &choices, UnavailableShards::Partial),
         tie_break: section.choice("tie_break", &ties, TieBreakConfig::Written),
+        share_words: section.choice("words", &[("shared", true), ("local", false)], true),
     };
     section.finish();
     config

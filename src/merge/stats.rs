@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::meili::uid::IndexUid;
+use crate::placement::vocabulary::{WORDS_FIELD, marked_field};
 use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
@@ -28,10 +29,7 @@ struct NodeStats {
 /// to counts of documents, which is exact where every document has the same number of replicas on these nodes; where it
 /// has not, `counted` is how many documents have each field that documents show.
 pub fn index(nodes: &[Value], documents: u64, counted: Option<&BTreeMap<String, u64>>) -> Result<Value, MergeError> {
-    let parsed = nodes
-        .iter()
-        .map(|node| Ok(serde_json::from_value(node.clone())?))
-        .collect::<Result<Vec<NodeStats>, MergeError>>()?;
+    let parsed = nodes.iter().map(NodeStats::new).collect::<Result<Vec<NodeStats>, MergeError>>()?;
     let replicas: u64 = parsed.iter().map(|node| node.number_of_documents).sum();
     let Some(Value::Object(first)) = nodes.first() else { return Err(MergeError::Missing("a node's figures")) };
     let mut out = Map::new();
@@ -79,7 +77,35 @@ pub fn by_index(nodes: &[Value]) -> BTreeMap<String, Vec<Value>> {
 
 /// All replicas of an index that the nodes count together.
 pub fn replicas(nodes: &[Value]) -> u64 {
-    nodes.iter().filter_map(|node| node.get("numberOfDocuments")?.as_u64()).sum()
+    let of_words = |node: &Value| node.get("fieldDistribution")?.get(WORDS_FIELD)?.as_u64();
+    let documents = |node: &Value| {
+        let all = node.get("numberOfDocuments")?.as_u64()?;
+        Some(all.saturating_sub(of_words(node).unwrap_or(0)))
+    };
+    nodes.iter().filter_map(documents).sum()
+}
+
+// === impl NodeStats ===
+
+impl NodeStats {
+    /// Without documents of words, which say of each of their fields that they have it.
+    fn new(node: &Value) -> Result<Self, MergeError> {
+        let mut stats: Self = serde_json::from_value(node.clone())?;
+        let fields = &mut stats.field_distribution;
+        stats.number_of_documents =
+            stats.number_of_documents.saturating_sub(fields.get(WORDS_FIELD).copied().unwrap_or(0));
+        let marked: Vec<(String, u64)> =
+            fields.iter().filter_map(|(name, count)| Some((marked_field(name)?.to_owned(), *count))).collect();
+        for (field, of_words) in marked {
+            let left = fields.get(&field).copied().unwrap_or(0).saturating_sub(of_words);
+            if left == 0 {
+                fields.remove(&field);
+            } else {
+                fields.insert(field, left);
+            }
+        }
+        Ok(stats)
+    }
 }
 
 /// How many of the documents in the reply to a request for documents have each field.
@@ -166,6 +192,16 @@ mod tests {
         let merged = index(&[node], 3, Some(&counted)).unwrap();
         assert_eq!(merged["fieldDistribution"], json!({"_vectors": 3, "a": 1, "b": 1, "id": 3}));
         assert!(fields_of(b"{}").is_err());
+    }
+
+    #[test]
+    fn documents_of_words_do_not_count() {
+        let with_words = json!({"numberOfDocuments": 9, "fieldDistribution": {
+            "id": 9, "title": 7, "o.p": 2, "_miroir_shard": 9, "_miroir_written": 4, "_miroir_words": 5,
+            "_miroir_words:id": 5, "_miroir_words:title": 3, "_miroir_words:o.p": 2}});
+        assert_eq!(replicas(std::slice::from_ref(&with_words)), 4);
+        let merged = index(&[with_words], 4, None).unwrap();
+        assert_eq!(merged["fieldDistribution"], json!({"id": 4, "title": 4}));
     }
 
     #[test]

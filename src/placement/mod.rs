@@ -7,6 +7,7 @@ pub mod rendezvous;
 pub mod shard;
 pub mod stable_hash;
 pub mod topology;
+pub mod vocabulary;
 pub mod written;
 
 #[cfg(test)]

@@ -49,6 +49,13 @@ impl Places {
 impl Written {
     /// How many bytes a value of [`WRITTEN_FIELD`] has.
     pub const LENGTH: usize = DIGITS as usize;
+    /// How many bits a place has.
+    pub(super) const BITS: u32 = 2 * DIGITS;
+
+    /// The bit of this weight.
+    pub(super) fn bit(self, bit: u32) -> bool {
+        self.0 >> bit & 1 == 1
+    }
 
     /// Appends the value of [`WRITTEN_FIELD`]: digits that order as bytes do, written with separators, so that it can be
     /// sorted by but never be found by a search.

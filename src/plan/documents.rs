@@ -129,9 +129,7 @@ impl DocumentsPlan {
         let mut body = self.body.clone();
         body.insert("offset".into(), offset.into());
         body.insert("limit".into(), limit.into());
-        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
-            body.insert("filter".into(), filter);
-        }
+        body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         NodeRequest::post(format!("/indexes/{}/documents/fetch", self.index), &body)
     }
 

@@ -50,9 +50,7 @@ impl FacetSearchPlan {
     /// What the node of `part` is asked, narrowed by one more filter expression if there is one.
     pub fn request(&self, part: &CoverPart, shards: u16, more: Option<&str>) -> NodeRequest {
         let mut body = self.body.clone();
-        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
-            body.insert("filter".into(), filter);
-        }
+        body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         if let Some(more) = more {
             filter::and(&mut body, more);
         }

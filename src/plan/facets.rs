@@ -59,9 +59,7 @@ impl SearchPlan {
             body.insert("limit".into(), limit.into());
         }
         body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
-        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
-            body.insert("filter".into(), filter);
-        }
+        body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         if let Some(unmet) = &candidates.unmet {
             filter::and(&mut body, unmet);
         }

@@ -407,9 +407,7 @@ impl FederatedQuery {
     }
 
     fn narrow(&self, body: &mut Map<String, Value>, part: &CoverPart, shards: u16) {
-        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
-            body.insert("filter".into(), filter);
-        }
+        body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
     }
 }
 

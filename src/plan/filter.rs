@@ -4,19 +4,30 @@ use serde_json::{Map, Value};
 
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::shard_filter;
+use crate::placement::vocabulary::no_words;
 
-/// `filter` and the shards of `part`. `None` where the client has no filter and the part needs none.
-pub fn with_shards(filter: Option<&Value>, part: &CoverPart, shards: u16) -> Option<Value> {
-    if part.whole {
-        return filter.cloned();
-    }
-    let only = Value::String(shard_filter(&part.shards, shards));
-    Some(match filter {
+/// `filter` and the shards of `part`; of a node that is asked for all it has, all but documents of words.
+pub fn with_shards(filter: Option<&Value>, part: &CoverPart, shards: u16) -> Value {
+    let only = Value::String(if part.whole { no_words() } else { shard_filter(&part.shards, shards) });
+    match filter {
         None | Some(Value::Null) => only,
         // The engine takes the items of an array together with AND.
         Some(Value::Array(items)) => items.iter().cloned().chain([only]).collect(),
         Some(other) => Value::Array(vec![other.clone(), only]),
-    })
+    }
+}
+
+/// A change's filter `body` for a node's own documents: all but documents of words. What selects nothing is left for the
+/// node to refuse.
+pub fn spare_words(body: &mut Map<String, Value>) {
+    let selects = match body.get("filter") {
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => false,
+    };
+    if selects {
+        and(body, &no_words());
+    }
 }
 
 /// Narrows the search `body` by one more expression.
@@ -91,19 +102,32 @@ mod tests {
     fn a_filter_of_any_shape_is_joined_with_the_shards() {
         let only = r#"_miroir_shard IN ["{{{{{{{{", "{{{{{{}{"]"#;
         let joined = |filter: Option<Value>| with_shards(filter.as_ref(), &part(false), 4);
-        assert_eq!(joined(None), Some(json!(only)));
-        assert_eq!(joined(Some(json!("a = 1 OR b = 2"))), Some(json!(["a = 1 OR b = 2", only])));
-        assert_eq!(
-            joined(Some(json!(["a = 1", ["b = 2", "c = 3"]]))),
-            Some(json!(["a = 1", ["b = 2", "c = 3"], only]))
-        );
-        assert_eq!(joined(Some(json!([]))), Some(json!([only])));
+        assert_eq!(joined(None), json!(only));
+        assert_eq!(joined(Some(json!("a = 1 OR b = 2"))), json!(["a = 1 OR b = 2", only]));
+        assert_eq!(joined(Some(json!(["a = 1", ["b = 2", "c = 3"]]))), json!(["a = 1", ["b = 2", "c = 3"], only]));
+        assert_eq!(joined(Some(json!([]))), json!([only]));
     }
 
     #[test]
-    fn a_node_that_holds_nothing_else_gets_the_clients_filter() {
-        assert_eq!(with_shards(None, &part(true), 4), None);
-        assert_eq!(with_shards(Some(&json!("a = 1")), &part(true), 4), Some(json!("a = 1")));
+    fn a_node_that_holds_nothing_else_leaves_out_documents_of_words() {
+        let only = r#"_miroir_shard != "}""#;
+        assert_eq!(with_shards(None, &part(true), 4), json!(only));
+        assert_eq!(with_shards(Some(&json!("a = 1")), &part(true), 4), json!(["a = 1", only]));
+    }
+
+    #[test]
+    fn a_change_by_filter_spares_documents_of_words() {
+        let spared = |filter: Value| {
+            let mut body = Map::from_iter([("filter".to_owned(), filter)]);
+            spare_words(&mut body);
+            body["filter"].clone()
+        };
+        let only = r#"_miroir_shard != "}""#;
+        assert_eq!(spared(json!("a = 1")), json!(["a = 1", only]));
+        assert_eq!(spared(json!([["a = 1", "b = 2"]])), json!([["a = 1", "b = 2"], only]));
+        for nothing in [json!(null), json!(" "), json!([]), json!(7)] {
+            assert_eq!(spared(nothing.clone()), nothing);
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl SearchPlan {
         for name in ["attributesToSearchOn", "locales"] {
             search.extend(self.body.get(name).map(|value| (name.to_owned(), value.clone())));
         }
-        search.extend(filter::with_shards(None, part, shards).map(|filter| ("filter".to_owned(), filter)));
+        search.insert("filter".to_owned(), filter::with_shards(None, part, shards));
         federated(vec![search.into()], Map::from_iter([("limit".to_owned(), 0.into())]), None)
     }
 

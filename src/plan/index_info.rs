@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::merge::detail::ScoredBy;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
+use crate::split::words::WordRules;
 
 /// How the values of a facet are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +62,9 @@ pub struct IndexInfo {
     /// True when the index sorts or filters by `_geo`, so that its documents must have points there. No read asks.
     #[serde(skip)]
     pub geo: bool,
+    /// Where words are found, and what is one. No read asks.
+    #[serde(skip)]
+    pub words: WordRules,
 }
 
 // === impl IndexInfo ===
@@ -87,6 +91,7 @@ impl IndexInfo {
             splits_words_plainly: true,
             looks_up_beginnings: true,
             geo: false,
+            words: WordRules::default(),
         }
     }
 
@@ -132,6 +137,7 @@ impl IndexInfo {
             names.is_some_and(|names| names.iter().any(|name| name == GEO_FIELD))
         };
         info.geo = names_geo("sortableAttributes") || names_geo("filterableAttributes");
+        info.words = word_rules(settings);
         info
     }
 
@@ -158,6 +164,19 @@ impl IndexInfo {
                 attribute == name || attribute.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
             }),
         }
+    }
+}
+
+fn word_rules(settings: &Value) -> WordRules {
+    let list = |name: &str| strings(settings.get(name)).unwrap_or_default();
+    let is_set = |name: &str| settings.get(name).and_then(Value::as_array).is_some_and(|items| !items.is_empty());
+    let searchable = list("searchableAttributes");
+    WordRules {
+        searchable: (!searchable.is_empty() && !searchable.iter().any(|name| name == "*")).then_some(searchable),
+        exact: strings(settings.pointer("/typoTolerance/disableOnAttributes")).unwrap_or_default(),
+        localized: is_set("localizedAttributes"),
+        joined: list("nonSeparatorTokens").iter().chain(&list("dictionary")).flat_map(|text| text.chars()).collect(),
+        embeds: settings.get("embedders").and_then(Value::as_object).is_some_and(|embedders| !embedders.is_empty()),
     }
 }
 
@@ -188,6 +207,10 @@ mod tests {
         let words = json!({"nonSeparatorTokens": ["-"], "stopWords": ["the"]});
         let words = IndexInfo::from_settings("shop", None, &words);
         assert!(!words.splits_words_plainly && words.stop_words == ["the"]);
+        assert_eq!(words.words, WordRules { joined: vec!['-'], ..WordRules::default() });
+        let some = json!({"searchableAttributes": ["a"], "typoTolerance": {"disableOnAttributes": ["b"]}, "embedders": {"e": {}}});
+        let some = IndexInfo::from_settings("shop", None, &some).words;
+        assert!(some.searchable == Some(vec!["a".into()]) && some.exact == ["b"] && some.embeds && !some.localized);
         for list in ["sortableAttributes", "filterableAttributes"] {
             assert!(IndexInfo::from_settings("shop", None, &json!({list: ["a", "_geo"]})).geo, "{list}");
         }

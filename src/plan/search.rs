@@ -136,9 +136,7 @@ impl SearchPlan {
     /// What the node of `part` is asked. When it is `alone`, its page is the client's page.
     pub fn request(&self, part: &CoverPart, shards: u16, alone: bool) -> NodeRequest {
         let mut body = self.body.clone();
-        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
-            body.insert("filter".into(), filter);
-        }
+        body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         if !alone {
             self.widen(&mut body);
         }

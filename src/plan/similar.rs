@@ -132,9 +132,7 @@ impl SimilarPlan {
     /// Asks a node that holds everything.
     pub fn request_whole(&self, part: &CoverPart, shards: u16) -> NodeRequest {
         let mut body = self.body.clone();
-        if let Some(filter) = filter::with_shards(body.get("filter"), part, shards) {
-            body.insert("filter".into(), filter);
-        }
+        body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         NodeRequest::post(format!("/indexes/{}/similar", self.index), &body)
     }
 
@@ -199,9 +197,7 @@ impl SimilarPlan {
     fn shared(&self, part: &CoverPart, shards: u16) -> Map<String, Value> {
         let mut query = Map::new();
         query.insert("indexUid".into(), self.index.clone().into());
-        if let Some(filter) = filter::with_shards(self.body.get("filter"), part, shards) {
-            query.insert("filter".into(), filter);
-        }
+        query.insert("filter".into(), filter::with_shards(self.body.get("filter"), part, shards));
         query
     }
 

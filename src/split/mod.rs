@@ -12,6 +12,7 @@ pub mod ndjson;
 mod position;
 pub mod primary_key;
 mod scan;
+pub mod words;
 
 use self::csv::CsvSplitter;
 pub use self::document::Document;

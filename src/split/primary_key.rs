@@ -47,6 +47,9 @@ pub enum IdError {
     /// The request names another primary key than the index has.
     #[error("Index already has a primary key: `{stored}`.")]
     Changed { stored: String },
+    /// It could be that of a document of words.
+    #[error("Document identifier `{id}` is reserved.")]
+    Reserved { id: String },
     #[error("A document cannot contain more than 65,535 fields.")]
     TooManyFields,
 }
@@ -173,7 +176,7 @@ impl IdError {
     pub fn code(&self) -> Code {
         match self {
             Self::Missing { .. } => Code::MissingDocumentId,
-            Self::TooMany { .. } | Self::Invalid { .. } => Code::InvalidDocumentId,
+            Self::TooMany { .. } | Self::Invalid { .. } | Self::Reserved { .. } => Code::InvalidDocumentId,
             Self::NoCandidate => Code::IndexPrimaryKeyNoCandidateFound,
             Self::ManyCandidates { .. } => Code::IndexPrimaryKeyMultipleCandidatesFound,
             Self::Changed { .. } => Code::IndexPrimaryKeyAlreadyExists,

@@ -11,11 +11,13 @@ use super::super::overload::spool_budget::SpoolBudget;
 use super::super::resilver::work::MANY_KEYS;
 use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
+use super::super::vocabulary::{Gathered, Gatherer};
 use super::super::write::Batches;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::document::shard_of;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::vocabulary::is_words_id;
 use crate::placement::written::{Places, Written};
 use crate::split::document::HiddenFields;
 use crate::split::geo::{self, GeoError};
@@ -46,6 +48,8 @@ pub(super) struct Collector<'a> {
     bad_point: Option<GeoError>,
     /// The ids, where somebody wants to know them and they are not too many.
     keys: Option<Vec<String>>,
+    /// The new words of the documents, where nodes share words.
+    words: Option<Gatherer>,
     line: Vec<u8>,
 }
 
@@ -81,6 +85,8 @@ pub(super) struct Collected {
     pub keys: Option<Vec<String>>,
     /// The documents as they came, if the key was guessed.
     pub unsplit: Option<Vec<Spool>>,
+    /// Their new words, where nodes share words.
+    pub words: Option<Gathered>,
 }
 
 /// One payload for one node.
@@ -121,6 +127,7 @@ impl<'a> Collector<'a> {
             checks_geo: false,
             bad_point: None,
             keys: None,
+            words: None,
             line: Vec::new(),
         }
     }
@@ -147,6 +154,15 @@ impl<'a> Collector<'a> {
             unsplit.within(budget);
         }
         self.payloads.within(budget);
+        self
+    }
+
+    /// Also gathers new words, by whoever does.
+    pub(super) fn gathering_words(mut self, gatherer: Option<Gatherer>, budget: &Arc<SpoolBudget>) -> Self {
+        self.words = gatherer;
+        if let Some(words) = &mut self.words {
+            words.within(budget);
+        }
         self
     }
 
@@ -227,6 +243,9 @@ impl<'a> Collector<'a> {
             none => none.insert(infer(document)?),
         };
         let id = document_id(document, primary_key)?;
+        if is_words_id(&id) {
+            return Err(IdError::Reserved { id: id.into_owned() });
+        }
         if self.bad_point.is_some() {
             return Ok(());
         }
@@ -241,38 +260,41 @@ impl<'a> Collector<'a> {
         if let Some(keys) = &mut self.keys {
             keys.push(id.to_string());
         }
-        let written = self.next_place();
+        let (places, batches) = (&mut self.places, self.batches);
+        if let Some(words) = &mut self.words {
+            words.take(document, primary_key, &mut || next_place(places, batches));
+        }
+        let written = next_place(places, batches);
         self.line.clear();
         self.fields.splice(document.raw(), shard, written, &mut self.line);
         self.payloads.append(self.topology.owners_of(shard), shard, &self.line);
         Ok(())
     }
 
-    fn next_place(&mut self) -> Written {
-        loop {
-            if let Some(place) = self.places.take() {
-                return place;
-            }
-            self.places = self.batches.next();
-        }
-    }
-
     async fn settle(&mut self) -> io::Result<()> {
         if let Some(unsplit) = &mut self.unsplit {
             unsplit.settle().await?;
         }
+        if let Some(words) = &mut self.words {
+            words.settle().await?;
+        }
         self.payloads.settle().await
     }
 
-    async fn finish(self) -> io::Result<Collected> {
+    async fn finish(mut self) -> io::Result<Collected> {
         let error = self.error.map(BatchError::Id).or(self.bad_point.map(BatchError::Geo));
         let parts = if error.is_some() { Vec::new() } else { self.payloads.finish().await? };
         let unsplit = match self.unsplit {
             Some(unsplit) => Some(unsplit.finish().await?),
             None => None,
         };
+        let (places, batches) = (&mut self.places, self.batches);
+        let words = match self.words.filter(|_| error.is_none()) {
+            Some(words) => Some(words.finish(self.primary_key.as_deref(), &mut || next_place(places, batches)).await?),
+            None => None,
+        };
         let (received, primary_key, keys) = (self.received, self.primary_key, self.keys);
-        Ok(Collected { received, primary_key, error, parts, keys, unsplit })
+        Ok(Collected { received, primary_key, error, parts, keys, unsplit, words })
     }
 }
 
@@ -332,6 +354,15 @@ impl BatchError {
             Self::Id(error) => error.clone().into(),
             Self::Geo(error) => ResponseError::new(Code::InvalidDocumentGeoField, format!("Index `{index}`: {error}")),
         }
+    }
+}
+
+fn next_place(places: &mut Places, batches: &Batches) -> Written {
+    loop {
+        if let Some(place) = places.take() {
+            return place;
+        }
+        *places = batches.next();
     }
 }
 

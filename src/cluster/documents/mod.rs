@@ -26,6 +26,7 @@ use super::Cluster;
 use super::body::{BodySource, ContentEncoding, DecodedBody};
 use super::client::Trace;
 use super::overload::metrics::Rejection;
+use super::vocabulary;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
 use crate::placement::topology::Topology;
@@ -59,7 +60,7 @@ pub async fn add(
     let encoding = ContentEncoding::parse(request.content_encoding.as_deref());
 
     // Held while a slow body is read: nothing must wait for that.
-    let mut topology = topology.detached();
+    let topology = topology.detached();
     let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
@@ -74,7 +75,11 @@ pub async fn add(
     };
     let watched = cluster.writer.watchers.is_watched(&request.index);
     let mut decoded = DecodedBody::new(body, encoding);
-    let collector = prepared(cluster, collector, checks_geo).gathering_keys(watched);
+    let exists = cluster.registry.exists(&request.index);
+    let budget = &cluster.overload.spools;
+    let words = async || vocabulary::gatherer(cluster, &topology, &request.index, trace).await;
+    let collector =
+        prepared(cluster, collector, checks_geo).gathering_keys(watched).gathering_words(words().await, budget);
     let collected = collector.read(Source::Body(&mut decoded), format).await;
     let collected = counted(cluster, collected)?.ok_or_else(|| missing_payload(format))?;
 
@@ -82,7 +87,7 @@ pub async fn add(
     let collected = match &at_end {
         Some(stored) => {
             let again = prepared(cluster, Collector::new(&topology, settings, batches, stored.clone()), checks_geo);
-            let again = again.gathering_keys(watched);
+            let again = again.gathering_keys(watched).gathering_words(words().await, budget);
             counted(cluster, settle_key(collected, stored, again).await)?
         }
         None => collected,
@@ -100,6 +105,30 @@ pub async fn add(
         return cluster.writer.record_failed(cluster, intent, error, trace).await;
     }
     let mut collected = collected;
+    let words = collected.words.take().zip(collected.primary_key.clone());
+    // Nodes know the words before the documents, but for those of an index that is made by these.
+    if let Some((words, primary_key)) = words.as_ref().filter(|_| exists) {
+        vocabulary::spread(cluster, &cluster.topology(), &addition.index, primary_key, words, trace).await;
+    }
+    let task = submit(cluster, &addition, collected, topology, trace).await?;
+    if let Some((words, primary_key)) = words {
+        if !exists {
+            vocabulary::spread(cluster, &cluster.topology(), &addition.index, &primary_key, &words, trace).await;
+        }
+        words.known();
+    }
+    Ok(task)
+}
+
+/// Hands the documents to their nodes, by the owners that shards have at the moment.
+async fn submit(
+    cluster: &Arc<Cluster>,
+    addition: &Addition,
+    mut collected: Collected,
+    mut topology: Arc<Topology>,
+    trace: &Trace,
+) -> Result<MiroirTask, ResponseError> {
+    let settings = &cluster.settings.write;
     loop {
         let (intent, spools) = addition.clone().intent(collected.clone(), &topology);
         let newer = match cluster.writer.submit_keys(cluster, intent, spools, collected.keys.clone(), trace).await {

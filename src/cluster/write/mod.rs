@@ -163,6 +163,8 @@ impl Writer {
         cluster.founding.found();
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = cluster.registry.apply(&intent.registry, ensure);
+        let created = intent.index_uid.as_deref().filter(|index| undo.created(index));
+        cluster.vocabularies.saw(intent, created);
         let mut task =
             MiroirTask::new(self.next_uid(), intent.kind, intent.index_uid.clone(), OffsetDateTime::now_utc());
         task.details = intent.details.clone();

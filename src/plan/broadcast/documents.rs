@@ -9,6 +9,8 @@ use crate::meili::query::QueryMap;
 use crate::meili::task::TaskKind;
 use crate::meili::unknown;
 use crate::placement::shard::ShardSet;
+use crate::placement::vocabulary::no_words;
+use crate::plan::filter::spare_words;
 use crate::plan::write::{Step, StepBody, WriteIntent};
 use crate::split::document::RESERVED_PREFIX;
 
@@ -33,9 +35,10 @@ pub(super) fn delete_by_filter(
     all: Documents,
 ) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
-    let body = payload::object(body)?;
+    let mut body = payload::object(body)?;
     let filter = body.get("filter").cloned().unwrap_or_default();
     refuse_reserved_filter(&filter)?;
+    spare_words(&mut body);
     let details = Map::from_iter([
         ("providedIds".to_owned(), json!(0)),
         ("deletedDocuments".to_owned(), Value::Null),
@@ -57,9 +60,15 @@ pub(super) fn edit_documents(
     all: Documents,
 ) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
-    let body = payload::object(body)?;
+    let mut body = payload::object(body)?;
     let filter = body.get("filter").cloned().unwrap_or_default();
     refuse_reserved_filter(&filter)?;
+    match filter {
+        Value::Null => {
+            body.insert("filter".to_owned(), no_words().into());
+        }
+        _ => spare_words(&mut body),
+    }
     let function = body.get("function").cloned().unwrap_or_default();
     if function.as_str().is_some_and(|function| function.contains(RESERVED_PREFIX)) {
         return Err(reserved("function"));

@@ -1,0 +1,247 @@
+//! The new words of one body, as documents of words.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::super::overload::spool_budget::SpoolBudget;
+use super::super::settings::WriteSettings;
+use super::super::spool::{Spool, SpoolWriter};
+use super::{MOST_WORDS, Numbers, Vocabulary};
+use crate::placement::shard::SHARD_FIELD;
+use crate::placement::vocabulary::{NO_WORD, WORD_SEPARATOR, WORDS_FIELD, WORDS_SHARD, marker_of, words_id};
+use crate::placement::written::Written;
+use crate::split::Document;
+use crate::split::words::{WordRules, word_number};
+
+/// How many words one document holds: few enough for their positions, which the engine counts in 16 bits and by eight between two.
+const WORDS: usize = 512;
+
+/// Takes the words of documents, one after the other.
+pub struct Gatherer {
+    vocabulary: Arc<Vocabulary>,
+    rules: WordRules,
+    epoch: u64,
+    new: Numbers,
+    /// By the field that holds them.
+    pending: BTreeMap<String, Pending>,
+    lines: SpoolWriter,
+}
+
+#[derive(Default)]
+struct Pending {
+    text: String,
+    words: usize,
+}
+
+/// The new words of a body.
+#[derive(Clone)]
+pub struct Gathered {
+    vocabulary: Arc<Vocabulary>,
+    epoch: u64,
+    new: Numbers,
+    /// Documents of words, a line each.
+    pub spools: Vec<Spool>,
+}
+
+// === impl Gatherer ===
+
+impl Gatherer {
+    /// `None` once there are too many words.
+    pub(super) fn new(vocabulary: Arc<Vocabulary>, rules: WordRules, settings: &WriteSettings) -> Option<Self> {
+        let epoch = {
+            let state = vocabulary.state.read();
+            (state.known.len() < MOST_WORDS).then_some(state.epoch)?
+        };
+        let lines = SpoolWriter::new(settings.spool_memory, settings.max_payload_size);
+        Some(Self { vocabulary, rules, epoch, new: Numbers::default(), pending: BTreeMap::new(), lines })
+    }
+
+    /// Counts what is spooled against `budget`.
+    pub fn within(&mut self, budget: &Arc<SpoolBudget>) {
+        self.lines.within(budget);
+    }
+
+    /// Takes the words of `document` that are new; `next_place` numbers documents of words.
+    pub fn take(&mut self, document: &Document<'_>, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
+        let Self { vocabulary, rules, epoch, new, pending, lines } = self;
+        let state = vocabulary.state.read();
+        // What was given up meanwhile is known no more, but `know` hears of that.
+        let known = (state.epoch == *epoch).then_some(&state.known);
+        if known.map_or(0, |known| known.len()) + new.len() >= MOST_WORDS {
+            return;
+        }
+        let mut home = None;
+        let mut of = String::new();
+        rules.words_of(document, &mut |attribute, word| {
+            if home.is_none() || of != attribute {
+                attribute.clone_into(&mut of);
+                home = Some(rules.home(attribute, primary_key).map(|home| (home.field.into_owned(), home.class)));
+            }
+            let Some(Some((field, class))) = &home else { return };
+            let number = word_number(*class, word);
+            if known.is_some_and(|known| known.contains(&number)) || !new.insert(number) {
+                return;
+            }
+            if !pending.contains_key(field) {
+                pending.insert(field.clone(), Pending::default());
+            }
+            let Some(held) = pending.get_mut(field) else { return };
+            if held.words > 0 {
+                held.text.push_str(WORD_SEPARATOR);
+            }
+            held.text.push_str(word);
+            held.words += 1;
+            if held.words == WORDS {
+                let held = std::mem::take(held);
+                lines.append(&line(field, held.text, primary_key, next_place()));
+            }
+        });
+    }
+
+    pub async fn settle(&mut self) -> io::Result<()> {
+        self.lines.settle().await
+    }
+
+    /// `primary_key` is `None` if there was no document.
+    pub async fn finish(
+        mut self,
+        primary_key: Option<&str>,
+        next_place: &mut impl FnMut() -> Written,
+    ) -> io::Result<Gathered> {
+        if let Some(primary_key) = primary_key {
+            for (field, held) in std::mem::take(&mut self.pending).into_iter().filter(|(_, held)| held.words > 0) {
+                self.lines.append(&line(&field, held.text, primary_key, next_place()));
+            }
+        }
+        let spools = self.lines.finish().await?;
+        Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, spools })
+    }
+}
+
+// === impl Gathered ===
+
+impl Gathered {
+    pub fn is_empty(&self) -> bool {
+        self.spools.is_empty()
+    }
+
+    /// All nodes were sent the words, or will be.
+    pub fn known(self) {
+        self.vocabulary.know(self.new, self.epoch);
+    }
+
+    /// Some node has missed them.
+    pub(super) fn missed(&self) {
+        self.vocabulary.state.write().uneven = true;
+    }
+}
+
+/// A document of the words in `text`.
+fn line(field: &str, text: String, primary_key: &str, written: Written) -> Vec<u8> {
+    let mut document = Map::new();
+    document.insert(primary_key.to_owned(), words_id(written).into());
+    document.insert(marker_of(primary_key), NO_WORD.into());
+    if field != WORDS_FIELD {
+        document.insert(WORDS_FIELD.to_owned(), NO_WORD.into());
+        document.insert(marker_of(field), NO_WORD.into());
+    }
+    document.insert(field.to_owned(), text.into());
+    document.insert(SHARD_FIELD.to_owned(), WORDS_SHARD.into());
+    let mut line = Value::Object(document).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Durable;
+    use super::*;
+    use crate::placement::written::Places;
+
+    async fn gathered(vocabulary: &Arc<Vocabulary>, rules: &WordRules, documents: &[&str]) -> (Gathered, Vec<Value>) {
+        let mut places = Places::of_batch(7);
+        let mut next = || places.take().unwrap();
+        let mut gatherer = Gatherer::new(Arc::clone(vocabulary), rules.clone(), &WriteSettings::default()).unwrap();
+        for document in documents {
+            gatherer.take(&Document::parse(document).unwrap(), "id", &mut next);
+        }
+        let gathered = gatherer.finish(Some("id"), &mut next).await.unwrap();
+        let mut lines = Vec::new();
+        for spool in &gathered.spools {
+            let mut reader = spool.reader();
+            let mut bytes = Vec::new();
+            while let Some(chunk) = reader.next().await.unwrap() {
+                bytes.extend_from_slice(&chunk);
+            }
+            lines.extend(String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()));
+        }
+        (gathered, lines)
+    }
+
+    #[tokio::test]
+    async fn a_word_is_gathered_once() {
+        let vocabulary = Arc::new(Vocabulary::new(Durable::default()));
+        let rules = WordRules::default();
+        let documents = [r#"{"id": 1, "t": "Red red apple"}"#, r#"{"id": 2, "t": "green apple"}"#];
+        let (first, lines) = gathered(&vocabulary, &rules, &documents).await;
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0][WORDS_FIELD], "1. red. apple. 2. green");
+        assert_eq!(lines[0][SHARD_FIELD], WORDS_SHARD);
+        first.known();
+        let (again, lines) = gathered(&vocabulary, &rules, &documents).await;
+        assert!(again.is_empty() && lines.is_empty());
+        let (_, lines) = gathered(&vocabulary, &rules, &[r#"{"id": 2, "t": "yellow apple"}"#]).await;
+        assert_eq!(lines[0][WORDS_FIELD], "yellow");
+    }
+
+    #[tokio::test]
+    async fn words_that_were_not_sent_stay_new() {
+        let vocabulary = Arc::new(Vocabulary::new(Durable::default()));
+        let document = [r#"{"id": "a", "t": "plum"}"#];
+        let (dropped, _) = gathered(&vocabulary, &WordRules::default(), &document).await;
+        drop(dropped);
+        assert_eq!(gathered(&vocabulary, &WordRules::default(), &document).await.1.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_known_before_it_was_given_up_is_looked_at_again() {
+        let vocabulary = Arc::new(Vocabulary::new(Durable::default()));
+        let (old, _) = gathered(&vocabulary, &WordRules::default(), &[r#"{"id": "a", "t": "plum"}"#]).await;
+        vocabulary.state.write().forget();
+        old.known();
+        let state = vocabulary.state.read();
+        assert!(state.kept.dirty && state.known.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_nodes_show_is_known() {
+        let rules = WordRules {
+            searchable: Some(vec!["t".into(), "u".into()]),
+            exact: vec!["u".into()],
+            ..WordRules::default()
+        };
+        let vocabulary = Arc::new(Vocabulary::new(Durable::default()));
+        vocabulary.heed(&rules);
+        let documents = [r#"{"id": 1, "t": "red", "u": "red"}"#];
+        let (_, lines) = gathered(&vocabulary, &rules, &documents).await;
+        assert_eq!(lines.len(), 2, "one that allows typos and one that does not");
+        assert!(lines.iter().any(|line| line["u"] == "red" && line[marker_of("u")] == NO_WORD));
+        let texts: Vec<(String, String)> = ["t", "u"].map(|field| (field.to_owned(), "red".to_owned())).to_vec();
+        vocabulary.learn(&texts, 0);
+        assert!(gathered(&vocabulary, &rules, &documents).await.0.is_empty());
+    }
+
+    #[tokio::test]
+    async fn many_words_are_several_documents() {
+        let vocabulary = Arc::new(Vocabulary::new(Durable::default()));
+        let text: String = (0..1200).map(|n| format!("w{n} ")).collect();
+        let document = format!(r#"{{"id": "w0", "t": "{text}"}}"#);
+        let (_, lines) = gathered(&vocabulary, &WordRules::default(), &[&document]).await;
+        let words: Vec<usize> =
+            lines.iter().map(|line| line[WORDS_FIELD].as_str().unwrap().split(WORD_SEPARATOR).count()).collect();
+        assert_eq!(words, [512, 512, 176]);
+    }
+}

@@ -1,0 +1,339 @@
+//! In the background: nodes that have missed documents of words get them, and an index whose words are in doubt is read anew.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+
+use super::super::client::Trace;
+use super::super::error::NodeError;
+use super::super::settings::SharedWords;
+use super::super::{Cluster, node_queue};
+use super::gather::Gatherer;
+use super::nodes::{Held, spread};
+use super::{VOCABULARIES, Vocabulary, parted};
+use crate::meili::uid::IndexUid;
+use crate::placement::cover::cover;
+use crate::placement::shard::{ShardSet, shard_filter};
+use crate::placement::stable_hash::hash_bytes;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::vocabulary::words_id;
+use crate::placement::written::{Places, Written};
+use crate::split::Document;
+
+/// How often it is looked what is to be done.
+const TICK: Duration = Duration::from_secs(1);
+/// An index is read anew once nobody has written to it for so long, or after [`LONGEST_DOUBT`].
+const QUIET: Duration = Duration::from_secs(2);
+const LONGEST_DOUBT: Duration = Duration::from_secs(120);
+/// From one reading of an index to the next it rests so many times as long as it took.
+const REST: u32 = 50;
+/// How many documents are read at once.
+const PAGE: usize = 1000;
+
+/// Runs until `shutdown`.
+pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
+    let mut serving: HashSet<NodeIx> = HashSet::new();
+    let mut stored = cluster.vocabularies.durable();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = super::super::stopped(&mut shutdown) => return,
+        }
+        let now: HashSet<NodeIx> = {
+            let topology = cluster.topology();
+            topology.indexes().filter(|node| topology.node(*node).state.serves_reads()).collect()
+        };
+        let newcomers = now.difference(&serving).next().is_some();
+        serving = now;
+        tokio::select! {
+            () = look_after(&cluster, newcomers) => {}
+            () = super::super::stopped(&mut shutdown) => return,
+        }
+        let durable = cluster.vocabularies.durable();
+        if durable != stored {
+            match serde_json::to_string(&durable) {
+                Ok(text) => match cluster.store.put_meta(VOCABULARIES, text).await {
+                    Ok(()) => stored = durable,
+                    Err(error) => tracing::error!(%error, "the state of vocabularies could not be stored"),
+                },
+                Err(error) => tracing::error!(%error, "the state of vocabularies could not be written down"),
+            }
+        }
+        cluster.metrics.vocabulary_words.set(i64::try_from(cluster.vocabularies.words()).unwrap_or(i64::MAX));
+    }
+}
+
+async fn look_after(cluster: &Arc<Cluster>, newcomers: bool) {
+    let trace = Trace::background("vocabulary");
+    for entry in cluster.registry.entries() {
+        let Some(primary_key) = entry.primary_key.filter(|_| !IndexUid::is_reserved(&entry.uid)) else { continue };
+        let vocabulary = cluster.vocabularies.of(&entry.uid);
+        if newcomers {
+            let mut state = vocabulary.state.write();
+            state.uneven = state.kept.floor.is_some();
+        }
+        let index = Index { cluster, uid: &entry.uid, primary_key: &primary_key, trace: &trace };
+        if let Err(error) = index.look_after(&vocabulary).await {
+            tracing::debug!(index = entry.uid, %error, "the vocabulary of an index could not be looked after");
+        }
+    }
+}
+
+/// Reads what words nodes know of, from one that serves.
+pub(super) async fn load(cluster: &Arc<Cluster>, index: &str, vocabulary: &Vocabulary, trace: &Trace) {
+    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let topology = cluster.topology();
+    let Some(node) = topology.indexes().find(|node| topology.node(*node).state.serves_reads()) else { return };
+    let held = Held { cluster, node: topology.node(node), index, primary_key: &primary_key, trace };
+    let epoch = vocabulary.state.read().epoch;
+    let mut offset = 0;
+    loop {
+        match held.texts(offset).await {
+            Ok(texts) => {
+                vocabulary.learn(&texts, epoch);
+                if texts.is_empty() {
+                    return;
+                }
+                offset += texts.len();
+            }
+            Err(error) => {
+                tracing::debug!(index, %error, "the words of an index could not be read");
+                return;
+            }
+        }
+    }
+}
+
+/// An index to be looked after.
+#[derive(Clone, Copy)]
+struct Index<'a> {
+    cluster: &'a Arc<Cluster>,
+    uid: &'a str,
+    primary_key: &'a str,
+    trace: &'a Trace,
+}
+
+// === impl Index ===
+
+impl Index<'_> {
+    async fn look_after(&self, vocabulary: &Arc<Vocabulary>) -> Result<(), NodeError> {
+        let topology = self.cluster.topology();
+        let Ok(info) = self.cluster.registry.info(self.cluster, self.uid, self.trace).await else { return Ok(()) };
+        vocabulary.heed(&info.words);
+        let shares = self.cluster.settings.search.words == SharedWords::Yes && !info.words.embeds;
+        let (has_words, looked, uneven) = {
+            let state = vocabulary.state.read();
+            (state.kept.floor.is_some(), state.looked, state.uneven)
+        };
+        match (shares, has_words) {
+            (false, true) => return self.remove(&topology, vocabulary).await,
+            (false, false) => return Ok(()),
+            // One node knows them all: what words it was sent do no harm.
+            (true, _) if !parted(&topology) => return Ok(()),
+            (true, false) if !looked => self.look(&topology, vocabulary).await?,
+            (true, _) => {}
+        }
+        if due(vocabulary) {
+            return self.read_anew(&topology, vocabulary, &info.words).await;
+        }
+        if uneven && has_words {
+            return self.even_out(&topology, vocabulary).await;
+        }
+        Ok(())
+    }
+
+    /// An index that has documents and no documents of words comes from a time when words were not shared.
+    async fn look(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
+        let mut documents = 0;
+        for node in serving(topology) {
+            documents += self.held(topology, node).counts().await?.1;
+        }
+        let mut state = vocabulary.state.write();
+        state.looked = true;
+        if documents > 0 {
+            state.kept.dirty = true;
+        } else if state.kept.floor.is_none() {
+            state.kept.floor = Some(String::new());
+        }
+        Ok(())
+    }
+
+    /// Takes the documents of words away: the index does not share words any more.
+    async fn remove(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
+        let members: Vec<NodeIx> = topology.members().collect();
+        if members.len() > serving(topology).count() {
+            return Ok(());
+        }
+        vocabulary.state.write().forget();
+        for node in members {
+            self.held(topology, node).delete_all().await?;
+        }
+        let mut state = vocabulary.state.write();
+        state.kept = super::Durable::default();
+        state.loaded = true;
+        Ok(())
+    }
+
+    /// Gives each node the documents of words that it lacks, and takes away those that are outdated.
+    async fn even_out(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
+        vocabulary.state.write().uneven = false;
+        let result = self.level(topology, vocabulary).await;
+        if result.is_err() {
+            vocabulary.state.write().uneven = true;
+        }
+        result
+    }
+
+    async fn level(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
+        let floor = vocabulary.state.read().kept.floor.clone().unwrap_or_default();
+        let mut held: BTreeMap<NodeIx, BTreeSet<String>> = BTreeMap::new();
+        for node in serving(topology) {
+            held.insert(node, self.held(topology, node).ids().await?);
+        }
+        let all: BTreeSet<&String> = held.values().flatten().filter(|id| **id >= floor).collect();
+        for (node, ids) in &held {
+            let outdated: Vec<String> = ids.iter().filter(|id| **id < floor).cloned().collect();
+            self.held(topology, *node).delete(&outdated).await?;
+            let mut missing: Vec<String> =
+                all.iter().filter(|id| !ids.contains(**id)).map(|id| (*id).clone()).collect();
+            for (other, theirs) in held.iter().filter(|(other, _)| *other != node) {
+                let (there, rest): (Vec<String>, Vec<String>) = missing.into_iter().partition(|id| theirs.contains(id));
+                missing = rest;
+                if there.is_empty() {
+                    continue;
+                }
+                let lines = self.held(topology, *other).lines(&there).await?;
+                if !lines.is_empty() {
+                    self.held(topology, *node).send(&bytes::Bytes::from(lines).into()).await?;
+                    tracing::info!(node = %topology.node(*node).id, index = self.uid, documents = there.len(), "a node got words that it had missed");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all documents, gives every node their words, and takes away what words it had before.
+    async fn read_anew(
+        &self,
+        topology: &Topology,
+        vocabulary: &Arc<Vocabulary>,
+        rules: &crate::split::words::WordRules,
+    ) -> Result<(), NodeError> {
+        let began = Instant::now();
+        let mut places = self.cluster.writer.batches.next();
+        let floor = words_id(self.next_place(&mut places));
+        {
+            let mut state = vocabulary.state.write();
+            state.forget();
+            state.loaded = true;
+            state.kept.dirty = false;
+        }
+        let result = self.read_all(topology, vocabulary, rules, &mut places).await;
+        let mut state = vocabulary.state.write();
+        state.made = Some((Instant::now(), began.elapsed()));
+        match &result {
+            Ok(()) => {
+                state.kept.floor = Some(floor);
+                state.uneven = true;
+                self.cluster.metrics.vocabularies_read.inc();
+                tracing::info!(index = self.uid, words = state.known.len(), took = ?began.elapsed(), "the words of an index were read anew");
+            }
+            Err(_) => state.kept.dirty = true,
+        }
+        result
+    }
+
+    async fn read_all(
+        &self,
+        topology: &Topology,
+        vocabulary: &Arc<Vocabulary>,
+        rules: &crate::split::words::WordRules,
+        places: &mut Places,
+    ) -> Result<(), NodeError> {
+        // What was accepted before is to be among what is read.
+        for node in serving(topology) {
+            node_queue::drain(self.cluster, topology.node(node), self.uid, self.trace).await?;
+        }
+        let everything = ShardSet::all(topology.shards);
+        let cover = cover(topology, self.uid, &everything, &[], hash_bytes(self.uid.as_bytes()));
+        for part in &cover.parts {
+            let filter = shard_filter(&part.shards, topology.shards);
+            let held = self.held(topology, part.node);
+            let mut offset = 0;
+            loop {
+                let Some(mut gatherer) =
+                    Gatherer::new(Arc::clone(vocabulary), rules.clone(), &self.cluster.settings.write)
+                else {
+                    return Ok(());
+                };
+                let body = held.documents(&filter, offset, PAGE).await?;
+                let malformed = |error: serde_json::Error| {
+                    NodeError::new(&held.node.id, super::super::error::NodeErrorKind::Malformed(error.to_string()))
+                };
+                let page: Page<'_> = serde_json::from_slice(&body).map_err(malformed)?;
+                let read = page.results.len();
+                for document in page.results {
+                    let document = Document::parse(document.get()).map_err(malformed)?;
+                    gatherer.take(&document, self.primary_key, &mut || self.next_place(places));
+                }
+                let gathered = gatherer.finish(Some(self.primary_key), &mut || self.next_place(places)).await;
+                let local = |error: std::io::Error| {
+                    NodeError::new(&held.node.id, super::super::error::NodeErrorKind::Malformed(error.to_string()))
+                };
+                let gathered = gathered.map_err(local)?;
+                if !gathered.is_empty() {
+                    spread(self.cluster, &self.cluster.topology(), self.uid, self.primary_key, &gathered, self.trace)
+                        .await;
+                }
+                gathered.known();
+                offset += read;
+                if read < PAGE {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_place(&self, places: &mut Places) -> Written {
+        loop {
+            if let Some(place) = places.take() {
+                return place;
+            }
+            *places = self.cluster.writer.batches.next();
+        }
+    }
+
+    fn held<'b>(&'b self, topology: &'b Topology, node: NodeIx) -> Held<'b> {
+        Held {
+            cluster: self.cluster,
+            node: topology.node(node),
+            index: self.uid,
+            primary_key: self.primary_key,
+            trace: self.trace,
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    results: Vec<&'a RawValue>,
+}
+
+fn serving(topology: &Topology) -> impl Iterator<Item = NodeIx> + '_ {
+    topology.indexes().filter(|node| topology.node(*node).state.serves_reads())
+}
+
+/// True if the index is to be read anew now: its words are in doubt, and reading it does not take more than its share.
+fn due(vocabulary: &Vocabulary) -> bool {
+    let state = vocabulary.state.read();
+    let rested = state.made.is_none_or(|(ended, took)| ended.elapsed() >= took * REST);
+    let since_write = state.last_write.elapsed();
+    let since_made = state.made.map_or(Duration::MAX, |(ended, _)| ended.elapsed());
+    state.kept.dirty && rested && (since_write >= QUIET || since_made >= LONGEST_DOUBT)
+}

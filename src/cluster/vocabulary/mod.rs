@@ -1,0 +1,273 @@
+//! Every node knows all words of an index: documents of words (`placement/vocabulary.rs`) carry to each node what it lacks.
+//!
+//! A write brings the words that nobody has seen before to all nodes, ahead of its documents. Which words are known is remembered as
+//! numbers and read again from the nodes after a start: to know too few only repeats some. Nothing here decides what is lost
+//! or kept: a node that lacks words finds a little more or less through typos and beginnings, until it has caught up.
+//!
+//! | file | what |
+//! |---|---|
+//! | `gather` | the new words of one body |
+//! | `nodes` | what nodes are asked and sent |
+//! | `keep` | in the background: nodes that have missed some, words that no document has any more |
+
+mod gather;
+pub mod keep;
+mod nodes;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
+
+pub use self::gather::{Gathered, Gatherer};
+pub use self::nodes::spread;
+use super::Cluster;
+use super::client::Trace;
+use super::settings::SharedWords;
+use crate::meili::task::TaskKind;
+use crate::placement::topology::Topology;
+use crate::placement::vocabulary::WORD_SEPARATOR;
+use crate::plan::write::{RegistryChange, WriteIntent};
+use crate::split::words::{WordRules, word_number};
+use crate::store::{Store, StoreError};
+
+/// The fact of the store that holds [`Durable`] of all indexes.
+const VOCABULARIES: &str = "vocabularies";
+/// More words of one index are not kept: they take nine bytes each or more here, and their text on every node.
+const MOST_WORDS: usize = 2_000_000;
+
+/// The vocabularies of all indexes.
+#[derive(Default)]
+pub struct Vocabularies {
+    all: Mutex<HashMap<String, Arc<Vocabulary>>>,
+}
+
+/// What is known of the words of one index.
+pub struct Vocabulary {
+    state: RwLock<State>,
+}
+
+struct State {
+    rules: WordRules,
+    known: Numbers,
+    /// True once `known` was read from a node, or there was nothing to be read.
+    loaded: bool,
+    /// Grows whenever what was known is given up.
+    epoch: u64,
+    kept: Durable,
+    /// True once it is known whether an index without documents of words has documents.
+    looked: bool,
+    /// Some node may lack documents of words, or have some that are outdated.
+    uneven: bool,
+    last_write: Instant,
+    /// When it was last made anew, and how long that took.
+    made: Option<(Instant, Duration)>,
+}
+
+/// What must survive a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Durable {
+    /// Documents of words whose id is less are outdated. `None` while the index has none.
+    floor: Option<String>,
+    /// Nodes may know words that no document has any more, or lack some that one has.
+    dirty: bool,
+}
+
+/// Words as [`word_number`] gives them, which are hashes already.
+type Numbers = HashSet<u64, BuildHasherDefault<AsIs>>;
+
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+// === impl Vocabularies ===
+
+impl Vocabularies {
+    /// Reads what is durable.
+    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let kept: BTreeMap<String, Durable> = match store.get_meta(VOCABULARIES).await? {
+            Some(text) => {
+                serde_json::from_str(&text).map_err(|source| StoreError::Corrupt { what: "vocabularies", source })?
+            }
+            None => BTreeMap::new(),
+        };
+        let all = kept.into_iter().map(|(index, kept)| (index, Arc::new(Vocabulary::new(kept)))).collect();
+        Ok(Self { all: Mutex::new(all) })
+    }
+
+    fn of(&self, index: &str) -> Arc<Vocabulary> {
+        let mut all = self.all.lock();
+        Arc::clone(all.entry(index.to_owned()).or_insert_with(|| Arc::new(Vocabulary::new(Durable::default()))))
+    }
+
+    /// Hears of every write that takes its place.
+    pub(super) fn saw(&self, intent: &WriteIntent, created: Option<&str>) {
+        if let Some(index) = created {
+            self.of(index).is_new();
+        }
+        match &intent.registry {
+            RegistryChange::Delete { index } => {
+                self.all.lock().remove(index);
+            }
+            RegistryChange::Swap { pairs } => {
+                for index in pairs.iter().flat_map(|(left, right)| [left, right]) {
+                    self.of(index).doubt();
+                }
+            }
+            RegistryChange::None
+            | RegistryChange::Create { .. }
+            | RegistryChange::SetPrimaryKey { .. }
+            | RegistryChange::Settings { .. } => {}
+        }
+        let Some(index) = &intent.index_uid else { return };
+        match intent.kind {
+            TaskKind::DocumentDeletion | TaskKind::DocumentEdition => self.of(index).doubt(),
+            TaskKind::DocumentAdditionOrUpdate => self.of(index).state.write().last_write = Instant::now(),
+            _ => {}
+        }
+    }
+
+    /// What is to be stored.
+    fn durable(&self) -> BTreeMap<String, Durable> {
+        let all = self.all.lock();
+        let kept = all.iter().map(|(index, vocabulary)| (index.clone(), vocabulary.state.read().kept.clone()));
+        kept.filter(|(_, kept)| *kept != Durable::default()).collect()
+    }
+
+    /// How many words of all indexes are known.
+    fn words(&self) -> usize {
+        self.all.lock().values().map(|vocabulary| vocabulary.state.read().known.len()).sum()
+    }
+}
+
+// === impl Vocabulary ===
+
+impl Vocabulary {
+    fn new(kept: Durable) -> Self {
+        Self {
+            state: RwLock::new(State {
+                rules: WordRules::default(),
+                known: Numbers::default(),
+                loaded: false,
+                epoch: 0,
+                uneven: kept.floor.is_some(),
+                kept,
+                looked: false,
+                last_write: Instant::now(),
+                made: None,
+            }),
+        }
+    }
+
+    /// The index has just been made: nobody knows a word of it.
+    fn is_new(&self) {
+        let mut state = self.state.write();
+        if !state.known.is_empty() {
+            state.forget();
+        }
+        state.loaded = true;
+        state.looked = true;
+        state.kept = Durable { floor: Some(String::new()), dirty: false };
+    }
+
+    /// What was known may not be so any more.
+    fn doubt(&self) {
+        let mut state = self.state.write();
+        state.kept.dirty = true;
+        state.last_write = Instant::now();
+    }
+
+    /// Settings decide what is a word and where it is kept.
+    fn heed(&self, rules: &WordRules) {
+        if self.state.read().rules == *rules {
+            return;
+        }
+        let mut state = self.state.write();
+        let first = state.rules == WordRules::default() && !state.loaded;
+        state.rules = rules.clone();
+        if !first {
+            let nothing = state.known.is_empty() && state.loaded;
+            state.kept.dirty |= !nothing;
+        }
+    }
+
+    /// Remembers words that all nodes were sent, by who began with what was known in `epoch`.
+    fn know(&self, numbers: Numbers, epoch: u64) {
+        let mut state = self.state.write();
+        if state.epoch != epoch {
+            // It left out words that are not kept any more.
+            state.kept.dirty = true;
+            return;
+        }
+        state.known.extend(numbers);
+    }
+
+    /// Remembers the words of documents of words that a node showed.
+    fn learn(&self, texts: &[(String, String)], epoch: u64) {
+        let mut state = self.state.write();
+        if state.epoch != epoch {
+            return;
+        }
+        for (field, text) in texts {
+            let class = state.rules.class(field);
+            state.known.extend(text.split(WORD_SEPARATOR).map(|word| word_number(class, word)));
+        }
+        state.loaded = true;
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn forget(&mut self) {
+        self.known = Numbers::default();
+        self.epoch += 1;
+    }
+}
+
+/// True if nodes need each other's words: some node does not hold every document.
+fn parted(topology: &Topology) -> bool {
+    topology.members().count() > usize::from(topology.replication_factor)
+}
+
+/// Gathers the new words of a body for `index`; `None` where words are not shared.
+pub async fn gatherer(cluster: &Arc<Cluster>, topology: &Topology, index: &str, trace: &Trace) -> Option<Gatherer> {
+    if cluster.settings.search.words == SharedWords::No || !parted(topology) {
+        return None;
+    }
+    let known = cluster.registry.exists(index);
+    let vocabulary = cluster.vocabularies.of(index);
+    let rules = if known {
+        cluster.registry.info(cluster, index, trace).await.ok()?.words.clone()
+    } else {
+        WordRules::default()
+    };
+    if rules.embeds {
+        return None;
+    }
+    vocabulary.heed(&rules);
+    let is_loaded = vocabulary.state.read().loaded;
+    if known && !is_loaded {
+        // What cannot be read is sent once more.
+        keep::load(cluster, index, &vocabulary, trace).await;
+    }
+    Gatherer::new(vocabulary, rules, &cluster.settings.write)
+}

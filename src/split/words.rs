@@ -1,0 +1,284 @@
+//! The words of a document, as far as they can be told without the engine's tokenizer: what stands between separators. What
+//! the engine splits further it splits in the same way in a document of words, so it comes to the same words.
+
+use std::borrow::Cow;
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::document::{Document, RESERVED_PREFIX};
+use crate::placement::stable_hash::hash_bytes;
+use crate::placement::vocabulary::WORDS_FIELD;
+
+/// What the engine takes for a separator wherever it stands, unless a setting says otherwise. There are more: a word with one of
+/// those is split by the engine.
+const SEPARATORS: &[char] = &[
+    '_', '-', '(', ')', '[', ']', '{', '}', '!', '"', '#', '%', '&', '\'', '*', ',', '.', '/', ':', ';', '?', '@',
+    '\\', '`', '«', '»', '‘', '’', '“', '”', '„', '‚', '–', '—', '…', '¡', '¿', '·', '、', '。', '，', '！', '？',
+    '（', '）', '「', '」',
+];
+/// The engine leaves out what is longer, in bytes.
+const LONGEST: usize = 250;
+/// Vectors are no text.
+const VECTORS: &str = "_vectors";
+
+/// Which attributes have words, and where these are kept; a part of an index's settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WordRules {
+    /// `None` when every attribute is searchable.
+    pub searchable: Option<Vec<String>>,
+    /// Attributes whose words allow no typos.
+    pub exact: Vec<String>,
+    /// True if attributes have languages of their own.
+    pub localized: bool,
+    /// What is no separator in this index, though it is one to the engine.
+    pub joined: Vec<char>,
+    /// True if documents are sent to embedders, or must bring vectors.
+    pub embeds: bool,
+}
+
+/// Where the words of an attribute are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home<'a> {
+    /// The field of a document of words.
+    pub field: Cow<'a, str>,
+    /// Words of one class are kept once.
+    pub class: u64,
+}
+
+// === impl WordRules ===
+
+impl WordRules {
+    /// Where the words of `attribute` are kept; `None` if it is not searched.
+    pub fn home<'a>(&self, attribute: &'a str, primary_key: &str) -> Option<Home<'a>> {
+        if let Some(searchable) = &self.searchable
+            && !searchable.iter().any(|name| covers(name, attribute))
+        {
+            return None;
+        }
+        let class = self.class(attribute);
+        let own = self.searchable.is_some() || class != 0;
+        // An id cannot hold the words of others, and a point must be one.
+        let taken = attribute == primary_key || attribute.starts_with("_geo");
+        match (own, taken) {
+            (false, _) => Some(Home { field: Cow::Borrowed(WORDS_FIELD), class }),
+            (true, false) => Some(Home { field: Cow::Borrowed(attribute), class }),
+            (true, true) => {
+                let other = self
+                    .searchable
+                    .iter()
+                    .flatten()
+                    .find(|name| *name != primary_key && !name.starts_with("_geo") && self.class(name) == class)?;
+                Some(Home { field: Cow::Owned(other.clone()), class })
+            }
+        }
+    }
+
+    /// Words of attributes of one class are looked up alike.
+    pub fn class(&self, attribute: &str) -> u64 {
+        if attribute == WORDS_FIELD {
+            return 0;
+        }
+        let exact = u64::from(self.exact.iter().any(|name| covers(name, attribute)));
+        if self.localized { hash_bytes(attribute.as_bytes()) << 1 | exact } else { exact }
+    }
+
+    /// Hands over every word of `document` with the attribute that it stands in.
+    pub fn words_of(&self, document: &Document<'_>, on_word: &mut impl FnMut(&str, &str)) {
+        let mut path = String::new();
+        for (key, value) in document.fields() {
+            if key == VECTORS || key.starts_with(RESERVED_PREFIX) {
+                continue;
+            }
+            path.clear();
+            path.push_str(key);
+            let mut texts = |path: &str, text: &str| self.split(text, &mut |word| on_word(path, word));
+            let walk = Walk { path: &mut path, on_text: &mut texts };
+            let mut deserializer = serde_json::Deserializer::from_str(RawValue::get(value));
+            // The document was parsed before.
+            let _ = walk.deserialize(&mut deserializer);
+        }
+    }
+
+    /// Hands over the words of `text`.
+    pub fn split(&self, text: &str, on_word: &mut impl FnMut(&str)) {
+        let separates = |c: char| (c.is_whitespace() || SEPARATORS.contains(&c)) && !self.joined.contains(&c);
+        for word in text.split(separates).filter(|word| !word.is_empty() && word.len() <= LONGEST) {
+            on_word(&folded(word));
+        }
+    }
+}
+
+/// The number by which a word of a class is remembered.
+pub fn word_number(class: u64, word: &str) -> u64 {
+    hash_bytes(word.as_bytes()) ^ class.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// In lower case, as the engine has it, unless it would split the word where a small letter meets a capital.
+fn folded(word: &str) -> Cow<'_, str> {
+    if word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+        return Cow::Borrowed(word);
+    }
+    let mut small = false;
+    for letter in word.chars() {
+        if small && letter.is_uppercase() {
+            return Cow::Borrowed(word);
+        }
+        small = letter.is_lowercase();
+    }
+    Cow::Owned(word.to_lowercase())
+}
+
+/// True if `attribute` is the one called `name`, or lies inside it.
+fn covers(name: &str, attribute: &str) -> bool {
+    attribute.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Walks through a value, whatever it is, and hands over the texts in it.
+struct Walk<'p, F> {
+    path: &'p mut String,
+    on_text: &'p mut F,
+}
+
+// === impl Walk ===
+
+impl<'de, F: FnMut(&str, &str)> DeserializeSeed<'de> for Walk<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(&str, &str)> Visitor<'de> for Walk<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        (self.on_text)(self.path, if value { "true" } else { "false" });
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        (self.on_text)(self.path, &value.to_string());
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        (self.on_text)(self.path, &value.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        if let Some(number) = serde_json::Number::from_f64(value) {
+            (self.on_text)(self.path, &number.to_string());
+        }
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        (self.on_text)(self.path, value);
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Walk { path: &mut *self.path, on_text: &mut *self.on_text })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let level = self.path.len();
+        while let Some(key) = fields.next_key::<Cow<'_, str>>()? {
+            self.path.push('.');
+            self.path.push_str(&key);
+            fields.next_value_seed(Walk { path: &mut *self.path, on_text: &mut *self.on_text })?;
+            self.path.truncate(level);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(rules: &WordRules, document: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        rules.words_of(&Document::parse(document).unwrap(), &mut |path, word| {
+            found.push((path.to_owned(), word.to_owned()))
+        });
+        found
+    }
+
+    fn of(text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        WordRules::default().split(text, &mut |word| found.push(word.to_owned()));
+        found
+    }
+
+    #[test]
+    fn words_stand_between_separators() {
+        assert_eq!(of("L'Aquila, (near) Saint-Malo."), ["l", "aquila", "near", "saint", "malo"]);
+        assert_eq!(of("ÉCOLE Straße"), ["école", "straße"]);
+        assert_eq!(of("McDonald iPhone USA"), ["McDonald", "iPhone", "usa"], "the engine splits the first two");
+        assert_eq!(of("a<b c$d ☀x"), ["a<b", "c$d", "☀x"], "what may be no separator is left to the engine");
+        assert_eq!(of(&"x".repeat(251)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_setting_joins_stays_together() {
+        let rules = WordRules { joined: vec!['-'], ..WordRules::default() };
+        let mut found = Vec::new();
+        rules.split("rock-n-roll band", &mut |word| found.push(word.to_owned()));
+        assert_eq!(found, ["rock-n-roll", "band"]);
+    }
+
+    #[test]
+    fn every_value_has_words_but_vectors_and_hidden_fields() {
+        let document = r#"{"id": 7, "t": "a \u0062", "o": {"p": [1.5, true, null, {"q": "x"}]}, "_vectors": {"e": [1]},
+            "_miroir_shard": "}"}"#;
+        let expected =
+            [("id", "7"), ("t", "a"), ("t", "b"), ("o.p", "1"), ("o.p", "5"), ("o.p", "true"), ("o.p.q", "x")];
+        assert_eq!(
+            words(&WordRules::default(), document),
+            expected.map(|(path, word)| (path.to_owned(), word.to_owned()))
+        );
+    }
+
+    #[test]
+    fn words_live_where_settings_treat_them_alike() {
+        let home = |rules: &WordRules, attribute: &str| {
+            rules.home(attribute, "id").map(|home| (home.field.into_owned(), home.class))
+        };
+        let all = WordRules { exact: vec!["code".into()], ..WordRules::default() };
+        assert_eq!(home(&all, "title"), Some((WORDS_FIELD.into(), 0)));
+        assert_eq!(home(&all, "id"), Some((WORDS_FIELD.into(), 0)));
+        assert_eq!(home(&all, "_geo.lat"), Some((WORDS_FIELD.into(), 0)));
+        assert_eq!(home(&all, "code"), Some(("code".into(), 1)));
+        let some =
+            WordRules { searchable: Some(vec!["id".into(), "title".into(), "o".into()]), ..WordRules::default() };
+        assert_eq!(home(&some, "title"), Some(("title".into(), 0)));
+        assert_eq!(home(&some, "o.p"), Some(("o.p".into(), 0)));
+        assert_eq!(home(&some, "other"), None);
+        assert_eq!(home(&some, "id"), Some(("title".into(), 0)), "an id must be one");
+        let only = WordRules { searchable: Some(vec!["id".into()]), ..WordRules::default() };
+        assert_eq!(home(&only, "id"), None);
+        let localized = WordRules { localized: true, ..WordRules::default() };
+        assert!(
+            localized.class("a") != localized.class("b") && home(&localized, "a").is_some_and(|home| home.0 == "a")
+        );
+    }
+
+    #[test]
+    fn a_word_of_another_class_is_another() {
+        assert_ne!(word_number(0, "paris"), word_number(1, "paris"));
+        assert_eq!(word_number(0, "paris"), word_number(0, "paris"));
+    }
+}
