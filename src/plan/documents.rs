@@ -216,6 +216,7 @@ impl DocumentPlan {
 
 #[cfg(test)]
 mod tests {
+    use crate::placement::vocabulary::no_words;
     use serde_json::json;
 
     use super::*;
@@ -254,7 +255,8 @@ mod tests {
         let request = plan.unwrap().request_sorted(&part, 1);
         assert_eq!(
             serde_json::from_slice::<Value>(&request.body).unwrap(),
-            json!({"sort": ["price:desc", "maker.name:asc"], "fields": ["id", "maker", "price"], "offset": 0, "limit": 27})
+            json!({"sort": ["price:desc", "maker.name:asc"], "fields": ["id", "maker", "price"], "offset": 0,
+                "limit": 27, "filter": no_words()})
         );
     }
 

@@ -203,6 +203,7 @@ fn in_filter(value: &Key) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::placement::vocabulary::no_words;
     use serde_json::json;
 
     use super::*;
@@ -232,13 +233,13 @@ mod tests {
         let all = plan.request_candidates(&Candidates::default(), &whole(), 2);
         assert_eq!(
             body(&all),
-            json!({"q": "x", "facets": ["a"], "filter": "b = 1", "offset": 0, "limit": 0, "attributesToRetrieve": []})
+            json!({"q": "x", "facets": ["a"], "filter": ["b = 1", no_words()], "offset": 0, "limit": 0, "attributesToRetrieve": []})
         );
         let some = Candidates { threshold: true, unmet: Some("NOT c IN [1]".into()) };
         let some = body(&plan.request_candidates(&some, &whole(), 2));
         assert_eq!(
             (&some["limit"], &some["rankingScoreThreshold"], &some["filter"]),
-            (&json!(6), &json!(0.5), &json!(["b = 1", "NOT c IN [1]"]))
+            (&json!(6), &json!(0.5), &json!(["b = 1", no_words(), "NOT c IN [1]"]))
         );
     }
 
@@ -250,7 +251,7 @@ mod tests {
         let request = plan.request_probes(&probes, &Candidates::default(), &whole(), 2).unwrap();
         assert_eq!(request.path, "/multi-search");
         let query = |filter: Value| json!({"indexUid": "movies", "filter": filter, "offset": 0, "limit": 0, "attributesToRetrieve": []});
-        let mut up_to = query(json!(["b = 1", "\"a\" <= 2"]));
+        let mut up_to = query(json!(["b = 1", no_words(), "\"a\" <= 2"]));
         up_to["facets"] = json!(["a"]);
         assert_eq!(
             body(&request)["queries"],

@@ -108,6 +108,7 @@ pub fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle
 
 #[cfg(test)]
 mod tests {
+    use crate::placement::vocabulary::no_words;
     use serde_json::json;
 
     use super::*;
@@ -135,13 +136,13 @@ mod tests {
         let hybrid = hybrid.hybrid().unwrap();
         assert_eq!(
             asked(&hybrid.by_words),
-            json!({"q": "x", "offset": 0, "limit": 5, "filter": "a = 1", "facets": ["a"],
+            json!({"q": "x", "offset": 0, "limit": 5, "filter": ["a = 1", no_words()], "facets": ["a"],
                 "showRankingScore": true, "showRankingScoreDetails": true})
         );
         assert_eq!(
             asked(&hybrid.by_vector),
             json!({"q": "x", "vector": [1.0], "hybrid": {"embedder": "e", "semanticRatio": NEARLY_ALL},
-                "offset": 0, "limit": 5, "filter": "a = 1", "facets": ["a"],
+                "offset": 0, "limit": 5, "filter": ["a = 1", no_words()], "facets": ["a"],
                 "showRankingScore": true, "showRankingScoreDetails": true})
         );
         assert_eq!(Value::Object(hybrid.everything.body), json!({"filter": "a = 1", "facets": ["a"]}));

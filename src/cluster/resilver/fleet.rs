@@ -16,7 +16,7 @@ use crate::cluster::documents::{self, AddDocuments};
 use crate::cluster::error::{NodeError, NodeErrorKind};
 use crate::cluster::health::publish;
 use crate::cluster::insync;
-use crate::cluster::settings::{ClusterSettings, NodeSettings, PlacementSettings};
+use crate::cluster::settings::{ClusterSettings, NodeSettings, PlacementSettings, SharedWords};
 use crate::cluster::transport::Transport;
 use crate::cluster::{Cluster, resilver};
 use crate::meili::operation::{DocumentMethod, Operation};
@@ -156,7 +156,7 @@ impl Member {
             }
             ("POST", path) if path == format!("{documents}/delete") => {
                 let asked: Value = serde_json::from_slice(body).unwrap();
-                let n = asked["filter"].as_str().unwrap().strip_prefix("n = ").unwrap().parse().unwrap();
+                let n = asked["filter"][0].as_str().unwrap().strip_prefix("n = ").unwrap().parse().unwrap();
                 self.enqueue(Action::DeleteWhere(n), "documentDeletion", stamp)
             }
             ("POST", "/indexes") => self.enqueue(Action::Nothing, "indexCreation", None),
@@ -261,6 +261,8 @@ impl Bed {
         let placement =
             PlacementSettings { shards: SHARDS, replication_factor: 2, nodes: ids.iter().map(settings).collect() };
         let mut settings = ClusterSettings::new(placement);
+        // These nodes know no words.
+        settings.search.words = SharedWords::No;
         settings.resilver.cutover = cutover;
         let store = Arc::new(SqliteStore::open(":memory:", SHARDS).unwrap());
         let transport = Box::new(fleet.clone());
