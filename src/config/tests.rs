@@ -80,7 +80,7 @@ cluster:
     - { id: b, url: \"http://${NONE:-b}:7700\", zone: y, weight: 0.5 }
 health: { interval: 2s, timeout: 1s, rise: 1, fall: 9 }
 write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, slow_after: 5s, spool_memory: 0 }
-search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error, tie_break: replica }
+search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error, tie_break: replica, words: local }
 overload:
   { requests: 9, node_reads: 8, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
     spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
@@ -143,6 +143,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
     assert_eq!(config.resilver, resilver);
     assert_eq!(config.scrub, ScrubConfig { interval: Duration::from_secs(7 * 24 * 60 * 60), bandwidth: 1 << 20 });
     assert_eq!(config.search.tie_break, TieBreakConfig::Replica);
+    assert!(!config.search.share_words);
     assert_eq!(config.rebalance, RebalanceConfig { on_config_change: OnConfigChange::Plan, concurrency: 4 });
     assert_eq!(config.tasks.uid_format, UidFormatConfig::Mtask);
     assert_eq!(config.limits.body_size, 1_000_000);
@@ -175,7 +176,7 @@ cluster:
     - { id: e, url: http://user:sesame@e:7700 }
 health: { interval: 5, rise: 0 }
 write: { min_in_sync: 3, max_payload_size: 1x }
-search: { unavailable_shards: maybe, timeout: 0s, tie_break: random }
+search: { unavailable_shards: maybe, timeout: 0s, tie_break: random, words: some }
 overload: { requests: 0, retry_share: 2, queue: 1 }
 tasks: [ 1 ]
 log: { level: 'info,=' }
@@ -195,6 +196,7 @@ pingora: { thread: 4, max_retries: many, daemon: true }
         "search.timeout: expected a duration over 0 such as `500ms`, `30s`, `5m`, `2h` or `7d`, found `0s`",
         "search.unavailable_shards: expected one of `partial`, `error`, found `maybe`",
         "search.tie_break: expected one of `written`, `replica`, found `random`",
+        "search.words: expected one of `shared`, `local`, found `some`",
         "overload.requests: expected a whole number from 1 to 1000000, found `0`",
         "overload.queue: unknown key",
         "overload.retry_share: expected at most 1, found `2`",

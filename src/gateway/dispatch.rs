@@ -13,7 +13,7 @@ use super::planning::{self, Request};
 use super::respond::Answer;
 use super::{Admitted, App, keys, listing, narrow};
 use crate::cluster::documents::{self, AddDocuments};
-use crate::cluster::{direct, read, task_ops};
+use crate::cluster::{direct, read, task_ops, vocabulary};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
 use crate::meili::payload;
@@ -135,6 +135,7 @@ pub async fn run(
             {
                 return Err(crate::cluster::registry::index_not_found(index));
             }
+            vocabulary::make_way(&app.cluster, &intent, &admitted.trace).await;
             let task = app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?;
             Ok(Outcome::Answer(accepted(app, admitted, &task)))
         }

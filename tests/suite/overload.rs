@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
-use crate::support::{Client, Fleet, FleetOptions};
+use crate::support::{Client, Fleet, FleetOptions, holds_words};
 
-/// The documents that `node` itself holds of an index, by id, hidden field and all.
+/// The documents that `node` itself holds of an index, by id, hidden fields and all; without documents of words.
 pub fn held(node: &Client, index: &str) -> BTreeMap<String, Value> {
     let path = format!("/indexes/{index}/documents/fetch");
     let page = node.post(&path, &json!({"limit": 100_000})).ok();
-    let documents = page["results"].as_array().expect("results").iter();
+    let documents = page["results"].as_array().expect("results").iter().filter(|document| !holds_words(document));
     documents.map(|document| (document["id"].to_string(), document.clone())).collect()
 }
 

@@ -151,7 +151,8 @@ fn a_node_that_vanished_shows_in_the_task_and_does_not_block_it_for_ever() {
         (says_so || task["status"] == "succeeded").then_some(task)
     });
     if seen["status"] != "succeeded" {
-        assert_eq!(seen["status"], "processing", "{seen}");
+        // The other nodes may have only the new words done, which go ahead of the documents.
+        assert!(seen["status"] == "processing" || seen["status"] == "enqueued", "{seen}");
     }
     fleet.nodes[1].restart();
     let task = fleet.client.wait_id(&id);

@@ -12,7 +12,7 @@ use super::super::error::NodeError;
 use super::super::settings::SharedWords;
 use super::super::{Cluster, node_queue};
 use super::gather::Gatherer;
-use super::nodes::{Held, spread};
+use super::nodes::{self, Held, spread};
 use super::{VOCABULARIES, Vocabulary, parted};
 use crate::meili::uid::IndexUid;
 use crate::placement::cover::cover;
@@ -163,17 +163,12 @@ impl Index<'_> {
 
     /// Takes the documents of words away: the index does not share words any more.
     async fn remove(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
-        let members: Vec<NodeIx> = topology.members().collect();
-        if members.len() > serving(topology).count() {
-            return Ok(());
-        }
         vocabulary.state.write().forget();
-        for node in members {
-            self.held(topology, node).delete_all().await?;
+        if nodes::remove(self.cluster, topology, self.uid, self.primary_key, self.trace).await {
+            let mut state = vocabulary.state.write();
+            state.kept = super::Durable::default();
+            state.loaded = true;
         }
-        let mut state = vocabulary.state.write();
-        state.kept = super::Durable::default();
-        state.loaded = true;
         Ok(())
     }
 

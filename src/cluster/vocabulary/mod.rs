@@ -29,8 +29,8 @@ use super::client::Trace;
 use super::settings::SharedWords;
 use crate::meili::task::TaskKind;
 use crate::placement::topology::Topology;
-use crate::placement::vocabulary::WORD_SEPARATOR;
-use crate::plan::write::{RegistryChange, WriteIntent};
+use crate::placement::vocabulary::{WORD_SEPARATOR, words_id};
+use crate::plan::write::{RegistryChange, Target, WriteIntent};
 use crate::split::words::{WordRules, word_number};
 use crate::store::{Store, StoreError};
 
@@ -240,6 +240,33 @@ impl State {
     fn forget(&mut self) {
         self.known = Numbers::default();
         self.epoch += 1;
+    }
+}
+
+/// Takes the documents of words away before all documents are, so that nodes do not count them among those that they delete.
+pub async fn make_way(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
+    let empties = match intent.kind {
+        TaskKind::IndexDeletion => true,
+        TaskKind::DocumentDeletion => {
+            intent.steps.iter().any(|step| step.method == "DELETE" && step.to == Target::AllNodes)
+        }
+        _ => false,
+    };
+    let Some(index) = intent.index_uid.as_deref().filter(|_| empties) else { return };
+    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let vocabulary = cluster.vocabularies.of(index);
+    if vocabulary.state.read().kept.floor.is_none() {
+        return;
+    }
+    let floor = cluster.writer.batches.next().take().map(words_id);
+    {
+        let mut state = vocabulary.state.write();
+        state.forget();
+        state.loaded = true;
+        state.kept.floor = floor;
+    }
+    if !nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
+        vocabulary.state.write().uneven = true;
     }
 }
 

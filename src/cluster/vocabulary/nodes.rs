@@ -178,6 +178,22 @@ pub async fn spread(
     }
 }
 
+/// Takes the documents of words away from every node that takes writes; true if all have accepted that.
+pub(super) async fn remove(
+    cluster: &Cluster,
+    topology: &Topology,
+    index: &str,
+    primary_key: &str,
+    trace: &Trace,
+) -> bool {
+    let removed = topology.members().map(|ix| async move {
+        let node = topology.node(ix);
+        let held = Held { cluster, node, index, primary_key, trace };
+        node.state.takes_writes() && held.delete_all().await.is_ok()
+    });
+    join_all(removed).await.into_iter().all(|removed| removed)
+}
+
 /// The field of a document of words that holds them, and what it holds.
 fn text_of(document: &Map<String, Value>, primary_key: &str) -> Option<(String, String)> {
     let marked = document.keys().filter_map(|name| marked_field(name)).find(|field| *field != primary_key);

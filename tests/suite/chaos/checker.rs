@@ -11,7 +11,7 @@ use super::history::{Family, History, State, Verdict};
 use super::view::View;
 use crate::support::client::Reply;
 use crate::support::random::Dice;
-use crate::support::{Client, Fleet};
+use crate::support::{Client, Fleet, holds_words};
 
 /// What went wrong, by kind. All must stay empty.
 #[derive(Default)]
@@ -308,7 +308,9 @@ fn check_replicas(fleet: &Fleet, members: &[String], listed: &BTreeMap<String, V
     let mut holders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut shards: BTreeMap<String, usize> = BTreeMap::new();
     for node in fleet.nodes.iter().filter(|node| members.contains(&node.name)) {
-        for (id, mut document) in listing(&node.client, problems) {
+        for (id, mut document) in
+            listing(&node.client, problems).into_iter().filter(|(_, document)| !holds_words(document))
+        {
             shards.insert(id.clone(), shard_number(&document["_miroir_shard"]));
             document.as_object_mut().expect("a document").retain(|field, _| !field.starts_with("_miroir"));
             if listed.get(&id) != Some(&document) {

@@ -171,6 +171,11 @@ impl Reply {
     }
 }
 
+/// True for a document of words, which only nodes show.
+pub fn holds_words(document: &Value) -> bool {
+    document.get("_miroir_words").is_some()
+}
+
 /// A document's id as text.
 pub fn id_of(document: &Value) -> String {
     document["id"].as_str().map_or_else(|| document["id"].to_string(), str::to_owned)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::client::{Client, eventually, id_of, pause};
+use super::client::{Client, eventually, holds_words, id_of, pause};
 use super::fault_proxy::FaultProxy;
 use super::process::{Process, free_port};
 use super::small_disk::SmallDisk;
@@ -354,7 +354,9 @@ impl Fleet {
         for node in &self.nodes {
             let held = by_node.entry(&node.name).or_default();
             let page = node.client.get(&format!("/indexes/{index}/documents?limit=1000000")).ok();
-            for document in page["results"].as_array().expect("results") {
+            for document in
+                page["results"].as_array().expect("results").iter().filter(|document| !holds_words(document))
+            {
                 let id = id_of(document);
                 held.entry(shard_of(&id, shards.len())).or_default().insert(id, document.clone());
             }
