@@ -15,6 +15,7 @@ pub mod hits;
 pub mod hybrid;
 pub mod listing;
 pub mod marks;
+pub mod nearby;
 pub mod order;
 pub mod provenance;
 pub mod raw;

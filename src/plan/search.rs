@@ -133,6 +133,11 @@ impl SearchPlan {
         })
     }
 
+    /// True if hits stand in the order of their distances from a point.
+    pub fn sorts_by_distance(&self) -> bool {
+        names(&self.body, "sort").unwrap_or_default().iter().any(|rule| rule.starts_with("_geoPoint("))
+    }
+
     /// What the node of `part` is asked. When it is `alone`, its page is the client's page.
     pub fn request(&self, part: &CoverPart, shards: u16, alone: bool) -> NodeRequest {
         let mut body = self.body.clone();

@@ -24,4 +24,5 @@ mod support;
 mod tasks;
 mod ties;
 mod vectors;
+mod vocabulary;
 mod writes;

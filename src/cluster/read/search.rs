@@ -39,8 +39,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let request = |part: &_, alone| plan.request(part, shards, alone && plan.relays());
         let gathering = gather(self.nodes, self.topology, wanted, &request, &is_search);
         let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
-        let (gathered, counted) = (gathered?, counted?);
+        let (mut gathered, counted) = (gathered?, counted?);
         self.complete(&gathered)?;
+        if plan.sorts_by_distance() && gathered.replies.len() > 1 {
+            let level = merge::nearby::level(&gathered.bodies())?;
+            for ((_, body), level) in gathered.replies.iter_mut().zip(level.into_iter().flatten()) {
+                *body = level.into();
+            }
+        }
         self.merge_search(plan, seed, gathered, counted, index).await
     }
 
