@@ -9,15 +9,12 @@ use serde_json::{Map, Value};
 use super::super::overload::spool_budget::SpoolBudget;
 use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
-use super::{MOST_WORDS, Numbers, Vocabulary};
+use super::{MOST_WORDS, Numbers, Vocabulary, WORDS};
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::vocabulary::{NO_WORD, WORD_SEPARATOR, WORDS_FIELD, WORDS_SHARD, marker_of, words_id};
 use crate::placement::written::Written;
 use crate::split::Document;
 use crate::split::words::{WordRules, word_number};
-
-/// How many words one document holds: few enough for their positions, which the engine counts in 16 bits and by eight between two.
-const WORDS: usize = 512;
 
 /// Takes the words of documents, one after the other.
 pub struct Gatherer {
@@ -25,9 +22,15 @@ pub struct Gatherer {
     rules: WordRules,
     epoch: u64,
     new: Numbers,
+    lines: Lines,
+}
+
+/// Words as documents of words, a line each.
+pub(super) struct Lines {
     /// By the field that holds them.
     pending: BTreeMap<String, Pending>,
-    lines: SpoolWriter,
+    spool: SpoolWriter,
+    pieces: usize,
 }
 
 #[derive(Default)]
@@ -42,6 +45,7 @@ pub struct Gathered {
     vocabulary: Arc<Vocabulary>,
     epoch: u64,
     new: Numbers,
+    pieces: usize,
     /// Documents of words, a line each.
     pub spools: Vec<Spool>,
 }
@@ -55,18 +59,17 @@ impl Gatherer {
             let state = vocabulary.state.read();
             (state.known.len() < MOST_WORDS).then_some(state.epoch)?
         };
-        let lines = SpoolWriter::new(settings.spool_memory, settings.max_payload_size);
-        Some(Self { vocabulary, rules, epoch, new: Numbers::default(), pending: BTreeMap::new(), lines })
+        Some(Self { vocabulary, rules, epoch, new: Numbers::default(), lines: Lines::new(settings) })
     }
 
     /// Counts what is spooled against `budget`.
     pub fn within(&mut self, budget: &Arc<SpoolBudget>) {
-        self.lines.within(budget);
+        self.lines.spool.within(budget);
     }
 
     /// Takes the words of `document` that are new; `next_place` numbers documents of words.
     pub fn take(&mut self, document: &Document<'_>, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
-        let Self { vocabulary, rules, epoch, new, pending, lines } = self;
+        let Self { vocabulary, rules, epoch, new, lines } = self;
         let state = vocabulary.state.read();
         // What was given up meanwhile is known no more, but `know` hears of that.
         let known = (state.epoch == *epoch).then_some(&state.known);
@@ -78,46 +81,71 @@ impl Gatherer {
         rules.words_of(document, &mut |attribute, word| {
             if home.is_none() || of != attribute {
                 attribute.clone_into(&mut of);
-                home = Some(rules.home(attribute, primary_key).map(|home| (home.field.into_owned(), home.class)));
+                let found = rules.home(attribute, primary_key);
+                home = Some(found.map(|home| (home.field.into_owned(), home.class)));
             }
             let Some(Some((field, class))) = &home else { return };
             let number = word_number(*class, word);
             if known.is_some_and(|known| known.contains(&number)) || !new.insert(number) {
                 return;
             }
-            if !pending.contains_key(field) {
-                pending.insert(field.clone(), Pending::default());
-            }
-            let Some(held) = pending.get_mut(field) else { return };
-            if held.words > 0 {
-                held.text.push_str(WORD_SEPARATOR);
-            }
-            held.text.push_str(word);
-            held.words += 1;
-            if held.words == WORDS {
-                let held = std::mem::take(held);
-                lines.append(&line(field, held.text, primary_key, next_place()));
-            }
+            lines.put(field, word, primary_key, next_place);
         });
     }
 
     pub async fn settle(&mut self) -> io::Result<()> {
-        self.lines.settle().await
+        self.lines.spool.settle().await
     }
 
     /// `primary_key` is `None` if there was no document.
     pub async fn finish(
-        mut self,
+        self,
         primary_key: Option<&str>,
         next_place: &mut impl FnMut() -> Written,
     ) -> io::Result<Gathered> {
+        let (spools, pieces) = self.lines.finish(primary_key, next_place).await?;
+        Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, pieces, spools })
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    pub fn new(settings: &WriteSettings) -> Self {
+        let spool = SpoolWriter::new(settings.spool_memory, settings.max_payload_size);
+        Self { pending: BTreeMap::new(), spool, pieces: 0 }
+    }
+
+    pub fn put(&mut self, field: &str, word: &str, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
+        if !self.pending.contains_key(field) {
+            self.pending.insert(field.to_owned(), Pending::default());
+        }
+        let Some(held) = self.pending.get_mut(field) else { return };
+        if held.words > 0 {
+            held.text.push_str(WORD_SEPARATOR);
+        }
+        held.text.push_str(word);
+        held.words += 1;
+        if held.words == WORDS {
+            let held = std::mem::take(held);
+            self.spool.append(&line(field, held.text, primary_key, next_place()));
+            self.pieces += 1;
+        }
+    }
+
+    /// The lines, and how many they are.
+    pub async fn finish(
+        mut self,
+        primary_key: Option<&str>,
+        next_place: &mut impl FnMut() -> Written,
+    ) -> io::Result<(Vec<Spool>, usize)> {
         if let Some(primary_key) = primary_key {
-            for (field, held) in std::mem::take(&mut self.pending).into_iter().filter(|(_, held)| held.words > 0) {
-                self.lines.append(&line(&field, held.text, primary_key, next_place()));
+            for (field, held) in self.pending.into_iter().filter(|(_, held)| held.words > 0) {
+                self.spool.append(&line(&field, held.text, primary_key, next_place()));
+                self.pieces += 1;
             }
         }
-        let spools = self.lines.finish().await?;
-        Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, spools })
+        Ok((self.spool.finish().await?, self.pieces))
     }
 }
 
@@ -130,7 +158,7 @@ impl Gathered {
 
     /// All nodes were sent the words, or will be.
     pub fn known(self) {
-        self.vocabulary.know(self.new, self.epoch);
+        self.vocabulary.know(self.new, self.pieces, self.epoch);
     }
 
     /// Some node has missed them.
@@ -158,6 +186,7 @@ fn line(field: &str, text: String, primary_key: &str, written: Written) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::super::Durable;
+    use super::super::nodes::Text;
     use super::*;
     use crate::placement::written::Places;
 
@@ -229,7 +258,7 @@ mod tests {
         let (_, lines) = gathered(&vocabulary, &rules, &documents).await;
         assert_eq!(lines.len(), 2, "one that allows typos and one that does not");
         assert!(lines.iter().any(|line| line["u"] == "red" && line[marker_of("u")] == NO_WORD));
-        let texts: Vec<(String, String)> = ["t", "u"].map(|field| (field.to_owned(), "red".to_owned())).to_vec();
+        let texts = ["t", "u"].map(|field| Text { id: "-".into(), field: field.into(), words: "red".into() });
         vocabulary.learn(&texts, 0);
         assert!(gathered(&vocabulary, &rules, &documents).await.0.is_empty());
     }

@@ -3,26 +3,29 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::super::client::Trace;
-use super::super::error::NodeError;
+use super::super::error::{NodeError, NodeErrorKind};
 use super::super::settings::SharedWords;
 use super::super::{Cluster, node_queue};
-use super::gather::Gatherer;
-use super::nodes::{self, Held, spread};
+use super::gather::{Gatherer, Lines};
+use super::nodes::{self, Held, Text, spread};
 use super::{VOCABULARIES, Vocabulary, parted};
 use crate::meili::uid::IndexUid;
 use crate::placement::cover::cover;
 use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::{NodeIx, Topology};
-use crate::placement::vocabulary::words_id;
+use crate::placement::vocabulary::{WORD_SEPARATOR, words_id};
 use crate::placement::written::{Places, Written};
 use crate::split::Document;
 
+/// How many indexes are looked after at once.
+const AT_ONCE: usize = 4;
 /// How often it is looked what is to be done.
 const TICK: Duration = Duration::from_secs(1);
 /// An index is read anew once nobody has written to it for so long, or after [`LONGEST_DOUBT`].
@@ -32,6 +35,8 @@ const LONGEST_DOUBT: Duration = Duration::from_secs(120);
 const REST: u32 = 50;
 /// How many documents are read at once.
 const PAGE: usize = 1000;
+/// A document of words with a shorter text is put together with others.
+const SMALL: usize = 2000;
 
 /// Runs until `shutdown`.
 pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
@@ -68,18 +73,23 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
 
 async fn look_after(cluster: &Arc<Cluster>, newcomers: bool) {
     let trace = Trace::background("vocabulary");
-    for entry in cluster.registry.entries() {
-        let Some(primary_key) = entry.primary_key.filter(|_| !IndexUid::is_reserved(&entry.uid)) else { continue };
-        let vocabulary = cluster.vocabularies.of(&entry.uid);
-        if newcomers {
-            let mut state = vocabulary.state.write();
-            state.uneven = state.kept.floor.is_some();
-        }
-        let index = Index { cluster, uid: &entry.uid, primary_key: &primary_key, trace: &trace };
-        if let Err(error) = index.look_after(&vocabulary).await {
-            tracing::debug!(index = entry.uid, %error, "the vocabulary of an index could not be looked after");
-        }
-    }
+    let entries = cluster.registry.entries();
+    let each = entries.iter().filter(|entry| !IndexUid::is_reserved(&entry.uid)).filter_map(|entry| {
+        let index = Index { cluster, uid: &entry.uid, primary_key: entry.primary_key.as_deref()?, trace: &trace };
+        Some((index, cluster.vocabularies.of(&entry.uid)))
+    });
+    // One that waits for its nodes is not to hold up all others.
+    futures::stream::iter(each)
+        .for_each_concurrent(AT_ONCE, async |(index, vocabulary)| {
+            if newcomers {
+                let mut state = vocabulary.state.write();
+                state.uneven = state.kept.floor.is_some();
+            }
+            if let Err(error) = index.look_after(&vocabulary).await {
+                tracing::debug!(index = index.uid, %error, "the vocabulary of an index could not be looked after");
+            }
+        })
+        .await;
 }
 
 /// Reads what words nodes know of, from one that serves.
@@ -137,10 +147,13 @@ impl Index<'_> {
             (true, _) => {}
         }
         if due(vocabulary) {
-            return self.read_anew(&topology, vocabulary, &info.words).await;
+            return self.read_anew(&topology, vocabulary).await;
         }
         if uneven && has_words {
             return self.even_out(&topology, vocabulary).await;
+        }
+        if has_words && vocabulary.is_scattered() {
+            return self.put_together(&topology, vocabulary).await;
         }
         Ok(())
     }
@@ -154,7 +167,7 @@ impl Index<'_> {
         let mut state = vocabulary.state.write();
         state.looked = true;
         if documents > 0 {
-            state.kept.dirty = true;
+            state.doubt();
         } else if state.kept.floor.is_none() {
             state.kept.floor = Some(String::new());
         }
@@ -163,6 +176,9 @@ impl Index<'_> {
 
     /// Takes the documents of words away: the index does not share words any more.
     async fn remove(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
+        if topology.members().any(|node| !topology.node(node).state.takes_writes()) {
+            return Ok(());
+        }
         vocabulary.state.write().forget();
         if nodes::remove(self.cluster, topology, self.uid, self.primary_key, self.trace).await {
             let mut state = vocabulary.state.write();
@@ -210,13 +226,51 @@ impl Index<'_> {
         Ok(())
     }
 
+    /// Makes few documents of words of many that hold few words each.
+    async fn put_together(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
+        let Some(node) = serving(topology).next() else { return Ok(()) };
+        let held = self.held(topology, node);
+        // Of what it will get later some other node may have more.
+        let small = |text: &Text| text.words.len() < SMALL;
+        let mut texts = Vec::new();
+        let mut offset = 0;
+        loop {
+            let page = held.texts(offset).await?;
+            if page.is_empty() {
+                break;
+            }
+            offset += page.len();
+            texts.extend(page.into_iter().filter(small));
+        }
+        let mut places = self.cluster.writer.batches.next();
+        let mut lines = Lines::new(&self.cluster.settings.write);
+        for text in &texts {
+            for word in text.words.split(WORD_SEPARATOR) {
+                lines.put(&text.field, word, self.primary_key, &mut || self.next_place(&mut places));
+            }
+        }
+        let finished = lines.finish(Some(self.primary_key), &mut || self.next_place(&mut places)).await;
+        let (spools, made) = finished.map_err(|error| self.failed(topology, node, &error))?;
+        if !nodes::send_all(self.cluster, topology, self.uid, self.primary_key, &spools, self.trace).await {
+            vocabulary.state.write().uneven = true;
+        }
+        let old: Vec<String> = texts.into_iter().map(|text| text.id).collect();
+        for node in serving(topology) {
+            self.held(topology, node).delete(&old).await?;
+        }
+        let mut state = vocabulary.state.write();
+        state.pieces = (offset + made).saturating_sub(old.len());
+        tracing::debug!(
+            index = self.uid,
+            before = offset,
+            after = state.pieces,
+            "documents of words were put together"
+        );
+        Ok(())
+    }
+
     /// Reads all documents, gives every node their words, and takes away what words it had before.
-    async fn read_anew(
-        &self,
-        topology: &Topology,
-        vocabulary: &Arc<Vocabulary>,
-        rules: &crate::split::words::WordRules,
-    ) -> Result<(), NodeError> {
+    async fn read_anew(&self, topology: &Topology, vocabulary: &Arc<Vocabulary>) -> Result<(), NodeError> {
         let began = Instant::now();
         let mut places = self.cluster.writer.batches.next();
         let floor = words_id(self.next_place(&mut places));
@@ -226,7 +280,7 @@ impl Index<'_> {
             state.loaded = true;
             state.kept.dirty = false;
         }
-        let result = self.read_all(topology, vocabulary, rules, &mut places).await;
+        let result = self.read_all(topology, vocabulary, &mut places).await;
         let mut state = vocabulary.state.write();
         state.made = Some((Instant::now(), began.elapsed()));
         match &result {
@@ -236,7 +290,7 @@ impl Index<'_> {
                 self.cluster.metrics.vocabularies_read.inc();
                 tracing::info!(index = self.uid, words = state.known.len(), took = ?began.elapsed(), "the words of an index were read anew");
             }
-            Err(_) => state.kept.dirty = true,
+            Err(_) => state.doubt(),
         }
         result
     }
@@ -245,13 +299,16 @@ impl Index<'_> {
         &self,
         topology: &Topology,
         vocabulary: &Arc<Vocabulary>,
-        rules: &crate::split::words::WordRules,
         places: &mut Places,
     ) -> Result<(), NodeError> {
-        // What was accepted before is to be among what is read.
+        // What was accepted before is to be among what is read; and settings among that may bring embedders.
         for node in serving(topology) {
             node_queue::drain(self.cluster, topology.node(node), self.uid, self.trace).await?;
         }
+        self.cluster.registry.invalidate(self.uid);
+        let info = self.cluster.registry.info(self.cluster, self.uid, self.trace).await;
+        let Some(rules) = info.ok().map(|info| info.words.clone()).filter(|rules| !rules.embeds) else { return Ok(()) };
+        vocabulary.heed(&rules);
         let everything = ShardSet::all(topology.shards);
         let cover = cover(topology, self.uid, &everything, &[], hash_bytes(self.uid.as_bytes()));
         for part in &cover.parts {
@@ -265,9 +322,7 @@ impl Index<'_> {
                     return Ok(());
                 };
                 let body = held.documents(&filter, offset, PAGE).await?;
-                let malformed = |error: serde_json::Error| {
-                    NodeError::new(&held.node.id, super::super::error::NodeErrorKind::Malformed(error.to_string()))
-                };
+                let malformed = |error: serde_json::Error| self.failed(topology, part.node, &error);
                 let page: Page<'_> = serde_json::from_slice(&body).map_err(malformed)?;
                 let read = page.results.len();
                 for document in page.results {
@@ -275,10 +330,7 @@ impl Index<'_> {
                     gatherer.take(&document, self.primary_key, &mut || self.next_place(places));
                 }
                 let gathered = gatherer.finish(Some(self.primary_key), &mut || self.next_place(places)).await;
-                let local = |error: std::io::Error| {
-                    NodeError::new(&held.node.id, super::super::error::NodeErrorKind::Malformed(error.to_string()))
-                };
-                let gathered = gathered.map_err(local)?;
+                let gathered = gathered.map_err(|error| self.failed(topology, part.node, &error))?;
                 if !gathered.is_empty() {
                     spread(self.cluster, &self.cluster.topology(), self.uid, self.primary_key, &gathered, self.trace)
                         .await;
@@ -292,6 +344,10 @@ impl Index<'_> {
             }
         }
         Ok(())
+    }
+
+    fn failed(&self, topology: &Topology, node: NodeIx, error: &dyn std::fmt::Display) -> NodeError {
+        NodeError::new(&topology.node(node).id, NodeErrorKind::Malformed(error.to_string()))
     }
 
     fn next_place(&self, places: &mut Places) -> Written {
@@ -329,6 +385,6 @@ fn due(vocabulary: &Vocabulary) -> bool {
     let state = vocabulary.state.read();
     let rested = state.made.is_none_or(|(ended, took)| ended.elapsed() >= took * REST);
     let since_write = state.last_write.elapsed();
-    let since_made = state.made.map_or(Duration::MAX, |(ended, _)| ended.elapsed());
-    state.kept.dirty && rested && (since_write >= QUIET || since_made >= LONGEST_DOUBT)
+    let in_doubt = state.doubted.elapsed();
+    state.kept.dirty && rested && (since_write >= QUIET || in_doubt >= LONGEST_DOUBT)
 }

@@ -20,9 +20,11 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 pub use self::gather::{Gathered, Gatherer};
+use self::nodes::Text;
 pub use self::nodes::spread;
 use super::Cluster;
 use super::client::Trace;
@@ -38,6 +40,11 @@ use crate::store::{Store, StoreError};
 const VOCABULARIES: &str = "vocabularies";
 /// More words of one index are not kept: they take nine bytes each or more here, and their text on every node.
 const MOST_WORDS: usize = 2_000_000;
+/// How many words one document holds: few enough for their positions, which the engine counts in 16 bits and by eight between
+/// two.
+const WORDS: usize = 512;
+/// So many documents of words there may be that hold fewer, before they are put together.
+const MOST_PIECES: usize = 500;
 
 /// The vocabularies of all indexes.
 #[derive(Default)]
@@ -63,6 +70,10 @@ struct State {
     /// Some node may lack documents of words, or have some that are outdated.
     uneven: bool,
     last_write: Instant,
+    /// Since when its words are in doubt, if they are.
+    doubted: Instant,
+    /// How many documents of words there are, as far as is known.
+    pieces: usize,
     /// When it was last made anew, and how long that took.
     made: Option<(Instant, Duration)>,
 }
@@ -172,6 +183,8 @@ impl Vocabulary {
                 kept,
                 looked: false,
                 last_write: Instant::now(),
+                doubted: Instant::now(),
+                pieces: 0,
                 made: None,
             }),
         }
@@ -191,7 +204,7 @@ impl Vocabulary {
     /// What was known may not be so any more.
     fn doubt(&self) {
         let mut state = self.state.write();
-        state.kept.dirty = true;
+        state.doubt();
         state.last_write = Instant::now();
     }
 
@@ -205,46 +218,67 @@ impl Vocabulary {
         state.rules = rules.clone();
         if !first {
             let nothing = state.known.is_empty() && state.loaded;
-            state.kept.dirty |= !nothing;
+            if !nothing {
+                state.doubt();
+            }
         }
     }
 
     /// Remembers words that all nodes were sent, by who began with what was known in `epoch`.
-    fn know(&self, numbers: Numbers, epoch: u64) {
+    fn know(&self, numbers: Numbers, pieces: usize, epoch: u64) {
         let mut state = self.state.write();
         if state.epoch != epoch {
             // It left out words that are not kept any more.
-            state.kept.dirty = true;
+            state.doubt();
             return;
         }
         state.known.extend(numbers);
+        state.pieces += pieces;
     }
 
     /// Remembers the words of documents of words that a node showed.
-    fn learn(&self, texts: &[(String, String)], epoch: u64) {
+    fn learn(&self, texts: &[Text], epoch: u64) {
         let mut state = self.state.write();
         if state.epoch != epoch {
             return;
         }
-        for (field, text) in texts {
-            let class = state.rules.class(field);
-            state.known.extend(text.split(WORD_SEPARATOR).map(|word| word_number(class, word)));
+        for text in texts {
+            let class = state.rules.class(&text.field);
+            state.known.extend(text.words.split(WORD_SEPARATOR).map(|word| word_number(class, word)));
         }
+        state.pieces += texts.len();
         state.loaded = true;
+    }
+
+    /// True if there are many more documents of words than their words need.
+    fn is_scattered(&self) -> bool {
+        let state = self.state.read();
+        state.pieces > MOST_PIECES + 4 * state.known.len() / WORDS
     }
 }
 
 // === impl State ===
 
 impl State {
+    fn doubt(&mut self) {
+        if !self.kept.dirty {
+            self.kept.dirty = true;
+            self.doubted = Instant::now();
+        }
+    }
+
     fn forget(&mut self) {
         self.known = Numbers::default();
+        self.pieces = 0;
         self.epoch += 1;
     }
 }
 
 /// Takes the documents of words away before all documents are, so that nodes do not count them among those that they delete.
 pub async fn make_way(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
+    if intent.kind == TaskKind::SettingsUpdate {
+        return make_way_for_embedders(cluster, intent, trace).await;
+    }
     let empties = match intent.kind {
         TaskKind::IndexDeletion => true,
         TaskKind::DocumentDeletion => {
@@ -267,6 +301,26 @@ pub async fn make_way(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trac
     }
     if !nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
         vocabulary.state.write().uneven = true;
+    }
+}
+
+/// Embedders are not to see documents of words: an index that gets some shares no words any more.
+async fn make_way_for_embedders(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
+    let embedders = intent.details.as_ref().and_then(|details| details.get("embedders"));
+    if !embedders.and_then(Value::as_object).is_some_and(|embedders| !embedders.is_empty()) {
+        return;
+    }
+    let Some(index) = intent.index_uid.as_deref() else { return };
+    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let vocabulary = cluster.vocabularies.of(index);
+    let has_words = vocabulary.state.read().kept.floor.is_some();
+    if has_words && nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
+        let mut state = vocabulary.state.write();
+        state.forget();
+        state.looked = true;
+        // Should the settings be refused, the words come back.
+        state.kept = Durable { floor: None, dirty: true };
+        state.last_write = Instant::now();
     }
 }
 

@@ -32,6 +32,14 @@ pub(super) struct Held<'a> {
     pub trace: &'a Trace,
 }
 
+/// A document of words.
+pub(super) struct Text {
+    pub id: String,
+    /// Which field holds the words.
+    pub field: String,
+    pub words: String,
+}
+
 #[derive(serde::Deserialize)]
 struct Page {
     results: Vec<Map<String, Value>>,
@@ -55,10 +63,10 @@ impl Held<'_> {
         Ok(page.results.iter().filter_map(|document| self.id(document)).collect())
     }
 
-    /// The texts after the first `offset`, each with its field; none at the end.
-    pub async fn texts(&self, offset: usize) -> Result<Vec<(String, String)>, NodeError> {
+    /// Those after the first `offset`; none at the end.
+    pub async fn texts(&self, offset: usize) -> Result<Vec<Text>, NodeError> {
         let page = self.page(json!({"filter": only_words(), "offset": offset, "limit": PAGE})).await?;
-        Ok(page.results.iter().filter_map(|document| text_of(document, self.primary_key)).collect())
+        Ok(page.results.iter().filter_map(|document| Text::of(document, self.primary_key)).collect())
     }
 
     /// The documents with these ids, a line each.
@@ -156,16 +164,28 @@ pub async fn spread(
     words: &Gathered,
     trace: &Trace,
 ) {
-    if words.is_empty() {
-        return;
+    if !send_all(cluster, topology, index, primary_key, &words.spools, trace).await {
+        words.missed();
     }
-    let sent = topology.members().map(|ix| async move {
+}
+
+/// Sends `lines` to every node that takes writes; true if all nodes have accepted them.
+pub(super) async fn send_all(
+    cluster: &Cluster,
+    topology: &Topology,
+    index: &str,
+    primary_key: &str,
+    lines: &[Spool],
+    trace: &Trace,
+) -> bool {
+    let sent = topology.members().filter(|_| !lines.is_empty()).map(|ix| async move {
         let node = topology.node(ix);
+        // Whoever is away gets what he lacks when he serves again.
         if !node.state.takes_writes() {
-            return false;
+            return true;
         }
         let held = Held { cluster, node, index, primary_key, trace };
-        for spool in &words.spools {
+        for spool in lines {
             if let Err(error) = held.send(spool).await {
                 tracing::warn!(node = %node.id, index, %error, "a node has missed words; it gets them later");
                 return false;
@@ -173,9 +193,7 @@ pub async fn spread(
         }
         true
     });
-    if !join_all(sent).await.into_iter().all(|sent| sent) {
-        words.missed();
-    }
+    join_all(sent).await.into_iter().all(|sent| sent)
 }
 
 /// Takes the documents of words away from every node that takes writes; true if all have accepted that.
@@ -194,11 +212,15 @@ pub(super) async fn remove(
     join_all(removed).await.into_iter().all(|removed| removed)
 }
 
-/// The field of a document of words that holds them, and what it holds.
-fn text_of(document: &Map<String, Value>, primary_key: &str) -> Option<(String, String)> {
-    let marked = document.keys().filter_map(|name| marked_field(name)).find(|field| *field != primary_key);
-    let field = marked.unwrap_or(WORDS_FIELD);
-    Some((field.to_owned(), document.get(field)?.as_str()?.to_owned()))
+// === impl Text ===
+
+impl Text {
+    fn of(document: &Map<String, Value>, primary_key: &str) -> Option<Self> {
+        let marked = document.keys().filter_map(|name| marked_field(name)).find(|field| *field != primary_key);
+        let field = marked.unwrap_or(WORDS_FIELD);
+        let text = |name: &str| document.get(name)?.as_str().map(str::to_owned);
+        Some(Self { id: text(primary_key)?, field: field.to_owned(), words: text(field)? })
+    }
 }
 
 #[cfg(test)]
@@ -210,10 +232,11 @@ mod tests {
         let document = |value: Value| value.as_object().cloned().unwrap();
         let plain =
             document(json!({"id": "-_", "_miroir_words:id": "{", "_miroir_words": "a. b", "_miroir_shard": "}"}));
-        assert_eq!(text_of(&plain, "id"), Some((WORDS_FIELD.into(), "a. b".into())));
+        let read = |document| Text::of(&document, "id").map(|text| (text.id, text.field, text.words));
+        assert_eq!(read(plain), Some(("-_".into(), WORDS_FIELD.into(), "a. b".into())));
         let of_field = document(
             json!({"id": "-_", "_miroir_words:id": "{", "_miroir_words": "{", "_miroir_words:t": "{", "t": "a"}),
         );
-        assert_eq!(text_of(&of_field, "id"), Some(("t".into(), "a".into())));
+        assert_eq!(read(of_field), Some(("-_".into(), "t".into(), "a".into())));
     }
 }
