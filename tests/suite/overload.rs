@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::client::{eventually, pause};
+use crate::support::client::{eventually, holds_words, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
-use crate::support::{Client, Fleet, FleetOptions, holds_words};
+use crate::support::{Client, Fleet, FleetOptions};
 
 /// The documents that `node` itself holds of an index, by id, hidden fields and all; without documents of words.
 pub fn held(node: &Client, index: &str) -> BTreeMap<String, Value> {

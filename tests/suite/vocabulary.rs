@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::{eventually, pause};
+use crate::support::client::{eventually, holds_words, pause};
 use crate::support::corpus::cities;
+use crate::support::embedder::Embedder;
 use crate::support::parity::{leaks, load};
-use crate::support::{Client, Fleet, FleetOptions, Single, holds_words};
+use crate::support::{Client, Fleet, FleetOptions, Single};
 
 /// Words that are all one letter from `balan`: more than the engine looks at for one word.
 fn neighbours() -> Vec<Value> {
@@ -191,4 +192,57 @@ fn a_killed_gateway_still_knows_which_words_nodes_have() {
     await_word(&fleet, "charlie", true);
     let after = fleet.nodes[0].client.documents("words").values().filter(|document| holds_words(document)).count();
     assert_eq!(after, before + 1, "only what is new is sent");
+}
+
+#[test]
+fn many_small_writes_leave_few_documents_of_words() {
+    let fleet = Fleet::with(FleetOptions { nodes: 2, replication_factor: 1, ..Default::default() });
+    settings(&fleet.client, "words");
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let client = fleet.client.clone();
+            scope.spawn(move || {
+                for round in 0..40 {
+                    client.add("words", &json!([{"id": writer * 100 + round, "name": format!("w{writer}x{round}")}]));
+                }
+            });
+        }
+    });
+    for node in &fleet.nodes {
+        eventually("documents of words are put together", || {
+            let held = node.client.documents("words");
+            (held.values().filter(|document| holds_words(document)).count() <= 120).then_some(())
+        });
+        let words = words_on(&node.client, "words");
+        assert!(
+            (0..8).all(|writer| (0..40).all(|round| words.contains(&format!("w{writer}x{round}")))),
+            "no word is lost"
+        );
+    }
+    assert_eq!(fleet.client.documents("words").len(), 320);
+}
+
+#[test]
+fn an_embedder_never_sees_a_document_of_words() {
+    let embedder = Embedder::start();
+    let fleet = Fleet::with(FleetOptions { nodes: 3, replication_factor: 1, ..Default::default() });
+    settings(&fleet.client, "words");
+    fleet
+        .client
+        .add("words", &json!([{"id": 1, "name": "alpha"}, {"id": 2, "name": "bravo"}, {"id": 3, "name": "charlie"}]));
+    await_word(&fleet, "bravo", true);
+    let embedders = json!({"embedders": {"e": embedder.settings("{{doc.name}}")}});
+    fleet.client.done(&fleet.client.json("PATCH", "/indexes/words/settings", &embedders));
+    await_word(&fleet, "bravo", false);
+    fleet.client.add("words", &json!([{"id": 4, "name": "delta"}]));
+    pause(Duration::from_secs(4));
+    assert!(fleet.nodes.iter().all(|node| words_on(&node.client, "words").is_empty()));
+    let embedded = fleet.nodes.iter().map(|node| {
+        let stats = node.client.get("/indexes/words/stats").ok();
+        stats["numberOfEmbeddedDocuments"].as_u64().expect("a count")
+    });
+    assert_eq!(embedded.sum::<u64>(), 4, "each document once");
+    // Without embedders words are shared again.
+    fleet.client.done(&fleet.client.json("PATCH", "/indexes/words/settings", &json!({"embedders": null})));
+    await_word(&fleet, "delta", true);
 }

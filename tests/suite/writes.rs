@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::client::{eventually, pause};
+use crate::support::client::{eventually, holds_words, pause};
 use crate::support::corpus::{cities, ndjson};
 use crate::support::parity::leaks;
-use crate::support::{Client, Fleet, Single, holds_words};
+use crate::support::{Client, Fleet, Single};
 
 fn compressed(encoding: &str, body: &[u8]) -> Vec<u8> {
     use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};

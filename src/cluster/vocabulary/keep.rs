@@ -217,7 +217,9 @@ impl Index<'_> {
                     continue;
                 }
                 let lines = self.held(topology, *other).lines(&there).await?;
-                if !lines.is_empty() {
+                let turn = nodes::turns(self.cluster, self.uid, std::iter::once(*node)).pop();
+                if let Some((_, mut turn)) = turn.filter(|_| !lines.is_empty()) {
+                    turn.wait().await;
                     self.held(topology, *node).send(&bytes::Bytes::from(lines).into()).await?;
                     tracing::info!(node = %topology.node(*node).id, index = self.uid, documents = there.len(), "a node got words that it had missed");
                 }
@@ -285,7 +287,7 @@ impl Index<'_> {
         state.made = Some((Instant::now(), began.elapsed()));
         match &result {
             Ok(()) => {
-                state.kept.floor = Some(floor);
+                state.kept.floor = state.kept.floor.take().max(Some(floor));
                 state.uneven = true;
                 self.cluster.metrics.vocabularies_read.inc();
                 tracing::info!(index = self.uid, words = state.known.len(), took = ?began.elapsed(), "the words of an index were read anew");
@@ -311,6 +313,9 @@ impl Index<'_> {
         vocabulary.heed(&rules);
         let everything = ShardSet::all(topology.shards);
         let cover = cover(topology, self.uid, &everything, &[], hash_bytes(self.uid.as_bytes()));
+        if !cover.missing.is_empty() {
+            return Err(self.failed(topology, NodeIx(0), &"no node has some of the documents"));
+        }
         for part in &cover.parts {
             let filter = shard_filter(&part.shards, topology.shards);
             let held = self.held(topology, part.node);

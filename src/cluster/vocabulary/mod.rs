@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Duration, Instant};
 
 pub use self::gather::{Gathered, Gatherer};
@@ -44,7 +44,7 @@ const MOST_WORDS: usize = 2_000_000;
 /// two.
 const WORDS: usize = 512;
 /// So many documents of words there may be that hold fewer, before they are put together.
-const MOST_PIECES: usize = 500;
+const MOST_PIECES: usize = 200;
 
 /// The vocabularies of all indexes.
 #[derive(Default)]
@@ -307,7 +307,7 @@ pub async fn make_way(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trac
 /// Embedders are not to see documents of words: an index that gets some shares no words any more.
 async fn make_way_for_embedders(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
     let embedders = intent.details.as_ref().and_then(|details| details.get("embedders"));
-    if !embedders.and_then(Value::as_object).is_some_and(|embedders| !embedders.is_empty()) {
+    if embedders.and_then(Value::as_object).is_none_or(Map::is_empty) {
         return;
     }
     let Some(index) = intent.index_uid.as_deref() else { return };

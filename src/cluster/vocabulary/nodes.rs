@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 use super::super::Cluster;
 use super::super::client::{SubBody, Subrequest, TaskStatusResponse, Trace};
 use super::super::error::{NodeError, NodeErrorKind};
+use super::super::lanes::Turn;
 use super::super::send::allowance;
 use super::super::spool::Spool;
 use super::super::stamp::{COPY_STAMP, STAMP_PARAMETER};
 use super::Gathered;
 use crate::meili::query::QueryMap;
-use crate::placement::topology::{Node, Topology};
+use crate::placement::topology::{Node, NodeIx, Topology};
 use crate::placement::vocabulary::{WORDS_FIELD, marked_field, only_words};
 
 /// How many documents of words are asked for at once.
@@ -178,12 +179,11 @@ pub(super) async fn send_all(
     lines: &[Spool],
     trace: &Trace,
 ) -> bool {
-    let sent = topology.members().filter(|_| !lines.is_empty()).map(|ix| async move {
+    // Whoever is away gets what he lacks when he serves again.
+    let present = topology.members().filter(|ix| !lines.is_empty() && topology.node(*ix).state.takes_writes());
+    let sent = turns(cluster, index, present).into_iter().map(|(ix, mut turn)| async move {
+        turn.wait().await;
         let node = topology.node(ix);
-        // Whoever is away gets what he lacks when he serves again.
-        if !node.state.takes_writes() {
-            return true;
-        }
         let held = Held { cluster, node, index, primary_key, trace };
         for spool in lines {
             if let Err(error) = held.send(spool).await {
@@ -194,6 +194,16 @@ pub(super) async fn send_all(
         true
     });
     join_all(sent).await.into_iter().all(|sent| sent)
+}
+
+/// Places in the order of an index's writes on these nodes; none if it does not exist any more. A node would make the index for
+/// documents that come after its end.
+pub(super) fn turns(cluster: &Cluster, index: &str, nodes: impl Iterator<Item = NodeIx>) -> Vec<(NodeIx, Turn)> {
+    let lane = [index.to_owned()];
+    cluster.writer.in_order(|lanes| {
+        let exists = cluster.registry.exists(index);
+        nodes.filter(|_| exists).map(|ix| (ix, lanes.turn(&lane, ix))).collect()
+    })
 }
 
 /// Takes the documents of words away from every node that takes writes; true if all have accepted that.

@@ -10,8 +10,9 @@ use super::clients::{INDEX, WORDS, id_of, shared_field};
 use super::history::{Family, History, State, Verdict};
 use super::view::View;
 use crate::support::client::Reply;
+use crate::support::client::holds_words;
 use crate::support::random::Dice;
-use crate::support::{Client, Fleet, holds_words};
+use crate::support::{Client, Fleet};
 
 /// What went wrong, by kind. All must stay empty.
 #[derive(Default)]

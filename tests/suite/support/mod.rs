@@ -12,5 +12,5 @@ pub mod random;
 pub mod small_disk;
 pub mod stop;
 
-pub use client::{Client, holds_words};
+pub use client::Client;
 pub use fleet::{Fleet, FleetOptions, Single};
