@@ -103,12 +103,8 @@ fn no_client_sees_documents_of_words() {
     let documents = cities(400);
     load(&single.client, "cities", &documents);
     load(&fleet.client, "cities", &documents);
-    let held: Vec<Value> = fleet
-        .nodes
-        .iter()
-        .flat_map(|node| node.client.documents("cities").into_values())
-        .filter(|document| holds_words(document))
-        .collect();
+    let held: Vec<Value> =
+        fleet.nodes.iter().flat_map(|node| node.client.documents("cities").into_values()).filter(holds_words).collect();
     assert!(!held.is_empty());
     let id = held[0]["id"].as_str().expect("an id");
     assert_eq!(fleet.client.get(&format!("/indexes/cities/documents/{id}")).status, 404);
@@ -245,4 +241,30 @@ fn an_embedder_never_sees_a_document_of_words() {
     // Without embedders words are shared again.
     fleet.client.done(&fleet.client.json("PATCH", "/indexes/words/settings", &json!({"embedders": null})));
     await_word(&fleet, "delta", true);
+}
+
+#[test]
+fn words_are_shared_once_a_node_lacks_some_documents_and_when_the_operator_says_so() {
+    let mut fleet = Fleet::with(FleetOptions { nodes: 2, replication_factor: 2, ..Default::default() });
+    settings(&fleet.client, "words");
+    fleet.client.add("words", &json!([{"id": 1, "name": "alpha"}, {"id": 2, "name": "bravo"}]));
+    pause(Duration::from_secs(4));
+    assert!(fleet.nodes.iter().all(|node| words_on(&node.client, "words").is_empty()), "each node has every document");
+    let new = fleet.spawn_node();
+    fleet.admin.post("/nodes", &json!({"id": "node-2", "url": fleet.nodes[new].client.url})).ok();
+    fleet.await_rest(Duration::from_secs(60));
+    await_word(&fleet, "alpha", true);
+    await_word(&fleet, "bravo", true);
+
+    let shared = std::fs::read_to_string(&fleet.config).expect("the configuration");
+    for (setting, there) in [("local", false), ("shared", true)] {
+        std::fs::write(&fleet.config, format!("{shared}search: {{ words: {setting} }}\n"))
+            .expect("a new configuration");
+        fleet.kill_gateway();
+        fleet.start_gateway();
+        await_word(&fleet, "alpha", there);
+        fleet.client.add("words", &json!([{"id": 3, "name": format!("charlie{setting}")}]));
+        await_word(&fleet, &format!("charlie{setting}"), there);
+        assert_eq!(fleet.client.documents("words").len(), 3);
+    }
 }

@@ -198,7 +198,8 @@ impl Vocabulary {
         }
         state.loaded = true;
         state.looked = true;
-        state.kept = Durable { floor: Some(String::new()), dirty: false };
+        // In doubt from the start where its first documents share no words.
+        state.kept.floor = Some(String::new());
     }
 
     /// What was known may not be so any more.
@@ -331,18 +332,23 @@ fn parted(topology: &Topology) -> bool {
 
 /// Gathers the new words of a body for `index`; `None` where words are not shared.
 pub async fn gatherer(cluster: &Arc<Cluster>, topology: &Topology, index: &str, trace: &Trace) -> Option<Gatherer> {
-    if cluster.settings.search.words == SharedWords::No || !parted(topology) {
-        return None;
-    }
     let known = cluster.registry.exists(index);
     let vocabulary = cluster.vocabularies.of(index);
+    // Should words be shared later, these documents must be read for theirs.
+    let unshared = || {
+        vocabulary.state.write().doubt();
+        None
+    };
+    if cluster.settings.search.words == SharedWords::No || !parted(topology) {
+        return unshared();
+    }
     let rules = if known {
         cluster.registry.info(cluster, index, trace).await.ok()?.words.clone()
     } else {
         WordRules::default()
     };
     if rules.embeds {
-        return None;
+        return unshared();
     }
     vocabulary.heed(&rules);
     let is_loaded = vocabulary.state.read().loaded;
