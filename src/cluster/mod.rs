@@ -205,7 +205,10 @@ impl Cluster {
         for index in &indexes {
             self.registry.invalidate(index);
             match task.status {
-                TaskStatus::Failed | TaskStatus::Canceled => self.registry.suspect(index),
+                TaskStatus::Failed | TaskStatus::Canceled => {
+                    self.registry.suspect(index);
+                    self.vocabularies.lost(index);
+                }
                 TaskStatus::Enqueued | TaskStatus::Processing | TaskStatus::Succeeded => {}
             }
         }

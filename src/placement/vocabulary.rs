@@ -19,6 +19,9 @@ pub const WORD_SEPARATOR: &str = ". ";
 /// A value that no search finds.
 pub const NO_WORD: &str = "{";
 
+/// How the line of every document of words ends.
+pub const WORDS_END: &str = "\"_miroir_shard\":\"}\"}\n";
+
 /// The filter that leaves documents of words out.
 pub fn no_words() -> String {
     format!("{SHARD_FIELD} != \"{WORDS_SHARD}\"")

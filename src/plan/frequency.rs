@@ -56,7 +56,9 @@ impl ByFrequency {
         let Some(query) = text("q").filter(|_| text("matchingStrategy") == Some("frequency")) else { return Self::No };
         let words: Vec<Range<usize>> =
             words_of(query).into_iter().filter(|word| !is_stop_word(info, &query[word.clone()])).collect();
-        if words.len() < 2 && is_plain(query) {
+        // Where settings say what ends a word, one may be several.
+        let most = if info.splits_words_plainly { 1 } else { 0 };
+        if words.len() <= most && is_plain(query) {
             return Self::No;
         }
         let known = info.splits_words_plainly
@@ -201,6 +203,18 @@ mod tests {
         let body = json!({"q": query, "matchingStrategy": "frequency", "limit": 5, "facets": ["a"], "filter": "b = 1",
             "attributesToSearchOn": ["name"]});
         SearchPlan::new(&info, body.as_object().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn one_word_may_be_several_where_settings_say_what_ends_one() {
+        let plain = IndexInfo::new("cities");
+        let split = IndexInfo { splits_words_plainly: false, ..plain.clone() };
+        let by = |info: &IndexInfo, query: &str| {
+            ByFrequency::of(info, json!({"q": query, "matchingStrategy": "frequency"}).as_object().unwrap())
+        };
+        assert_eq!(by(&plain, "prado"), ByFrequency::No);
+        assert_eq!(by(&split, "prado"), ByFrequency::Unknown);
+        assert_eq!(by(&split, " "), ByFrequency::No);
     }
 
     fn words(query: &str) -> Vec<Range<usize>> {

@@ -283,7 +283,6 @@ impl<'a> Collector<'a> {
 
     async fn finish(mut self) -> io::Result<Collected> {
         let error = self.error.map(BatchError::Id).or(self.bad_point.map(BatchError::Geo));
-        let parts = if error.is_some() { Vec::new() } else { self.payloads.finish().await? };
         let unsplit = match self.unsplit {
             Some(unsplit) => Some(unsplit.finish().await?),
             None => None,
@@ -293,6 +292,10 @@ impl<'a> Collector<'a> {
             Some(words) => Some(words.finish(self.primary_key.as_deref(), &mut || next_place(places, batches)).await?),
             None => None,
         };
+        if let Some(words) = &words {
+            self.payloads.append_words(&words.spools).await?;
+        }
+        let parts = if error.is_some() { Vec::new() } else { self.payloads.finish().await? };
         let (received, primary_key, keys) = (self.received, self.primary_key, self.keys);
         Ok(Collected { received, primary_key, error, parts, keys, unsplit, words })
     }
@@ -325,6 +328,31 @@ impl Payloads {
             }
             payload.shards.last_mut().expect("one was just pushed if there was none").insert(shard);
         }
+    }
+
+    /// Adds documents of words for every node that gets documents.
+    async fn append_words(&mut self, spools: &[Spool]) -> io::Result<()> {
+        let mut line = Vec::new();
+        for spool in spools {
+            let mut reader = spool.reader();
+            while let Some(chunk) = reader.next().await? {
+                for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+                    line.extend_from_slice(piece);
+                    if !piece.ends_with(b"\n") {
+                        continue;
+                    }
+                    for payload in &mut self.nodes {
+                        let Some(shards) = payload.shards.last().cloned() else { continue };
+                        if payload.spool.append(&line) {
+                            payload.shards.push(shards);
+                        }
+                    }
+                    line.clear();
+                }
+                self.settle().await?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn settle(&mut self) -> io::Result<()> {

@@ -18,6 +18,8 @@ mod steps;
 
 use std::sync::Arc;
 
+use futures::future::join;
+
 use self::collect::{BatchError, Collected, Collector, Source};
 pub use self::delete::delete_ids;
 use self::request::{AddParams, missing_payload, payload_format};
@@ -29,7 +31,7 @@ use super::overload::metrics::Rejection;
 use super::vocabulary;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
-use crate::placement::topology::Topology;
+use crate::placement::topology::{NodeIx, Topology};
 use crate::split::PayloadFormat;
 use crate::split::primary_key::IdError;
 use crate::tasks::entry::MiroirTask;
@@ -106,39 +108,48 @@ pub async fn add(
     }
     let mut collected = collected;
     let words = collected.words.take().zip(collected.primary_key.clone());
-    // Nodes know the words before the documents, but for those of an index that is made by these.
-    if let Some((words, primary_key)) = words.as_ref().filter(|_| exists) {
-        vocabulary::spread(cluster, &cluster.topology(), &addition.index, primary_key, words, trace).await;
+    let Some((words, primary_key)) = words else {
+        return submit(cluster, &addition, collected, topology, trace).await.map(|(task, _)| task);
+    };
+    // Nodes that get documents get the words with them.
+    let have: Vec<NodeIx> = collected.parts.iter().map(|part| part.node).collect();
+    let spread = |have| vocabulary::spread(cluster, &addition.index, &primary_key, &words, have, trace);
+    let (task, moved) = if exists {
+        join(submit(cluster, &addition, collected, topology, trace), spread(&have)).await.0?
+    } else {
+        let submitted = submit(cluster, &addition, collected, topology, trace).await?;
+        spread(&have).await;
+        submitted
+    };
+    if moved {
+        spread(&[]).await;
     }
-    let task = submit(cluster, &addition, collected, topology, trace).await?;
-    if let Some((words, primary_key)) = words {
-        if !exists {
-            vocabulary::spread(cluster, &cluster.topology(), &addition.index, &primary_key, &words, trace).await;
-        }
-        words.known();
-    }
+    words.known();
     Ok(task)
 }
 
-/// Hands the documents to their nodes, by the owners that shards have at the moment.
+/// Hands the documents to their nodes, by the owners that shards have at the moment. True if these were others than when the
+/// documents were collected.
 async fn submit(
     cluster: &Arc<Cluster>,
     addition: &Addition,
     mut collected: Collected,
     mut topology: Arc<Topology>,
     trace: &Trace,
-) -> Result<MiroirTask, ResponseError> {
+) -> Result<(MiroirTask, bool), ResponseError> {
     let settings = &cluster.settings.write;
+    let mut moved = false;
     loop {
         let (intent, spools) = addition.clone().intent(collected.clone(), &topology);
         let newer = match cluster.writer.submit_keys(cluster, intent, spools, collected.keys.clone(), trace).await {
             Err(error) if error.is(Code::MiroirLayoutChanged) => cluster.topology().detached(),
-            result => return result,
+            result => return result.map(|task| (task, moved)),
         };
         let budget = &cluster.overload.spools;
         let parts = redistribute::redistribute(&collected.parts, &topology, &newer, settings, budget).await;
         collected.parts = counted(cluster, parts)?;
         topology = newer;
+        moved = true;
     }
 }
 

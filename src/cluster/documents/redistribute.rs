@@ -10,6 +10,7 @@ use super::collect::{Part, Payloads, spool_failed};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::vocabulary::WORDS_END;
 use crate::split::document::HiddenFields;
 
 /// The parts of `from`'s owners as parts for those of `to`. Each shard is read from one of its owners' parts, so the
@@ -33,6 +34,11 @@ pub(super) async fn redistribute(
             for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
                 line.extend_from_slice(piece);
                 if !piece.ends_with(b"\n") {
+                    continue;
+                }
+                // Documents of words are for all nodes, and sent anew.
+                if line.ends_with(WORDS_END.as_bytes()) {
+                    line.clear();
                     continue;
                 }
                 let unmarked = || ResponseError::new(Code::Internal, "A collected document has no shard.");

@@ -10,8 +10,7 @@ use super::super::overload::spool_budget::SpoolBudget;
 use super::super::settings::WriteSettings;
 use super::super::spool::{Spool, SpoolWriter};
 use super::{MOST_WORDS, Numbers, Vocabulary, WORDS};
-use crate::placement::shard::SHARD_FIELD;
-use crate::placement::vocabulary::{NO_WORD, WORD_SEPARATOR, WORDS_FIELD, WORDS_SHARD, marker_of, words_id};
+use crate::placement::vocabulary::{NO_WORD, WORD_SEPARATOR, WORDS_END, WORDS_FIELD, marker_of, words_id};
 use crate::placement::written::Written;
 use crate::split::Document;
 use crate::split::words::{WordRules, word_number};
@@ -177,9 +176,10 @@ fn line(field: &str, text: String, primary_key: &str, written: Written) -> Vec<u
         document.insert(marker_of(field), NO_WORD.into());
     }
     document.insert(field.to_owned(), text.into());
-    document.insert(SHARD_FIELD.to_owned(), WORDS_SHARD.into());
     let mut line = Value::Object(document).to_string().into_bytes();
-    line.push(b'\n');
+    line.pop();
+    line.push(b',');
+    line.extend_from_slice(WORDS_END.as_bytes());
     line
 }
 
@@ -188,6 +188,8 @@ mod tests {
     use super::super::Durable;
     use super::super::nodes::Text;
     use super::*;
+    use crate::placement::shard::SHARD_FIELD;
+    use crate::placement::vocabulary::WORDS_SHARD;
     use crate::placement::written::Places;
 
     async fn gathered(vocabulary: &Arc<Vocabulary>, rules: &WordRules, documents: &[&str]) -> (Gathered, Vec<Value>) {

@@ -253,7 +253,7 @@ impl Index<'_> {
         }
         let finished = lines.finish(Some(self.primary_key), &mut || self.next_place(&mut places)).await;
         let (spools, made) = finished.map_err(|error| self.failed(topology, node, &error))?;
-        if !nodes::send_all(self.cluster, topology, self.uid, self.primary_key, &spools, self.trace).await {
+        if !nodes::send_all(self.cluster, self.uid, self.primary_key, &spools, &[], self.trace).await {
             vocabulary.state.write().uneven = true;
         }
         let old: Vec<String> = texts.into_iter().map(|text| text.id).collect();
@@ -337,8 +337,7 @@ impl Index<'_> {
                 let gathered = gatherer.finish(Some(self.primary_key), &mut || self.next_place(places)).await;
                 let gathered = gathered.map_err(|error| self.failed(topology, part.node, &error))?;
                 if !gathered.is_empty() {
-                    spread(self.cluster, &self.cluster.topology(), self.uid, self.primary_key, &gathered, self.trace)
-                        .await;
+                    spread(self.cluster, self.uid, self.primary_key, &gathered, &[], self.trace).await;
                 }
                 gathered.known();
                 offset += read;

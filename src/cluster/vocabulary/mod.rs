@@ -1,7 +1,7 @@
 //! Every node knows all words of an index: documents of words (`placement/vocabulary.rs`) carry to each node what it lacks.
 //!
-//! A write brings the words that nobody has seen before to all nodes, ahead of its documents. Which words are known is remembered as
-//! numbers and read again from the nodes after a start: to know too few only repeats some. Nothing here decides what is lost
+//! A write brings the words that nobody has seen before to all nodes. Which words are known is remembered as numbers and read
+//! again from the nodes after a start: to know too few only repeats some. Nothing here decides what is lost
 //! or kept: a node that lacks words finds a little more or less through typos and beginnings, until it has caught up.
 //!
 //! | file | what |
@@ -153,6 +153,14 @@ impl Vocabularies {
             TaskKind::DocumentDeletion | TaskKind::DocumentEdition => self.of(index).doubt(),
             TaskKind::DocumentAdditionOrUpdate => self.of(index).state.write().last_write = Instant::now(),
             _ => {}
+        }
+    }
+
+    /// A write of the index came to nothing, and so may the words that it brought.
+    pub(super) fn lost(&self, index: &str) {
+        let known = self.all.lock().get(index).map(Arc::clone);
+        if let Some(vocabulary) = known {
+            vocabulary.doubt();
         }
     }
 

@@ -156,31 +156,34 @@ impl Held<'_> {
     }
 }
 
-/// Sends the gathered words to every node that takes writes, all at once. Who misses them gets them later.
+/// Sends the gathered words to every node that takes writes, all at once, but for those that have them. Who misses them gets
+/// them later.
 pub async fn spread(
     cluster: &Cluster,
-    topology: &Topology,
     index: &str,
     primary_key: &str,
     words: &Gathered,
+    have: &[NodeIx],
     trace: &Trace,
 ) {
-    if !send_all(cluster, topology, index, primary_key, &words.spools, trace).await {
+    if !send_all(cluster, index, primary_key, &words.spools, have, trace).await {
         words.missed();
     }
 }
 
-/// Sends `lines` to every node that takes writes; true if all nodes have accepted them.
+/// Sends `lines` to every node that takes writes and is none of those that have them; true if all nodes have accepted them.
 pub(super) async fn send_all(
     cluster: &Cluster,
-    topology: &Topology,
     index: &str,
     primary_key: &str,
     lines: &[Spool],
+    have: &[NodeIx],
     trace: &Trace,
 ) -> bool {
+    let topology = &cluster.topology();
     // Whoever is away gets what he lacks when he serves again.
-    let present = topology.members().filter(|ix| !lines.is_empty() && topology.node(*ix).state.takes_writes());
+    let present = topology.members().filter(|ix| topology.node(*ix).state.takes_writes() && !have.contains(ix));
+    let present = present.filter(|_| !lines.is_empty());
     let sent = turns(cluster, index, present).into_iter().map(|(ix, mut turn)| async move {
         turn.wait().await;
         let node = topology.node(ix);
