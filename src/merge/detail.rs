@@ -56,8 +56,8 @@ pub struct Ranked {
     pub ranks: Option<f64>,
 }
 
-/// Two words can be up to this many places apart before the engine stops to count.
-const MOST_PLACES: f64 = 7.0;
+/// How many ranks of proximity one more word adds: the engine tells four distances apart, and the greatest is all the rest.
+const MOST_PLACES: f64 = 3.0;
 
 /// The costs of a word's place in its attribute that the engine tells apart.
 const MOST_COST_OF_PLACE: f64 = 10.0;

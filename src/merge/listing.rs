@@ -206,6 +206,24 @@ mod tests {
         assert!((listed.steps[1].so_far - 0.75).abs() < 1e-9);
     }
 
+    /// As an engine scored it: two words may be in four ranks of proximity.
+    #[test]
+    fn what_the_rules_come_to_is_the_score_that_the_engine_states() {
+        let hit = r#"{"_rankingScore":0.5992063492063492,"_rankingScoreDetails":{
+            "words":{"order":0,"matchingWords":2,"maxMatchingWords":3,"score":0.6666666666666666},
+            "typo":{"order":1,"typoCount":0,"maxTypoCount":2,"score":1.0},"proximity":{"order":2,"score":0.5},
+            "attribute":{"order":3,"attributeRankingOrderScore":0.6,"queryWordDistanceScore":0.8571428571428571,
+                "score":0.5714285714285714},
+            "senses:desc":{"order":4,"value":2.0},
+            "exactness":{"order":5,"matchType":"noExactMatch","matchingWords":2,"maxMatchingWords":2,"score":0.3333333333333333}}}"#;
+        let mut typos = MostTypos::default();
+        let members: serde_json::Value = serde_json::from_str(hit).unwrap();
+        typos.see(&serde_json::value::to_raw_value(&members["_rankingScoreDetails"]).unwrap());
+        let listed = Listed::parse(hit, None, &typos, ScoredBy::First).unwrap();
+        let last = listed.steps.last().unwrap().so_far;
+        assert!((last - 0.599_206_349_206_349_2).abs() < 1e-9, "{last}");
+    }
+
     #[test]
     fn a_score_stops_at_a_sort_only_in_older_engines() {
         let hit = r#"{"_rankingScoreDetails":{

@@ -54,8 +54,9 @@ impl ByFrequency {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let given = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
         let Some(query) = text("q").filter(|_| text("matchingStrategy") == Some("frequency")) else { return Self::No };
-        let words: Vec<Range<usize>> =
-            words_of(query).into_iter().filter(|word| !is_stop_word(info, &query[word.clone()])).collect();
+        // The engine looks for a stop word all the same where the query ends with it.
+        let counts = |word: &Range<usize>| word.end == query.len() || !is_stop_word(info, &query[word.clone()]);
+        let words: Vec<Range<usize>> = words_of(query).into_iter().filter(counts).collect();
         // Where settings say what ends a word, one may be several.
         let most = if info.splits_words_plainly { 1 } else { 0 };
         if words.len() <= most && is_plain(query) {
@@ -215,6 +216,13 @@ mod tests {
         assert_eq!(by(&plain, "prado"), ByFrequency::No);
         assert_eq!(by(&split, "prado"), ByFrequency::Unknown);
         assert_eq!(by(&split, " "), ByFrequency::No);
+    }
+
+    #[test]
+    fn a_stop_word_counts_where_the_query_ends_with_it() {
+        assert_eq!(words("rio de"), [0..3, 4..6]);
+        assert_eq!(words("rio de janeiro"), [0..3, 7..14]);
+        assert_eq!(plan("rio de ").by_frequency, ByFrequency::No);
     }
 
     fn words(query: &str) -> Vec<Range<usize>> {

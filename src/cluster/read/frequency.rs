@@ -46,7 +46,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         // What is left out on the way to the end of the page is not told apart here.
         let leaves_out = plan.distinct.is_some() || plan.threshold;
         let inexact = Inexact {
-            order: plan.sorted_unseen.is_some() || merged.hides(),
+            // Without the rule of words the engine does not score what it leaves out.
+            order: plan.sorted_unseen.is_some()
+                || merged.hides()
+                || (plan.threshold && !plan.ranking_rules.iter().any(|rule| rule == "words")),
             totals: leaves_out,
             facets: plan.facets.is_some() && (leaves_out || !stated.exact),
             ..Inexact::default()
