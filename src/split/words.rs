@@ -10,12 +10,11 @@ use super::document::{Document, RESERVED_PREFIX};
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::vocabulary::WORDS_FIELD;
 
-/// What the engine takes for a separator wherever it stands, unless a setting says otherwise. There are more: a word with one of
-/// those is split by the engine.
+/// What else the engine takes for a separator wherever it stands, unless a setting says otherwise. There are more: a word with one
+/// of those is split by the engine.
 const SEPARATORS: &[char] = &[
-    '_', '-', '(', ')', '[', ']', '{', '}', '!', '"', '#', '%', '&', '\'', '*', ',', '.', '/', ':', ';', '?', '@',
-    '\\', '`', '«', '»', '‘', '’', '“', '”', '„', '‚', '–', '—', '…', '¡', '¿', '·', '、', '。', '，', '！', '？',
-    '（', '）', '「', '」',
+    '«', '»', '‘', '’', '“', '”', '„', '‚', '–', '—', '…', '¡', '¿', '·', '、', '。', '，', '！', '？', '（', '）',
+    '「', '」',
 ];
 /// The engine leaves out what is longer, in bytes.
 const LONGEST: usize = 250;
@@ -102,10 +101,20 @@ impl WordRules {
 
     /// Hands over the words of `text`.
     pub fn split(&self, text: &str, on_word: &mut impl FnMut(&str)) {
-        let separates = |c: char| (c.is_whitespace() || SEPARATORS.contains(&c)) && !self.joined.contains(&c);
+        let separates = |c: char| separates(c) && !self.joined.contains(&c);
         for word in text.split(separates).filter(|word| !word.is_empty() && word.len() <= LONGEST) {
             on_word(&folded(word));
         }
+    }
+}
+
+/// Every letter of every document is looked at, so the most frequent kinds go first.
+fn separates(c: char) -> bool {
+    match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' => false,
+        ' ' | '_' | '-' | '(' | ')' | '[' | ']' | '{' | '}' | '!' | '"' | '#' | '%' | '&' | '\'' | '*' | ',' | '.'
+        | '/' | ':' | ';' | '?' | '@' | '\\' | '`' => true,
+        _ => c.is_whitespace() || (!c.is_ascii() && SEPARATORS.contains(&c)),
     }
 }
 
