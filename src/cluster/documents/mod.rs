@@ -124,6 +124,10 @@ pub async fn add(
     if moved {
         spread(&[]).await;
     }
+    // A node that has not taken its documents has not taken their words, either.
+    if task.parts.iter().any(|part| part.task_uid.is_none()) {
+        words.missed();
+    }
     words.known();
     Ok(task)
 }

@@ -151,17 +151,13 @@ impl Lines {
 // === impl Gathered ===
 
 impl Gathered {
-    pub fn is_empty(&self) -> bool {
-        self.spools.is_empty()
-    }
-
     /// All nodes were sent the words, or will be.
     pub fn known(self) {
         self.vocabulary.know(self.new, self.pieces, self.epoch);
     }
 
     /// Some node has missed them.
-    pub(super) fn missed(&self) {
+    pub fn missed(&self) {
         self.vocabulary.state.write().uneven = true;
     }
 }
@@ -223,7 +219,7 @@ mod tests {
         assert_eq!(lines[0][SHARD_FIELD], WORDS_SHARD);
         first.known();
         let (again, lines) = gathered(&vocabulary, &rules, &documents).await;
-        assert!(again.is_empty() && lines.is_empty());
+        assert!(again.spools.is_empty() && lines.is_empty());
         let (_, lines) = gathered(&vocabulary, &rules, &[r#"{"id": 2, "t": "yellow apple"}"#]).await;
         assert_eq!(lines[0][WORDS_FIELD], "yellow");
     }
@@ -262,7 +258,7 @@ mod tests {
         assert!(lines.iter().any(|line| line["u"] == "red" && line[marker_of("u")] == NO_WORD));
         let texts = ["t", "u"].map(|field| Text { id: "-".into(), field: field.into(), words: "red".into() });
         vocabulary.learn(&texts, 0);
-        assert!(gathered(&vocabulary, &rules, &documents).await.0.is_empty());
+        assert!(gathered(&vocabulary, &rules, &documents).await.0.spools.is_empty());
     }
 
     #[tokio::test]

@@ -28,6 +28,8 @@ use crate::split::Document;
 const AT_ONCE: usize = 4;
 /// How often it is looked what is to be done.
 const TICK: Duration = Duration::from_secs(1);
+/// How many ticks pass until nodes are compared although none is known to have missed anything: one may have lost its disk.
+const TICKS_TO_COMPARE: u32 = 60;
 /// An index is read anew once nobody has written to it for so long, or after [`LONGEST_DOUBT`].
 const QUIET: Duration = Duration::from_secs(2);
 const LONGEST_DOUBT: Duration = Duration::from_secs(120);
@@ -42,6 +44,7 @@ const SMALL: usize = 2000;
 pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
     let mut serving: HashSet<NodeIx> = HashSet::new();
     let mut stored = cluster.vocabularies.durable();
+    let mut ticks: u32 = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
@@ -51,10 +54,11 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
             let topology = cluster.topology();
             topology.indexes().filter(|node| topology.node(*node).state.serves_reads()).collect()
         };
-        let newcomers = now.difference(&serving).next().is_some();
+        ticks = ticks.wrapping_add(1);
+        let compares = now.difference(&serving).next().is_some() || ticks.is_multiple_of(TICKS_TO_COMPARE);
         serving = now;
         tokio::select! {
-            () = look_after(&cluster, newcomers) => {}
+            () = look_after(&cluster, compares) => {}
             () = super::super::stopped(&mut shutdown) => return,
         }
         let durable = cluster.vocabularies.durable();
@@ -71,7 +75,7 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
     }
 }
 
-async fn look_after(cluster: &Arc<Cluster>, newcomers: bool) {
+async fn look_after(cluster: &Arc<Cluster>, compares: bool) {
     let trace = Trace::background("vocabulary");
     let entries = cluster.registry.entries();
     let each = entries.iter().filter(|entry| !IndexUid::is_reserved(&entry.uid)).filter_map(|entry| {
@@ -81,7 +85,7 @@ async fn look_after(cluster: &Arc<Cluster>, newcomers: bool) {
     // One that waits for its nodes is not to hold up all others.
     futures::stream::iter(each)
         .for_each_concurrent(AT_ONCE, async |(index, vocabulary)| {
-            if newcomers {
+            if compares {
                 let mut state = vocabulary.state.write();
                 state.uneven = state.kept.floor.is_some();
             }
@@ -309,7 +313,10 @@ impl Index<'_> {
         }
         self.cluster.registry.invalidate(self.uid);
         let info = self.cluster.registry.info(self.cluster, self.uid, self.trace).await;
-        let Some(rules) = info.ok().map(|info| info.words.clone()).filter(|rules| !rules.embeds) else { return Ok(()) };
+        // As it is, nothing that was known may go.
+        let Some(rules) = info.ok().map(|info| info.words.clone()).filter(|rules| !rules.embeds) else {
+            return Err(self.failed(topology, NodeIx(0), &"the index cannot be read for its words now"));
+        };
         vocabulary.heed(&rules);
         let everything = ShardSet::all(topology.shards);
         let cover = cover(topology, self.uid, &everything, &[], hash_bytes(self.uid.as_bytes()));
@@ -336,9 +343,7 @@ impl Index<'_> {
                 }
                 let gathered = gatherer.finish(Some(self.primary_key), &mut || self.next_place(places)).await;
                 let gathered = gathered.map_err(|error| self.failed(topology, part.node, &error))?;
-                if !gathered.is_empty() {
-                    spread(self.cluster, self.uid, self.primary_key, &gathered, &[], self.trace).await;
-                }
+                spread(self.cluster, self.uid, self.primary_key, &gathered, &[], self.trace).await;
                 gathered.known();
                 offset += read;
                 if read < PAGE {

@@ -307,6 +307,8 @@ pub async fn make_way(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trac
         state.forget();
         state.loaded = true;
         state.kept.floor = floor;
+        // Should the deletion be refused, the words come back.
+        state.doubt();
     }
     if !nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
         vocabulary.state.write().uneven = true;

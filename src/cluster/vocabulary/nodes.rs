@@ -180,10 +180,12 @@ pub(super) async fn send_all(
     have: &[NodeIx],
     trace: &Trace,
 ) -> bool {
+    if lines.is_empty() {
+        return true;
+    }
     let topology = &cluster.topology();
     // Whoever is away gets what he lacks when he serves again.
     let present = topology.members().filter(|ix| topology.node(*ix).state.takes_writes() && !have.contains(ix));
-    let present = present.filter(|_| !lines.is_empty());
     let sent = turns(cluster, index, present).into_iter().map(|(ix, mut turn)| async move {
         turn.wait().await;
         let node = topology.node(ix);
