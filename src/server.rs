@@ -232,6 +232,8 @@ pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
         health: HealthSettings {
             interval: config.health.interval,
             timeout: config.health.timeout,
+            patience: config.health.patience,
+            start_wait: config.health.start_wait,
             rise: config.health.rise as usize,
             fall: config.health.fall as usize,
         },
@@ -265,6 +267,7 @@ pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
 fn overload_settings(config: &OverloadConfig) -> OverloadSettings {
     OverloadSettings {
         reads: TrafficSettings { in_flight: config.node_reads, waiting: config.node_reads_waiting },
+        heavy: TrafficSettings { in_flight: config.node_heavy_reads, waiting: config.node_reads_waiting },
         writes: TrafficSettings { in_flight: config.node_writes, waiting: config.node_writes_waiting },
         index_writes: config.index_writes,
         spooled: config.spooled,

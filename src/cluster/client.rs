@@ -90,16 +90,20 @@ pub struct TaskStatusResponse {
     pub finished_at: Option<OffsetDateTime>,
 }
 
-/// Told at once when a node cannot be connected to, so that no other request has to find out for itself.
-pub trait ConnectObserver: Send + Sync + 'static {
+/// Hears of every subrequest.
+pub trait NodeObserver: Send + Sync + 'static {
+    /// A node refuses connections: no other request has to find out for itself.
     fn connect_failed(&self, node: &NodeId);
+
+    /// A node has answered, whatever it said.
+    fn heard(&self, node: &NodeId);
 }
 
 /// Sends subrequests over one [`Transport`] and counts them.
 pub struct NodeClient {
     transport: Box<dyn Transport>,
     metrics: ClusterMetrics,
-    observer: OnceLock<Box<dyn ConnectObserver>>,
+    observer: OnceLock<Box<dyn NodeObserver>>,
     /// For the gateway's own questions to nodes.
     timeout: Duration,
 }
@@ -204,7 +208,7 @@ impl NodeClient {
     }
 
     /// To be called once, before the first subrequest.
-    pub fn observe(&self, observer: Box<dyn ConnectObserver>) {
+    pub fn observe(&self, observer: Box<dyn NodeObserver>) {
         if self.observer.set(observer).is_err() {
             tracing::warn!("the node client has an observer already");
         }
@@ -229,10 +233,13 @@ impl NodeClient {
             Ok(reply) => {
                 self.metrics.bytes_sent.with_label_values(&[id]).inc_by(request.body.len());
                 self.metrics.bytes_received.with_label_values(&[id]).inc_by(reply.body.len() as u64);
+                if let Some(observer) = self.observer.get() {
+                    observer.heard(&node.id);
+                }
             }
             Err(error) => {
                 tracing::debug!(node = id, request_id = %trace.request_id, path = %request.path, %error, "subrequest failed");
-                if outcome == Outcome::ConnectError
+                if matches!(error.kind, NodeErrorKind::Connect(_) | NodeErrorKind::Resolve(_))
                     && let Some(observer) = self.observer.get()
                 {
                     observer.connect_failed(&node.id);

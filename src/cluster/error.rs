@@ -22,6 +22,9 @@ pub enum NodeErrorKind {
     Resolve(String),
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// It takes no connection in time: perhaps it only has too much to do.
+    #[error("no connection in time: {0}")]
+    ConnectTimeout(String),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// The connection broke before the whole request was written or a byte of the reply came.
@@ -73,9 +76,10 @@ impl NodeError {
 
     pub fn retry_class(&self) -> RetryClass {
         match &self.kind {
-            NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::QueueFull { .. } => {
-                RetryClass::NotSent
-            }
+            NodeErrorKind::Resolve(_)
+            | NodeErrorKind::Connect(_)
+            | NodeErrorKind::ConnectTimeout(_)
+            | NodeErrorKind::QueueFull { .. } => RetryClass::NotSent,
             NodeErrorKind::Timeout(_)
             | NodeErrorKind::Closed(_)
             | NodeErrorKind::Truncated(_)
@@ -88,7 +92,9 @@ impl NodeError {
     pub fn outcome(&self) -> super::metrics::Outcome {
         use super::metrics::Outcome;
         match &self.kind {
-            NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) => Outcome::ConnectError,
+            NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::ConnectTimeout(_) => {
+                Outcome::ConnectError
+            }
             NodeErrorKind::Timeout(_) => Outcome::Timeout,
             NodeErrorKind::Closed(_) => Outcome::Closed,
             NodeErrorKind::Truncated(_) | NodeErrorKind::TooLarge { .. } | NodeErrorKind::Malformed(_) => {

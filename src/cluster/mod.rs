@@ -47,6 +47,7 @@ pub mod vocabulary;
 pub mod write;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
@@ -68,6 +69,9 @@ pub use registry::Registry;
 pub use settings::ClusterSettings;
 use settings::TieBreak;
 pub use write::Writer;
+
+/// How long a node may take for a question of the gateway's own, such as after a task.
+const OWN_QUESTION: Duration = Duration::from_secs(10);
 
 /// Everything that talks to nodes, shared by all requests.
 pub struct Cluster {
@@ -97,7 +101,8 @@ pub struct Cluster {
     pub scrub: scrub::Scrub,
     founding: founding::Founding,
     query_vectors: read::QueryVectors,
-    probes: health::Probes,
+    /// When nodes were heard of.
+    life: health::Life,
     repairs: repair::Repairs,
     interrupted: interrupted::Interrupted,
     /// Held while a request goes to every node without a lane.
@@ -145,7 +150,7 @@ impl Cluster {
         let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
         copies.metrics().start_at_zero(&topology);
         let founding = founding::Founding::new(recover::is_blank(store.as_ref()).await?);
-        let client = NodeClient::new(transport, metrics.clone(), settings.search.timeout);
+        let client = NodeClient::new(transport, metrics.clone(), OWN_QUESTION);
         let cluster = Arc::new(Self {
             client,
             topology: ArcSwap::from_pointee(topology),
@@ -168,14 +173,14 @@ impl Cluster {
             founding,
             maintenance,
             query_vectors: read::QueryVectors::default(),
-            probes: health::Probes::default(),
+            life: health::Life::default(),
             repairs: repair::Repairs::default(),
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
             copies,
             identities,
         });
-        cluster.client.observe(Box::new(health::ConnectWatch(Arc::downgrade(&cluster))));
+        cluster.client.observe(Box::new(health::Listener(Arc::downgrade(&cluster))));
         Ok(cluster)
     }
 

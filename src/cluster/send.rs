@@ -145,7 +145,9 @@ pub(super) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
 /// Sends `request` when the writes under way to the node leave room for it.
 async fn send_in_turn(sending: &Sending<'_>, node: &Node, request: Subrequest) -> Result<NodeReply, NodeError> {
     let timed_out = NodeErrorKind::QueueFull { waiting: 0 };
-    let entered = tokio::time::timeout(request.timeout, sending.cluster.overload.enter(node, Traffic::Write)).await;
+    let entered =
+        tokio::time::timeout(request.timeout, sending.cluster.overload.enter(node, Traffic::Write, &request.path))
+            .await;
     let _permit = entered.map_err(|_| NodeError::new(&node.id, timed_out))??;
     sending.cluster.client.send(node, request, sending.trace).await
 }

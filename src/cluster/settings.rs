@@ -55,9 +55,15 @@ pub struct HealthSettings {
     /// The pause between two rounds of probes.
     #[serde(deserialize_with = "duration")]
     pub interval: Duration,
-    /// How long a probe, or the connecting of a subrequest, may take.
+    /// How long the connecting of a probe or a subrequest may take.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
+    /// How long nothing at all may be heard of a node before it counts as gone: until then it is busy.
+    #[serde(deserialize_with = "duration")]
+    pub patience: Duration,
+    /// How long requests wait at most for nodes that are about to take part.
+    #[serde(deserialize_with = "duration")]
+    pub start_wait: Duration,
     /// How many good probes in a row bring a node back.
     pub rise: usize,
     /// How many bad probes in a row take a node out; a subrequest that cannot connect does so at once.
@@ -91,7 +97,7 @@ pub struct WriteSettings {
 pub struct SearchSettings {
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
-    /// How long one node may take before another is asked in its place, if there is one.
+    /// How long one node may take, compared with others, before another is asked beside it.
     #[serde(deserialize_with = "duration")]
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
@@ -185,7 +191,14 @@ impl std::fmt::Debug for Secret {
 
 impl Default for HealthSettings {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(1), timeout: Duration::from_millis(500), rise: 2, fall: 3 }
+        Self {
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(500),
+            patience: Duration::from_secs(10),
+            start_wait: Duration::from_secs(10),
+            rise: 2,
+            fall: 3,
+        }
     }
 }
 
@@ -208,7 +221,7 @@ impl Default for WriteSettings {
 impl Default for SearchSettings {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(60),
             attempt_timeout: Duration::from_secs(1),
             unavailable_shards: UnavailableShards::Partial,
             tie_break: TieBreak::Written,

@@ -123,7 +123,7 @@ impl PingoraTransport {
     /// A session with the first address that answers. When none does, the next call resolves the name again.
     async fn connect(&self, endpoint: &Endpoint) -> Result<(HttpSession, HttpPeer, bool), NodeErrorKind> {
         let addresses = self.addresses_of(endpoint).await?;
-        let mut last = String::new();
+        let mut last = NodeErrorKind::Connect("it has no address".to_owned());
         for (position, address) in addresses.iter().enumerate() {
             let peer = self.peer(endpoint, *address);
             match self.connector.get_http_session(&peer).await {
@@ -133,11 +133,14 @@ impl PingoraTransport {
                     }
                     return Ok((session, peer, reused));
                 }
-                Err(error) => last = error.to_string(),
+                Err(error) if *error.etype() == pingora::ErrorType::ConnectTimedout => {
+                    last = NodeErrorKind::ConnectTimeout(error.to_string());
+                }
+                Err(error) => last = NodeErrorKind::Connect(error.to_string()),
             }
         }
         self.addresses.write().remove(&(endpoint.host.clone(), endpoint.port));
-        Err(NodeErrorKind::Connect(last))
+        Err(last)
     }
 
     fn prefer(&self, endpoint: &Endpoint, position: usize) {

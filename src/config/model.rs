@@ -61,6 +61,10 @@ pub struct NodeConfig {
 pub struct HealthConfig {
     pub interval: Duration,
     pub timeout: Duration,
+    /// How long nothing may be heard of a node before it counts as gone.
+    pub patience: Duration,
+    /// How long requests wait for nodes that are about to take part.
+    pub start_wait: Duration,
     /// Good probes in a row that bring a node up.
     pub rise: u32,
     /// Bad probes in a row that take a node down.
@@ -102,7 +106,7 @@ pub enum TieBreakConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchConfig {
     pub timeout: Duration,
-    /// How long a node may take in whose place another can answer.
+    /// How long a node may take, compared with others, before another is asked beside it.
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
     pub tie_break: TieBreakConfig,
@@ -133,6 +137,7 @@ pub struct OverloadConfig {
     pub requests: usize,
     /// Subrequests to one node, and those that wait for it.
     pub node_reads: usize,
+    pub node_heavy_reads: usize,
     pub node_reads_waiting: usize,
     pub node_writes: usize,
     pub node_writes_waiting: usize,

@@ -119,8 +119,11 @@ pub(super) fn doubts(config: &Config) -> Vec<Warning> {
     let report = Report::default();
     doubt_keys(config, &report);
     doubt_placement(config, &report);
-    if config.health.timeout > config.health.interval {
-        report.warning("health.timeout", "longer than `health.interval`, so probes of a slow node come late");
+    if config.health.timeout > config.health.patience {
+        report.warning(
+            "health.timeout",
+            "longer than `health.patience`, so a node that takes no connection is gone before",
+        );
     }
     if config.search.attempt_timeout > config.search.timeout {
         report.warning("search.attempt_timeout", "longer than `search.timeout`, so a node that hangs is waited for");

@@ -65,6 +65,8 @@ fn health(mut section: Section) -> HealthConfig {
     let config = HealthConfig {
         interval: section.duration("interval", Duration::from_secs(1)),
         timeout: section.duration("timeout", Duration::from_millis(500)),
+        patience: section.duration("patience", Duration::from_secs(10)),
+        start_wait: section.duration("start_wait", Duration::from_secs(10)),
         rise: section.integer("rise", 1..=1_000, 2) as u32,
         fall: section.integer("fall", 1..=1_000, 3) as u32,
     };
@@ -88,7 +90,7 @@ fn search(mut section: Section) -> SearchConfig {
     let choices = [("partial", UnavailableShards::Partial), ("error", UnavailableShards::Error)];
     let ties = [("written", TieBreakConfig::Written), ("replica", TieBreakConfig::Replica)];
     let config = SearchConfig {
-        timeout: section.duration("timeout", Duration::from_secs(5)),
+        timeout: section.duration("timeout", Duration::from_secs(60)),
         attempt_timeout: section.duration("attempt_timeout", Duration::from_secs(1)),
         unavailable_shards: section.choice("unavailable_shards", &choices, UnavailableShards::Partial),
         tie_break: section.choice("tie_break", &ties, TieBreakConfig::Written),
@@ -113,6 +115,7 @@ fn overload(mut section: Section) -> OverloadConfig {
     let config = OverloadConfig {
         requests: count("requests", 1, 2_048),
         node_reads: count("node_reads", 1, 128),
+        node_heavy_reads: count("node_heavy_reads", 1, 2),
         node_reads_waiting: count("node_reads_waiting", 0, 1_024),
         node_writes: count("node_writes", 1, 32),
         node_writes_waiting: count("node_writes_waiting", 0, 4_096),

@@ -82,7 +82,7 @@ health: { interval: 2s, timeout: 1s, rise: 1, fall: 9 }
 write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, slow_after: 5s, spool_memory: 0 }
 search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error, tie_break: replica, words: local }
 overload:
-  { requests: 9, node_reads: 8, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
+  { requests: 9, node_reads: 8, node_heavy_reads: 3, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
     spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
 rebalance: { on_config_change: plan, concurrency: 4 }
 resilver: { bandwidth: 50MiB, concurrency: 4, cutover: 800ms }
@@ -126,6 +126,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
         OverloadConfig {
             requests: 9,
             node_reads: 8,
+            node_heavy_reads: 3,
             node_reads_waiting: 7,
             node_writes: 6,
             node_writes_waiting: 5,
@@ -290,8 +291,8 @@ fn what_is_doubtful_is_a_warning() {
     assert_eq!(warnings(&nodes(4, |n| if n == 0 { ", zone: a" } else { "" })), ["cluster.nodes"]);
     assert_eq!(warnings(&nodes(5, |_| "")), ["cluster.shards"]);
     let uneven = format!(
-        "{safe}write: {{ max_payload_size: 200MiB, slow_after: 1m }}\nhealth: {{ timeout: 3s }}\n\
-         search: {{ attempt_timeout: 9s }}\n{TWO_NODES}"
+        "{safe}write: {{ max_payload_size: 200MiB, slow_after: 1m }}\nhealth: {{ timeout: 30s }}\n\
+         search: {{ attempt_timeout: 90s }}\n{TWO_NODES}"
     );
     assert_eq!(
         warnings(&uneven),

@@ -42,6 +42,7 @@ use pingora_proxy::Session;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
+use crate::cluster::health::{self, Need};
 use crate::cluster::overload::metrics::Rejection;
 use crate::cluster::overload::{Sign, overloaded};
 use crate::cluster::{Cluster, Trace};
@@ -180,6 +181,9 @@ async fn decide(
     let takes_json = operation.facts().takes_json;
     if takes_json {
         content_type::require_json(head)?;
+    }
+    if operation != Operation::Health {
+        health::settled(&app.cluster, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
     let topology = app.cluster.topology();

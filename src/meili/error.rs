@@ -231,6 +231,7 @@ codes! {
     // Miroir's own, in Meilisearch's shape.
     MiroirNoReplica => "miroir_no_replica", System, 503;
     MiroirNodeUnavailable => "miroir_node_unavailable", System, 503;
+    MiroirTimeout => "miroir_timeout", System, 504;
     MiroirNotSupported => "miroir_not_supported", InvalidRequest, 501;
     MiroirReservedField => "miroir_reserved_field", InvalidRequest, 400;
     MiroirWriteInterrupted => "miroir_write_interrupted", Internal, 500;

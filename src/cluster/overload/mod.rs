@@ -35,10 +35,13 @@ use retry_budget::{RetryBudget, RetrySettings};
 use spool_budget::SpoolBudget;
 use waiting_writes::{Waiting, WaitingWrites};
 
-/// Subrequests are bounded apart, so that neither kind can starve the other.
+/// Subrequests are bounded apart, so that no kind can starve another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
     Read,
+    /// A read that is known to be expensive before it is sent: by the length of its body (a filter of thousands of conditions)
+    /// or of its page.
+    HeavyRead,
     Write,
 }
 
@@ -53,6 +56,7 @@ pub struct TrafficSettings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OverloadSettings {
     pub reads: TrafficSettings,
+    pub heavy: TrafficSettings,
     pub writes: TrafficSettings,
     /// Writes under way of one index.
     pub index_writes: usize,
@@ -77,6 +81,7 @@ pub struct Overload {
 /// What is under way to one node.
 struct NodeTraffic {
     reads: Limit,
+    heavy: Limit,
     writes: Limit,
     circuit: Mutex<Circuit>,
 }
@@ -95,11 +100,12 @@ pub enum Sign {
 // === impl Traffic ===
 
 impl Traffic {
-    pub const ALL: &'static [Traffic] = &[Self::Read, Self::Write];
+    pub const ALL: &'static [Traffic] = &[Self::Read, Self::HeavyRead, Self::Write];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::HeavyRead => "heavy_read",
             Self::Write => "write",
         }
     }
@@ -111,6 +117,7 @@ impl Default for OverloadSettings {
     fn default() -> Self {
         Self {
             reads: TrafficSettings { in_flight: 128, waiting: 1024 },
+            heavy: TrafficSettings { in_flight: 2, waiting: 1024 },
             writes: TrafficSettings { in_flight: 32, waiting: 4096 },
             index_writes: 1000,
             spooled: 16 << 30,
@@ -132,13 +139,15 @@ impl Sign {
                 _ => Self::Good,
             },
             Err(error) => match &error.kind {
-                NodeErrorKind::Timeout(_)
-                | NodeErrorKind::Closed(_)
+                NodeErrorKind::Closed(_)
                 | NodeErrorKind::Truncated(_)
                 | NodeErrorKind::TooLarge { .. }
                 | NodeErrorKind::Malformed(_) => Self::Bad,
                 NodeErrorKind::Resolve(_)
                 | NodeErrorKind::Connect(_)
+                | NodeErrorKind::ConnectTimeout(_)
+                // A node that works is not a node that fails: it may be the request that takes so long.
+                | NodeErrorKind::Timeout(_)
                 | NodeErrorKind::Local(_)
                 | NodeErrorKind::QueueFull { .. } => Self::None,
             },
@@ -161,14 +170,15 @@ impl Overload {
         })
     }
 
-    /// Waits until one more subrequest may be under way to `node`.
-    pub async fn enter(&self, node: &Node, traffic: Traffic) -> Result<Permit, NodeError> {
+    /// Waits until one more subrequest for `path` may be under way to `node`.
+    pub async fn enter(&self, node: &Node, traffic: Traffic, path: &str) -> Result<Permit, NodeError> {
         let under_way = self.traffic_of(&node.id);
         let limit = match traffic {
             Traffic::Read => &under_way.reads,
+            Traffic::HeavyRead => &under_way.heavy,
             Traffic::Write => &under_way.writes,
         };
-        limit.enter().await.map_err(|full| {
+        limit.enter(index_of(path)).await.map_err(|full| {
             self.metrics.rejected(Rejection::NodeQueue).inc();
             NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: full.waiting })
         })
@@ -177,7 +187,7 @@ impl Overload {
     /// True when no subrequest of a client's request is under way to `node`, and none waits for it.
     pub fn is_idle(&self, node: &NodeId) -> bool {
         let traffic = self.traffic_of(node);
-        traffic.reads.is_idle() && traffic.writes.is_idle()
+        traffic.reads.is_idle() && traffic.heavy.is_idle() && traffic.writes.is_idle()
     }
 
     /// Counts a write of `indexes` until the guard is dropped; refused where too many are under way.
@@ -204,7 +214,9 @@ impl Overload {
                 !admitted
             })
         };
-        topology.indexes().filter(avoid).collect()
+        let avoided: Vec<NodeIx> = topology.members().filter(avoid).collect();
+        // Where most nodes fail there is nobody to spare them for: all are used.
+        if avoided.len() * 2 > topology.members().count() { Vec::new() } else { avoided }
     }
 
     /// Learns from an answer to a read.
@@ -238,11 +250,6 @@ impl Overload {
         granted
     }
 
-    /// True while an attempt may be given up early in favour of another.
-    pub fn can_afford_retry(&self) -> bool {
-        self.retries.lock().is_solvent()
-    }
-
     fn traffic_of(&self, node: &NodeId) -> Arc<NodeTraffic> {
         if let Some(known) = self.nodes.read().get(node) {
             return Arc::clone(known);
@@ -259,6 +266,7 @@ impl Overload {
         };
         let made = Arc::new(NodeTraffic {
             reads: limit(Traffic::Read, self.settings.reads),
+            heavy: limit(Traffic::HeavyRead, self.settings.heavy),
             writes: limit(Traffic::Write, self.settings.writes),
             circuit: Mutex::new(Circuit::CLOSED),
         });
@@ -268,6 +276,12 @@ impl Overload {
     fn show(&self, node: &NodeId, circuit: Circuit) {
         self.metrics.circuit.with_label_values(&[node.as_str()]).set(circuit.level());
     }
+}
+
+/// The index that a path is about; empty where it is about none, or about several.
+fn index_of(path: &str) -> &str {
+    let rest = path.strip_prefix("/indexes/").unwrap_or_default();
+    rest.split(['/', '?']).next().unwrap_or_default()
 }
 
 /// 503: try again soon.
@@ -298,6 +312,23 @@ mod tests {
     }
 
     #[test]
+    fn where_most_nodes_fail_all_are_used() {
+        let overload = Overload::new(OverloadSettings::default(), &prometheus::Registry::new()).unwrap();
+        let topology = Topology::build(vec![node("a"), node("b"), node("c")], 4, 2);
+        let fails = |at: usize| (0..5).for_each(|_| overload.learn(&topology.node(NodeIx(at)).id, Sign::Bad));
+        fails(0);
+        assert_eq!(overload.avoided(&topology), [NodeIx(0)]);
+        fails(1);
+        assert!(overload.avoided(&topology).is_empty());
+    }
+
+    #[test]
+    fn running_out_of_time_is_no_failure() {
+        let late = NodeError::new(&NodeId::new("a"), NodeErrorKind::Timeout(Duration::from_secs(1)));
+        assert_eq!(Sign::of(&Err(late)), Sign::None);
+    }
+
+    #[test]
     fn a_busy_node_is_left_alone_at_once_for_as_long_as_it_says() {
         let overload = Overload::new(OverloadSettings::default(), &prometheus::Registry::new()).unwrap();
         let topology = Topology::build(vec![node("a"), node("b")], 4, 2);
@@ -306,15 +337,22 @@ mod tests {
         assert_eq!(overload.avoided(&topology), [NodeIx(0)]);
     }
 
+    #[test]
+    fn a_path_says_whose_turn_it_is() {
+        assert_eq!(index_of("/indexes/movies/search?q=a"), "movies");
+        assert_eq!(index_of("/indexes/movies?x"), "movies");
+        assert_eq!(index_of("/multi-search"), "");
+    }
+
     #[tokio::test]
     async fn reads_that_wait_do_not_keep_writes_from_a_node() {
         let reads = TrafficSettings { in_flight: 1, waiting: 0 };
         let settings = OverloadSettings { reads, ..Default::default() };
         let overload = Overload::new(settings, &prometheus::Registry::new()).unwrap();
         let node = node("a");
-        let _read = overload.enter(&node, Traffic::Read).await.unwrap();
-        let error = overload.enter(&node, Traffic::Read).await.err().unwrap();
+        let _read = overload.enter(&node, Traffic::Read, "/").await.unwrap();
+        let error = overload.enter(&node, Traffic::Read, "/").await.err().unwrap();
         assert!(matches!(error.kind, NodeErrorKind::QueueFull { .. }), "{error}");
-        assert!(overload.enter(&node, Traffic::Write).await.is_ok());
+        assert!(overload.enter(&node, Traffic::Write, "/").await.is_ok());
     }
 }

@@ -43,7 +43,7 @@ impl RetryBudget {
     }
 
     /// True when a retry could be paid for.
-    pub fn is_solvent(&self) -> bool {
+    fn is_solvent(&self) -> bool {
         self.tokens >= RETRY
     }
 }

@@ -339,7 +339,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         probes: Vec<&'p Probe>,
     ) -> Option<(usize, Vec<&'p Probe>, Bytes)> {
         let request = plan.request_probes(&probes, base, part, self.topology.shards)?;
-        match self.nodes.ask(part.node, request, true).await {
+        match self.ask_alone(part.node, request).await {
             Ok(reply) if reply.is_success() => Some((source, probes, reply.body)),
             answer => {
                 log_failure(self.topology, part.node, &answer);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 
 use super::{Reader, Reply, Stop, is_object};
-use crate::cluster::gather::{Fault, Nodes, Verdict, Wanted, gather, log_failure, verdict};
+use crate::cluster::gather::{Fault, Nodes, Round, Verdict, Wanted, ask_one, gather, log_failure, verdict};
 use crate::cluster::settings::UnavailableShards;
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
@@ -109,9 +109,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         failed: &mut Vec<NodeIx>,
         lagging: &mut Option<Fault>,
     ) -> Result<Option<Vec<Bytes>>, Stop> {
+        let round = &Round::new(requests.len());
+        let replicated = self.topology.replication_factor > 1;
         let asked = requests.into_iter().map(|(node, request)| async move {
-            let last = self.topology.replication_factor < 2;
-            (node, self.nodes.ask(node, request, last).await)
+            (node, ask_one(self.nodes, self.topology, (node, request), round, replicated).await)
         });
         let mut bodies = Vec::new();
         let mut complete = true;

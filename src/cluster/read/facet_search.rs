@@ -47,7 +47,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let filters = probe.filters()?;
         let asked = filters.iter().map(|filter| async {
             let request = plan.request(part, self.topology.shards, Some(filter));
-            match self.nodes.ask(part.node, request, true).await {
+            match self.ask_alone(part.node, request).await {
                 Ok(reply) if reply.is_success() => list(&reply.body).map_err(|_| ()),
                 answer => {
                     log_failure(self.topology, part.node, &answer);

@@ -187,7 +187,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let filters = probe.filters()?;
         let asked = filters.iter().map(|filter| {
             let request = plan.request_facet(index, facet, filter, part, self.topology.shards);
-            self.nodes.ask(part.node, request, true)
+            self.ask_alone(part.node, request)
         });
         let answers = join_all(asked).await.into_iter().map(|answer| match answer {
             Ok(reply) if reply.is_success() => Some(reply.body),

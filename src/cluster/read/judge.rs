@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::comparable::names_ties;
 use super::{Inexact, Reader, Reply};
 use crate::cluster::client::NodeReply;
-use crate::cluster::gather::{Fault, Nodes, Verdict, log_failure, verdict};
+use crate::cluster::gather::{Fault, Nodes, Round, Verdict, ask_one, log_failure, verdict};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::placement::shard::ShardSet;
@@ -27,7 +27,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             | Ask::Fields(_) => false,
         };
         if !same
-            && let Ok(reply) = self.nodes.ask(fault.node, scatter.original.clone(), true).await
+            && let Ok(reply) = self.ask_alone(fault.node, scatter.original.clone()).await
             && (400..500).contains(&reply.status)
             && !names_ties(&reply)
         {
@@ -42,7 +42,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
         let mut lagging = None;
         for (at, node) in candidates.iter().enumerate() {
-            let answer = self.nodes.ask(*node, request.clone(), at + 1 == candidates.len()).await;
+            let others = at + 1 < candidates.len();
+            let answer = ask_one(self.nodes, self.topology, (*node, request.clone()), &Round::new(1), others).await;
             match (verdict(&answer, |_| true), answer) {
                 (Verdict::Use | Verdict::Relay, Ok(reply)) => return Ok(reply),
                 (Verdict::OtherReplicaOrRelay, Ok(reply)) => lagging = lagging.or(Some(reply)),

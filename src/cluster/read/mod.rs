@@ -31,14 +31,14 @@ use tokio::time::Instant;
 use super::Cluster;
 use super::client::{NodeReply, Subrequest, Trace};
 use super::error::{NodeError, NodeErrorKind};
-use super::gather::{Fault, Gathered, Nodes};
+use super::gather::{Doubt, Fault, Gathered, Nodes, Round, ask_one};
 use super::overload::{self, Traffic, overloaded};
 use super::settings::{SearchSettings, UnavailableShards};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 
@@ -46,6 +46,13 @@ pub use embed::QueryVectors;
 
 /// What reads other than searches may take at least: a page of documents can be large.
 const LONG_READ: Duration = Duration::from_secs(30);
+
+/// A body of more bytes is a filter of hundreds of conditions, or a bundle of as many searches: a heavy read.
+const HEAVY_BODY: usize = 16 << 10;
+/// As is a page that reaches farther than this.
+const LONG_PAGE: u64 = 1000;
+/// How many times `search.attempt_timeout` a node that works may take, where nothing says how long others would.
+const ALONE_PATIENCE: u32 = 5;
 
 /// The answer to a read.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,8 +109,12 @@ struct ClusterNodes<'a> {
     topology: &'a Topology,
     trace: &'a Trace,
     deadline: Instant,
-    /// How long a node may take in whose place another can answer.
+    /// How long a node may take before it is doubted.
     attempt: Duration,
+    /// The read is for more hits than people look at.
+    long_page: bool,
+    /// Nodes that requests of this read wait for the turn of: they were not asked yet.
+    queued: Mutex<Vec<NodeIx>>,
     /// Subrequests so far.
     asked: AtomicUsize,
 }
@@ -127,24 +138,35 @@ impl<'a> ClusterNodes<'a> {
             | Ask::Document(_)
             | Ask::Stats(_) => long,
         };
-        // What may take longer as a whole may also take longer of one node.
-        let attempt = settings.attempt_timeout.mul_f64(budget.as_secs_f64() / timeout.as_secs_f64().max(0.001));
+        let attempt = settings.attempt_timeout;
         let deadline = Instant::now() + budget;
-        Self { cluster, topology, trace, deadline, attempt, asked: AtomicUsize::new(0) }
+        let long_page = matches!(&scatter.ask, Ask::Search(plan) if plan.window.reach() > LONG_PAGE);
+        Self {
+            cluster,
+            topology,
+            trace,
+            deadline,
+            attempt,
+            long_page,
+            queued: Mutex::default(),
+            asked: AtomicUsize::new(0),
+        }
     }
 }
 
 #[async_trait]
 impl Nodes for ClusterNodes<'_> {
-    async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
+    async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let node = self.topology.node(node);
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        // A node that hangs must leave time for another. Without a budget for retries nothing is gained by leaving it.
-        let cut = if self.cluster.overload.can_afford_retry() { self.attempt } else { left };
-        let timeout = if last { left } else { cut.min(left * 2 / 3) };
+        let ix = node;
+        let node = self.topology.node(ix);
+        let timeout = self.deadline.saturating_duration_since(Instant::now());
         let started = Instant::now();
-        let entered = tokio::time::timeout(timeout, self.cluster.overload.enter(node, Traffic::Read)).await;
+        let heavy = self.long_page || request.body.len() > HEAVY_BODY;
+        let traffic = if heavy { Traffic::HeavyRead } else { Traffic::Read };
+        let queued = Queued::new(&self.queued, ix);
+        let entered = tokio::time::timeout(timeout, self.cluster.overload.enter(node, traffic, &request.path)).await;
+        drop(queued);
         // Who has waited in vain has not found out anything about the node.
         let _permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
         let timeout = timeout.saturating_sub(started.elapsed());
@@ -158,6 +180,36 @@ impl Nodes for ClusterNodes<'_> {
         answer
     }
 
+    /// A node is slow that takes twice as long as the others did, or that answers nothing, probes neither. One that works
+    /// and has nobody to compare it with is given more time.
+    async fn doubt(&self, node: NodeIx, round: &Round) -> Doubt {
+        let mut asked = Instant::now();
+        let id = &self.topology.node(node).id;
+        let look = (self.attempt / 4).clamp(Duration::from_millis(10), Duration::from_millis(100));
+        loop {
+            tokio::time::sleep(look).await;
+            if self.cluster.topology().node(node).state == NodeState::Down {
+                return Doubt::Gone;
+            }
+            if self.queued.lock().contains(&node) {
+                asked = Instant::now();
+            }
+            let (now, waited) = (Instant::now(), asked.elapsed());
+            if waited < self.attempt {
+                continue;
+            }
+            let is_mute = self.cluster.life.signs(id).is_mute(asked, now, self.attempt);
+            let is_last = round.others_took().is_some_and(|others| waited >= others * 2);
+            if is_mute || is_last || waited >= self.attempt * ALONE_PATIENCE {
+                return Doubt::Slow;
+            }
+        }
+    }
+
+    fn outrun(&self, node: NodeIx) {
+        self.cluster.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+    }
+
     fn avoided(&self) -> Vec<NodeIx> {
         self.cluster.overload.avoided(self.topology)
     }
@@ -168,6 +220,28 @@ impl Nodes for ClusterNodes<'_> {
 
     fn may_retry(&self) -> bool {
         self.cluster.overload.may_retry()
+    }
+}
+
+/// Notes that a request waits for its turn, until it is dropped.
+struct Queued<'a> {
+    queued: &'a Mutex<Vec<NodeIx>>,
+    node: NodeIx,
+}
+
+impl<'a> Queued<'a> {
+    fn new(queued: &'a Mutex<Vec<NodeIx>>, node: NodeIx) -> Self {
+        queued.lock().push(node);
+        Self { queued, node }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let mut queued = self.queued.lock();
+        if let Some(at) = queued.iter().position(|node| *node == self.node) {
+            queued.swap_remove(at);
+        }
     }
 }
 
@@ -297,10 +371,19 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
     }
 
+    /// Asks one node, in whose place nobody is asked.
+    async fn ask_alone(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
+        ask_one(self.nodes, self.topology, (node, request), &Round::new(1), false).await
+    }
+
     /// Checks what is missing against the operator's choice.
     fn complete(&self, gathered: &Gathered) -> Result<(), ResponseError> {
         if gathered.missing.is_empty() {
             return Ok(());
+        }
+        // Slowness alone makes no answer a partial one: its replicas are there.
+        if !gathered.late.is_empty() {
+            return Err(self.late(&gathered.late));
         }
         match self.unavailable {
             UnavailableShards::Partial if !gathered.replies.is_empty() && !gathered.overloaded => Ok(()),
@@ -320,6 +403,17 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return overloaded("The nodes have too much to do at the moment.");
         }
         self.no_replica(&gathered.missing)
+    }
+
+    fn late(&self, late: &ShardSet) -> ResponseError {
+        ResponseError::new(
+            Code::MiroirTimeout,
+            format!(
+                "The nodes have not answered in time for {} of {} shards; they work.",
+                late.len(),
+                self.topology.shards
+            ),
+        )
     }
 
     fn no_replica(&self, missing: &ShardSet) -> ResponseError {

@@ -11,7 +11,7 @@ use super::{ClusterNodes, Reader, Reply};
 use crate::cluster::Cluster;
 use crate::cluster::client::{NodeReply, Trace};
 use crate::cluster::error::NodeError;
-use crate::cluster::gather::Nodes;
+use crate::cluster::gather::{Doubt, Nodes, Round};
 use crate::meili::error::ResponseError;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::scatter::{NodeRequest, Scatter};
@@ -59,9 +59,9 @@ pub async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, trac
 
 #[async_trait]
 impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
-    async fn ask(&self, node: NodeIx, request: NodeRequest, last: bool) -> Result<NodeReply, NodeError> {
+    async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
         let began = self.start.elapsed();
-        let answer = self.nodes.ask(node, request.clone(), last).await;
+        let answer = self.nodes.ask(node, request.clone()).await;
         let outcome = match &answer {
             Ok(reply) => Outcome::Answered { status: reply.status, body: reply.body.clone() },
             Err(error) => Outcome::Failed { why: error.to_string() },
@@ -69,5 +69,25 @@ impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
         let took = self.start.elapsed() - began;
         self.seen.lock().push(Observed { node, request, began, took, outcome });
         answer
+    }
+
+    async fn doubt(&self, node: NodeIx, round: &Round) -> Doubt {
+        self.nodes.doubt(node, round).await
+    }
+
+    fn outrun(&self, node: NodeIx) {
+        self.nodes.outrun(node);
+    }
+
+    fn avoided(&self) -> Vec<NodeIx> {
+        self.nodes.avoided()
+    }
+
+    fn unusable(&self, node: NodeIx) {
+        self.nodes.unusable(node);
+    }
+
+    fn may_retry(&self) -> bool {
+        self.nodes.may_retry()
     }
 }

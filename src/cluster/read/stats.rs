@@ -6,7 +6,7 @@ use futures::future::{join, join_all};
 use serde_json::Value;
 
 use super::{Inexact, Reader, Reply, Stop, is_object};
-use crate::cluster::gather::{Fault, Nodes, Verdict, log_failure, verdict};
+use crate::cluster::gather::{Fault, Nodes, Round, Verdict, ask_one, log_failure, verdict};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::placement::shard::ShardSet;
@@ -23,8 +23,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     async fn ask_all(&self, request: &NodeRequest) -> Result<(Vec<Value>, bool), Stop> {
         let serving: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
-        let last = serving.len() < 2;
-        let asked = serving.iter().map(|node| async { (*node, self.nodes.ask(*node, request.clone(), last).await) });
+        let round = Round::new(serving.len());
+        let several = serving.len() > 1;
+        let asked = serving.iter().map(|node| async {
+            (*node, ask_one(self.nodes, self.topology, (*node, request.clone()), &round, several).await)
+        });
         let mut values = Vec::new();
         let mut fault = None;
         for (node, answer) in join_all(asked).await {

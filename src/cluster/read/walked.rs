@@ -220,7 +220,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         part: &CoverPart,
     ) -> Result<Option<String>, Stop> {
         let Some(request) = plan.request_alike(value, described, part, self.topology.shards) else { return Ok(None) };
-        match self.nodes.ask(part.node, request, true).await {
+        match self.ask_alone(part.node, request).await {
             Ok(reply) if reply.is_success() => {
                 let listed = Listing::of(&[&reply.body], plan.window.max_total_hits, None, plan.scored_by)?;
                 let places = listed.hits.iter().map(Listed::place);

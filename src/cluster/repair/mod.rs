@@ -52,6 +52,8 @@ pub struct Repairs {
     running: Mutex<HashSet<NodeId>>,
     /// Since when a node waits for another to compare with.
     waiting: Mutex<HashMap<NodeId, Instant>>,
+    /// Nodes whose last repair did not bring them up: nobody waits for these.
+    stuck: Mutex<HashSet<NodeId>>,
     /// Held by the one repair that works: the others may then compare with its node.
     turn: tokio::sync::Mutex<()>,
 }
@@ -96,6 +98,24 @@ struct IndexView {
     primary_key: Option<String>,
 }
 
+// === impl Repairs ===
+
+impl Repairs {
+    /// True when the last repair of a node did not bring it up.
+    pub(super) fn is_stuck(&self, node: &NodeId) -> bool {
+        self.stuck.lock().contains(node)
+    }
+
+    fn note(&self, node: &NodeId, is_up: bool) {
+        let mut stuck = self.stuck.lock();
+        if is_up {
+            stuck.remove(node);
+        } else {
+            stuck.insert(node.clone());
+        }
+    }
+}
+
 /// A node that answers again is repaired in the background; nothing if that is under way.
 pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
     if !cluster.repairs.running.lock().insert(node.clone()) {
@@ -108,6 +128,7 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
             bring_back(&cluster, &node).await
         };
         cluster.repairs.running.lock().remove(&node);
+        cluster.repairs.note(&node, matches!(result, Ok(Outcome::Up)));
         match result {
             Ok(Outcome::Up) => {
                 cluster.repairs.waiting.lock().remove(&node);

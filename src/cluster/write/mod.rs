@@ -20,6 +20,7 @@ use self::steps::{extra_steps, steps_for};
 use super::Cluster;
 use super::client::Trace;
 use super::error::store_failed;
+use super::health::{self, Need};
 use super::insync;
 use super::lanes::{Gates, Lanes};
 use super::registry::{Undo, roll_back};
@@ -214,6 +215,7 @@ async fn carry_out(
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
     let writer = &cluster.writer;
+    health::settled(cluster, Need::Writes).await;
     let _under_way = cluster.overload.admit_write(&lane_names(&intent.indexes))?;
     let _pass = writer.gates.pass(&lane_names(&intent.indexes)).await;
     let (spools, keys, failed) = match intention {

@@ -55,12 +55,18 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
         waiting.insert(node, run.steps.iter().map(|planned| planned.part).collect());
         open.push(async move { (node, send_run(sending, run).await) });
     }
+    let hard_limit = Instant::now() + write.timeout + send::allowance(size);
     let mut slow_at = None;
     while !open.is_empty() {
         let next = match slow_at {
             None => open.next().await,
-            Some(slow_at) => match tokio::time::timeout_at(slow_at, open.next()).await {
+            Some(limit) => match tokio::time::timeout_at(limit, open.next()).await {
                 Ok(next) => next,
+                // One that works is waited for as long as any step may take: to leave it stale would cost more.
+                Err(_) if limit < hard_limit && works(sending, waiting.keys(), limit - patience) => {
+                    slow_at = Some(hard_limit);
+                    continue;
+                }
                 Err(_) => break,
             },
         };
@@ -108,6 +114,12 @@ async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult
         results.push((planned.part, result));
     }
     results
+}
+
+/// True when each of `nodes` has answered something since `since`.
+fn works<'a>(sending: &Sending<'_>, mut nodes: impl Iterator<Item = &'a NodeIx>, since: Instant) -> bool {
+    let life = &sending.cluster.life;
+    nodes.all(|node| life.signs(&sending.topology.node(*node).id).heard.is_some_and(|heard| heard > since))
 }
 
 fn apply(part: &mut NodeTask, result: StepResult) {

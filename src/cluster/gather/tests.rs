@@ -1,0 +1,231 @@
+//! Questions to pretended nodes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::meili::error::ResponseError;
+use crate::placement::topology::{Node, NodeId, NodeState};
+
+/// Nodes that answer by a rule and remember what they were asked.
+pub struct FakeNodes<F> {
+    pub answer: F,
+    pub asked: Mutex<Vec<(NodeIx, NodeRequest)>>,
+}
+
+impl<F> FakeNodes<F>
+where
+    F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync,
+{
+    pub fn new(answer: F) -> Self {
+        Self { answer, asked: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl<F> Nodes for FakeNodes<F>
+where
+    F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync,
+{
+    async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
+        let answer = (self.answer)(node, &request);
+        self.asked.lock().push((node, request));
+        match answer {
+            Ok((status, body)) => Ok(NodeReply { status, body: body.into(), retry_after: None }),
+            Err(kind) => Err(NodeError::new(&NodeId::new("fake"), kind)),
+        }
+    }
+}
+
+pub fn topology(nodes: usize, replication_factor: u8) -> Topology {
+    let nodes = (0..nodes)
+        .map(|at| Node {
+            id: NodeId::new(&format!("node-{at}")),
+            url: format!("http://node-{at}"),
+            zone: None,
+            weight: 1.0,
+            state: NodeState::Up,
+        })
+        .collect();
+    Topology::build(nodes, 64, replication_factor)
+}
+
+pub fn broken() -> NodeErrorKind {
+    NodeErrorKind::Connect("refused".into())
+}
+
+async fn run<F>(nodes: &FakeNodes<F>, topology: &Topology) -> Result<Gathered, Fault>
+where
+    F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync,
+{
+    let shards = ShardSet::all(topology.shards);
+    let wanted = Wanted { index: "movies", shards: &shards, seed: 7 };
+    let request = |_: &CoverPart, alone| NodeRequest::get(if alone { "/alone" } else { "/part" });
+    gather(nodes, topology, wanted, &request, &|body| body.starts_with(b"{")).await
+}
+
+fn covered(gathered: &Gathered) -> BTreeMap<u16, usize> {
+    let mut seen = BTreeMap::new();
+    for shard in gathered.replies.iter().flat_map(|(part, _)| part.shards.iter()) {
+        *seen.entry(shard.0).or_default() += 1;
+    }
+    seen
+}
+
+#[tokio::test]
+async fn shards_of_a_failed_node_are_answered_by_others_exactly_once() {
+    let topology = topology(4, 2);
+    for dead in topology.indexes() {
+        for kind in [0, 1, 2] {
+            let nodes = FakeNodes::new(|node, _| match (node == dead, kind) {
+                (false, _) => Ok((200, "{}".into())),
+                (true, 0) => Err(broken()),
+                (true, 1) => Ok((500, "{}".into())),
+                (true, _) => Ok((200, "cut of".into())),
+            });
+            let gathered = run(&nodes, &topology).await.unwrap();
+            assert!(gathered.missing.is_empty());
+            assert_eq!(covered(&gathered).len(), 64);
+            assert!(covered(&gathered).values().all(|times| *times == 1));
+        }
+    }
+}
+
+/// Nodes of which one takes its time, and is doubted after a moment.
+struct SlowNode {
+    slow: NodeIx,
+    takes: Duration,
+    asked: Mutex<Vec<NodeIx>>,
+    outrun: Mutex<Vec<NodeIx>>,
+    budget: bool,
+    doubt: Doubt,
+}
+
+#[async_trait]
+impl Nodes for SlowNode {
+    async fn ask(&self, node: NodeIx, _request: NodeRequest) -> Result<NodeReply, NodeError> {
+        self.asked.lock().push(node);
+        tokio::time::sleep(if node == self.slow { self.takes } else { Duration::from_millis(10) }).await;
+        Ok(NodeReply { status: 200, body: "{}".into(), retry_after: None })
+    }
+
+    async fn doubt(&self, _node: NodeIx, _round: &Round) -> Doubt {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.doubt
+    }
+
+    fn outrun(&self, node: NodeIx) {
+        self.outrun.lock().push(node);
+    }
+
+    fn may_retry(&self) -> bool {
+        self.budget
+    }
+}
+
+async fn with_slow(takes: Duration, budget: bool, doubt: Doubt) -> (SlowNode, Gathered, Duration) {
+    let topology = topology(3, 2);
+    let shards = ShardSet::all(topology.shards);
+    let wanted = Wanted { index: "movies", shards: &shards, seed: 7 };
+    let request = |_: &CoverPart, _| NodeRequest::get("/");
+    let slow = cover(&topology, "movies", &shards, &[], 7).parts[0].node;
+    let (asked, outrun) = (Mutex::default(), Mutex::default());
+    let nodes = SlowNode { slow, takes, asked, outrun, budget, doubt };
+    let started = Instant::now();
+    let gathered = gather(&nodes, &topology, wanted, &request, &|body| body.starts_with(b"{")).await.unwrap();
+    assert!(gathered.missing.is_empty());
+    assert!(covered(&gathered).len() == 64 && covered(&gathered).values().all(|times| *times == 1));
+    (nodes, gathered, started.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_are_asked_once_beside_a_node_that_is_slow() {
+    let (nodes, _, took) = with_slow(Duration::from_secs(60), true, Doubt::Slow).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(*nodes.outrun.lock(), [nodes.slow]);
+    assert_eq!(nodes.asked.lock().iter().filter(|node| **node == nodes.slow).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_node_that_answers_first_all_the_same_is_heard() {
+    let (nodes, gathered, took) = with_slow(Duration::from_millis(1005), true, Doubt::Slow).await;
+    assert_eq!(took, Duration::from_millis(1005));
+    assert!(nodes.outrun.lock().is_empty());
+    assert_eq!(gathered.replies[0].0.node, nodes.slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_budget_a_slow_node_is_waited_for() {
+    let (nodes, _, took) = with_slow(Duration::from_secs(20), false, Doubt::Slow).await;
+    assert_eq!(took, Duration::from_secs(20));
+    assert_eq!(nodes.asked.lock().len(), 2, "nobody was asked twice");
+    let (_, _, took) = with_slow(Duration::from_secs(20), false, Doubt::Gone).await;
+    assert!(took < Duration::from_secs(2), "a node that is gone costs no retry: {took:?}");
+}
+
+#[tokio::test]
+async fn nodes_that_run_out_of_time_are_late_and_nobody_is_asked_again() {
+    let topology = topology(3, 2);
+    let always = FakeNodes::new(|_, _| Err(NodeErrorKind::Timeout(Duration::from_secs(1))));
+    let gathered = run(&always, &topology).await.unwrap();
+    assert_eq!((gathered.late.len(), gathered.missing.len()), (64, 64));
+    assert_eq!(always.asked.lock().len(), 2);
+}
+
+#[tokio::test]
+async fn shards_without_a_replica_are_missing() {
+    let topology = topology(3, 1);
+    let nodes = FakeNodes::new(|node, _| if node == NodeIx(1) { Err(broken()) } else { Ok((200, "{}".into())) });
+    let gathered = run(&nodes, &topology).await.unwrap();
+    assert_eq!(&gathered.missing, topology.shards_of(NodeIx(1)));
+    assert_eq!(covered(&gathered).len() + gathered.missing.len(), 64);
+}
+
+#[tokio::test]
+async fn a_lone_node_is_asked_as_one_and_its_stand_in_too() {
+    let topology = topology(2, 2);
+    let nodes = FakeNodes::new(|node, _| if node == NodeIx(0) { Err(broken()) } else { Ok((200, "{}".into())) });
+    let gathered = run(&nodes, &topology).await.unwrap();
+    assert!(gathered.alone);
+    assert!(nodes.asked.lock().iter().all(|(_, request)| request.path == "/alone"));
+}
+
+#[tokio::test]
+async fn the_clients_fault_is_the_first_parts_word() {
+    let topology = topology(3, 1);
+    let wrong = |node: NodeIx| ResponseError::new(Code::InvalidSearchFilter, node.0.to_string());
+    let nodes = FakeNodes::new(|node, _| Ok((400, String::from_utf8(wrong(node).to_body()).unwrap())));
+    let fault = run(&nodes, &topology).await.unwrap_err();
+    assert_eq!(fault.reply.error(), Some(wrong(NodeIx(0))));
+}
+
+#[tokio::test]
+async fn an_index_that_one_node_does_not_know_yet_is_asked_of_others() {
+    let lagging =
+        r#"{"message":"Index `movies` not found.","code":"index_not_found","type":"invalid_request","link":""}"#;
+    let topology = topology(3, 2);
+    let one = FakeNodes::new(|node, _| {
+        Ok(if node == NodeIx(2) { (404, lagging.to_owned()) } else { (200, "{}".to_owned()) })
+    });
+    assert!(run(&one, &topology).await.unwrap().missing.is_empty());
+    let all = FakeNodes::new(|_, _| Ok((404, lagging.to_owned())));
+    assert_eq!(run(&all, &topology).await.unwrap_err().reply.status, 404);
+}
+
+#[test]
+fn a_refused_node_key_is_not_the_clients_fault() {
+    let answer = |status, body: &'static str| {
+        Ok(NodeReply { status, body: Bytes::from_static(body.as_bytes()), retry_after: None })
+    };
+    assert_eq!(verdict(&answer(200, "{}"), |_| true), Verdict::Use);
+    assert_eq!(verdict(&answer(200, "{"), |_| false), Verdict::OtherReplica);
+    assert_eq!(verdict(&answer(403, "{}"), |_| true), Verdict::OtherReplica);
+    let wrong = r#"{"message":"m","code":"invalid_search_filter","type":"invalid_request","link":""}"#;
+    assert_eq!(verdict(&answer(400, wrong), |_| true), Verdict::Relay);
+    let full = r#"{"message":"m","code":"no_space_left_on_device","type":"system","link":""}"#;
+    assert_eq!(verdict(&answer(422, full), |_| true), Verdict::OtherReplica);
+    assert_eq!(verdict(&answer(404, "<html>no such page</html>"), |_| true), Verdict::OtherReplica);
+    assert_eq!(verdict(&answer(503, "{}"), |_| true), Verdict::OtherReplica);
+}

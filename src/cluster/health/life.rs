@@ -1,0 +1,88 @@
+//! Signs of life: when a node was heard of last. A node that answers anything works, however slow it is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
+
+use crate::placement::topology::NodeId;
+
+/// What probes and traffic know of one node.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Signs {
+    pub good_in_a_row: usize,
+    pub bad_in_a_row: usize,
+    /// When it answered anything last, a probe or a request.
+    pub heard: Option<Instant>,
+    /// When the probe began that is under way.
+    pub probing: Option<Instant>,
+    /// Since when it is known that nothing is heard of it, for longer than patience lasts.
+    pub silent: bool,
+    /// A first probe has ended, one way or the other.
+    pub looked_at: bool,
+}
+
+/// The signs of all nodes.
+#[derive(Default)]
+pub struct Life {
+    nodes: RwLock<HashMap<NodeId, Arc<Mutex<Signs>>>>,
+}
+
+// === impl Signs ===
+
+impl Signs {
+    /// True when the node has answered nothing since `since`, and a probe that began after it waits for longer than `patience`.
+    pub fn is_mute(&self, since: Instant, now: Instant, patience: Duration) -> bool {
+        let heard = self.heard.is_some_and(|heard| heard >= since);
+        let asked_in_vain = self.probing.is_some_and(|began| now.saturating_duration_since(began) >= patience);
+        !heard && asked_in_vain
+    }
+}
+
+// === impl Life ===
+
+impl Life {
+    pub fn of(&self, node: &NodeId) -> Arc<Mutex<Signs>> {
+        if let Some(known) = self.nodes.read().get(node) {
+            return Arc::clone(known);
+        }
+        Arc::clone(self.nodes.write().entry(node.clone()).or_default())
+    }
+
+    pub fn signs(&self, node: &NodeId) -> Signs {
+        *self.of(node).lock()
+    }
+
+    /// The node has answered something.
+    pub fn heard(&self, node: &NodeId) {
+        let known = self.of(node);
+        let mut signs = known.lock();
+        signs.heard = Some(Instant::now());
+        signs.silent = false;
+    }
+
+    /// A node that was marked down must show its good probes from here on.
+    pub fn reset(&self, node: &NodeId) {
+        self.of(node).lock().good_in_a_row = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_mute_when_neither_traffic_nor_a_probe_hears_of_it() {
+        let second = Duration::from_secs(1);
+        let asked = Instant::now();
+        let signs = Signs { heard: Some(asked), probing: Some(asked + second), ..Signs::default() };
+        assert!(!signs.is_mute(asked, asked + second * 9, second), "it has answered since");
+        let later = asked + second;
+        assert!(!signs.is_mute(later, later + second / 2, second), "the probe has not waited long");
+        assert!(signs.is_mute(later, later + second, second));
+        let unprobed = Signs { probing: None, ..signs };
+        assert!(!unprobed.is_mute(later, later + second * 9, second), "nobody has asked");
+    }
+}
