@@ -71,7 +71,7 @@ use settings::TieBreak;
 pub use write::Writer;
 
 /// How long a node may take for a question of the gateway's own, such as after a task.
-const OWN_QUESTION: Duration = Duration::from_secs(10);
+pub(crate) const OWN_QUESTION: Duration = Duration::from_secs(5);
 
 /// Everything that talks to nodes, shared by all requests.
 pub struct Cluster {
@@ -104,6 +104,8 @@ pub struct Cluster {
     /// When nodes were heard of.
     life: health::Life,
     repairs: repair::Repairs,
+    /// Settings that some node refused, where others have them still.
+    pub take_backs: repair::TakeBacks,
     interrupted: interrupted::Interrupted,
     /// Held while a request goes to every node without a lane.
     direct: tokio::sync::Mutex<()>,
@@ -149,6 +151,7 @@ impl Cluster {
         let identities = identity::Identities::load(store.as_ref(), prometheus).await?;
         let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
         copies.metrics().start_at_zero(&topology);
+        let take_backs = repair::TakeBacks::load(store.as_ref()).await?;
         let founding = founding::Founding::new(recover::is_blank(store.as_ref()).await?);
         let client = NodeClient::new(transport, metrics.clone(), OWN_QUESTION);
         let cluster = Arc::new(Self {
@@ -175,6 +178,7 @@ impl Cluster {
             query_vectors: read::QueryVectors::default(),
             life: health::Life::default(),
             repairs: repair::Repairs::default(),
+            take_backs,
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
             copies,
@@ -204,6 +208,9 @@ impl Cluster {
         match insync::end(self, task).await {
             Ok(marks) => self.report_divergence(task, &marks),
             Err(error) => tracing::error!(%error, task = %task.id(), "stale replicas could not be recorded"),
+        }
+        if let Err(error) = repair::take_back(self, task).await {
+            tracing::error!(%error, task = %task.id(), "settings to be taken back could not be recorded");
         }
         let mut indexes = insync::swapped(task);
         indexes.extend(task.index_uid.clone());
@@ -244,6 +251,7 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         Ok(tasks) => tracing::info!(tasks, "polling the unfinished tasks of the last run"),
         Err(error) => tracing::error!(%error, "unfinished tasks could not be read"),
     }
+    repair::resume_take_backs(&cluster);
     tokio::join!(
         health::run(Arc::clone(&cluster), shutdown.clone()),
         identity::run(Arc::clone(&cluster), shutdown.clone()),

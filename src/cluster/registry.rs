@@ -6,9 +6,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use super::Cluster;
 use super::client::{Subrequest, Trace};
 use super::error::store_failed;
+use super::{Cluster, OWN_QUESTION};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::versions::{counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits};
 use crate::merge::detail::ScoredBy;
@@ -240,10 +240,15 @@ async fn read_settings(
     trace: &Trace,
 ) -> Result<Value, ResponseError> {
     let path = format!("/indexes/{index}/settings");
-    let up: Vec<&Node> = topology.nodes.iter().filter(|node| node.state.serves_reads()).collect();
+    let mut up: Vec<&Node> = topology.nodes.iter().filter(|node| node.state.serves_reads()).collect();
+    // First those whose settings are surely the right ones, and of these who answers.
+    let refused_by = cluster.take_backs.refused_by(index);
+    up.sort_by_key(|node| {
+        (!refused_by.is_empty() && !refused_by.contains(&node.id), cluster.life.signs(&node.id).waits())
+    });
     let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node is up.");
     for node in up {
-        let request = Subrequest::get(&path, cluster.settings.search.timeout);
+        let request = Subrequest::get(&path, OWN_QUESTION);
         match cluster.client.send(node, request, trace).await {
             Ok(reply) if reply.is_success() => match serde_json::from_slice(&reply.body) {
                 Ok(settings) => return Ok(settings),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 use super::replicas::{Progress, replicas, sharded_parts, whole_parts};
+use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 
@@ -26,11 +27,21 @@ pub fn stale_parts(task: &MiroirTask) -> Vec<StalePart> {
         if !task.parts.iter().filter(|part| part.purpose == purpose).any(|part| succeeded(&part)) {
             continue;
         }
+        // What some node refused is taken back where it was applied: nobody is behind those who did.
+        if purpose == Purpose::Main && is_refused_change(task) {
+            continue;
+        }
         for part in whole_parts(task).filter(|part| part.purpose == purpose && !succeeded(part)) {
             stale.push(StalePart { node: part.node.clone(), purpose, shards: ShardSet::new() });
         }
     }
     stale
+}
+
+/// True for a change of settings that a node has refused: all or nothing over the nodes.
+pub fn is_refused_change(task: &MiroirTask) -> bool {
+    let refused = |part: &NodeTask| part.purpose == Purpose::Main && part.outcome() == NodeTaskState::Failed;
+    task.kind == TaskKind::SettingsUpdate && whole_parts(task).any(refused)
 }
 
 /// True when `node` has not done what an unfinished task wants of some of `shards`. Until the task has ended its replicas are
@@ -130,6 +141,15 @@ mod tests {
     fn a_node_that_missed_what_others_got_with_their_documents_is_reported() {
         let task = task(vec![part("a", &[1], NodeTaskState::Succeeded), part("b", &[], NodeTaskState::Lost)]);
         assert_eq!(of(&task), [("b".to_owned(), ShardSet::new())]);
+    }
+
+    #[test]
+    fn nobody_is_behind_those_who_applied_settings_that_others_refused() {
+        let parts = || vec![part("a", &[], NodeTaskState::Succeeded), part("b", &[], NodeTaskState::Failed)];
+        let mut refused = task(parts());
+        assert_eq!(of(&refused), [("b".to_owned(), ShardSet::new())]);
+        refused.kind = TaskKind::SettingsUpdate;
+        assert!(is_refused_change(&refused) && of(&refused).is_empty());
     }
 
     #[test]

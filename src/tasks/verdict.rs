@@ -3,7 +3,7 @@
 use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 use super::replicas::{replicas, sharded_parts, unwritten, whole_parts};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::task::TaskStatus;
+use crate::meili::task::{TaskKind, TaskStatus};
 
 /// The outcome of a task, as far as its parts tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +83,10 @@ fn decisive_parts(task: &MiroirTask) -> Vec<&NodeTask> {
 fn joined_error(task: &MiroirTask, failed: &[&NodeTask]) -> ResponseError {
     let unnamed = || ResponseError::new(Code::Internal, "The node gave no reason.");
     let first = failed[0].error.clone().unwrap_or_else(unnamed);
+    // Documents of one node forbid a setting in words of their own; one node with all of them names the first it meets.
+    if task.kind == TaskKind::SettingsUpdate && failed[0].purpose == Purpose::Main {
+        return first;
+    }
     let agree = failed.iter().all(|part| part.error.as_ref() == failed[0].error.as_ref());
     let succeeded_elsewhere = failed.iter().any(|part| part.shards.is_empty())
         && whole_parts(task)

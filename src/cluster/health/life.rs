@@ -33,6 +33,11 @@ pub struct Life {
 // === impl Signs ===
 
 impl Signs {
+    /// True when a probe has waited for longer than an answer usually takes.
+    pub fn waits(&self) -> bool {
+        self.probing.is_some_and(|began| began.elapsed() > Duration::from_millis(500))
+    }
+
     /// True when the node has answered nothing since `since`, and a probe that began after it waits for longer than `patience`.
     pub fn is_mute(&self, since: Instant, now: Instant, patience: Duration) -> bool {
         let heard = self.heard.is_some_and(|heard| heard >= since);

@@ -279,7 +279,7 @@ impl Overload {
 }
 
 /// The index that a path is about; empty where it is about none, or about several.
-fn index_of(path: &str) -> &str {
+pub fn index_of(path: &str) -> &str {
     let rest = path.strip_prefix("/indexes/").unwrap_or_default();
     rest.split(['/', '?']).next().unwrap_or_default()
 }

@@ -38,8 +38,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
     /// Asks the nodes in their order until one can say something.
     pub(super) async fn any(&self, request: &NodeRequest) -> Result<NodeReply, ResponseError> {
-        let candidates: Vec<NodeIx> =
+        let mut candidates: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
+        // While settings are taken back, those who refused them have the right ones.
+        let refused_by = self.take_backs.refused_by(super::index_of(&request.path));
+        if !refused_by.is_empty() {
+            candidates.sort_by_key(|node| !refused_by.contains(&self.topology.node(*node).id));
+        }
         let mut lagging = None;
         for (at, node) in candidates.iter().enumerate() {
             let others = at + 1 < candidates.len();

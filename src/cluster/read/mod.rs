@@ -32,7 +32,8 @@ use super::Cluster;
 use super::client::{NodeReply, Subrequest, Trace};
 use super::error::{NodeError, NodeErrorKind};
 use super::gather::{Doubt, Fault, Gathered, Nodes, Round, ask_one};
-use super::overload::{self, Traffic, overloaded};
+use super::overload::{self, Traffic, index_of, overloaded};
+use super::repair::TakeBacks;
 use super::settings::{SearchSettings, UnavailableShards};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
@@ -251,6 +252,7 @@ struct Reader<'a, N: ?Sized> {
     topology: &'a Topology,
     unavailable: UnavailableShards,
     query_vectors: &'a QueryVectors,
+    take_backs: &'a TakeBacks,
     /// Shards that later rounds had no answer for: what those state is stated of all shards.
     uncounted: Mutex<ShardSet>,
 }
@@ -336,6 +338,7 @@ impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
             topology,
             unavailable: cluster.settings.search.unavailable_shards,
             query_vectors: &cluster.query_vectors,
+            take_backs: &cluster.take_backs,
             uncounted: Mutex::default(),
         }
     }

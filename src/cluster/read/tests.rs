@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{QueryVectors, Reader, Reply};
 use crate::cluster::gather::Nodes;
 use crate::cluster::gather::tests::{FakeNodes, broken, topology};
+use crate::cluster::repair::TakeBacks;
 use crate::cluster::settings::UnavailableShards;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Operation;
@@ -84,7 +85,10 @@ async fn read<N: Nodes>(
         Plan::Scatter(scatter) => {
             let query_vectors = QueryVectors::default();
             let uncounted = parking_lot::Mutex::default();
-            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, uncounted }.run(&scatter).await
+            let take_backs = TakeBacks::default();
+            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, take_backs: &take_backs, uncounted }
+                .run(&scatter)
+                .await
         }
         other => panic!("no scatter: {other:?}"),
     }

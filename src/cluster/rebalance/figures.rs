@@ -82,7 +82,7 @@ async fn of_index(
 ) -> Result<Volume, NodeError> {
     let path = format!("/indexes/{index}/documents/fetch");
     let body = Bytes::from(json!({ "filter": shard_filter(wanted, shards), "limit": 0 }).to_string());
-    let request = Subrequest::json(http::Method::POST, path, body, cluster.settings.search.timeout, true);
+    let request = Subrequest::json(http::Method::POST, path, body, crate::cluster::OWN_QUESTION, true);
     let reply = cluster.client.send(node, request, trace).await?;
     if reply.status == 404 {
         return Ok(Volume::default());

@@ -117,7 +117,7 @@ async fn repair_settings(
 }
 
 /// What must be patched for `held` to become `wanted`, and to have the hidden part in any case.
-fn settings_change(
+pub(super) fn settings_change(
     held: &Map<String, Value>,
     wanted: Option<&Map<String, Value>>,
     hidden: &HiddenSettings,

@@ -7,6 +7,7 @@
 mod features;
 mod index;
 mod suspects;
+mod take_back;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::store::StoreError;
 
 pub use suspects::check_suspects;
+pub use take_back::{TakeBacks, resume_take_backs, take_back};
 
 /// How long one task of a repair may take on a node.
 const TASK_LIMIT: Duration = Duration::from_secs(600);
@@ -75,6 +77,8 @@ enum RepairError {
     Identity(#[from] IdentityError),
     #[error("{0}")]
     Hook(String),
+    #[error("none of the nodes that have the right settings is there: {nodes}")]
+    Away { nodes: String },
     #[error("it has missed changes again and again")]
     Unsettled,
 }
