@@ -11,6 +11,7 @@ pub(super) mod steps;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use time::OffsetDateTime;
@@ -34,6 +35,9 @@ use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::written::Places;
 use crate::plan::write::WriteIntent;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
+
+/// How long a failed first write waits for its index.
+const CREATION: Duration = Duration::from_secs(10);
 
 /// Gives writes their place in the order and sees them accepted.
 pub struct Writer {
@@ -247,9 +251,24 @@ async fn carry_out(
     let settled =
         insync::settle(cluster, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
+        created(&sending, &task).await;
         return Ok(row);
     }
     conclude(cluster, task, settled, &undo).await
+}
+
+/// A batch that fails has made its index all the same, and its task has ended already: waits, for a moment at most, until the
+/// nodes have the index, so that who sees the task sees the index too.
+async fn created(sending: &Sending<'_>, task: &MiroirTask) {
+    let waits = task.parts.iter().filter_map(|part| {
+        let node = sending.topology.find(part.node.as_str())?;
+        Some(sending.cluster.client.wait(sending.topology.node(node), part.task_uid?, CREATION))
+    });
+    for waited in futures::future::join_all(waits).await {
+        if let Err(error) = waited {
+            tracing::warn!(%error, task = %task.id(), "a node takes its time to make the index of a failed write");
+        }
+    }
 }
 
 /// Tells store, reconciler and client how the write went.
