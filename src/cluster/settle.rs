@@ -269,6 +269,7 @@ mod tests {
             ensure_index: false,
             registry,
             copies: 2,
+            documents: Default::default(),
             steps: vec![Step {
                 to: Target::AllNodes,
                 method: "POST",

@@ -413,7 +413,8 @@ impl IndexOperation {
                 OperationOutcome { deleted_documents: Some(0), ..none }
             }
             Self::DocumentEdition { .. } => {
-                OperationOutcome { deleted_documents: Some(0), edited_documents: Some(0), ..none }
+                // The engine leaves what it deleted open here.
+                OperationOutcome { edited_documents: Some(0), ..none }
             }
             Self::Settings { .. } => none,
         }

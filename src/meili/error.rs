@@ -235,6 +235,7 @@ codes! {
     MiroirNotSupported => "miroir_not_supported", InvalidRequest, 501;
     MiroirReservedField => "miroir_reserved_field", InvalidRequest, 400;
     MiroirWriteInterrupted => "miroir_write_interrupted", Internal, 500;
+    MiroirPartlyApplied => "miroir_partly_applied", Internal, 500;
     MiroirReplicasDiverged => "miroir_replicas_diverged", Internal, 500;
     MiroirLayoutChanged => "miroir_layout_changed", System, 503;
     MiroirStateLost => "miroir_state_lost", System, 503;

@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::merge::detail::ScoredBy;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
+use crate::split::rules::DocumentRules;
+use crate::split::vectors::Embedder;
 use crate::split::words::WordRules;
 
 /// How the values of a facet are ordered.
@@ -59,9 +61,9 @@ pub struct IndexInfo {
     /// True if the last word of a query is looked up as the beginning of others, too.
     #[serde(skip)]
     pub looks_up_beginnings: bool,
-    /// True when the index sorts or filters by `_geo`, so that its documents must have points there. No read asks.
+    /// What its documents must be. No read asks.
     #[serde(skip)]
-    pub geo: bool,
+    pub rules: DocumentRules,
     /// Where words are found, and what is one. No read asks.
     #[serde(skip)]
     pub words: WordRules,
@@ -90,7 +92,7 @@ impl IndexInfo {
             stop_words: Vec::new(),
             splits_words_plainly: true,
             looks_up_beginnings: true,
-            geo: false,
+            rules: DocumentRules::default(),
             words: WordRules::default(),
         }
     }
@@ -136,7 +138,10 @@ impl IndexInfo {
             let names = settings.get(list).and_then(Value::as_array);
             names.is_some_and(|names| names.iter().any(|name| name == GEO_FIELD))
         };
-        info.geo = names_geo("sortableAttributes") || names_geo("filterableAttributes");
+        info.rules = DocumentRules {
+            geo: names_geo("sortableAttributes") || names_geo("filterableAttributes"),
+            embedders: Embedder::of_settings(settings),
+        };
         info.words = word_rules(settings);
         info
     }
@@ -199,7 +204,7 @@ mod tests {
         });
         let info = IndexInfo::from_settings("shop", Some("id".into()), &settings);
         assert_eq!((info.max_total_hits, info.max_values_per_facet), (50, 40));
-        assert!(!info.geo);
+        assert_eq!(info.rules, DocumentRules::default());
         assert_eq!([4, 5, 9].map(|letters| info.typos_of(letters)), [0, 1, 2]);
         let strict = json!({"typoTolerance": {"enabled": false}, "prefixSearch": "disabled"});
         let strict = IndexInfo::from_settings("shop", None, &strict);
@@ -212,7 +217,7 @@ mod tests {
         let some = IndexInfo::from_settings("shop", None, &some).words;
         assert!(some.searchable == Some(vec!["a".into()]) && some.exact == ["b"] && some.embeds && !some.localized);
         for list in ["sortableAttributes", "filterableAttributes"] {
-            assert!(IndexInfo::from_settings("shop", None, &json!({list: ["a", "_geo"]})).geo, "{list}");
+            assert!(IndexInfo::from_settings("shop", None, &json!({list: ["a", "_geo"]})).rules.geo, "{list}");
         }
         assert_eq!(info.order_of("country"), FacetOrder::Count);
         assert_eq!(info.order_of("brand"), FacetOrder::Alpha);

@@ -1,9 +1,12 @@
 //! A write as the lanes will carry it out: which requests go to which nodes, in what order, as which task.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::meili::task::TaskKind;
+use crate::placement::shard::ShardId;
 
 /// A write before it has taken its place in the order.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +25,9 @@ pub struct WriteIntent {
     pub registry: RegistryChange,
     /// How many replicas of each document the steps touch.
     pub copies: u8,
+    /// Of an addition: how many documents, each once, are written to each shard.
+    #[serde(skip)]
+    pub documents: BTreeMap<ShardId, u64>,
     pub steps: Vec<Step>,
 }
 

@@ -5,13 +5,16 @@
 
 pub mod csv;
 pub mod document;
+mod embeddings;
 pub mod error;
 pub mod geo;
 pub mod json;
 pub mod ndjson;
 mod position;
 pub mod primary_key;
+pub mod rules;
 mod scan;
+pub mod vectors;
 pub mod words;
 
 use self::csv::CsvSplitter;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
+use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 
@@ -16,7 +17,8 @@ pub fn settle_succeeded(task: &mut MiroirTask) {
     let Some(mut details) = task.details.take() else { return };
     for name in open_counts(&details) {
         let counted = match (name, details.get("receivedDocuments").and_then(Value::as_u64)) {
-            // A node that succeeded has indexed everything that it was sent.
+            // A node that succeeded has indexed everything that it was sent, a document that came again once.
+            ("indexedDocuments", Some(_)) if !task.documents.is_empty() => task.documents.values().sum(),
             ("indexedDocuments", Some(received)) => received,
             _ => count(task, name),
         };
@@ -25,11 +27,23 @@ pub fn settle_succeeded(task: &mut MiroirTask) {
     task.details = Some(details);
 }
 
-/// Sets the open counts of a task that failed or was canceled to zero.
+/// Sets the open counts of a task that failed or was canceled to zero. As the engine does, an edition's deletions stay open.
 pub fn settle_unsuccessful(task: &mut MiroirTask) {
     let Some(details) = task.details.as_mut() else { return };
     for name in open_counts(details) {
+        if task.kind == TaskKind::DocumentEdition && name == "deletedDocuments" {
+            continue;
+        }
         details.insert(name.to_owned(), 0.into());
+    }
+}
+
+/// Sets the open counts of an addition of which only the documents of `shards` are there.
+pub fn settle_partly_applied(task: &mut MiroirTask, shards: &ShardSet) {
+    let there =
+        task.documents.iter().filter(|(shard, _)| shards.contains(**shard)).map(|(_, count)| count).sum::<u64>();
+    if let Some(details) = task.details.as_mut() {
+        details.insert("indexedDocuments".to_owned(), there.into());
     }
 }
 
@@ -43,7 +57,18 @@ fn count(task: &MiroirTask, name: &str) -> u64 {
     let mains: Vec<&NodeTask> = task.parts.iter().filter(|part| part.purpose == Purpose::Main).collect();
     let succeeded: Vec<&NodeTask> =
         mains.iter().copied().filter(|part| part.outcome() == NodeTaskState::Succeeded).collect();
-    let sum: u64 = succeeded.iter().filter_map(|part| part.details.as_ref()?.get(name)?.as_u64()).sum();
+    let told = |part: &&NodeTask| part.details.as_ref()?.get(name)?.as_u64();
+    // Replicas of the same documents should agree. An engine that carries out a deletion together with other tasks counts
+    // the ids that it was given, there or not; so the least is right.
+    if let [first, others @ ..] = succeeded.as_slice()
+        && !first.shards.is_empty()
+        && others.iter().all(|part| part.shards == first.shards)
+        && distinct_nodes(&succeeded) == succeeded.len() as u64
+        && mains.iter().all(|part| part.shards == first.shards)
+    {
+        return succeeded.iter().filter_map(told).min().unwrap_or(0);
+    }
+    let sum: u64 = succeeded.iter().filter_map(told).sum();
     let (counted, whole) = match counted_replicas(&succeeded) {
         Some(counted) => counted,
         None => {

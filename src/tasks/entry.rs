@@ -1,5 +1,7 @@
 //! What Miroir keeps of a task: its own row, and one part for each node task that it needs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -7,7 +9,7 @@ use uuid::Uuid;
 
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
-use crate::placement::shard::ShardSet;
+use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::NodeId;
 
 /// A client's task: one id, whatever number of nodes work on it.
@@ -30,6 +32,9 @@ pub struct MiroirTask {
     pub acknowledged: bool,
     /// How many replicas of each document the parts of this task touch: node counts are divided by it.
     pub copies: u8,
+    /// Of an addition that is under way: how many documents, each once, it writes to each shard.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub documents: BTreeMap<ShardId, u64>,
     #[serde(with = "time::serde::rfc3339")]
     pub enqueued_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -123,6 +128,7 @@ impl MiroirTask {
             custom_metadata: None,
             acknowledged: false,
             copies: 1,
+            documents: BTreeMap::new(),
             enqueued_at,
             started_at: None,
             finished_at: None,

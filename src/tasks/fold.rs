@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::details::{settle_succeeded, settle_unsuccessful};
+use super::details::{settle_partly_applied, settle_succeeded, settle_unsuccessful};
 use super::entry::MiroirTask;
 use super::verdict::{Verdict, verdict};
 use crate::meili::task::TaskStatus;
@@ -27,6 +27,11 @@ pub fn fold(task: &mut MiroirTask, now: OffsetDateTime) {
             task.error = Some(error);
             end(task, TaskStatus::Failed, now);
         }
+        Verdict::PartlyApplied { error, written } => {
+            settle_partly_applied(task, &written);
+            task.error = Some(error);
+            end(task, TaskStatus::Failed, now);
+        }
         Verdict::Canceled => {
             settle_unsuccessful(task);
             end(task, TaskStatus::Canceled, now);
@@ -40,6 +45,8 @@ fn end(task: &mut MiroirTask, status: TaskStatus, now: OffsetDateTime) {
     task.started_at = Some(first_start(task).or(task.started_at).unwrap_or(finished).min(finished));
     task.finished_at = Some(finished);
     task.status = status;
+    // It was of use for the counts only.
+    task.documents.clear();
     if status != TaskStatus::Canceled {
         task.canceled_by = None;
     }
@@ -100,6 +107,7 @@ mod tests {
     use super::samples::{T0, folded, part, task};
     use super::*;
     use crate::meili::error::{Code, ResponseError};
+    use crate::placement::shard::ShardId;
     use crate::tasks::entry::NodeTaskState::{
         Canceled, Enqueued, Failed, Lost, Processing, Succeeded, Unreachable, Unsent,
     };
@@ -145,6 +153,52 @@ mod tests {
         assert_eq!(status(vec![part("a", &[1], Succeeded), part("b", &[1], Succeeded)]), TaskStatus::Succeeded);
         assert_eq!(status(vec![part("a", &[1], Succeeded), part("b", &[1], Lost)]), TaskStatus::Succeeded);
         assert_eq!(status(vec![part("a", &[1], Succeeded), part("b", &[1, 2], Failed)]), TaskStatus::Failed);
+    }
+
+    #[test]
+    fn an_addition_that_failed_on_some_shards_only_says_so_and_counts_what_is_there() {
+        let addition = |parts| {
+            let mut task = task(parts);
+            task.documents = [(1, 6), (2, 3), (3, 1)].map(|(shard, count)| (ShardId(shard), count)).into();
+            fold(&mut task, T0);
+            assert!(task.documents.is_empty());
+            (task.status, task.error.map(|error| error.code), task.details.unwrap()["indexedDocuments"].clone())
+        };
+        let failed = |node, shards: &[u16]| failing(node, shards, "The embedder is away.");
+        assert_eq!(
+            addition(vec![part("a", &[1, 2], Succeeded), failed("b", &[2, 3]), failed("c", &[1, 3])]),
+            (TaskStatus::Failed, Some("miroir_partly_applied".to_owned()), json!(9))
+        );
+        assert_eq!(
+            addition(vec![failed("a", &[1, 2]), failed("b", &[2, 3]), failed("c", &[1, 3])]),
+            (TaskStatus::Failed, Some("invalid_document_id".to_owned()), json!(0))
+        );
+        assert_eq!(
+            addition(vec![part("a", &[1, 2], Succeeded), failed("b", &[2]), part("c", &[1, 3], Succeeded)]),
+            (TaskStatus::Succeeded, None, json!(10))
+        );
+    }
+
+    #[test]
+    fn the_error_of_a_partly_applied_addition_says_how_to_finish_it() {
+        let task = folded(vec![part("a", &[1], Succeeded), failing("b", &[2], "bad."), failing("c", &[2], "bad.")]);
+        assert_eq!(
+            task.error.unwrap().message,
+            "bad. The documents of 1 of 2 shards were written all the same; sending the same documents again finishes the \
+             write."
+        );
+    }
+
+    #[test]
+    fn replicas_that_count_differently_are_believed_the_least() {
+        let deleted = |count: u64, node| {
+            let details = json!({ "deletedDocuments": count }).as_object().cloned();
+            NodeTask { details, ..part(node, &[1], Succeeded) }
+        };
+        let mut task = task(vec![deleted(1, "a"), deleted(0, "b")]);
+        task.details = json!({ "providedIds": 1, "deletedDocuments": null }).as_object().cloned();
+        fold(&mut task, T0);
+        assert_eq!(task.details.unwrap()["deletedDocuments"], json!(0));
     }
 
     #[test]

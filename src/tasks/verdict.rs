@@ -4,6 +4,7 @@ use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 use super::replicas::{replicas, sharded_parts, unwritten, whole_parts};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
+use crate::placement::shard::ShardSet;
 
 /// The outcome of a task, as far as its parts tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,11 @@ pub enum Verdict {
     },
     Succeeded,
     Failed(ResponseError),
+    /// An addition that some shards have and others have on no replica.
+    PartlyApplied {
+        error: ResponseError,
+        written: ShardSet,
+    },
     Canceled,
 }
 
@@ -26,15 +32,33 @@ pub fn verdict(task: &MiroirTask) -> Verdict {
     let decisive = decisive_parts(task);
     let failed: Vec<&NodeTask> = decisive.iter().copied().filter(|part| part.state == NodeTaskState::Failed).collect();
     if !failed.is_empty() {
-        return Verdict::Failed(joined_error(task, &failed));
+        return failure(task, joined_error(task, &failed));
     }
     if decisive.iter().any(|part| part.state == NodeTaskState::Canceled) {
         return Verdict::Canceled;
     }
     if !decisive.is_empty() {
-        return Verdict::Failed(lost_error(&decisive));
+        return failure(task, lost_error(&decisive));
     }
     Verdict::Succeeded
+}
+
+/// The engine carries out a batch as a whole or not at all, and clients rely on it. Where shards fared differently, which only
+/// what cannot be foreseen brings about (an embedder that fails, a full disk), the error must say so.
+fn failure(task: &MiroirTask, error: ResponseError) -> Verdict {
+    let replicas = replicas(task);
+    let unwritten = unwritten(&replicas);
+    let written: ShardSet = replicas.keys().copied().filter(|shard| !unwritten.contains(*shard)).collect();
+    if task.kind != TaskKind::DocumentAdditionOrUpdate || unwritten.is_empty() || written.is_empty() {
+        return Verdict::Failed(error);
+    }
+    let message = format!(
+        "{} The documents of {} of {} shards were written all the same; sending the same documents again finishes the write.",
+        error.message,
+        written.len(),
+        replicas.len()
+    );
+    Verdict::PartlyApplied { error: ResponseError::new(Code::MiroirPartlyApplied, message), written }
 }
 
 fn still_open(task: &MiroirTask) -> Option<Verdict> {

@@ -25,4 +25,5 @@ mod tasks;
 mod ties;
 mod vectors;
 mod vocabulary;
+mod whole_tasks;
 mod writes;

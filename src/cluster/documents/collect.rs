@@ -20,8 +20,8 @@ use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::vocabulary::is_words_id;
 use crate::placement::written::{Places, Written};
 use crate::split::document::HiddenFields;
-use crate::split::geo::{self, GeoError};
 use crate::split::primary_key::{IdError, document_id, infer};
+use crate::split::rules::{Checked, Checker, DocumentRules, Meets, Refusal};
 use crate::split::{Document, PayloadFormat, Splitter};
 
 /// How much is split between two looks at the spools, and without letting others run.
@@ -42,10 +42,8 @@ pub(super) struct Collector<'a> {
     received: u64,
     /// Why the batch will fail. The rest of the body is only checked for being well-formed.
     error: Option<IdError>,
-    /// True when the index wants points in `_geo`.
-    checks_geo: bool,
-    /// The first `_geo` that is no point. The engine looks at all ids before it looks at any point.
-    bad_point: Option<GeoError>,
+    /// What else is wrong. The engine looks at all ids first.
+    checker: Checker,
     /// The ids, where somebody wants to know them and they are not too many.
     keys: Option<Vec<String>>,
     /// The new words of the documents, where nodes share words.
@@ -57,7 +55,7 @@ pub(super) struct Collector<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum BatchError {
     Id(IdError),
-    Geo(GeoError),
+    Document(Refusal),
 }
 
 /// What each node will be sent.
@@ -79,6 +77,8 @@ pub(super) struct Collected {
     pub primary_key: Option<String>,
     /// Why the batch fails as a whole.
     pub error: Option<BatchError>,
+    /// What else is known of the documents.
+    pub checked: Checked,
     /// In the order of nodes, and for one node in the order of the body.
     pub parts: Vec<Part>,
     /// The ids of the documents, if they were wanted and are not too many.
@@ -124,8 +124,7 @@ impl<'a> Collector<'a> {
             payloads: Payloads::new(topology, settings),
             received: 0,
             error: None,
-            checks_geo: false,
-            bad_point: None,
+            checker: Checker::new(DocumentRules::default(), Meets::Replacing),
             keys: None,
             words: None,
             line: Vec::new(),
@@ -166,9 +165,9 @@ impl<'a> Collector<'a> {
         self
     }
 
-    /// Also looks at `_geo` if `checks`.
-    pub(super) fn checking_geo(self, checks: bool) -> Self {
-        Self { checks_geo: checks, ..self }
+    /// Checks documents by `rules` and what holds in any index.
+    pub(super) fn checking(self, rules: DocumentRules, meets: Meets) -> Self {
+        Self { checker: Checker::new(rules, meets), ..self }
     }
 
     /// Also gathers the ids if `gathers`.
@@ -246,16 +245,8 @@ impl<'a> Collector<'a> {
         if is_words_id(&id) {
             return Err(IdError::Reserved { id: id.into_owned() });
         }
-        if self.bad_point.is_some() {
-            return Ok(());
-        }
-        if self.checks_geo
-            && let Err(error) = geo::check(document, &id)
-        {
-            self.bad_point = Some(error);
-            return Ok(());
-        }
         let shard = shard_of(&id, self.topology.shards);
+        self.checker.take(document, &id, shard);
         self.keys = self.keys.take().filter(|keys| keys.len() < MANY_KEYS);
         if let Some(keys) = &mut self.keys {
             keys.push(id.to_string());
@@ -282,7 +273,8 @@ impl<'a> Collector<'a> {
     }
 
     async fn finish(mut self) -> io::Result<Collected> {
-        let error = self.error.map(BatchError::Id).or(self.bad_point.map(BatchError::Geo));
+        let mut checked = self.checker.finish();
+        let error = self.error.map(BatchError::Id).or(checked.refusal.take().map(BatchError::Document));
         let unsplit = match self.unsplit {
             Some(unsplit) => Some(unsplit.finish().await?),
             None => None,
@@ -297,7 +289,7 @@ impl<'a> Collector<'a> {
         }
         let parts = if error.is_some() { Vec::new() } else { self.payloads.finish().await? };
         let (received, primary_key, keys) = (self.received, self.primary_key, self.keys);
-        Ok(Collected { received, primary_key, error, parts, keys, unsplit, words })
+        Ok(Collected { received, primary_key, error, checked, parts, keys, unsplit, words })
     }
 }
 
@@ -380,7 +372,7 @@ impl BatchError {
     pub(super) fn to_response(&self, index: &str) -> ResponseError {
         match self {
             Self::Id(error) => error.clone().into(),
-            Self::Geo(error) => ResponseError::new(Code::InvalidDocumentGeoField, format!("Index `{index}`: {error}")),
+            Self::Document(error) => ResponseError::new(error.code(), format!("Index `{index}`: {error}")),
         }
     }
 }

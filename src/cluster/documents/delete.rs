@@ -1,5 +1,6 @@
 //! Deletes documents by id: each node is told the ids of its own shards.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -55,6 +56,7 @@ pub async fn delete_ids(
         ensure_index: false,
         registry: RegistryChange::None,
         copies: replicas,
+        documents: BTreeMap::new(),
         steps: Vec::new(),
     };
     if !cluster.registry.exists(index) {

@@ -14,6 +14,7 @@ mod collect;
 mod delete;
 mod redistribute;
 pub mod request;
+mod rules;
 mod steps;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::meili::operation::DocumentMethod;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::split::PayloadFormat;
 use crate::split::primary_key::IdError;
+use crate::split::rules::{DocumentRules, Meets};
 use crate::tasks::entry::MiroirTask;
 
 /// A request that adds documents.
@@ -67,7 +69,7 @@ pub async fn add(
     let at_start = stored_key();
     let settings = &cluster.settings.write;
     let batches = &cluster.writer.batches;
-    let checks_geo = checks_geo(cluster, &request.index, trace).await;
+    let rules = rules::of_index(cluster, &request.index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
             Collector::refusing(&topology, settings, batches, IdError::Changed { stored: stored.clone() })
@@ -81,14 +83,15 @@ pub async fn add(
     let budget = &cluster.overload.spools;
     let words = async || vocabulary::gatherer(cluster, &topology, &request.index, trace).await;
     let collector =
-        prepared(cluster, collector, checks_geo).gathering_keys(watched).gathering_words(words().await, budget);
+        prepared(cluster, collector, &request, &rules).gathering_keys(watched).gathering_words(words().await, budget);
     let collected = collector.read(Source::Body(&mut decoded), format).await;
     let collected = counted(cluster, collected)?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
-    let collected = match &at_end {
+    let mut collected = match &at_end {
         Some(stored) => {
-            let again = prepared(cluster, Collector::new(&topology, settings, batches, stored.clone()), checks_geo);
+            let again = Collector::new(&topology, settings, batches, stored.clone());
+            let again = prepared(cluster, again, &request, &rules);
             let again = again.gathering_keys(watched).gathering_words(words().await, budget);
             counted(cluster, settle_key(collected, stored, again).await)?
         }
@@ -101,12 +104,14 @@ pub async fn add(
         custom_metadata: params.custom_metadata,
         sets_primary_key: at_end.is_none(),
     };
+    if collected.error.is_none() {
+        collected.error = rules::missing_vectors(cluster, &addition.index, &collected, trace).await;
+    }
     if let Some(error) = &collected.error {
         let intent = addition.refused(&collected);
         let error = error.to_response(&addition.index);
         return cluster.writer.record_failed(cluster, intent, error, trace).await;
     }
-    let mut collected = collected;
     let words = collected.words.take().zip(collected.primary_key.clone());
     let Some((words, primary_key)) = words else {
         return submit(cluster, &addition, collected, topology, trace).await.map(|(task, _)| task);
@@ -157,13 +162,17 @@ async fn submit(
     }
 }
 
-/// True when the index is known to want points in `_geo`. Where no node can say, the nodes' own checks remain.
-async fn checks_geo(cluster: &Cluster, index: &str, trace: &Trace) -> bool {
-    cluster.registry.exists(index) && cluster.registry.info(cluster, index, trace).await.is_ok_and(|info| info.geo)
-}
-
-fn prepared<'a>(cluster: &Cluster, collector: Collector<'a>, checks_geo: bool) -> Collector<'a> {
-    collector.within(&cluster.overload.spools).checking_geo(checks_geo)
+fn prepared<'a>(
+    cluster: &Cluster,
+    collector: Collector<'a>,
+    request: &AddDocuments,
+    rules: &DocumentRules,
+) -> Collector<'a> {
+    let meets = match request.method {
+        DocumentMethod::Replace => Meets::Replacing,
+        DocumentMethod::Update => Meets::LaidOver,
+    };
+    collector.within(&cluster.overload.spools).checking(rules.clone(), meets)
 }
 
 /// Counts a body that was turned away because the spools are full.

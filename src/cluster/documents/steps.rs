@@ -1,5 +1,7 @@
 //! The write that a collected batch becomes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::super::spool::Spool;
@@ -64,7 +66,8 @@ impl Addition {
         };
         let details = details(collected.received, Value::Null);
         let copies = copies(topology);
-        (WriteIntent { registry, copies, steps, ..self.bare(details) }, spools)
+        let documents = collected.checked.documents;
+        (WriteIntent { registry, copies, steps, documents, ..self.bare(details) }, spools)
     }
 
     /// The write of a batch that fails before any node sees it.
@@ -82,6 +85,7 @@ impl Addition {
             ensure_index: true,
             registry: RegistryChange::None,
             copies: 1,
+            documents: BTreeMap::new(),
             steps: Vec::new(),
         }
     }

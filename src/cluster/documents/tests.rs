@@ -15,6 +15,7 @@ use crate::meili::task::TaskKind;
 use crate::placement::shard::{SHARD_FIELD, shard_value};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::write::{RegistryChange, StepBody, Target, WriteIntent};
+use crate::split::rules::DocumentRules;
 
 /// `nodes` nodes in a ring: shard s is on nodes s, s + 1, ...
 pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
@@ -125,7 +126,8 @@ async fn a_bad_id_fails_the_batch_but_a_malformed_body_comes_first() {
 async fn a_bad_point_fails_the_batch_of_an_index_that_wants_points_but_a_bad_id_comes_first() {
     let topology = topology(3, 2);
     let read_it = |checks: bool, body: &'static str| {
-        let collector = Collector::guessing(&topology, &settings(), &BATCHES).checking_geo(checks);
+        let rules = DocumentRules { geo: checks, ..DocumentRules::default() };
+        let collector = Collector::guessing(&topology, &settings(), &BATCHES).checking(rules, Meets::Replacing);
         async move { read(collector, PayloadFormat::Json, body).await.unwrap().unwrap() }
     };
     let body = r#"[{"id":1,"_geo":{"lat":1,"lng":2}},{"id":2,"_geo":5},{"id":3}]"#;
@@ -227,4 +229,27 @@ fn an_addition_can_be_awaited_on_any_thread() {
         let cluster = Arc::clone(cluster);
         async move { add(&cluster, topology, request, body, &Trace { request_id: String::new() }).await.is_ok() }
     });
+}
+
+#[tokio::test]
+async fn a_document_that_comes_again_counts_once_and_is_sent_each_time() {
+    let topology = topology(3, 1);
+    let body = r#"[{"id":"ab"},{"id":"\u0061b"},{"id":"c"}]"#;
+    let collected =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
+    let (intent, _spools) = addition(false).intent(collected, &topology);
+    assert_eq!(intent.documents.values().sum::<u64>(), 2);
+    assert_eq!(Value::Object(intent.details.unwrap()), json!({"receivedDocuments": 3, "indexedDocuments": null}));
+}
+
+#[tokio::test]
+async fn vectors_of_no_shape_fail_the_batch_in_any_index() {
+    let topology = topology(3, 2);
+    let body = r#"[{"id":1},{"id":2,"_vectors":{"any":"x"}},{"id":3}]"#;
+    let collected =
+        read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
+    let error = collected.error.unwrap().to_response("books");
+    assert_eq!(error.code, "invalid_vectors_type");
+    assert!(error.message.starts_with("Index `books`: Bad embedder configuration in the document with id: `2`. "));
+    assert!(collected.parts.is_empty());
 }

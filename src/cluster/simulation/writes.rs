@@ -164,6 +164,7 @@ fn shared_out(topology: &Topology, chosen: &ShardSet) -> WriteIntent {
         ensure_index: false,
         registry: RegistryChange::None,
         copies: topology.replication_factor,
+        documents: Default::default(),
         steps,
     }
 }

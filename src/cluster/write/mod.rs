@@ -175,6 +175,7 @@ impl Writer {
         task.details = intent.details.clone();
         task.custom_metadata = intent.custom_metadata.clone();
         task.copies = intent.copies.max(1);
+        task.documents = intent.documents.clone();
         let extra = extra_steps(cluster, intent, &undo);
         let lanes = lane_names(&intent.indexes);
         let flight = self.watchers.place(task.uid, &lanes, told_apart(intent.kind, keys));

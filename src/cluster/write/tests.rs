@@ -141,6 +141,7 @@ fn batch(number: usize) -> WriteIntent {
         ensure_index: true,
         registry: RegistryChange::None,
         copies: 2,
+        documents: Default::default(),
         steps: vec![Step {
             to: Target::AllNodes,
             method: "POST",

@@ -1,5 +1,7 @@
 //! Indexes made, changed, deleted and swapped.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{of_index, whole};
@@ -74,6 +76,7 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
         ensure_index: false,
         registry: RegistryChange::Swap { pairs },
         copies: 1,
+        documents: BTreeMap::new(),
         steps: vec![whole("POST", "/swap-indexes", StepBody::Json(body))],
     })
 }

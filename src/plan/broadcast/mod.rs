@@ -8,6 +8,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::Plan;
@@ -80,6 +82,7 @@ fn of_index(kind: TaskKind, index: &str, details: Map<String, Value>, step: Step
         ensure_index: false,
         registry: RegistryChange::None,
         copies: 1,
+        documents: BTreeMap::new(),
         steps: vec![step],
     }
 }

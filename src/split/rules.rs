@@ -1,0 +1,310 @@
+//! What the engine refuses in a whole body for the sake of single documents, besides their ids: found here, so that the
+//! body fails as one task and no node gets a share of it.
+//!
+//! A document that comes again in the same body takes the place of its earlier version (`POST`) or is laid over it
+//! (`PUT`), so an earlier fault may be gone in the end: what is wrong is only known when the body has been read.
+//!
+//! Not looked at, because no single document tells, or because only the engine can: more than 65,535 fields in the whole
+//! index, `_geojson`, templates of embedders that a document does not fit, objects where numbers of a vector are due and
+//! numbers out of range (the engine itself breaks down there), and vectors of a length that only the embedder knows.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::document::Document;
+use super::geo::{self, GEO_FIELD, GeoError};
+use super::vectors::{self, Embedder, VECTORS_FIELD, VectorsError};
+use crate::meili::error::Code;
+use crate::placement::shard::ShardId;
+use crate::placement::stable_hash::hash_bytes;
+
+/// So many ids are told apart in one body; later ones count as new.
+const MOST_SEEN: usize = 2_000_000;
+/// So many documents of one body are remembered with what is wrong with them, or may be.
+const MOST_REMEMBERED: usize = 10_000;
+/// The engine extracts vectors from so many documents at a time, and says how many of those lack one.
+const ENGINES_CHUNK: u64 = 100;
+
+/// What the documents of an index must be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DocumentRules {
+    /// True when the index sorts or filters by `_geo`, so that documents must have points there.
+    pub geo: bool,
+    /// In the order of their names.
+    pub embedders: Vec<Embedder>,
+}
+
+/// How a document meets an earlier one with its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meets {
+    Replacing,
+    LaidOver,
+}
+
+/// Why a batch is refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Vectors(#[from] VectorsError),
+    #[error(transparent)]
+    Geo(#[from] GeoError),
+}
+
+/// Looks at the documents of one body, in its order.
+#[derive(Debug)]
+pub struct Checker {
+    rules: DocumentRules,
+    meets: Meets,
+    taken: u64,
+    /// Hashes of ids.
+    seen: HashSet<u64>,
+    faults: HashMap<String, Faults>,
+    lacking: HashMap<String, Lacking>,
+    /// How many documents, each once, each shard gets.
+    documents: BTreeMap<ShardId, u64>,
+}
+
+/// What is wrong with a document, and where in the body it came.
+#[derive(Debug, Default)]
+struct Faults {
+    vectors: Option<(u64, VectorsError)>,
+    geo: Option<(u64, GeoError)>,
+}
+
+/// A document that lacks vectors which a new one must give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// Its place among the different documents of the body.
+    pub place: u64,
+    pub id: String,
+    pub embedder: String,
+}
+
+/// What was found in a body that was read to its end.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Checked {
+    pub refusal: Option<Refusal>,
+    /// In the order of the body.
+    pub lacking: Vec<Lacking>,
+    pub documents: BTreeMap<ShardId, u64>,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Vectors(error) => error.code(),
+            Self::Geo(_) => Code::InvalidDocumentGeoField,
+        }
+    }
+
+    /// When the engine looks for it: it looks for one thing in all documents before it looks for the next.
+    fn stage(&self) -> u8 {
+        match self {
+            Self::Vectors(error) if error.is_of_shape() => 0,
+            Self::Vectors(_) => 1,
+            Self::Geo(_) => 2,
+        }
+    }
+}
+
+// === impl Checker ===
+
+impl Checker {
+    pub fn new(rules: DocumentRules, meets: Meets) -> Self {
+        Self {
+            rules,
+            meets,
+            taken: 0,
+            seen: HashSet::new(),
+            faults: HashMap::new(),
+            lacking: HashMap::new(),
+            documents: BTreeMap::new(),
+        }
+    }
+
+    /// The next document of the body; `id` is its id, and `shard` where it belongs.
+    pub fn take(&mut self, document: &Document<'_>, id: &str, shard: ShardId) {
+        let hash = hash_bytes(id.as_bytes());
+        let again = self.seen.contains(&hash);
+        if !again {
+            *self.documents.entry(shard).or_default() += 1;
+            if self.seen.len() < MOST_SEEN {
+                self.seen.insert(hash);
+            }
+        }
+        self.taken += 1;
+        self.look_at_vectors(document, id, again);
+        if self.rules.geo {
+            self.look_at_geo(document, id, again);
+        }
+    }
+
+    fn look_at_vectors(&mut self, document: &Document<'_>, id: &str, again: bool) {
+        let has_field = document.fields().iter().any(|(key, _)| key == VECTORS_FIELD);
+        // The earlier version's vectors stay, whatever they are.
+        if again && self.meets == Meets::LaidOver && !has_field {
+            return;
+        }
+        if again {
+            self.lacking.remove(id);
+            if let Some(faults) = self.faults.get_mut(id) {
+                faults.vectors = None;
+            }
+        }
+        if !has_field && self.rules.embedders.is_empty() {
+            return;
+        }
+        match vectors::check(document, id, &self.rules.embedders) {
+            Ok(None) => {}
+            Ok(Some(embedder)) => {
+                if self.lacking.len() < MOST_REMEMBERED {
+                    let place = self.seen.len() as u64;
+                    let lacking = Lacking { place, id: id.to_owned(), embedder: embedder.to_owned() };
+                    self.lacking.insert(id.to_owned(), lacking);
+                }
+            }
+            Err(error) => {
+                let at = self.taken;
+                if let Some(faults) = self.remembered(id) {
+                    faults.vectors = Some((at, error));
+                }
+            }
+        }
+    }
+
+    fn look_at_geo(&mut self, document: &Document<'_>, id: &str, again: bool) {
+        let has_field = document.fields().iter().any(|(key, _)| key == GEO_FIELD);
+        if again
+            && (has_field || self.meets == Meets::Replacing)
+            && let Some(faults) = self.faults.get_mut(id)
+        {
+            faults.geo = None;
+        }
+        if let Err(error) = geo::check(document, id) {
+            let at = self.taken;
+            if let Some(faults) = self.remembered(id) {
+                faults.geo = Some((at, error));
+            }
+        }
+    }
+
+    /// Where faults of `id` are written down; `None` if there are too many already.
+    fn remembered(&mut self, id: &str) -> Option<&mut Faults> {
+        if self.faults.len() >= MOST_REMEMBERED && !self.faults.contains_key(id) {
+            return None;
+        }
+        Some(self.faults.entry(id.to_owned()).or_default())
+    }
+
+    pub fn finish(self) -> Checked {
+        let mut found: Vec<(u64, Refusal)> = Vec::new();
+        for faults in self.faults.into_values() {
+            found.extend(faults.vectors.map(|(at, error)| (at, error.into())));
+            found.extend(faults.geo.map(|(at, error)| (at, error.into())));
+        }
+        let first = found.into_iter().min_by_key(|(at, refusal)| (refusal.stage(), *at));
+        let mut lacking: Vec<Lacking> = self.lacking.into_values().collect();
+        lacking.sort_by_key(|document| document.place);
+        Checked { refusal: first.map(|(_, refusal)| refusal), lacking, documents: self.documents }
+    }
+}
+
+/// The engine's refusal of `new`, documents in the order of the body that are to be new and lack vectors.
+pub fn missing_vectors(new: &[Lacking]) -> Option<Refusal> {
+    let first = new.first()?;
+    let chunk = |document: &Lacking| document.place.saturating_sub(1) / ENGINES_CHUNK;
+    let others = new.iter().filter(|other| chunk(other) == chunk(first)).count().saturating_sub(1);
+    let (id, embedder) = (first.id.clone(), first.embedder.clone());
+    Some(VectorsError::Missing { id, embedder, others }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rules() -> DocumentRules {
+        let settings = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 2}}});
+        DocumentRules { geo: true, embedders: Embedder::of_settings(&settings) }
+    }
+
+    fn checked(meets: Meets, documents: &[&str]) -> Checked {
+        let mut checker = Checker::new(rules(), meets);
+        for raw in documents {
+            let document = Document::parse(raw).unwrap();
+            let id = crate::split::primary_key::document_id(&document, "id").unwrap();
+            checker.take(&document, &id, ShardId(0));
+        }
+        checker.finish()
+    }
+
+    fn message(meets: Meets, documents: &[&str]) -> Option<String> {
+        checked(meets, documents).refusal.map(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn shapes_come_before_vectors_and_vectors_before_points() {
+        let documents = [
+            r#"{"id":1,"_geo":5,"_vectors":{"own":[1,2]}}"#,
+            r#"{"id":2,"_vectors":{"own":[1]}}"#,
+            r#"{"id":3,"_vectors":{"any":"x"}}"#,
+            r#"{"id":4,"_vectors":{"any":"y"}}"#,
+        ];
+        let first = |documents: &[&str]| message(Meets::Replacing, documents).unwrap();
+        assert!(first(&documents).contains("with id: `3`"));
+        assert!(first(&documents[..2]).starts_with("Invalid vector dimensions in document with id `2`"));
+        assert!(first(&documents[..1]).starts_with("The `_geo` field in the document with the id: `\"1\"`"));
+    }
+
+    #[test]
+    fn the_last_version_of_a_document_counts() {
+        let (bad, good, bare) = (
+            r#"{"id":1,"_geo":5,"_vectors":{"own":"x"}}"#,
+            r#"{"id":"1","_geo":null,"_vectors":{"own":null}}"#,
+            r#"{"id":1,"a":1}"#,
+        );
+        for meets in [Meets::Replacing, Meets::LaidOver] {
+            assert_eq!(message(meets, &[bad, good]), None);
+            assert!(message(meets, &[good, bad]).is_some());
+        }
+        assert_eq!(message(Meets::Replacing, &[bad, bare]), None);
+        assert!(message(Meets::LaidOver, &[bad, bare]).is_some());
+    }
+
+    #[test]
+    fn a_document_lacks_vectors_that_no_version_of_it_gives() {
+        let (given, bare) = (r#"{"id":1,"_vectors":{"own":[1,2]}}"#, r#"{"id":1,"a":1}"#);
+        let lacking = |meets, documents: &[&str]| checked(meets, documents).lacking.len();
+        assert_eq!(lacking(Meets::Replacing, &[given, bare]), 1);
+        assert_eq!(lacking(Meets::LaidOver, &[given, bare]), 0);
+        for meets in [Meets::Replacing, Meets::LaidOver] {
+            assert_eq!((lacking(meets, &[bare]), lacking(meets, &[bare, given])), (1, 0));
+        }
+    }
+
+    #[test]
+    fn each_document_counts_once() {
+        let documents = [r#"{"id":"ab"}"#, r#"{"id":"\u0061b"}"#, r#"{"id":7}"#, r#"{"id":"7"}"#, r#"{"id":"ab"}"#];
+        assert_eq!(checked(Meets::LaidOver, &documents).documents, BTreeMap::from([(ShardId(0), 2)]));
+    }
+
+    #[test]
+    fn the_first_that_lacks_vectors_is_named_with_those_the_engine_looks_at_together() {
+        let lacking = |place: u64| Lacking { place, id: place.to_string(), embedder: "own".to_owned() };
+        let told = |places: &[u64]| {
+            let new: Vec<Lacking> = places.iter().map(|place| lacking(*place)).collect();
+            missing_vectors(&new).map(|refusal| refusal.to_string())
+        };
+        assert_eq!(told(&[]), None);
+        let alone = told(&[100, 101]).unwrap();
+        assert_eq!(
+            alone,
+            "While embedding documents for embedder `own`: no vectors provided for document `100`\n- Note: `own` has \
+             `source: userProvided`, so documents must provide embeddings as an array in `_vectors.own`.\n- Hint: \
+             opt-out for a document with `_vectors.own: null`"
+        );
+        assert!(told(&[3, 9, 100, 101]).unwrap().contains("`3` and at least 2 other document(s)\n"));
+    }
+}

@@ -1,0 +1,251 @@
+//! A task is whole: what one node refuses for the sake of one document fails in the cluster with the same words, and no
+//! document of the batch is there.
+
+use serde_json::{Value, json};
+
+use crate::support::embedder::{Embedder, UNSPEAKABLE};
+use crate::support::{Client, Fleet, Single};
+
+/// One node and a cluster, told the same.
+struct Both {
+    single: Single,
+    fleet: Fleet,
+}
+
+impl Both {
+    fn start() -> Self {
+        Self { single: Single::start(), fleet: Fleet::start() }
+    }
+
+    fn each(&self, mut tell: impl FnMut(&Client)) {
+        [&self.single.client, &self.fleet.client].into_iter().for_each(&mut tell);
+    }
+
+    /// The task of a request, the same on both but for what differs from run to run.
+    fn task(&self, method: &str, path: &str, body: &str) -> Value {
+        let headers = [("Content-Type", "application/json")];
+        let told = |client: &Client| {
+            let mut task = client.wait(&client.send(method, path, &headers, body.as_bytes()));
+            let map = task.as_object_mut().expect("a task");
+            for key in ["uid", "taskUid", "batchUid", "duration", "enqueuedAt", "startedAt", "finishedAt"] {
+                map.remove(key);
+            }
+            task
+        };
+        let (want, got) = (told(&self.single.client), told(&self.fleet.client));
+        assert_eq!(want, got, "{method} {path} {body}");
+        got
+    }
+
+    /// The documents with their vectors, the same on both.
+    fn documents(&self, index: &str) -> Vec<Value> {
+        let held = |client: &Client| {
+            let page = client.get(&format!("/indexes/{index}/documents?limit=1000&retrieveVectors=true")).ok();
+            let mut documents = page["results"].as_array().cloned().expect("a page");
+            documents.sort_by_key(|document| document["id"].to_string());
+            documents
+        };
+        let (want, got) = (held(&self.single.client), held(&self.fleet.client));
+        assert_eq!(want, got, "{index}");
+        got
+    }
+}
+
+fn numbered(ids: std::ops::Range<u32>, vectors: &Value) -> Vec<Value> {
+    ids.map(|id| json!({"id": id, "n": id % 7, "_vectors": vectors})).collect()
+}
+
+/// Forty documents, of which one has these `_vectors`.
+fn one_wrong(wrong: &str) -> String {
+    let mut lines: Vec<String> = numbered(0..40, &json!({"own": [1, 2, 3]})).iter().map(ToString::to_string).collect();
+    lines[17] = format!("{{\"id\":17,\"_vectors\":{wrong}}}");
+    format!("[{}]", lines.join(","))
+}
+
+const OF_WRONG_SHAPE: [&str; 11] = [
+    "5",
+    "null",
+    "\"x\"",
+    "[1,2,3]",
+    r#"{"own":"x"}"#,
+    r#"{"other":1.5}"#,
+    r#"{"own":true}"#,
+    r#"{"own":{}}"#,
+    r#"{"own":{"embeddings":[1,2,3]}}"#,
+    r#"{"own":{"regenerate":false,"vectors":[1,2,3]}}"#,
+    r#"{"other":{"regenerate":"no"}}"#,
+];
+
+const OF_WRONG_VALUE: [&str; 8] = [
+    r#"{"own":[1,2]}"#,
+    r#"{"own":[[1,2,3],[1,2,3,4]]}"#,
+    r#"{"own":[[]]}"#,
+    r#"{"own":["a","b","c"]}"#,
+    r#"{"own":[1,2,null]}"#,
+    r#"{"own":[[1,2,3],4]}"#,
+    r#"{"own":[[1,2,"3"]]}"#,
+    r#"{"own":{"regenerate":true,"embeddings":"x"}}"#,
+];
+
+#[test]
+fn one_document_of_forty_with_wrong_vectors_fails_them_all() {
+    let both = Both::start();
+    both.each(|client| {
+        client.done(&client.post("/indexes", &json!({"uid": "plain", "primaryKey": "id"})));
+        client.done(&client.post("/indexes", &json!({"uid": "films", "primaryKey": "id"})));
+        let own = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 3}}});
+        client.done(&client.json("PATCH", "/indexes/films/settings", &own));
+    });
+    for wrong in OF_WRONG_SHAPE {
+        for index in ["plain", "films"] {
+            let task = both.task("POST", &format!("/indexes/{index}/documents"), &one_wrong(wrong));
+            assert_eq!(task["status"], "failed", "{wrong}: {task}");
+            assert_eq!(both.documents(index).len(), 0, "{wrong}");
+        }
+    }
+    for wrong in OF_WRONG_VALUE {
+        for method in ["POST", "PUT"] {
+            let task = both.task(method, "/indexes/films/documents", &one_wrong(wrong));
+            assert_eq!(task["status"], "failed", "{wrong}: {task}");
+            assert_eq!(both.documents("films").len(), 0, "{wrong}");
+        }
+    }
+    // What no embedder of the index concerns is not looked at more closely.
+    let task = both.task("POST", "/indexes/plain/documents", &one_wrong(OF_WRONG_VALUE[3]));
+    assert_eq!(task["status"], "succeeded", "{task}");
+    assert_eq!(both.documents("plain").len(), 40);
+}
+
+#[test]
+fn a_new_document_must_give_vectors_and_one_that_is_there_need_not() {
+    let both = Both::start();
+    both.each(|client| {
+        client.done(&client.post("/indexes", &json!({"uid": "films", "primaryKey": "id"})));
+        let own = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 3}}});
+        client.done(&client.json("PATCH", "/indexes/films/settings", &own));
+    });
+    let path = "/indexes/films/documents";
+    for method in ["POST", "PUT"] {
+        for lacking in ["{}", r#"{"other":[1]}"#, r#"{"own":{"regenerate":true}}"#] {
+            let task = both.task(method, path, &one_wrong(lacking));
+            assert_eq!(task["error"]["code"], "vector_embedding_error", "{lacking}: {task}");
+            assert_eq!(both.documents("films").len(), 0, "{lacking}");
+        }
+    }
+    // Twenty new ones, none of which gives a vector: more than one is counted in the message.
+    let bare: Vec<Value> = (0..20).map(|id| json!({"id": id})).collect();
+    let task = both.task("PUT", path, &json!(bare).to_string());
+    assert_eq!(task["status"], "failed", "{task}");
+    for opted_out in [r#"{"own":null}"#, r#"{"own":{"regenerate":false}}"#] {
+        assert_eq!(both.task("POST", path, &one_wrong(opted_out))["status"], "succeeded");
+        assert_eq!(both.documents("films").len(), 40);
+    }
+    for method in ["PUT", "POST"] {
+        let task = both.task(method, path, &json!(bare).to_string());
+        assert_eq!(task["status"], "succeeded", "these keep their vectors: {task}");
+        assert_eq!(both.documents("films").len(), 40);
+    }
+    let mut some_new = bare;
+    some_new.push(json!({"id": 500}));
+    assert_eq!(both.task("PUT", path, &json!(some_new).to_string())["status"], "failed");
+    assert_eq!(both.documents("films").len(), 40);
+}
+
+#[test]
+fn a_fault_that_a_later_version_mends_is_none() {
+    let both = Both::start();
+    both.each(|client| {
+        client.done(&client.post("/indexes", &json!({"uid": "films", "primaryKey": "id"})));
+        let settings = json!({
+            "embedders": {"own": {"source": "userProvided", "dimensions": 3}}, "filterableAttributes": ["_geo"],
+        });
+        client.done(&client.json("PATCH", "/indexes/films/settings", &settings));
+    });
+    let bad = r#"{"id":1,"_geo":5,"_vectors":{"own":"x"}}"#;
+    let good = r#"{"id":1,"_geo":{"lat":1,"lng":2},"_vectors":{"own":[1,2,3]}}"#;
+    let bare = r#"{"id":1,"a":2}"#;
+    for (method, documents, status) in [
+        ("POST", [bad, good], "succeeded"),
+        ("PUT", [bad, good], "succeeded"),
+        ("POST", [good, bad], "failed"),
+        ("PUT", [good, bad], "failed"),
+        ("POST", [bad, bare], "succeeded"),
+        ("PUT", [bad, bare], "failed"),
+        ("PUT", [good, bare], "succeeded"),
+    ] {
+        let task = both.task(method, "/indexes/films/documents", &format!("[{}]", documents.join(",")));
+        assert_eq!(task["status"], status, "{method} {documents:?}: {task}");
+        both.documents("films");
+    }
+}
+
+#[test]
+fn an_embedder_that_fails_on_some_shards_is_told_and_the_write_can_be_finished() {
+    let embedder = Embedder::start();
+    let fleet = Fleet::start();
+    let client = &fleet.client;
+    client.done(&client.post("/indexes", &json!({"uid": "films", "primaryKey": "id"})));
+    let settings = json!({"embedders": {"rest": embedder.settings("{{doc.text}}")}});
+    client.done(&client.json("PATCH", "/indexes/films/settings", &settings));
+    let films = |spoken: &str| -> Value {
+        (0..40)
+            .map(|id| json!({"id": id, "text": if id == 5 { spoken.to_owned() } else { format!("film {id}") }}))
+            .collect()
+    };
+    let task = client.wait(&client.post("/indexes/films/documents", &films(UNSPEAKABLE)));
+    assert_eq!(
+        (&task["status"], &task["error"]["code"]),
+        (&json!("failed"), &json!("miroir_partly_applied")),
+        "{task}"
+    );
+    let message = task["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("While embedding documents for embedder `rest`"), "{message}");
+    assert!(message.ends_with("sending the same documents again finishes the write."), "{message}");
+    let there = client.documents("films").len();
+    assert!(there > 0 && there < 40, "{there}");
+    assert_eq!(task["details"], json!({"receivedDocuments": 40, "indexedDocuments": there}));
+    let task = client.done(&client.post("/indexes/films/documents", &films("spoken")));
+    assert_eq!(task["details"]["indexedDocuments"], json!(40));
+    assert_eq!(client.documents("films").len(), 40);
+}
+
+#[test]
+fn each_document_counts_once_in_what_a_task_says() {
+    let both = Both::start();
+    let path = "/indexes/films/documents";
+    both.each(|client| {
+        client.json("PATCH", "/experimental-features", &json!({"editDocumentsByFunction": true})).ok();
+        let settings = json!({"filterableAttributes": ["n", "tags"]});
+        client.done(&client.json("PATCH", "/indexes/films/settings", &settings));
+    });
+    for (body, indexed) in [
+        (r#"[{"id":"ab","v":1},{"id":"ab","v":2},{"id":"ab","v":3}]"#, 1),
+        (r#"[{"id":"ab","v":4},{"id":"\u0061b","v":5}]"#, 1),
+        (r#"[{"id":7,"v":1},{"id":"7","v":2},{"id":"8"}]"#, 2),
+    ] {
+        for method in ["POST", "PUT"] {
+            assert_eq!(both.task(method, path, body)["details"]["indexedDocuments"], json!(indexed), "{body}");
+        }
+    }
+    let films: Vec<Value> = (0..31)
+        .map(|id| json!({"id": format!("f{id}"), "n": u8::from(id < 20), "tags": ["a", "a", format!("t{}", id % 3)]}))
+        .collect();
+    both.task("POST", path, &json!(films).to_string());
+    both.task("DELETE", "/indexes/films/documents/nobody", "");
+    both.task("DELETE", "/indexes/films/documents/f30", "");
+    both.task("POST", "/indexes/films/documents/delete-batch", r#"["nobody","f29","f29","f28"]"#);
+    for filter in [json!("n = 1"), json!("n = 1 OR n = 1"), json!(["n = 1", "n = 1"]), json!([["n = 1", "tags = a"]])] {
+        for _ in 0..2 {
+            let body = json!({"filter": filter, "function": "doc.v = 1"});
+            both.task("POST", "/indexes/films/documents/edit", &body.to_string());
+        }
+    }
+    both.task("POST", "/indexes/films/documents/edit", r#"{"function": "doc.v = 2"}"#);
+    let failed = both.task("POST", "/indexes/films/documents/edit", r#"{"function": "doc.id = 3"}"#);
+    assert_eq!(
+        (&failed["status"], &failed["details"]["deletedDocuments"]),
+        (&json!("failed"), &Value::Null),
+        "{failed}"
+    );
+    both.documents("films");
+}
