@@ -13,6 +13,9 @@ use crate::support::{Client, Fleet, FleetOptions, Single};
 
 const ENCODINGS: [&str; 4] = ["gzip", "br", "deflate", "zstd"];
 
+/// Those that every engine reads in requests.
+const READ: [&str; 3] = ["gzip", "br", "deflate"];
+
 fn packed(encoding: &str, body: &[u8]) -> Vec<u8> {
     let body = Cursor::new(body.to_vec());
     let reader: Pin<Box<dyn AsyncRead>> = match encoding {
@@ -74,10 +77,10 @@ fn compressed_bodies_are_read_on_every_route() {
     load(&fleet.client);
     for (at, (method, path, body)) in bodies().into_iter().enumerate() {
         let plain = body.to_string().into_bytes();
-        let encoding = ENCODINGS[at % ENCODINGS.len()];
+        let encoding = READ[at % READ.len()];
         let [want, got] = [&single.client, &fleet.client].map(|client| {
             // Every compression where asking again changes nothing, else one after the other.
-            let others = if at < 4 { &ENCODINGS[..] } else { &[] };
+            let others = if at < 4 { &READ[..] } else { &[] };
             for encoding in others {
                 let (status, answer) = send(client, method, path, encoding, &packed(encoding, &plain));
                 assert_eq!(status, 200, "{path} {encoding}: {answer}");
@@ -113,7 +116,7 @@ fn a_body_that_is_not_compressed_as_it_says_is_refused() {
     load(&fleet.client);
     for (method, path, body) in bodies() {
         let plain = body.to_string().into_bytes();
-        for encoding in ENCODINGS {
+        for encoding in READ {
             let [want, got] =
                 [&single.client, &fleet.client].map(|client| send(client, method, path, encoding, &plain));
             assert_eq!((got.0, &got.1["code"]), (want.0, &want.1["code"]), "{path} {encoding}: {} {}", want.1, got.1);
