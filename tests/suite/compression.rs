@@ -46,7 +46,7 @@ fn bodies() -> Vec<(&'static str, &'static str, Value)> {
     vec![
         ("POST", "/indexes/books/search", json!({"q": "book"})),
         ("POST", "/indexes/books/facet-search", json!({"facetName": "shelf"})),
-        ("POST", "/indexes/books/documents/fetch", json!({"filter": "shelf = 1", "limit": 3})),
+        ("POST", "/indexes/books/documents/fetch", json!({"ids": [5], "fields": ["title"]})),
         ("POST", "/multi-search", json!({"queries": [{"indexUid": "books", "q": "book", "limit": 2}]})),
         ("PATCH", "/indexes/books/settings", json!({"stopWords": ["the"]})),
         ("PUT", "/indexes/books/settings/stop-words", json!(["a"])),
@@ -91,12 +91,13 @@ fn compressed_bodies_are_read_on_every_route() {
                 let task = client.wait_id(&id);
                 answer = json!([task["type"], task["status"], task["details"]["deletedDocuments"]]);
             }
-            if let Some(answer) = answer.as_object_mut() {
-                answer.remove("processingTimeMs");
+            // What no two answers have alike.
+            let results = answer.get_mut("results").and_then(Value::as_array_mut).map(std::mem::take);
+            let mut results = results.unwrap_or_default();
+            for value in results.iter_mut().chain([&mut answer]).filter_map(Value::as_object_mut) {
+                value.retain(|name, _| !matches!(name.as_str(), "processingTimeMs" | "requestUid"));
             }
-            for result in answer["results"].as_array_mut().into_iter().flatten() {
-                result.as_object_mut().expect("a result").remove("processingTimeMs");
-            }
+            let answer = json!([answer, results]);
             (status, answer)
         });
         assert!(matches!(want.0, 200 | 202), "{path}: {}", want.1);
