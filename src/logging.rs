@@ -1,5 +1,7 @@
 //! Structured logs on stderr: plain for people, JSON for machines.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -36,7 +38,11 @@ impl Default for LogSettings {
 pub fn init(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::ParseError> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     let filter = filter(wanted.as_deref().unwrap_or(&settings.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people who look on, not for files and pipes.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A logger that another part of the process installed first is left in place.
     let _ = match settings.format {
         LogFormat::Plain => builder.with_target(false).try_init(),

@@ -36,9 +36,21 @@ pub enum ContentEncoding {
 #[derive(Debug, Default)]
 pub struct WholeBody(Option<Bytes>);
 
-/// A body, decompressed.
+/// A body, decompressed, and bounded: what it unpacks to counts, so that a small body cannot become a big one.
 pub struct DecodedBody<'a> {
     inner: Inner<'a>,
+    content: Content,
+    encoding: ContentEncoding,
+    /// In bytes; 0 for none.
+    limit: u64,
+    unpacked: u64,
+}
+
+/// What a body holds. The engine words what is wrong with a compressed body by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    Documents,
+    Json,
 }
 
 enum Inner<'a> {
@@ -57,6 +69,17 @@ impl ContentEncoding {
             Some("deflate") => Self::Deflate,
             Some("zstd") => Self::Zstd,
             Some(_) | None => Self::Identity,
+        }
+    }
+
+    /// What the engine's unpacker says of bytes that were not packed so.
+    fn corrupt(self) -> io::Error {
+        use io::ErrorKind::{InvalidData, InvalidInput};
+        match self {
+            Self::Gzip => io::Error::new(InvalidInput, "invalid gzip header"),
+            Self::Deflate | Self::Identity => io::Error::new(InvalidInput, "corrupt deflate stream"),
+            Self::Brotli => io::Error::new(InvalidData, "Invalid Data"),
+            Self::Zstd => io::Error::other("Unknown frame descriptor"),
         }
     }
 }
@@ -79,7 +102,8 @@ impl BodySource for WholeBody {
 // === impl DecodedBody ===
 
 impl<'a> DecodedBody<'a> {
-    pub fn new(body: &'a mut dyn BodySource, encoding: ContentEncoding) -> Self {
+    /// `limit` is in bytes, 0 sets none.
+    pub fn new(body: &'a mut dyn BodySource, encoding: ContentEncoding, content: Content, limit: u64) -> Self {
         let compressed = |reader| Inner::Compressed { reader, buffer: BytesMut::new() };
         let inner = match encoding {
             ContentEncoding::Identity => Inner::Plain(body),
@@ -96,25 +120,30 @@ impl<'a> DecodedBody<'a> {
                 compressed(Box::pin(decoder))
             }
         };
-        Self { inner }
+        Self { inner, content, encoding, limit, unpacked: 0 }
     }
 }
 
 #[async_trait]
 impl BodySource for DecodedBody<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, ResponseError> {
-        match &mut self.inner {
-            Inner::Plain(body) => body.next().await,
+        let chunk = match &mut self.inner {
+            Inner::Plain(body) => body.next().await?,
             Inner::Compressed { reader, buffer } => {
                 buffer.reserve(DECODED_CHUNK);
                 let mut window = bytes::BufMut::limit(&mut *buffer, DECODED_CHUNK);
                 match reader.read_buf(&mut window).await {
-                    Ok(0) => Ok(None),
-                    Ok(_) => Ok(Some(buffer.split().freeze())),
-                    Err(error) => Err(refused(error)),
+                    Ok(0) => None,
+                    Ok(_) => Some(buffer.split().freeze()),
+                    Err(error) => return Err(refused(error, self.encoding, self.content)),
                 }
             }
+        };
+        self.unpacked += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if self.limit > 0 && self.unpacked > self.limit {
+            return Err(too_large(self.limit));
         }
+        Ok(chunk)
     }
 }
 
@@ -129,16 +158,38 @@ fn reader(body: &mut dyn BodySource) -> impl tokio::io::AsyncBufRead + Send {
     StreamReader::new(Box::pin(chunks))
 }
 
-/// The client's error: its own, if the body could not be read, else that of the compression.
-fn refused(error: io::Error) -> ResponseError {
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        return ResponseError::new(Code::BadRequest, "The provided payload is incomplete and cannot be parsed");
-    }
-    match error.downcast::<ResponseError>() {
-        Ok(own) => own,
-        Err(error) => {
-            ResponseError::new(Code::BadRequest, format!("The provided payload cannot be decompressed: `{error}`."))
+/// The client's error: its own, if the body could not be read, else that of the compression in the engine's words, which
+/// tell what is wrong only where the body is JSON.
+fn refused(error: io::Error, encoding: ContentEncoding, content: Content) -> ResponseError {
+    let cause = match error.downcast::<ResponseError>() {
+        Ok(own) => return own,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "Kind(UnexpectedEof)".to_owned(),
+        Err(_) => format!("{:?}", encoding.corrupt()),
+    };
+    let message = match content {
+        Content::Documents => "The provided payload is incomplete and cannot be parsed".to_owned(),
+        Content::Json => {
+            format!("Error that occur during reading payload: payload reached EOF before completing: Some({cause})")
         }
+    };
+    ResponseError::new(Code::BadRequest, message)
+}
+
+/// The engine's words for a body over the limit.
+pub fn too_large(limit: u64) -> ResponseError {
+    let size = readable(limit);
+    ResponseError::new(
+        Code::PayloadTooLarge,
+        format!("The provided payload reached the size limit. The maximum accepted payload size is {size}."),
+    )
+}
+
+/// `104857600` is `100 MiB`.
+fn readable(bytes: u64) -> String {
+    const UNITS: &[(u64, &str)] = &[(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} B"),
     }
 }
 
@@ -164,7 +215,16 @@ mod tests {
     }
 
     async fn read(body: &mut dyn BodySource, encoding: ContentEncoding) -> Result<Vec<u8>, ResponseError> {
-        let mut decoded = DecodedBody::new(body, encoding);
+        read_as(body, encoding, Content::Documents, 0).await
+    }
+
+    async fn read_as(
+        body: &mut dyn BodySource,
+        encoding: ContentEncoding,
+        content: Content,
+        limit: u64,
+    ) -> Result<Vec<u8>, ResponseError> {
+        let mut decoded = DecodedBody::new(body, encoding, content, limit);
         let mut out = Vec::new();
         while let Some(chunk) = decoded.next().await? {
             assert!(chunk.len() <= DECODED_CHUNK, "a chunk stays small");
@@ -217,8 +277,45 @@ mod tests {
         let error = read(&mut chunks(&packed[..packed.len() - 9], 5), ContentEncoding::Gzip).await.unwrap_err();
         assert_eq!((error.status, error.code.as_str()), (400, "bad_request"));
         let error = read(&mut chunks(b"no compression at all", 5), ContentEncoding::Gzip).await.unwrap_err();
-        assert_eq!(error.status, 400);
-        assert!(error.message.starts_with("The provided payload cannot be decompressed"), "{}", error.message);
+        assert_eq!(error.message, "The provided payload is incomplete and cannot be parsed");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_json_is_told_in_the_engines_words() {
+        let plain = br#"{"q": "no compression at all"}"#;
+        for (encoding, cause) in [
+            (ContentEncoding::Gzip, r#"Custom { kind: InvalidInput, error: "invalid gzip header" }"#),
+            (ContentEncoding::Deflate, r#"Custom { kind: InvalidInput, error: "corrupt deflate stream" }"#),
+            (ContentEncoding::Brotli, r#"Custom { kind: InvalidData, error: "Invalid Data" }"#),
+            (ContentEncoding::Zstd, r#"Custom { kind: Other, error: "Unknown frame descriptor" }"#),
+        ] {
+            let error = read_as(&mut chunks(plain, 9), encoding, Content::Json, 0).await.unwrap_err();
+            assert_eq!((error.status, error.code.as_str()), (400, "bad_request"));
+            let said = "Error that occur during reading payload: payload reached EOF before completing:";
+            assert_eq!(error.message, format!("{said} Some({cause})"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_does_not_become_a_big_one() {
+        let plain = vec![b' '; 5_000_000];
+        for encoding in ALL {
+            let packed = compress(&plain, encoding).await;
+            let mut body = chunks(&packed, 60_000);
+            let error = read_as(&mut body, encoding, Content::Json, 100 << 10).await.unwrap_err();
+            assert_eq!((error.status, error.code.as_str()), (413, "payload_too_large"), "{encoding:?}");
+            assert!(read_as(&mut chunks(&packed, 60_000), encoding, Content::Json, 5_000_000).await.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_limit_is_named_in_its_unit() {
+        assert_eq!(
+            too_large(100 << 20).message,
+            "The provided payload reached the size limit. The maximum accepted payload size is 100 MiB."
+        );
+        assert_eq!(readable(1536), "1.5 KiB");
+        assert_eq!(readable(10), "10 B");
     }
 
     #[tokio::test]

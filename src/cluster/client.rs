@@ -15,6 +15,7 @@ use super::spool::Spool;
 use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
+use crate::merge::error::shown;
 use crate::placement::topology::{Node, NodeId};
 use crate::tasks::entry::NodeTaskState;
 
@@ -178,9 +179,9 @@ impl NodeReply {
         (200..300).contains(&self.status)
     }
 
-    /// The node's error, if that is what the reply is.
+    /// The node's error, if that is what the reply is, as clients may see it.
     pub fn error(&self) -> Option<ResponseError> {
-        if self.is_success() { None } else { ResponseError::from_node(self.status, &self.body) }
+        if self.is_success() { None } else { ResponseError::from_node(self.status, &self.body).map(shown) }
     }
 }
 

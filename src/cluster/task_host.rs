@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::Cluster;
 use super::client::{Subrequest, TaskStatusResponse, Trace};
 use super::reconcile::Reconciler;
-use crate::merge::error::scrub;
+use crate::merge::error::shown;
 use crate::placement::topology::NodeId;
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeReport};
@@ -125,10 +125,7 @@ impl TaskHost for Cluster {
 /// A node's task in the task's own terms, without the hidden field in its error.
 pub(super) fn report(response: TaskStatusResponse) -> NodeReport {
     let state = response.to_node_status();
-    let error = response.error.map(|mut error| {
-        error.message = scrub(&error.message);
-        error
-    });
+    let error = response.error.map(shown);
     NodeReport {
         task_uid: response.uid,
         kind: response.kind,

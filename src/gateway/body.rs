@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use pingora_proxy::Session;
 
 use super::head::Head;
-use crate::cluster::body::BodySource;
+use crate::cluster::body::{BodySource, Content, ContentEncoding, DecodedBody, too_large};
 use crate::meili::error::{Code, ResponseError};
 
 /// The body of a session. Nothing is read ahead, so a slow reader slows its client and nobody else.
@@ -33,21 +33,24 @@ impl<'a> SessionBody<'a> {
         Self { session, continue_due: head.expects_continue(), idle_timeout, limit, read: 0 }
     }
 
-    /// Reads all of it into memory; `announced` is the length that the head promises.
-    pub async fn collect(&mut self, announced: Option<u64>) -> Result<Bytes, ResponseError> {
-        if announced.is_some_and(|length| self.limit > 0 && length > self.limit) {
-            return Err(too_large(self.limit));
+    /// Reads all of it into memory, unpacked; `head` promises a length and names the compression.
+    pub async fn collect(&mut self, head: &Head) -> Result<Bytes, ResponseError> {
+        let limit = self.limit;
+        if head.content_length().is_some_and(|length| limit > 0 && length > limit) {
+            return Err(too_large(limit));
         }
-        let Some(first) = self.next().await? else {
+        let encoding = ContentEncoding::parse(head.text(http::header::CONTENT_ENCODING));
+        let mut body = DecodedBody::new(self, encoding, Content::Json, limit);
+        let Some(first) = body.next().await? else {
             return Ok(Bytes::new());
         };
-        let Some(second) = self.next().await? else {
+        let Some(second) = body.next().await? else {
             return Ok(first);
         };
         let mut whole = BytesMut::with_capacity(first.len() + second.len());
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
-        while let Some(chunk) = self.next().await? {
+        while let Some(chunk) = body.next().await? {
             whole.extend_from_slice(&chunk);
         }
         Ok(whole.freeze())
@@ -96,15 +99,6 @@ pub async fn discard(session: &mut Session) {
     let _ = tokio::time::timeout(DISCARD_TIME, drain).await;
 }
 
-/// The engine's words for a body over the limit.
-pub fn too_large(limit: u64) -> ResponseError {
-    let size = readable(limit);
-    ResponseError::new(
-        Code::PayloadTooLarge,
-        format!("The provided payload reached the size limit. The maximum accepted payload size is {size}."),
-    )
-}
-
 fn silent(after: Duration) -> ResponseError {
     let message = format!("The client sent nothing for {} seconds in the middle of its payload.", after.as_secs_f32());
     ResponseError { status: 408, ..ResponseError::new(Code::BadRequest, message) }
@@ -112,28 +106,4 @@ fn silent(after: Duration) -> ResponseError {
 
 fn broken_off() -> ResponseError {
     ResponseError::new(Code::BadRequest, "The provided payload is incomplete and cannot be parsed")
-}
-
-/// `104857600` is `100 MiB`.
-fn readable(bytes: u64) -> String {
-    const UNITS: &[(u64, &str)] = &[(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{} {name}", bytes as f64 / *unit as f64),
-        None => format!("{bytes} B"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_is_named_in_its_unit() {
-        assert_eq!(
-            too_large(100 << 20).message,
-            "The provided payload reached the size limit. The maximum accepted payload size is 100 MiB."
-        );
-        assert_eq!(readable(1536), "1.5 KiB");
-        assert_eq!(readable(10), "10 B");
-    }
 }

@@ -35,15 +35,18 @@ impl Encoding {
         }
     }
 
+    /// False where a client with this `Accept-Encoding` takes none of these, and nothing that is sent as it is.
+    pub fn is_any_acceptable(accepted: Option<&str>) -> bool {
+        let Some(accepted) = accepted else { return true };
+        let weight = |wanted| weight(accepted, wanted);
+        let plain = weight("identity").or_else(|| weight("*")).is_none_or(|weight| weight > 0.0);
+        plain || Self::ALL.iter().any(|encoding| weight(encoding.name()).is_some_and(|weight| weight > 0.0))
+    }
+
     /// What a client with this `Accept-Encoding` likes best; `None` to send as it is.
     pub fn preferred(accepted: Option<&str>) -> Option<Self> {
         let accepted = accepted?;
-        let weight = |wanted: &str| {
-            let mut items = accepted.split(',').map(|item| item.split_once(';').unwrap_or((item, "")));
-            let (_, parameters) = items.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))?;
-            let quality = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
-            Some(quality.map_or(1.0, |quality| quality.trim().parse().unwrap_or(0.0)))
-        };
+        let weight = |wanted| weight(accepted, wanted);
         let any = weight("*").unwrap_or(0.0);
         let liked = Self::ALL.map(|encoding| (encoding, weight(encoding.name()).unwrap_or(any)));
         // `identity` is acceptable without being named, but nobody who names another prefers it then.
@@ -93,6 +96,14 @@ impl Encoding {
     }
 }
 
+/// How much an `Accept-Encoding` likes `wanted`; `None` where it does not name it.
+fn weight(accepted: &str, wanted: &str) -> Option<f64> {
+    let mut items = accepted.split(',').map(|item| item.split_once(';').unwrap_or((item, "")));
+    let (_, parameters) = items.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))?;
+    let quality = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
+    Some(quality.map_or(1.0, |quality| quality.trim().parse().unwrap_or(0.0)))
+}
+
 async fn fill(encoder: &mut (impl AsyncWrite + Unpin), body: &[u8]) {
     encoder.write_all(body).await.expect("memory takes what is written");
     encoder.shutdown().await.expect("memory takes what is written");
@@ -113,6 +124,18 @@ mod tests {
         assert_eq!(preferred("GZIP ; q=0.5"), Some(Encoding::Gzip));
         assert_eq!(preferred("*"), Some(Encoding::Zstd));
         assert_eq!(preferred("zstd;q=0, *"), Some(Encoding::Gzip));
+    }
+
+    #[test]
+    fn who_takes_nothing_gets_nothing() {
+        for nothing in ["identity;q=0", "*;q=0", "gzip;q=0, *;q=0", "compress, identity;q=0"] {
+            assert!(!Encoding::is_any_acceptable(Some(nothing)), "{nothing}");
+        }
+        for something in ["", "identity", "gzip", "gzip;q=0", "gzip, identity;q=0", "*;q=0, identity", "compress", "*"]
+        {
+            assert!(Encoding::is_any_acceptable(Some(something)), "{something}");
+        }
+        assert!(Encoding::is_any_acceptable(None));
     }
 
     #[test]

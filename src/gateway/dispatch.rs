@@ -12,15 +12,18 @@ use super::forward::Forwarding;
 use super::planning::{self, Request};
 use super::respond::Answer;
 use super::{Admitted, App, keys, listing, narrow};
+use crate::cluster::body::too_large;
 use crate::cluster::documents::{self, AddDocuments};
 use crate::cluster::{direct, read, task_ops, vocabulary};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
 use crate::meili::payload;
-use crate::meili::query::QueryMap;
+use crate::meili::unknown;
 use crate::placement::topology::Topology;
 use crate::plan::{self, Plan};
 use crate::tasks::entry::MiroirTask;
+use crate::tasks::filter::TaskRef;
+use crate::tasks::query::names_integers;
 use crate::tasks::view::{UidFormat, summary_view};
 
 /// How a request goes on.
@@ -48,16 +51,17 @@ pub async fn add_documents(
     if admitted.access.may_not_create && !app.cluster.registry.exists(index) {
         return Err(crate::cluster::registry::index_not_found(index));
     }
+    let limit = app.settings.max_documents_size;
     let request = AddDocuments {
         index: index.clone(),
         method: *method,
         content_type: head.text(http::header::CONTENT_TYPE).map(str::to_owned),
         content_encoding: head.text(http::header::CONTENT_ENCODING).map(str::to_owned),
         query: head.query.clone(),
+        limit,
     };
-    let limit = app.settings.max_documents_size;
     if head.content_length().is_some_and(|length| limit > 0 && length > limit) {
-        return Err(super::body::too_large(limit));
+        return Err(too_large(limit));
     }
     let mut body = SessionBody::new(session, head, app.settings.body_idle_timeout, limit);
     let task = documents::add(&app.cluster, topology, request, &mut body, &admitted.trace).await?;
@@ -153,7 +157,7 @@ async fn delete_ids(
     ids: Vec<Value>,
     single: bool,
 ) -> Result<Outcome, ResponseError> {
-    let metadata = QueryMap::parse(&admitted.head.query).get("customMetadata").map(str::to_owned);
+    let metadata = unknown::only_custom_metadata(&admitted.head.query)?;
     let task = documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
     Ok(Outcome::Answer(accepted(app, admitted, &task)))
 }
@@ -167,7 +171,15 @@ async fn answer(
 ) -> Result<Answer, ResponseError> {
     use plan::answer::Answer as Own;
     let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
-    let (access, format) = (admitted.access.tasks(), uid_format(app, admitted));
+    let (access, mut format) = (admitted.access.tasks(), uid_format(app, admitted));
+    let by_integers = match &own {
+        Own::GetTask { id } | Own::DeleteTask { id } => matches!(TaskRef::parse(id), Some(TaskRef::Uid(_))),
+        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks => names_integers(query),
+        _ => false,
+    };
+    if by_integers {
+        format = format.asked_by_integers(app.settings.uid_format);
+    }
     match own {
         Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
         Own::ListTasks => task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),

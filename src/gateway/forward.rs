@@ -236,6 +236,6 @@ mod tests {
         clean_answer(&mut answer, &head(), "r1").unwrap();
         let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-length", "content-type", REQUEST_ID]);
+        assert_eq!(names, ["content-length", "content-type", "vary", REQUEST_ID]);
     }
 }

@@ -56,12 +56,18 @@ impl Head {
         }
     }
 
-    /// Refuses heads that are too long, and those whose body two readers could cut differently. `raw` is the head as
-    /// it arrived: what the server read of it has already lost a `Content-Length` beside a `Transfer-Encoding`.
+    /// Refuses heads that are too long, that ask for what is no path, and those whose body two readers could cut differently.
+    /// `raw` is the head as it arrived: what the server read of it has already lost a `Content-Length` beside a
+    /// `Transfer-Encoding`, and a target that it could not read.
     pub fn check(&self, raw: &[u8], max_size: usize) -> Result<(), ResponseError> {
         if raw.len() > max_size {
             let message = format!("The request's headers are longer than {max_size} bytes.");
             return Err(ResponseError { status: 431, ..ResponseError::new(Code::BadRequest, message) });
+        }
+        if !names_a_path(raw) {
+            let message =
+                "The request's target is no path: it begins with `/`, and what is no plain ASCII in it is escaped.";
+            return Err(ResponseError::new(Code::BadRequest, message));
         }
         let encodings = self.headers.get_all(TRANSFER_ENCODING).iter().count();
         let lengths = header_lines(raw, "content-length");
@@ -69,8 +75,32 @@ impl Head {
             let message = "The request's length is ambiguous: send either one Content-Length or one Transfer-Encoding.";
             return Err(ResponseError::new(Code::BadRequest, message));
         }
+        // Other encodings than chunks would have to be undone, and a list of lengths is no length.
+        let plain = |name, is_plain: fn(&str) -> bool| {
+            self.headers.get(name).is_none_or(|value| value.to_str().is_ok_and(|text| is_plain(text.trim())))
+        };
+        let chunks = plain(TRANSFER_ENCODING, |encoding| encoding.eq_ignore_ascii_case("chunked"));
+        if !chunks || !plain(CONTENT_LENGTH, |length| !length.starts_with('+') && length.parse::<u64>().is_ok()) {
+            let message = "The request's length cannot be understood: send a number of bytes, or chunks.";
+            return Err(ResponseError::new(Code::BadRequest, message));
+        }
         Ok(())
     }
+}
+
+/// True if the first line of a raw head asks for a path, or for a whole URL as one does of a proxy, in the characters that
+/// the engine's server takes.
+fn names_a_path(raw: &[u8]) -> bool {
+    let line = raw.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ').skip(1);
+    let (Some(target), Some(_), None) = (words.next(), words.next(), words.next()) else { return false };
+    let starts = |start: &[u8]| target.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    let mut parts = target.splitn(2, |byte| *byte == b'?');
+    let path = parts.next().unwrap_or_default();
+    let query = parts.next().unwrap_or_default();
+    (target.starts_with(b"/") || starts(b"http://") || starts(b"https://"))
+        && path.iter().all(|byte| matches!(byte, 0x21..=0x7E) && !matches!(byte, b'<' | b'>' | b'`'))
+        && query.iter().all(|byte| matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'<' | b'>'))
 }
 
 /// `//a//b/` is `/a/b`.
@@ -124,6 +154,32 @@ mod tests {
         assert_eq!(head("/", &[(REQUEST_ID, "abc-1.2:3")]).request_id(), "abc-1.2:3");
         let replaced = head("/", &[(REQUEST_ID, "a b; drop")]).request_id();
         assert!(uuid::Uuid::parse_str(&replaced).is_ok());
+    }
+
+    #[test]
+    fn a_target_that_is_no_path_is_refused() {
+        for good in ["/", "/health", "/a?b=c&d={}", "http://x/health"] {
+            assert!(names_a_path(format!("GET {good} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()), "{good}");
+        }
+        for bad in ["health", "\\health", "%20/health", " /health", "/a b", "/caf\u{e9}", "/a?q=\u{e9}", "/a<b", "*"] {
+            assert!(!names_a_path(format!("GET {bad} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_length_in_another_form_is_refused() {
+        let raw = b"POST / HTTP/1.1\r\n\r\n";
+        for (name, value) in [
+            ("transfer-encoding", "gzip, chunked"),
+            ("transfer-encoding", "chunked, chunked"),
+            ("transfer-encoding", "identity"),
+            ("content-length", "10, 10"),
+            ("content-length", "+10"),
+            ("content-length", "ten"),
+        ] {
+            assert_eq!(head("/", &[(name, value)]).check(raw, 1000).unwrap_err().status, 400, "{name}: {value}");
+        }
+        assert!(head("/", &[("transfer-encoding", " Chunked ")]).check(raw, 1000).is_ok());
     }
 
     #[test]

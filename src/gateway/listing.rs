@@ -19,7 +19,10 @@ pub async fn indexes(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
         Some(text) => text.parse().map_err(|_| name),
         None => Ok(default),
     };
-    let page = number("offset", 0).and_then(|offset| Ok((offset, number("limit", 20)?)));
+    let page = match query.iter().find(|(name, _)| !matches!(*name, "offset" | "limit")) {
+        Some(_) => Err("unknown"),
+        None => number("offset", 0).and_then(|offset| Ok((offset, number("limit", 20)?))),
+    };
     // Where the page makes no sense, the node says so in the engine's words.
     let path = if page.is_ok() { format!("/indexes?limit={}", u32::MAX) } else { admitted.head.target() };
     for candidate in Forward::to_any(topology).candidates {
@@ -27,6 +30,12 @@ pub async fn indexes(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
         let Ok(reply) = app.cluster.client.send(topology.node(candidate), request, &admitted.trace).await else {
             continue;
         };
+        if page.is_err() && reply.is_success() {
+            return Err(ResponseError::new(
+                Code::MiroirNotSupported,
+                "The request has parameters that this version of Miroir does not know.",
+            ));
+        }
         let (Ok((offset, limit)), true) = (page, reply.is_success()) else {
             return Ok(Answer::bytes(reply.status, reply.body));
         };

@@ -49,6 +49,7 @@ use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
 use auth::{Access, Keyring};
+use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
@@ -102,6 +103,8 @@ pub struct Admitted<'a> {
 
 /// Answers the request of `session`, or says whom it is to be forwarded to.
 pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Handled> {
+    // A client may send its next requests before it has the answer to this one; they are answered one after the other.
+    session.as_downstream_mut().set_pipelining_enabled(true);
     let request = session.req_header();
     let head = Head::new(request.method.clone(), &request.uri, request.headers.clone());
     let in_flight = app.metrics.enter();
@@ -109,7 +112,11 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
     ctx.begin(&head, in_flight);
     if cors::is_preflight(&head) {
         ctx.route = "preflight";
-        let header = cors::preflight(&head, ctx.request_id())?;
+        let header = if cors::asks_for_no_method(&head) {
+            Answer::empty(400).header(&head, ctx.request_id())?
+        } else {
+            cors::preflight(&head, ctx.request_id())?
+        };
         session.write_response_header(Box::new(header), true).await?;
         return Ok(Handled::Answered);
     }
@@ -164,7 +171,14 @@ async fn decide(
     ctx: &mut RequestContext,
     crowded: bool,
 ) -> Result<Outcome, ResponseError> {
-    head.check(&session.as_downstream().to_h1_raw(), app.settings.max_header_size)?;
+    if let Err(error) = head.check(&session.as_downstream().to_h1_raw(), app.settings.max_header_size) {
+        // What follows on the connection may be no request.
+        session.as_downstream_mut().set_keepalive(None);
+        return Err(error);
+    }
+    if !Encoding::is_any_acceptable(head.text(http::header::ACCEPT_ENCODING)) {
+        return Ok(Outcome::Answer(Answer::empty(406)));
+    }
     let operation = match operation::route(head.method.as_str(), &head.path) {
         Ok(operation) => operation,
         Err(error) => return Ok(Outcome::Answer(unrouted(head, error.status()))),
@@ -193,7 +207,7 @@ async fn decide(
     let body = if takes_json {
         let mut body =
             body::SessionBody::new(session, head, app.settings.body_idle_timeout, app.settings.max_body_size);
-        body.collect(head.content_length()).await?
+        body.collect(head).await?
     } else {
         bytes::Bytes::new()
     };

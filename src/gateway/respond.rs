@@ -103,7 +103,7 @@ pub async fn write(
     let mut header = answer.header(head, request_id)?;
     let mut body = answer.body.clone();
     if body.len() >= compression.min_size && compression.level > 0 {
-        header.insert_header(http::header::VARY, "accept-encoding")?;
+        header.append_header(http::header::VARY, "accept-encoding")?;
         if let Some(encoding) = Encoding::preferred(head.text(http::header::ACCEPT_ENCODING))
             && let Some(compressed) = encoding.compress(&body, compression.level).await
         {

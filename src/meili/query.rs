@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-/// The parameters of a query string in the order they came, names and values percent-decoded and `+` read as a space.
+/// The parameters of a query string in the order they came, names and values percent-decoded and `+` read as a space. Of
+/// one that comes twice the last value counts, in the place of the first, as the engine has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct QueryMap {
     pairs: Vec<(String, String)>,
@@ -13,10 +14,16 @@ pub struct QueryMap {
 impl QueryMap {
     /// Reads `a=1&b=2`, without a leading `?`. Never fails: bytes that are no UTF-8 are replaced.
     pub fn parse(query: &str) -> Self {
-        Self { pairs: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect() }
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()).into_owned() {
+            match pairs.iter_mut().find(|(known, _)| *known == name) {
+                Some(pair) => pair.1 = value,
+                None => pairs.push((name, value)),
+            }
+        }
+        Self { pairs }
     }
 
-    /// The first value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -25,11 +32,12 @@ impl QueryMap {
         self.get(name).is_some()
     }
 
-    /// Sets `name` to `value` in the place of its first occurrence, or at the end; further ones go.
+    /// Sets `name` to `value`, in its place or at the end.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        let at = self.pairs.iter().position(|(key, _)| key == name).unwrap_or(self.pairs.len());
-        self.remove(name);
-        self.pairs.insert(at, (name.to_owned(), value.into()));
+        match self.pairs.iter_mut().find(|(key, _)| key == name) {
+            Some(pair) => pair.1 = value.into(),
+            None => self.pairs.push((name.to_owned(), value.into())),
+        }
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -63,6 +71,12 @@ mod tests {
         assert_eq!(query.get("flag"), Some(""));
         assert_eq!(query.get("absent"), None);
         assert!(QueryMap::parse("").is_empty());
+    }
+
+    #[test]
+    fn of_a_parameter_that_comes_twice_the_last_counts() {
+        let query = QueryMap::parse("limit=5&q=a&limit=x&limit=6");
+        assert_eq!(query.iter().collect::<Vec<_>>(), [("limit", "6"), ("q", "a")]);
     }
 
     #[test]

@@ -3,10 +3,20 @@
 use std::collections::HashMap;
 
 use super::error::{Code, ResponseError};
+use super::query::QueryMap;
 
 /// A parameter of the query string that the route does not have.
 pub fn parameter(name: &str, accepted: &[&str]) -> ResponseError {
     ResponseError::new(Code::BadRequest, format!("Unknown parameter `{name}`: {}", expected(name, accepted)))
+}
+
+/// The query string of routes that take but a note on their task.
+pub fn only_custom_metadata(query: &str) -> Result<Option<String>, ResponseError> {
+    let query = QueryMap::parse(query);
+    match query.iter().find(|(name, _)| *name != "customMetadata") {
+        Some((name, _)) => Err(parameter(name, &["customMetadata"])),
+        None => Ok(query.get("customMetadata").map(str::to_owned)),
+    }
 }
 
 /// A field that an object does not have.
@@ -94,6 +104,16 @@ mod tests {
         assert_eq!(damerau_levenshtein("ca", "abc"), 2);
         assert_eq!(damerau_levenshtein("statsues", "statuses"), 1);
         assert_eq!(damerau_levenshtein("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_note_is_all_that_some_routes_take() {
+        assert_eq!(only_custom_metadata("").unwrap(), None);
+        assert_eq!(only_custom_metadata("customMetadata=a+b").unwrap().as_deref(), Some("a b"));
+        assert_eq!(
+            only_custom_metadata("nope=1").unwrap_err().message,
+            "Unknown parameter `nope`: expected one of `customMetadata`"
+        );
     }
 
     #[test]

@@ -99,9 +99,7 @@ impl DocumentsPlan {
                 "fields" => list(text).into(),
                 _ => return Err(Obstacle::Judge),
             };
-            if body.insert(name.to_owned(), value).is_some() {
-                return Err(Obstacle::Judge);
-            }
+            body.insert(name.to_owned(), value);
         }
         Self::new(index, body, shards)
     }
@@ -288,6 +286,9 @@ mod tests {
         let body = DocumentsPlan::from_query("movies", &query, 16).unwrap().body;
         let want = json!({"limit": 2, "fields": ["id", "name"], "ids": ["1", "2"], "filter": "a = 1", "retrieveVectors": true});
         assert_eq!(Value::Object(body), want);
+        let ids =
+            |query: &str| DocumentsPlan::from_query("movies", &QueryMap::parse(query), 16).unwrap().body["ids"].clone();
+        assert_eq!((ids("ids="), ids("ids=1,,2")), (json!([]), json!(["1", "2"])));
         let star = DocumentsPlan::from_query("movies", &QueryMap::parse("fields=*"), 16).unwrap();
         assert_eq!(star.body["fields"], Value::Null);
     }

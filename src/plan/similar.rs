@@ -122,9 +122,7 @@ impl SimilarPlan {
                 "rankingScoreThreshold" => query_search::number(text)?,
                 _ => return Err(Obstacle::Judge),
             };
-            if body.insert(name.to_owned(), value).is_some() {
-                return Err(Obstacle::Judge);
-            }
+            body.insert(name.to_owned(), value);
         }
         Self::new(info, body, shards)
     }

@@ -3,6 +3,7 @@
 use super::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
 use super::params::{self, Side};
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::query::QueryMap;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::meili::uid::IndexUid;
 use crate::meili::unknown;
@@ -48,13 +49,13 @@ const DEFAULT_LIMIT: u32 = 20;
 pub fn parse_list(query: &str, access: IndexAccess) -> Result<TaskPage, ResponseError> {
     let filter = TaskFilter { access, ..TaskFilter::default() };
     let mut page = TaskPage { filter, from: None, limit: DEFAULT_LIMIT, reverse: false };
-    for (name, value) in &pairs(query) {
+    for (name, value) in QueryMap::parse(query).iter() {
         let refuse = |complaint: String, code| params::invalid(name, &complaint, code);
-        match name.as_str() {
+        match name {
             "limit" => page.limit = params::integer(value).map_err(|c| refuse(c, Code::InvalidTaskLimit))?,
             "from" => page.from = Some(params::task_ref(value).map_err(|c| refuse(c, Code::InvalidTaskFrom))?),
             "reverse" => page.reverse = params::boolean(value).map_err(|c| refuse(c, Code::InvalidTaskReverse))?,
-            _ if LIST_PARAMETERS.contains(&name.as_str()) => read_filter(&mut page.filter, name, value)?,
+            _ if LIST_PARAMETERS.contains(&name) => read_filter(&mut page.filter, name, value)?,
             _ => return Err(unknown::parameter(name, &LIST_PARAMETERS)),
         }
     }
@@ -81,16 +82,28 @@ pub fn parse_id(id: &str) -> Result<TaskRef, ResponseError> {
     })
 }
 
+/// True where the client names tasks, and all of them by integers: it understands no other form then.
+pub fn names_integers(query: &str) -> bool {
+    let query = QueryMap::parse(query);
+    let mut named = ["uids", "canceledBy", "from"]
+        .into_iter()
+        .filter_map(|name| query.get(name))
+        .flat_map(|ids| ids.split(','))
+        .filter_map(TaskRef::parse)
+        .peekable();
+    named.peek().is_some() && named.all(|id| matches!(id, TaskRef::Uid(_)))
+}
+
 fn parse_filter(query: &str, access: IndexAccess, verb: &str) -> Result<TaskFilter, ResponseError> {
-    let pairs = pairs(query);
+    let query = QueryMap::parse(query);
     let mut filter = TaskFilter { access, ..TaskFilter::default() };
-    for (name, value) in &pairs {
-        if !FILTER_PARAMETERS.contains(&name.as_str()) {
+    for (name, value) in query.iter() {
+        if !FILTER_PARAMETERS.contains(&name) {
             return Err(unknown::parameter(name, &FILTER_PARAMETERS));
         }
         read_filter(&mut filter, name, value)?;
     }
-    if pairs.is_empty() {
+    if query.is_empty() {
         return Err(ResponseError::new(
             Code::MissingTaskFilters,
             format!(
@@ -138,18 +151,6 @@ fn read_filter(filter: &mut TaskFilter, name: &str, value: &str) -> Result<(), R
         _ => unreachable!("callers pass members of FILTER_PARAMETERS"),
     }
     Ok(())
-}
-
-/// The parameters in their order; of one that comes twice, the last value in the first place, as the engine has it.
-fn pairs(query: &str) -> Vec<(String, String)> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()).into_owned() {
-        match pairs.iter_mut().find(|(known, _)| *known == name) {
-            Some(pair) => pair.1 = value,
-            None => pairs.push((name, value)),
-        }
-    }
-    pairs
 }
 
 #[cfg(test)]
@@ -278,6 +279,17 @@ mod tests {
         assert_eq!(error.code, "missing_task_filters");
         assert!(error.message.starts_with("Query parameters to filter the tasks to delete are missing."));
         assert!(refusal("").1.starts_with("Query parameters to filter the tasks to cancel are missing."));
+    }
+
+    #[test]
+    fn who_names_tasks_by_integers_understands_integers() {
+        let long = "mtask-01890a5d-ac96-774b-bcce-b302099a8057";
+        for query in ["uids=5", "uids=4,5&statuses=failed", "from=3&limit=2", "canceledBy=1", "uids=*,2"] {
+            assert!(names_integers(query), "{query}");
+        }
+        for query in ["", "statuses=failed&limit=5", "uids=*", &format!("uids=5,{long}"), &format!("from={long}")] {
+            assert!(!names_integers(query), "{query}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub enum UidFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UidFormatSetting {
-    /// Integers for clients that name themselves as a Meilisearch SDK, `mtask-…` for others.
+    /// Integers for clients that name themselves as a Meilisearch SDK, and in answers to those that name tasks by integers;
+    /// `mtask-…` for others.
     #[default]
     Auto,
     Integer,
@@ -41,6 +42,15 @@ impl UidFormat {
             UidFormatSetting::Mtask => Self::Mtask,
             UidFormatSetting::Auto if is_sdk(user_agent) || is_sdk(client_header) => Self::Integer,
             UidFormatSetting::Auto => Self::Mtask,
+        }
+    }
+
+    /// The form of an answer to a client that named tasks by integers, where it would be `self` otherwise. SDKs send their
+    /// name with some requests, and leave it out of others: those that read what a write has told them ask by integers.
+    pub fn asked_by_integers(self, setting: UidFormatSetting) -> Self {
+        match setting {
+            UidFormatSetting::Auto => Self::Integer,
+            UidFormatSetting::Integer | UidFormatSetting::Mtask => self,
         }
     }
 

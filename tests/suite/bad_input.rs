@@ -32,6 +32,8 @@ const REQUESTS: &[Request] = &[
     ("GET", "/indexes/missing/search?q=a", None, ""),
     ("POST", "/indexes/missing/facet-search", Some("application/json"), r#"{"facetName":"a"}"#),
     ("GET", "/indexes?limit=x", None, ""),
+    ("GET", "/indexes?nope=1", None, ""),
+    ("GET", "/indexes?limit=1&limit=x", None, ""),
     // Documents.
     ("GET", "/indexes/books/documents/99", None, ""),
     ("GET", "/indexes/books/documents/1?nope=1", None, ""),
@@ -238,4 +240,137 @@ fn what_miroir_does_not_serve_says_so() {
         let (status, error) = ask(&fleet.client, (method, path, None, ""));
         assert_eq!((status, &error["code"]), (501, &json!("miroir_not_supported")), "{method} {path}: {error}");
     }
+}
+
+/// The embedded engine overlooks these, the engine does not.
+#[test]
+fn deletions_take_no_parameter_but_a_note() {
+    let fleet = Fleet::start();
+    prepare(&fleet.client);
+    let requests: &[Request] = &[
+        ("DELETE", "/indexes/books/documents/1?nope=1", None, ""),
+        ("DELETE", "/indexes/books/documents?nope=1", None, ""),
+        ("POST", "/indexes/books/documents/delete-batch?nope=1", Some("application/json"), "[1]"),
+    ];
+    for request in requests {
+        let (status, error) = ask(&fleet.client, *request);
+        let words = "Unknown parameter `nope`: expected one of `customMetadata`";
+        assert_eq!((status, &error["message"]), (400, &json!(words)), "{request:?}");
+    }
+    assert_eq!(fleet.client.get("/indexes/books/stats").ok()["numberOfDocuments"], json!(2), "nothing was deleted");
+}
+
+#[test]
+fn of_a_parameter_that_comes_twice_the_last_counts_and_empty_members_are_none() {
+    let single = Single::start();
+    let fleet = Fleet::start();
+    prepare(&single.client);
+    prepare(&fleet.client);
+    for path in [
+        "/indexes/books/search?limit=5&limit=1&q=o&q=one",
+        "/indexes/books/search?limit=x&limit=1&facets=title,,year,",
+        "/indexes/books/documents?limit=1&limit=2&offset=x&offset=1",
+        "/indexes/books/documents?ids=",
+        "/indexes/books/documents?ids=1,,2",
+        "/indexes/books/documents?fields=id,,title",
+        "/indexes/books/documents/1?fields=id&fields=title",
+        "/indexes?limit=0&limit=1",
+    ] {
+        let [want, got] = [&single.client, &fleet.client].map(|client| {
+            let mut answer = client.get(path).ok();
+            answer.as_object_mut().expect("an object").remove("processingTimeMs");
+            for index in answer["results"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+                index.retain(|name, _| !matches!(name.as_str(), "createdAt" | "updatedAt"));
+            }
+            answer
+        });
+        assert_eq!(want, got, "{path}");
+    }
+}
+
+/// Sends bytes as they are, and reads what comes until the other end closes or is silent for a while.
+fn raw(client: &Client, bytes: &[u8]) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(client.url.trim_start_matches("http://")).expect("it listens");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a socket");
+    stream.write_all(bytes).expect("a socket");
+    let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = stream.read(&mut chunk) {
+        answer.extend_from_slice(&chunk[..read]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn heads_that_make_no_sense_are_refused() {
+    let fleet = Fleet::start();
+    prepare(&fleet.client);
+    let search = |length: &str| {
+        format!("POST /indexes/books/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n")
+            .into_bytes()
+    };
+    let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
+    let mut wrong = Vec::new();
+    for (request, body) in [
+        (get(b" /health"), &b""[..]),
+        (get(b"health"), b""),
+        (get(b"\\health"), b""),
+        (get(b"/indexes/books/documents/caf\xe9"), b""),
+        (get("/indexes/books/documents/caf\u{e9}".as_bytes()), b""),
+        (search("Transfer-Encoding: gzip, chunked"), b"2\r\n{}\r\n0\r\n\r\n"),
+        (search("Transfer-Encoding: chunked, chunked"), b"2\r\n{}\r\n0\r\n\r\n"),
+        (search("Content-Length: 2, 2"), b"{}"),
+    ] {
+        let answer = raw(&fleet.client, &[&request, body].concat());
+        if !answer.starts_with("HTTP/1.1 400 ") || answer.matches("HTTP/1.1").count() != 1 {
+            wrong.push(format!("{}: {answer}", String::from_utf8_lossy(&request)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let fine = raw(&fleet.client, &[search("Transfer-Encoding: chunked"), b"2\r\n{}\r\n0\r\n\r\n".to_vec()].concat());
+    assert!(fine.starts_with("HTTP/1.1 200 "), "{fine}");
+}
+
+/// Several requests may be on their way before the first answer: each is answered, in their order.
+#[test]
+fn requests_in_one_packet_are_all_answered() {
+    let single = Single::start();
+    let fleet = Fleet::start();
+    for client in [&single.client, &fleet.client] {
+        prepare(client);
+        let body = r#"{"q":"two","attributesToRetrieve":["id"]}"#;
+        let requests = format!(
+            "GET /health HTTP/1.1\r\nHost: x\r\n\r\n\
+             POST /indexes/books/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}\
+             GET /indexes/books HTTP/1.1\r\nHost: x\r\n\r\n\
+             GET /version HTTP/1.1\r\nHost: x\r\n\r\n\
+             GET /indexes/missing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        let answers = raw(client, requests.as_bytes());
+        let places: Vec<Option<usize>> =
+            ["available", r#""hits":[{"id":2}]"#, r#""uid":"books""#, "pkgVersion", "index_not_found"]
+                .iter()
+                .map(|part| answers.find(part))
+                .collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 5, "{answers}");
+    }
+}
+
+#[test]
+fn pages_learn_what_they_may_and_nobody_gets_what_it_does_not_take() {
+    let fleet = Fleet::start();
+    let ask = |method: &str, headers: &[(&str, &str)]| fleet.client.send(method, "/version", headers, b"");
+    let origin = ("Origin", "https://shop.example");
+    let method = |method| ("Access-Control-Request-Method", method);
+    assert_eq!(ask("OPTIONS", &[origin, method("PATCH")]).status, 200);
+    assert_eq!(ask("OPTIONS", &[origin, method("NOPE")]).status, 400);
+    assert!(ask("GET", &[]).header("vary").is_some_and(|names| names.contains("Origin")));
+    let exposed = ask("GET", &[origin]).header("access-control-expose-headers").map(str::to_owned).expect("names");
+    for name in ["x-request-id", "x-miroir-degraded", "x-miroir-inexact", "retry-after"] {
+        assert!(exposed.contains(name), "{name}: {exposed}");
+    }
+    assert_eq!(ask("GET", &[("Accept-Encoding", "identity;q=0")]).status, 406);
+    assert_eq!(ask("GET", &[("Accept-Encoding", "gzip, identity;q=0")]).status, 200);
 }

@@ -320,6 +320,7 @@ fn operators_see_metrics_topology_and_plans() {
     fleet.client.send("GET", "/indexes/cities/search?q=a", &[("X-Request-Id", "trace-me-2")], b"").ok();
     // The line is written when the answer is out.
     eventually("the request in the log", || fleet.gateway().log().contains("trace-me-2").then_some(()));
+    assert!(!fleet.gateway().log().contains('\u{1b}'), "no colours in a file");
 
     let admin = fleet.admin.url.clone();
     for arguments in [vec!["status"], vec!["tasks"]] {

@@ -23,12 +23,37 @@ fn a_task_is_found_by_either_form_of_its_id() {
     let task = as_sdk(&format!("/tasks/{id}"));
     let number = task["uid"].as_u64().expect("SDKs get integers");
     assert_eq!(as_sdk(&format!("/tasks/{number}")), task);
-    assert_eq!(fleet.client.get(&format!("/tasks/{number}")).ok()["uid"], json!(id));
+    assert_eq!(fleet.client.get(&format!("/tasks/{number}")).ok()["uid"], json!(number), "asked by an integer");
     let both = format!("/tasks?uids={id},{number}");
     assert_eq!(fleet.client.get(&both).ok()["total"], json!(1));
     let by_agent =
         fleet.client.send("GET", &format!("/tasks/{id}"), &[("User-Agent", "Meilisearch JavaScript (v0.62.0)")], b"");
     assert!(by_agent.ok()["uid"].is_u64());
+}
+
+/// The library under an SDK does not always send the SDK's name. Who asks by integers, as the SDK was told, gets integers.
+#[test]
+fn who_asks_by_integers_is_answered_in_integers() {
+    let fleet = Fleet::start();
+    let write = |id: u32| {
+        let body = json!([{"id": id}]).to_string();
+        let headers = [AS_SDK[0], ("Content-Type", "application/json")];
+        let task = fleet.client.send("POST", "/indexes/a/documents", &headers, body.as_bytes()).ok();
+        task["taskUid"].as_u64().expect("SDKs get integers")
+    };
+    let (first, second) = (write(1), write(2));
+    let plain = |method: &str, path: String| fleet.client.send(method, &path, &[], b"").ok();
+    for uid in [first, second] {
+        assert_eq!(fleet.client.wait_id(&uid.to_string())["uid"], json!(uid));
+    }
+    let list = plain("GET", format!("/tasks?uids={first},{second}&limit=1"));
+    assert_eq!((uids(&list), &list["from"], &list["next"]), (vec![json!(second)], &json!(second), &json!(first)));
+    assert_eq!(uids(&plain("GET", format!("/tasks?from={first}&limit=1"))), [json!(first)]);
+    assert!(plain("POST", format!("/tasks/cancel?uids={first}"))["taskUid"].is_u64());
+    assert!(plain("DELETE", format!("/tasks?uids={first}"))["taskUid"].is_u64());
+    assert!(plain("DELETE", format!("/tasks/{second}"))["taskUid"].is_u64());
+    // Who names no task is answered as its name says.
+    assert!(plain("GET", "/tasks?limit=1".to_owned())["results"][0]["uid"].is_string());
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub use self::delete::delete_ids;
 use self::request::{AddParams, missing_payload, payload_format};
 use self::steps::Addition;
 use super::Cluster;
-use super::body::{BodySource, ContentEncoding, DecodedBody};
+use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::client::Trace;
 use super::overload::metrics::Rejection;
 use super::vocabulary;
@@ -47,6 +47,8 @@ pub struct AddDocuments {
     pub content_encoding: Option<String>,
     /// As the client sent it, without the question mark.
     pub query: String,
+    /// How many bytes the body may have, unpacked; 0 for no limit.
+    pub limit: u64,
 }
 
 /// Reads `body` to its end and hands its documents, each with its shard, to the nodes that own them. A body that is
@@ -78,7 +80,7 @@ pub async fn add(
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
     let watched = cluster.writer.watchers.is_watched(&request.index);
-    let mut decoded = DecodedBody::new(body, encoding);
+    let mut decoded = DecodedBody::new(body, encoding, Content::Documents, request.limit);
     let exists = cluster.registry.exists(&request.index);
     let budget = &cluster.overload.spools;
     let words = async || vocabulary::gatherer(cluster, &topology, &request.index, trace).await;

@@ -85,9 +85,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
 /// A node's error as the client may see it.
 pub(super) fn relay_error(reply: &NodeReply) -> Reply {
-    let body = match ResponseError::from_node(reply.status, &reply.body) {
-        Some(error) => ResponseError { message: merge::error::scrub(&error.message), ..error }.to_body().into(),
-        None => reply.body.clone(),
+    let error = match ResponseError::from_node(reply.status, &reply.body) {
+        Some(error) => merge::error::shown(error),
+        None => return Reply { status: reply.status, ..Reply::ok(reply.body.to_vec(), ShardSet::new()) },
     };
-    Reply { status: reply.status, body, degraded: ShardSet::new(), inexact: Inexact::default() }
+    let body = error.to_body().into();
+    Reply { status: error.status, body, degraded: ShardSet::new(), inexact: Inexact::default() }
 }

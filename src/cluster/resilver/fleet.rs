@@ -315,6 +315,7 @@ impl Bed {
             content_type: Some("application/json".into()),
             content_encoding: None,
             query: "primaryKey=id".into(),
+            limit: 0,
         };
         let mut body = WholeBody::new(json!(documents).to_string());
         let trace = Trace::new("test");

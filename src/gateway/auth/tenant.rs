@@ -68,11 +68,11 @@ pub fn check(token: &str, secret_of: impl Fn(Uuid) -> Option<String>, now: i64) 
     }
 }
 
-/// HMAC only, so that a token cannot choose a weaker proof. `exp` is optional and compared by [`check`].
+/// HMAC only, so that a token cannot choose a weaker proof. `exp` is optional and compared by [`check`]. A token that names an
+/// audience is meant for another than the engine, which refuses it, too.
 fn validation() -> Validation {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.validate_exp = false;
-    validation.validate_aud = false;
     validation.required_spec_claims.clear();
     validation.algorithms = vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
     validation
@@ -151,6 +151,17 @@ pub(super) mod tests {
             assert!(accepted.rules.allow("b") && !accepted.rules.allow("c"));
             assert!(matches!(check(&token, |_| Some("secret".to_owned()), 101), Err(TokenError::Expired { .. })));
             assert!(matches!(check(&token, |_| Some("other".to_owned()), 1), Err(TokenError::Undecodable(_))));
+        }
+    }
+
+    #[test]
+    fn a_token_for_an_audience_is_for_another() {
+        let uid = Uuid::new_v4();
+        for audience in [json!("shop"), json!(["shop", "admin"])] {
+            let claims = json!({"searchRules": ["*"], "apiKeyUid": uid, "aud": audience});
+            let token = token(Algorithm::HS256, "secret", &claims);
+            let error = check(&token, |_| Some("secret".to_owned()), 1).unwrap_err();
+            assert!(matches!(&error, TokenError::Undecodable(why) if *why.kind() == ErrorKind::InvalidAudience));
         }
     }
 

@@ -5,9 +5,8 @@ use serde_json::{Map, Value, json};
 use super::{Documents, of_index, reserved, whole};
 use crate::meili::error::ResponseError;
 use crate::meili::payload;
-use crate::meili::query::QueryMap;
 use crate::meili::task::TaskKind;
-use crate::meili::unknown;
+use crate::meili::unknown::only_custom_metadata;
 use crate::placement::shard::ShardSet;
 use crate::placement::vocabulary::no_words;
 use crate::plan::filter::spare_words;
@@ -93,13 +92,4 @@ fn refuse_reserved_filter(filter: &Value) -> Result<(), ResponseError> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
     };
     if named { Err(reserved("filter")) } else { Ok(()) }
-}
-
-/// The parameters that document routes without a primary key know.
-fn only_custom_metadata(query: &str) -> Result<Option<String>, ResponseError> {
-    let query = QueryMap::parse(query);
-    if let Some((name, _)) = query.iter().find(|(name, _)| *name != "customMetadata") {
-        return Err(unknown::parameter(name, &["customMetadata"]));
-    }
-    Ok(query.get("customMetadata").map(str::to_owned))
 }

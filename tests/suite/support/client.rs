@@ -10,7 +10,16 @@ use serde_json::Value;
 pub struct Client {
     pub url: String,
     pub key: Option<String>,
+    hidden: Hidden,
     agent: ureq::Agent,
+}
+
+/// Whether answers may name Miroir's own fields, where the request did not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// Nodes and operators see them.
+    Shows,
+    Stays,
 }
 
 /// An answer, whatever its status.
@@ -35,11 +44,23 @@ impl Client {
             .timeout_global(Some(limit))
             .allow_non_standard_methods(true)
             .build();
-        Self { url: url.to_owned(), key: None, agent: config.into() }
+        Self { url: url.to_owned(), key: None, hidden: Hidden::Stays, agent: config.into() }
     }
 
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// A client that sees what clients must not.
+    pub fn seeing_hidden(&self) -> Self {
+        Self { hidden: Hidden::Shows, ..self.clone() }
+    }
+
+    fn check_hidden(&self, path: &str, body: &[u8], answer: &str) {
+        let names = |text: &str| text.contains("_miroir");
+        let asked = names(path) || names(&String::from_utf8_lossy(body));
+        let shows = self.hidden == Hidden::Stays && !asked && names(answer);
+        assert!(!shows, "{}{path}: a name of Miroir's own shows: {answer}", self.url);
     }
 
     /// Sends a request; `Err` only when no answer came.
@@ -66,6 +87,7 @@ impl Client {
             .collect();
         let text =
             answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| error.to_string())?;
+        self.check_hidden(path, body, &text);
         Ok(Reply { status, headers, text })
     }
 

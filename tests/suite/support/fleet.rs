@@ -88,7 +88,7 @@ impl Default for FleetOptions {
 impl Node {
     pub fn start(name: &str, folder: &Path, key: Option<&str>) -> Self {
         let port = free_port();
-        let client = Client::new(&format!("http://127.0.0.1:{port}"));
+        let client = Client::new(&format!("http://127.0.0.1:{port}")).seeing_hidden();
         let mut node = Self {
             name: name.to_owned(),
             client: key.map_or_else(|| client.clone(), |key| client.with_key(key)),
@@ -242,7 +242,7 @@ impl Fleet {
         std::fs::write(&path, config).expect("a configuration file");
 
         let client = Client::new(&format!("http://127.0.0.1:{api}"));
-        let admin = Client::new(&format!("http://127.0.0.1:{admin}"));
+        let admin = Client::new(&format!("http://127.0.0.1:{admin}")).seeing_hidden();
         let mut fleet = Self {
             client: options.master_key.map_or_else(|| client.clone(), |key| client.with_key(key)),
             admin: options.master_key.map_or_else(|| admin.clone(), |key| admin.with_key(key)),
