@@ -171,7 +171,9 @@ pub fn replies_to(probe: &Probe, part: &CoverPart) -> usize {
     match probe {
         Probe::Hits => groups(&part.shards).len(),
         Probe::Rest { .. } => 2,
-        Probe::UpTo { .. } => 1,
+        Probe::UpTo { .. } | Probe::Digits { .. } => 1,
+        Probe::Counts { values, .. } => values.len(),
+        Probe::Twice { values, .. } => 2 * values.len(),
     }
 }
 
