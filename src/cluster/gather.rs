@@ -7,7 +7,7 @@ use futures::stream::FuturesUnordered;
 
 use super::client::NodeReply;
 use super::error::{NodeError, NodeErrorKind, RetryClass};
-use crate::meili::error::{Code, ErrorType};
+use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
@@ -84,6 +84,43 @@ pub struct Fault {
     pub reply: NodeReply,
 }
 
+/// Errors inside the engine. One node's may be its own trouble; what several nodes say alike is about the request.
+#[derive(Debug, Default)]
+struct Internal {
+    first: Option<Fault>,
+    nodes: usize,
+    /// True if a node failed in another way.
+    differs: bool,
+}
+
+impl Internal {
+    fn see(&mut self, node: NodeIx, answer: &Result<NodeReply, NodeError>) {
+        let Ok(reply) = answer else {
+            self.differs = true;
+            return;
+        };
+        let error = reply.error().filter(|error| reply.status >= 500 && error.is(Code::Internal));
+        match (&self.first, error) {
+            (_, None) => self.differs = true,
+            (Some(first), Some(error)) => {
+                self.differs |= first.reply.error().map(|first| plain(&first)) != Some(plain(&error))
+            }
+            (None, Some(_)) => self.first = Some(Fault { node, reply: reply.clone() }),
+        }
+        self.nodes += 1;
+    }
+
+    /// The error, if every node that failed says the same: two at least, or all that there are.
+    fn agreed(self, nobody_else: bool) -> Option<Fault> {
+        self.first.filter(|_| !self.differs && (self.nodes > 1 || nobody_else))
+    }
+}
+
+/// An error's message without numbers: the engine names its own tasks.
+fn plain(error: &ResponseError) -> String {
+    error.message.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 /// Decides about one answer. `readable` says whether a successful reply's body is what was asked for.
 pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -> bool) -> Verdict {
     match answer {
@@ -94,8 +131,13 @@ pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -
             200..300 if readable(&reply.body) => Verdict::Use,
             // A node that refuses Miroir's key, or has too much to do, is not the client's fault.
             401 | 403 | 408 | 429 => Verdict::OtherReplica,
-            // A node may not have got to the task that creates the index.
-            404 if reply.error().is_some_and(|error| error.is(Code::IndexNotFound)) => Verdict::OtherReplicaOrRelay,
+            // A node may not have got to the task that creates the index, or may not hold the document.
+            404 if reply
+                .error()
+                .is_some_and(|error| error.is(Code::IndexNotFound) || error.is(Code::NotFoundSimilarId)) =>
+            {
+                Verdict::OtherReplicaOrRelay
+            }
             400..500 => match reply.error().map(|error| error.error_type) {
                 Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
                 // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.
@@ -120,6 +162,7 @@ pub async fn gather<N: Nodes + ?Sized>(
     let mut replies: Vec<(Vec<usize>, CoverPart, Bytes, bool)> = Vec::new();
     let mut fault: Option<(Vec<usize>, Fault)> = None;
     let mut lagging: Option<Fault> = None;
+    let mut internal = Internal::default();
     let mut asked = FuturesUnordered::new();
     let mut todo = vec![(Vec::new(), wanted.shards.clone())];
     // Nodes that did not answer in the time that another's being there had left them.
@@ -159,6 +202,7 @@ pub async fn gather<N: Nodes + ?Sized>(
             }
             (_, answer) => {
                 log_failure(topology, part.node, &answer);
+                internal.see(part.node, &answer);
                 if answer.as_ref().is_ok_and(NodeReply::is_success) {
                     nodes.unusable(part.node);
                 }
@@ -183,6 +227,9 @@ pub async fn gather<N: Nodes + ?Sized>(
         return Err(fault);
     }
     if let Some(fault) = lagging.filter(|_| !gathered.missing.is_empty()) {
+        return Err(fault);
+    }
+    if let Some(fault) = internal.agreed(replies.is_empty()).filter(|_| !gathered.missing.is_empty()) {
         return Err(fault);
     }
     replies.sort_by(|left, right| left.0.cmp(&right.0));
@@ -264,7 +311,6 @@ pub(super) mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::meili::error::ResponseError;
     use crate::placement::topology::{Node, NodeId, NodeState};
 
     /// Nodes that answer by a rule and remember what they were asked.
@@ -397,6 +443,27 @@ pub(super) mod tests {
         let nodes = FakeNodes::new(|node, _| Ok((400, String::from_utf8(wrong(node).to_body()).unwrap())));
         let fault = run(&nodes, &topology).await.unwrap_err();
         assert_eq!(fault.reply.error(), Some(wrong(NodeIx(0))));
+    }
+
+    #[tokio::test]
+    async fn an_error_inside_the_engine_that_all_replicas_give_is_the_answer() {
+        let internal = |message: &str| {
+            let error = ResponseError::new(Code::Internal, message.to_owned());
+            Ok((500, String::from_utf8(error.to_body()).unwrap()))
+        };
+        for replication_factor in [1, 2] {
+            let all = FakeNodes::new(|node, _| internal(&format!("task {} panicked", node.0 + 700)));
+            let fault = run(&all, &topology(3, replication_factor)).await.unwrap_err();
+            assert_eq!((fault.reply.status, plain(&fault.reply.error().unwrap()).as_str()), (500, "task  panicked"));
+        }
+        // The trouble of one node is made up for, or leaves its shards out.
+        let one = FakeNodes::new(|node, _| if node == NodeIx(1) { internal("disk") } else { Ok((200, "{}".into())) });
+        assert!(run(&one, &topology(3, 2)).await.unwrap().missing.is_empty());
+        assert!(!run(&one, &topology(3, 1)).await.unwrap().missing.is_empty());
+        let each = FakeNodes::new(|node, _| internal(&"x".repeat(node.0)));
+        assert_eq!(run(&each, &topology(3, 2)).await.unwrap().missing.len(), 64);
+        let dead = FakeNodes::new(|node, _| if node == NodeIx(1) { Err(broken()) } else { internal("infinite") });
+        assert_eq!(run(&dead, &topology(3, 2)).await.unwrap().missing.len(), 64);
     }
 
     #[tokio::test]

@@ -63,6 +63,7 @@ impl SearchPlan {
         if let Some(unmet) = &candidates.unmet {
             filter::and(&mut body, unmet);
         }
+        self.search_on_known(&mut body, part);
         body.insert("indexUid".into(), self.index.clone().into());
         body
     }
