@@ -10,7 +10,9 @@ use super::client::{Subrequest, Trace};
 use super::error::store_failed;
 use super::{Cluster, OWN_QUESTION};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::versions::{counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits};
+use crate::meili::versions::{
+    counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
+};
 use crate::merge::detail::ScoredBy;
 use crate::placement::topology::{Node, Topology};
 use crate::plan::index_info::IndexInfo;
@@ -61,6 +63,7 @@ impl Registry {
         let version = cluster.engine_version.read().clone();
         let is = |of_version: fn(&str) -> bool| version.as_deref().is_some_and(of_version);
         info.states_all_hits = is(states_all_hits);
+        info.states_offset_asked = is(states_offset_asked);
         info.searches_from_the_first = is(searches_from_the_first);
         info.counts_pages_whole = is(counts_pages_whole);
         info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };

@@ -237,7 +237,7 @@ pub fn results(bodies: &[&[u8]]) -> Result<Vec<u8>, MergeError> {
 pub(super) fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
     match (window.paging, name) {
         (Paging::Offset { limit, .. }, "limit") => Some(limit),
-        (Paging::Offset { .. }, "offset") => Some(window.skip()),
+        (Paging::Offset { .. }, "offset") => Some(window.stated_offset()),
         (Paging::Page { page, .. }, "page") => Some(page),
         (Paging::Page { hits_per_page, .. }, "hitsPerPage") => Some(hits_per_page),
         (Paging::Page { hits_per_page, .. }, "totalPages") => Some(Window::pages(total, hits_per_page)),

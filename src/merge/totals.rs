@@ -26,6 +26,9 @@ pub struct Window {
     /// True if the engine is known to state totals beyond that, too.
     #[serde(skip)]
     pub states_all_hits: bool,
+    /// True if the engine is known to state an offset beyond that as it was asked for.
+    #[serde(skip)]
+    pub states_offset_asked: bool,
 }
 
 // === impl Paging ===
@@ -50,6 +53,14 @@ impl Window {
             Paging::Page { page, hits_per_page } => page.saturating_sub(1).saturating_mul(hits_per_page),
         };
         offset.min(self.max_total_hits)
+    }
+
+    /// The offset as the answer states it.
+    pub fn stated_offset(&self) -> u64 {
+        match self.paging {
+            Paging::Offset { offset, .. } if self.states_offset_asked => offset,
+            Paging::Offset { .. } | Paging::Page { .. } => self.skip(),
+        }
     }
 
     /// How many hits the page holds at most.
@@ -96,11 +107,16 @@ mod tests {
     use super::*;
 
     fn offset(offset: u64, limit: u64) -> Window {
-        Window { paging: Paging::Offset { offset, limit }, max_total_hits: 1000, states_all_hits: false }
+        Window { paging: Paging::Offset { offset, limit }, max_total_hits: 1000, ..page(1, 1) }
     }
 
     fn page(page: u64, hits_per_page: u64) -> Window {
-        Window { paging: Paging::Page { page, hits_per_page }, max_total_hits: 1000, states_all_hits: false }
+        Window {
+            paging: Paging::Page { page, hits_per_page },
+            max_total_hits: 1000,
+            states_all_hits: false,
+            states_offset_asked: false,
+        }
     }
 
     #[test]
@@ -113,6 +129,13 @@ mod tests {
         assert_eq!(seen(page(0, 5)), (0, 0, 0));
         assert_eq!(seen(page(u64::MAX, 7)), (1000, 0, 0));
         assert_eq!(seen(page(1, 0)), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_offset_beyond_the_most_hits_is_stated_as_the_engine_does() {
+        assert_eq!(offset(5000, 20).stated_offset(), 1000);
+        let newer = Window { states_offset_asked: true, ..offset(5000, 20) };
+        assert_eq!((newer.stated_offset(), newer.skip(), newer.take()), (5000, 1000, 0));
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl SearchPlan {
         if let Some(unmet) = &candidates.unmet {
             filter::and(&mut body, unmet);
         }
+        self.search_on_known(&mut body, part);
         body.insert("indexUid".into(), self.index.clone().into());
         body
     }
@@ -171,7 +172,9 @@ pub fn replies_to(probe: &Probe, part: &CoverPart) -> usize {
     match probe {
         Probe::Hits => groups(&part.shards).len(),
         Probe::Rest { .. } => 2,
-        Probe::UpTo { .. } => 1,
+        Probe::UpTo { .. } | Probe::Digits { .. } => 1,
+        Probe::Counts { values, .. } => values.len(),
+        Probe::Twice { values, .. } => 2 * values.len(),
     }
 }
 

@@ -144,7 +144,7 @@ impl FederationPlan {
 
     /// The page, of a list that has no end.
     pub fn window(&self) -> Window {
-        Window { paging: self.paging, max_total_hits: u64::MAX, states_all_hits: true }
+        Window { paging: self.paging, max_total_hits: u64::MAX, states_all_hits: true, states_offset_asked: true }
     }
 
     /// What is the same for every page of this search.

@@ -32,6 +32,9 @@ pub struct IndexInfo {
     /// True if the engine is known to state totals beyond that, too.
     #[serde(skip)]
     pub states_all_hits: bool,
+    /// True if the engine is known to state an offset beyond that as it was asked for.
+    #[serde(skip)]
+    pub states_offset_asked: bool,
     /// What the scores of hits come from.
     #[serde(skip)]
     pub scored_by: ScoredBy,
@@ -79,6 +82,7 @@ impl IndexInfo {
             primary_key: None,
             max_total_hits: 1000,
             states_all_hits: false,
+            states_offset_asked: false,
             scored_by: ScoredBy::default(),
             searches_from_the_first: false,
             counts_pages_whole: false,

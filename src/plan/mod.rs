@@ -23,6 +23,7 @@ pub mod reserved;
 pub mod rewrite;
 pub mod scatter;
 pub mod search;
+mod search_on;
 pub mod similar;
 pub mod stats;
 pub mod write;

@@ -1,5 +1,7 @@
 //! A search as every node of a cover gets it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -10,6 +12,7 @@ use crate::merge::marks::{MarkRules, Marking};
 use crate::merge::strip::{Helper, Shown};
 use crate::merge::totals::{Paging, Window};
 use crate::placement::cover::CoverPart;
+use crate::placement::topology::NodeIx;
 
 use super::Obstacle;
 use super::filter;
@@ -70,6 +73,9 @@ pub struct SearchPlan {
     pub sorted_unseen: Option<String>,
     /// True if nodes break ties where one node takes all hits that tie at once.
     pub breaks_ties: bool,
+    /// Attributes to search on that a node knows, where not every node knows all of them.
+    #[serde(skip)]
+    pub known_attributes: BTreeMap<NodeIx, Vec<String>>,
     /// How words are marked where that depends on which others nodes know.
     #[serde(skip)]
     pub marking: Option<Marking>,
@@ -83,6 +89,7 @@ impl SearchPlan {
             paging: paging(&body)?,
             max_total_hits: info.max_total_hits as u64,
             states_all_hits: info.states_all_hits,
+            states_offset_asked: info.states_offset_asked,
         };
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
             return Err(Obstacle::Judge);
@@ -125,6 +132,7 @@ impl SearchPlan {
             sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
             marking: marking(info, &body),
+            known_attributes: BTreeMap::new(),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
             mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
             distinct,
@@ -142,6 +150,7 @@ impl SearchPlan {
     pub fn request(&self, part: &CoverPart, shards: u16, alone: bool) -> NodeRequest {
         let mut body = self.body.clone();
         body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
+        self.search_on_known(&mut body, part);
         if !alone {
             self.widen(&mut body);
         }
@@ -358,7 +367,7 @@ fn is_uneven(info: &IndexInfo, sorted: bool) -> bool {
     first.is_some_and(|first| info.ranking_rules[first..].iter().any(|rule| !sorts(rule) && rule != "sort"))
 }
 
-fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {
+pub(super) fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {
     Some(body.get(name)?.as_array()?.iter().filter_map(Value::as_str).collect())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! With `MIROIR_TEST_MEILISEARCH=/path/to/meilisearch` the nodes are that program instead of the embedded engine.
 
+mod alike;
 mod bad_input;
 mod chaos;
 mod compression;

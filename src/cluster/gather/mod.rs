@@ -4,6 +4,7 @@
 //! budget of retries. Whoever answers first is heard. So a search that is slow for all nodes is a slow search, and a node that
 //! hangs costs one wait.
 
+mod internal;
 mod round;
 
 use std::pin::pin;
@@ -15,6 +16,7 @@ use futures::future::{BoxFuture, Either, join_all, select};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use self::internal::Internal;
 pub use self::round::Round;
 use super::client::NodeReply;
 use super::error::{NodeError, NodeErrorKind, RetryClass};
@@ -122,8 +124,13 @@ pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -
             200..300 if readable(&reply.body) => Verdict::Use,
             // A node that refuses Miroir's key, or has too much to do, is not the client's fault.
             401 | 403 | 408 | 429 => Verdict::OtherReplica,
-            // A node may not have got to the task that creates the index.
-            404 if reply.error().is_some_and(|error| error.is(Code::IndexNotFound)) => Verdict::OtherReplicaOrRelay,
+            // A node may not have got to the task that creates the index, or may not hold the document.
+            404 if reply
+                .error()
+                .is_some_and(|error| error.is(Code::IndexNotFound) || error.is(Code::NotFoundSimilarId)) =>
+            {
+                Verdict::OtherReplicaOrRelay
+            }
             400..500 => match reply.error().map(|error| error.error_type) {
                 Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
                 // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.
@@ -152,6 +159,9 @@ pub async fn gather<N: Nodes + ?Sized>(
         return Err(fault);
     }
     if let Some(fault) = seen.lagging.filter(|_| !answers.missing.is_empty()) {
+        return Err(fault);
+    }
+    if let Some(fault) = seen.internal.agreed(answers.replies.is_empty()).filter(|_| !answers.missing.is_empty()) {
         return Err(fault);
     }
     let alone = answers.replies.len() == 1 && answers.replies.iter().all(|(.., alone)| *alone);
@@ -204,6 +214,7 @@ struct Seen {
     slow: Vec<NodeIx>,
     /// A node that did not know the index.
     lagging: Option<Fault>,
+    internal: Internal,
     overloaded: bool,
 }
 
@@ -374,6 +385,7 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
             self.nodes.unusable(node);
         }
         let mut seen = self.seen.lock();
+        seen.internal.see(node, &answer);
         seen.failed.push(node);
         seen.overloaded |= matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::QueueFull { .. }));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::internal::plain;
 use super::*;
 use crate::meili::error::ResponseError;
 use crate::placement::topology::{Node, NodeId, NodeState};
@@ -199,6 +200,27 @@ async fn the_clients_fault_is_the_first_parts_word() {
     let nodes = FakeNodes::new(|node, _| Ok((400, String::from_utf8(wrong(node).to_body()).unwrap())));
     let fault = run(&nodes, &topology).await.unwrap_err();
     assert_eq!(fault.reply.error(), Some(wrong(NodeIx(0))));
+}
+
+#[tokio::test]
+async fn an_error_inside_the_engine_that_all_replicas_give_is_the_answer() {
+    let internal = |message: &str| {
+        let error = ResponseError::new(Code::Internal, message.to_owned());
+        Ok((500, String::from_utf8(error.to_body()).unwrap()))
+    };
+    for replication_factor in [1, 2] {
+        let all = FakeNodes::new(|node, _| internal(&format!("task {} panicked", node.0 + 700)));
+        let fault = run(&all, &topology(3, replication_factor)).await.unwrap_err();
+        assert_eq!((fault.reply.status, plain(&fault.reply.error().unwrap()).as_str()), (500, "task  panicked"));
+    }
+    // The trouble of one node is made up for, or leaves its shards out.
+    let one = FakeNodes::new(|node, _| if node == NodeIx(1) { internal("disk") } else { Ok((200, "{}".into())) });
+    assert!(run(&one, &topology(3, 2)).await.unwrap().missing.is_empty());
+    assert!(!run(&one, &topology(3, 1)).await.unwrap().missing.is_empty());
+    let each = FakeNodes::new(|node, _| internal(&"x".repeat(node.0)));
+    assert_eq!(run(&each, &topology(3, 2)).await.unwrap().missing.len(), 64);
+    let dead = FakeNodes::new(|node, _| if node == NodeIx(1) { Err(broken()) } else { internal("infinite") });
+    assert_eq!(run(&dead, &topology(3, 2)).await.unwrap().missing.len(), 64);
 }
 
 #[tokio::test]

@@ -69,7 +69,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         {
             return self.overview_of_all(plan, &all).await;
         }
-        if let Some(counted) = counted.filter(|_| plan.window.take() > 0) {
+        // A page leaves out what is not distinct also where it is empty.
+        let paged = matches!(plan.window.paging, Paging::Page { .. });
+        if let Some(counted) = counted.filter(|_| plan.window.take() > 0 || paged) {
             return self.distinct(plan, seed, merged, counted).await;
         }
         let skips = plan.window.skip() > 0 && !plan.from_the_first;

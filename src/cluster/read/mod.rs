@@ -1,5 +1,6 @@
 //! Carries out scattered reads.
 
+mod attributes;
 mod candidates;
 mod comparable;
 mod documents;

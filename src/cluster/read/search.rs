@@ -14,6 +14,16 @@ use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn search(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {
+        match self.search_as_planned(plan, seed, index).await {
+            Err(stop) => {
+                let plan = self.on_known_attributes(plan, stop).await?;
+                self.search_as_planned(&plan, seed, index).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn search_as_planned(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {
         match plan.hybrid() {
             Some(hybrid) => self.hybrid(plan, &hybrid, seed, index).await,
             None => self.search_one_way(plan, seed, index).await,

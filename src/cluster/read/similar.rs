@@ -1,6 +1,6 @@
 //! Documents like one document.
 
-use futures::future::join3;
+use futures::future::{join, join3};
 
 use super::{Reader, Reply, Stop, is_object};
 use crate::cluster::gather::{Gathered, Nodes, Wanted, gather};
@@ -41,14 +41,26 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             gather(self.nodes, self.topology, of_holder, &own, &is_object),
         )
         .await;
-        self.one(&judged?)?;
+        let judged = judged?;
+        self.one(&judged)?;
         if let Some(why) = plan.obstacle {
             return Err(not_supported(why).into());
         }
         let (vector, own) = (vector?, own?);
-        let found = vectors(plan, self.one(&vector)?)?;
+        let mut found = vectors(plan, self.one(&vector)?)?;
+        let mut own = total(self.one(&own)?)? > 0;
+        // Another replica may not have got to the document yet: the one that judged has it.
+        if let (None, Some((part, _))) = (&found, judged.replies.first()) {
+            let again = |request| self.nodes.ask(part.node, request, true);
+            if let (Ok(vector), Ok(listed)) = join(again(plan.request_vectors()), again(plan.request_own())).await
+                && vector.is_success()
+                && listed.is_success()
+            {
+                found = vectors(plan, &vector.body)?;
+                own = total(&listed.body)? > 0;
+            }
+        }
         let vectors = found.ok_or_else(|| not_found(plan))?;
-        let own = total(self.one(&own)?)? > 0;
 
         let request = |part: &_, _| match vectors.as_slice() {
             [] => plan.request_count(part, shards),

@@ -252,7 +252,7 @@ async fn carry_out(
     let settled =
         insync::settle(cluster, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
-        created(&sending, &task).await;
+        created(cluster, &topology, &task).await;
         return Ok(row);
     }
     conclude(cluster, task, settled, &undo).await
@@ -260,10 +260,10 @@ async fn carry_out(
 
 /// A batch that fails has made its index all the same, and its task has ended already: waits, for a moment at most, until the
 /// nodes have the index, so that who sees the task sees the index too.
-async fn created(sending: &Sending<'_>, task: &MiroirTask) {
+async fn created(cluster: &Cluster, topology: &Topology, task: &MiroirTask) {
     let waits = task.parts.iter().filter_map(|part| {
-        let node = sending.topology.find(part.node.as_str())?;
-        Some(sending.cluster.client.wait(sending.topology.node(node), part.task_uid?, CREATION))
+        let node = topology.find(part.node.as_str())?;
+        Some(cluster.client.wait(topology.node(node), part.task_uid?, CREATION))
     });
     for waited in futures::future::join_all(waits).await {
         if let Err(error) = waited {

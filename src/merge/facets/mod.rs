@@ -5,8 +5,12 @@
 //! when that can be, and then which [`probe`]s would settle it; whoever can ask nodes asks them.
 
 mod documents;
+mod mixed;
+#[cfg(test)]
+mod mixed_tests;
 mod number;
 pub mod probe;
+mod shared;
 mod stats;
 mod tally;
 #[cfg(test)]
@@ -23,9 +27,10 @@ use crate::split::document::RESERVED_PREFIX;
 use super::error::MergeError;
 use super::raw::{Members, ObjectWriter};
 use super::values::Key;
+use mixed::Twice;
 use probe::Probe;
 use stats::Stats;
-use tally::{Numbers, Tally};
+use tally::{FacetValue, Numbers, Tally};
 
 /// Up to this many candidates the engine orders the numbers of a facet by their text, above it by their value.
 const ORDERED_AS_TEXT: u64 = 3000;
@@ -112,7 +117,7 @@ impl Facets {
             if !facet.starts_with(RESERVED_PREFIX) {
                 let range = stats::range_of(node.stats.as_ref(), facet)?;
                 let values = tally::read(&Members::parse(raw.get())?, range)?;
-                self.tally(facet).list(source, values);
+                self.tally(facet).list_of_node(source, values, node.hits);
             }
         }
         Ok(())
@@ -191,6 +196,11 @@ impl Facets {
         if self.given_up {
             return Vec::new();
         }
+        // Which values are numbers decides about all that follows.
+        let kinds: Vec<_> = self.tallies.iter().flat_map(|(facet, tally)| tally.probes_of_kinds(facet)).collect();
+        if !kinds.is_empty() {
+            return kinds;
+        }
         let Some(numbers) = self.numbers() else {
             let open = self.sources.iter().enumerate().filter(|(_, candidates)| !candidates.exact);
             return open.map(|(source, _)| (source, Probe::Hits)).collect();
@@ -212,8 +222,51 @@ impl Facets {
                 let lists = replies.iter().map(|reply| reply.list(facet)).collect::<Result<Vec<_>, _>>()?;
                 self.learn_lists(source, facet, probe, &lists)?;
             }
+            Probe::Counts { facet, values } => {
+                let lists = replies.iter().map(|reply| reply.list(facet)).collect::<Result<Vec<_>, _>>()?;
+                let told = values.iter().zip(lists.iter().zip(replies));
+                let counts: Vec<_> = told
+                    .map(|(value, (list, reply))| self.count_in(value, list).or(self.is_total(reply.hits)))
+                    .collect();
+                self.tally(facet).learn_counts(source, values, &counts);
+            }
+            Probe::Digits { facet, .. } => {
+                let reply = replies.first().ok_or(MergeError::Missing("an answer to each question about facets"))?;
+                let list = reply.list(facet)?;
+                self.tally(facet).learn_digits(source, &list, reply.hits);
+            }
+            Probe::Twice { facet, values } => self.learn_twice(source, facet, values, replies),
         }
         Ok(())
+    }
+
+    fn learn_twice(&mut self, source: usize, facet: &str, values: &[FacetValue], replies: &[NodeFacets<'_>]) {
+        let mut counts = Vec::with_capacity(values.len());
+        for (value, pair) in values.iter().zip(replies.chunks(2)) {
+            let [text, number] = pair else { continue };
+            let listed = self.tally(facet).count_of(source, value);
+            let count = Twice {
+                text: self.is_total(text.hits).unwrap_or(listed),
+                // Where no string hides it, the number was told before.
+                number: if text.hits == 0 && number.hits > 0 { listed } else { number.hits },
+            };
+            // A total that is capped only tells that there is the number, not where it stands.
+            let capped = text.hits > 0 && self.is_total(number.hits).is_none();
+            self.given_up |= capped && self.rules.order_of(facet) == FacetOrder::Count;
+            counts.push(count);
+        }
+        self.tally(facet).learn_twice(source, values, &counts);
+    }
+
+    /// `hits` of a node, unless the engine may have cut it there.
+    fn is_total(&self, hits: u64) -> Option<u64> {
+        (hits != self.rules.max_total_hits).then_some(hits)
+    }
+
+    /// How often a list has `value`; `None` where it may have been cut before.
+    fn count_in(&self, value: &FacetValue, list: &[tally::Counted]) -> Option<u64> {
+        let listed = list.iter().find(|(known, _)| known.key() == value.key()).map(|(_, count)| *count);
+        listed.or((list.len() < self.rules.max_values).then_some(0))
     }
 
     fn learn_lists(
@@ -223,10 +276,14 @@ impl Facets {
         probe: &Probe,
         lists: &[Vec<tally::Counted>],
     ) -> Result<(), MergeError> {
-        let tally = self.tally(facet);
         match (probe, lists) {
-            (Probe::Rest { known, .. }, [only, others]) => tally.learn_rest(source, known, only, others),
-            (Probe::UpTo { bound, .. }, [list]) => tally.learn_up_to(source, *bound, list),
+            (Probe::Rest { known, .. }, [only, others]) => self.tally(facet).learn_rest(source, known, only, others),
+            (Probe::UpTo { bound, .. }, [list]) => self.tally(facet).learn_up_to(source, *bound, list),
+            (Probe::Counts { values, .. }, lists) if lists.len() == values.len() => {
+                let told = values.iter().zip(lists);
+                let counts: Vec<_> = told.map(|(value, list)| self.count_in(value, list)).collect();
+                self.tally(facet).learn_counts(source, values, &counts);
+            }
             _ => return Err(MergeError::Missing("an answer to each question about facets")),
         }
         Ok(())
@@ -241,6 +298,7 @@ impl Facets {
     pub fn is_exact(&self) -> bool {
         !self.given_up
             && !self.tallies.values().any(|tally| tally.is_cut_in_a_tie() || tally.is_respelled())
+            && self.tallies.values().all(|tally| tally.in_doubt().next().is_none())
             && self.numbers().is_some_and(|numbers| self.tallies.values().all(|tally| tally.is_settled(numbers)))
     }
 

@@ -15,6 +15,12 @@ pub enum Probe {
     Rest { facet: String, apart: Vec<FacetValue>, known: Vec<FacetValue> },
     /// The numbers up to `bound`.
     UpTo { facet: String, bound: f64 },
+    /// How many documents have each of `values`.
+    Counts { facet: String, values: Vec<FacetValue> },
+    /// The documents that have a text of the digits of one of `values`, which are numbers.
+    Digits { facet: String, values: Vec<FacetValue> },
+    /// For each of `values` the documents that have its digits as a text, and those that have the number.
+    Twice { facet: String, values: Vec<FacetValue> },
 }
 
 // === impl Probe ===
@@ -24,7 +30,11 @@ impl Probe {
     pub fn facet(&self) -> Option<&str> {
         match self {
             Self::Hits => None,
-            Self::Rest { facet, .. } | Self::UpTo { facet, .. } => Some(facet),
+            Self::Rest { facet, .. }
+            | Self::UpTo { facet, .. }
+            | Self::Counts { facet, .. }
+            | Self::Digits { facet, .. }
+            | Self::Twice { facet, .. } => Some(facet),
         }
     }
 
@@ -40,6 +50,21 @@ impl Probe {
                 vec![format!("{field} IN [{known}]"), format!("NOT {field} IN [{all}]")]
             }
             Self::UpTo { facet, bound } => vec![format!("{} <= {bound}", quote(facet)?)],
+            Self::Counts { facet, values } => {
+                let field = quote(facet)?;
+                let one = |value: &FacetValue| Some(format!("{field} = {}", value.in_filter()?));
+                values.iter().map(one).collect::<Option<Vec<_>>>()?
+            }
+            Self::Digits { facet, values } => {
+                let texts = values.iter().map(FacetValue::in_filter_as_text).collect::<Option<Vec<_>>>()?;
+                vec![format!("{} IN [{}]", quote(facet)?, texts.join(", "))]
+            }
+            Self::Twice { facet, values } => {
+                let field = quote(facet)?;
+                let kinds = [FacetValue::in_filter_as_text, FacetValue::in_filter_as_number];
+                let both = values.iter().flat_map(|value| kinds.map(|kind| kind(value)));
+                both.map(|value| Some(format!("{field} = {}", value?))).collect::<Option<Vec<_>>>()?
+            }
         })
     }
 }
@@ -84,5 +109,13 @@ mod tests {
         );
         let up_to = Probe::UpTo { facet: "size".into(), bound: -2.5 };
         assert_eq!(up_to.filters().unwrap(), ["\"size\" <= -2.5"]);
+        let (facet, values) = ("size".to_owned(), vec![FacetValue::number(5.0), FacetValue::number(-1.5)]);
+        let digits = Probe::Digits { facet: facet.clone(), values: values.clone() };
+        assert_eq!(digits.filters().unwrap(), ["\"size\" IN [\" 5\", \" -1.5\"]"]);
+        let twice = Probe::Twice { facet: facet.clone(), values: values.clone() };
+        let each = ["\" 5\"", "\"5e0000\"", "\" -1.5\"", "\"-1.5e0000\""].map(|value| format!("\"size\" = {value}"));
+        assert_eq!(twice.filters().unwrap(), each);
+        let counts = Probe::Counts { facet, values: vec![FacetValue::text("XL".into())] };
+        assert_eq!(counts.filters().unwrap(), ["\"size\" = \"xl\""]);
     }
 }

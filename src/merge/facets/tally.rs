@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+use super::mixed::{self, Kinds};
 use super::number;
 use super::probe::{Probe, quote};
+use super::shared::Shared;
 use crate::merge::error::MergeError;
-use crate::merge::raw::{Members, ObjectWriter};
+use crate::merge::raw::Members;
 use crate::merge::values::{Key, normalize};
 use crate::plan::index_info::FacetOrder;
 
@@ -34,36 +36,39 @@ pub type Counted = (FacetValue, u64);
 /// The sums of one facet.
 #[derive(Debug)]
 pub struct Tally {
-    order: FacetOrder,
-    max: usize,
-    values: Vec<FacetValue>,
-    places: HashMap<Key, usize>,
+    pub(super) order: FacetOrder,
+    pub(super) max: usize,
+    pub(super) values: Vec<FacetValue>,
+    pub(super) places: HashMap<Key, usize>,
     /// Places that nodes write in more than one way.
     respelled: HashSet<usize>,
     /// By source; a source that has not heard of the facet has no value for it.
-    lists: Vec<List>,
+    pub(super) lists: Vec<List>,
 }
 
 /// What one source says.
 #[derive(Debug, Default)]
-struct List {
-    counts: HashMap<usize, u64>,
+pub(super) struct List {
+    pub(super) counts: HashMap<usize, u64>,
     /// Places of the list that was read last, in its order: what a probe goes on from.
-    latest: Vec<usize>,
+    pub(super) latest: Vec<usize>,
     /// Places whose documents have no other value of this facet, so that they can be left out of a probe.
     apart: Vec<usize>,
-    rest: Rest,
+    pub(super) rest: Rest,
+    pub(super) kinds: Kinds,
     /// Up to this number there are more numbers than a list can have.
     cut_below: Option<f64>,
 }
 
 /// What a source may have beyond what it said.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
-enum Rest {
+pub(super) enum Rest {
     #[default]
     Nothing,
     /// Values that no more documents have than these.
     Rarer(u64),
+    /// The same where documents have several values, so that each value has to be counted by itself.
+    Shared(Shared),
     /// Values that stand later in the order of texts.
     Later,
     /// Numbers that stand later in the order of texts, but none of them up to the bound.
@@ -110,6 +115,18 @@ pub fn texts(values: Vec<(String, u64)>) -> Vec<Counted> {
     values.into_iter().map(|(shown, count)| (FacetValue::text(shown), count)).collect()
 }
 
+// === impl Rest ===
+
+impl Rest {
+    /// How many documents may have a value that was not told.
+    pub(super) fn most(self) -> u64 {
+        match self {
+            Self::Rarer(count) | Self::Shared(Shared { most: count, .. }) => count,
+            Self::Nothing | Self::Later | Self::Above(_) | Self::Unknown => 0,
+        }
+    }
+}
+
 // === impl FacetValue ===
 
 impl FacetValue {
@@ -134,6 +151,17 @@ impl FacetValue {
     /// As a filter names it; the engine takes a quoted number for a number too.
     pub fn in_filter(&self) -> Option<String> {
         quote(if self.number.is_some() { &self.shown } else { &self.text })
+    }
+
+    /// As a filter names the string of the same digits: with a space before it, it is no number, and for strings the
+    /// engine leaves the space out.
+    pub fn in_filter_as_text(&self) -> Option<String> {
+        quote(&format!(" {}", self.shown))
+    }
+
+    /// As a filter names the number alone: in digits that no document has as a text.
+    pub fn in_filter_as_number(&self) -> Option<String> {
+        quote(&format!("{}e0000", self.shown))
     }
 
     /// Numbers before strings; then as `numbers` says and as texts.
@@ -164,10 +192,19 @@ impl Tally {
         self.take(source, values, rest);
     }
 
+    /// Takes in the list of a node that counts over `hits` documents.
+    pub fn list_of_node(&mut self, source: usize, values: Vec<Counted>, hits: u64) {
+        let kinds = mixed::doubt(self.order, self.max, &values, hits);
+        self.list(source, values);
+        self.list_of(source).kinds = kinds;
+    }
+
     /// Takes in all values of a source, in no order.
     pub fn list_whole(&mut self, source: usize, values: Vec<Counted>) {
         self.take(source, values, Rest::Nothing);
-        self.list_of(source).latest.clear();
+        let list = self.list_of(source);
+        list.latest.clear();
+        list.kinds = Kinds::Known;
     }
 
     fn take(&mut self, source: usize, values: Vec<Counted>, rest: Rest) {
@@ -192,7 +229,7 @@ impl Tally {
         }
     }
 
-    fn place(&mut self, value: FacetValue) -> usize {
+    pub(super) fn place(&mut self, value: FacetValue) -> usize {
         let place = *self.places.entry(value.key()).or_insert(self.values.len());
         match self.values.get(place) {
             None => self.values.push(value),
@@ -204,18 +241,18 @@ impl Tally {
         place
     }
 
-    fn list_of(&mut self, source: usize) -> &mut List {
+    pub(super) fn list_of(&mut self, source: usize) -> &mut List {
         if self.lists.len() <= source {
             self.lists.resize_with(source + 1, List::default);
         }
         &mut self.lists[source]
     }
 
-    fn has_numbers(&self) -> bool {
+    pub(super) fn has_numbers(&self) -> bool {
         self.values.iter().any(|value| value.number.is_some())
     }
 
-    fn has_strings(&self) -> bool {
+    pub(super) fn has_strings(&self) -> bool {
         self.values.iter().any(|value| value.number.is_none())
     }
 
@@ -249,14 +286,20 @@ impl Tally {
         self.lists.iter().filter_map(|list| list.counts.get(&place)).sum()
     }
 
+    /// How often the source told the value.
+    pub fn count_of(&self, source: usize, value: &FacetValue) -> u64 {
+        let list = self.places.get(&value.key()).zip(self.lists.get(source));
+        list.and_then(|(place, list)| list.counts.get(place)).copied().unwrap_or(0)
+    }
+
     /// How many more documents may have the value than [`Tally::sum`] says.
-    fn slack(&self, place: usize) -> u64 {
+    pub(super) fn slack(&self, place: usize) -> u64 {
         let open = self.lists.iter().filter(|list| !list.counts.contains_key(&place));
-        open.map(|list| if let Rest::Rarer(count) = list.rest { count } else { 0 }).sum()
+        open.map(|list| list.rest.most()).sum()
     }
 
     /// Places in the order in which they are listed.
-    fn ordered(&self, numbers: Numbers) -> Vec<(usize, u64)> {
+    pub(super) fn ordered(&self, numbers: Numbers) -> Vec<(usize, u64)> {
         let mut places: Vec<(usize, u64)> = (0..self.values.len()).map(|place| (place, self.sum(place))).collect();
         places.retain(|(_, count)| *count > 0);
         match self.order {
@@ -298,8 +341,7 @@ impl Tally {
     fn is_top_known(&self) -> bool {
         let ordered = self.ordered(Numbers::ByValue);
         let Some(last) = self.max.checked_sub(1).and_then(|at| ordered.get(at)) else { return false };
-        let unseen: u64 =
-            self.lists.iter().map(|list| if let Rest::Rarer(count) = list.rest { count } else { 0 }).sum();
+        let unseen: u64 = self.lists.iter().map(|list| list.rest.most()).sum();
         unseen < last.1
             && ordered[..self.max].iter().all(|(place, _)| self.slack(*place) == 0)
             && ordered[self.max..].iter().all(|(place, count)| count + self.slack(*place) <= last.1)
@@ -338,7 +380,7 @@ impl Tally {
             Rest::Above(told) => told >= bound,
             // A list that stands by value was cut after its least numbers.
             Rest::Later => self.latest(list).any(|(left, right)| left.shown > right.shown),
-            Rest::Rarer(_) | Rest::Unknown => false,
+            Rest::Rarer(_) | Rest::Shared(_) | Rest::Unknown => false,
         }
     }
 
@@ -356,6 +398,10 @@ impl Tally {
                     let (apart, known) = (known(&list.apart), known(&list.latest[..list.latest.len() - 1]));
                     probes.push((source, Probe::Rest { facet: facet.to_owned(), apart, known }));
                 }
+                (FacetOrder::Count, Rest::Shared(shared)) => {
+                    let asked = self.probes_of_shared(facet, list, shared);
+                    probes.extend(asked.into_iter().map(|probe| (source, probe)));
+                }
                 (FacetOrder::Alpha, Rest::Later | Rest::Above(_)) if !self.reaches(list, bound) => {
                     let told = if let Rest::Above(told) = list.rest { Some(told) } else { least };
                     // A list in the order of texts that is cut tells little of which numbers are the least: half of the
@@ -372,11 +418,17 @@ impl Tally {
 
     /// `only` are the values of the documents that have one of `known`, `others` those of the rest.
     pub fn learn_rest(&mut self, source: usize, known: &[FacetValue], only: &[Counted], others: &[Counted]) {
+        if let Rest::Shared(_) = self.list_of(source).rest {
+            self.find_shared(source, only, others);
+            return;
+        }
         let apart: Vec<usize> = known.iter().map(|value| self.place(value.clone())).collect();
         let is_known = |value: &FacetValue| known.iter().any(|known| known.key() == value.key());
         // A document with another value beside would be counted in neither list.
         if only.len() != known.len() || !only.iter().all(|(value, _)| is_known(value)) {
-            self.list_of(source).rest = Rest::Unknown;
+            let most = self.list_of(source).rest.most();
+            self.list_of(source).rest = Rest::Shared(Shared { most, all_named: false });
+            self.find_shared(source, only, others);
             return;
         }
         let rest = self.rest_after(others, others.len() >= self.max);
@@ -406,21 +458,5 @@ impl Tally {
     /// All values with their sums, in no order.
     pub fn sums(&self) -> Vec<(&str, u64)> {
         (0..self.values.len()).map(|place| (self.values[place].shown.as_str(), self.sum(place))).collect()
-    }
-
-    pub fn write(&self, numbers: Numbers, out: &mut Vec<u8>) {
-        let ordered = self.ordered(numbers);
-        let count = ordered.iter().filter(|(place, _)| self.values[*place].number.is_some()).count();
-        // When it walks the values by level, the engine stops after the last number and does not notice that a list
-        // which is full already gets longer with each string.
-        let by_level = self.order == FacetOrder::Count || numbers == Numbers::ByValue;
-        let shown = |at: usize| at < self.max || (by_level && self.max > 0 && count >= self.max && at >= count);
-        let mut object = ObjectWriter::new(out);
-        for (at, (place, count)) in ordered.iter().enumerate() {
-            if shown(at) {
-                object.number(&self.values[*place].shown, *count);
-            }
-        }
-        object.finish();
     }
 }
