@@ -20,7 +20,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
         let asked = nodes.iter().map(|node| async {
             let patterns = patterns.iter().map(|pattern| async {
-                let answer = self.nodes.ask(*node, plan.request_patterns(std::slice::from_ref(pattern)), true).await;
+                let answer = self.ask_alone(*node, plan.request_patterns(std::slice::from_ref(pattern))).await;
                 answer.is_ok_and(|reply| reply.is_success())
             });
             (*node, join_all(patterns).await)
@@ -37,7 +37,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// The error of the node that names most attributes, as one node with all documents does.
     async fn most_knowing(&self, plan: &SearchPlan, nodes: &[NodeIx], stop: Stop) -> Stop {
         let asked = nodes.iter().map(|node| async {
-            let reply = self.nodes.ask(*node, plan.request_patterns(&[]), true).await.ok()?;
+            let reply = self.ask_alone(*node, plan.request_patterns(&[])).await.ok()?;
             Some(Stop::Fault(Fault { node: *node, reply }))
         });
         let told = join_all(asked).await.into_iter().flatten().filter(names_an_attribute);

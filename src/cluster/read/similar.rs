@@ -51,7 +51,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut own = total(self.one(&own)?)? > 0;
         // Another replica may not have got to the document yet: the one that judged has it.
         if let (None, Some((part, _))) = (&found, judged.replies.first()) {
-            let again = |request| self.nodes.ask(part.node, request, true);
+            let again = |request| self.ask_alone(part.node, request);
             if let (Ok(vector), Ok(listed)) = join(again(plan.request_vectors()), again(plan.request_own())).await
                 && vector.is_success()
                 && listed.is_success()
