@@ -179,9 +179,14 @@ impl NodeReply {
         (200..300).contains(&self.status)
     }
 
-    /// The node's error, if that is what the reply is, as clients may see it.
+    /// The node's error, if that is what the reply is, in the node's own words: for decisions, not for clients.
     pub fn error(&self) -> Option<ResponseError> {
-        if self.is_success() { None } else { ResponseError::from_node(self.status, &self.body).map(shown) }
+        if self.is_success() { None } else { ResponseError::from_node(self.status, &self.body) }
+    }
+
+    /// The node's error as clients may see it.
+    pub fn shown_error(&self) -> Option<ResponseError> {
+        self.error().map(shown)
     }
 }
 
@@ -312,7 +317,7 @@ impl NodeClient {
     pub fn read<T: serde::de::DeserializeOwned>(&self, node: &Node, reply: &NodeReply) -> Result<T, NodeError> {
         let malformed = |reason: String| NodeError::new(&node.id, NodeErrorKind::Malformed(reason));
         if !reply.is_success() {
-            let said = reply.error().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            let said = reply.shown_error().map(|error| format!(": {}", error.message)).unwrap_or_default();
             return Err(malformed(format!("expected success, got status {}{said}", reply.status)));
         }
         serde_json::from_slice(&reply.body).map_err(|error| malformed(error.to_string()))

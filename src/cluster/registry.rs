@@ -258,7 +258,7 @@ async fn read_settings(
                 Err(error) => tracing::warn!(node = %node.id, index, %error, "settings cannot be read"),
             },
             // Accepted everywhere, not carried out yet: the engine says `not found` until then, and so does Miroir.
-            Ok(reply) => last = reply.error().unwrap_or_else(|| index_not_found(index)),
+            Ok(reply) => last = reply.shown_error().unwrap_or_else(|| index_not_found(index)),
             Err(error) => last = error.to_response(),
         }
     }

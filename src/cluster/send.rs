@@ -192,7 +192,7 @@ fn judge(node: &Node, reply: &NodeReply) -> Result<StepResult, Trouble> {
             Err(_) => Err(Trouble::MaybeApplied),
         };
     }
-    let error = reply.error();
+    let error = reply.shown_error();
     let said = error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
     match reply.status {
         401 | 403 => {

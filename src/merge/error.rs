@@ -50,6 +50,11 @@ pub fn shown(error: ResponseError) -> ResponseError {
     ResponseError { message, ..error }
 }
 
+/// True for a node's error about the very field that Miroir asks for shards by: the node has not all of the index yet.
+pub fn is_unready(error: &ResponseError) -> bool {
+    error.message.contains(&format!("ttribute `{SHARD_FIELD}`"))
+}
+
 /// True for the line that shows where in a filter the fault is, if the filter is Miroir's: `1:14 _miroir_shard IN ["{{"]`.
 fn is_own_excerpt(line: &str) -> bool {
     let is_place = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == ':');
@@ -111,10 +116,12 @@ mod tests {
                     _miroir_shard IN [\"{{{{{{{{\"]";
         let error = shown(ResponseError::new(Code::InvalidSearchFilter, said));
         assert_eq!((error.status, error.message.as_str()), (503, "A node is not ready to answer for the index yet."));
+        assert!(is_unready(&ResponseError::new(Code::InvalidSearchFilter, said)));
         let said =
             "Attribute `b` is not filterable. Available filterable attribute patterns are: `_miroir_shard`, `a`.";
         let error = shown(ResponseError::new(Code::InvalidSearchFilter, said));
         assert_eq!(error.message, "Attribute `b` is not filterable. Available filterable attribute patterns are: `a`.");
+        assert!(!is_unready(&ResponseError::new(Code::InvalidSearchFilter, said)));
         let error = shown(ResponseError::new(Code::DocumentNotFound, "Document `_miroir` not found."));
         assert_eq!(error.message, "Document `_miroir` not found.");
     }

@@ -5,6 +5,7 @@
 mod alike;
 mod bad_input;
 mod chaos;
+mod client_errors;
 mod compression;
 mod differential;
 mod explain;

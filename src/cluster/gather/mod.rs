@@ -21,6 +21,7 @@ pub use self::round::Round;
 use super::client::NodeReply;
 use super::error::{NodeError, NodeErrorKind, RetryClass};
 use crate::meili::error::{Code, ErrorType};
+use crate::merge::error::is_unready;
 use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
@@ -131,6 +132,8 @@ pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -
             {
                 Verdict::OtherReplicaOrRelay
             }
+            // It lacks what Miroir asks by: it has not all of the index yet.
+            400..500 if reply.error().is_some_and(|error| is_unready(&error)) => Verdict::OtherReplica,
             400..500 => match reply.error().map(|error| error.error_type) {
                 Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
                 // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.

@@ -1,0 +1,173 @@
+//! What clients do wrong, and slow nodes, harm nobody else: settings are all or nothing, a slow search is a slow search, and a
+//! start loses nothing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::overload::settled;
+use crate::support::client::{eventually, pause};
+use crate::support::corpus::cities;
+use crate::support::fault_proxy::Mode;
+use crate::support::parity::load;
+use crate::support::{Client, Fleet, FleetOptions, Single};
+
+/// Status and error of the task of a change.
+fn outcome(client: &Client, method: &str, path: &str, body: &Value) -> (Value, Value) {
+    let task = client.wait(&client.json(method, path, body));
+    (task["status"].clone(), task["error"].clone())
+}
+
+fn setting(client: &Client, index: &str, key: &str) -> Value {
+    client.get(&format!("/indexes/{index}/settings")).ok()[key].clone()
+}
+
+fn stale_shards(fleet: &Fleet) -> usize {
+    let shards = fleet.admin.get("/shards").ok();
+    shards["shards"].as_array().expect("shards").iter().filter(|shard| shard["stale"] != json!([])).count()
+}
+
+#[test]
+fn a_setting_that_one_document_forbids_is_applied_nowhere() {
+    let (single, fleet) = (Single::start(), Fleet::start());
+    let others: Vec<Value> = (0..60).map(|id| json!({"id": id})).collect();
+    fleet.client.add("other", &json!(others));
+    // One document has a vector of three numbers, which an embedder of two forbids: only its nodes refuse.
+    let documents: Vec<Value> = (0..12)
+        .map(|id| json!({"id": id, "_vectors": {"own": if id == 5 { json!([1, 2, 3]) } else { json!([1, 2]) }}}))
+        .collect();
+    let embedder = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 2}}, "stopWords": ["the"]});
+    let path = "/indexes/kept/settings";
+    for client in [&single.client, &fleet.client] {
+        client.add("kept", &json!(documents));
+    }
+    let expected = outcome(&single.client, "PATCH", path, &embedder);
+    assert_eq!(expected.0, "failed", "the engine accepts what this test is about");
+    assert_eq!(outcome(&fleet.client, "PATCH", path, &embedder), expected);
+
+    for _ in 0..20 {
+        let reply = fleet.client.post("/indexes/other/search", &json!({"limit": 100}));
+        assert_eq!((reply.status, reply.value()["hits"].as_array().map(Vec::len)), (200, Some(60)), "{}", reply.text);
+        for key in ["embedders", "stopWords"] {
+            assert_eq!(setting(&fleet.client, "kept", key), setting(&single.client, "kept", key));
+        }
+        let topology = fleet.admin.get("/topology").ok();
+        assert!(topology["nodes"].as_array().expect("nodes").iter().all(|node| node["state"] == "up"), "{topology}");
+        pause(Duration::from_millis(50));
+    }
+    eventually("nothing is left to be taken back", || {
+        (fleet.admin.get("/topology").ok()["takeBacks"] == json!([])).then_some(())
+    });
+    for node in &fleet.nodes {
+        for key in ["embedders", "stopWords"] {
+            assert_eq!(setting(&node.client.seeing_hidden(), "kept", key), setting(&single.client, "kept", key));
+        }
+    }
+
+    // Other changes go on, and so does this one once the document is gone.
+    let words = json!({"stopWords": ["a"]});
+    let deletion = "/indexes/kept/documents/5";
+    for client in [&single.client, &fleet.client] {
+        assert_eq!(outcome(client, "PATCH", path, &words), (json!("succeeded"), Value::Null));
+        client.done(&client.delete(deletion));
+        assert_eq!(outcome(client, "PATCH", path, &embedder), (json!("succeeded"), Value::Null));
+    }
+    assert_eq!(setting(&fleet.client, "kept", "embedders"), setting(&single.client, "kept", "embedders"));
+    assert_eq!(stale_shards(&fleet), 0);
+}
+
+#[test]
+fn a_search_that_is_slow_on_all_nodes_is_whole_and_marks_nobody() {
+    let fleet = Fleet::with(FleetOptions {
+        proxied: true,
+        more: "health: { interval: 200ms, timeout: 300ms }\nsearch: { attempt_timeout: 200ms }\n".to_owned(),
+        ..Default::default()
+    });
+    let documents = cities(300);
+    load(&fleet.client, "cities", &documents);
+    let query = json!({"q": "", "limit": 1, "filter": "nothing = 1"});
+    let plain = json!({"q": "san", "limit": 5});
+    let expected = fleet.client.search("cities", &plain);
+    for node in &fleet.nodes {
+        node.proxy.as_ref().expect("a proxy").set(Mode::Delay(Duration::from_millis(1500)));
+    }
+    for _ in 0..4 {
+        let started = Instant::now();
+        let reply = fleet.client.post("/indexes/cities/search", &plain);
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert!(reply.header("x-miroir-degraded").is_none(), "slowness made an answer a partial one");
+        assert_eq!(reply.value()["hits"], expected["hits"]);
+        assert!(started.elapsed() > Duration::from_secs(1), "the nodes were not slow");
+        let topology = fleet.admin.get("/topology").ok();
+        assert!(topology["nodes"].as_array().expect("nodes").iter().all(|node| node["state"] == "up"), "{topology}");
+    }
+    // A search that the engine refuses is refused, slowly.
+    assert_eq!(fleet.client.post("/indexes/cities/search", &query).status, 400);
+    // Writes of that time wait, and leave nobody behind.
+    let reply = fleet.client.post("/indexes/cities/documents", &json!([{"id": 90_000_001, "name": "slow"}]));
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    assert_eq!(stale_shards(&fleet), 0);
+    for node in &fleet.nodes {
+        node.proxy.as_ref().expect("a proxy").set(Mode::Pass);
+    }
+    fleet.client.done(&reply);
+}
+
+#[test]
+fn a_search_beyond_its_time_is_an_error_and_no_partial_answer() {
+    let fleet = Fleet::with(FleetOptions {
+        proxied: true,
+        replication_factor: 1,
+        more: "search: { timeout: 1s, attempt_timeout: 200ms }\n".to_owned(),
+        ..Default::default()
+    });
+    load(&fleet.client, "cities", &cities(100));
+    fleet.nodes[1].proxy.as_ref().expect("a proxy").set(Mode::Delay(Duration::from_secs(3)));
+    let reply = fleet.client.post("/indexes/cities/search", &json!({"q": ""}));
+    assert_eq!((reply.status, &reply.value()["code"]), (504, &json!("miroir_timeout")), "{}", reply.text);
+    fleet.nodes[1].proxy.as_ref().expect("a proxy").set(Mode::Pass);
+}
+
+#[test]
+fn a_first_write_right_after_a_start_leaves_no_replica_stale() {
+    let mut fleet = Fleet::start();
+    for round in 0..3u32 {
+        fleet.kill_gateway();
+        fleet.spawn_gateway();
+        let index = format!("first{round}");
+        let client = fleet.client.clone();
+        let reply = eventually("the gateway listens", || {
+            let body = json!([{"id": 1}, {"id": 2}, {"id": 3}]).to_string();
+            let headers = [("Content-Type", "application/json")];
+            client.try_send("POST", &format!("/indexes/{index}/documents"), &headers, body.as_bytes()).ok()
+        });
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        assert_eq!(stale_shards(&fleet), 0, "a replica is stale from birth");
+        fleet.client.done(&reply);
+        assert_eq!(fleet.client.search(&index, &json!({}))["hits"].as_array().map(Vec::len), Some(3));
+    }
+    settled(&fleet);
+}
+
+#[test]
+fn a_restart_of_all_nodes_leaves_no_replica_stale() {
+    let mut fleet = Fleet::start();
+    fleet.client.add("kept", &json!([{"id": 1}]));
+    for node in &mut fleet.nodes {
+        node.kill();
+    }
+    for node in &fleet.nodes {
+        fleet.await_state(&node.name, "down");
+    }
+    for node in &mut fleet.nodes {
+        node.restart();
+    }
+    let client = fleet.client.clone();
+    let reply = eventually("a write is taken", || {
+        let reply = client.post("/indexes/kept/documents", &json!([{"id": 2}, {"id": 3}]));
+        (reply.status == 202).then_some(reply)
+    });
+    assert_eq!(stale_shards(&fleet), 0, "a node that came back a moment later is stale");
+    client.done(&reply);
+    assert_eq!(client.search("kept", &json!({}))["hits"].as_array().map(Vec::len), Some(3));
+}
