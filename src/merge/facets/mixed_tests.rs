@@ -12,7 +12,8 @@ fn is_text(value: &Value, text: &str) -> bool {
 }
 
 fn is_number(value: &Value, number: &str) -> bool {
-    value.is_number() && value.to_string() == number
+    let text = value.to_string();
+    value.is_number() && text == number
 }
 
 /// How many documents have each value that `shows` takes in, in the order of values or of counts.
