@@ -54,7 +54,7 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
         "shards": topology.shards,
         "replicationFactor": topology.replication_factor,
         "nodes": nodes,
-        "takeBacks": cluster.take_backs.view(),
+        "takeBacks": cluster.refusals.view(),
     })
 }
 

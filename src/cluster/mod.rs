@@ -24,6 +24,7 @@ pub mod read;
 pub mod rebalance;
 pub mod reconcile;
 pub mod recover;
+pub mod refusals;
 pub mod registry;
 pub mod repair;
 pub mod resilver;
@@ -105,7 +106,7 @@ pub struct Cluster {
     life: health::Life,
     repairs: repair::Repairs,
     /// Settings that some node refused, where others have them still.
-    pub take_backs: repair::TakeBacks,
+    pub refusals: refusals::Refusals,
     interrupted: interrupted::Interrupted,
     /// Held while a request goes to every node without a lane.
     direct: tokio::sync::Mutex<()>,
@@ -151,7 +152,7 @@ impl Cluster {
         let identities = identity::Identities::load(store.as_ref(), prometheus).await?;
         let copies = resilver::progress::Copies::new(&settings.resilver, prometheus)?;
         copies.metrics().start_at_zero(&topology);
-        let take_backs = repair::TakeBacks::load(store.as_ref()).await?;
+        let refusals = refusals::Refusals::load(store.as_ref()).await?;
         let founding = founding::Founding::new(recover::is_blank(store.as_ref()).await?);
         let client = NodeClient::new(transport, metrics.clone(), OWN_QUESTION);
         let cluster = Arc::new(Self {
@@ -178,7 +179,7 @@ impl Cluster {
             query_vectors: read::QueryVectors::default(),
             life: health::Life::default(),
             repairs: repair::Repairs::default(),
-            take_backs,
+            refusals,
             direct: tokio::sync::Mutex::default(),
             resilver: Notify::new(),
             copies,

@@ -245,7 +245,7 @@ async fn read_settings(
     let path = format!("/indexes/{index}/settings");
     let mut up: Vec<&Node> = topology.nodes.iter().filter(|node| node.state.serves_reads()).collect();
     // First those whose settings are surely the right ones, and of these who answers.
-    let refused_by = cluster.take_backs.refused_by(index);
+    let refused_by = cluster.refusals.refused_by(index);
     up.sort_by_key(|node| {
         (!refused_by.is_empty() && !refused_by.contains(&node.id), cluster.life.signs(&node.id).waits())
     });

@@ -32,13 +32,25 @@ fn show(answer: &Value) -> String {
     }
     let stale = shards.iter().filter(|shard| shard["stale"].as_array().is_some_and(|list| !list.is_empty())).count();
     format!(
-        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}{}",
+        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}{}{}",
         cell(&topology["epoch"]),
         cell(&topology["shards"]),
         cell(&topology["replicationFactor"]),
         table(&rows),
-        copies(&answer["resilver"])
+        copies(&answer["resilver"]),
+        take_backs(topology)
     )
+}
+
+/// Settings that a node refused and that others still have; nothing when there are none.
+fn take_backs(topology: &Value) -> String {
+    let joined = |list: &Value| list.as_array().into_iter().flatten().map(cell).collect::<Vec<_>>().join(", ");
+    let row = |entry: &Value| {
+        let waits = entry["waitsFor"].as_str().map(|why| format!("; {why}")).unwrap_or_default();
+        let (index, settings, nodes) = (cell(&entry["index"]), joined(&entry["settings"]), joined(&entry["asOn"]));
+        format!("\n\nindex {index}: taking back {settings}, which {nodes} refused{waits}")
+    };
+    topology["takeBacks"].as_array().into_iter().flatten().map(row).collect()
 }
 
 /// The copies to stale replicas that are under way or stopped short; nothing when there are none.

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::super::Cluster;
 use super::super::client::{Subrequest, Trace};
+use super::super::{Cluster, OWN_QUESTION};
 use super::collect::{BatchError, Collected};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::cover::cover;
@@ -93,8 +93,7 @@ async fn known(
         let ids: Vec<&str> = here.map(|document| document.id.as_str()).collect();
         let body = json!({"ids": ids, "fields": [primary_key], "limit": ids.len()}).to_string();
         let path = format!("/indexes/{index}/documents/fetch");
-        let timeout = cluster.settings.search.timeout;
-        let request = Subrequest::json(Method::POST, path, Bytes::from(body), timeout, true);
+        let request = Subrequest::json(Method::POST, path, Bytes::from(body), OWN_QUESTION, true);
         let reply = cluster.client.send(topology.node(part.node), request, trace).await.ok()?;
         if !reply.is_success() {
             return None;

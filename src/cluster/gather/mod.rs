@@ -12,7 +12,7 @@ use std::pin::pin;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Either, join_all, select};
+use futures::future::{BoxFuture, Either, join_all, ready, select};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -303,30 +303,20 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
             round.answered(started.elapsed());
             return self.conclude(part, sole, answer).await;
         };
-        match select(asked, hedge).await {
-            Either::Left((answer, hedge)) => {
-                round.answered(started.elapsed());
-                match verdict(&answer, self.readable) {
-                    Verdict::Use | Verdict::Relay => self.conclude(part, sole, answer).await,
-                    Verdict::OtherReplica | Verdict::OtherReplicaOrRelay => {
-                        self.note_failure(part.node, answer);
-                        hedge.await
-                    }
-                }
-            }
+        let (answer, hedge) = match select(asked, hedge).await {
+            Either::Left((answer, hedge)) => (answer, hedge),
             Either::Right((hedged, _)) if hedged.is_conclusive() => {
                 self.nodes.outrun(part.node);
-                hedged
+                return hedged;
             }
-            Either::Right((hedged, asked)) => {
-                let answer = asked.await;
-                match verdict(&answer, self.readable) {
-                    Verdict::Use | Verdict::Relay => self.conclude(part, sole, answer).await,
-                    Verdict::OtherReplica | Verdict::OtherReplicaOrRelay => {
-                        self.note_failure(part.node, answer);
-                        hedged
-                    }
-                }
+            Either::Right((hedged, asked)) => (asked.await, ready(hedged).boxed()),
+        };
+        round.answered(started.elapsed());
+        match verdict(&answer, self.readable) {
+            Verdict::Use | Verdict::Relay => self.conclude(part, sole, answer).await,
+            Verdict::OtherReplica | Verdict::OtherReplicaOrRelay => {
+                self.note_failure(part.node, answer);
+                hedge.await
             }
         }
     }

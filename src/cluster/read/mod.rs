@@ -27,6 +27,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::Cluster;
@@ -34,7 +36,7 @@ use super::client::{NodeReply, Subrequest, Trace};
 use super::error::{NodeError, NodeErrorKind};
 use super::gather::{Doubt, Fault, Gathered, Nodes, Round, ask_one};
 use super::overload::{self, Traffic, index_of, overloaded};
-use super::repair::TakeBacks;
+use super::refusals::Refusals;
 use super::settings::{SearchSettings, UnavailableShards};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
@@ -49,8 +51,8 @@ pub use embed::QueryVectors;
 /// What reads other than searches may take at least: a page of documents can be large.
 const LONG_READ: Duration = Duration::from_secs(30);
 
-/// A body of more bytes is a filter of hundreds of conditions, or a bundle of as many searches: a heavy read.
-const HEAVY_BODY: usize = 16 << 10;
+/// A filter of more bytes has hundreds of conditions: a heavy read. Other long bodies are not: a vector is long, too.
+const HEAVY_FILTER: usize = 16 << 10;
 /// As is a page that reaches farther than this.
 const LONG_PAGE: u64 = 1000;
 /// How many times `search.attempt_timeout` a node that works may take, where nothing says how long others would.
@@ -113,8 +115,8 @@ struct ClusterNodes<'a> {
     deadline: Instant,
     /// How long a node may take before it is doubted.
     attempt: Duration,
-    /// The read is for more hits than people look at.
-    long_page: bool,
+    /// Whether its subrequests count as heavy.
+    traffic: Traffic,
     /// Nodes that requests of this read wait for the turn of: they were not asked yet.
     queued: Mutex<Vec<NodeIx>>,
     /// Subrequests so far.
@@ -142,14 +144,14 @@ impl<'a> ClusterNodes<'a> {
         };
         let attempt = settings.attempt_timeout;
         let deadline = Instant::now() + budget;
-        let long_page = matches!(&scatter.ask, Ask::Search(plan) if plan.window.reach() > LONG_PAGE);
+        let traffic = weight(scatter);
         Self {
             cluster,
             topology,
             trace,
             deadline,
             attempt,
-            long_page,
+            traffic,
             queued: Mutex::default(),
             asked: AtomicUsize::new(0),
         }
@@ -164,10 +166,9 @@ impl Nodes for ClusterNodes<'_> {
         let node = self.topology.node(ix);
         let timeout = self.deadline.saturating_duration_since(Instant::now());
         let started = Instant::now();
-        let heavy = self.long_page || request.body.len() > HEAVY_BODY;
-        let traffic = if heavy { Traffic::HeavyRead } else { Traffic::Read };
         let queued = Queued::new(&self.queued, ix);
-        let entered = tokio::time::timeout(timeout, self.cluster.overload.enter(node, traffic, &request.path)).await;
+        let entered =
+            tokio::time::timeout(timeout, self.cluster.overload.enter(node, self.traffic, &request.path)).await;
         drop(queued);
         // Who has waited in vain has not found out anything about the node.
         let _permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
@@ -225,6 +226,34 @@ impl Nodes for ClusterNodes<'_> {
     }
 }
 
+/// How heavy a read is, as far as its request tells.
+fn weight(scatter: &Scatter) -> Traffic {
+    let long_page = matches!(&scatter.ask, Ask::Search(plan) if plan.window.reach() > LONG_PAGE);
+    if long_page || length_of_filters(&scatter.original) > HEAVY_FILTER {
+        return Traffic::HeavyRead;
+    }
+    Traffic::Read
+}
+
+/// Of all filters that a request holds, or at least as much as they can be.
+fn length_of_filters(request: &NodeRequest) -> usize {
+    #[derive(Deserialize)]
+    struct Filtered<'b> {
+        #[serde(borrow)]
+        filter: Option<&'b RawValue>,
+        #[serde(borrow, default)]
+        queries: Vec<Filtered<'b>>,
+    }
+    fn length(filtered: &Filtered<'_>) -> usize {
+        filtered.filter.map_or(0, |filter| filter.get().len()) + filtered.queries.iter().map(length).sum::<usize>()
+    }
+    // Most requests are short, and are not looked into.
+    if request.body.len() <= HEAVY_FILTER {
+        return request.path.len();
+    }
+    serde_json::from_slice::<Filtered<'_>>(&request.body).map_or(0, |filtered| length(&filtered))
+}
+
 /// Notes that a request waits for its turn, until it is dropped.
 struct Queued<'a> {
     queued: &'a Mutex<Vec<NodeIx>>,
@@ -253,7 +282,7 @@ struct Reader<'a, N: ?Sized> {
     topology: &'a Topology,
     unavailable: UnavailableShards,
     query_vectors: &'a QueryVectors,
-    take_backs: &'a TakeBacks,
+    refusals: &'a Refusals,
     /// Shards that later rounds had no answer for: what those state is stated of all shards.
     uncounted: Mutex<ShardSet>,
 }
@@ -339,7 +368,7 @@ impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
             topology,
             unavailable: cluster.settings.search.unavailable_shards,
             query_vectors: &cluster.query_vectors,
-            take_backs: &cluster.take_backs,
+            refusals: &cluster.refusals,
             uncounted: Mutex::default(),
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{QueryVectors, Reader, Reply};
 use crate::cluster::gather::Nodes;
 use crate::cluster::gather::tests::{FakeNodes, broken, topology};
-use crate::cluster::repair::TakeBacks;
+use crate::cluster::refusals::Refusals;
 use crate::cluster::settings::UnavailableShards;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Operation;
@@ -85,13 +85,24 @@ async fn read<N: Nodes>(
         Plan::Scatter(scatter) => {
             let query_vectors = QueryVectors::default();
             let uncounted = parking_lot::Mutex::default();
-            let take_backs = TakeBacks::default();
-            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, take_backs: &take_backs, uncounted }
+            let refusals = Refusals::default();
+            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, refusals: &refusals, uncounted }
                 .run(&scatter)
                 .await
         }
         other => panic!("no scatter: {other:?}"),
     }
+}
+
+#[test]
+fn a_long_filter_is_heavy_and_a_long_vector_is_not() {
+    let length = |body: Value| {
+        super::length_of_filters(&NodeRequest { body: body.to_string().into_bytes(), ..NodeRequest::get("/x") })
+    };
+    let long = "population = 1 OR ".repeat(2000);
+    assert_eq!(length(json!({"q": "a", "filter": long})), long.len() + 2);
+    assert_eq!(length(json!({"queries": [{"filter": long}, {"filter": long}]})), 2 * (long.len() + 2));
+    assert_eq!(length(json!({"vector": vec![0.123_456_789; 3072], "filter": "a = 1"})), 7);
 }
 
 fn search() -> Operation {

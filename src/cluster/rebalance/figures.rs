@@ -8,9 +8,9 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::Cluster;
 use super::super::client::{Subrequest, Trace};
 use super::super::error::NodeError;
+use super::super::{Cluster, OWN_QUESTION};
 use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::topology::{Node, NodeId};
 use crate::rebalance::{Layout, Moves};
@@ -82,7 +82,7 @@ async fn of_index(
 ) -> Result<Volume, NodeError> {
     let path = format!("/indexes/{index}/documents/fetch");
     let body = Bytes::from(json!({ "filter": shard_filter(wanted, shards), "limit": 0 }).to_string());
-    let request = Subrequest::json(http::Method::POST, path, body, crate::cluster::OWN_QUESTION, true);
+    let request = Subrequest::json(http::Method::POST, path, body, OWN_QUESTION, true);
     let reply = cluster.client.send(node, request, trace).await?;
     if reply.status == 404 {
         return Ok(Volume::default());

@@ -33,7 +33,7 @@ use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::store::StoreError;
 
 pub use suspects::check_suspects;
-pub use take_back::{TakeBacks, resume_take_backs, take_back};
+pub use take_back::{resume_take_backs, take_back};
 
 /// How long one task of a repair may take on a node.
 const TASK_LIMIT: Duration = Duration::from_secs(600);
@@ -56,6 +56,8 @@ pub struct Repairs {
     waiting: Mutex<HashMap<NodeId, Instant>>,
     /// Nodes whose last repair did not bring them up: nobody waits for these.
     stuck: Mutex<HashSet<NodeId>>,
+    /// Indexes whose refused changes are being taken back.
+    taking_back: Mutex<HashSet<String>>,
     /// Held by the one repair that works: the others may then compare with its node.
     turn: tokio::sync::Mutex<()>,
 }

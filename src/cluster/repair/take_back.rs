@@ -10,12 +10,11 @@
 //! patched. The note is durable before the task is shown as failed, so a crash leaves no node apart. The node stays in service
 //! all the while: what differs is one setting of one index.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::index::{done, post, settings_change};
 use super::{RepairError, TASK_LIMIT};
@@ -24,71 +23,12 @@ use crate::cluster::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::cluster::node_queue::{IDLE_LIMIT, queue_runs_empty};
 use crate::meili::task::TaskStatus;
 use crate::placement::topology::{Node, NodeId, NodeState};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::tasks::entry::{MiroirTask, NodeTaskState, Purpose};
 use crate::tasks::stale::is_refused_change;
 
-/// The name of the notes in the store.
-const TAKE_BACKS: &str = "settings_to_take_back";
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// Which settings of which indexes are to be as on which nodes.
-type Notes = BTreeMap<String, BTreeMap<String, BTreeSet<NodeId>>>;
-
-#[derive(Default)]
-pub struct TakeBacks {
-    notes: Mutex<Notes>,
-    /// Held while the notes are changed and stored.
-    storing: tokio::sync::Mutex<()>,
-    running: Mutex<HashSet<String>>,
-    /// Why the last attempt stopped short, by index.
-    troubles: Mutex<BTreeMap<String, String>>,
-}
-
-// === impl TakeBacks ===
-
-impl TakeBacks {
-    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        let notes = match store.get_meta(TAKE_BACKS).await? {
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|source| StoreError::Corrupt { what: "settings to be taken back", source })?,
-            None => Notes::new(),
-        };
-        Ok(Self { notes: Mutex::new(notes), ..Self::default() })
-    }
-
-    /// The nodes that refused a change that others have still; none where all nodes are alike.
-    pub fn refused_by(&self, index: &str) -> BTreeSet<NodeId> {
-        self.notes.lock().get(index).into_iter().flat_map(BTreeMap::values).flatten().cloned().collect()
-    }
-
-    /// For operators: what is being taken back, and what it waits for.
-    pub fn view(&self) -> Value {
-        let troubles = self.troubles.lock();
-        let notes = self.notes.lock();
-        let rows = notes.iter().map(|(index, settings)| {
-            json!({
-                "index": index,
-                "settings": settings.keys().collect::<Vec<_>>(),
-                "asOn": settings.values().flatten().collect::<BTreeSet<_>>(),
-                "waitsFor": troubles.get(index),
-            })
-        });
-        rows.collect()
-    }
-
-    async fn change(&self, store: &dyn Store, change: impl FnOnce(&mut Notes)) -> Result<(), StoreError> {
-        let _storing = self.storing.lock().await;
-        let mut next = self.notes.lock().clone();
-        change(&mut next);
-        let failed = |source| StoreError::Corrupt { what: "settings to be taken back", source };
-        let text = serde_json::to_string(&next).map_err(failed)?;
-        store.put_meta(TAKE_BACKS, text).await?;
-        *self.notes.lock() = next;
-        Ok(())
-    }
-}
 
 /// Notes what a refused change leaves to be taken back, and begins with it. To be called before the task's row says that it
 /// has ended; twice does no harm.
@@ -106,33 +46,21 @@ pub async fn take_back(cluster: &Arc<Cluster>, task: &MiroirTask) -> Result<(), 
         return Ok(());
     }
     let settings: Vec<String> = task.details.iter().flat_map(Map::keys).cloned().collect();
-    cluster.take_backs.change(cluster.store.as_ref(), |notes| note(notes, index, settings, &refused_by)).await?;
+    cluster.refusals.note(cluster.store.as_ref(), index, settings, &refused_by).await?;
     tracing::warn!(index, task = %task.id(), "settings that a node refused are taken back where they were applied");
     start(cluster, index);
     Ok(())
 }
 
-/// Where two changes of one setting were refused, a node that refused both is the measure; where there is none, one that
-/// refused the later one.
-fn note(notes: &mut Notes, index: &str, settings: Vec<String>, refused_by: &BTreeSet<NodeId>) {
-    let known = notes.entry(index.to_owned()).or_default();
-    for setting in settings {
-        let nodes = known.entry(setting).or_insert_with(|| refused_by.clone());
-        let both: BTreeSet<NodeId> = nodes.intersection(refused_by).cloned().collect();
-        *nodes = if both.is_empty() { refused_by.clone() } else { both };
-    }
-}
-
 /// Goes on with what the last run of the gateway left.
 pub fn resume_take_backs(cluster: &Arc<Cluster>) {
-    let indexes: Vec<String> = cluster.take_backs.notes.lock().keys().cloned().collect();
-    for index in indexes {
+    for index in cluster.refusals.indexes() {
         start(cluster, &index);
     }
 }
 
 fn start(cluster: &Arc<Cluster>, index: &str) {
-    if !cluster.take_backs.running.lock().insert(index.to_owned()) {
+    if !cluster.repairs.taking_back.lock().insert(index.to_owned()) {
         return;
     }
     let (cluster, index) = (Arc::clone(cluster), index.to_owned());
@@ -145,16 +73,15 @@ fn start(cluster: &Arc<Cluster>, index: &str) {
                 Ok(false) => continue,
                 Err(error) => {
                     tracing::warn!(index, %error, ?pause, "settings could not be taken back everywhere; tried again");
-                    cluster.take_backs.troubles.lock().insert(index.clone(), error.to_string());
+                    cluster.refusals.stopped_short(&index, error.to_string());
                 }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        cluster.take_backs.troubles.lock().remove(&index);
-        cluster.take_backs.running.lock().remove(&index);
+        cluster.repairs.taking_back.lock().remove(&index);
         // What was noted between the last look and this moment.
-        if cluster.take_backs.notes.lock().contains_key(&index) {
+        if cluster.refusals.of(&index).is_some() {
             start(&cluster, &index);
         }
     });
@@ -163,19 +90,11 @@ fn start(cluster: &Arc<Cluster>, index: &str) {
 /// True when all nodes are alike again and the note is gone.
 async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairError> {
     let trace = Trace::background("take-back");
-    let forget = |done: BTreeMap<String, BTreeSet<NodeId>>| {
-        cluster.take_backs.change(cluster.store.as_ref(), move |notes| {
-            if notes.get(index) == Some(&done) {
-                notes.remove(index);
-            }
-        })
-    };
     let _hold = cluster.writer.gates.hold(index).await;
-    let noted = cluster.take_backs.notes.lock().get(index).cloned();
-    let Some(noted) = noted else { return Ok(true) };
+    let store = cluster.store.as_ref();
+    let Some(noted) = cluster.refusals.of(index) else { return Ok(true) };
     if !cluster.registry.exists(index) {
-        forget(noted).await?;
-        return Ok(true);
+        return Ok(cluster.refusals.forget(store, index, &noted).await?);
     }
     let topology = cluster.topology().detached();
     let there: Vec<&Node> =
@@ -213,26 +132,5 @@ async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairErro
         done(cluster.client.wait(node, accepted.uid, TASK_LIMIT).await?)?;
     }
     cluster.registry.invalidate(index);
-    forget(noted).await?;
-    Ok(!cluster.take_backs.notes.lock().contains_key(index))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn nodes(ids: &[&str]) -> BTreeSet<NodeId> {
-        ids.iter().map(|id| NodeId::new(id)).collect()
-    }
-
-    #[test]
-    fn a_node_that_refused_all_changes_of_a_setting_is_its_measure() {
-        let mut notes = Notes::new();
-        note(&mut notes, "i", vec!["sort".into(), "stop".into()], &nodes(&["a", "b"]));
-        note(&mut notes, "i", vec!["sort".into()], &nodes(&["b", "c"]));
-        assert_eq!(notes["i"]["sort"], nodes(&["b"]));
-        assert_eq!(notes["i"]["stop"], nodes(&["a", "b"]));
-        note(&mut notes, "i", vec!["sort".into()], &nodes(&["a"]));
-        assert_eq!(notes["i"]["sort"], nodes(&["a"]), "where nobody refused both, the later one counts");
-    }
+    Ok(cluster.refusals.forget(store, index, &noted).await?)
 }
