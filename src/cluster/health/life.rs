@@ -20,14 +20,16 @@ pub struct Signs {
     pub probing: Option<Instant>,
     /// Since when it is known that nothing is heard of it, for longer than patience lasts.
     pub silent: bool,
-    /// A first probe has ended, one way or the other.
-    pub looked_at: bool,
+    /// When a probe ended last, one way or the other.
+    pub looked_at: Option<Instant>,
 }
 
 /// The signs of all nodes.
 #[derive(Default)]
 pub struct Life {
     nodes: RwLock<HashMap<NodeId, Arc<Mutex<Signs>>>>,
+    /// When the first node came (back) after none had taken writes.
+    revived: Mutex<Option<Instant>>,
 }
 
 // === impl Signs ===
@@ -66,6 +68,15 @@ impl Life {
         let mut signs = known.lock();
         signs.heard = Some(Instant::now());
         signs.silent = false;
+    }
+
+    /// A node takes writes, and none did before.
+    pub fn revives(&self) {
+        *self.revived.lock() = Some(Instant::now());
+    }
+
+    pub fn revived(&self) -> Option<Instant> {
+        *self.revived.lock()
     }
 
     /// A node that was marked down must show its good probes from here on.

@@ -80,6 +80,10 @@ pub fn publish(cluster: &Cluster, change: impl FnOnce(&mut Topology)) -> Arc<Top
     next.epoch += 1;
     let next = Arc::new(next);
     let superseded = cluster.topology.swap(Arc::clone(&next));
+    let takes_writes = |topology: &Topology| topology.nodes.iter().any(|node| node.state.takes_writes());
+    if takes_writes(&next) && !takes_writes(&superseded) {
+        cluster.life.revives();
+    }
     cluster.rebalancer.superseded(&superseded);
     cluster.metrics.show(&next);
     next

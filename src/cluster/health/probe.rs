@@ -85,7 +85,7 @@ async fn round(backends: &Backends, node: &NodeId, cluster: &Weak<Cluster>) {
             let known = cluster.life.of(node);
             let mut signs = known.lock();
             signs.good_in_a_row = 0;
-            signs.looked_at = true;
+            signs.looked_at = Some(Instant::now());
         }
     }
     backends.run_health_check(true).await;
@@ -131,7 +131,7 @@ impl Check {
         let known = cluster.life.of(&self.node);
         let mut signs = known.lock();
         signs.probing = None;
-        signs.looked_at = true;
+        signs.looked_at = Some(Instant::now());
         match result {
             Ok(()) => {
                 signs.good_in_a_row += 1;

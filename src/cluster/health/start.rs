@@ -1,6 +1,10 @@
 //! Requests that come while nodes are about to take part wait for them, for a bounded time: after a start of the gateway until
 //! each node has been looked at once, and after a restart of the nodes while most of them come back. Else the first write would
 //! reach the first node only, and leave the others stale although they live.
+//!
+//! Example: three nodes are restarted at once. node-0 is up again at second 5. A write at second 5.1 waits until node-1 and
+//! node-2 were looked at after second 5: node-1 answers and is waited for; node-2 refuses connections, misses the write, and
+//! is stale.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,16 +40,28 @@ fn wants_to_wait(cluster: &Cluster, need: Need) -> bool {
     if members().all(|node| node.state == NodeState::Up) {
         return false;
     }
-    let stuck = |node: &Node| cluster.repairs.is_stuck(&node.id);
-    members().any(|node| is_coming(node, &cluster.life, need) && !stuck(node))
-        && (members().any(|node| node.state == NodeState::Joining) || lacks(&topology, need))
+    let revived = match need {
+        Need::Reads => None,
+        Need::Writes => cluster.life.revived().filter(|at| at.elapsed() < cluster.settings.health.start_wait),
+    };
+    let awaited = |node: &Node| {
+        !cluster.repairs.is_stuck(&node.id)
+            && (is_coming(node, &cluster.life, need) || revived.is_some_and(|at| is_unseen(node, &cluster.life, at)))
+    };
+    let joins = || members().any(|node| node.state == NodeState::Joining);
+    members().any(awaited) && (joins() || revived.is_some() || lacks(&topology, need))
+}
+
+/// True for a node that was down when the first of the others came back, and was not looked at since.
+fn is_unseen(node: &Node, life: &Life, revived: Instant) -> bool {
+    node.state == NodeState::Down && life.signs(&node.id).looked_at.is_none_or(|looked_at| looked_at < revived)
 }
 
 /// True for a node that is about to take part: nobody has looked at it yet, or its probes are good again.
 fn is_coming(node: &Node, life: &Life, need: Need) -> bool {
     let signs = life.signs(&node.id);
     match (node.state, need) {
-        (NodeState::Joining, _) => !signs.looked_at || signs.good_in_a_row > 0,
+        (NodeState::Joining, _) => signs.looked_at.is_none() || signs.good_in_a_row > 0,
         (NodeState::Down, _) => signs.good_in_a_row > 0,
         (NodeState::Repairing, Need::Reads) => true,
         (NodeState::Repairing, Need::Writes) | (NodeState::Up | NodeState::Maintenance | NodeState::Removed, _) => {
@@ -81,9 +97,13 @@ mod tests {
     async fn a_node_is_coming_until_it_was_looked_at_in_vain() {
         let life = Life::default();
         assert!(is_coming(&node(NodeState::Joining), &life, Need::Writes), "nobody has looked");
-        life.of(&NodeId::new("n")).lock().looked_at = true;
+        let before = Instant::now();
+        assert!(is_unseen(&node(NodeState::Down), &life, before));
+        life.of(&NodeId::new("n")).lock().looked_at = Some(Instant::now());
         assert!(!is_coming(&node(NodeState::Joining), &life, Need::Writes), "it refuses connections");
         assert!(!is_coming(&node(NodeState::Down), &life, Need::Reads));
+        assert!(!is_unseen(&node(NodeState::Down), &life, before), "it was down a moment ago");
+        assert!(!is_unseen(&node(NodeState::Up), &life, Instant::now() + Duration::from_secs(1)));
         life.of(&NodeId::new("n")).lock().good_in_a_row = 1;
         assert!(is_coming(&node(NodeState::Joining), &life, Need::Reads));
         assert!(is_coming(&node(NodeState::Down), &life, Need::Writes));
