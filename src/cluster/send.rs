@@ -17,7 +17,7 @@ use super::write::steps::Planned;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::placement::stable_hash::hash_bytes;
-use crate::placement::topology::{Node, NodeIx, Topology};
+use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
 use crate::plan::write::StepBody;
 use crate::tasks::entry::{MiroirTask, Purpose};
 
@@ -79,12 +79,25 @@ pub(super) fn with_stamp(path: &str, stamp: &str) -> String {
     format!("{path}{separator}{STAMP_PARAMETER}={stamp}")
 }
 
-/// Carries `planned` to `node`, within `write.timeout` and what its size adds.
+/// True when the node may be silent because of a heavy read that it was given.
+pub(super) fn is_laden(cluster: &Cluster, node: &NodeId) -> bool {
+    cluster.life.signs(node).is_laden(cluster.settings.search.timeout, Instant::now())
+}
+
+/// How long `nodes` may take for a body of `size` bytes: `write.timeout`, what its size adds, and what a heavy read of one
+/// of them may take.
+pub(super) fn time_for<'n>(cluster: &Cluster, nodes: impl IntoIterator<Item = &'n NodeId>, size: u64) -> Duration {
+    let is_laden = nodes.into_iter().any(|node| is_laden(cluster, node));
+    let search = if is_laden { cluster.settings.search.timeout } else { Duration::ZERO };
+    cluster.settings.write.timeout + allowance(size) + search
+}
+
+/// Carries `planned` to `node`, within the time for it.
 pub(super) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned) -> StepResult {
     let cluster = sending.cluster;
     let target = sending.topology.node(node);
     let body = body_of(&planned.step.body, sending.spools);
-    let deadline = Instant::now() + cluster.settings.write.timeout + allowance(body.len());
+    let deadline = Instant::now() + time_for(cluster, [&target.id], body.len());
     let search = Search {
         kind: match planned.purpose {
             Purpose::EnsureIndex => TaskKind::IndexCreation,

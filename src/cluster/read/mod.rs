@@ -35,6 +35,7 @@ use super::Cluster;
 use super::client::{NodeReply, Subrequest, Trace};
 use super::error::{NodeError, NodeErrorKind};
 use super::gather::{Doubt, Fault, Gathered, Nodes, Round, ask_one};
+use super::overload::limit::Permit;
 use super::overload::{self, Traffic, index_of, overloaded};
 use super::refusals::Refusals;
 use super::settings::{SearchSettings, UnavailableShards};
@@ -42,7 +43,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::{NodeIx, NodeState, Topology};
+use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 
@@ -171,14 +172,16 @@ impl Nodes for ClusterNodes<'_> {
             tokio::time::timeout(timeout, self.cluster.overload.enter(node, self.traffic, &request.path)).await;
         drop(queued);
         // Who has waited in vain has not found out anything about the node.
-        let _permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
+        let permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
         let timeout = timeout.saturating_sub(started.elapsed());
         let subrequest = if request.method == "GET" {
             Subrequest::get(request.path, timeout)
         } else {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
+        let turn = Turn::new(self.cluster, node, self.traffic, permit);
         let answer = self.cluster.client.send(node, subrequest, self.trace).await;
+        turn.ends(&answer);
         self.cluster.overload.learn(&node.id, overload::Sign::of(&answer));
         answer
     }
@@ -252,6 +255,47 @@ fn length_of_filters(request: &NodeRequest) -> usize {
         return request.path.len();
     }
     serde_json::from_slice::<Filtered<'_>>(&request.body).map_or(0, |filtered| length(&filtered))
+}
+
+/// A subrequest's turn at a node. The engine does not stop working on a search that nobody waits for any more. So the turn of a
+/// heavy read that is left without an answer goes on for as long again as it took: else such searches would pile up there.
+struct Turn<'a> {
+    cluster: &'a Cluster,
+    node: &'a Node,
+    traffic: Traffic,
+    began: Instant,
+    permit: Option<Permit>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(cluster: &'a Cluster, node: &'a Node, traffic: Traffic, permit: Permit) -> Self {
+        if traffic == Traffic::HeavyRead {
+            cluster.life.laden(&node.id);
+        }
+        Self { cluster, node, traffic, began: Instant::now(), permit: Some(permit) }
+    }
+
+    fn ends(mut self, answer: &Result<NodeReply, NodeError>) {
+        if !matches!(answer, Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_))) {
+            self.permit = None;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.traffic != Traffic::HeavyRead {
+            return;
+        }
+        self.cluster.life.laden(&self.node.id);
+        let as_long_again = self.began.elapsed().min(self.cluster.settings.search.timeout);
+        if let (Some(permit), Ok(runtime)) = (self.permit.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(as_long_again).await;
+                drop(permit);
+            });
+        }
+    }
 }
 
 /// Notes that a request waits for its turn, until it is dropped.
