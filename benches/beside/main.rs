@@ -23,7 +23,7 @@ use support::client::pause;
 use support::parity;
 use support::random::Dice;
 use support::stop::StopOnDrop;
-use support::{Client, Fleet, Single};
+use support::{Client, Fleet, FleetOptions, Single};
 use times::Times;
 
 const ORDINARY: &str = "cities";
@@ -179,7 +179,7 @@ fn main() {
         let single = Single::start();
         rows.push(measure("one node", &single.client, &cities, &settings));
     }
-    let fleet = Fleet::start();
+    let fleet = Fleet::with(FleetOptions::default());
     rows.push(measure("three nodes", &fleet.client, &cities, &settings));
     print(&rows);
     let mut problems = unwell(&fleet);

@@ -173,7 +173,8 @@ fn documents(dice: &mut Dice, flavour: Flavour) -> Vec<String> {
     if dice.roll(2) == 0 {
         for _ in 0..=usize::from(dice.roll(6) == 0) {
             let at = dice.roll(texts.len());
-            texts[at] = spoil(dice, &right(dice, flavour));
+            let document = right(dice, flavour);
+            texts[at] = spoil(dice, &document);
         }
     }
     texts

@@ -35,7 +35,7 @@ fn setting(name: &str, default: u64) -> u64 {
 #[derive(Default)]
 struct Tally {
     alike: u64,
-    allowed: BTreeMap<&'static str, u64>,
+    allowed: BTreeMap<String, u64>,
     failed: Vec<(u64, Sequence, Failure)>,
 }
 
@@ -68,7 +68,10 @@ fn run_all(court: &Court, seed: u64, count: u64, most_failures: usize) -> Tally 
             let mut tally = tally.lock().expect("a tally");
             match outcome {
                 Outcome::Alike => tally.alike += 1,
-                Outcome::Allowed(allowance) => *tally.allowed.entry(allowance.name).or_default() += 1,
+                Outcome::Allowed(allowance) => {
+                    let told = format!("{}: {}", allowance.name, allowance.reason);
+                    *tally.allowed.entry(told).or_default() += 1;
+                }
                 Outcome::Differs(failure) => {
                     println!("sequence {number} of seed {seed}, {failure}");
                     tally.failed.push((number, sequence, *failure));
