@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::cluster::error::store_failed;
+use crate::cluster::repair;
 use crate::cluster::resilver::progress::Progress;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{ShardId, ShardSet};
@@ -43,6 +44,7 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
                 "state": node.state,
                 "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
+                "repairs": repair::view(cluster, topology, ix),
                 "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
         })
