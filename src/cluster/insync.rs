@@ -307,14 +307,16 @@ pub async fn clear(
     Ok(true)
 }
 
-/// Which indexes are apart on which nodes, by what they have missed; those that were keep their kind. Pure.
+/// Which indexes are apart on which nodes, by what they have missed; those that were keep their kind. A node that serves goes on
+/// with what nobody else has; one that is away is compared before. Pure.
 pub(super) fn apart_sets(missed: &MissedByNode, topology: &Topology) -> ApartSets {
     let mut sets = ApartSets::new();
     for (node, what) in missed {
         let Some(ix) = topology.find(node.as_str()) else { continue };
         for index in &what.indexes {
-            let known = topology.apart_of(ix, index).unwrap_or(Apart::Unsettled);
-            sets.insert((ix, index.clone()), known);
+            let serves = topology.node(ix).state.serves_reads();
+            let begins_as = if serves { Apart::Differs } else { Apart::Unsettled };
+            sets.insert((ix, index.clone()), topology.apart_of(ix, index).unwrap_or(begins_as));
         }
         sets.extend(what.outdated.iter().map(|index| ((ix, index.clone()), Apart::Absent)));
     }
@@ -429,6 +431,24 @@ mod tests {
         let admitted = admit(&topology(&[(1, &[1])]), &marks(&[(1, &[2]), (1, &[3])]));
         assert_eq!(admitted.stale, StaleSets::from([((NodeIx(1), "a".to_owned()), set(&[1, 2, 3]))]));
         assert_eq!(admit(&topology(&[(1, &[1, 2])]), &marks(&[(1, &[2])])), Admitted::default());
+    }
+
+    #[test]
+    fn an_index_is_apart_where_a_change_of_it_was_missed_and_keeps_its_kind() {
+        let mut topology = topology(&[]);
+        let outdated = Missed { outdated: BTreeSet::from(["old".to_owned()]), ..Missed::of(["a".to_owned()]) };
+        let missed = MissedByNode::from([
+            (NodeId::new("n0"), outdated),
+            (NodeId::new("n1"), Missed { settings: true, ..Missed::of(["a".to_owned()]) }),
+            (NodeId::new("gone"), Missed::of(["a".to_owned()])),
+        ]);
+        topology.nodes[1].state = NodeState::Down;
+        let key = |node: usize, index: &str| (NodeIx(node), index.to_owned());
+        let first = apart_sets(&missed, &topology);
+        let expected = [(key(0, "a"), Apart::Differs), (key(0, "old"), Apart::Absent), (key(1, "a"), Apart::Unsettled)];
+        assert_eq!(first, ApartSets::from(expected));
+        topology.apart = Arc::new(ApartSets::from([(key(0, "a"), Apart::Absent)]));
+        assert_eq!(apart_sets(&missed, &topology)[&key(0, "a")], Apart::Absent);
     }
 
     #[test]

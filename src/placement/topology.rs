@@ -57,9 +57,9 @@ pub type StaleSets = BTreeMap<(NodeIx, String), ShardSet>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Apart {
-    /// It has missed a change and was not compared yet: not asked.
+    /// It has missed a change while it was away, and was not compared yet: not asked.
     Unsettled,
-    /// Its settings are others, and it refuses the right ones. Its documents are as everywhere: asked for what nobody else has.
+    /// Its settings may be others, and are not put right yet. Its documents are as everywhere: asked for what nobody else has.
     Differs,
     /// It is not there, or its content belongs to the past: neither asked nor copied to.
     Absent,

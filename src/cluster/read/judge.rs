@@ -9,7 +9,6 @@ use crate::cluster::gather::{Fault, Nodes, Round, Verdict, ask_one, log_failure,
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::NodeIx;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {

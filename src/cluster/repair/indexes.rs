@@ -90,6 +90,11 @@ pub fn touched(cluster: &Cluster, index: &str, task: &MiroirTask) {
     hear(cluster, index, news);
 }
 
+/// Replicas of `index` were copied somewhere: a document that forbade a setting may be gone.
+pub fn copied(cluster: &Cluster, index: &str) {
+    hear(cluster, index, News::Written);
+}
+
 pub(super) fn hear(cluster: &Cluster, index: &str, news: News) {
     if cluster.repairs.indexes.board.lock().hear(index, news, Instant::now()) {
         cluster.repairs.indexes.changed.notify_waiters();
@@ -177,9 +182,11 @@ async fn try_now(cluster: &Arc<Cluster>, key: &Key, limit: Duration) -> Option<R
         Ok(()) => settle(cluster, key).await.err().map(RepairError::from),
         Err(error) => Some(error),
     };
-    let topology = cluster.topology();
-    let apart = topology.find(node.as_str()).and_then(|ix| topology.apart_of(ix, index));
-    if failed.as_ref().is_some_and(|error| error.concerns_node(node)) && apart.is_none() {
+    let is_apart = {
+        let topology = cluster.topology();
+        topology.find(node.as_str()).is_some_and(|ix| topology.apart_of(ix, index).is_some())
+    };
+    if failed.as_ref().is_some_and(|error| error.concerns_node(node)) && !is_apart {
         // It says nothing of the index.
         cluster.repairs.indexes.board.lock().forget(key);
     } else if let Some(error) = &failed {
@@ -207,31 +214,42 @@ async fn attempt(cluster: &Arc<Cluster>, (id, index): &Key, absent: &mut bool) -
     }
     if suspected {
         // Most of the waiting is done while writes go on.
-        for other in std::iter::once(node).chain(reference(cluster, ix, index).await?.as_ref()) {
+        let measure = reference(cluster, ix, index)?;
+        for other in std::iter::once(node).chain(&measure) {
             drain(cluster, other, index, &trace).await?;
         }
     }
-    let held = async {
-        let _hold = cluster.writer.gates.hold(index).await;
-        // It may have been deleted while this waited.
-        let Some(entry) = cluster.registry.entry(index) else { return Ok(None) };
-        let reference = reference(cluster, ix, index).await?;
-        repair_index(cluster, ix, suspected, &entry, reference.as_ref(), absent, &trace).await
-    };
-    // The patch has its place in the node's queue, so writes may come after it.
-    let patched = tokio::time::timeout(HELD_LIMIT, held)
+    let patching = patch(cluster, ix, index, suspected, absent, &trace);
+    let patched = tokio::time::timeout(HELD_LIMIT, patching)
         .await
         .map_err(|_| RepairError::Busy { index: index.clone(), limit: HELD_LIMIT })??;
+    // The patch has its place in the node's queue, so writes may come after it.
     if let Some(uid) = patched {
         done(cluster.client.wait(node, uid, TASK_LIMIT).await?)?;
     }
     Ok(())
 }
 
+/// Compares with the writes of the index held back; the node's task that puts right what differs.
+async fn patch(
+    cluster: &Arc<Cluster>,
+    ix: NodeIx,
+    index: &str,
+    suspected: bool,
+    absent: &mut bool,
+    trace: &Trace,
+) -> Result<Option<u32>, RepairError> {
+    let _hold = cluster.writer.gates.hold(index).await;
+    // It may have been deleted while this waited.
+    let Some(entry) = cluster.registry.entry(index) else { return Ok(None) };
+    let measure = reference(cluster, ix, index)?;
+    repair_index(cluster, ix, suspected, &entry, measure.as_ref(), absent, trace).await
+}
+
 /// Whose settings of an index are right, of the nodes that are up; `None` where there is nobody who could know better.
 ///
 /// While a refused change is taken back, those who refused it are the measure of the others, and nobody is theirs.
-async fn reference(cluster: &Cluster, ix: NodeIx, index: &str) -> Result<Option<Node>, RepairError> {
+fn reference(cluster: &Cluster, ix: NodeIx, index: &str) -> Result<Option<Node>, RepairError> {
     let topology = cluster.topology();
     let refused_by = cluster.refusals.refused_by(index);
     if refused_by.contains(&topology.node(ix).id) && topology.apart_of(ix, index).is_none() {
@@ -267,9 +285,9 @@ async fn clear_away(cluster: &Arc<Cluster>, ix: NodeIx, index: &str, trace: &Tra
         insync::mark_gone(cluster, &marks).await?;
     }
     delete_index(cluster, ix, index, trace).await?;
-    let topology = cluster.topology();
+    let id = cluster.topology().node(ix).id.clone();
     let mut missed = cluster.bookkeeping.hold().await;
-    if let Some(own) = missed.get_mut(&topology.node(ix).id) {
+    if let Some(own) = missed.get_mut(&id) {
         // Should the rest fail, what is new must not be deleted again.
         own.outdated.remove(index);
         own.indexes.insert(index.to_owned());

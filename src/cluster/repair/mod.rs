@@ -36,7 +36,7 @@ use crate::meili::uid::IndexUid;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::store::StoreError;
 
-pub use indexes::{missed, touched, view};
+pub use indexes::{copied, missed, touched, view};
 pub use suspects::check_suspects;
 pub use take_back::{resume_take_backs, take_back};
 

@@ -100,9 +100,11 @@ async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairErro
     }
     let topology = cluster.topology().detached();
     // Where the index is apart it is neither a measure nor to be put back: it is compared when this is done.
-    let whole = |ix: &NodeIx| topology.apart_of(*ix, index).is_none();
-    let there = topology.indexes().filter(whole).map(|ix| topology.node(ix));
-    let there: Vec<&Node> = there.filter(|node| matches!(node.state, NodeState::Up | NodeState::Repairing)).collect();
+    let takes_part = |ix: &NodeIx| {
+        let is_there = matches!(topology.node(*ix).state, NodeState::Up | NodeState::Repairing);
+        is_there && topology.apart_of(*ix, index).is_none()
+    };
+    let there: Vec<&Node> = topology.indexes().filter(takes_part).map(|ix| topology.node(ix)).collect();
     let path = format!("/indexes/{index}/settings");
     let mut held: BTreeMap<&NodeId, Map<String, Value>> = BTreeMap::new();
     for node in &there {

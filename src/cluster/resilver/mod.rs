@@ -64,7 +64,7 @@ use self::job::Job;
 use self::progress::{CopyKey, Progress};
 use super::Cluster;
 use super::client::Trace;
-use super::insync;
+use super::{insync, repair};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Apart, NodeState, Topology};
 
@@ -128,6 +128,7 @@ async fn copy(cluster: Arc<Cluster>, key: CopyKey) {
     match result {
         Ok(true) => {
             cluster.copies.succeeded(&key);
+            repair::copied(&cluster, index);
             tracing::info!(
                 node = %node, index, shards = progress.shards, copied = progress.copied, deleted = progress.deleted,
                 bytes = progress.bytes, passes = progress.passes, elapsed = ?progress.elapsed(), "resilvered"
