@@ -16,17 +16,23 @@ const SETTINGS: &str = "/indexes/shops/settings";
 fn fleet() -> Fleet {
     let fleet = Fleet::start();
     fleet.client.add("other", &json!((0..60).map(|id| json!({"id": id})).collect::<Vec<_>>()));
-    fleet.client.add("shops", &json!((0..12).map(|id| json!({"id": id, "name": "shop"})).collect::<Vec<_>>()));
-    fleet.client.done(&fleet.client.json("PATCH", SETTINGS, &json!({"sortableAttributes": ["_geo"]})));
+    let shop = |id| json!({"id": id, "name": "shop", "_vectors": {"own": [1, 2]}});
+    fleet.client.add("shops", &json!((0..12).map(shop).collect::<Vec<_>>()));
+    fleet.client.done(&fleet.client.json("PATCH", SETTINGS, &json!({"embedders": embedders()})));
     fleet
+}
+
+/// A vector of three numbers forbids it.
+fn embedders() -> Value {
+    json!({"own": {"source": "userProvided", "dimensions": 2}})
 }
 
 /// Behind the gateway's back: node-0 has not the setting, and a document that forbids it. Returns that document's id.
 fn spoil(fleet: &Fleet) -> String {
     let node = fleet.nodes[0].client.seeing_hidden();
-    node.done(&node.delete(&format!("{SETTINGS}/sortable-attributes")));
+    node.done(&node.delete(&format!("{SETTINGS}/embedders")));
     let (id, _) = held(&node, "shops").pop_first().expect("node-0 has a document");
-    let bad = json!([{"id": id.parse::<u64>().expect("a number"), "_geo": "here"}]);
+    let bad = json!([{"id": id.parse::<u64>().expect("a number"), "_vectors": {"own": [1, 2, 3]}}]);
     node.done(&node.json("PUT", "/indexes/shops/documents", &bad));
     id
 }
@@ -58,9 +64,10 @@ fn all_is_well(fleet: &Fleet, others: usize) {
         assert!(reply.header("x-miroir-degraded").is_none(), "{index} answers in part");
         assert_eq!(reply.value()["hits"].as_array().map(Vec::len), Some(count), "{index}");
     }
-    // Only a node that has the setting sorts.
-    let sorted = json!({"sort": ["_geoPoint(1, 1):asc"]});
-    assert_eq!(fleet.client.post("/indexes/shops/search", &sorted).status, 200);
+    // Only a node that has the setting finds by vectors.
+    let near = json!({"vector": [1, 2], "hybrid": {"embedder": "own", "semanticRatio": 1.0}});
+    let reply = fleet.client.post("/indexes/shops/search", &near);
+    assert_eq!(reply.status, 200, "{}", reply.text);
     for node in nodes(fleet) {
         assert_eq!(node["state"], "up", "{node}");
     }
@@ -71,8 +78,10 @@ fn stale(fleet: &Fleet) -> usize {
     shards["shards"].as_array().expect("shards").iter().filter(|shard| shard["stale"] != json!([])).count()
 }
 
-fn sortable(client: &Client) -> Value {
-    client.seeing_hidden().get(SETTINGS).ok()["sortableAttributes"].clone()
+/// How many dimensions vectors have, and the stop words.
+fn held_settings(client: &Client) -> (Value, Value) {
+    let settings = client.seeing_hidden().get(SETTINGS).ok();
+    (settings["embedders"]["own"]["dimensions"].clone(), settings["stopWords"].clone())
 }
 
 /// What `miroir status` prints.
@@ -93,11 +102,12 @@ fn a_node_that_refuses_a_setting_of_one_index_serves_all_others() {
     fleet.nodes[0].restart();
     let first = refused(&fleet, 1);
     settled(&fleet);
-    assert!(first["refusal"].as_str().is_some_and(|words| words.contains("_geo")), "{first}");
+    let words = first["refusal"].as_str().unwrap_or_default().to_lowercase();
+    assert!(words.contains("vector"), "{first}");
     assert_eq!(first["state"], "differs", "{first}");
     assert!(first["since"].is_string() && first["nextTry"].is_string(), "{first}");
     let shown = status(&fleet);
-    assert!(shown.contains("index shops on node-0 in repair") && shown.contains("_geo"), "{shown}");
+    assert!(shown.contains("index shops on node-0 in repair") && shown.to_lowercase().contains("vector"), "{shown}");
     assert_eq!(fleet.metric(r#"miroir_indexes_in_repair{node="node-0"}"#), 1.0);
 
     let mut others = 60;
@@ -115,8 +125,9 @@ fn a_node_that_refuses_a_setting_of_one_index_serves_all_others() {
     assert_eq!(fleet.admin.get("/topology").ok()["epoch"], epoch, "a try made a topology");
 
     // What such a node refuses is no refusal of the cluster's.
-    fleet.client.done(&fleet.client.json("PATCH", SETTINGS, &json!({"sortableAttributes": ["_geo", "name"]})));
-    assert_eq!(sortable(&fleet.client), json!(["_geo", "name"]));
+    let change = json!({"embedders": embedders(), "stopWords": ["the"]});
+    fleet.client.done(&fleet.client.json("PATCH", SETTINGS, &change));
+    assert_eq!(held_settings(&fleet.client), (json!(2), json!(["the"])));
     assert_eq!(fleet.admin.get("/topology").ok()["takeBacks"], json!([]));
     all_is_well(&fleet, others);
 
@@ -129,7 +140,7 @@ fn a_node_that_refuses_a_setting_of_one_index_serves_all_others() {
     fleet.client.done(&fleet.client.delete(&format!("/indexes/shops/documents/{bad}")));
     eventually("the index is repaired", || repairs(&fleet).is_empty().then_some(()));
     for node in &fleet.nodes {
-        assert_eq!(sortable(&node.client), json!(["_geo", "name"]), "{}", node.name);
+        assert_eq!(held_settings(&node.client), (json!(2), json!(["the"])), "{}", node.name);
     }
     settled(&fleet);
     replicas_are_equal(&fleet, "other", 2, others);
@@ -144,7 +155,7 @@ fn a_scrub_finds_a_forbidding_document_and_the_setting_follows() {
     assert_eq!(fleet.admin.post("/scrub", &Value::Null).status, 202);
     eventually("the setting is there again", || {
         all_is_well(&fleet, 60);
-        (repairs(&fleet).is_empty() && sortable(&fleet.nodes[0].client) == json!(["_geo"])).then_some(())
+        (repairs(&fleet).is_empty() && held_settings(&fleet.nodes[0].client).0 == json!(2)).then_some(())
     });
     settled(&fleet);
     replicas_are_equal(&fleet, "shops", 2, 12);
