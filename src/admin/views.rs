@@ -9,6 +9,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::nodes::error::store_failed;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
+use crate::replicas::repair;
 use crate::replicas::resilver::progress::Progress;
 use crate::tasks::entry::NodeTask;
 use crate::tasks::query::parse_id;
@@ -43,6 +44,7 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
                 "state": node.state,
                 "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
+                "repairs": repair::view(cluster, topology, ix),
                 "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
         })
