@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::documents;
 use crate::cluster::error::store_failed;
 use crate::cluster::resilver::progress::Progress;
+use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
 use crate::tasks::entry::NodeTask;
 use crate::tasks::query::parse_id;
-use crate::tasks::view::{UidFormat, task_view};
+use crate::tasks::replicas::{replicas, sharded_parts, unwritten};
+use crate::tasks::view::{UidFormat, summary_view, task_view};
 
 /// 200 when every shard has a serving replica.
 pub fn ready(topology: &Topology) -> (u16, Value) {
@@ -135,7 +137,19 @@ pub async fn task(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseErr
     view["alias"] = task.uid.into();
     view["acknowledged"] = task.acknowledged.into();
     view["nodes"] = task.parts.iter().map(part).collect();
+    if task.status.is_final() && sharded_parts(&task).next().is_some() {
+        let replicas = replicas(&task);
+        let missed = unwritten(&replicas);
+        let applied: ShardSet = replicas.keys().copied().filter(|shard| !missed.contains(*shard)).collect();
+        view["shards"] = json!({ "applied": applied, "missed": missed });
+    }
     Ok(view)
+}
+
+/// Sends the rest of a task that ended in part; the task of that.
+pub async fn finish(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseError> {
+    let task = documents::finish(cluster, parse_id(id)?, &Trace::new("finish")).await?;
+    Ok(summary_view(&task, UidFormat::Mtask))
 }
 
 fn part(part: &NodeTask) -> Value {
