@@ -107,6 +107,7 @@ mod tests {
     use super::samples::{T0, folded, part, task};
     use super::*;
     use crate::meili::error::{Code, ResponseError};
+    use crate::meili::task::TaskKind;
     use crate::placement::shard::ShardId;
     use crate::tasks::entry::NodeTaskState::{
         Canceled, Enqueued, Failed, Lost, Processing, Succeeded, Unreachable, Unsent,

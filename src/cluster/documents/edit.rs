@@ -166,7 +166,8 @@ async fn tried(cluster: &Cluster, edit: &Edit, deadline: Instant, trace: &Trace)
         }
         (&mut told).await
     };
-    let verdict = match tokio::time::timeout_at(deadline, in_time).await {
+    let heard = tokio::time::timeout_at(deadline, in_time).await;
+    let verdict = match heard {
         Ok(verdict) => verdict,
         Err(_) => {
             tracing::warn!(index = edit.index, "a trial of an edit takes too long");

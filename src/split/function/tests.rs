@@ -82,10 +82,8 @@ fn what_fails_on_one_document_fails_in_the_engines_words() {
     );
     let (_, missing) = message("doc.n = doc.title.len");
     assert!(missing.starts_with(running), "{missing}");
-    assert_eq!(
-        message("loop { doc.n += 1 }"),
-        (code.clone(), format!("{running}Too many operations (line 1, position 14)"))
-    );
+    let (_, endless) = message("loop { doc.n += 1 }");
+    assert!(endless.starts_with(&format!("{running}Too many operations")), "{endless}");
     assert_eq!(
         message("if doc.id == 7 { doc.id = 8 }"),
         (code.clone(), "Index `films`: Document editions cannot modify a document's primary key".to_owned())
