@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::cluster::documents;
-use crate::cluster::error::store_failed;
-use crate::cluster::resilver::progress::Progress;
-use crate::cluster::{Cluster, Trace};
+use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
+use crate::nodes::client::Trace;
+use crate::nodes::error::store_failed;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
+use crate::replicas::resilver::progress::Progress;
 use crate::tasks::entry::NodeTask;
 use crate::tasks::query::parse_id;
 use crate::tasks::replicas::{replicas, sharded_parts, unwritten};
 use crate::tasks::view::{UidFormat, summary_view, task_view};
+use crate::write::documents;
 
 /// 200 when every shard has a serving replica.
 pub fn ready(topology: &Topology) -> (u16, Value) {

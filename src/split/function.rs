@@ -227,7 +227,9 @@ impl Trial {
             scope.push_constant_dynamic("context", context.clone());
         }
         scope.push("doc", document);
-        self.engine.eval_ast_with_scope::<Dynamic>(&mut scope, program).map_err(|error| failed(&error))?;
+        // What it returns is nobody's; what it has made of `doc` counts.
+        let _returned: Dynamic =
+            self.engine.eval_ast_with_scope(&mut scope, program).map_err(|error| failed(&error))?;
         let made = scope.remove::<Dynamic>("doc").unwrap_or_default();
         if made.is_unit() {
             return Ok(Made::Nothing);
