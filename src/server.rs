@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
-use miroir::cluster;
 use miroir::cluster::{self, Cluster};
 use miroir::config::{self, Config, OverloadConfig, Problems, Warning};
 use miroir::gateway::auth::Keyring;
