@@ -41,7 +41,7 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
                 "zone": node.zone,
                 "weight": node.weight,
                 "state": node.state,
-                "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
+                "refused": cluster.replicas.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
                 "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
@@ -49,12 +49,12 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
         .collect();
     json!({
         "epoch": topology.epoch,
-        "cluster": cluster.identities.cluster(),
+        "cluster": cluster.replicas.identities.cluster(),
         "layout": topology.layout,
         "shards": topology.shards,
         "replicationFactor": topology.replication_factor,
         "nodes": nodes,
-        "takeBacks": cluster.refusals.view(),
+        "takeBacks": cluster.ledger.refusals.view(),
     })
 }
 
@@ -78,7 +78,7 @@ pub fn shards(topology: &Topology) -> Value {
 
 /// The copies to stale replicas: those under way, and those that stopped short and are tried again.
 pub fn resilver(cluster: &Cluster) -> Value {
-    let topology = cluster.topology();
+    let topology = cluster.nodes.topology();
     let rfc3339 = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).ok();
     let running = |progress: Progress| {
         json!({
@@ -97,8 +97,9 @@ pub fn resilver(cluster: &Cluster) -> Value {
             "since": rfc3339(progress.since),
         })
     };
-    let running: Vec<Value> = cluster.copies.running().into_iter().map(running).collect();
+    let running: Vec<Value> = cluster.replicas.copies.running().into_iter().map(running).collect();
     let failed: Vec<Value> = cluster
+        .replicas
         .copies
         .failures()
         .into_iter()
@@ -126,9 +127,9 @@ pub fn resilver(cluster: &Cluster) -> Value {
 /// A task with each node's part.
 pub async fn task(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseError> {
     let id = parse_id(id)?;
-    let task = match cluster.reconciler.live(id) {
+    let task = match cluster.tracking.reconciler.live(id) {
         Some(task) => Some(task),
-        None => cluster.store.get_task(id).await.map_err(|error| store_failed(&error))?,
+        None => cluster.ledger.store.get_task(id).await.map_err(|error| store_failed(&error))?,
     };
     let task = task.ok_or_else(|| ResponseError::new(Code::TaskNotFound, "no such task"))?;
     let mut view = task_view(&task, UidFormat::Mtask);

@@ -42,7 +42,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut candidates: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
         // While settings are taken back, those who refused them have the right ones.
-        let refused_by = self.refusals.refused_by(index_of(&request.path));
+        let refused_by = self.remembered.refused_by(index_of(&request.path));
         if !refused_by.is_empty() {
             candidates.sort_by_key(|node| !refused_by.contains(&self.topology.node(*node).id));
         }

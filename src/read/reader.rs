@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::gather::{Doubt, Fault, Gathered, Nodes, Round, ask_one};
-use crate::cluster::Cluster;
-use crate::ledger::refusals::Refusals;
+use super::part::{Reads, Remembered};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
@@ -26,7 +25,7 @@ use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 
-use super::embed::QueryVectors;
+use super::query_vectors::QueryVectors;
 
 /// What reads other than searches may take at least: a page of documents can be large.
 pub(super) const LONG_READ: Duration = Duration::from_secs(30);
@@ -69,16 +68,11 @@ pub(super) enum Stop {
 }
 
 /// Carries out `scatter`. Every subrequest runs on the caller's task.
-pub async fn run(
-    cluster: &Cluster,
-    topology: &Topology,
-    scatter: &Scatter,
-    trace: &Trace,
-) -> Result<Reply, ResponseError> {
-    cluster.overload.first_attempt();
-    let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
-    let reply = Reader::new(cluster, topology, &nodes).run(scatter).await;
-    cluster.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
+pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Result<Reply, ResponseError> {
+    reads.nodes.overload.first_attempt();
+    let nodes = ClusterNodes::new(reads, topology, scatter, trace);
+    let reply = Reader::new(reads, topology, &nodes).run(scatter).await;
+    reads.nodes.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
     reply
 }
 
@@ -89,7 +83,7 @@ pub fn longest(settings: &SearchSettings) -> Duration {
 
 /// The nodes of the cluster, within the time that one read has.
 pub(super) struct ClusterNodes<'a> {
-    pub(super) cluster: &'a Cluster,
+    pub(super) reads: &'a Reads,
     pub(super) topology: &'a Topology,
     pub(super) trace: &'a Trace,
     pub(super) deadline: Instant,
@@ -106,8 +100,8 @@ pub(super) struct ClusterNodes<'a> {
 // === impl ClusterNodes ===
 
 impl<'a> ClusterNodes<'a> {
-    pub(super) fn new(cluster: &'a Cluster, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
-        let settings = &cluster.settings.search;
+    pub(super) fn new(reads: &'a Reads, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
+        let settings = &reads.settings;
         let timeout = settings.timeout;
         let long = longest(settings);
         let budget = match &scatter.ask {
@@ -126,7 +120,7 @@ impl<'a> ClusterNodes<'a> {
         let deadline = Instant::now() + budget;
         let traffic = weight(scatter);
         Self {
-            cluster,
+            reads,
             topology,
             trace,
             deadline,
@@ -148,7 +142,7 @@ impl Nodes for ClusterNodes<'_> {
         let started = Instant::now();
         let queued = Queued::new(&self.queued, ix);
         let entered =
-            tokio::time::timeout(timeout, self.cluster.overload.enter(node, self.traffic, &request.path)).await;
+            tokio::time::timeout(timeout, self.reads.nodes.overload.enter(node, self.traffic, &request.path)).await;
         drop(queued);
         // Who has waited in vain has not found out anything about the node.
         let _permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
@@ -158,8 +152,8 @@ impl Nodes for ClusterNodes<'_> {
         } else {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
-        let answer = self.cluster.client.send(node, subrequest, self.trace).await;
-        self.cluster.overload.learn(&node.id, overload::Sign::of(&answer));
+        let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
+        self.reads.nodes.overload.learn(&node.id, overload::Sign::of(&answer));
         answer
     }
 
@@ -171,7 +165,7 @@ impl Nodes for ClusterNodes<'_> {
         let look = (self.attempt / 4).clamp(Duration::from_millis(10), Duration::from_millis(100));
         loop {
             tokio::time::sleep(look).await;
-            if self.cluster.topology().node(node).state == NodeState::Down {
+            if self.reads.nodes.topology().node(node).state == NodeState::Down {
                 return Doubt::Gone;
             }
             if self.queued.lock().contains(&node) {
@@ -181,7 +175,7 @@ impl Nodes for ClusterNodes<'_> {
             if waited < self.attempt {
                 continue;
             }
-            let is_mute = self.cluster.life.signs(id).is_mute(asked, now, self.attempt);
+            let is_mute = self.reads.nodes.life.signs(id).is_mute(asked, now, self.attempt);
             let is_last = round.others_took().is_some_and(|others| waited >= others * 2);
             if is_mute || is_last || waited >= self.attempt * ALONE_PATIENCE {
                 return Doubt::Slow;
@@ -190,19 +184,19 @@ impl Nodes for ClusterNodes<'_> {
     }
 
     fn outrun(&self, node: NodeIx) {
-        self.cluster.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
     }
 
     fn avoided(&self) -> Vec<NodeIx> {
-        self.cluster.overload.avoided(self.topology)
+        self.reads.nodes.overload.avoided(self.topology)
     }
 
     fn unusable(&self, node: NodeIx) {
-        self.cluster.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
     }
 
     fn may_retry(&self) -> bool {
-        self.cluster.overload.may_retry()
+        self.reads.nodes.overload.may_retry()
     }
 }
 
@@ -262,7 +256,7 @@ pub(super) struct Reader<'a, N: ?Sized> {
     pub(super) topology: &'a Topology,
     pub(super) unavailable: UnavailableShards,
     pub(super) query_vectors: &'a QueryVectors,
-    pub(super) refusals: &'a Refusals,
+    pub(super) remembered: &'a dyn Remembered,
     /// Shards that later rounds had no answer for: what those state is stated of all shards.
     pub(super) uncounted: Mutex<ShardSet>,
 }
@@ -342,13 +336,13 @@ impl From<serde_json::Error> for Stop {
 // === impl Reader ===
 
 impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
-    pub(super) fn new(cluster: &'a Cluster, topology: &'a Topology, nodes: &'a N) -> Self {
+    pub(super) fn new(reads: &'a Reads, topology: &'a Topology, nodes: &'a N) -> Self {
         Self {
             nodes,
             topology,
-            unavailable: cluster.settings.search.unavailable_shards,
-            query_vectors: &cluster.query_vectors,
-            refusals: &cluster.refusals,
+            unavailable: reads.settings.unavailable_shards,
+            query_vectors: &reads.query_vectors,
+            remembered: reads.remembered.as_ref(),
             uncounted: Mutex::default(),
         }
     }

@@ -46,7 +46,7 @@ impl Drop for Queued {
 /// Sends all runs, and returns the parts of the task with what became of them. Once enough nodes have taken the write,
 /// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down if it can be spared.
 pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -> Vec<NodeTask> {
-    let write = &sending.cluster.settings.write;
+    let write = &sending.writes.settings;
     let size: u64 = sending.spools.iter().map(Spool::len).sum();
     let patience = write.slow_after + send::allowance(size);
     let mut parts = sending.task.parts.clone();
@@ -87,10 +87,10 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
         }
         let id = &sending.topology.node(node).id;
         tracing::warn!(node = %id, task = %sending.task.id(), ?patience, "a node does not take a write that others have taken");
-        sending.cluster.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
+        sending.writes.nodes.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
         // Where nobody else holds its shards, a slow node is better than none: only what it did not take is stale there.
-        if maintenance::needed(&sending.cluster.topology(), node, 1).is_empty() {
-            health::give_up(sending.cluster, id, health::Sign::Slow);
+        if maintenance::needed(&sending.writes.nodes.topology(), node, 1).is_empty() {
+            health::give_up(&sending.writes.nodes, id, health::Sign::Slow);
         }
     }
     parts
@@ -100,10 +100,10 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
 /// the write waited for its turn is not tried.
 async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult)> {
     let _queued = Queued::new(
-        sending.cluster.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
+        sending.writes.nodes.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
     );
     run.turn.wait().await;
-    if !sending.cluster.topology().node(run.node).state.finishes_writes() {
+    if !sending.writes.nodes.topology().node(run.node).state.finishes_writes() {
         return run.steps.iter().map(|planned| (planned.part, StepResult::Lost)).collect();
     }
     let mut results: Vec<(usize, StepResult)> = Vec::with_capacity(run.steps.len());
@@ -120,7 +120,7 @@ async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult
 
 /// True when each of `nodes` has answered something since `since`.
 fn works<'a>(sending: &Sending<'_>, mut nodes: impl Iterator<Item = &'a NodeIx>, since: Instant) -> bool {
-    let life = &sending.cluster.life;
+    let life = &sending.writes.nodes.life;
     nodes.all(|node| life.signs(&sending.topology.node(*node).id).heard.is_some_and(|heard| heard > since))
 }
 
