@@ -27,6 +27,7 @@ impl Heir for Cluster {
         let mut indexes = insync::swapped(task);
         indexes.extend(task.index_uid.clone());
         for index in &indexes {
+            repair::touched(&self.replicas, index, task);
             registry.invalidate(index);
             match task.status {
                 TaskStatus::Failed | TaskStatus::Canceled => {

@@ -20,7 +20,7 @@ use crate::ledger::founding::Founding;
 use crate::ledger::maintenance::Maintenance;
 use crate::ledger::refusals::Refusals;
 use crate::ledger::registry::Registry;
-use crate::ledger::{Ledger, LedgerSettings};
+use crate::ledger::{Ledger, LedgerSettings, insync};
 use crate::moves::{self, Rebalancer};
 use crate::nodes::client::{NodeClient, OWN_QUESTION};
 use crate::nodes::metrics::ClusterMetrics;
@@ -78,6 +78,7 @@ impl Cluster {
         let mut topology = layout.to_topology();
         let (bookkeeping, stale) = Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
+        topology.apart = Arc::new(insync::apart_sets(bookkeeping.hold().await.missed(), &topology));
         let maintenance = Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
         let copies = Copies::new(&settings.resilver, prometheus)?;
@@ -87,7 +88,15 @@ impl Cluster {
 
         let client = NodeClient::new(transport, metrics.clone(), OWN_QUESTION);
         let overload = Overload::new(settings.overload.clone(), prometheus)?;
-        let nodes = Nodes::new(settings.health.clone(), client, overload, metrics, topology, settings.node_key);
+        let nodes = Nodes::new(
+            settings.health.clone(),
+            settings.search.timeout,
+            client,
+            overload,
+            metrics,
+            topology,
+            settings.node_key,
+        );
         let registry = Registry::load(store.as_ref()).await?;
         let remembered = LedgerSettings {
             min_in_sync: settings.write.min_in_sync,
@@ -115,6 +124,7 @@ impl Cluster {
     /// Tells each part who above it is to hear of what happens in it.
     fn connect(self: &Arc<Self>) {
         self.nodes.on_return(Arc::downgrade(&self.replicas), repair::start);
+        self.ledger.on_missed(Arc::downgrade(&self.replicas), repair::missed);
         self.nodes.client.observe(Box::new(health::Listener(Arc::downgrade(&self.nodes))));
         let heir: Weak<dyn Heir> = Arc::downgrade(self) as _;
         self.tracking.leave_to(heir);
@@ -130,14 +140,13 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
     }
     let Cluster { nodes, ledger, writes, replicas, moves, .. } = &*cluster;
     repair::resume_take_backs(replicas);
-    let (copies, scrub) = (Arc::clone(&replicas.copies), Arc::clone(&replicas.scrub));
-    let identities = Arc::clone(&replicas.identities);
+    let Replicas { copies, scrub, repairs, identities, .. } = &**replicas;
     tokio::join!(
         health::run(Arc::clone(nodes), shutdown.clone()),
-        identity::run(identities, Arc::clone(ledger), shutdown.clone()),
+        identity::run(Arc::clone(identities), Arc::clone(ledger), shutdown.clone()),
         moves::run(Arc::clone(moves), shutdown.clone()),
-        resilver::run(copies, Arc::clone(writes), shutdown.clone()),
-        scrub::run(scrub, Arc::clone(writes), shutdown.clone()),
+        resilver::run(Arc::clone(copies), Arc::clone(repairs), Arc::clone(writes), shutdown.clone()),
+        scrub::run(Arc::clone(scrub), Arc::clone(writes), shutdown.clone()),
         vocabulary::keep::run(Arc::clone(writes), shutdown),
     );
 }

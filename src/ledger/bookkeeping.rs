@@ -68,7 +68,7 @@ impl Bookkeeping {
 // === impl Held ===
 
 impl Held<'_> {
-    pub(super) fn missed(&self) -> &MissedByNode {
+    pub(crate) fn missed(&self) -> &MissedByNode {
         &self.missed
     }
 
@@ -77,19 +77,35 @@ impl Held<'_> {
         *self.misses.lock().entry((node, index.to_owned())).or_default() += 1;
     }
 
-    /// Changes what nodes have missed: durable when it returns. Nothing is stored where nothing changes.
-    pub(super) async fn change(
+    /// Adds to what nodes have missed: durable when it returns. It is kept in mind even where it cannot be stored.
+    pub(crate) async fn add(
         &mut self,
         store: &dyn Store,
-        change: impl FnOnce(&mut MissedByNode),
+        add: impl FnOnce(&mut MissedByNode),
     ) -> Result<(), StoreError> {
         let before = self.missed.clone();
-        change(&mut self.missed);
-        if *self.missed == before {
-            return Ok(());
-        }
-        let text = serde_json::to_string(&*self.missed)
-            .map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
-        store.put_meta(MISSED, text).await
+        add(&mut self.missed);
+        if *self.missed == before { Ok(()) } else { stored(store, &self.missed).await }
     }
+
+    /// Takes from what nodes have missed, once that is durable.
+    pub(crate) async fn take(
+        &mut self,
+        store: &dyn Store,
+        take: impl FnOnce(&mut MissedByNode),
+    ) -> Result<(), StoreError> {
+        let mut next = self.missed.clone();
+        take(&mut next);
+        if next != *self.missed {
+            stored(store, &next).await?;
+            *self.missed = next;
+        }
+        Ok(())
+    }
+}
+
+async fn stored(store: &dyn Store, missed: &MissedByNode) -> Result<(), StoreError> {
+    let text =
+        serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
+    store.put_meta(MISSED, text).await
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::bookkeeping::{Held, Misses};
-use super::marks::{Marks, Missed};
+use super::marks::{Marks, Missed, MissedByNode};
 use super::part::Ledger;
 use super::settle::{self, Settled};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::health;
 use crate::placement::shard::{ShardId, ShardSet};
-use crate::placement::topology::{NodeId, NodeIx, StaleSets, Topology};
+use crate::placement::topology::{Apart, ApartSets, NodeId, NodeIx, StaleSets, Topology};
 use crate::plan::write::WriteIntent;
 use crate::store::StoreError;
 use crate::tasks::details::settle_unsuccessful;
@@ -100,8 +100,8 @@ pub async fn settle(
     Ok(settled)
 }
 
-/// Makes `marks` durable, then publishes them; no shard is left without a replica in sync. Nodes that missed a change and
-/// are up go back to being repaired.
+/// Makes `marks` durable, then publishes them; no shard is left without a replica in sync. What was missed of an index is
+/// repaired beside the others; nodes that missed more go back to being repaired as a whole.
 pub async fn mark(ledger: &Ledger, marks: &Marks) -> Result<(), StoreError> {
     if marks.is_empty() {
         return Ok(());
@@ -144,27 +144,36 @@ async fn record(ledger: &Ledger, held: &mut Held<'_>, marks: &Marks, admitted: A
     for ((node, index), shards) in &added {
         ledger.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
     }
-    held.change(ledger.store.as_ref(), |missed| {
+    held.add(ledger.store.as_ref(), |missed| {
         for (node, what) in &marks.missed {
             let entry = missed.entry(topology.node(*node).id.clone()).or_default();
             entry.settings |= what.settings;
+            entry.indexes.extend(what.indexes.iter().cloned());
             entry.outdated.extend(what.outdated.iter().cloned());
             entry.away |= what.away;
         }
     })
     .await?;
-    if !added.is_empty() {
+    let apart = apart_sets(held.missed(), &topology);
+    if !added.is_empty() || apart != *topology.apart {
         health::publish(&ledger.nodes, |next| {
             let mut stale = StaleSets::clone(&next.stale);
             stale.extend(added.clone());
             next.stale = Arc::new(stale);
+            next.apart = Arc::new(apart);
         });
         for ((node, index), shards) in &added {
             tracing::warn!(node = %topology.node(*node).id, index, shards = shards.len(), "replicas are stale");
         }
     }
-    for (node, _) in &marks.missed {
-        health::again(&ledger.nodes, &topology.node(*node).id);
+    for (node, what) in &marks.missed {
+        let id = &topology.node(*node).id;
+        if what.is_node_wide() {
+            health::again(&ledger.nodes, id);
+        }
+        for index in what.indexes.union(&what.outdated) {
+            ledger.missed(id, index);
+        }
     }
     if !added.is_empty() {
         ledger.copies_due.notify_one();
@@ -206,19 +215,43 @@ pub async fn clear(
     Ok(true)
 }
 
-/// A repair is complete: what the node had missed up to `done` is forgotten. False when it has missed more since.
+/// Which indexes are apart on which nodes, by what they have missed; those that were keep their kind. A node that serves goes on
+/// with what nobody else has; one that is away is compared before. Pure.
+pub(crate) fn apart_sets(missed: &MissedByNode, topology: &Topology) -> ApartSets {
+    let mut sets = ApartSets::new();
+    for (node, what) in missed {
+        let Some(ix) = topology.find(node.as_str()) else { continue };
+        for index in &what.indexes {
+            let serves = topology.node(ix).state.serves_reads();
+            let begins_as = if serves { Apart::Differs } else { Apart::Unsettled };
+            sets.insert((ix, index.clone()), topology.apart_of(ix, index).unwrap_or(begins_as));
+        }
+        sets.extend(what.outdated.iter().map(|index| ((ix, index.clone()), Apart::Absent)));
+    }
+    sets
+}
+
+/// The repair of a node as a whole is complete: what it had missed of that up to `done` is forgotten. False when it has missed
+/// more since. Its indexes are settled each for itself.
 pub async fn settled(ledger: &Ledger, node: &NodeId, done: &Missed) -> Result<bool, StoreError> {
     let mut held = ledger.bookkeeping.hold().await;
-    if held.missed().get(node).is_some_and(|current| current != done) {
+    let Some(current) = held.missed().get(node) else { return Ok(true) };
+    if (current.settings, current.away) != (done.settings, done.away) {
         return Ok(false);
     }
-    held.change(ledger.store.as_ref(), |missed| drop(missed.remove(node))).await?;
+    let forget = |missed: &mut MissedByNode| {
+        if let Some(current) = missed.get_mut(node) {
+            (current.settings, current.away) = (false, false);
+        }
+        missed.retain(|_, what| !what.is_nothing());
+    };
+    held.take(ledger.store.as_ref(), forget).await?;
     Ok(true)
 }
 
 /// A node leaves the cluster; should it come back, it is known that it was away.
 pub(crate) async fn leaves(ledger: &Ledger, held: &mut Held<'_>, node: &NodeId) -> Result<(), StoreError> {
-    held.change(ledger.store.as_ref(), |missed| missed.entry(node.clone()).or_default().away = true).await
+    held.add(ledger.store.as_ref(), |missed| missed.entry(node.clone()).or_default().away = true).await
 }
 
 /// The marks of a task that has ended. Where the only replicas that carried it out are stale by now, what they hold will be
@@ -258,7 +291,8 @@ pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
         } else {
             BTreeSet::new()
         };
-        marks.missed.push((node, Missed { settings: true, outdated, ..Missed::default() }));
+        let indexes = task.index_uid.iter().filter(|index| !outdated.contains(*index)).cloned();
+        marks.missed.push((node, Missed { outdated: outdated.clone(), ..Missed::of(indexes) }));
     }
     marks
 }
@@ -298,6 +332,24 @@ mod tests {
         let admitted = admit(&topology(&[(1, &[1])]), &marks(&[(1, &[2]), (1, &[3])]));
         assert_eq!(admitted.stale, StaleSets::from([((NodeIx(1), "a".to_owned()), set(&[1, 2, 3]))]));
         assert_eq!(admit(&topology(&[(1, &[1, 2])]), &marks(&[(1, &[2])])), Admitted::default());
+    }
+
+    #[test]
+    fn an_index_is_apart_where_a_change_of_it_was_missed_and_keeps_its_kind() {
+        let mut topology = topology(&[]);
+        let outdated = Missed { outdated: BTreeSet::from(["old".to_owned()]), ..Missed::of(["a".to_owned()]) };
+        let missed = MissedByNode::from([
+            (NodeId::new("n0"), outdated),
+            (NodeId::new("n1"), Missed { settings: true, ..Missed::of(["a".to_owned()]) }),
+            (NodeId::new("gone"), Missed::of(["a".to_owned()])),
+        ]);
+        topology.nodes[1].state = NodeState::Down;
+        let key = |node: usize, index: &str| (NodeIx(node), index.to_owned());
+        let first = apart_sets(&missed, &topology);
+        let expected = [(key(0, "a"), Apart::Differs), (key(0, "old"), Apart::Absent), (key(1, "a"), Apart::Unsettled)];
+        assert_eq!(first, ApartSets::from(expected));
+        topology.apart = Arc::new(ApartSets::from([(key(0, "a"), Apart::Absent)]));
+        assert_eq!(apart_sets(&missed, &topology)[&key(0, "a")], Apart::Absent);
     }
 
     #[test]

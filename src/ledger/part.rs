@@ -1,6 +1,6 @@
 //! What this room holds: all that must be remembered of the cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use crate::meili::versions::default_rules;
 use crate::nodes::Nodes;
 use crate::nodes::error::store_failed;
 use crate::nodes::settings::TieBreak;
+use crate::placement::topology::NodeId;
 use crate::plan::broadcast::HiddenSettings;
 use crate::store::Store;
 
@@ -28,6 +29,9 @@ pub struct LedgerSettings {
     /// How long any read may take.
     pub longest_read: Duration,
 }
+
+/// Repairs an index of a node that has missed a change of it, in the background.
+type IndexRepairer = Box<dyn Fn(&NodeId, &str) + Send + Sync>;
 
 /// What must be remembered, and who may forget it.
 pub struct Ledger {
@@ -44,6 +48,7 @@ pub struct Ledger {
     pub(crate) watchers: Arc<Watchers>,
     /// Something is stale, or a node with stale shards is up.
     pub(crate) copies_due: Notify,
+    repairer: OnceLock<IndexRepairer>,
 }
 
 // === impl Ledger ===
@@ -69,7 +74,25 @@ impl Ledger {
             founding,
             watchers: Arc::default(),
             copies_due: Notify::new(),
+            repairer: OnceLock::new(),
         })
+    }
+
+    /// What is to be done with an index of which a node has missed a change. Said once, before anything runs.
+    pub fn on_missed<T: Send + Sync + 'static>(&self, who: Weak<T>, repair: fn(&Arc<T>, &NodeId, &str)) {
+        let repairer = move |node: &NodeId, index: &str| {
+            if let Some(who) = who.upgrade() {
+                repair(&who, node, index);
+            }
+        };
+        assert!(self.repairer.set(Box::new(repairer)).is_ok(), "nobody else repairs indexes");
+    }
+
+    /// A node has missed a change of an index, which is durable.
+    pub(super) fn missed(&self, node: &NodeId, index: &str) {
+        if let Some(repairer) = self.repairer.get() {
+            repairer(node, index);
+        }
     }
 
     /// What every index's settings hold besides the client's.

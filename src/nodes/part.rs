@@ -1,6 +1,7 @@
 //! What this room holds: the nodes of the cluster, how to talk to them, and what is known of them.
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -19,6 +20,8 @@ pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
 /// The nodes of the cluster.
 pub struct Nodes {
     pub settings: HealthSettings,
+    /// How long a search may keep a node busy.
+    pub(crate) longest_search: Duration,
     pub client: NodeClient,
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
@@ -43,6 +46,7 @@ pub struct Nodes {
 impl Nodes {
     pub fn new(
         settings: HealthSettings,
+        longest_search: Duration,
         client: NodeClient,
         overload: Overload,
         metrics: ClusterMetrics,
@@ -51,6 +55,7 @@ impl Nodes {
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
+            longest_search,
             client,
             overload,
             metrics,

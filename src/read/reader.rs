@@ -17,11 +17,11 @@ use crate::merge;
 use crate::merge::error::MergeError;
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
-use crate::nodes::overload;
-use crate::nodes::overload::{Traffic, overloaded};
+use crate::nodes::overload::limit::Permit;
+use crate::nodes::overload::{self, Traffic, overloaded};
 use crate::nodes::settings::{SearchSettings, UnavailableShards};
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::{NodeIx, NodeState, Topology};
+use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 
@@ -145,14 +145,16 @@ impl Nodes for ClusterNodes<'_> {
             tokio::time::timeout(timeout, self.reads.nodes.overload.enter(node, self.traffic, &request.path)).await;
         drop(queued);
         // Who has waited in vain has not found out anything about the node.
-        let _permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
+        let permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
         let timeout = timeout.saturating_sub(started.elapsed());
         let subrequest = if request.method == "GET" {
             Subrequest::get(request.path, timeout)
         } else {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
+        let turn = Turn::new(self.reads, node, self.traffic, permit);
         let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
+        turn.ends(&answer);
         self.reads.nodes.overload.learn(&node.id, overload::Sign::of(&answer));
         answer
     }
@@ -226,6 +228,47 @@ pub(super) fn length_of_filters(request: &NodeRequest) -> usize {
         return request.path.len();
     }
     serde_json::from_slice::<Filtered<'_>>(&request.body).map_or(0, |filtered| length(&filtered))
+}
+
+/// A subrequest's turn at a node. The engine does not stop working on a search that nobody waits for any more. So the turn of a
+/// heavy read that is left without an answer goes on for as long again as it took: else such searches would pile up there.
+struct Turn<'a> {
+    reads: &'a Reads,
+    node: &'a Node,
+    traffic: Traffic,
+    began: Instant,
+    permit: Option<Permit>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(reads: &'a Reads, node: &'a Node, traffic: Traffic, permit: Permit) -> Self {
+        if traffic == Traffic::HeavyRead {
+            reads.nodes.life.laden(&node.id);
+        }
+        Self { reads, node, traffic, began: Instant::now(), permit: Some(permit) }
+    }
+
+    fn ends(mut self, answer: &Result<NodeReply, NodeError>) {
+        if !matches!(answer, Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_))) {
+            self.permit = None;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.traffic != Traffic::HeavyRead {
+            return;
+        }
+        self.reads.nodes.life.laden(&self.node.id);
+        let as_long_again = self.began.elapsed().min(self.reads.settings.timeout);
+        if let (Some(permit), Ok(runtime)) = (self.permit.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(as_long_again).await;
+                drop(permit);
+            });
+        }
+    }
 }
 
 /// Notes that a request waits for its turn, until it is dropped.

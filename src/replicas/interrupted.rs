@@ -151,7 +151,7 @@ async fn delete_again(ledger: &Ledger, task: &mut MiroirTask) -> Result<Settled,
         give_up(ledger, task, "The index is there.").await?;
         return Ok(Settled::Done);
     }
-    let missed = Missed { settings: true, outdated: BTreeSet::from([index]), ..Missed::default() };
+    let missed = Missed { outdated: BTreeSet::from([index]), ..Missed::default() };
     let missed = ledger.nodes.topology().members().map(|node| (node, missed.clone())).collect();
     insync::mark(ledger, &Marks { stale: Vec::new(), missed }).await?;
     end(task, TaskStatus::Succeeded);

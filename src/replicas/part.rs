@@ -20,7 +20,7 @@ pub struct Replicas {
     pub(super) writes: Arc<Writes>,
     /// What else is made equal on a returning node; set once by the gateway, before anything runs.
     pub hook: OnceLock<Box<dyn RepairHook>>,
-    pub(super) repairs: Repairs,
+    pub(crate) repairs: Arc<Repairs>,
     pub(crate) interrupted: Interrupted,
     /// How far copies to stale replicas are.
     pub copies: Arc<Copies>,
@@ -46,7 +46,7 @@ impl Replicas {
             tracking: Arc::clone(&writes.tracking),
             writes,
             hook: OnceLock::new(),
-            repairs: Repairs::default(),
+            repairs: Arc::default(),
             interrupted,
             copies: Arc::new(copies),
             scrub: Arc::new(scrub),

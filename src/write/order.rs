@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 use crate::nodes::lanes::{Gates, Lanes, Turn};
 use crate::placement::topology::NodeIx;
 use crate::placement::written::Places;
 
+/// So many edits by a function are tried at once.
+const TRIALS_AT_ONCE: usize = 2;
+
 /// Gives writes their place.
-#[derive(Default)]
 pub struct Order {
     /// Where the documents of a body stand among all that were written.
     pub(crate) batches: Batches,
@@ -20,6 +23,9 @@ pub struct Order {
     lanes: Lanes,
     /// Closed by who must have an index to himself.
     pub(crate) gates: Gates,
+    pub(crate) trials: Semaphore,
+    /// Held while the rest of a task is sent, so that it is sent once.
+    pub(crate) finishing: tokio::sync::Mutex<()>,
     /// The newest task uid that each node has answered with; a newer one found there belongs to a step under way.
     pub(super) last_uids: Mutex<HashMap<NodeIx, u32>>,
 }
@@ -45,6 +51,20 @@ impl Batches {
         let number = |last: u64| now.max(last + 1);
         let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(number(last)));
         Places::of_batch(number(last.unwrap_or_default()))
+    }
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            batches: Batches::default(),
+            taking: Mutex::default(),
+            lanes: Lanes::default(),
+            gates: Gates::default(),
+            trials: Semaphore::new(TRIALS_AT_ONCE),
+            finishing: tokio::sync::Mutex::default(),
+            last_uids: Mutex::default(),
+        }
     }
 }
 

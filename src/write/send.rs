@@ -17,7 +17,7 @@ use crate::nodes::overload::Traffic;
 use crate::nodes::spool::Spool;
 use crate::nodes::stamp::STAMP_PARAMETER;
 use crate::placement::stable_hash::hash_bytes;
-use crate::placement::topology::{Node, NodeIx, Topology};
+use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
 use crate::plan::write::StepBody;
 use crate::tasks::entry::{MiroirTask, Purpose};
 
@@ -79,12 +79,25 @@ pub(crate) fn with_stamp(path: &str, stamp: &str) -> String {
     format!("{path}{separator}{STAMP_PARAMETER}={stamp}")
 }
 
-/// Carries `planned` to `node`, within `write.timeout` and what its size adds.
+/// True when the node may be silent because of a heavy read that it was given.
+pub(crate) fn is_laden(writes: &Writes, node: &NodeId) -> bool {
+    writes.nodes.life.signs(node).is_laden(writes.nodes.longest_search, Instant::now())
+}
+
+/// How long `nodes` may take for a body of `size` bytes: `write.timeout`, what its size adds, and what a heavy read of one
+/// of them may take.
+pub(crate) fn time_for<'n>(writes: &Writes, nodes: impl IntoIterator<Item = &'n NodeId>, size: u64) -> Duration {
+    let is_laden = nodes.into_iter().any(|node| is_laden(writes, node));
+    let search = if is_laden { writes.nodes.longest_search } else { Duration::ZERO };
+    writes.settings.timeout + allowance(size) + search
+}
+
+/// Carries `planned` to `node`, within the time for it.
 pub(crate) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned) -> StepResult {
     let writes = sending.writes;
     let target = sending.topology.node(node);
     let body = body_of(&planned.step.body, sending.spools);
-    let deadline = Instant::now() + writes.settings.timeout + allowance(body.len());
+    let deadline = Instant::now() + time_for(writes, [&target.id], body.len());
     let search = Search {
         kind: match planned.purpose {
             Purpose::EnsureIndex => TaskKind::IndexCreation,

@@ -30,7 +30,10 @@ pub fn ranks(tree: &Tree, ranks: &[&[&str]]) -> Findings {
     let rank = |room: &str| ranks.iter().position(|rank| rank.contains(&room));
     let mut findings = Findings::default();
     for file in tree.code().filter(|file| rank(file.room()).is_none()) {
-        findings.add(file.room(), format!("{}: the room `{}` has no rank in tests/layers/rules.rs", file.name, file.room()));
+        findings.add(
+            file.room(),
+            format!("{}: the room `{}` has no rank in tests/layers/rules.rs", file.name, file.room()),
+        );
     }
     for (from, to, names) in tree.edges() {
         // The root of a library only declares its rooms.
@@ -168,7 +171,8 @@ pub fn figures(tree: &Tree) -> String {
     let mut text = String::new();
     let circles = tree.circles();
     let (rooms, all) = sizes(tree);
-    let largest = rooms.iter().max_by_key(|(_, lines)| **lines).map(|(room, lines)| (*room, *lines)).unwrap_or_default();
+    let largest =
+        rooms.iter().max_by_key(|(_, lines)| **lines).map(|(room, lines)| (*room, *lines)).unwrap_or_default();
     let in_circles: usize = circles.iter().map(Vec::len).sum();
     let longest = circles.iter().map(Vec::len).max().unwrap_or_default();
     let _ = writeln!(text, "{all} lines in {} rooms", rooms.len());

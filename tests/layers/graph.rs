@@ -133,7 +133,8 @@ impl Tree {
 
     /// The file in which what `path` names is defined, and the rest of the path there.
     fn resolve(&self, path: &[String], depth: usize) -> Option<(usize, Path)> {
-        let (length, at) = (0..=path.len()).rev().find_map(|length| Some((length, *self.by_path.get(&path[..length])?)))?;
+        let (length, at) =
+            (0..=path.len()).rev().find_map(|length| Some((length, *self.by_path.get(&path[..length])?)))?;
         let rest = &path[length..];
         let (Some(name), true) = (rest.first(), depth < DEEPEST) else { return Some((at, rest.to_vec())) };
         let file = &self.files[at];

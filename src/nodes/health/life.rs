@@ -22,6 +22,8 @@ pub struct Signs {
     pub silent: bool,
     /// When a probe ended last, one way or the other.
     pub looked_at: Option<Instant>,
+    /// When a heavy read was sent to it or ended last. The engine may answer nothing, not even a probe, while it works on one.
+    pub laden: Option<Instant>,
 }
 
 /// The signs of all nodes.
@@ -40,6 +42,19 @@ impl Signs {
     /// True when a probe has waited for longer than an answer usually takes.
     pub fn waits(&self) -> bool {
         self.probing.is_some_and(|began| began.elapsed() > Duration::from_millis(500))
+    }
+
+    /// How long the node may be silent: `usual`, or as long as a search may take after it was given a heavy one.
+    ///
+    /// Example: `health.patience` is 10 s, `search.timeout` 60 s. A frozen node is down after 10 s. One that was sent a filter
+    /// of 2,000 conditions at second 0 and answers nothing until second 25 stays up.
+    pub fn patience(&self, usual: Duration, longest_search: Duration, now: Instant) -> Duration {
+        if self.is_laden(longest_search, now) { usual.max(longest_search) } else { usual }
+    }
+
+    /// True when a heavy read may still be at work on the node, whoever waits for its answer.
+    pub fn is_laden(&self, longest_search: Duration, now: Instant) -> bool {
+        self.laden.is_some_and(|at| now.saturating_duration_since(at) < longest_search)
     }
 
     /// True when the node has answered nothing since `since`, and a probe that began after it waits for longer than `patience`.
@@ -70,6 +85,11 @@ impl Life {
         let mut signs = known.lock();
         signs.heard = Some(Instant::now());
         signs.silent = false;
+    }
+
+    /// A heavy read goes to the node, or ends there.
+    pub fn laden(&self, node: &NodeId) {
+        self.of(node).lock().laden = Some(Instant::now());
     }
 
     /// A node takes writes, and none did before.
@@ -105,6 +125,18 @@ impl Life {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_given_a_heavy_read_may_be_silent_for_as_long_as_a_search_may_take() {
+        let (second, life, node) = (Duration::from_secs(1), Life::default(), NodeId::new("n"));
+        let patience = |life: &Life| life.signs(&node).patience(second * 10, second * 60, Instant::now());
+        assert_eq!(patience(&life), second * 10);
+        life.laden(&node);
+        tokio::time::advance(second * 59).await;
+        assert_eq!(patience(&life), second * 60);
+        tokio::time::advance(second).await;
+        assert_eq!(patience(&life), second * 10, "no search takes longer");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_node_is_mute_when_neither_traffic_nor_a_probe_hears_of_it() {

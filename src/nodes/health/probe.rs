@@ -143,8 +143,9 @@ impl Check {
             Err(error) if is_late(error) => {
                 signs.good_in_a_row = 0;
                 let heard = signs.heard.unwrap_or(began);
+                let longest_search = nodes.longest_search;
                 // A probe waits for the patience as a whole, or gives up connecting much earlier.
-                if heard.elapsed() < self.patience {
+                if heard.elapsed() < signs.patience(self.patience, longest_search, Instant::now()) {
                     return None;
                 }
                 signs.silent = true;

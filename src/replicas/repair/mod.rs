@@ -3,9 +3,14 @@
 //! The registry says which indexes exist. Settings are compared with a node that is up; where none is (a start of the
 //! whole cluster), a node that has missed nothing becomes the measure of the others. While an index is compared, writes to
 //! it wait, because a change of settings could otherwise overtake the comparison.
+//!
+//! An index that cannot be made equal, or not soon, is a matter of that index ([`indexes`]): the node serves all others. A node
+//! is kept out only by what concerns the node: it cannot be reached, it is another one, its keys are wrong.
 
+mod board;
 mod features;
 mod index;
+mod indexes;
 mod state;
 mod suspects;
 mod take_back;
@@ -18,20 +23,20 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::features::repair_features;
-use self::index::{delete_index, done, repair_index};
+use self::index::delete_index;
 use super::identity::{self, IdentityError};
 use super::interrupted;
 use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
-use crate::nodes::error::NodeError;
+use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::health::{self, move_state};
-use crate::nodes::node_queue::drain;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::replicas::part::Replicas;
 use crate::store::StoreError;
 
+pub use indexes::{copied, missed, touched, view};
 pub use state::{RepairHook, Repairs};
 pub use suspects::check_suspects;
 pub use take_back::{resume_take_backs, take_back};
@@ -40,6 +45,11 @@ pub use take_back::{resume_take_backs, take_back};
 const TASK_LIMIT: Duration = Duration::from_secs(600);
 /// How long a node that has missed changes waits for one that has not, before it serves as it is.
 const REFERENCE_LIMIT: Duration = Duration::from_secs(30);
+/// How long an index of a returning node is waited for, before the node serves the others without it.
+const PROMPT: Duration = Duration::from_secs(5);
+/// The same once so many have taken longer.
+const HURRIED: Duration = Duration::from_millis(500);
+const PATIENT: usize = 2;
 /// A node that keeps missing changes while it is repaired tries again at its next good probe.
 const ROUNDS: usize = 5;
 
@@ -85,6 +95,29 @@ struct IndexView {
     primary_key: Option<String>,
 }
 
+// === impl RepairError ===
+
+impl RepairError {
+    /// True for what keeps `node` out of service as a whole; anything else is about one index of it.
+    fn concerns_node(&self, node: &NodeId) -> bool {
+        match self {
+            Self::Node(error) if error.node != *node => false,
+            Self::Node(error) => match error.kind {
+                NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::Closed(_) => true,
+                NodeErrorKind::ConnectTimeout(_)
+                | NodeErrorKind::Timeout(_)
+                | NodeErrorKind::Truncated(_)
+                | NodeErrorKind::TooLarge { .. }
+                | NodeErrorKind::Malformed(_)
+                | NodeErrorKind::Local(_)
+                | NodeErrorKind::QueueFull { .. } => false,
+            },
+            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } => false,
+            Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,
+        }
+    }
+}
+
 /// A node that answers again is repaired in the background; nothing if that is under way.
 pub fn start(replicas: &Arc<Replicas>, node: &NodeId) {
     if !replicas.repairs.running.lock().insert(node.clone()) {
@@ -102,8 +135,9 @@ pub fn start(replicas: &Arc<Replicas>, node: &NodeId) {
             Ok(Outcome::Up) => {
                 replicas.repairs.waiting.lock().remove(&node);
                 replicas.ledger.copies_due.notify_one();
+                indexes::node_is_up(&replicas, &node);
                 // What it missed between the last look and this moment.
-                if !replicas.ledger.bookkeeping.missed_by(&node).await.is_nothing() {
+                if replicas.ledger.bookkeeping.missed_by(&node).await.is_node_wide() {
                     health::again(&replicas.nodes, &node);
                 }
             }
@@ -138,45 +172,20 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         }
         let missed = replicas.ledger.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
-        if reference.is_none() && !missed.is_nothing() && waits(replicas, id).await {
+        if reference.is_none() && missed.is_node_wide() && waits(replicas, id).await {
             return Ok(Outcome::Waits);
         }
         learn_version(replicas, node, &trace).await?;
         // Before the node takes writes, because a write could create an index that is missing.
         let unknown = mark_missing(replicas, ix, node, &missed, &trace).await?;
         move_state(&replicas.nodes, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
-        for index in &missed.outdated {
-            delete_index(replicas, ix, index, &trace).await?;
-        }
         for index in unknown {
-            // Nobody may create it meanwhile.
-            let _hold = replicas.writes.order.gates.hold(&index).await;
-            if missed.away && !replicas.ledger.registry.exists(&index) {
-                delete_index(replicas, ix, &index, &trace).await?;
-            } else {
-                tracing::warn!(node = %id, index, "node holds an index that the cluster does not know; left alone");
-            }
+            take_away(replicas, ix, &index, &missed, &trace).await?;
         }
         if let Some(reference) = reference {
             repair_features(replicas, node, reference, &trace).await?;
         }
-        for entry in replicas.ledger.registry.entries() {
-            // Most of the waiting is done while writes go on.
-            if !missed.is_nothing() {
-                for other in std::iter::once(node).chain(reference) {
-                    drain(&replicas.nodes, other, &entry.uid, &trace).await?;
-                }
-            }
-            let hold = replicas.writes.order.gates.hold(&entry.uid).await;
-            // It may have been deleted while this waited.
-            let Some(entry) = replicas.ledger.registry.entry(&entry.uid) else { continue };
-            let patched = repair_index(replicas, ix, &missed, &entry, reference, &trace).await?;
-            // The patch has its place in the node's queue, so writes may come after it.
-            drop(hold);
-            if let Some(uid) = patched {
-                done(replicas.nodes.client.wait(node, uid, TASK_LIMIT).await?)?;
-            }
-        }
+        look_at_indexes(replicas, id, &missed).await?;
         if let Some(hook) = replicas.hook.get() {
             hook.repair(node).await.map_err(RepairError::Hook)?;
         }
@@ -186,6 +195,47 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         }
     }
     Err(RepairError::Unsettled)
+}
+
+/// Each index that is or was there; those that take long go on in the background.
+async fn look_at_indexes(replicas: &Arc<Replicas>, id: &NodeId, missed: &Missed) -> Result<(), RepairError> {
+    let mut all = missed.outdated.clone();
+    all.extend(replicas.ledger.registry.entries().into_iter().map(|entry| entry.uid));
+    let mut late = 0;
+    for index in all {
+        let (limit, began) = (if late < PATIENT { PROMPT } else { HURRIED }, Instant::now());
+        if !indexes::look_at(replicas, id, &index, limit).await? && began.elapsed() >= limit {
+            late += 1;
+        }
+    }
+    Ok(())
+}
+
+/// What a node that was away holds and the cluster does not know was deleted meanwhile.
+async fn take_away(
+    replicas: &Arc<Replicas>,
+    ix: NodeIx,
+    index: &str,
+    missed: &Missed,
+    trace: &Trace,
+) -> Result<(), RepairError> {
+    // Nobody may create it meanwhile.
+    let hold = replicas.writes.order.gates.hold(index).await;
+    let id = replicas.nodes.topology().node(ix).id.clone();
+    if !missed.away || replicas.ledger.registry.exists(index) {
+        tracing::warn!(node = %id, index, "node holds an index that the cluster does not know; left alone");
+        return Ok(());
+    }
+    let deleted = delete_index(replicas, ix, index, trace).await;
+    drop(hold);
+    match deleted {
+        Err(error) if !error.concerns_node(&id) => {
+            tracing::warn!(node = %id, index, %error, "an index could not be deleted yet");
+            let outdated = Missed { outdated: [index.to_owned()].into(), ..Missed::default() };
+            Ok(insync::mark(&replicas.ledger, &Marks { stale: Vec::new(), missed: vec![(ix, outdated)] }).await?)
+        }
+        deleted => deleted,
+    }
 }
 
 /// Which rules an index has by default depends on the engine; all nodes run one version.
@@ -210,7 +260,7 @@ async fn waits(replicas: &Arc<Replicas>, id: &NodeId) -> bool {
     let topology = replicas.nodes.topology();
     let mut better = false;
     for other in topology.members().map(|ix| topology.node(ix)).filter(|other| other.id != *id) {
-        better |= replicas.ledger.bookkeeping.missed_by(&other.id).await.is_nothing();
+        better |= !replicas.ledger.bookkeeping.missed_by(&other.id).await.is_node_wide();
     }
     if !better {
         return false;

@@ -277,7 +277,12 @@ impl Bed {
         }
         bed.add(DocumentMethod::Replace, &[]).await;
         let copies = &bed.cluster.replicas.copies;
-        tokio::spawn(resilver::run(Arc::clone(copies), Arc::clone(&bed.cluster.writes), stop));
+        tokio::spawn(resilver::run(
+            Arc::clone(copies),
+            Arc::clone(&bed.cluster.replicas.repairs),
+            Arc::clone(&bed.cluster.writes),
+            stop,
+        ));
         bed
     }
 

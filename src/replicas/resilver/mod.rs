@@ -65,17 +65,25 @@ use crate::ledger::insync;
 use crate::nodes::client::Trace;
 use crate::nodes::shutdown::stopped;
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::{NodeState, Topology};
+use crate::placement::topology::{Apart, NodeState, Topology};
+use crate::replicas::repair::{self, Repairs};
 use crate::write::Writes;
 
 /// How often is looked for what is to be tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The first pause before a copy that stopped short is tried again; it doubles up to sixteen times as long.
 const RETRY: Duration = Duration::from_millis(500);
+/// The same where the index is apart on the target.
+const RETRY_APART: Duration = Duration::from_secs(15);
 
 /// Copies what is stale on nodes that are up, whenever something becomes stale or a node returns, until `shutdown`. Not
 /// more than `resilver.concurrency` copies run at once.
-pub async fn run(copies: Arc<Copies>, writes: Arc<Writes>, mut shutdown: signal::Receiver<bool>) {
+pub async fn run(
+    copies: Arc<Copies>,
+    repairs: Arc<Repairs>,
+    writes: Arc<Writes>,
+    mut shutdown: signal::Receiver<bool>,
+) {
     let mut jobs = JoinSet::new();
     loop {
         for key in next_copies(&copies, &writes, jobs.len()) {
@@ -83,7 +91,7 @@ pub async fn run(copies: Arc<Copies>, writes: Arc<Writes>, mut shutdown: signal:
             let topology = writes.nodes.topology();
             let shards = topology.stale_of(key.0, &key.1).map_or(0, ShardSet::len);
             copies.begin(&key, Progress::new(topology.node(key.0).id.clone(), &key.1, shards));
-            jobs.spawn(copy(Arc::clone(&copies), Arc::clone(&writes), key));
+            jobs.spawn(copy(Arc::clone(&copies), Arc::clone(&repairs), Arc::clone(&writes), key));
         }
         tokio::select! {
             _ = writes.ledger.copies_due.notified() => {}
@@ -101,7 +109,9 @@ fn next_copies(copies: &Copies, writes: &Writes, running: usize) -> Vec<CopyKey>
     copies.retain_failures(|key| topology.stale.contains_key(key));
     let free = copies.settings.concurrency.max(1).saturating_sub(running);
     let waiting = topology.stale.keys().filter(|key| {
-        let up = topology.node(key.0).state == NodeState::Up;
+        // An index that is not there is made first. One whose settings differ is copied to: a copy may be what cures it.
+        let absent = matches!(topology.apart_of(key.0, &key.1), Some(Apart::Unsettled | Apart::Absent));
+        let up = topology.node(key.0).state == NodeState::Up && !absent;
         up && !copies.is_running(key) && !copies.rests(key) && has_work(writes, &topology, key)
     });
     waiting.take(free).cloned().collect()
@@ -117,13 +127,14 @@ fn has_work(writes: &Writes, topology: &Topology, key: &CopyKey) -> bool {
     })
 }
 
-async fn copy(copies: Arc<Copies>, writes: Arc<Writes>, key: CopyKey) {
+async fn copy(copies: Arc<Copies>, repairs: Arc<Repairs>, writes: Arc<Writes>, key: CopyKey) {
     let result = bring_in_sync(&copies, &writes, &key).await;
     let Some(progress) = copies.end(&key) else { return };
     let (node, index) = (&progress.node, &key.1);
     match result {
         Ok(true) => {
             copies.succeeded(&key);
+            repair::copied(&repairs, index);
             tracing::info!(
                 node = %node, index, shards = progress.shards, copied = progress.copied, deleted = progress.deleted,
                 bytes = progress.bytes, passes = progress.passes, elapsed = ?progress.elapsed(), "resilvered"
@@ -131,7 +142,9 @@ async fn copy(copies: Arc<Copies>, writes: Arc<Writes>, key: CopyKey) {
         }
         Ok(false) => copies.rest(&key, LOOK_EVERY),
         Err(error) => {
-            let attempts = copies.failed(&key, node, &error, RETRY);
+            // What its settings refuse is refused again until these are repaired.
+            let apart = writes.nodes.topology().apart_of(key.0, index).is_some();
+            let attempts = copies.failed(&key, node, &error, if apart { RETRY_APART } else { RETRY });
             tracing::warn!(node = %node, index, attempts, %error, "stale shards could not be copied yet");
         }
     }

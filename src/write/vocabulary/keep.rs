@@ -102,7 +102,7 @@ async fn look_after(writes: &Arc<Writes>, compares: bool) {
 pub(super) async fn load(writes: &Arc<Writes>, index: &str, vocabulary: &Vocabulary, trace: &Trace) {
     let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
     let topology = writes.nodes.topology();
-    let Some(node) = topology.indexes().find(|node| topology.node(*node).state.serves_reads()) else { return };
+    let Some(node) = topology.serving(index).first().copied() else { return };
     let held = Held { writes, node: topology.node(node), index, primary_key: &primary_key, trace };
     let epoch = vocabulary.state.read().epoch;
     let mut offset = 0;

@@ -11,6 +11,7 @@ pub(crate) mod steps;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::Either;
 use time::OffsetDateTime;
 
 use self::runs::{Run, send_all};
@@ -27,6 +28,7 @@ use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
 use crate::nodes::health;
 use crate::nodes::health::Need;
+use crate::nodes::lanes::Hold;
 use crate::nodes::spool::Spool;
 use crate::placement::topology::Topology;
 use crate::plan::write::WriteIntent;
@@ -50,6 +52,8 @@ struct Placed {
 enum Intention {
     /// With the documents that it can touch, where that is known.
     CarryOut(Vec<Spool>, Option<Vec<String>>),
+    /// The other writers of its index are held back already.
+    CarryOutHeld(Hold),
     Fail(ResponseError),
 }
 
@@ -77,6 +81,16 @@ impl Writes {
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
         spawn(self, intent, Intention::CarryOut(spools, keys), trace).await
+    }
+
+    /// [`Writes::submit`] by who holds the only index that the write concerns: nothing comes in between.
+    pub(crate) async fn submit_held(
+        self: &Arc<Self>,
+        intent: WriteIntent,
+        hold: Hold,
+        trace: &Trace,
+    ) -> Result<MiroirTask, ResponseError> {
+        spawn(self, intent, Intention::CarryOutHeld(hold), trace).await
     }
 
     /// Records a write that failed before any node saw its documents: the client gets a task, final from the start.
@@ -152,11 +166,15 @@ async fn carry_out(
 ) -> Result<MiroirTask, ResponseError> {
     health::settled(&writes.nodes, Need::Writes).await;
     let _under_way = writes.nodes.overload.admit_write(&lane_names(&intent.indexes))?;
-    let _pass = writes.order.gates.pass(&lane_names(&intent.indexes)).await;
-    let (spools, keys, failed) = match intention {
-        Intention::CarryOut(spools, keys) => (spools, keys, None),
+    let (spools, keys, failed, hold) = match intention {
+        Intention::CarryOut(spools, keys) => (spools, keys, None, None),
+        Intention::CarryOutHeld(hold) => (Vec::new(), None, None, Some(hold)),
         // No node sees a document of it.
-        Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error)),
+        Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error), None),
+    };
+    let _right = match hold {
+        Some(hold) => Either::Left(hold),
+        None => Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await),
     };
     let Placed { mut task, topology, undo, runs, flight: _flight } = writes.place(intent, keys.as_deref())?;
     let mut row = task.clone();

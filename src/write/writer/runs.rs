@@ -12,11 +12,10 @@ use crate::ledger::{maintenance, settle};
 use crate::nodes::health;
 use crate::nodes::lanes::Turn;
 use crate::nodes::spool::Spool;
-use crate::placement::topology::NodeIx;
+use crate::placement::topology::{NodeId, NodeIx};
 use crate::plan::write::WriteIntent;
 use crate::tasks::entry::{NodeTask, NodeTaskState};
-use crate::write::send;
-use crate::write::send::{Sending, StepResult};
+use crate::write::send::{self, Sending, StepResult};
 
 /// What one node is sent, in order, when its turn comes.
 pub(super) struct Run {
@@ -45,6 +44,7 @@ impl Drop for Queued {
 
 /// Sends all runs, and returns the parts of the task with what became of them. Once enough nodes have taken the write,
 /// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down if it can be spared.
+/// One that was given a heavy read has as much more time as a search may take, and is not taken out for it.
 pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -> Vec<NodeTask> {
     let write = &sending.writes.settings;
     let size: u64 = sending.spools.iter().map(Spool::len).sum();
@@ -57,7 +57,7 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
         waiting.insert(node, run.steps.iter().map(|planned| planned.part).collect());
         open.push(async move { (node, send_run(sending, run).await) });
     }
-    let hard_limit = Instant::now() + write.timeout + send::allowance(size);
+    let hard_limit = Instant::now() + send::time_for(sending.writes, nodes_of(sending, waiting.keys()), size);
     let mut slow_at = None;
     while !open.is_empty() {
         let next = match slow_at {
@@ -89,7 +89,8 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
         tracing::warn!(node = %id, task = %sending.task.id(), ?patience, "a node does not take a write that others have taken");
         sending.writes.nodes.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
         // Where nobody else holds its shards, a slow node is better than none: only what it did not take is stale there.
-        if maintenance::needed(&sending.writes.nodes.topology(), node, 1).is_empty() {
+        let is_laden = send::is_laden(sending.writes, id);
+        if !is_laden && maintenance::needed(&sending.writes.nodes.topology(), node, 1).is_empty() {
             health::give_up(&sending.writes.nodes, id, health::Sign::Slow);
         }
     }
@@ -118,10 +119,16 @@ async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult
     results
 }
 
-/// True when each of `nodes` has answered something since `since`.
-fn works<'a>(sending: &Sending<'_>, mut nodes: impl Iterator<Item = &'a NodeIx>, since: Instant) -> bool {
-    let life = &sending.writes.nodes.life;
-    nodes.all(|node| life.signs(&sending.topology.node(*node).id).heard.is_some_and(|heard| heard > since))
+fn nodes_of<'a>(sending: &Sending<'a>, nodes: impl Iterator<Item = &'a NodeIx>) -> impl Iterator<Item = &'a NodeId> {
+    let topology = sending.topology;
+    nodes.map(|node| &topology.node(*node).id)
+}
+
+/// True when each of `nodes` has answered something since `since`, or has a heavy read to work on.
+fn works<'a>(sending: &Sending<'a>, nodes: impl Iterator<Item = &'a NodeIx>, since: Instant) -> bool {
+    let writes = sending.writes;
+    let heard = |node: &NodeId| writes.nodes.life.signs(node).heard.is_some_and(|heard| heard > since);
+    nodes_of(sending, nodes).all(|node| heard(node) || send::is_laden(writes, node))
 }
 
 fn apply(part: &mut NodeTask, result: StepResult) {

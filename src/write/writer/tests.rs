@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::cluster::Cluster;
+use crate::ledger::marks::Missed;
 use crate::meili::operation::Operation;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest};
 use crate::nodes::error::{NodeError, NodeErrorKind};
@@ -356,7 +357,7 @@ async fn a_broadcast_that_a_down_node_misses_is_remembered() {
     cluster.writes.submit(*intent, Vec::new(), &trace()).await.unwrap();
     assert_eq!(fleet.log("n0"), ["POST /indexes", "PATCH /indexes/a/settings"]);
     assert!(fleet.log("n1").is_empty());
-    assert!(cluster.ledger.bookkeeping.missed_by(&NodeId::new("n1")).await.settings);
+    assert_eq!(cluster.ledger.bookkeeping.missed_by(&NodeId::new("n1")).await, Missed::of(["a".to_owned()]));
     assert!(cluster.ledger.bookkeeping.missed_by(&NodeId::new("n0")).await.is_nothing());
 }
 
