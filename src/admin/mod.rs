@@ -1,4 +1,11 @@
 //! The operators' API, on a listener of its own.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `explain` | how a request is, or was, carried out |
+//! | `maintenance` | `POST` and `DELETE /nodes/{id}/maintenance` |
+//! | `rebalance` | what operators ask of the layout |
+//! | `views` | the cluster as operators see it, as JSON |
 
 mod explain;
 mod maintenance;

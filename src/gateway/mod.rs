@@ -18,6 +18,8 @@
 //! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
+//! | `compress` | answers packed as the client likes |
+//! | [`settings`] | what the operator sets of the gateway |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
 pub mod auth;

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`gather`] | one reply for every shard: asks the nodes of a cover, and others for the shards of those that fail |
 //! | `part` | what this room holds: [`Reads`] |
-//! | `reader` | what all reads have in common: whom to ask, in which time, and what becomes of errors |
+//! | `reader` | what all reads have in common: what kind it is, and what becomes of errors |
+//! | `cluster_nodes` | the nodes of the cluster as one read asks them |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
@@ -15,6 +16,7 @@
 
 mod attributes;
 mod candidates;
+mod cluster_nodes;
 mod comparable;
 mod documents;
 mod embed;
@@ -38,5 +40,6 @@ mod stats;
 mod tests;
 mod walked;
 
+pub use cluster_nodes::longest;
 pub use part::{Reads, Remembered};
-pub use reader::{Inexact, Reply, longest, run};
+pub use reader::{Inexact, Reply, run};

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::cluster_nodes::ClusterNodes;
 use super::gather::{Doubt, Nodes, Round};
 use super::part::Reads;
-use super::reader::{ClusterNodes, Reader, Reply};
+use super::reader::{Reader, Reply};
 use crate::meili::error::ResponseError;
 use crate::nodes::client::{NodeReply, Trace};
 use crate::nodes::error::NodeError;

@@ -98,7 +98,7 @@ async fn read<N: Nodes>(
 #[test]
 fn a_long_filter_is_heavy_and_a_long_vector_is_not() {
     let length = |body: Value| {
-        crate::read::reader::length_of_filters(&NodeRequest {
+        crate::read::cluster_nodes::length_of_filters(&NodeRequest {
             body: body.to_string().into_bytes(),
             ..NodeRequest::get("/x")
         })

@@ -45,14 +45,29 @@ pub fn ranks(tree: &Tree, ranks: &[&[&str]]) -> Findings {
     findings
 }
 
-/// No more than `most` files need each other in a circle.
+/// No more than `most` files need each other in a circle. An exception names the folder and the size, such as `plan: 15`.
 pub fn circles(tree: &Tree, most: usize) -> Findings {
     let mut findings = Findings::default();
     for circle in tree.circles().into_iter().filter(|circle| circle.len() > most) {
         let names: Vec<&str> = circle.iter().map(|file| file.name.as_str()).collect();
-        findings.add(names.join(" "), format!("{} files need each other: {}", names.len(), names.join(", ")));
+        let key = format!("{}: {}", common_folder(&names), names.len());
+        findings.add(key, format!("{} files need each other: {}", names.len(), names.join(", ")));
     }
     findings
+}
+
+/// The innermost folder that holds all of these files.
+fn common_folder(names: &[&str]) -> String {
+    let folders = |name: &str| name.split('/').rev().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let mut common: Vec<String> = names.first().map(|name| folders(name)).unwrap_or_default();
+    common.reverse();
+    for name in names {
+        let mut other = folders(name);
+        other.reverse();
+        let same = common.iter().zip(&other).take_while(|(mine, theirs)| mine == theirs).count();
+        common.truncate(same);
+    }
+    if common.is_empty() { "src".to_owned() } else { common.join("/") }
 }
 
 /// No rooms need each other, whatever their rank.

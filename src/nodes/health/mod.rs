@@ -4,6 +4,11 @@
 //! Pingora cannot say is that a node has never been seen, that it is back but not repaired, or that it is busy and not gone:
 //! that is decided here. A refused connection is gone. A slow answer is busy: the node goes on until nothing at all is heard
 //! of it for `health.patience`, and even then while most others are as silent, for then it is this machine that is slow.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `life` | when a node was heard of last |
+//! | `start` | requests that come while nodes are about to take part wait for them, for a bounded time |
 
 pub(super) mod life;
 mod probe;

@@ -2,6 +2,10 @@
 //! shard, the task table by the stamps of the nodes' tasks, API keys. The layout is that of the configuration.
 //!
 //! No gateway runs meanwhile. A recovery that breaks off leaves a mark: no gateway serves before another has ended.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `measure` | which replicas of a shard are in sync when nothing is remembered of them |
 
 mod measure;
 mod tasks;

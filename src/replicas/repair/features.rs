@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::RepairError;
+use super::error::RepairError;
 use super::index::post;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::placement::topology::Node;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{IndexView, RepairError, TASK_LIMIT};
+use super::error::RepairError;
 use crate::ledger::insync;
 use crate::ledger::marks::Marks;
 use crate::ledger::older_reads;
@@ -17,6 +18,16 @@ use crate::placement::topology::{Node, NodeIx};
 use crate::plan::broadcast::HiddenSettings;
 use crate::replicas::part::Replicas;
 use crate::store::IndexEntry;
+
+/// How long one task of a repair may take on a node.
+pub(super) const TASK_LIMIT: Duration = Duration::from_secs(600);
+/// An index as a node shows it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IndexView {
+    pub uid: String,
+    pub primary_key: Option<String>,
+}
 
 pub(super) async fn delete_index(
     replicas: &Arc<Replicas>,

@@ -17,9 +17,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use super::board::{Key, News, Step};
-use super::index::{delete_index, done, repair_index};
+use super::error::RepairError;
+use super::index::{TASK_LIMIT, delete_index, done, repair_index};
 use super::state::Repairs;
-use super::{RepairError, TASK_LIMIT};
 use crate::ledger::bookkeeping::Held;
 use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};

@@ -6,8 +6,18 @@
 //!
 //! An index that cannot be made equal, or not soon, is a matter of that index ([`indexes`]): the node serves all others. A node
 //! is kept out only by what concerns the node: it cannot be reached, it is another one, its keys are wrong.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `board` | when an index that is apart on a node is tried again |
+//! | `error` | why a repair stopped short, and whom that concerns |
+//! | `features` | experimental features of a returning node |
+//! | `state` | which repairs are under way, and what else is repaired by layers above |
+//! | `suspects` | indexes of which a failed task leaves open whether they exist |
+//! | `take_back` | settings are all or nothing over the nodes |
 
 mod board;
+mod error;
 mod features;
 mod index;
 mod indexes;
@@ -22,27 +32,25 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use self::error::RepairError;
 use self::features::repair_features;
-use self::index::delete_index;
-use super::identity::{self, IdentityError};
+use self::index::{IndexView, delete_index};
+use super::identity;
 use super::interrupted;
 use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
-use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::error::NodeError;
 use crate::nodes::health::{self, move_state};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::replicas::part::Replicas;
-use crate::store::StoreError;
 
 pub use indexes::{copied, missed, touched, view};
 pub use state::{RepairHook, Repairs};
 pub use suspects::check_suspects;
 pub use take_back::{resume_take_backs, take_back};
 
-/// How long one task of a repair may take on a node.
-const TASK_LIMIT: Duration = Duration::from_secs(600);
 /// How long a node that has missed changes waits for one that has not, before it serves as it is.
 const REFERENCE_LIMIT: Duration = Duration::from_secs(30);
 /// How long an index of a returning node is waited for, before the node serves the others without it.
@@ -52,29 +60,6 @@ const HURRIED: Duration = Duration::from_millis(500);
 const PATIENT: usize = 2;
 /// A node that keeps missing changes while it is repaired tries again at its next good probe.
 const ROUNDS: usize = 5;
-
-/// Why a repair stopped short.
-#[derive(Debug, thiserror::Error)]
-enum RepairError {
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Interrupted(#[from] interrupted::InterruptedError),
-    #[error("task {uid} failed: {message}")]
-    Task { uid: u32, message: String },
-    #[error("the queue of index `{index}` did not run empty within {limit:?}")]
-    Busy { index: String, limit: Duration },
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error("{0}")]
-    Hook(String),
-    #[error("none of the nodes that have the right settings is there: {nodes}")]
-    Away { nodes: String },
-    #[error("it has missed changes again and again")]
-    Unsettled,
-}
 
 enum Outcome {
     Up,
@@ -86,36 +71,6 @@ enum Outcome {
     Gone,
     /// Its data belongs elsewhere; see [`super::identity`].
     Refused,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct IndexView {
-    uid: String,
-    primary_key: Option<String>,
-}
-
-// === impl RepairError ===
-
-impl RepairError {
-    /// True for what keeps `node` out of service as a whole; anything else is about one index of it.
-    fn concerns_node(&self, node: &NodeId) -> bool {
-        match self {
-            Self::Node(error) if error.node != *node => false,
-            Self::Node(error) => match error.kind {
-                NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::Closed(_) => true,
-                NodeErrorKind::ConnectTimeout(_)
-                | NodeErrorKind::Timeout(_)
-                | NodeErrorKind::Truncated(_)
-                | NodeErrorKind::TooLarge { .. }
-                | NodeErrorKind::Malformed(_)
-                | NodeErrorKind::Local(_)
-                | NodeErrorKind::QueueFull { .. } => false,
-            },
-            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } => false,
-            Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,
-        }
-    }
 }
 
 /// A node that answers again is repaired in the background; nothing if that is under way.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::IndexView;
+use super::index::IndexView;
 use crate::nodes::client::Trace;
 use crate::nodes::error::NodeError;
 use crate::nodes::node_queue::has_open_tasks;

@@ -17,9 +17,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::board::News;
-use super::index::{done, post, settings_change};
+use super::error::RepairError;
+use super::index::{TASK_LIMIT, done, post, settings_change};
 use super::indexes::hear;
-use super::{RepairError, TASK_LIMIT};
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::node_queue::{IDLE_LIMIT, queue_runs_empty};

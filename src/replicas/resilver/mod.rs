@@ -33,6 +33,7 @@
 //! | `pass`, `replica`, `outbox` | comparing; asking nodes; sending |
 //! | `digest` | a document's content as a number |
 //! | `throttle`, `meter`, `metrics`, `progress` | the rate, and how far copies are |
+//! | `error` | why replicas stay stale for now |
 
 pub(crate) mod digest;
 pub(crate) mod error;

@@ -9,6 +9,18 @@
 //! the client named makes the batch fail, as in the engine. In the moment that remains until the write takes its place,
 //! the nodes decide: every payload names the key it was split by, and a node with another key fails it, on every
 //! replica alike, because all see the same order.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `collect` | reads a body and collects each document, with its shard, for the nodes that own it |
+//! | `delete` | deletes documents by id |
+//! | `edit` | edits by a function, tried on the documents before any node gets the function |
+//! | `edited` | reads the documents that an edit by a function would run on, each whole, in pages of bounded size |
+//! | `finish` | the rest of a task that ended in part |
+//! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
+//! | `request` | what a request to add documents says besides its body, checked in the engine's order and words |
+//! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
+//! | `steps` | the write that a collected batch becomes |
 
 mod collect;
 mod delete;

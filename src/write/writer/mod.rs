@@ -4,6 +4,11 @@
 //! Then registry and row are made durable, and only then do the turns begin. What is refused as invalid must not create an
 //! index: a document write is checked before it comes here and may create first; settings create the index by being carried
 //! out, and an explicit creation is itself the creation, so for these two the hidden field is made filterable afterwards.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `runs` | sends a write's steps to all nodes at once, each node's in order, and gives up on who is slow |
+//! | `steps` | what each node is sent for one write, in order |
 
 mod runs;
 pub(crate) mod steps;
