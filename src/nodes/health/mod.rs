@@ -86,6 +86,7 @@ pub fn publish(nodes: &Nodes, change: impl FnOnce(&mut Topology)) -> Arc<Topolog
     next.epoch += 1;
     let next = Arc::new(next);
     let superseded = nodes.topology.swap(Arc::clone(&next));
+    debug_assert!(next.follows(&superseded), "a topology is replaced by one that does not follow it");
     let takes_writes = |topology: &Topology| topology.nodes.iter().any(|node| node.state.takes_writes());
     if takes_writes(&next) && !takes_writes(&superseded) {
         nodes.life.revives();
