@@ -107,7 +107,7 @@ impl AdminApp {
             }
             Route::Layout(route) => {
                 let body = read_body(session).await?;
-                Ok((200, rebalance::answer(&self.app.cluster, route, &body).await?))
+                Ok((200, rebalance::answer(&self.app.cluster.moves, route, &body).await?))
             }
             Route::BeginMaintenance(node) => {
                 Ok((200, maintenance::begin(&self.app.cluster.ledger, node, &query).await?))
