@@ -16,7 +16,7 @@ const MISSED: &str = "missed_changes";
 pub struct Bookkeeping {
     missed: tokio::sync::Mutex<MissedByNode>,
     /// How many times a node's replicas of an index were marked stale, those that were stale already too. Changed only
-    /// with `missed` locked.
+    /// by [`Held`].
     misses: parking_lot::Mutex<BTreeMap<(NodeIx, String), u64>>,
 }
 

@@ -1,12 +1,18 @@
 //! What the planner must know of the cluster at this moment.
 
 use super::part::Rebalancer;
+use crate::ledger::bookkeeping::Held;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeState;
 use crate::rebalance::layout::{ByNode, insert};
 use crate::rebalance::{Facts, Layout};
 
-/// To be called with the bookkeeping of in-sync sets held, where something follows from what is stale.
+/// The facts while the bookkeeping is held: what is stale stays so until something has followed from it.
+pub(super) fn facts_held(rebalancer: &Rebalancer, _held: &Held<'_>, layout: &Layout) -> Facts {
+    facts(rebalancer, layout)
+}
+
+/// The facts of this moment, for who only looks.
 pub(super) fn facts(rebalancer: &Rebalancer, layout: &Layout) -> Facts {
     let topology = rebalancer.nodes.topology();
     let up = topology.members().filter(|ix| topology.node(*ix).state == NodeState::Up);

@@ -48,7 +48,7 @@ async fn turn(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     }
     // No replica becomes stale or in sync between the look at it and what follows from it.
     let mut held = rebalancer.ledger.bookkeeping.hold().await;
-    let action = next(&layout, &facts::facts(rebalancer, &layout));
+    let action = next(&layout, &facts::facts_held(rebalancer, &held, &layout));
     match &action {
         Action::Wait(waiting) => {
             rebalancer.metrics.show(&layout, waiting);

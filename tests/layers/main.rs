@@ -57,6 +57,11 @@ fn pure_rooms_are_pure() {
 }
 
 #[test]
+fn reads_need_no_runtime_but_where_nodes_are_asked() {
+    assert_none(checks::purity(&HOUSE, &["read"], &["tokio"]), rules::READS_AT_WORK);
+}
+
+#[test]
 fn only_the_gateway_and_the_binary_see_a_session() {
     assert_none(checks::sessions(&HOUSE, rules::SEE_SESSIONS), &[]);
 }

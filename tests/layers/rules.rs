@@ -53,6 +53,13 @@ pub const IMPURE: &[&str] = &[
     "now_v7",
 ];
 
+/// Files of `read` that name a runtime; the others are async over the trait `read::gather::Nodes`.
+pub const READS_AT_WORK: &[(&str, &str)] = &[
+    ("read/cluster_nodes.rs", "asks the nodes of the cluster"),
+    ("read/gather/mod.rs", "waits for the first of several answers"),
+    ("read/observe.rs", "tells how long each subrequest took"),
+];
+
 pub const MOST_IN_A_CIRCLE: usize = 3;
 pub const MOST_PERCENT: usize = 15;
 pub const MOST_LINES: usize = 450;
