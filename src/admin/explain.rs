@@ -14,8 +14,7 @@ use crate::placement::topology::Topology;
 use crate::plan::scatter::Scatter;
 use crate::plan::{Plan, explain, read};
 use crate::read::Reply;
-use crate::read::observe;
-use crate::read::observe::{Observation, Observed, Outcome};
+use crate::read::observe::{self, Observation, Observed, Outcome};
 
 /// What an operator wants to know about.
 #[derive(Debug, PartialEq)]

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::ledger::Ledger;
-use crate::ledger::maintenance;
-use crate::ledger::maintenance::MaintenanceError;
+use crate::ledger::maintenance::{self, MaintenanceError};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 use crate::nodes::error::store_failed;

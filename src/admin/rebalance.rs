@@ -6,10 +6,8 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::meili::error::{Code, ResponseError};
-use crate::moves::figures;
-use crate::moves::wishes;
-use crate::moves::wishes::Preview;
-use crate::moves::{RebalanceError, Rebalancer};
+use crate::moves::wishes::{self, Preview};
+use crate::moves::{RebalanceError, Rebalancer, figures};
 use crate::placement::balance::{self, Share};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeIx, Topology};

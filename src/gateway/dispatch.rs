@@ -14,8 +14,7 @@ use super::respond::Answer;
 use super::{Admitted, App, keys, listing, narrow};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
-use crate::meili::payload;
-use crate::meili::unknown;
+use crate::meili::{payload, unknown};
 use crate::placement::topology::Topology;
 use crate::plan::{self, Plan};
 use crate::read;
@@ -25,8 +24,7 @@ use crate::tasks::query::named_in;
 use crate::tasks::view::{Named, UidFormat, UidFormatSetting, summary_view};
 use crate::tracking::task_ops;
 use crate::write::body::too_large;
-use crate::write::documents;
-use crate::write::documents::AddDocuments;
+use crate::write::documents::{self, AddDocuments};
 use crate::write::{direct, vocabulary};
 
 /// How a request goes on.

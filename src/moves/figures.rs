@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::part::Rebalancer;
-use crate::nodes::client::OWN_QUESTION;
-use crate::nodes::client::{Subrequest, Trace};
+use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::nodes::error::NodeError;
 use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::topology::{Node, NodeId};

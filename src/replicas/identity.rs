@@ -17,16 +17,14 @@ use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::ledger::Ledger;
-use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};
+use crate::ledger::{Ledger, insync};
 use crate::meili::task::TaskStatus;
 use crate::meili::uid::RESERVED_INDEX;
-use crate::nodes::Nodes;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::NodeError;
-use crate::nodes::health;
 use crate::nodes::shutdown::stopped;
+use crate::nodes::{Nodes, health};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 use crate::store::{Store, StoreError};
 

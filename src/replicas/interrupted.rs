@@ -8,9 +8,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::ledger::Ledger;
-use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};
+use crate::ledger::{Ledger, insync};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::TaskStatus;
 use crate::nodes::error::{NodeError, NodeErrorKind};

@@ -8,9 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::RepairError;
-use crate::ledger::insync;
 use crate::ledger::marks::Marks;
-use crate::ledger::older_reads;
+use crate::ledger::{insync, older_reads};
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::node_queue::{IDLE_LIMIT, has_open_tasks, queue_runs_empty};

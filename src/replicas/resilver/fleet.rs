@@ -26,8 +26,7 @@ use crate::replicas::resilver;
 use crate::store::sqlite::SqliteStore;
 use crate::tasks::entry::MiroirTask;
 use crate::write::body::WholeBody;
-use crate::write::documents;
-use crate::write::documents::AddDocuments;
+use crate::write::documents::{self, AddDocuments};
 
 pub const INDEX: &str = "a";
 const SHARDS: u16 = 16;

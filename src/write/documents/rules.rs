@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 
 use super::collect::{BatchError, Collected};
 use crate::meili::task::{TaskKind, TaskStatus};
-use crate::nodes::client::OWN_QUESTION;
-use crate::nodes::client::{Subrequest, Trace};
+use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::placement::cover::cover;
 use crate::placement::document::shard_of;
 use crate::placement::shard::ShardSet;
