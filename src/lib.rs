@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! A request flows downwards; a lower layer never imports a higher one (`tests/suite/layers.rs` checks it).
+//! A request flows downwards; a lower room never imports a higher one (`tests/layers` checks it).
 //!
 //! | layer | modules | what lives there |
 //! |---|---|---|
@@ -12,7 +12,8 @@
 //! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`], [`replicas`], [`moves`] | talk to nodes; each `mod.rs` is a map |
 //! | cluster | [`cluster`] | the rooms' parts put together, and their loops |
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
-//! | programs | `main.rs`, [`commands`], [`config`], [`metrics`] | arguments, settings, the composition root |
+//! | programs | `main.rs`, [`commands`], [`config`], [`metrics`], [`logging`] | arguments, settings, logs, the composition root |
+//! | engine | `embedded` | cargo feature: a Meilisearch-compatible node on milli |
 
 #![deny(unsafe_code)]
 

@@ -1,18 +1,13 @@
 //! What operators ask of the layout: nodes come and go, moves are planned, shown and steered.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
-use crate::moves::RebalanceError;
-use crate::moves::figures;
-use crate::moves::wishes;
-use crate::moves::wishes::Preview;
+use crate::moves::wishes::{self, Preview};
+use crate::moves::{RebalanceError, Rebalancer, figures};
 use crate::placement::balance::{self, Share};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeIx, Topology};
@@ -89,30 +84,30 @@ impl<'a> Route<'a> {
     }
 }
 
-pub async fn answer(cluster: &Arc<Cluster>, route: Route<'_>, body: &[u8]) -> Result<Value, ResponseError> {
+pub async fn answer(rebalancer: &Rebalancer, route: Route<'_>, body: &[u8]) -> Result<Value, ResponseError> {
     let change = match route {
-        Route::Status => return Ok(status(cluster).await),
+        Route::Status => return Ok(status(rebalancer).await),
         Route::Plan => {
-            let preview = wishes::preview(cluster, asked(body)?).await.map_err(|error| error.to_response())?;
-            return Ok(plan(cluster, &preview).await);
+            let preview = wishes::preview(rebalancer, asked(body)?).await.map_err(|error| error.to_response())?;
+            return Ok(plan(rebalancer, &preview).await);
         }
-        Route::Pause => return done(cluster, wishes::pause(cluster).await).await,
-        Route::Resume => return done(cluster, wishes::resume(cluster).await).await,
-        Route::Cancel => return done(cluster, wishes::cancel(cluster).await).await,
-        Route::Undo => return done(cluster, wishes::undo(cluster).await).await,
-        Route::Reload => return done(cluster, wishes::reload(cluster).await).await,
+        Route::Pause => return done(rebalancer, wishes::pause(rebalancer).await).await,
+        Route::Resume => return done(rebalancer, wishes::resume(rebalancer).await).await,
+        Route::Cancel => return done(rebalancer, wishes::cancel(rebalancer).await).await,
+        Route::Undo => return done(rebalancer, wishes::undo(rebalancer).await).await,
+        Route::Reload => return done(rebalancer, wishes::reload(rebalancer).await).await,
         Route::AddNode => Change::Add(without_slash(read(body)?)),
         Route::RemoveNode(node) => Change::Remove(NodeId::new(node)),
         Route::DrainNode(node) => Change::Drain(NodeId::new(node)),
         Route::SetNode(node) => Change::Set(NodeId::new(node), read(body)?),
         Route::SetCluster => Change::ReplicationFactor(read::<ClusterPatch>(body)?.replication_factor),
     };
-    done(cluster, wishes::change(cluster, vec![change]).await).await
+    done(rebalancer, wishes::change(rebalancer, vec![change]).await).await
 }
 
-async fn done(cluster: &Arc<Cluster>, changed: Result<bool, RebalanceError>) -> Result<Value, ResponseError> {
+async fn done(rebalancer: &Rebalancer, changed: Result<bool, RebalanceError>) -> Result<Value, ResponseError> {
     let changed = changed.map_err(|error| error.to_response())?;
-    let mut answer = status(cluster).await;
+    let mut answer = status(rebalancer).await;
     answer["changed"] = changed.into();
     Ok(answer)
 }
@@ -145,8 +140,8 @@ fn asked(body: &[u8]) -> Result<Vec<Change>, ResponseError> {
 }
 
 /// What is under way, how far it is, and what it waits for.
-async fn status(cluster: &Arc<Cluster>) -> Value {
-    let layout = cluster.rebalancer.layout();
+async fn status(rebalancer: &Rebalancer) -> Value {
+    let layout = rebalancer.layout();
     let moves = Moves::between(&layout, &layout.target());
     let state = match layout.plan.as_ref().map(|plan| plan.state) {
         None => "idle",
@@ -154,8 +149,7 @@ async fn status(cluster: &Arc<Cluster>) -> Value {
         Some(PlanState::Paused) => "paused",
         Some(PlanState::Canceling) => "canceling",
     };
-    let waiting: Vec<Value> = cluster
-        .rebalancer
+    let waiting: Vec<Value> = rebalancer
         .waiting()
         .iter()
         .map(|waiting| json!({ "code": waiting.code(), "reason": waiting.to_string() }))
@@ -168,7 +162,7 @@ async fn status(cluster: &Arc<Cluster>) -> Value {
         "before": layout.plan.as_ref().map(|plan| &plan.before),
         "goal": layout.wanted(),
         "replicas": replicas(&layout, &moves),
-        "documents": documents(cluster, &layout).await,
+        "documents": documents(rebalancer, &layout).await,
         "nodes": nodes(&layout, &moves),
         "waiting": waiting,
         "finished": layout.finished,
@@ -187,9 +181,9 @@ fn replicas(layout: &Layout, moves: &Moves) -> Value {
 }
 
 /// Null where there is no plan, or where a node that should be asked does not answer.
-async fn documents(cluster: &Arc<Cluster>, layout: &Layout) -> Value {
+async fn documents(rebalancer: &Rebalancer, layout: &Layout) -> Value {
     let Some(plan) = &layout.plan else { return Value::Null };
-    let Ok(left) = figures::documents_to_move(cluster, layout).await else { return Value::Null };
+    let Ok(left) = figures::documents_to_move(rebalancer, layout).await else { return Value::Null };
     let total = plan.documents.max(left);
     let seconds = (OffsetDateTime::now_utc() - plan.began_at).as_seconds_f64();
     let rate = if seconds > 0.0 { (total - left) as f64 / seconds } else { 0.0 };
@@ -220,8 +214,8 @@ fn nodes(layout: &Layout, moves: &Moves) -> Vec<Value> {
 }
 
 /// What a change would move.
-async fn plan(cluster: &Arc<Cluster>, preview: &Preview) -> Value {
-    let volumes = figures::volumes(cluster, &preview.layout, &preview.moves).await;
+async fn plan(rebalancer: &Rebalancer, preview: &Preview) -> Value {
+    let volumes = figures::volumes(rebalancer, &preview.layout, &preview.moves).await;
     let volumes = match volumes {
         Ok(volumes) => Some(volumes),
         Err(error) => {

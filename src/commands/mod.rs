@@ -1,4 +1,18 @@
 //! What can be said on the command line, a file each.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `check` | `miroir check` |
+//! | `client` | asks the admin API |
+//! | `cluster` | `miroir cluster set` |
+//! | `demo` | `miroir demo` |
+//! | `explain` | `miroir explain` |
+//! | `node` | `miroir node add/remove/drain/set/maintenance` |
+//! | `plan` | `miroir plan` |
+//! | `rebalance` | `miroir rebalance` |
+//! | `scrub` | `miroir scrub` |
+//! | `status` | `miroir status` |
+//! | `tasks` | `miroir tasks` |
 
 pub mod check;
 pub mod client;

@@ -18,6 +18,8 @@
 //! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
+//! | `compress` | answers packed as the client likes |
+//! | [`settings`] | what the operator sets of the gateway |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
 pub mod auth;
@@ -50,8 +52,7 @@ use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
 use crate::nodes::client::Trace;
-use crate::nodes::health;
-use crate::nodes::health::Need;
+use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::{Sign, overloaded};
 use auth::{Access, Keyring};
@@ -89,7 +90,7 @@ impl App {
 /// Lets the cluster's repairs reach what only the gateway knows. Called once, before the cluster runs.
 pub fn install_hooks(app: &Arc<App>) {
     // Only a second call finds a hook there; the first one stays.
-    let _ = app.cluster.repair_hook.set(Box::new(keys::KeyRepair::new(app)));
+    let _ = app.cluster.replicas.hook.set(Box::new(keys::KeyRepair::new(app)));
 }
 
 /// Whether a request is over.
@@ -197,7 +198,7 @@ async fn decide(
     ctx.index = operation.index().map(str::to_owned);
     // A probe learns that the gateway lives; more than that would not relieve it.
     if crowded && operation != Operation::Health {
-        app.cluster.overload.metrics.rejected(Rejection::Requests).inc();
+        app.cluster.nodes.overload.metrics.rejected(Rejection::Requests).inc();
         return Err(overloaded(format!("{} requests are under way already.", app.settings.max_requests)));
     }
     let access = authenticate(app, head, &operation)?;
@@ -209,10 +210,10 @@ async fn decide(
         content_type::require_json(head)?;
     }
     if operation != Operation::Health {
-        health::settled(&app.cluster, Need::Reads).await;
+        health::settled(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
-    let topology = app.cluster.topology();
+    let topology = app.cluster.nodes.topology();
     if matches!(operation, Operation::AddDocuments { .. }) {
         return dispatch::add_documents(app, topology, &admitted, session).boxed().await.map(Outcome::Answer);
     }
@@ -249,7 +250,7 @@ fn unrouted(head: &Head, status: u16) -> Answer {
 pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
     let Some(forward) = &ctx.forward else { return false };
     if let Some(node) = forward.current() {
-        app.cluster.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, Sign::Bad);
     }
     forward.has_more() && session.as_downstream().response_written().is_none()
 }

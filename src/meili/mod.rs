@@ -1,4 +1,19 @@
 //! Meilisearch's words as types: what its HTTP API says and how it says it.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `action` | what an API key can allow |
+//! | `error` | Meilisearch's error codes and the one error shape that every answer uses |
+//! | `key` | an API key, and the JSON that clients and nodes see of it |
+//! | `operation` | every operation of the HTTP API that Miroir knows |
+//! | `pattern` | the indexes that a key is good for |
+//! | `payload` | request bodies as JSON, refused in the engine's words |
+//! | `query` | a query string, decoded as the engine decodes it |
+//! | `settings` | the settings of an index, each with its route and its name in the settings object |
+//! | `task` | a task as Meilisearch's API shows it |
+//! | `uid` | the uid of an index, and what Meilisearch says of a bad one |
+//! | `unknown` | names that a request may not have, refused in the engine's words |
+//! | `versions` | what differs between versions of the engine |
 
 pub mod action;
 pub mod error;

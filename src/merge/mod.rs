@@ -1,6 +1,31 @@
 //! Replies → one reply, as a single node with all the documents would have given it. Pure.
 //!
 //! Hits stay raw slices of the replies: scores are read, the winners' bytes are copied, nothing else is built.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `detail` | `_rankingScoreDetails` as nodes write it |
+//! | `error` | what a node says is wrong, without the hidden fields in it; and what cannot be merged |
+//! | `facet_search` | the facet values that several nodes found, as one list |
+//! | `facets` | facet counts and statistics of several nodes as one |
+//! | `federation` | the replies to a federated search as one list |
+//! | `fields` | the fields that several nodes know, each once, in the order of their names |
+//! | `hits` | the hits of one page out of the sorted lists of several nodes |
+//! | `hybrid` | hits by words and hits by a vector as one list, mixed as the engine mixes them |
+//! | `listing` | all documents that a search finds, as far as nodes list them, in the order of one node |
+//! | `marks` | which words are marked, and how much of them, as one node that knows all words would mark them |
+//! | `nearby` | hits that are about equally far |
+//! | `order` | the total order of hits |
+//! | `provenance` | which node gave which hit of an answer, for whoever asks how the answer came about |
+//! | `search` | the replies to one search as one reply, member by member in the order in which a node writes them |
+//! | `similar` | documents like one document, out of what several nodes have near its vectors |
+//! | `sorted` | one page of documents out of the sorted lists of several nodes |
+//! | `stages` | hits of stages, each of which left out more words of the query, as one list |
+//! | `stats` | figures of several nodes, each of which holds some replicas, as those of one node that holds every document once |
+//! | `strip` | takes Miroir's hidden fields, and what was asked for only to compare, out of what a node sent |
+//! | `totals` | how many hits there are, and which of them a page shows |
+//! | `values` | facet values as the engine compares them |
+//! | `walk` | which of the documents that a search finds one node still counts when it has filled the page |
 
 pub mod detail;
 pub mod documents;

@@ -70,7 +70,20 @@ fn cover_of(
         })
         .collect();
     parts.sort_unstable_by_key(|part| part.node);
+    debug_assert!(is_sound(topology, index, &parts), "a cover asks a replica that must not be asked, or a shard twice");
     Cover { parts, missing }
+}
+
+/// True when each shard is asked once, of an owner that serves and is in sync: the third of the invariants of ARCHITECTURE.md.
+fn is_sound(topology: &Topology, index: &str, parts: &[CoverPart]) -> bool {
+    let mut asked = ShardSet::new();
+    parts.iter().all(|part| {
+        let once = part.shards.iter().all(|shard| !asked.contains(shard));
+        asked.union_with(&part.shards);
+        let in_sync = part.shards.iter().all(|shard| !topology.is_stale(part.node, index, shard));
+        let owned = part.shards.is_subset(topology.shards_of(part.node));
+        once && in_sync && owned && topology.node(part.node).state.serves_reads()
+    })
 }
 
 /// How many orders of leaving nodes out are tried.

@@ -1,4 +1,15 @@
 //! Where shards live and whom to ask: hashing, the topology snapshot, covers.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `balance` | how evenly an assignment spreads replicas |
+//! | `cover` | which node answers for which shards in one query, each shard exactly once |
+//! | `document` | which shard a document belongs to |
+//! | `rendezvous` | weighted rendezvous (HRW) hashing of shards to nodes, zones spread first |
+//! | `shard` | shards, sets of shards, and the hidden field by which a node can be asked for some shards only |
+//! | `stable_hash` | the one hash that placement rests on |
+//! | `vocabulary` | documents that hold words, so that every node knows them |
+//! | `written` | the order in which documents were written, as a hidden field |
 
 pub mod balance;
 pub mod cover;

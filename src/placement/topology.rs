@@ -167,6 +167,14 @@ impl std::fmt::Display for NodeId {
 // === impl Topology ===
 
 impl Topology {
+    /// True when this may be published after `before`: a later epoch, no older layout, the same shards, each with an owner, and
+    /// every node where it was, for positions stay valid as long as the process lives.
+    pub fn follows(&self, before: &Topology) -> bool {
+        let stay = self.nodes.iter().zip(&before.nodes).all(|(now, then)| now.id == then.id);
+        let grows = self.epoch > before.epoch && self.layout >= before.layout && self.nodes.len() >= before.nodes.len();
+        stay && grows && self.shards == before.shards && self.owners.iter().all(|owners| !owners.is_empty())
+    }
+
     /// For tests: nodes `n0`, `n1`, ... in these states.
     #[cfg(test)]
     pub fn sample(states: &[NodeState], shards: u16, replication_factor: u8) -> Self {

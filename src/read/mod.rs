@@ -3,17 +3,20 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`gather`] | one reply for every shard: asks the nodes of a cover, and others for the shards of those that fail |
-//! | `reader` | what all reads have in common: whom to ask, in which time, and what becomes of errors |
+//! | `part` | what this room holds: [`Reads`] |
+//! | `reader` | what all reads have in common: what kind it is, and what becomes of errors |
+//! | `cluster_nodes` | the nodes of the cluster as one read asks them |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
-//! | `attributes`, `frequency`, `marks`, `embed`, `comparable` | what is asked of nodes besides, for some searches |
+//! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
 //! | `tests` | reads over pretended nodes |
 
 mod attributes;
 mod candidates;
+mod cluster_nodes;
 mod comparable;
 mod documents;
 mod embed;
@@ -27,6 +30,8 @@ mod judge;
 mod marks;
 mod multi_search;
 pub mod observe;
+mod part;
+mod query_vectors;
 mod reader;
 mod search;
 mod similar;
@@ -35,5 +40,6 @@ mod stats;
 mod tests;
 mod walked;
 
-pub use embed::QueryVectors;
-pub use reader::*;
+pub use cluster_nodes::longest;
+pub use part::{Reads, Remembered};
+pub use reader::{Inexact, Reply, run};

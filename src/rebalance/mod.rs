@@ -12,6 +12,12 @@
 //!
 //! Every step is durable before it is published, and can be done again. A crash forgets nothing but which requests were
 //! under way, and those have ended with it.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `apply` | how actions and wishes change the layout |
+//! | `diff` | the difference between the owners that are and those that are to be |
+//! | `layout` | the durable layout |
 
 pub mod apply;
 pub mod diff;

@@ -2,6 +2,23 @@
 //!
 //! Whatever the pieces in which a body arrives, the documents are the same, and a body that Meilisearch refuses is
 //! refused with the message that Meilisearch gives.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `csv` | comma-separated values |
+//! | `document` | one document |
+//! | `embeddings` | vectors in JSON |
+//! | `error` | why a body is refused, in Meilisearch's words |
+//! | `function` | an edit by a function, tried before any node gets it |
+//! | `geo` | checks `_geo` as the engine does when an index sorts or filters by it |
+//! | `json` | a JSON array of objects, or a single object |
+//! | `ndjson` | values one after the other, as a rule one a line |
+//! | `position` | where in a body a byte stands, counted as serde_json counts |
+//! | `primary_key` | the primary key |
+//! | `rules` | what the engine refuses in a whole body for the sake of single documents, besides their ids |
+//! | `scan` | finds where a JSON value ends, however many pieces it comes in |
+//! | `vectors` | checks `_vectors` as the engine does |
+//! | `words` | the words of a document, as far as they can be told without the engine's tokenizer |
 
 pub mod csv;
 pub mod document;

@@ -1,4 +1,11 @@
 //! Durable state behind a trait: SQLite embedded by default; a shared database can take its place later.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `schema` | the tables of the state file, and the steps from one version of them to the next |
+//! | `sqlite` | state in an SQLite file |
+//! | `task_sql` | the table of tasks |
+//! | `worker` | a thread that owns a connection |
 
 use async_trait::async_trait;
 

@@ -1,4 +1,19 @@
 //! One task id over many node tasks: what is stored, and how many statuses fold into one. Pure.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `adopt` | after a crash: which of a node's tasks belong to parts whose acceptance was never recorded |
+//! | `details` | the counts in a task's details |
+//! | `entry` | what Miroir keeps of a task |
+//! | `filter` | which tasks are meant |
+//! | `interrupted` | writes that a stop of the gateway interrupted before they were acknowledged |
+//! | `params` | values of query parameters, refused in the engine's words |
+//! | `query` | query strings of the task routes, with the engine's errors |
+//! | `replicas` | which node carried out which shards of a task |
+//! | `stale` | which replicas a finished task leaves behind |
+//! | `swap` | tasks follow their index when it is swapped |
+//! | `verdict` | what the parts of a task come to, taken together |
+//! | `view` | a task as the client sees it, in Meilisearch's JSON |
 
 pub mod adopt;
 pub mod details;

@@ -3,6 +3,15 @@
 //! The engine lists the numbers of a facet before its strings, each ordered by value or by count, and cuts the list at
 //! `maxValuesPerFacet`. The nodes' lists are cut too, so what a node left out may be missing in a sum. [`Facets`] knows
 //! when that can be, and then which [`probe`]s would settle it; whoever can ask nodes asks them.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `documents` | the facet values of documents that are at hand, counted as the engine counts them |
+//! | `mixed` | facets of which some values are numbers and others the digits of numbers as texts |
+//! | `number` | numbers among the values of a facet |
+//! | `shared` | the most frequent values of a facet of which documents have several |
+//! | `stats` | the least and the greatest number of each facet |
+//! | `tally` | the values of one facet, summed over sources |
 
 mod documents;
 mod mixed;

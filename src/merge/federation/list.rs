@@ -9,10 +9,9 @@ use serde_json::value::RawValue;
 use super::met::Met;
 use super::weigh::Weighed;
 use crate::merge::error::MergeError;
-use crate::merge::hits;
 use crate::merge::raw::{Members, ObjectWriter};
-use crate::merge::strip;
 use crate::merge::values::visit;
+use crate::merge::{hits, strip};
 use crate::plan::federation::{FederatedQuery, IndexQueries};
 
 /// A hit that may lie in the page.

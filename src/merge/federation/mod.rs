@@ -2,6 +2,12 @@
 //!
 //! The order is found as one node finds it: first the hits of each search, then those of all searches of an index, of
 //! which a document is the best only once, then those of all indexes.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `facets` | facets of several indexes as one, as the engine puts them together |
+//! | `met` | hits of all searches told apart by their values of one attribute |
+//! | `weigh` | hits of several searches compared as the engine compares them |
 
 mod facets;
 mod list;

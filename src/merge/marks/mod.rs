@@ -3,6 +3,10 @@
 //! The last word of a query may be the beginning of a longer one, and with a typo. A node looks up which of its own words
 //! begin so, and marks as much of a word as the shortest of them has. Another node may know a shorter one: whoever knows
 //! `mela` marks `Mela` in `Melano` for the query `mella`, whoever does not marks `Melan`.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `missing` | words that begin as the query's last one and are not marked |
 
 mod missing;
 

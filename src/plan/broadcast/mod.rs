@@ -1,5 +1,10 @@
 //! Requests that concern every node: indexes, settings, and changes of documents that name no shard. The nodes check what
 //! they are sent: an invalid request is refused by all alike, and then nothing was changed anywhere.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `details` | what the details of a task name in some versions of the engine only |
+//! | `hidden` | what Miroir keeps in the settings of every index, beside what the client set |
 
 mod details;
 mod documents;

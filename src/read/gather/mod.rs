@@ -3,6 +3,11 @@
 //! A node that is slow has not failed: it goes on, and at most one other attempt (a hedge) is made beside it, paid for from the
 //! budget of retries. Whoever answers first is heard. So a search that is slow for all nodes is a slow search, and a node that
 //! hangs costs one wait.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `internal` | errors inside the engine |
+//! | `round` | what the parts of one question know of each other |
 
 mod internal;
 mod round;

@@ -1,0 +1,249 @@
+//! The nodes of the cluster as one read asks them: within its time, in their turn, with an eye on who is slow.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::gather::{Doubt, Nodes, Round};
+use super::part::Reads;
+use crate::nodes::client::{NodeReply, Subrequest, Trace};
+use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::overload::limit::Permit;
+use crate::nodes::overload::{self, Traffic};
+use crate::nodes::settings::SearchSettings;
+use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
+use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+
+/// What reads other than searches may take at least: a page of documents can be large.
+const LONG_READ: Duration = Duration::from_secs(30);
+
+/// A filter of more bytes has hundreds of conditions: a heavy read. Other long bodies are not: a vector is long, too.
+const HEAVY_FILTER: usize = 16 << 10;
+
+/// As is a page that reaches farther than this.
+const LONG_PAGE: u64 = 1000;
+
+/// How many times `search.attempt_timeout` a node that works may take, where nothing says how long others would.
+const ALONE_PATIENCE: u32 = 5;
+
+/// How long any read may take. After that none of its subrequests is under way.
+pub fn longest(settings: &SearchSettings) -> Duration {
+    settings.timeout.max(LONG_READ)
+}
+
+/// The nodes of the cluster, within the time that one read has.
+pub(super) struct ClusterNodes<'a> {
+    reads: &'a Reads,
+    topology: &'a Topology,
+    trace: &'a Trace,
+    deadline: Instant,
+    /// How long a node may take before it is doubted.
+    attempt: Duration,
+    /// Whether its subrequests count as heavy.
+    traffic: Traffic,
+    /// Nodes that requests of this read wait for the turn of: they were not asked yet.
+    queued: Mutex<Vec<NodeIx>>,
+    /// Subrequests so far.
+    pub(super) asked: AtomicUsize,
+}
+
+// === impl ClusterNodes ===
+
+impl<'a> ClusterNodes<'a> {
+    pub(super) fn new(reads: &'a Reads, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
+        let settings = &reads.settings;
+        let timeout = settings.timeout;
+        let long = longest(settings);
+        let budget = match &scatter.ask {
+            Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
+                timeout
+            }
+            Ask::Judge
+            | Ask::Settings
+            | Ask::Setting { .. }
+            | Ask::Documents(_)
+            | Ask::Fields(_)
+            | Ask::Document(_)
+            | Ask::Stats(_) => long,
+        };
+        let attempt = settings.attempt_timeout;
+        let deadline = Instant::now() + budget;
+        let traffic = weight(scatter);
+        Self {
+            reads,
+            topology,
+            trace,
+            deadline,
+            attempt,
+            traffic,
+            queued: Mutex::default(),
+            asked: AtomicUsize::new(0),
+        }
+    }
+}
+
+#[async_trait]
+impl Nodes for ClusterNodes<'_> {
+    async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let ix = node;
+        let node = self.topology.node(ix);
+        let timeout = self.deadline.saturating_duration_since(Instant::now());
+        let started = Instant::now();
+        let queued = Queued::new(&self.queued, ix);
+        let entered =
+            tokio::time::timeout(timeout, self.reads.nodes.overload.enter(node, self.traffic, &request.path)).await;
+        drop(queued);
+        // Who has waited in vain has not found out anything about the node.
+        let permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
+        let timeout = timeout.saturating_sub(started.elapsed());
+        let subrequest = if request.method == "GET" {
+            Subrequest::get(request.path, timeout)
+        } else {
+            Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
+        };
+        let turn = Turn::new(self.reads, node, self.traffic, permit);
+        let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
+        turn.ends(&answer);
+        self.reads.nodes.overload.learn(&node.id, overload::Sign::of(&answer));
+        answer
+    }
+
+    /// A node is slow that takes twice as long as the others did, or that answers nothing, probes neither. One that works
+    /// and has nobody to compare it with is given more time.
+    async fn doubt(&self, node: NodeIx, round: &Round) -> Doubt {
+        let mut asked = Instant::now();
+        let id = &self.topology.node(node).id;
+        let look = (self.attempt / 4).clamp(Duration::from_millis(10), Duration::from_millis(100));
+        loop {
+            tokio::time::sleep(look).await;
+            if self.reads.nodes.topology().node(node).state == NodeState::Down {
+                return Doubt::Gone;
+            }
+            if self.queued.lock().contains(&node) {
+                asked = Instant::now();
+            }
+            let (now, waited) = (Instant::now(), asked.elapsed());
+            if waited < self.attempt {
+                continue;
+            }
+            let is_mute = self.reads.nodes.life.signs(id).is_mute(asked, now, self.attempt);
+            let is_last = round.others_took().is_some_and(|others| waited >= others * 2);
+            if is_mute || is_last || waited >= self.attempt * ALONE_PATIENCE {
+                return Doubt::Slow;
+            }
+        }
+    }
+
+    fn outrun(&self, node: NodeIx) {
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+    }
+
+    fn avoided(&self) -> Vec<NodeIx> {
+        self.reads.nodes.overload.avoided(self.topology)
+    }
+
+    fn unusable(&self, node: NodeIx) {
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+    }
+
+    fn may_retry(&self) -> bool {
+        self.reads.nodes.overload.may_retry()
+    }
+}
+
+/// How heavy a read is, as far as its request tells.
+fn weight(scatter: &Scatter) -> Traffic {
+    let long_page = matches!(&scatter.ask, Ask::Search(plan) if plan.window.reach() > LONG_PAGE);
+    if long_page || length_of_filters(&scatter.original) > HEAVY_FILTER {
+        return Traffic::HeavyRead;
+    }
+    Traffic::Read
+}
+
+/// Of all filters that a request holds, or at least as much as they can be.
+pub(super) fn length_of_filters(request: &NodeRequest) -> usize {
+    #[derive(Deserialize)]
+    struct Filtered<'b> {
+        #[serde(borrow)]
+        filter: Option<&'b RawValue>,
+        #[serde(borrow, default)]
+        queries: Vec<Filtered<'b>>,
+    }
+    fn length(filtered: &Filtered<'_>) -> usize {
+        filtered.filter.map_or(0, |filter| filter.get().len()) + filtered.queries.iter().map(length).sum::<usize>()
+    }
+    // Most requests are short, and are not looked into.
+    if request.body.len() <= HEAVY_FILTER {
+        return request.path.len();
+    }
+    serde_json::from_slice::<Filtered<'_>>(&request.body).map_or(0, |filtered| length(&filtered))
+}
+
+/// A subrequest's turn at a node. The engine does not stop working on a search that nobody waits for any more. So the turn of a
+/// heavy read that is left without an answer goes on for as long again as it took: else such searches would pile up there.
+struct Turn<'a> {
+    reads: &'a Reads,
+    node: &'a Node,
+    traffic: Traffic,
+    began: Instant,
+    permit: Option<Permit>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(reads: &'a Reads, node: &'a Node, traffic: Traffic, permit: Permit) -> Self {
+        if traffic == Traffic::HeavyRead {
+            reads.nodes.life.laden(&node.id);
+        }
+        Self { reads, node, traffic, began: Instant::now(), permit: Some(permit) }
+    }
+
+    fn ends(mut self, answer: &Result<NodeReply, NodeError>) {
+        if !matches!(answer, Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_))) {
+            self.permit = None;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.traffic != Traffic::HeavyRead {
+            return;
+        }
+        self.reads.nodes.life.laden(&self.node.id);
+        let as_long_again = self.began.elapsed().min(self.reads.settings.timeout);
+        if let (Some(permit), Ok(runtime)) = (self.permit.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(as_long_again).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Notes that a request waits for its turn, until it is dropped.
+struct Queued<'a> {
+    queued: &'a Mutex<Vec<NodeIx>>,
+    node: NodeIx,
+}
+
+impl<'a> Queued<'a> {
+    pub(super) fn new(queued: &'a Mutex<Vec<NodeIx>>, node: NodeIx) -> Self {
+        queued.lock().push(node);
+        Self { queued, node }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let mut queued = self.queued.lock();
+        if let Some(at) = queued.iter().position(|node| *node == self.node) {
+            queued.swap_remove(at);
+        }
+    }
+}

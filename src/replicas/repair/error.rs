@@ -1,0 +1,55 @@
+//! Why a repair stopped short, and whom that concerns.
+
+use std::time::Duration;
+
+use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::placement::topology::NodeId;
+use crate::replicas::identity::IdentityError;
+use crate::replicas::interrupted;
+use crate::store::StoreError;
+
+/// Why a repair stopped short.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RepairError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Interrupted(#[from] interrupted::InterruptedError),
+    #[error("task {uid} failed: {message}")]
+    Task { uid: u32, message: String },
+    #[error("the queue of index `{index}` did not run empty within {limit:?}")]
+    Busy { index: String, limit: Duration },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{0}")]
+    Hook(String),
+    #[error("none of the nodes that have the right settings is there: {nodes}")]
+    Away { nodes: String },
+    #[error("it has missed changes again and again")]
+    Unsettled,
+}
+
+// === impl RepairError ===
+
+impl RepairError {
+    /// True for what keeps `node` out of service as a whole; anything else is about one index of it.
+    pub(super) fn concerns_node(&self, node: &NodeId) -> bool {
+        match self {
+            Self::Node(error) if error.node != *node => false,
+            Self::Node(error) => match error.kind {
+                NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::Closed(_) => true,
+                NodeErrorKind::ConnectTimeout(_)
+                | NodeErrorKind::Timeout(_)
+                | NodeErrorKind::Truncated(_)
+                | NodeErrorKind::TooLarge { .. }
+                | NodeErrorKind::Malformed(_)
+                | NodeErrorKind::Local(_)
+                | NodeErrorKind::QueueFull { .. } => false,
+            },
+            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } => false,
+            Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,
+        }
+    }
+}
