@@ -6,7 +6,7 @@
 //!
 //! | layer | modules | what lives there |
 //! |---|---|---|
-//! | words | [`meili`] | Meilisearch's API as types: operations, errors, tasks, settings. serde only |
+//! | words | [`meili`], [`settings`] | Meilisearch's API as types: operations, errors, tasks, settings; how the sections of the configuration are read. serde only |
 //! | pure core | [`placement`], [`split`], [`plan`], [`merge`], [`tasks`] | where shards live; a body cut into documents; request → plan; replies → one reply; many statuses → one. No I/O, no clock |
 //! | cluster | [`cluster`], [`store`] | talks to nodes and to the state file |
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod placement;
 pub mod plan;
 pub mod rebalance;
+pub mod settings;
 pub mod split;
 pub mod store;
 pub mod tasks;

@@ -1,11 +1,11 @@
-//! What the operator sets of the cluster, and the readers for durations (`500ms`, `1s`, `7d`) and sizes (`64MiB`).
+//! What the operator sets of the cluster.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
-
 use super::overload::OverloadSettings;
 use super::scrub::ScrubSettings;
+use crate::settings::unit::{KIB, MIB};
+use crate::settings::{FromSection, Secret, Section};
 
 /// All that [`super::Cluster::start`] needs; `config` composes it from the sections of the file.
 #[derive(Debug, Clone)]
@@ -25,44 +25,35 @@ pub struct ClusterSettings {
 }
 
 /// The section `cluster`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PlacementSettings {
     /// How many shards there are; fixed when the cluster is made.
-    #[serde(default = "default_shards")]
     pub shards: u16,
-    #[serde(default = "default_replication_factor")]
     pub replication_factor: u8,
     pub nodes: Vec<NodeSettings>,
 }
 
 /// One node in the section `cluster`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NodeSettings {
     /// Placement hashes it: another id is another node.
     pub id: String,
     /// `http://host:port` or `https://host:port`.
     pub url: String,
-    #[serde(default)]
     pub zone: Option<String>,
-    #[serde(default = "default_weight")]
     pub weight: f64,
 }
 
 /// The section `health`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthSettings {
     /// The pause between two rounds of probes.
-    #[serde(deserialize_with = "duration")]
     pub interval: Duration,
     /// How long the connecting of a probe or a subrequest may take.
-    #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
     /// How long nothing at all may be heard of a node before it counts as gone: until then it is busy.
-    #[serde(deserialize_with = "duration")]
     pub patience: Duration,
     /// How long requests wait at most for nodes that are about to take part.
-    #[serde(deserialize_with = "duration")]
     pub start_wait: Duration,
     /// How many good probes in a row bring a node back.
     pub rise: usize,
@@ -71,34 +62,26 @@ pub struct HealthSettings {
 }
 
 /// The section `write`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteSettings {
     /// How many replicas of each touched shard must accept a write before it is acknowledged.
     pub min_in_sync: u8,
     /// How long a node may take to accept one part of a write before its replica is given up as stale.
-    #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
     /// How long a write that enough replicas have accepted waits for the others: then these are stale, and their nodes
     /// down until health checks bring them back.
-    #[serde(deserialize_with = "duration")]
     pub slow_after: Duration,
     /// A larger body of documents goes to a node in several parts, cut between documents.
-    #[serde(deserialize_with = "size")]
     pub max_payload_size: u64,
     /// How much of a write is held in memory before it goes to a temporary file.
-    #[serde(deserialize_with = "size")]
     pub spool_memory: u64,
 }
 
 /// The section `search`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchSettings {
-    #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
     /// How long one node may take, compared with others, before another is asked beside it.
-    #[serde(deserialize_with = "duration")]
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
     pub tie_break: TieBreak,
@@ -106,16 +89,14 @@ pub struct SearchSettings {
 }
 
 /// Whether every node gets the words of the documents that it does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SharedWords {
     Yes,
     No,
 }
 
 /// How documents stand that tie on every ranking rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TieBreak {
     /// In the order in which they were written, by a hidden last ranking rule.
     Written,
@@ -141,22 +122,18 @@ pub enum OnConfigChange {
 }
 
 /// The section `resilver`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResilverSettings {
     /// How many bytes of documents all copies together read and send per second; 0: no limit.
-    #[serde(deserialize_with = "size")]
     pub bandwidth: u64,
     /// How many copies run at once.
     pub concurrency: usize,
     /// How long a copy may hold back the writes of its index at its end.
-    #[serde(deserialize_with = "duration")]
     pub cutover: Duration,
 }
 
 /// What a search answers when a shard has no replica left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnavailableShards {
     /// The hits of the other shards, with the header `X-Miroir-Degraded`.
     Partial,
@@ -164,194 +141,118 @@ pub enum UnavailableShards {
     Error,
 }
 
-/// A text that no log, error or debug print ever shows.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
+// === impl PlacementSettings ===
 
-// === impl Secret ===
-
-impl Secret {
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    pub fn reveal(&self) -> &str {
-        &self.0
+impl FromSection for PlacementSettings {
+    fn read(section: &mut Section) -> Self {
+        Self {
+            shards: section.integer("shards", 1..=16_384, 256),
+            replication_factor: section.integer("replication_factor", 1..=16, 2),
+            nodes: section.read_list("nodes"),
+        }
     }
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[secret]")
+// === impl NodeSettings ===
+
+impl FromSection for NodeSettings {
+    fn read(section: &mut Section) -> Self {
+        Self {
+            id: section.required_text("id"),
+            url: section.required_text("url").trim_end_matches('/').to_owned(),
+            zone: section.text("zone"),
+            weight: section.positive("weight", 1.0),
+        }
     }
 }
 
 // === impl HealthSettings ===
 
-impl Default for HealthSettings {
-    fn default() -> Self {
+impl FromSection for HealthSettings {
+    fn read(section: &mut Section) -> Self {
         Self {
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_millis(500),
-            patience: Duration::from_secs(10),
-            start_wait: Duration::from_secs(10),
-            rise: 2,
-            fall: 3,
+            interval: section.duration("interval", Duration::from_secs(1)),
+            timeout: section.duration("timeout", Duration::from_millis(500)),
+            patience: section.duration("patience", Duration::from_secs(10)),
+            start_wait: section.duration("start_wait", Duration::from_secs(10)),
+            rise: section.integer("rise", 1..=1_000, 2),
+            fall: section.integer("fall", 1..=1_000, 3),
         }
     }
 }
 
 // === impl WriteSettings ===
 
-impl Default for WriteSettings {
-    fn default() -> Self {
+impl FromSection for WriteSettings {
+    fn read(section: &mut Section) -> Self {
         Self {
-            min_in_sync: 1,
-            timeout: Duration::from_secs(30),
-            slow_after: Duration::from_secs(10),
-            max_payload_size: 64 << 20,
-            spool_memory: 1 << 20,
+            min_in_sync: section.integer("min_in_sync", 1..=16, 1),
+            timeout: section.duration("timeout", Duration::from_secs(30)),
+            slow_after: section.duration("slow_after", Duration::from_secs(10)),
+            max_payload_size: section.size("max_payload_size", 64 * KIB, 64 * MIB),
+            spool_memory: section.size("spool_memory", 0, 4 * MIB),
         }
     }
 }
 
 // === impl SearchSettings ===
 
-impl Default for SearchSettings {
-    fn default() -> Self {
+impl FromSection for SearchSettings {
+    fn read(section: &mut Section) -> Self {
+        let answers = [("partial", UnavailableShards::Partial), ("error", UnavailableShards::Error)];
+        let ties = [("written", TieBreak::Written), ("replica", TieBreak::Replica)];
+        let words = [("shared", SharedWords::Yes), ("local", SharedWords::No)];
         Self {
-            timeout: Duration::from_secs(60),
-            attempt_timeout: Duration::from_secs(1),
-            unavailable_shards: UnavailableShards::Partial,
-            tie_break: TieBreak::Written,
-            words: SharedWords::Yes,
+            timeout: section.duration("timeout", Duration::from_secs(60)),
+            attempt_timeout: section.duration("attempt_timeout", Duration::from_secs(1)),
+            unavailable_shards: section.choice("unavailable_shards", &answers, UnavailableShards::Partial),
+            tie_break: section.choice("tie_break", &ties, TieBreak::Written),
+            words: section.choice("words", &words, SharedWords::Yes),
         }
     }
 }
 
 // === impl RebalanceSettings ===
 
-impl Default for RebalanceSettings {
-    fn default() -> Self {
-        Self { on_config_change: OnConfigChange::Start, concurrency: 16 }
+impl FromSection for RebalanceSettings {
+    fn read(section: &mut Section) -> Self {
+        let changes = [("start", OnConfigChange::Start), ("plan", OnConfigChange::Plan)];
+        Self {
+            on_config_change: section.choice("on_config_change", &changes, OnConfigChange::Start),
+            concurrency: section.integer("concurrency", 1..=1_024, 16),
+        }
     }
 }
 
 // === impl ResilverSettings ===
 
-impl Default for ResilverSettings {
-    fn default() -> Self {
-        Self { bandwidth: 0, concurrency: 2, cutover: Duration::from_secs(5) }
+impl FromSection for ResilverSettings {
+    fn read(section: &mut Section) -> Self {
+        Self {
+            bandwidth: section.size("bandwidth", 0, 0),
+            concurrency: section.integer("concurrency", 1..=64, 2),
+            cutover: section.duration("cutover", Duration::from_secs(5)),
+        }
     }
 }
 
 // === impl ClusterSettings ===
 
+#[cfg(test)]
 impl ClusterSettings {
     /// Defaults around `placement`, as a minimal configuration has them.
     pub fn new(placement: PlacementSettings) -> Self {
         Self {
             placement,
-            health: HealthSettings::default(),
-            write: WriteSettings::default(),
-            search: SearchSettings::default(),
-            rebalance: RebalanceSettings::default(),
-            overload: OverloadSettings::default(),
-            resilver: ResilverSettings::default(),
-            scrub: ScrubSettings::default(),
+            health: HealthSettings::defaults(),
+            write: WriteSettings::defaults(),
+            search: SearchSettings::defaults(),
+            rebalance: RebalanceSettings::defaults(),
+            overload: OverloadSettings::defaults(),
+            resilver: ResilverSettings::defaults(),
+            scrub: ScrubSettings::defaults(),
             node_key: None,
-            keepalive_pool_size: 256,
+            keepalive_pool_size: super::transport::KEEPALIVE_POOL_SIZE,
         }
-    }
-}
-
-fn default_shards() -> u16 {
-    256
-}
-
-fn default_replication_factor() -> u8 {
-    2
-}
-
-fn default_weight() -> f64 {
-    1.0
-}
-
-/// Reads `250ms`, `1s`, `5m`, `2h`, `7d`.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let trimmed = text.trim();
-    let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
-    let (number, unit) = trimmed.split_at(digits);
-    let number: f64 =
-        number.parse().map_err(|_| format!("expected a duration such as 500ms, 1s or 7d, got `{text}`"))?;
-    let seconds = match unit.trim() {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        other => return Err(format!("expected a duration in ms, s, m, h or d, got `{other}` in `{text}`")),
-    };
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("duration `{text}` is out of range"))
-}
-
-/// Reads `1048576`, `512KiB`, `64MiB`, `1GiB`, and `KB`, `MB`, `GB` as powers of ten.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let trimmed = text.trim();
-    let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = trimmed.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| format!("expected a size such as 64MiB, got `{text}`"))?;
-    let factor: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        other => return Err(format!("expected a size in B, KiB, MiB or GiB, got `{other}` in `{text}`")),
-    };
-    number.checked_mul(factor).ok_or_else(|| format!("size `{text}` is out of range"))
-}
-
-/// For `#[serde(deserialize_with)]`: see [`parse_duration`].
-pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-}
-
-/// For `#[serde(deserialize_with)]`: a number of bytes, or see [`parse_size`].
-pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Size {
-        Bytes(u64),
-        Text(String),
-    }
-    match Size::deserialize(deserializer)? {
-        Size::Bytes(bytes) => Ok(bytes),
-        Size::Text(text) => parse_size(&text).map_err(serde::de::Error::custom),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_and_sizes_are_read_with_their_units() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86400)));
-        assert!(parse_duration("7").is_err());
-        assert!(parse_duration("fast").is_err());
-        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
-        assert_eq!(parse_size("10"), Ok(10));
-        assert!(parse_size("10 parsecs").is_err());
-    }
-
-    #[test]
-    fn a_secret_never_prints() {
-        assert_eq!(format!("{:?}", Secret::new("open sesame")), "[secret]");
     }
 }

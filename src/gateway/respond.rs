@@ -102,7 +102,7 @@ pub async fn write(
 ) -> pingora::Result<()> {
     let mut header = answer.header(head, request_id)?;
     let mut body = answer.body.clone();
-    if body.len() >= compression.min_size && compression.level > 0 {
+    if body.len() as u64 >= compression.min_size && compression.level > 0 {
         header.append_header(http::header::VARY, "accept-encoding")?;
         if let Some(encoding) = Encoding::preferred(head.text(http::header::ACCEPT_ENCODING))
             && let Some(compressed) = encoding.compress(&body, compression.level).await

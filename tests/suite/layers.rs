@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The folders of `src/` from the lowest layer up. Those of one line share a rank and may import each other.
 const LAYERS: &[&[&str]] = &[
-    &["meili"],
+    &["meili", "settings"],
     &["placement", "rebalance", "split", "plan", "merge", "tasks"],
     &["store"],
     &["cluster"],

@@ -75,6 +75,7 @@ mod tests {
     use crate::cluster::body::WholeBody;
     use crate::cluster::write::Batches;
     use crate::placement::written::WRITTEN_FIELD;
+    use crate::settings::FromSection as _;
     use crate::split::PayloadFormat;
 
     async fn collect(topology: &Topology, body: &str, settings: &WriteSettings) -> Vec<Part> {
@@ -106,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn documents_that_are_shared_out_anew_are_as_if_read_by_the_new_owners() {
-        let settings = WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() };
+        let settings = WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..WriteSettings::defaults() };
         let budget = SpoolBudget::new(1 << 20, 1 << 30, prometheus::IntGauge::new("spooled", "bytes").unwrap());
         let body: String = (0..600).map(|n| format!("{{\"id\": {}, \"n\": {n}, \"t\": \"ü{{\"}}\n", n % 250)).collect();
         for (before, after) in

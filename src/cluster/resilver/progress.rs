@@ -214,6 +214,7 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::FromSection as _;
 
     #[tokio::test(start_paused = true)]
     async fn the_time_left_follows_from_the_rate_of_the_pass() {
@@ -231,7 +232,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_copy_rests_longer_each_time() {
-        let settings = ResilverSettings::default();
+        let settings = ResilverSettings::defaults();
         let copies = Copies::new(&settings, &prometheus::Registry::new()).unwrap();
         let (key, node) = ((NodeIx(0), "a".to_owned()), NodeId::new("n"));
         let pause = Duration::from_secs(1);

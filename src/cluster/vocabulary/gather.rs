@@ -187,11 +187,12 @@ mod tests {
     use crate::placement::shard::SHARD_FIELD;
     use crate::placement::vocabulary::WORDS_SHARD;
     use crate::placement::written::Places;
+    use crate::settings::FromSection as _;
 
     async fn gathered(vocabulary: &Arc<Vocabulary>, rules: &WordRules, documents: &[&str]) -> (Gathered, Vec<Value>) {
         let mut places = Places::of_batch(7);
         let mut next = || places.take().unwrap();
-        let mut gatherer = Gatherer::new(Arc::clone(vocabulary), rules.clone(), &WriteSettings::default()).unwrap();
+        let mut gatherer = Gatherer::new(Arc::clone(vocabulary), rules.clone(), &WriteSettings::defaults()).unwrap();
         for document in documents {
             gatherer.take(&Document::parse(document).unwrap(), "id", &mut next);
         }
