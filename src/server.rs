@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
-use miroir::cluster::{self, Cluster, ClusterError, ClusterSettings, housekeeping};
+use miroir::cluster::{self, Cluster};
 use miroir::config::{Config, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::metrics::GatewayMetrics;
@@ -16,9 +16,13 @@ use miroir::gateway::settings::GatewaySettings;
 use miroir::gateway::{self, App};
 use miroir::logging;
 use miroir::metrics::MetricsApp;
+use miroir::moves;
+use miroir::nodes::error::ClusterError;
+use miroir::nodes::settings::ClusterSettings;
 use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
+use miroir::tracking::housekeeping;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
@@ -114,7 +118,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
     })?;
     gateway::install_hooks(&app);
     let path = args.config.clone();
-    let read_again: cluster::rebalance::wishes::ConfigSource = Box::new(move || {
+    let read_again: moves::wishes::ConfigSource = Box::new(move || {
         let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
         Ok(config.cluster)
     });
@@ -175,7 +179,7 @@ async fn reload_on_hangup(cluster: Arc<Cluster>, mut shutdown: ShutdownWatch) {
             _ = hangups.recv() => {}
             _ = shutdown.changed() => return,
         }
-        match cluster::rebalance::wishes::reload(&cluster).await {
+        match moves::wishes::reload(&cluster).await {
             Ok(true) => tracing::info!("the changed configuration is the cluster's goal now"),
             Ok(false) => tracing::info!("the configuration names no other nodes than before"),
             Err(error) => tracing::error!(%error, "the configuration was not taken over"),

@@ -145,6 +145,7 @@ fn show(from: &Topology, to: &Topology) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::topology::NodeState;
 
     fn topology(ids: &[&str]) -> Topology {
         let node = |id: &&str| Node {

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use pingora::server::configuration::ServerConf;
 
 use super::pingora_conf::PingoraSection;
-use crate::cluster::overload::OverloadSettings;
-use crate::cluster::scrub::ScrubSettings;
-use crate::cluster::settings::{
-    HealthSettings, PlacementSettings, RebalanceSettings, ResilverSettings, SearchSettings, WriteSettings,
-};
 use crate::gateway::settings::{CompressionSettings, LimitSettings};
 use crate::logging::LogSettings;
+use crate::nodes::overload::OverloadSettings;
+use crate::nodes::settings::{
+    HealthSettings, PlacementSettings, RebalanceSettings, ResilverSettings, SearchSettings, WriteSettings,
+};
+use crate::replicas::scrub::ScrubSettings;
 use crate::settings::{Secret, Section};
 use crate::tasks::settings::TaskSettings;
 

@@ -3,7 +3,7 @@
 use pingora::server::configuration::ServerConf;
 use serde_json::Value;
 
-use crate::cluster::transport::KEEPALIVE_POOL_SIZE;
+use crate::nodes::transport::KEEPALIVE_POOL_SIZE;
 use crate::settings::section::unknown_key;
 use crate::settings::{FromSection, Section};
 

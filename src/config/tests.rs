@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::cluster::overload::circuit::CircuitSettings;
-use crate::cluster::overload::retry_budget::RetrySettings;
-use crate::cluster::overload::{OverloadSettings, TrafficSettings};
-use crate::cluster::scrub::ScrubSettings;
-use crate::cluster::settings::{
+use crate::gateway::settings::CompressionSettings;
+use crate::logging::LogFormat;
+use crate::nodes::overload::circuit::CircuitSettings;
+use crate::nodes::overload::retry_budget::RetrySettings;
+use crate::nodes::overload::{OverloadSettings, TrafficSettings};
+use crate::nodes::settings::{
     NodeSettings, OnConfigChange, RebalanceSettings, ResilverSettings, SharedWords, TieBreak, UnavailableShards,
     WriteSettings,
 };
-use crate::gateway::settings::CompressionSettings;
-use crate::logging::LogFormat;
+use crate::replicas::scrub::ScrubSettings;
 use crate::settings::{Problem, Secret};
 use crate::tasks::view::UidFormatSetting;
 

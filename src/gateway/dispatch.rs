@@ -12,19 +12,22 @@ use super::forward::Forwarding;
 use super::planning::{self, Request};
 use super::respond::Answer;
 use super::{Admitted, App, keys, listing, narrow};
-use crate::cluster::body::too_large;
-use crate::cluster::documents::{self, AddDocuments};
-use crate::cluster::{direct, read, task_ops, vocabulary};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
 use crate::meili::payload;
 use crate::meili::unknown;
 use crate::placement::topology::Topology;
 use crate::plan::{self, Plan};
+use crate::read;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
 use crate::tasks::query::names_integers;
 use crate::tasks::view::{UidFormat, summary_view};
+use crate::tracking::task_ops;
+use crate::write::body::too_large;
+use crate::write::documents;
+use crate::write::documents::AddDocuments;
+use crate::write::{direct, vocabulary};
 
 /// How a request goes on.
 pub enum Outcome {
@@ -49,7 +52,7 @@ pub async fn add_documents(
     admitted.operation.validate()?;
     let head = admitted.head;
     if admitted.access.may_not_create && !app.cluster.registry.exists(index) {
-        return Err(crate::cluster::registry::index_not_found(index));
+        return Err(crate::ledger::registry::index_not_found(index));
     }
     let limit = app.settings.limits.document_payload_size;
     let request = AddDocuments {
@@ -137,7 +140,7 @@ pub async fn run(
                 && let Some(index) = &intent.index_uid
                 && !app.cluster.registry.exists(index)
             {
-                return Err(crate::cluster::registry::index_not_found(index));
+                return Err(crate::ledger::registry::index_not_found(index));
             }
             vocabulary::make_way(&app.cluster, &intent, &admitted.trace).await;
             let task = app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::cluster::registry::index_not_found;
-use crate::cluster::{Cluster, Trace};
+use crate::cluster::Cluster;
+use crate::ledger::registry::index_not_found;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Class, Operation};
 use crate::meili::query::QueryMap;
 use crate::meili::uid::IndexUid;
+use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::read::{self, Infos};
 use crate::plan::{Plan, Split, broadcast};
