@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
+use miroir::cluster::settings::ClusterSettings;
 use miroir::cluster::{self, Cluster};
 use miroir::config::{Config, Problems};
 use miroir::gateway::auth::Keyring;
@@ -18,7 +19,6 @@ use miroir::logging;
 use miroir::metrics::MetricsApp;
 use miroir::moves;
 use miroir::nodes::error::ClusterError;
-use miroir::nodes::settings::ClusterSettings;
 use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;

@@ -1,5 +1,6 @@
 //! The parts of a cluster, put together, and their loops.
 
+pub mod settings;
 #[cfg(test)]
 mod simulation;
 
@@ -17,16 +18,17 @@ use crate::nodes::client::{NodeClient, OWN_QUESTION};
 use crate::nodes::error::ClusterError;
 use crate::nodes::metrics::ClusterMetrics;
 use crate::nodes::overload::Overload;
-use crate::nodes::settings::{ClusterSettings, TieBreak};
 use crate::nodes::{health, transport};
 use crate::placement::topology::Topology;
 use crate::plan::broadcast::HiddenSettings;
+use crate::plan::broadcast::TieBreak;
 use crate::read;
 use crate::replicas::{identity, interrupted, recover, repair, resilver, scrub};
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::tracking::reconcile::Reconciler;
 use crate::write::{Writer, vocabulary};
+use settings::ClusterSettings;
 
 /// Everything that talks to nodes, shared by all requests.
 pub struct Cluster {
@@ -97,7 +99,8 @@ impl Cluster {
         transport: Box<dyn transport::Transport>,
     ) -> Result<Arc<Cluster>, ClusterError> {
         let metrics = ClusterMetrics::new(prometheus)?;
-        let rebalancer = Rebalancer::load(store.as_ref(), &settings, prometheus).await?;
+        let on_change = settings.rebalance.on_config_change;
+        let rebalancer = Rebalancer::load(store.as_ref(), &settings.placement, on_change, prometheus).await?;
         let mut topology = rebalancer.layout().to_topology();
         let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);

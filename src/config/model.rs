@@ -8,13 +8,16 @@ use pingora::server::configuration::ServerConf;
 use super::pingora_conf::PingoraSection;
 use crate::gateway::settings::{CompressionSettings, LimitSettings};
 use crate::logging::LogSettings;
+use crate::moves::settings::RebalanceSettings;
+use crate::nodes::health::settings::HealthSettings;
 use crate::nodes::overload::OverloadSettings;
-use crate::nodes::settings::{
-    HealthSettings, PlacementSettings, RebalanceSettings, ResilverSettings, SearchSettings, WriteSettings,
-};
+use crate::placement::settings::PlacementSettings;
+use crate::read::settings::SearchSettings;
+use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
 use crate::settings::{Secret, Section};
 use crate::tasks::settings::TaskSettings;
+use crate::write::settings::WriteSettings;
 
 /// A whole configuration. Each section is the settings of the room that it is about, where its keys and defaults stand.
 #[derive(Debug)]

@@ -6,16 +6,19 @@ use std::time::Duration;
 use super::*;
 use crate::gateway::settings::CompressionSettings;
 use crate::logging::LogFormat;
+use crate::moves::settings::{OnConfigChange, RebalanceSettings};
 use crate::nodes::overload::circuit::CircuitSettings;
 use crate::nodes::overload::retry_budget::RetrySettings;
 use crate::nodes::overload::{OverloadSettings, TrafficSettings};
-use crate::nodes::settings::{
-    NodeSettings, OnConfigChange, RebalanceSettings, ResilverSettings, SharedWords, TieBreak, UnavailableShards,
-    WriteSettings,
-};
+use crate::placement::settings::NodeSettings;
+use crate::placement::vocabulary::SharedWords;
+use crate::plan::broadcast::TieBreak;
+use crate::read::settings::UnavailableShards;
+use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
 use crate::settings::{Problem, Secret};
 use crate::tasks::view::UidFormatSetting;
+use crate::write::settings::WriteSettings;
 
 const TWO_NODES: &str = "cluster: { nodes: [ { id: a, url: http://a:7700 }, { id: b, url: http://b:7700 } ] }";
 

@@ -8,6 +8,7 @@
 //! | `cleanup` | what a node holds of shards that it does not own is deleted |
 //! | [`wishes`] | what operators and configurations ask for |
 //! | [`figures`] | how much a move is |
+//! | [`settings`] | what the operator sets of moves |
 //! | [`metrics`] | gauges of the layout and of the plan under way |
 //! | `error` | what keeps a wish from being granted, or a step from being taken |
 
@@ -18,6 +19,7 @@ mod facts;
 pub mod figures;
 pub mod metrics;
 mod rebalancer;
+pub mod settings;
 pub mod wishes;
 
 pub use error::RebalanceError;

@@ -11,8 +11,8 @@ use tokio::sync::{Notify, watch};
 use crate::cluster::Cluster;
 use crate::ledger::insync;
 use crate::ledger::insync::Bookkeeping;
-use crate::nodes::settings::{ClusterSettings, OnConfigChange};
 use crate::nodes::shutdown::stopped;
+use crate::placement::settings::PlacementSettings;
 use crate::placement::topology::Topology;
 use crate::rebalance::step::next;
 use crate::rebalance::{Action, Cause, Facts, Layout, PlanState, Waiting};
@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError};
 
 use super::error::RebalanceError;
 use super::metrics::RebalanceMetrics;
+use super::settings::OnConfigChange;
 use super::{cleanup, commit, facts, wishes};
 
 /// The fact of the store that holds the layout.
@@ -50,10 +51,11 @@ impl Rebalancer {
     /// Reads the layout, or makes the first one. A configuration that changed since it was last read becomes a plan.
     pub async fn load(
         store: &dyn Store,
-        settings: &ClusterSettings,
+        placement: &PlacementSettings,
+        on_change: OnConfigChange,
         prometheus: &prometheus::Registry,
     ) -> Result<Self, RebalanceError> {
-        let configured = wishes::goal_of(&settings.placement)?;
+        let configured = wishes::goal_of(placement)?;
         let stored: Option<Layout> = match store.get_meta(LAYOUT).await? {
             None => None,
             Some(text) => {
@@ -65,7 +67,7 @@ impl Rebalancer {
         let mut layout = match stored {
             Some(layout) if !is_blank || layout.configured == configured => layout,
             Some(_) | None => {
-                let first = Layout::first(configured.clone(), settings.placement.shards);
+                let first = Layout::first(configured.clone(), placement.shards);
                 commit::persist(store, &first).await?;
                 first
             }
@@ -78,7 +80,7 @@ impl Rebalancer {
             let changed = if goal == layout.wanted() {
                 Ok(layout.clone())
             } else {
-                let state = initial_state(settings.rebalance.on_config_change);
+                let state = initial_state(on_change);
                 layout.toward(goal, Cause::Configuration, state, &everybody, OffsetDateTime::now_utc())
             };
             match changed {

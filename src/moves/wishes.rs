@@ -8,8 +8,8 @@ use super::error::RebalanceError;
 use super::rebalancer::initial_state;
 use super::{commit, facts, figures};
 use crate::cluster::Cluster;
-use crate::nodes::settings::PlacementSettings;
 use crate::nodes::transport::Endpoint;
+use crate::placement::settings::PlacementSettings;
 use crate::placement::topology::NodeId;
 use crate::rebalance::{Cause, Change, Goal, Layout, Moves, NodeSpec, PlanState, Refusal};
 

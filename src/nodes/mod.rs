@@ -11,7 +11,6 @@
 //! | [`node_queue`] | a node's queue of tasks: whether it is empty, and waiting until it is |
 //! | [`spool`] | bytes collected for a node, in memory up to a bound and then in a file |
 //! | [`stamp`] | by what a node's task tells who gave it |
-//! | [`settings`] | what the operator sets of the cluster |
 //! | [`metrics`] | counters and gauges of the cluster's traffic and state |
 //! | [`families`] | families of metrics, registered as they are made |
 //! | [`shutdown`] | the end of the process, as its loops see it |
@@ -24,7 +23,6 @@ pub mod lanes;
 pub mod metrics;
 pub(crate) mod node_queue;
 pub mod overload;
-pub mod settings;
 pub(crate) mod shutdown;
 pub mod spool;
 pub mod stamp;

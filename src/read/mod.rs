@@ -10,6 +10,7 @@
 //! | `documents`, `fields`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `comparable` | what is asked of nodes besides, for some searches |
+//! | [`settings`] | what the operator sets of reads |
 //! | `tests` | reads over pretended nodes |
 
 mod attributes;
@@ -29,6 +30,7 @@ mod multi_search;
 pub mod observe;
 mod reader;
 mod search;
+pub mod settings;
 mod similar;
 mod stats;
 #[cfg(test)]

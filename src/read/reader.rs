@@ -20,11 +20,11 @@ use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::overload::limit::Permit;
 use crate::nodes::overload::{self, Traffic, overloaded};
-use crate::nodes::settings::{SearchSettings, UnavailableShards};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
+use crate::read::settings::{SearchSettings, UnavailableShards};
 
 use super::embed::QueryVectors;
 

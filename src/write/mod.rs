@@ -7,12 +7,14 @@
 //! | [`vocabulary`] | every node knows all words of an index |
 //! | [`writer`] | one order for all replicas, durable before anything leaves |
 //! | `send` | one step of a write, sent to one node |
+//! | [`settings`] | what the operator sets of writes |
 //! | [`direct`] | requests that every node answers at once, without a task |
 
 pub mod body;
 pub mod direct;
 pub mod documents;
 pub(crate) mod send;
+pub mod settings;
 pub mod vocabulary;
 pub mod writer;
 

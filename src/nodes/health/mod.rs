@@ -7,6 +7,7 @@
 
 mod life;
 mod probe;
+pub mod settings;
 mod start;
 
 use std::sync::{Arc, Weak};

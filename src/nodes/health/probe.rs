@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Sign, learn, most_are_silent, rounds};
 use crate::cluster::Cluster;
-use crate::nodes::settings::HealthSettings;
+use crate::nodes::health::settings::HealthSettings;
 use crate::nodes::transport::Endpoint;
 use crate::placement::topology::{Node, NodeId};
 

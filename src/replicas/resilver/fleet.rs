@@ -11,15 +11,17 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
+use crate::cluster::settings::ClusterSettings;
 use crate::ledger::insync;
 use crate::meili::operation::{DocumentMethod, Operation};
 use crate::nodes::client::{NodeReply, SubBody, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::health::publish;
-use crate::nodes::settings::{ClusterSettings, NodeSettings, PlacementSettings, SharedWords};
 use crate::nodes::transport::Transport;
+use crate::placement::settings::{NodeSettings, PlacementSettings};
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::topology::{Node, NodeIx, NodeState};
+use crate::placement::vocabulary::SharedWords;
 use crate::plan::{Plan, broadcast};
 use crate::replicas::resilver;
 use crate::store::sqlite::SqliteStore;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::error::ResilverError;
 use super::metrics::ResilverMetrics;
 use super::throttle::Throttle;
-use crate::nodes::settings::ResilverSettings;
 use crate::placement::topology::{NodeId, NodeIx};
+use crate::replicas::resilver::settings::ResilverSettings;
 
 /// What a copy is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,6 @@ use super::super::vocabulary::{Gathered, Gatherer};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::overload::overloaded;
 use crate::nodes::overload::spool_budget::SpoolBudget;
-use crate::nodes::settings::WriteSettings;
 use crate::nodes::spool::{Spool, SpoolWriter};
 use crate::placement::document::shard_of;
 use crate::placement::shard::{ShardId, ShardSet};
@@ -22,6 +21,7 @@ use crate::split::document::HiddenFields;
 use crate::split::primary_key::{IdError, document_id, infer};
 use crate::split::rules::{Checked, Checker, DocumentRules, Meets, Refusal};
 use crate::split::{Document, PayloadFormat, Splitter};
+use crate::write::settings::WriteSettings;
 use crate::write::writer::Batches;
 
 /// How much is split between two looks at the spools, and without letting others run.

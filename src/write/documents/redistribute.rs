@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::collect::{Part, Payloads, spool_failed};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::overload::spool_budget::SpoolBudget;
-use crate::nodes::settings::WriteSettings;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::vocabulary::WORDS_END;
 use crate::split::document::HiddenFields;
+use crate::write::settings::WriteSettings;
 
 /// The parts of `from`'s owners as parts for those of `to`. Each shard is read from one of its owners' parts, so the
 /// documents of one id keep their order.

@@ -10,12 +10,12 @@ use super::collect::{Collected, Collector, Source};
 use super::steps::Addition;
 use super::*;
 use crate::meili::task::TaskKind;
-use crate::nodes::settings::WriteSettings;
 use crate::placement::shard::{SHARD_FIELD, shard_value};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::write::{RegistryChange, StepBody, Target, WriteIntent};
 use crate::settings::FromSection as _;
 use crate::split::rules::DocumentRules;
+use crate::write::settings::WriteSettings;
 use crate::write::writer::Batches;
 
 /// `nodes` nodes in a ring: shard s is on nodes s, s + 1, ...

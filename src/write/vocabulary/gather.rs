@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::{MOST_WORDS, Numbers, Vocabulary, WORDS};
 use crate::nodes::overload::spool_budget::SpoolBudget;
-use crate::nodes::settings::WriteSettings;
 use crate::nodes::spool::{Spool, SpoolWriter};
 use crate::placement::vocabulary::{NO_WORD, WORD_SEPARATOR, WORDS_END, WORDS_FIELD, marker_of, words_id};
 use crate::placement::written::Written;
 use crate::split::Document;
 use crate::split::words::{WordRules, word_number};
+use crate::write::settings::WriteSettings;
 
 /// Takes the words of documents, one after the other.
 pub struct Gatherer {
