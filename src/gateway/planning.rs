@@ -49,7 +49,12 @@ pub async fn plan(
         Class::Change => {
             let exists = |index: &str| cluster.registry.exists(index);
             let hidden = cluster.hidden_settings();
-            Ok(broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists))
+            let mut plan =
+                broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists);
+            if let (Plan::Broadcast(intent), Some(version)) = (&mut plan, cluster.engine_version.read().as_deref()) {
+                broadcast::show_as_of(version, intent);
+            }
+            Ok(plan)
         }
         Class::Documents | Class::Read | Class::Own => {
             let named = read::indexes(request.operation, request.body);

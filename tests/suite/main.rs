@@ -29,3 +29,4 @@ mod vectors;
 mod vocabulary;
 mod whole_tasks;
 mod writes;
+mod wrong;
