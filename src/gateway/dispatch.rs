@@ -143,7 +143,10 @@ pub async fn run(
                 return Err(crate::ledger::registry::index_not_found(index));
             }
             vocabulary::make_way(&app.cluster, &intent, &admitted.trace).await;
-            let task = app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?;
+            let task = match operation {
+                Operation::EditDocuments { .. } => documents::edit(&app.cluster, *intent, &admitted.trace).await?,
+                _ => app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?,
+            };
             Ok(Outcome::Answer(accepted(app, admitted, &task)))
         }
         Plan::Answer(own) => answer(app, admitted, own, &narrowed.body).boxed().await.map(Outcome::Answer),

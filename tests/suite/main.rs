@@ -19,6 +19,7 @@ mod overload;
 mod reads;
 mod rebalance;
 mod recover;
+mod repair;
 mod resilver;
 mod scenarios;
 mod scrub;

@@ -12,6 +12,9 @@
 
 mod collect;
 mod delete;
+mod edit;
+mod edited;
+mod finish;
 mod redistribute;
 pub mod request;
 mod rules;
@@ -23,6 +26,8 @@ use futures::future::join;
 
 use self::collect::{BatchError, Collected, Collector, Source};
 pub use self::delete::delete_ids;
+pub use self::edit::edit;
+pub use self::finish::finish;
 use self::request::{AddParams, missing_payload, payload_format};
 use self::steps::Addition;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
