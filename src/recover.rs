@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use miroir::cluster::Cluster;
-use miroir::nodes::error::ClusterError;
+use miroir::cluster::{Cluster, ClusterError};
 use miroir::replicas::recover::{RecoverError, Recovered, recover};
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
@@ -59,6 +58,6 @@ fn rebuild(args: &Args) -> Result<Recovered, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(async {
         let cluster = Cluster::start(cluster_settings(&config), store, &prometheus::Registry::new()).await?;
-        Ok(recover(&cluster, &|step| eprintln!("{step}")).await?)
+        Ok(recover(&cluster.writes, &|step| eprintln!("{step}")).await?)
     })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
 use miroir::cluster::settings::ClusterSettings;
-use miroir::cluster::{self, Cluster};
+use miroir::cluster::{self, Cluster, ClusterError};
 use miroir::config::{Config, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::line::Watched;
@@ -18,8 +18,7 @@ use miroir::gateway::settings::GatewaySettings;
 use miroir::gateway::{self, App};
 use miroir::logging;
 use miroir::metrics::MetricsApp;
-use miroir::moves;
-use miroir::nodes::error::ClusterError;
+use miroir::moves::{self, Rebalancer};
 use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
@@ -119,11 +118,11 @@ fn start(args: &Args) -> Result<Server, StartError> {
     })?;
     gateway::install_hooks(&app);
     let path = args.config.clone();
-    let read_again: moves::wishes::ConfigSource = Box::new(move || {
+    let read_again: moves::ConfigSource = Box::new(move || {
         let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
         Ok(config.cluster)
     });
-    if app.cluster.config_source.set(read_again).is_err() {
+    if app.cluster.moves.config_source.set(read_again).is_err() {
         tracing::warn!("the cluster has a source of its configuration already");
     }
 
@@ -157,18 +156,18 @@ fn start(args: &Args) -> Result<Server, StartError> {
 #[async_trait]
 impl BackgroundService for Background {
     async fn start(&self, shutdown: ShutdownWatch) {
-        let reconciler = self.cluster.reconciler.metrics().clone();
-        let store = Arc::clone(&self.cluster.store);
+        let reconciler = self.cluster.tracking.reconciler.metrics().clone();
+        let store = Arc::clone(&self.cluster.ledger.store);
         tokio::join!(
             cluster::run(Arc::clone(&self.cluster), shutdown.clone()),
-            reload_on_hangup(Arc::clone(&self.cluster), shutdown.clone()),
+            reload_on_hangup(Arc::clone(&self.cluster.moves), shutdown.clone()),
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );
     }
 }
 
 /// SIGHUP: the configuration's nodes and replication factor are read again.
-async fn reload_on_hangup(cluster: Arc<Cluster>, mut shutdown: ShutdownWatch) {
+async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, mut shutdown: ShutdownWatch) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => {
@@ -181,7 +180,7 @@ async fn reload_on_hangup(cluster: Arc<Cluster>, mut shutdown: ShutdownWatch) {
             _ = hangups.recv() => {}
             _ = shutdown.changed() => return,
         }
-        match moves::wishes::reload(&cluster).await {
+        match moves::wishes::reload(&rebalancer).await {
             Ok(true) => tracing::info!("the changed configuration is the cluster's goal now"),
             Ok(false) => tracing::info!("the configuration names no other nodes than before"),
             Err(error) => tracing::error!(%error, "the configuration was not taken over"),

@@ -92,7 +92,7 @@ pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value
         status: error.status(),
         ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}"))
     })?;
-    let (topology, trace) = (cluster.topology(), Trace::background("explain"));
+    let (topology, trace) = (cluster.nodes.topology(), Trace::background("explain"));
     let request = Request { operation, target, body: &question.body };
     let plan = planning::plan(cluster, &topology, &request, &trace).await?;
     let mut explained = explain::explain(&plan, &topology);
@@ -114,7 +114,7 @@ pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value
 }
 
 async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &Keys, trace: &Trace) -> Value {
-    let Observation { answer, took, subrequests } = observe::run(cluster, topology, scatter, trace).await;
+    let Observation { answer, took, subrequests } = observe::run(&cluster.reads, topology, scatter, trace).await;
     let Reply { status, body, degraded, inexact } = answer.unwrap_or_else(|error| Reply::refusal(&error));
     let answered: Vec<Answered<'_>> = subrequests
         .iter()

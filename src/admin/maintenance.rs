@@ -1,11 +1,10 @@
 //! `POST` and `DELETE /nodes/{id}/maintenance`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::ledger::Ledger;
 use crate::ledger::maintenance;
 use crate::ledger::maintenance::MaintenanceError;
 use crate::meili::error::{Code, ResponseError};
@@ -17,18 +16,18 @@ const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Takes the node out of service; `?force=true` also where its shards need it. The answer says whether it is idle, so
 /// that it can be stopped.
-pub async fn begin(cluster: &Arc<Cluster>, node: &str, query: &str) -> Result<Value, ResponseError> {
+pub async fn begin(ledger: &Ledger, node: &str, query: &str) -> Result<Value, ResponseError> {
     let force = QueryMap::parse(query).get("force") == Some("true");
-    maintenance::begin(cluster, node, force).await.map_err(refused)?;
-    let topology = cluster.topology();
+    maintenance::begin(ledger, node, force).await.map_err(refused)?;
+    let topology = ledger.nodes.topology();
     let ix = topology.find(node).ok_or_else(|| refused(MaintenanceError::Unknown(node.to_owned())))?;
-    let idle = maintenance::idle(cluster, &topology.node(ix).id, IDLE_LIMIT).await;
+    let idle = maintenance::idle(ledger, &topology.node(ix).id, IDLE_LIMIT).await;
     Ok(json!({ "node": node, "state": topology.node(ix).state, "idle": idle }))
 }
 
-pub async fn end(cluster: &Arc<Cluster>, node: &str) -> Result<Value, ResponseError> {
-    maintenance::end(cluster, node).await.map_err(refused)?;
-    let topology = cluster.topology();
+pub async fn end(ledger: &Ledger, node: &str) -> Result<Value, ResponseError> {
+    maintenance::end(ledger, node).await.map_err(refused)?;
+    let topology = ledger.nodes.topology();
     Ok(json!({ "node": node, "state": topology.find(node).map(|ix| topology.node(ix).state) }))
 }
 

@@ -72,7 +72,7 @@ impl AdminApp {
         if !matches!(route, Route::Health | Route::Ready) {
             self.authenticate(authorization.as_deref())?;
         }
-        let topology = self.app.cluster.topology();
+        let topology = self.app.cluster.nodes.topology();
         match route {
             Route::Health => Ok((200, json!({ "status": "available" }))),
             Route::Ready => Ok(views::ready(&topology)),
@@ -80,7 +80,8 @@ impl AdminApp {
             Route::Shards => Ok((200, views::shards(&topology))),
             Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {
-                let list = task_ops::list(&self.app.cluster, &query, IndexAccess::All, UidFormat::Mtask).await?;
+                let list =
+                    task_ops::list(&self.app.cluster.tracking, &query, IndexAccess::All, UidFormat::Mtask).await?;
                 Ok((200, list))
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
@@ -93,17 +94,19 @@ impl AdminApp {
                 let question = Question::of_index(index, &read_body(session).await?)?;
                 Ok((200, explain::answer(&self.app.cluster, &question).await?))
             }
-            Route::Scrub => Ok((200, self.app.cluster.scrub.reports.view())),
+            Route::Scrub => Ok((200, self.app.cluster.replicas.scrub.reports.view())),
             Route::StartScrub => {
-                self.app.cluster.scrub.start();
+                self.app.cluster.replicas.scrub.start();
                 Ok((202, json!({ "started": true })))
             }
             Route::Layout(route) => {
                 let body = read_body(session).await?;
                 Ok((200, rebalance::answer(&self.app.cluster, route, &body).await?))
             }
-            Route::BeginMaintenance(node) => Ok((200, maintenance::begin(&self.app.cluster, node, &query).await?)),
-            Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster, node).await?)),
+            Route::BeginMaintenance(node) => {
+                Ok((200, maintenance::begin(&self.app.cluster.ledger, node, &query).await?))
+            }
+            Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster.ledger, node).await?)),
         }
     }
 

@@ -93,21 +93,21 @@ pub async fn answer(cluster: &Arc<Cluster>, route: Route<'_>, body: &[u8]) -> Re
     let change = match route {
         Route::Status => return Ok(status(cluster).await),
         Route::Plan => {
-            let preview = wishes::preview(cluster, asked(body)?).await.map_err(|error| error.to_response())?;
+            let preview = wishes::preview(&cluster.moves, asked(body)?).await.map_err(|error| error.to_response())?;
             return Ok(plan(cluster, &preview).await);
         }
-        Route::Pause => return done(cluster, wishes::pause(cluster).await).await,
-        Route::Resume => return done(cluster, wishes::resume(cluster).await).await,
-        Route::Cancel => return done(cluster, wishes::cancel(cluster).await).await,
-        Route::Undo => return done(cluster, wishes::undo(cluster).await).await,
-        Route::Reload => return done(cluster, wishes::reload(cluster).await).await,
+        Route::Pause => return done(cluster, wishes::pause(&cluster.moves).await).await,
+        Route::Resume => return done(cluster, wishes::resume(&cluster.moves).await).await,
+        Route::Cancel => return done(cluster, wishes::cancel(&cluster.moves).await).await,
+        Route::Undo => return done(cluster, wishes::undo(&cluster.moves).await).await,
+        Route::Reload => return done(cluster, wishes::reload(&cluster.moves).await).await,
         Route::AddNode => Change::Add(without_slash(read(body)?)),
         Route::RemoveNode(node) => Change::Remove(NodeId::new(node)),
         Route::DrainNode(node) => Change::Drain(NodeId::new(node)),
         Route::SetNode(node) => Change::Set(NodeId::new(node), read(body)?),
         Route::SetCluster => Change::ReplicationFactor(read::<ClusterPatch>(body)?.replication_factor),
     };
-    done(cluster, wishes::change(cluster, vec![change]).await).await
+    done(cluster, wishes::change(&cluster.moves, vec![change]).await).await
 }
 
 async fn done(cluster: &Arc<Cluster>, changed: Result<bool, RebalanceError>) -> Result<Value, ResponseError> {
@@ -146,7 +146,7 @@ fn asked(body: &[u8]) -> Result<Vec<Change>, ResponseError> {
 
 /// What is under way, how far it is, and what it waits for.
 async fn status(cluster: &Arc<Cluster>) -> Value {
-    let layout = cluster.rebalancer.layout();
+    let layout = cluster.moves.layout();
     let moves = Moves::between(&layout, &layout.target());
     let state = match layout.plan.as_ref().map(|plan| plan.state) {
         None => "idle",
@@ -155,7 +155,7 @@ async fn status(cluster: &Arc<Cluster>) -> Value {
         Some(PlanState::Canceling) => "canceling",
     };
     let waiting: Vec<Value> = cluster
-        .rebalancer
+        .moves
         .waiting()
         .iter()
         .map(|waiting| json!({ "code": waiting.code(), "reason": waiting.to_string() }))
@@ -189,7 +189,7 @@ fn replicas(layout: &Layout, moves: &Moves) -> Value {
 /// Null where there is no plan, or where a node that should be asked does not answer.
 async fn documents(cluster: &Arc<Cluster>, layout: &Layout) -> Value {
     let Some(plan) = &layout.plan else { return Value::Null };
-    let Ok(left) = figures::documents_to_move(cluster, layout).await else { return Value::Null };
+    let Ok(left) = figures::documents_to_move(&cluster.moves, layout).await else { return Value::Null };
     let total = plan.documents.max(left);
     let seconds = (OffsetDateTime::now_utc() - plan.began_at).as_seconds_f64();
     let rate = if seconds > 0.0 { (total - left) as f64 / seconds } else { 0.0 };
@@ -221,7 +221,7 @@ fn nodes(layout: &Layout, moves: &Moves) -> Vec<Value> {
 
 /// What a change would move.
 async fn plan(cluster: &Arc<Cluster>, preview: &Preview) -> Value {
-    let volumes = figures::volumes(cluster, &preview.layout, &preview.moves).await;
+    let volumes = figures::volumes(&cluster.moves, &preview.layout, &preview.moves).await;
     let volumes = match volumes {
         Ok(volumes) => Some(volumes),
         Err(error) => {

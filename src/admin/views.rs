@@ -45,21 +45,21 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
                 "zone": node.zone,
                 "weight": node.weight,
                 "state": node.state,
-                "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
+                "refused": cluster.replicas.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
-                "repairs": repair::view(cluster, topology, ix),
+                "repairs": repair::view(&cluster.replicas, topology, ix),
                 "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
         })
         .collect();
     json!({
         "epoch": topology.epoch,
-        "cluster": cluster.identities.cluster(),
+        "cluster": cluster.replicas.identities.cluster(),
         "layout": topology.layout,
         "shards": topology.shards,
         "replicationFactor": topology.replication_factor,
         "nodes": nodes,
-        "takeBacks": cluster.refusals.view(),
+        "takeBacks": cluster.ledger.refusals.view(),
     })
 }
 
@@ -83,7 +83,7 @@ pub fn shards(topology: &Topology) -> Value {
 
 /// The copies to stale replicas: those under way, and those that stopped short and are tried again.
 pub fn resilver(cluster: &Cluster) -> Value {
-    let topology = cluster.topology();
+    let topology = cluster.nodes.topology();
     let rfc3339 = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).ok();
     let running = |progress: Progress| {
         json!({
@@ -102,8 +102,9 @@ pub fn resilver(cluster: &Cluster) -> Value {
             "since": rfc3339(progress.since),
         })
     };
-    let running: Vec<Value> = cluster.copies.running().into_iter().map(running).collect();
+    let running: Vec<Value> = cluster.replicas.copies.running().into_iter().map(running).collect();
     let failed: Vec<Value> = cluster
+        .replicas
         .copies
         .failures()
         .into_iter()
@@ -131,9 +132,9 @@ pub fn resilver(cluster: &Cluster) -> Value {
 /// A task with each node's part.
 pub async fn task(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseError> {
     let id = parse_id(id)?;
-    let task = match cluster.reconciler.live(id) {
+    let task = match cluster.tracking.reconciler.live(id) {
         Some(task) => Some(task),
-        None => cluster.store.get_task(id).await.map_err(|error| store_failed(&error))?,
+        None => cluster.ledger.store.get_task(id).await.map_err(|error| store_failed(&error))?,
     };
     let task = task.ok_or_else(|| ResponseError::new(Code::TaskNotFound, "no such task"))?;
     let mut view = task_view(&task, UidFormat::Mtask);
@@ -151,7 +152,7 @@ pub async fn task(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseErr
 
 /// Sends the rest of a task that ended in part; the task of that.
 pub async fn finish(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseError> {
-    let task = documents::finish(cluster, parse_id(id)?, &Trace::new("finish")).await?;
+    let task = documents::finish(&cluster.writes, parse_id(id)?, &Trace::new("finish")).await?;
     Ok(summary_view(&task, UidFormat::Mtask))
 }
 

@@ -51,7 +51,7 @@ pub async fn add_documents(
     };
     admitted.operation.validate()?;
     let head = admitted.head;
-    if admitted.access.may_not_create && !app.cluster.registry.exists(index) {
+    if admitted.access.may_not_create && !app.cluster.ledger.registry.exists(index) {
         return Err(crate::ledger::registry::index_not_found(index));
     }
     let limit = app.settings.limits.document_payload_size;
@@ -67,7 +67,7 @@ pub async fn add_documents(
         return Err(too_large(limit));
     }
     let mut body = SessionBody::new(session, head, app.settings.limits.client_timeout, limit);
-    let task = documents::add(&app.cluster, topology, request, &mut body, &admitted.trace).await?;
+    let task = documents::add(&app.cluster.writes, topology, request, &mut body, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }
 
@@ -96,9 +96,10 @@ pub async fn run(
         }
         Operation::UpdateExperimentalFeatures => {
             let path = admitted.head.target();
-            let reply = direct::everywhere(&app.cluster, http::Method::PATCH, &path, Some(body), &admitted.trace)
-                .boxed()
-                .await?;
+            let reply =
+                direct::everywhere(&app.cluster.writes, http::Method::PATCH, &path, Some(body), &admitted.trace)
+                    .boxed()
+                    .await?;
             return Ok(Outcome::Answer(Answer::bytes(reply.status, reply.body)));
         }
         Operation::ListIndexes => {
@@ -120,13 +121,13 @@ pub async fn run(
             if plan.candidates.is_empty() {
                 return Err(super::no_node());
             }
-            let avoided = app.cluster.overload.avoided(&topology);
+            let avoided = app.cluster.nodes.overload.avoided(&topology);
             plan.candidates.sort_by_key(|node| avoided.contains(node));
-            let attempt = app.cluster.settings.search.attempt_timeout;
+            let attempt = app.cluster.reads.settings.attempt_timeout;
             Ok(Outcome::Forward(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout)))
         }
         Plan::Scatter(scatter) => {
-            let reply = read::run(&app.cluster, &topology, &scatter, &admitted.trace).boxed().await?;
+            let reply = read::run(&app.cluster.reads, &topology, &scatter, &admitted.trace).boxed().await?;
             let mut answer =
                 Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, reply.body) };
             if matches!(operation, Operation::Stats) && !admitted.access.is_unrestricted() {
@@ -138,14 +139,16 @@ pub async fn run(
             if admitted.access.may_not_create
                 && intent.ensure_index
                 && let Some(index) = &intent.index_uid
-                && !app.cluster.registry.exists(index)
+                && !app.cluster.ledger.registry.exists(index)
             {
                 return Err(crate::ledger::registry::index_not_found(index));
             }
-            vocabulary::make_way(&app.cluster, &intent, &admitted.trace).await;
+            vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
             let task = match operation {
-                Operation::EditDocuments { .. } => documents::edit(&app.cluster, *intent, &admitted.trace).await?,
-                _ => app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?,
+                Operation::EditDocuments { .. } => {
+                    documents::edit(&app.cluster.writes, *intent, &admitted.trace).await?
+                }
+                _ => app.cluster.writes.submit(*intent, Vec::new(), &admitted.trace).await?,
             };
             Ok(Outcome::Answer(accepted(app, admitted, &task)))
         }
@@ -164,7 +167,8 @@ async fn delete_ids(
     single: bool,
 ) -> Result<Outcome, ResponseError> {
     let metadata = unknown::only_custom_metadata(&admitted.head.query)?;
-    let task = documents::delete_ids(&app.cluster, topology, index, ids, metadata, single, &admitted.trace).await?;
+    let task =
+        documents::delete_ids(&app.cluster.writes, topology, index, ids, metadata, single, &admitted.trace).await?;
     Ok(Outcome::Answer(accepted(app, admitted, &task)))
 }
 
@@ -186,12 +190,20 @@ async fn answer(
     let format = uid_format(app, admitted, named);
     match own {
         Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
-        Own::ListTasks => task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
-        Own::GetTask { id } => task_ops::get(cluster, &id, access, format).await.map(|body| Answer::json(200, &body)),
-        Own::CancelTasks => task_ops::cancel(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
-        Own::DeleteTasks => task_ops::delete(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
+        Own::ListTasks => {
+            task_ops::list(&cluster.tracking, query, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::GetTask { id } => {
+            task_ops::get(&cluster.tracking, &id, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::CancelTasks => {
+            task_ops::cancel(&cluster.tracking, query, access, format).await.map(|body| Answer::json(200, &body))
+        }
+        Own::DeleteTasks => {
+            task_ops::delete(&cluster.tracking, query, access, format).await.map(|body| Answer::json(200, &body))
+        }
         Own::DeleteTask { id } => {
-            task_ops::delete_one(cluster, &id, access, format).await.map(|body| Answer::json(200, &body))
+            task_ops::delete_one(&cluster.tracking, &id, access, format).await.map(|body| Answer::json(200, &body))
         }
         Own::ListKeys => keys::list(app, query),
         Own::CreateKey => keys::create(app, &payload::parse(body)?, &admitted.trace).await,

@@ -11,7 +11,6 @@ use super::App;
 use super::auth::key_request;
 use super::auth::keyring::HeldKey;
 use super::respond::Answer;
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::Subrequest;
 use crate::nodes::client::Trace;
@@ -102,10 +101,10 @@ fn not_found(name: &str) -> ResponseError {
 /// Copies a change to the nodes. The gateway's own keys decide about clients, so a node that refuses (it may run without
 /// a master key) or misses it changes nothing for them; a node that comes back gets what it missed.
 async fn tell_nodes(app: &App, method: http::Method, path: String, body: Option<Bytes>, trace: &Trace) {
-    if app.cluster.settings.node_key.is_none() {
+    if app.cluster.nodes.key.is_none() {
         return;
     }
-    if let Err(error) = direct::everywhere(&app.cluster, method, &path, body, trace).await {
+    if let Err(error) = direct::everywhere(&app.cluster.writes, method, &path, body, trace).await {
         tracing::warn!(code = error.code, "API keys could not be copied to the nodes");
     }
 }
@@ -120,17 +119,18 @@ impl KeyRepair {
 
 #[async_trait]
 impl RepairHook for KeyRepair {
-    async fn repair(&self, cluster: &Arc<Cluster>, node: &Node) -> Result<(), String> {
+    async fn repair(&self, node: &Node) -> Result<(), String> {
         let Some(app) = self.app.upgrade() else { return Ok(()) };
-        if cluster.settings.node_key.is_none() || !app.keyring.has_master_key() {
+        if app.cluster.nodes.key.is_none() || !app.keyring.has_master_key() {
             return Ok(());
         }
         let trace = Trace::background("keys");
-        let timeout = cluster.settings.write.timeout;
+        let timeout = app.cluster.writes.settings.timeout;
         for held in app.keyring.list() {
             let body = Bytes::from(held.key.creation_body().to_string());
             let request = Subrequest::json(http::Method::POST, "/keys", body, timeout, true);
-            let reply = cluster.client.send(node, request, &trace).await.map_err(|error| error.to_string())?;
+            let sent = app.cluster.nodes.client.send(node, request, &trace).await;
+            let reply = sent.map_err(|error| error.to_string())?;
             // A refusal holds no node back: it may run without a master key, have the key already, or not take one
             // that has expired meanwhile. The gateway's own keys decide about clients.
             if reply.is_success() || reply.error().is_some_and(|error| error.is(Code::ApiKeyAlreadyExists)) {

@@ -27,7 +27,7 @@ pub async fn indexes(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
     let path = if page.is_ok() { format!("/indexes?limit={}", u32::MAX) } else { admitted.head.target() };
     for candidate in Forward::to_any(topology).candidates {
         let request = Subrequest::get(path.clone(), app.settings.limits.forward_timeout);
-        let Ok(reply) = app.cluster.client.send(topology.node(candidate), request, &admitted.trace).await else {
+        let Ok(reply) = app.cluster.nodes.client.send(topology.node(candidate), request, &admitted.trace).await else {
             continue;
         };
         if page.is_err() && reply.is_success() {

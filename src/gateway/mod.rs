@@ -89,7 +89,7 @@ impl App {
 /// Lets the cluster's repairs reach what only the gateway knows. Called once, before the cluster runs.
 pub fn install_hooks(app: &Arc<App>) {
     // Only a second call finds a hook there; the first one stays.
-    let _ = app.cluster.repair_hook.set(Box::new(keys::KeyRepair::new(app)));
+    let _ = app.cluster.replicas.hook.set(Box::new(keys::KeyRepair::new(app)));
 }
 
 /// Whether a request is over.
@@ -197,7 +197,7 @@ async fn decide(
     ctx.index = operation.index().map(str::to_owned);
     // A probe learns that the gateway lives; more than that would not relieve it.
     if crowded && operation != Operation::Health {
-        app.cluster.overload.metrics.rejected(Rejection::Requests).inc();
+        app.cluster.nodes.overload.metrics.rejected(Rejection::Requests).inc();
         return Err(overloaded(format!("{} requests are under way already.", app.settings.max_requests)));
     }
     let access = authenticate(app, head, &operation)?;
@@ -209,10 +209,10 @@ async fn decide(
         content_type::require_json(head)?;
     }
     if operation != Operation::Health {
-        health::settled(&app.cluster, Need::Reads).await;
+        health::settled(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
-    let topology = app.cluster.topology();
+    let topology = app.cluster.nodes.topology();
     if matches!(operation, Operation::AddDocuments { .. }) {
         return dispatch::add_documents(app, topology, &admitted, session).boxed().await.map(Outcome::Answer);
     }
@@ -249,7 +249,7 @@ fn unrouted(head: &Head, status: u16) -> Answer {
 pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
     let Some(forward) = &ctx.forward else { return false };
     if let Some(node) = forward.current() {
-        app.cluster.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, Sign::Bad);
     }
     forward.has_more() && session.as_downstream().response_written().is_none()
 }

@@ -47,11 +47,13 @@ pub async fn plan(
     }
     match request.operation.facts().class {
         Class::Change => {
-            let exists = |index: &str| cluster.registry.exists(index);
-            let hidden = cluster.hidden_settings();
+            let exists = |index: &str| cluster.ledger.registry.exists(index);
+            let hidden = cluster.ledger.hidden_settings();
             let mut plan =
                 broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists);
-            if let (Plan::Broadcast(intent), Some(version)) = (&mut plan, cluster.engine_version.read().as_deref()) {
+            if let (Plan::Broadcast(intent), Some(version)) =
+                (&mut plan, cluster.nodes.engine_version.read().as_deref())
+            {
                 broadcast::show_as_of(version, intent);
             }
             Ok(plan)
@@ -71,7 +73,7 @@ pub async fn plan(
 pub async fn infos(cluster: &Arc<Cluster>, indexes: &[String], trace: &Trace) -> Result<Infos, ResponseError> {
     let mut infos = Infos::new();
     for index in indexes {
-        match cluster.registry.info(cluster, index, trace).await {
+        match cluster.ledger.info(index, trace).await {
             Ok(info) => {
                 infos.insert(index.clone(), info);
             }

@@ -1,128 +1,23 @@
 //! In-sync sets: which replicas have missed a write, and which nodes have missed a change of a whole index. Durable before
 //! anything is acknowledged that they have missed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::bookkeeping::{Held, Misses};
+use super::marks::{Marks, Missed, MissedByNode};
+use super::part::Ledger;
 use super::settle::{self, Settled};
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::health;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{Apart, ApartSets, NodeId, NodeIx, StaleSets, Topology};
 use crate::plan::write::WriteIntent;
-use crate::replicas::repair;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::tasks::details::settle_unsuccessful;
 use crate::tasks::entry::{MiroirTask, NodeTask};
 use crate::tasks::stale::stale_parts;
-
-/// The fact of the store that holds [`Missed`] of all nodes.
-const MISSED: &str = "missed_changes";
-
-/// What a node has missed of the changes that concern whole indexes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Missed {
-    /// A change of features or keys, or of nobody knows which indexes: everything is compared before it serves on.
-    #[serde(default)]
-    pub settings: bool,
-    /// Indexes of which it has missed a change of settings or primary key: only these are compared, and it serves the others.
-    #[serde(default)]
-    pub indexes: BTreeSet<String>,
-    /// Indexes whose content on the node belongs to the past (deleted or swapped meanwhile): to be deleted there.
-    #[serde(default)]
-    pub outdated: BTreeSet<String>,
-    /// The node was no member for some time: indexes that it has and the registry has not were deleted meanwhile.
-    #[serde(default)]
-    pub away: bool,
-}
-
-/// By node.
-pub type MissedByNode = BTreeMap<NodeId, Missed>;
-
-/// What a write adds to the in-sync bookkeeping.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks {
-    pub stale: Vec<(NodeIx, String, ShardSet)>,
-    pub missed: Vec<(NodeIx, Missed)>,
-}
-
-/// Guards the bookkeeping: changes are made durable and published one after the other.
-#[derive(Default)]
-pub struct Bookkeeping {
-    missed: tokio::sync::Mutex<MissedByNode>,
-    /// How many times a node's replicas of an index were marked stale, those that were stale already too. Changed only
-    /// with `missed` locked.
-    misses: parking_lot::Mutex<BTreeMap<(NodeIx, String), u64>>,
-}
-
-/// How many writes a node's replicas of an index had missed at a moment; see [`clear`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Misses(u64);
-
-// === impl Bookkeeping ===
-
-impl Bookkeeping {
-    /// Reads what is durable; the stale sets of nodes that are no part of the topology are left where they are.
-    pub async fn load(store: &dyn Store, topology: &Topology) -> Result<(Self, StaleSets), StoreError> {
-        let mut stale = StaleSets::new();
-        for (node, index, shards) in store.stale().await? {
-            if let Some(ix) = topology.find(node.as_str()) {
-                stale.insert((ix, index), shards);
-            }
-        }
-        let missed = match store.get_meta(MISSED).await? {
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?
-            }
-            None => MissedByNode::new(),
-        };
-        Ok((Self { missed: tokio::sync::Mutex::new(missed), ..Self::default() }, stale))
-    }
-
-    /// While this is held no replica becomes stale or in sync.
-    pub(crate) async fn hold(&self) -> tokio::sync::MutexGuard<'_, MissedByNode> {
-        self.missed.lock().await
-    }
-
-    pub async fn missed_by(&self, node: &NodeId) -> Missed {
-        self.missed.lock().await.get(node).cloned().unwrap_or_default()
-    }
-}
-
-// === impl Missed ===
-
-impl Missed {
-    pub fn is_nothing(&self) -> bool {
-        !self.is_node_wide() && self.outdated.is_empty() && self.indexes.is_empty()
-    }
-
-    /// True for what concerns the node as a whole, not this or that index.
-    pub fn is_node_wide(&self) -> bool {
-        self.settings || self.away
-    }
-
-    /// True when `index` may differ on the node.
-    pub fn concerns(&self, index: &str) -> bool {
-        self.is_node_wide() || self.outdated.contains(index) || self.indexes.contains(index)
-    }
-
-    /// The settings of these indexes.
-    pub fn of(indexes: impl IntoIterator<Item = String>) -> Self {
-        Self { indexes: indexes.into_iter().collect(), ..Self::default() }
-    }
-}
-
-// === impl Marks ===
-
-impl Marks {
-    pub fn is_empty(&self) -> bool {
-        self.stale.is_empty() && self.missed.is_empty()
-    }
-}
 
 /// What may be made of marks: the stale sets that they change, whole.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -156,7 +51,24 @@ pub fn admit(topology: &Topology, marks: &Marks) -> Admitted {
         admitted.spared.push((spared, index, shard));
     }
     admitted.stale.retain(|key, shards| !shards.is_empty() && topology.stale.get(key) != Some(shards));
+    debug_assert!(keeps_one(topology, &admitted.stale), "a mark takes the last replica of a shard out of sync");
     admitted
+}
+
+/// True when `added` leaves a replica in sync of every shard that has one: the fourth of the invariants of ARCHITECTURE.md.
+fn keeps_one(topology: &Topology, added: &StaleSets) -> bool {
+    let after = |node: NodeIx, index: &String, shard: ShardId| {
+        added
+            .get(&(node, index.clone()))
+            .map_or_else(|| topology.is_stale(node, index, shard), |now| now.contains(shard))
+    };
+    added.iter().all(|((_, index), shards)| {
+        shards.iter().all(|shard| {
+            let owners = topology.owners_of(shard);
+            let had_one = owners.iter().any(|owner| !topology.is_stale(*owner, index, shard));
+            !had_one || owners.iter().any(|owner| !after(*owner, index, shard))
+        })
+    })
 }
 
 /// The stale sets that `marks` touch, with the marks added.
@@ -174,60 +86,55 @@ fn merged(topology: &Topology, marks: &Marks) -> StaleSets {
 /// Draws the conclusions from the nodes' answers to a write and makes the marks durable, in one: two writes that are under
 /// way together must not each count on the replica that the other one has just found to be behind.
 pub async fn settle(
-    cluster: &Arc<Cluster>,
+    ledger: &Ledger,
     placed: &Topology,
     intent: &WriteIntent,
     parts: &[NodeTask],
 ) -> Result<Settled, StoreError> {
-    let mut missed = cluster.bookkeeping.missed.lock().await;
-    let settled = settle::settle(&cluster.topology(), placed, intent, parts, cluster.settings.write.min_in_sync);
+    let mut held = ledger.bookkeeping.hold().await;
+    let settled = settle::settle(&ledger.nodes.topology(), placed, intent, parts, ledger.settings.min_in_sync);
     if settled.refused.is_none() {
-        let admitted = admit(&cluster.topology(), &settled.marks);
-        record(cluster, &mut missed, &settled.marks, admitted).await?;
+        let admitted = admit(&ledger.nodes.topology(), &settled.marks);
+        record(ledger, &mut held, &settled.marks, admitted).await?;
     }
     Ok(settled)
 }
 
 /// Makes `marks` durable, then publishes them; no shard is left without a replica in sync. What was missed of an index is
 /// repaired beside the others; nodes that missed more go back to being repaired as a whole.
-pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreError> {
+pub async fn mark(ledger: &Ledger, marks: &Marks) -> Result<(), StoreError> {
     if marks.is_empty() {
         return Ok(());
     }
-    let mut missed = cluster.bookkeeping.missed.lock().await;
-    let admitted = admit(&cluster.topology(), marks);
-    record(cluster, &mut missed, marks, admitted).await
+    let mut held = ledger.bookkeeping.hold().await;
+    let admitted = admit(&ledger.nodes.topology(), marks);
+    record(ledger, &mut held, marks, admitted).await
 }
 
 /// What the end of a task means for the in-sync sets, in one with making it durable; see [`conclude`].
-pub async fn end(cluster: &Arc<Cluster>, task: &mut MiroirTask) -> Result<Marks, StoreError> {
-    let mut missed = cluster.bookkeeping.missed.lock().await;
-    let topology = cluster.topology();
+pub async fn end(ledger: &Ledger, task: &mut MiroirTask) -> Result<Marks, StoreError> {
+    let mut held = ledger.bookkeeping.hold().await;
+    let topology = ledger.nodes.topology();
     let marks = conclude(task, &topology);
-    record(cluster, &mut missed, &marks, admit(&topology, &marks)).await?;
+    record(ledger, &mut held, &marks, admit(&topology, &marks)).await?;
     Ok(marks)
 }
 
 /// As [`mark`], for replicas whose content is gone: these are stale even where no other is in sync.
-pub async fn mark_gone(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreError> {
+pub async fn mark_gone(ledger: &Ledger, marks: &Marks) -> Result<(), StoreError> {
     if marks.is_empty() {
         return Ok(());
     }
-    let mut missed = cluster.bookkeeping.missed.lock().await;
-    let admitted = Admitted { stale: merged(&cluster.topology(), marks), spared: Vec::new() };
-    record(cluster, &mut missed, marks, admitted).await
+    let mut held = ledger.bookkeeping.hold().await;
+    let admitted = Admitted { stale: merged(&ledger.nodes.topology(), marks), spared: Vec::new() };
+    record(ledger, &mut held, marks, admitted).await
 }
 
-/// To be called with the bookkeeping locked, and `admitted` made of the topology since.
-async fn record(
-    cluster: &Arc<Cluster>,
-    missed: &mut MissedByNode,
-    marks: &Marks,
-    admitted: Admitted,
-) -> Result<(), StoreError> {
-    let topology = cluster.topology();
+/// `admitted` was made of the topology while the bookkeeping was held.
+async fn record(ledger: &Ledger, held: &mut Held<'_>, marks: &Marks, admitted: Admitted) -> Result<(), StoreError> {
+    let topology = ledger.nodes.topology();
     for (node, index, _) in marks.stale.iter().filter(|(_, _, shards)| !shards.is_empty()) {
-        *cluster.bookkeeping.misses.lock().entry((*node, index.clone())).or_default() += 1;
+        held.count_miss(*node, index);
     }
     for (node, index, shard) in &admitted.spared {
         let (node, shard) = (&topology.node(*node).id, shard.0);
@@ -235,22 +142,21 @@ async fn record(
     }
     let added = admitted.stale;
     for ((node, index), shards) in &added {
-        cluster.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
+        ledger.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
     }
-    let before = missed.clone();
-    for (node, what) in &marks.missed {
-        let entry = missed.entry(topology.node(*node).id.clone()).or_default();
-        entry.settings |= what.settings;
-        entry.indexes.extend(what.indexes.iter().cloned());
-        entry.outdated.extend(what.outdated.iter().cloned());
-        entry.away |= what.away;
-    }
-    if *missed != before {
-        store_missed(cluster, missed).await?;
-    }
-    let apart = apart_sets(missed, &topology);
+    held.add(ledger.store.as_ref(), |missed| {
+        for (node, what) in &marks.missed {
+            let entry = missed.entry(topology.node(*node).id.clone()).or_default();
+            entry.settings |= what.settings;
+            entry.indexes.extend(what.indexes.iter().cloned());
+            entry.outdated.extend(what.outdated.iter().cloned());
+            entry.away |= what.away;
+        }
+    })
+    .await?;
+    let apart = apart_sets(held.missed(), &topology);
     if !added.is_empty() || apart != *topology.apart {
-        health::publish(cluster, |next| {
+        health::publish(&ledger.nodes, |next| {
             let mut stale = StaleSets::clone(&next.stale);
             stale.extend(added.clone());
             next.stale = Arc::new(stale);
@@ -263,41 +169,41 @@ async fn record(
     for (node, what) in &marks.missed {
         let id = &topology.node(*node).id;
         if what.is_node_wide() {
-            repair::again(cluster, id);
+            health::again(&ledger.nodes, id);
         }
         for index in what.indexes.union(&what.outdated) {
-            repair::missed(cluster, id, index);
+            ledger.missed(id, index);
         }
     }
     if !added.is_empty() {
-        cluster.resilver.notify_one();
+        ledger.copies_due.notify_one();
     }
     Ok(())
 }
 
 /// What a node's replicas of an index have missed up to now: to be taken before it is looked at what they lack.
-pub fn misses(cluster: &Cluster, node: NodeIx, index: &str) -> Misses {
-    Misses(cluster.bookkeeping.misses.lock().get(&(node, index.to_owned())).copied().unwrap_or_default())
+pub fn misses(ledger: &Ledger, node: NodeIx, index: &str) -> Misses {
+    ledger.bookkeeping.misses(node, index)
 }
 
 /// Replicas were brought in sync with all that they had missed `as_of` a moment: durable, then published. False, and
 /// nothing is changed, when they have missed more since.
 pub async fn clear(
-    cluster: &Arc<Cluster>,
+    ledger: &Ledger,
     node: NodeIx,
     index: &str,
     shards: &ShardSet,
     as_of: Misses,
 ) -> Result<bool, StoreError> {
-    let _guard = cluster.bookkeeping.missed.lock().await;
-    if misses(cluster, node, index) != as_of {
+    let _held = ledger.bookkeeping.hold().await;
+    if misses(ledger, node, index) != as_of {
         return Ok(false);
     }
-    let topology = cluster.topology();
+    let topology = ledger.nodes.topology();
     let Some(current) = topology.stale.get(&(node, index.to_owned())) else { return Ok(true) };
     let remaining: ShardSet = current.iter().filter(|shard| !shards.contains(*shard)).collect();
-    cluster.store.put_stale(topology.node(node).id.clone(), index.to_owned(), remaining.clone()).await?;
-    health::publish(cluster, |next| {
+    ledger.store.put_stale(topology.node(node).id.clone(), index.to_owned(), remaining.clone()).await?;
+    health::publish(&ledger.nodes, |next| {
         let mut stale = StaleSets::clone(&next.stale);
         if remaining.is_empty() {
             stale.remove(&(node, index.to_owned()));
@@ -327,32 +233,25 @@ pub(crate) fn apart_sets(missed: &MissedByNode, topology: &Topology) -> ApartSet
 
 /// The repair of a node as a whole is complete: what it had missed of that up to `done` is forgotten. False when it has missed
 /// more since. Its indexes are settled each for itself.
-pub async fn settled(cluster: &Arc<Cluster>, node: &NodeId, done: &Missed) -> Result<bool, StoreError> {
-    let mut missed = cluster.bookkeeping.missed.lock().await;
-    let Some(current) = missed.get_mut(node) else { return Ok(true) };
+pub async fn settled(ledger: &Ledger, node: &NodeId, done: &Missed) -> Result<bool, StoreError> {
+    let mut held = ledger.bookkeeping.hold().await;
+    let Some(current) = held.missed().get(node) else { return Ok(true) };
     if (current.settings, current.away) != (done.settings, done.away) {
         return Ok(false);
     }
-    let before = std::mem::take(&mut current.settings) | std::mem::take(&mut current.away);
-    if current.is_nothing() {
-        missed.remove(node);
-    }
-    if before {
-        store_missed(cluster, &missed).await?;
-    }
+    let forget = |missed: &mut MissedByNode| {
+        if let Some(current) = missed.get_mut(node) {
+            (current.settings, current.away) = (false, false);
+        }
+        missed.retain(|_, what| !what.is_nothing());
+    };
+    held.take(ledger.store.as_ref(), forget).await?;
     Ok(true)
 }
 
-/// A node leaves the cluster; should it come back, it is known that it was away. To be called with the bookkeeping held.
-pub(crate) async fn leaves(cluster: &Cluster, held: &mut MissedByNode, node: &NodeId) -> Result<(), StoreError> {
-    held.entry(node.clone()).or_default().away = true;
-    store_missed(cluster, held).await
-}
-
-pub(crate) async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), StoreError> {
-    let text =
-        serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
-    cluster.store.put_meta(MISSED, text).await
+/// A node leaves the cluster; should it come back, it is known that it was away.
+pub(crate) async fn leaves(ledger: &Ledger, held: &mut Held<'_>, node: &NodeId) -> Result<(), StoreError> {
+    held.add(ledger.store.as_ref(), |missed| missed.entry(node.clone()).or_default().away = true).await
 }
 
 /// The marks of a task that has ended. Where the only replicas that carried it out are stale by now, what they hold will be

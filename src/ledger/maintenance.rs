@@ -5,12 +5,11 @@
 //! the maintenance; then it returns like any node that was away. Which nodes are in maintenance survives the gateway.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use super::part::Ledger;
 use crate::nodes::health::move_state;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeIx, NodeState, Topology};
@@ -60,44 +59,44 @@ impl Maintenance {
 }
 
 /// Takes a node out of service. Refused while its shards need it, unless `force`. Being told twice does no harm.
-pub async fn begin(cluster: &Arc<Cluster>, id: &str, force: bool) -> Result<(), MaintenanceError> {
-    let mut nodes = cluster.maintenance.nodes.lock().await;
-    let topology = cluster.topology();
+pub async fn begin(ledger: &Ledger, id: &str, force: bool) -> Result<(), MaintenanceError> {
+    let mut nodes = ledger.maintenance.nodes.lock().await;
+    let topology = ledger.nodes.topology();
     let ix = topology.find(id).ok_or_else(|| MaintenanceError::Unknown(id.to_owned()))?;
     let node = topology.node(ix).id.clone();
-    let least = cluster.settings.write.min_in_sync.max(1);
+    let least = ledger.settings.min_in_sync.max(1);
     let needed = needed(&topology, ix, least);
     if !needed.is_empty() && !force {
         return Err(MaintenanceError::Needed { node, shards: needed.len(), least });
     }
     nodes.insert(node.clone());
-    store(cluster, &nodes).await?;
+    store(ledger, &nodes).await?;
     let from = [NodeState::Joining, NodeState::Up, NodeState::Repairing, NodeState::Down];
-    move_state(cluster, &node, &from, NodeState::Maintenance);
+    move_state(&ledger.nodes, &node, &from, NodeState::Maintenance);
     Ok(())
 }
 
 /// Lets a node return: it is probed, repaired and resilvered, and then serves.
-pub async fn end(cluster: &Arc<Cluster>, id: &str) -> Result<(), MaintenanceError> {
-    let mut nodes = cluster.maintenance.nodes.lock().await;
-    let topology = cluster.topology();
+pub async fn end(ledger: &Ledger, id: &str) -> Result<(), MaintenanceError> {
+    let mut nodes = ledger.maintenance.nodes.lock().await;
+    let topology = ledger.nodes.topology();
     let ix = topology.find(id).ok_or_else(|| MaintenanceError::Unknown(id.to_owned()))?;
     let node = &topology.node(ix).id;
     if nodes.remove(node) {
-        store(cluster, &nodes).await?;
+        store(ledger, &nodes).await?;
     }
     // Joining, and not down: the first good probe brings it back.
-    move_state(cluster, node, &[NodeState::Maintenance], NodeState::Joining);
+    move_state(&ledger.nodes, node, &[NodeState::Maintenance], NodeState::Joining);
     Ok(())
 }
 
 /// Waits until nothing is under way to a node; false when that takes longer than `limit`.
-pub async fn idle(cluster: &Cluster, node: &NodeId, limit: Duration) -> bool {
+pub async fn idle(ledger: &Ledger, node: &NodeId, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
-    let jobs = cluster.metrics.lane_jobs.with_label_values(&[node.as_str()]);
+    let jobs = ledger.nodes.metrics.lane_jobs.with_label_values(&[node.as_str()]);
     let mut idle_before = false;
     loop {
-        let idle = jobs.get() == 0 && cluster.overload.is_idle(node);
+        let idle = jobs.get() == 0 && ledger.nodes.overload.is_idle(node);
         // Twice in a row, for requests that were planned before and not sent yet.
         if idle && idle_before {
             return true;
@@ -125,14 +124,16 @@ pub(crate) fn needed(topology: &Topology, node: NodeIx, least: u8) -> ShardSet {
     topology.shards_of(node).iter().filter(|shard| others(*shard) < usize::from(least)).collect()
 }
 
-async fn store(cluster: &Cluster, nodes: &BTreeSet<NodeId>) -> Result<(), StoreError> {
+async fn store(ledger: &Ledger, nodes: &BTreeSet<NodeId>) -> Result<(), StoreError> {
     let text = serde_json::to_string(nodes)
         .map_err(|source| StoreError::Corrupt { what: "list of nodes in maintenance", source })?;
-    cluster.store.put_meta(MAINTENANCE, text).await
+    ledger.store.put_meta(MAINTENANCE, text).await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::placement::topology::StaleSets;
     use crate::read::gather::tests::topology;

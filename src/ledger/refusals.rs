@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::placement::topology::NodeId;
+use crate::read::Remembered;
 use crate::store::{Store, StoreError};
 
 /// The name of the notes in the store.
@@ -37,11 +38,6 @@ impl Refusals {
             None => Notes::new(),
         };
         Ok(Self { notes: Mutex::new(notes), ..Self::default() })
-    }
-
-    /// The nodes that refused a change that others have still; none where all nodes are alike.
-    pub fn refused_by(&self, index: &str) -> BTreeSet<NodeId> {
-        self.notes.lock().get(index).into_iter().flat_map(BTreeMap::values).flatten().cloned().collect()
     }
 
     /// For operators: what is being taken back, and what it waits for.
@@ -105,6 +101,12 @@ impl Refusals {
         store.put_meta(TAKE_BACKS, text).await?;
         *self.notes.lock() = next;
         Ok(())
+    }
+}
+
+impl Remembered for Refusals {
+    fn refused_by(&self, index: &str) -> BTreeSet<NodeId> {
+        self.notes.lock().get(index).into_iter().flat_map(BTreeMap::values).flatten().cloned().collect()
     }
 }
 

@@ -4,18 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use serde_json::Value;
 
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::versions::{
-    counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
-};
-use crate::merge::detail::ScoredBy;
-use crate::nodes::client::OWN_QUESTION;
-use crate::nodes::client::{Subrequest, Trace};
-use crate::nodes::error::store_failed;
-use crate::placement::topology::Topology;
 use crate::plan::index_info::IndexInfo;
 use crate::plan::write::RegistryChange;
 use crate::store::{IndexChanges, IndexEntry, Store, StoreError};
@@ -36,6 +26,14 @@ struct State {
     suspect: BTreeSet<String>,
 }
 
+/// What the registry knows of an index.
+pub(super) enum Known {
+    /// All that plans need.
+    Info(Arc<IndexInfo>),
+    /// Its settings are not cached; `generation` tells whether something was dropped since.
+    Entry { generation: u64, primary_key: Option<String> },
+}
+
 /// Entries as they were before a change, to undo it. `None` where there was no entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Undo(BTreeMap<String, Option<IndexEntry>>);
@@ -48,32 +46,22 @@ impl Registry {
         Ok(Self { state: RwLock::new(State { entries, ..State::default() }) })
     }
 
-    /// What plans need to know of an index; read from a node when it is not cached. `index_not_found` when unknown.
-    pub async fn info(&self, cluster: &Cluster, index: &str, trace: &Trace) -> Result<Arc<IndexInfo>, ResponseError> {
-        let (generation, primary_key) = {
-            let state = self.state.read();
-            let Some(entry) = state.entries.get(index) else { return Err(index_not_found(index)) };
-            if let Some(info) = state.infos.get(index) {
-                return Ok(Arc::clone(info));
-            }
-            (state.generation, entry.primary_key.clone())
-        };
-        let topology = cluster.topology();
-        let settings = read_settings(cluster, &topology, index, trace).await?;
-        let mut info = IndexInfo::from_settings(index, primary_key, &settings);
-        let version = cluster.engine_version.read().clone();
-        let is = |of_version: fn(&str) -> bool| version.as_deref().is_some_and(of_version);
-        info.states_all_hits = is(states_all_hits);
-        info.states_offset_asked = is(states_offset_asked);
-        info.searches_from_the_first = is(searches_from_the_first);
-        info.counts_pages_whole = is(counts_pages_whole);
-        info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
-        let info = Arc::new(info);
+    /// What is known of `index`; `None` where there is none.
+    pub(super) fn known(&self, index: &str) -> Option<Known> {
+        let state = self.state.read();
+        let entry = state.entries.get(index)?;
+        Some(match state.infos.get(index) {
+            Some(info) => Known::Info(Arc::clone(info)),
+            None => Known::Entry { generation: state.generation, primary_key: entry.primary_key.clone() },
+        })
+    }
+
+    /// Keeps what was read of an index, unless something cached was dropped since.
+    pub(super) fn keep(&self, index: &str, generation: u64, info: &Arc<IndexInfo>) {
         let mut state = self.state.write();
         if state.generation == generation {
-            state.infos.insert(index.to_owned(), Arc::clone(&info));
+            state.infos.insert(index.to_owned(), Arc::clone(info));
         }
-        Ok(info)
     }
 
     pub fn exists(&self, index: &str) -> bool {
@@ -234,47 +222,6 @@ impl State {
 /// Meilisearch's own words for an index that does not exist.
 pub fn index_not_found(index: &str) -> ResponseError {
     ResponseError::new(Code::IndexNotFound, format!("Index `{index}` not found."))
-}
-
-/// The settings of an index as a node that is up has them.
-async fn read_settings(
-    cluster: &Cluster,
-    topology: &Topology,
-    index: &str,
-    trace: &Trace,
-) -> Result<Value, ResponseError> {
-    let path = format!("/indexes/{index}/settings");
-    let mut up = topology.serving(index);
-    // First those whose settings are surely the right ones, and of these who answers.
-    let refused_by = cluster.refusals.refused_by(index);
-    up.sort_by_key(|ix| {
-        let id = &topology.node(*ix).id;
-        let may_differ = !refused_by.is_empty() && !refused_by.contains(id);
-        (may_differ, topology.apart_of(*ix, index), cluster.life.signs(id).waits())
-    });
-    let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node is up.");
-    for node in up.into_iter().map(|ix| topology.node(ix)) {
-        let request = Subrequest::get(&path, OWN_QUESTION);
-        match cluster.client.send(node, request, trace).await {
-            Ok(reply) if reply.is_success() => match serde_json::from_slice(&reply.body) {
-                Ok(settings) => return Ok(settings),
-                Err(error) => tracing::warn!(node = %node.id, index, %error, "settings cannot be read"),
-            },
-            // Accepted everywhere, not carried out yet: the engine says `not found` until then, and so does Miroir.
-            Ok(reply) => last = reply.shown_error().unwrap_or_else(|| index_not_found(index)),
-            Err(error) => last = error.to_response(),
-        }
-    }
-    Err(last)
-}
-
-/// Undoes a change in memory and in the store, when the write it belonged to did not come about.
-pub async fn roll_back(cluster: &Cluster, undo: &Undo) -> Result<(), ResponseError> {
-    if undo.is_empty() {
-        return Ok(());
-    }
-    cluster.registry.undo(undo);
-    cluster.registry.persist(cluster.store.as_ref(), undo).await.map_err(|error| store_failed(&error))
 }
 
 #[cfg(test)]

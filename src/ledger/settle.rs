@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::insync::{Marks, Missed};
+use super::marks::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::rebalancer::LAYOUT;
-use crate::cluster::Cluster;
+use super::part::Rebalancer;
+use crate::ledger::bookkeeping::Held;
 use crate::nodes::health;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeIx, StaleSets, Topology};
 use crate::rebalance::Layout;
 use crate::rebalance::layout::{ByNode, insert};
 use crate::store::{Store, StoreError};
+
+/// The fact of the store that holds the layout.
+pub(super) const LAYOUT: &str = "layout";
 
 pub(super) async fn persist(store: &dyn Store, layout: &Layout) -> Result<(), StoreError> {
     let text = serde_json::to_string(layout).map_err(|source| StoreError::Corrupt { what: "layout", source })?;
@@ -54,48 +57,55 @@ pub(crate) fn doubtful(layout: &Layout, stale: &ByNode) -> ByNode {
 }
 
 /// For changes that touch no owner's replica.
-pub(super) async fn commit(cluster: &Arc<Cluster>, layout: &mut Layout, next: Layout) -> Result<(), StoreError> {
-    persist(cluster.store.as_ref(), &next).await?;
-    publish(cluster, layout, next, |_| {});
+pub(super) async fn commit(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout) -> Result<(), StoreError> {
+    persist(rebalancer.ledger.store.as_ref(), &next).await?;
+    publish(rebalancer, layout, next, |_| {});
     Ok(())
 }
 
-/// Adds owners that are stale in every index there is at the moment from which they are sent writes. To be called with the
-/// bookkeeping held.
+/// Adds owners that are stale in every index there is at the moment from which they are sent writes. No replica becomes
+/// stale or in sync meanwhile.
 pub(super) async fn add_owners(
-    cluster: &Arc<Cluster>,
+    rebalancer: &Rebalancer,
+    _held: &Held<'_>,
     layout: &mut Layout,
     nodes: &ByNode,
     next: Layout,
 ) -> Result<(), StoreError> {
-    let topology = cluster.topology();
+    let topology = rebalancer.nodes.topology();
     let mut marked: BTreeSet<String> = BTreeSet::new();
     let mut added = StaleSets::new();
     let mut persisted = false;
     loop {
-        let fresh: Vec<String> =
-            cluster.registry.entries().into_iter().map(|entry| entry.uid).filter(|uid| !marked.contains(uid)).collect();
+        let fresh: Vec<String> = rebalancer
+            .ledger
+            .registry
+            .entries()
+            .into_iter()
+            .map(|entry| entry.uid)
+            .filter(|uid| !marked.contains(uid))
+            .collect();
         for index in fresh {
             for (node, shards) in nodes {
                 let Some(ix) = topology.find(node.as_str()) else { continue };
                 let key = (ix, index.clone());
                 let mut stale = topology.stale.get(&key).cloned().unwrap_or_default();
                 stale.union_with(shards);
-                cluster.store.put_stale(node.clone(), index.clone(), stale.clone()).await?;
+                rebalancer.ledger.store.put_stale(node.clone(), index.clone(), stale.clone()).await?;
                 added.insert(key, stale);
             }
             marked.insert(index);
         }
         if !persisted {
-            persist(cluster.store.as_ref(), &next).await?;
+            persist(rebalancer.ledger.store.as_ref(), &next).await?;
             persisted = true;
         }
         // An index that is created from here on is as empty on the new owners as everywhere.
-        let published = cluster.writer.in_order(|_| {
-            if cluster.registry.entries().iter().any(|entry| !marked.contains(&entry.uid)) {
+        let published = rebalancer.writes.order.in_order(|_| {
+            if rebalancer.ledger.registry.entries().iter().any(|entry| !marked.contains(&entry.uid)) {
                 return false;
             }
-            health::publish(cluster, |topology| {
+            health::publish(&rebalancer.nodes, |topology| {
                 next.install(topology);
                 let mut stale = StaleSets::clone(&topology.stale);
                 stale.extend(added.clone());
@@ -104,28 +114,34 @@ pub(super) async fn add_owners(
             true
         });
         if published {
-            settle(cluster, layout, next);
-            cluster.resilver.notify_one();
+            settle(rebalancer, layout, next);
+            rebalancer.ledger.copies_due.notify_one();
             return Ok(());
         }
     }
 }
 
-/// Replaces owners; what those that leave had missed does not matter any more. To be called with the bookkeeping held.
-pub(super) async fn drop_owners(cluster: &Arc<Cluster>, layout: &mut Layout, next: Layout) -> Result<(), StoreError> {
-    persist(cluster.store.as_ref(), &next).await?;
-    let topology = cluster.topology();
+/// Replaces owners; what those that leave had missed does not matter any more. Looked at and done while the bookkeeping is
+/// held: every new owner is up and in sync.
+pub(super) async fn drop_owners(
+    rebalancer: &Rebalancer,
+    _held: &Held<'_>,
+    layout: &mut Layout,
+    next: Layout,
+) -> Result<(), StoreError> {
+    persist(rebalancer.ledger.store.as_ref(), &next).await?;
+    let topology = rebalancer.nodes.topology();
     let mut forgotten: Vec<((NodeIx, String), Option<ShardSet>)> = Vec::new();
     for ((node, index), shards) in topology.stale.iter() {
         let id = &topology.node(*node).id;
         let mut remaining = shards.clone();
         remaining.intersect_with(&next.owned_by(id));
         if remaining != *shards {
-            cluster.store.put_stale(id.clone(), index.clone(), remaining.clone()).await?;
+            rebalancer.ledger.store.put_stale(id.clone(), index.clone(), remaining.clone()).await?;
             forgotten.push(((*node, index.clone()), (!remaining.is_empty()).then_some(remaining)));
         }
     }
-    publish(cluster, layout, next, |topology| {
+    publish(rebalancer, layout, next, |topology| {
         let mut stale = StaleSets::clone(&topology.stale);
         for (key, remaining) in forgotten {
             match remaining {
@@ -138,19 +154,19 @@ pub(super) async fn drop_owners(cluster: &Arc<Cluster>, layout: &mut Layout, nex
     Ok(())
 }
 
-fn publish(cluster: &Arc<Cluster>, layout: &mut Layout, next: Layout, more: impl FnOnce(&mut Topology)) {
-    cluster.writer.in_order(|_| {
-        health::publish(cluster, |topology| {
+fn publish(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout, more: impl FnOnce(&mut Topology)) {
+    rebalancer.writes.order.in_order(|_| {
+        health::publish(&rebalancer.nodes, |topology| {
             next.install(topology);
             more(topology);
         });
     });
-    settle(cluster, layout, next);
+    settle(rebalancer, layout, next);
 }
 
-fn settle(cluster: &Arc<Cluster>, layout: &mut Layout, next: Layout) {
-    cluster.metrics.start_at_zero(&cluster.topology());
-    cluster.rebalancer.seen.store(Arc::new(next.clone()));
+fn settle(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout) {
+    rebalancer.nodes.metrics.start_at_zero(&rebalancer.nodes.topology());
+    rebalancer.seen.store(Arc::new(next.clone()));
     *layout = next;
 }
 

@@ -1,14 +1,13 @@
 //! How much a move is: documents counted on the nodes that have them, bytes by their average size.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use super::part::Rebalancer;
 use crate::nodes::client::OWN_QUESTION;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::NodeError;
@@ -39,28 +38,28 @@ struct Page {
 }
 
 /// The documents that the plan of `layout` still has to copy.
-pub async fn documents_to_move(cluster: &Arc<Cluster>, layout: &Layout) -> Result<u64, NodeError> {
+pub async fn documents_to_move(rebalancer: &Rebalancer, layout: &Layout) -> Result<u64, NodeError> {
     let moves = Moves::between(layout, &layout.target());
-    let volumes = volumes(cluster, layout, &moves).await?;
+    let volumes = volumes(rebalancer, layout, &moves).await?;
     Ok(volumes.values().map(|volume| volume.documents).sum())
 }
 
 /// What each node must take over, by the counts of those who have it.
 pub async fn volumes(
-    cluster: &Arc<Cluster>,
+    rebalancer: &Rebalancer,
     layout: &Layout,
     moves: &Moves,
 ) -> Result<BTreeMap<NodeId, Volume>, NodeError> {
-    let topology = cluster.topology();
+    let topology = rebalancer.nodes.topology();
     let trace = Trace::background("figures");
     let mut asked = Vec::new();
     for ((source, target), shards) in moves.sources(layout) {
         let Some(source) = topology.find(source.as_str()) else { continue };
-        for entry in cluster.registry.entries() {
+        for entry in rebalancer.ledger.registry.entries() {
             let (trace, node, shards) = (&trace, topology.node(source), shards.clone());
             let target = target.clone();
             asked.push(async move {
-                Ok((target, of_index(cluster, node, &entry.uid, &shards, layout.shards(), trace).await?))
+                Ok((target, of_index(rebalancer, node, &entry.uid, &shards, layout.shards(), trace).await?))
             });
         }
     }
@@ -74,7 +73,7 @@ pub async fn volumes(
 }
 
 async fn of_index(
-    cluster: &Cluster,
+    rebalancer: &Rebalancer,
     node: &Node,
     index: &str,
     wanted: &ShardSet,
@@ -84,12 +83,13 @@ async fn of_index(
     let path = format!("/indexes/{index}/documents/fetch");
     let body = Bytes::from(json!({ "filter": shard_filter(wanted, shards), "limit": 0 }).to_string());
     let request = Subrequest::json(http::Method::POST, path, body, OWN_QUESTION, true);
-    let reply = cluster.client.send(node, request, trace).await?;
+    let reply = rebalancer.nodes.client.send(node, request, trace).await?;
     if reply.status == 404 {
         return Ok(Volume::default());
     }
-    let page: Page = cluster.client.read(node, &reply)?;
-    let stats: Option<IndexFigures> = cluster.client.get_json(node, &format!("/indexes/{index}/stats"), trace).await?;
+    let page: Page = rebalancer.nodes.client.read(node, &reply)?;
+    let stats: Option<IndexFigures> =
+        rebalancer.nodes.client.get_json(node, &format!("/indexes/{index}/stats"), trace).await?;
     let average = stats.map_or(0, |stats| stats.avg_document_size);
     Ok(Volume { documents: page.total, bytes: page.total * average })
 }

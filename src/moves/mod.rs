@@ -2,6 +2,8 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `part` | what this room holds: [`Rebalancer`] |
+//! | [`load`] | the layout as it was left |
 //! | `rebalancer` | the loop: the next action by the layout and the facts, carried out |
 //! | `facts` | what the planner must know of the cluster at this moment |
 //! | [`commit`] | a changed layout: durable first, then published |
@@ -17,11 +19,14 @@ pub(crate) mod commit;
 mod error;
 mod facts;
 pub mod figures;
+pub mod load;
 pub mod metrics;
+mod part;
 mod rebalancer;
 pub mod settings;
 pub mod wishes;
 
 pub use error::RebalanceError;
 pub use metrics::RebalanceMetrics;
-pub use rebalancer::*;
+pub use part::{ConfigSource, Rebalancer};
+pub use rebalancer::run;

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::error::RebalanceError;
-use super::rebalancer::initial_state;
+use super::part::Rebalancer;
 use super::{commit, facts, figures};
-use crate::cluster::Cluster;
+use crate::moves::settings::OnConfigChange;
 use crate::nodes::transport::Endpoint;
 use crate::placement::settings::PlacementSettings;
 use crate::placement::topology::NodeId;
 use crate::rebalance::{Cause, Change, Goal, Layout, Moves, NodeSpec, PlanState, Refusal};
-
-/// Reads the configuration anew.
-pub type ConfigSource = Box<dyn Fn() -> Result<PlacementSettings, String> + Send + Sync>;
 
 /// What would follow from changes, without making them.
 #[derive(Debug, Clone)]
@@ -69,14 +66,22 @@ fn apply(wanted: Goal, changes: Vec<Change>) -> Result<Goal, RebalanceError> {
     Ok(goal)
 }
 
+/// Whether a changed configuration is carried out at once.
+pub(super) fn initial_state(on_change: OnConfigChange) -> PlanState {
+    match on_change {
+        OnConfigChange::Start => PlanState::Running,
+        OnConfigChange::Plan => PlanState::Paused,
+    }
+}
+
 /// What `changes` would move. Without any: what is still to be moved.
-pub async fn preview(cluster: &Arc<Cluster>, changes: Vec<Change>) -> Result<Preview, RebalanceError> {
-    let layout = cluster.rebalancer.layout();
+pub async fn preview(rebalancer: &Rebalancer, changes: Vec<Change>) -> Result<Preview, RebalanceError> {
+    let layout = rebalancer.layout();
     let before = layout.wanted();
     let goal = apply(before.clone(), changes)?;
     let target = goal.assign(layout.shards());
     let moves = Moves::between(&layout, &target);
-    let known = facts::facts(cluster, &layout);
+    let known = facts::facts(rebalancer, &layout);
     let now = OffsetDateTime::now_utc();
     let refusal = layout.toward(goal.clone(), Cause::Operator, PlanState::Running, &known, now).err();
     let refusal = refusal.filter(|refusal| *refusal != Refusal::Nothing);
@@ -84,85 +89,85 @@ pub async fn preview(cluster: &Arc<Cluster>, changes: Vec<Change>) -> Result<Pre
 }
 
 /// Makes `changes` the goal. False when nothing changes by them.
-pub async fn change(cluster: &Arc<Cluster>, changes: Vec<Change>) -> Result<bool, RebalanceError> {
-    aim(cluster, Cause::Operator, PlanState::Running, |layout| apply(layout.wanted(), changes)).await
+pub async fn change(rebalancer: &Rebalancer, changes: Vec<Change>) -> Result<bool, RebalanceError> {
+    aim(rebalancer, Cause::Operator, PlanState::Running, |layout| apply(layout.wanted(), changes)).await
 }
 
 /// Back to what the last finished plan left.
-pub async fn undo(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
-    aim(cluster, Cause::Undo, PlanState::Running, |layout| Ok(layout.undone()?)).await
+pub async fn undo(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
+    aim(rebalancer, Cause::Undo, PlanState::Running, |layout| Ok(layout.undone()?)).await
 }
 
-pub async fn pause(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
-    turn_to(cluster, PlanState::Paused).await
+pub async fn pause(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
+    turn_to(rebalancer, PlanState::Paused).await
 }
 
 /// Goes on with a plan that is paused. After a canceled one it begins again, to bring the shards to the nodes there are.
-pub async fn resume(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
-    if cluster.rebalancer.layout().plan.is_some() {
-        return turn_to(cluster, PlanState::Running).await;
+pub async fn resume(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
+    if rebalancer.layout().plan.is_some() {
+        return turn_to(rebalancer, PlanState::Running).await;
     }
-    aim(cluster, Cause::Operator, PlanState::Running, |layout| Ok(layout.wanted())).await
+    aim(rebalancer, Cause::Operator, PlanState::Running, |layout| Ok(layout.wanted())).await
 }
 
-pub async fn cancel(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
-    turn_to(cluster, PlanState::Canceling).await
+pub async fn cancel(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
+    turn_to(rebalancer, PlanState::Canceling).await
 }
 
 /// Reads the configuration again; nodes and replication factor become the goal if they changed since the last reading.
-pub async fn reload(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
-    let source = cluster.config_source.get().ok_or(RebalanceError::NoConfig)?;
+pub async fn reload(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
+    let source = rebalancer.config_source.get().ok_or(RebalanceError::NoConfig)?;
     let placement = source().map_err(RebalanceError::Config)?;
     let configured = goal_of(&placement)?;
-    let stored = cluster.rebalancer.layout();
+    let stored = rebalancer.layout();
     if placement.shards != stored.shards() {
         return Err(RebalanceError::Shards { stored: stored.shards(), configured: placement.shards });
     }
     if stored.configured == configured {
         return Ok(false);
     }
-    let state = initial_state(cluster.settings.rebalance.on_config_change);
+    let state = initial_state(rebalancer.settings.on_config_change);
     let goal = configured.clone();
-    let changed = aim(cluster, Cause::Configuration, state, |layout| Ok(keep_drained(goal, layout))).await?;
-    let mut layout = cluster.rebalancer.layout.lock().await;
+    let changed = aim(rebalancer, Cause::Configuration, state, |layout| Ok(keep_drained(goal, layout))).await?;
+    let mut layout = rebalancer.layout.lock().await;
     let next = Layout { version: layout.version + 1, configured, ..layout.clone() };
-    commit::commit(cluster, &mut layout, next).await?;
+    commit::commit(rebalancer, &mut layout, next).await?;
     tracing::info!(changed, "the configuration was read again");
     Ok(changed)
 }
 
 async fn aim(
-    cluster: &Arc<Cluster>,
+    rebalancer: &Rebalancer,
     cause: Cause,
     state: PlanState,
     goal: impl FnOnce(&Layout) -> Result<Goal, RebalanceError>,
 ) -> Result<bool, RebalanceError> {
-    let mut layout = cluster.rebalancer.layout.lock().await;
+    let mut layout = rebalancer.layout.lock().await;
     let goal = goal(&layout)?;
-    let known = facts::facts(cluster, &layout);
+    let known = facts::facts(rebalancer, &layout);
     let mut next = match layout.toward(goal, cause, state, &known, OffsetDateTime::now_utc()) {
         Err(Refusal::Nothing) => return Ok(false),
         result => result?,
     };
     // Best effort: the plan goes its way without the figure.
-    let documents = figures::documents_to_move(cluster, &next).await.unwrap_or_default();
+    let documents = figures::documents_to_move(rebalancer, &next).await.unwrap_or_default();
     if let Some(plan) = &mut next.plan {
         plan.documents = documents;
     }
-    commit::commit(cluster, &mut layout, next).await?;
+    commit::commit(rebalancer, &mut layout, next).await?;
     tracing::info!(version = layout.version, ?cause, documents, "the cluster has a new goal");
-    cluster.rebalancer.wake.notify_one();
+    rebalancer.wake.notify_one();
     Ok(true)
 }
 
-async fn turn_to(cluster: &Arc<Cluster>, state: PlanState) -> Result<bool, RebalanceError> {
-    let mut layout = cluster.rebalancer.layout.lock().await;
+async fn turn_to(rebalancer: &Rebalancer, state: PlanState) -> Result<bool, RebalanceError> {
+    let mut layout = rebalancer.layout.lock().await;
     if layout.plan.as_ref().is_some_and(|plan| plan.state == state) {
         return Ok(false);
     }
     let next = layout.in_state(state)?;
-    commit::commit(cluster, &mut layout, next).await?;
+    commit::commit(rebalancer, &mut layout, next).await?;
     tracing::info!(version = layout.version, ?state, "the rebalance changes its state");
-    cluster.rebalancer.wake.notify_one();
+    rebalancer.wake.notify_one();
     Ok(true)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::meili::error::{Code, ResponseError};
-use crate::moves::RebalanceError;
 use crate::placement::topology::NodeId;
 use crate::store::StoreError;
 
@@ -54,17 +53,6 @@ pub enum RetryClass {
     MaybeApplied,
     /// Repeating would fail alike.
     Never,
-}
-
-/// A failure to start the cluster.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("cannot register metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
-    #[error(transparent)]
-    Layout(#[from] RebalanceError),
 }
 
 // === impl NodeError ===

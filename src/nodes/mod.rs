@@ -2,11 +2,13 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `part` | what this room holds: [`Nodes`] |
 //! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
 //! | [`error`] | what can go wrong between the gateway and a node, and what may be done about it |
 //! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
+//! | `older` | topologies that were replaced and are still in somebody's hands |
 //! | [`lanes`] | one order of writes for each index and node |
 //! | [`node_queue`] | a node's queue of tasks: whether it is empty, and waiting until it is |
 //! | [`spool`] | bytes collected for a node, in memory up to a bound and then in a file |
@@ -22,8 +24,12 @@ pub mod health;
 pub mod lanes;
 pub mod metrics;
 pub(crate) mod node_queue;
+mod older;
 pub mod overload;
+mod part;
 pub(crate) mod shutdown;
 pub mod spool;
 pub mod stamp;
 pub mod transport;
+
+pub use part::{Nodes, Repairer};

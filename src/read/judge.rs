@@ -41,7 +41,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let index = index_of(&request.path);
         let mut candidates = self.topology.serving(index);
         // While settings are taken back, those who refused them have the right ones.
-        let refused_by = self.refusals.refused_by(index);
+        let refused_by = self.remembered.refused_by(index);
         if !refused_by.is_empty() {
             candidates.sort_by_key(|node| !refused_by.contains(&self.topology.node(*node).id));
         }

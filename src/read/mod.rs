@@ -3,13 +3,14 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`gather`] | one reply for every shard: asks the nodes of a cover, and others for the shards of those that fail |
+//! | `part` | what this room holds: [`Reads`] |
 //! | `reader` | what all reads have in common: whom to ask, in which time, and what becomes of errors |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
-//! | `attributes`, `frequency`, `marks`, `embed`, `comparable` | what is asked of nodes besides, for some searches |
+//! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
 //! | [`settings`] | what the operator sets of reads |
 //! | `tests` | reads over pretended nodes |
 
@@ -28,6 +29,8 @@ mod judge;
 mod marks;
 mod multi_search;
 pub mod observe;
+mod part;
+mod query_vectors;
 mod reader;
 mod search;
 pub mod settings;
@@ -37,5 +40,5 @@ mod stats;
 mod tests;
 mod walked;
 
-pub use embed::QueryVectors;
-pub use reader::*;
+pub use part::{Reads, Remembered};
+pub use reader::{Inexact, Reply, longest, run};

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::gather::{Doubt, Nodes, Round};
+use super::part::Reads;
 use super::reader::{ClusterNodes, Reader, Reply};
-use crate::cluster::Cluster;
 use crate::meili::error::ResponseError;
 use crate::nodes::client::{NodeReply, Trace};
 use crate::nodes::error::NodeError;
@@ -50,10 +50,10 @@ struct Observer<'a, N: ?Sized> {
 }
 
 /// Carries out `scatter` as [`crate::read::reader::run`] does.
-pub async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Observation {
-    let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
+pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Observation {
+    let nodes = ClusterNodes::new(reads, topology, scatter, trace);
     let observer = Observer { nodes: &nodes, start: Instant::now(), seen: Mutex::default() };
-    let answer = Reader::new(cluster, topology, &observer).run(scatter).await;
+    let answer = Reader::new(reads, topology, &observer).run(scatter).await;
     Observation { answer, took: observer.start.elapsed(), subrequests: observer.seen.into_inner() }
 }
 

@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::gather::{Doubt, Fault, Gathered, Nodes, Round, ask_one};
-use crate::cluster::Cluster;
-use crate::ledger::refusals::Refusals;
+use super::part::{Reads, Remembered};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
@@ -26,7 +25,7 @@ use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 use crate::read::settings::{SearchSettings, UnavailableShards};
 
-use super::embed::QueryVectors;
+use super::query_vectors::QueryVectors;
 
 /// What reads other than searches may take at least: a page of documents can be large.
 pub(super) const LONG_READ: Duration = Duration::from_secs(30);
@@ -69,16 +68,11 @@ pub(super) enum Stop {
 }
 
 /// Carries out `scatter`. Every subrequest runs on the caller's task.
-pub async fn run(
-    cluster: &Cluster,
-    topology: &Topology,
-    scatter: &Scatter,
-    trace: &Trace,
-) -> Result<Reply, ResponseError> {
-    cluster.overload.first_attempt();
-    let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
-    let reply = Reader::new(cluster, topology, &nodes).run(scatter).await;
-    cluster.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
+pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Result<Reply, ResponseError> {
+    reads.nodes.overload.first_attempt();
+    let nodes = ClusterNodes::new(reads, topology, scatter, trace);
+    let reply = Reader::new(reads, topology, &nodes).run(scatter).await;
+    reads.nodes.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
     reply
 }
 
@@ -89,7 +83,7 @@ pub fn longest(settings: &SearchSettings) -> Duration {
 
 /// The nodes of the cluster, within the time that one read has.
 pub(super) struct ClusterNodes<'a> {
-    pub(super) cluster: &'a Cluster,
+    pub(super) reads: &'a Reads,
     pub(super) topology: &'a Topology,
     pub(super) trace: &'a Trace,
     pub(super) deadline: Instant,
@@ -106,8 +100,8 @@ pub(super) struct ClusterNodes<'a> {
 // === impl ClusterNodes ===
 
 impl<'a> ClusterNodes<'a> {
-    pub(super) fn new(cluster: &'a Cluster, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
-        let settings = &cluster.settings.search;
+    pub(super) fn new(reads: &'a Reads, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
+        let settings = &reads.settings;
         let timeout = settings.timeout;
         let long = longest(settings);
         let budget = match &scatter.ask {
@@ -126,7 +120,7 @@ impl<'a> ClusterNodes<'a> {
         let deadline = Instant::now() + budget;
         let traffic = weight(scatter);
         Self {
-            cluster,
+            reads,
             topology,
             trace,
             deadline,
@@ -148,7 +142,7 @@ impl Nodes for ClusterNodes<'_> {
         let started = Instant::now();
         let queued = Queued::new(&self.queued, ix);
         let entered =
-            tokio::time::timeout(timeout, self.cluster.overload.enter(node, self.traffic, &request.path)).await;
+            tokio::time::timeout(timeout, self.reads.nodes.overload.enter(node, self.traffic, &request.path)).await;
         drop(queued);
         // Who has waited in vain has not found out anything about the node.
         let permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
@@ -158,10 +152,10 @@ impl Nodes for ClusterNodes<'_> {
         } else {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
-        let turn = Turn::new(self.cluster, node, self.traffic, permit);
-        let answer = self.cluster.client.send(node, subrequest, self.trace).await;
+        let turn = Turn::new(self.reads, node, self.traffic, permit);
+        let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
         turn.ends(&answer);
-        self.cluster.overload.learn(&node.id, overload::Sign::of(&answer));
+        self.reads.nodes.overload.learn(&node.id, overload::Sign::of(&answer));
         answer
     }
 
@@ -173,7 +167,7 @@ impl Nodes for ClusterNodes<'_> {
         let look = (self.attempt / 4).clamp(Duration::from_millis(10), Duration::from_millis(100));
         loop {
             tokio::time::sleep(look).await;
-            if self.cluster.topology().node(node).state == NodeState::Down {
+            if self.reads.nodes.topology().node(node).state == NodeState::Down {
                 return Doubt::Gone;
             }
             if self.queued.lock().contains(&node) {
@@ -183,7 +177,7 @@ impl Nodes for ClusterNodes<'_> {
             if waited < self.attempt {
                 continue;
             }
-            let is_mute = self.cluster.life.signs(id).is_mute(asked, now, self.attempt);
+            let is_mute = self.reads.nodes.life.signs(id).is_mute(asked, now, self.attempt);
             let is_last = round.others_took().is_some_and(|others| waited >= others * 2);
             if is_mute || is_last || waited >= self.attempt * ALONE_PATIENCE {
                 return Doubt::Slow;
@@ -192,19 +186,19 @@ impl Nodes for ClusterNodes<'_> {
     }
 
     fn outrun(&self, node: NodeIx) {
-        self.cluster.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
     }
 
     fn avoided(&self) -> Vec<NodeIx> {
-        self.cluster.overload.avoided(self.topology)
+        self.reads.nodes.overload.avoided(self.topology)
     }
 
     fn unusable(&self, node: NodeIx) {
-        self.cluster.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
     }
 
     fn may_retry(&self) -> bool {
-        self.cluster.overload.may_retry()
+        self.reads.nodes.overload.may_retry()
     }
 }
 
@@ -239,7 +233,7 @@ pub(super) fn length_of_filters(request: &NodeRequest) -> usize {
 /// A subrequest's turn at a node. The engine does not stop working on a search that nobody waits for any more. So the turn of a
 /// heavy read that is left without an answer goes on for as long again as it took: else such searches would pile up there.
 struct Turn<'a> {
-    cluster: &'a Cluster,
+    reads: &'a Reads,
     node: &'a Node,
     traffic: Traffic,
     began: Instant,
@@ -247,11 +241,11 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn new(cluster: &'a Cluster, node: &'a Node, traffic: Traffic, permit: Permit) -> Self {
+    fn new(reads: &'a Reads, node: &'a Node, traffic: Traffic, permit: Permit) -> Self {
         if traffic == Traffic::HeavyRead {
-            cluster.life.laden(&node.id);
+            reads.nodes.life.laden(&node.id);
         }
-        Self { cluster, node, traffic, began: Instant::now(), permit: Some(permit) }
+        Self { reads, node, traffic, began: Instant::now(), permit: Some(permit) }
     }
 
     fn ends(mut self, answer: &Result<NodeReply, NodeError>) {
@@ -266,8 +260,8 @@ impl Drop for Turn<'_> {
         if self.traffic != Traffic::HeavyRead {
             return;
         }
-        self.cluster.life.laden(&self.node.id);
-        let as_long_again = self.began.elapsed().min(self.cluster.settings.search.timeout);
+        self.reads.nodes.life.laden(&self.node.id);
+        let as_long_again = self.began.elapsed().min(self.reads.settings.timeout);
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
                 tokio::time::sleep(as_long_again).await;
@@ -305,7 +299,7 @@ pub(super) struct Reader<'a, N: ?Sized> {
     pub(super) topology: &'a Topology,
     pub(super) unavailable: UnavailableShards,
     pub(super) query_vectors: &'a QueryVectors,
-    pub(super) refusals: &'a Refusals,
+    pub(super) remembered: &'a dyn Remembered,
     /// Shards that later rounds had no answer for: what those state is stated of all shards.
     pub(super) uncounted: Mutex<ShardSet>,
 }
@@ -385,13 +379,13 @@ impl From<serde_json::Error> for Stop {
 // === impl Reader ===
 
 impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
-    pub(super) fn new(cluster: &'a Cluster, topology: &'a Topology, nodes: &'a N) -> Self {
+    pub(super) fn new(reads: &'a Reads, topology: &'a Topology, nodes: &'a N) -> Self {
         Self {
             nodes,
             topology,
-            unavailable: cluster.settings.search.unavailable_shards,
-            query_vectors: &cluster.query_vectors,
-            refusals: &cluster.refusals,
+            unavailable: reads.settings.unavailable_shards,
+            query_vectors: &reads.query_vectors,
+            remembered: reads.remembered.as_ref(),
             uncounted: Mutex::default(),
         }
     }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use super::embed::QueryVectors;
 use super::gather::Nodes;
 use super::gather::tests::{FakeNodes, broken, topology};
+use super::query_vectors::QueryVectors;
 use super::reader::{Reader, Reply};
 use crate::ledger::refusals::Refusals;
 use crate::meili::error::ResponseError;
@@ -87,7 +87,7 @@ async fn read<N: Nodes>(
             let query_vectors = QueryVectors::default();
             let uncounted = parking_lot::Mutex::default();
             let refusals = Refusals::default();
-            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, refusals: &refusals, uncounted }
+            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, remembered: &refusals, uncounted }
                 .run(&scatter)
                 .await
         }

@@ -17,12 +17,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::repair;
-use crate::cluster::Cluster;
+use crate::ledger::Ledger;
 use crate::ledger::insync;
-use crate::ledger::insync::{Marks, Missed};
+use crate::ledger::marks::{Marks, Missed};
 use crate::meili::task::TaskStatus;
 use crate::meili::uid::RESERVED_INDEX;
+use crate::nodes::Nodes;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::NodeError;
 use crate::nodes::health;
@@ -78,6 +78,8 @@ pub enum Refusal {
 
 /// Who is who.
 pub struct Identities {
+    /// How long a node may take to accept a marker.
+    timeout: Duration,
     cluster: Uuid,
     /// Changed only while the one repair that works has its turn.
     incarnations: Mutex<BTreeMap<NodeId, Uuid>>,
@@ -92,6 +94,8 @@ pub enum IdentityError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     #[error("its marker could not be written: {0}")]
     Marker(String),
     #[error("node {node}: {refusal}")]
@@ -124,7 +128,8 @@ impl Identities {
     pub async fn load(
         store: &dyn Store,
         prometheus: &prometheus::Registry,
-    ) -> Result<Self, crate::nodes::error::ClusterError> {
+        timeout: Duration,
+    ) -> Result<Self, IdentityError> {
         let cluster = match store.get_meta(CLUSTER_ID).await? {
             Some(text) => text.parse().map_err(|_| StoreError::Unknown { what: "cluster id", value: text })?,
             None => {
@@ -143,7 +148,7 @@ impl Identities {
             &["node"],
         )?;
         prometheus.register(Box::new(gauge.clone()))?;
-        Ok(Self { cluster, incarnations: Mutex::new(incarnations), refused: Mutex::default(), gauge })
+        Ok(Self { timeout, cluster, incarnations: Mutex::new(incarnations), refused: Mutex::default(), gauge })
     }
 
     pub fn cluster(&self) -> Uuid {
@@ -183,9 +188,13 @@ impl Identities {
 
 /// Settles who a node is before it takes part: a node whose disk was emptied or exchanged is stale in everything it
 /// owns, durably, before it is given a new marker. False when the node is refused.
-pub async fn settle(cluster: &Arc<Cluster>, node: &Node, trace: &Trace) -> Result<bool, IdentityError> {
-    let identities = &cluster.identities;
-    let marker = read(cluster, node, trace).await?;
+pub async fn settle(
+    identities: &Identities,
+    ledger: &Ledger,
+    node: &Node,
+    trace: &Trace,
+) -> Result<bool, IdentityError> {
+    let marker = read(&ledger.nodes, node, trace).await?;
     let finding = identities.find(&node.id, marker.as_ref());
     let refusal = match &finding {
         Finding::Refused(refusal) => Some(refusal.clone()),
@@ -195,30 +204,30 @@ pub async fn settle(cluster: &Arc<Cluster>, node: &Node, trace: &Trace) -> Resul
     match finding {
         Finding::Refused(_) => return Ok(false),
         Finding::Same => {}
-        Finding::New => mark_disk(cluster, node, trace).await?,
+        Finding::New => mark_disk(identities, ledger, node, trace).await?,
         Finding::Forgotten { incarnation } => {
-            identities.remember(cluster.store.as_ref(), &node.id, incarnation).await?;
+            identities.remember(ledger.store.as_ref(), &node.id, incarnation).await?;
         }
         Finding::Emptied => {
             tracing::warn!(node = %node.id, "node has lost its data; it is rebuilt");
-            mark_everything(cluster, node).await?;
-            mark_disk(cluster, node, trace).await?;
+            mark_everything(ledger, node).await?;
+            mark_disk(identities, ledger, node, trace).await?;
         }
         Finding::Earlier { incarnation } => {
             tracing::warn!(node = %node.id, "node has a disk of before; it is brought up to date");
-            mark_everything(cluster, node).await?;
-            identities.remember(cluster.store.as_ref(), &node.id, incarnation).await?;
+            mark_everything(ledger, node).await?;
+            identities.remember(ledger.store.as_ref(), &node.id, incarnation).await?;
         }
     }
     Ok(true)
 }
 
 /// Takes over what the markers of the nodes say, for a state that was lost. They must agree on the cluster.
-pub async fn adopt(cluster: &Cluster, topology: &Topology, trace: &Trace) -> Result<(), IdentityError> {
+pub async fn adopt(ledger: &Ledger, topology: &Topology, trace: &Trace) -> Result<(), IdentityError> {
     let mut found: Option<Uuid> = None;
     let mut incarnations = BTreeMap::new();
     for node in &topology.nodes {
-        let Some(marker) = read(cluster, node, trace).await? else { continue };
+        let Some(marker) = read(&ledger.nodes, node, trace).await? else { continue };
         let adopted = *found.get_or_insert(marker.cluster);
         if let Finding::Refused(refusal) = judge(adopted, &node.id, None, Some(&marker)) {
             return Err(IdentityError::Refused { node: node.id.clone(), refusal });
@@ -226,25 +235,25 @@ pub async fn adopt(cluster: &Cluster, topology: &Topology, trace: &Trace) -> Res
         incarnations.insert(node.id.clone(), marker.incarnation);
     }
     if let Some(adopted) = found {
-        store_incarnations(cluster.store.as_ref(), &incarnations).await?;
-        cluster.store.put_meta(CLUSTER_ID, adopted.to_string()).await?;
+        store_incarnations(ledger.store.as_ref(), &incarnations).await?;
+        ledger.store.put_meta(CLUSTER_ID, adopted.to_string()).await?;
     }
     Ok(())
 }
 
 /// Looks at the markers of nodes that serve with every round of health checks, until `shutdown`: one that is not what it
 /// was stops serving and is repaired.
-pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
-    let mut interval = health::rounds(&cluster);
+pub async fn run(identities: Arc<Identities>, ledger: Arc<Ledger>, mut shutdown: watch::Receiver<bool>) {
+    let mut interval = health::rounds(&ledger.nodes);
     loop {
         tokio::select! {
             _ = interval.tick() => {}
             _ = stopped(&mut shutdown) => return,
         }
-        let topology = cluster.topology();
+        let topology = ledger.nodes.topology();
         let trace = Trace::background("identity");
         let up = topology.nodes.iter().filter(|node| node.state == NodeState::Up);
-        let looks = futures::future::join_all(up.map(|node| look(&cluster, node, &trace)));
+        let looks = futures::future::join_all(up.map(|node| look(&identities, &ledger, node, &trace)));
         tokio::select! {
             _ = looks => {}
             _ = stopped(&mut shutdown) => return,
@@ -252,13 +261,13 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
     }
 }
 
-async fn look(cluster: &Arc<Cluster>, node: &Node, trace: &Trace) {
+async fn look(identities: &Identities, ledger: &Ledger, node: &Node, trace: &Trace) {
     // Whether a node answers at all is for the health checks to see.
-    let Ok(marker) = read(cluster, node, trace).await else { return };
-    let finding = cluster.identities.find(&node.id, marker.as_ref());
+    let Ok(marker) = read(&ledger.nodes, node, trace).await else { return };
+    let finding = identities.find(&node.id, marker.as_ref());
     if finding != Finding::Same {
         tracing::warn!(node = %node.id, ?finding, "node is not what it was");
-        repair::again(cluster, &node.id);
+        health::again(&ledger.nodes, &node.id);
     }
 }
 
@@ -268,38 +277,38 @@ async fn store_incarnations(store: &dyn Store, incarnations: &BTreeMap<NodeId, U
     store.put_meta(INCARNATIONS, text).await
 }
 
-async fn read(cluster: &Cluster, node: &Node, trace: &Trace) -> Result<Option<Marker>, NodeError> {
+async fn read(nodes: &Nodes, node: &Node, trace: &Trace) -> Result<Option<Marker>, NodeError> {
     let path = format!("/indexes/{RESERVED_INDEX}/documents/{DOCUMENT}");
-    cluster.client.get_json(node, &path, trace).await
+    nodes.client.get_json(node, &path, trace).await
 }
 
 /// Every shard that the node owns is stale there in every index, and settings have to be compared.
-async fn mark_everything(cluster: &Arc<Cluster>, node: &Node) -> Result<(), IdentityError> {
-    let topology = cluster.topology();
+async fn mark_everything(ledger: &Ledger, node: &Node) -> Result<(), IdentityError> {
+    let topology = ledger.nodes.topology();
     let Some(ix) = topology.find(node.id.as_str()) else { return Ok(()) };
     let shards = topology.shards_of(ix);
-    let stale = cluster.registry.entries().into_iter().map(|entry| (ix, entry.uid, shards.clone())).collect();
+    let stale = ledger.registry.entries().into_iter().map(|entry| (ix, entry.uid, shards.clone())).collect();
     let missed = vec![(ix, Missed { settings: true, ..Missed::default() })];
-    Ok(insync::mark_gone(cluster, &Marks { stale, missed }).await?)
+    Ok(insync::mark_gone(&ledger, &Marks { stale, missed }).await?)
 }
 
 /// Writes a new marker, then remembers it.
-async fn mark_disk(cluster: &Arc<Cluster>, node: &Node, trace: &Trace) -> Result<(), IdentityError> {
+async fn mark_disk(identities: &Identities, ledger: &Ledger, node: &Node, trace: &Trace) -> Result<(), IdentityError> {
     let marker = Marker {
         id: DOCUMENT.to_owned(),
-        cluster: cluster.identities.cluster,
+        cluster: identities.cluster,
         node: node.id.clone(),
         incarnation: Uuid::new_v4(),
     };
     let path = format!("/indexes/{RESERVED_INDEX}/documents?primaryKey=id");
     let body = Bytes::from(json!([marker]).to_string());
-    let request = Subrequest::json(http::Method::POST, path, body, cluster.settings.write.timeout, false);
-    let task = cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?;
+    let request = Subrequest::json(http::Method::POST, path, body, identities.timeout, false);
+    let task = ledger.nodes.client.carry_out(node, request, trace, TASK_LIMIT).await?;
     if task.status != TaskStatus::Succeeded {
         let message = task.error.map_or_else(|| task.status.as_str().to_owned(), |error| error.message);
         return Err(IdentityError::Marker(message));
     }
-    Ok(cluster.identities.remember(cluster.store.as_ref(), &node.id, marker.incarnation).await?)
+    Ok(identities.remember(ledger.store.as_ref(), &node.id, marker.incarnation).await?)
 }
 
 #[cfg(test)]

@@ -8,18 +8,19 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::ledger::Ledger;
 use crate::ledger::insync;
-use crate::ledger::insync::{Marks, Missed};
+use crate::ledger::marks::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::task::{Subject, TaskKind, TaskStatus};
+use crate::meili::task::TaskStatus;
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::store::{Store, StoreError};
 use crate::tasks::adopt::adopt;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
-use crate::tasks::interrupted::{Course, decide};
+use crate::tasks::interrupted::{Course, Remedy, decide, is_interrupted, remedy};
+use crate::tracking::Tracking;
 use crate::tracking::task_host::TaskHost as _;
 
 /// How long the nodes that are back wait for those that are not, before they are the measure.
@@ -41,16 +42,6 @@ pub enum InterruptedError {
     Store(#[from] StoreError),
 }
 
-/// How a kind of write is dealt with that was interrupted.
-enum Remedy {
-    /// Its documents are in shards: one side is chosen for each.
-    Sides,
-    /// Done again by deleting what is left of the index.
-    DeleteAgain,
-    /// Compared and repaired before a node serves; the task only follows what the nodes say.
-    Repair,
-}
-
 // === impl Interrupted ===
 
 impl Interrupted {
@@ -62,30 +53,18 @@ impl Interrupted {
     }
 }
 
-/// True for an unfinished task that waits for a decision here and must not be followed before.
-pub fn is_interrupted(task: &MiroirTask) -> bool {
-    match remedy(task.kind) {
-        Remedy::Sides | Remedy::DeleteAgain => !task.acknowledged,
-        Remedy::Repair => false,
-    }
-}
-
-fn remedy(kind: TaskKind) -> Remedy {
-    match kind.subject() {
-        Subject::Documents => Remedy::Sides,
-        Subject::Index if kind == TaskKind::IndexDeletion => Remedy::DeleteAgain,
-        Subject::Index | Subject::Settings | Subject::Tasks | Subject::Database => Remedy::Repair,
-    }
-}
-
 /// Asks `node` what it has of the interrupted writes, and decides those that can be. True when the node may take part: of
 /// none of its shards it is open which side they are on.
-pub async fn settle(cluster: &Arc<Cluster>, node: &NodeId) -> Result<bool, InterruptedError> {
-    let mut writes = cluster.interrupted.writes.lock().await;
+pub async fn settle(
+    interrupted: &Interrupted,
+    tracking: &Arc<Tracking>,
+    node: &NodeId,
+) -> Result<bool, InterruptedError> {
+    let mut writes = interrupted.writes.lock().await;
     let mut open = Vec::new();
     let mut free = true;
     for mut task in std::mem::take(&mut *writes) {
-        let result = settle_one(cluster, node, &mut task).await;
+        let result = settle_one(interrupted, tracking, node, &mut task).await;
         match &result {
             Ok(Settled::Done) => continue,
             Ok(Settled::Elsewhere) => {}
@@ -107,16 +86,22 @@ enum Settled {
     Waits,
 }
 
-async fn settle_one(cluster: &Arc<Cluster>, node: &NodeId, task: &mut MiroirTask) -> Result<Settled, InterruptedError> {
+async fn settle_one(
+    interrupted: &Interrupted,
+    tracking: &Arc<Tracking>,
+    node: &NodeId,
+    task: &mut MiroirTask,
+) -> Result<Settled, InterruptedError> {
     match remedy(task.kind) {
-        Remedy::Sides => choose_sides(cluster, node, task).await,
-        Remedy::DeleteAgain => delete_again(cluster, task).await,
+        Remedy::Sides => choose_sides(interrupted, tracking, node, task).await,
+        Remedy::DeleteAgain => delete_again(&tracking.ledger, task).await,
         Remedy::Repair => Ok(Settled::Elsewhere),
     }
 }
 
 async fn choose_sides(
-    cluster: &Arc<Cluster>,
+    interrupted: &Interrupted,
+    tracking: &Arc<Tracking>,
     node: &NodeId,
     task: &mut MiroirTask,
 ) -> Result<Settled, InterruptedError> {
@@ -125,20 +110,20 @@ async fn choose_sides(
         open.map(|part| part.node.clone()).collect::<BTreeSet<NodeId>>()
     };
     if unasked(task).contains(node) {
-        let Some(found) = cluster.find(node, &task.id()).await else {
+        let Some(found) = tracking.find(node, &task.id()).await else {
             return Err(NodeError::new(node, NodeErrorKind::Closed("its tasks cannot be searched".to_owned())).into());
         };
         adopt(task, node, found);
     }
-    let topology = cluster.topology();
+    let topology = tracking.nodes.topology();
     let awaited = unasked(task).iter().any(|other| topology.find(other.as_str()).is_some());
-    if awaited && cluster.interrupted.since.elapsed() < PATIENCE {
+    if awaited && interrupted.since.elapsed() < PATIENCE {
         return Ok(Settled::Waits);
     }
     let decision = decide(task, &topology);
     let index = task.index_uid.clone().unwrap_or_default();
     let stale = decision.stale.into_iter().map(|(node, shards)| (node, index.clone(), shards)).collect();
-    insync::mark(cluster, &Marks { stale, missed: Vec::new() }).await?;
+    insync::mark(&tracking.ledger, &Marks { stale, missed: Vec::new() }).await?;
     if !decision.open.is_empty() {
         let own = topology.find(node.as_str()).map(|ix| topology.shards_of(ix));
         let concerned = |shards: &ShardSet| decision.open.iter().any(|shard| shards.contains(shard));
@@ -151,36 +136,36 @@ async fn choose_sides(
             for part in task.parts.iter_mut().filter(|part| part.state == NodeTaskState::Unsent) {
                 part.state = NodeTaskState::Lost;
             }
-            cluster.store.update_task(task.clone()).await?;
-            cluster.reconciler.watch(cluster, task.clone());
+            tracking.ledger.store.update_task(task.clone()).await?;
+            tracking.watch(task.clone());
         }
-        Course::Back => give_up(cluster, task, "It was undone.").await?,
+        Course::Back => give_up(&tracking.ledger, task, "It was undone.").await?,
     }
     Ok(Settled::Done)
 }
 
 /// The registry has forgotten the index, and so must every node, before it can be created anew.
-async fn delete_again(cluster: &Arc<Cluster>, task: &mut MiroirTask) -> Result<Settled, InterruptedError> {
+async fn delete_again(ledger: &Ledger, task: &mut MiroirTask) -> Result<Settled, InterruptedError> {
     let index = task.index_uid.clone().unwrap_or_default();
-    if cluster.registry.exists(&index) {
-        give_up(cluster, task, "The index is there.").await?;
+    if ledger.registry.exists(&index) {
+        give_up(ledger, task, "The index is there.").await?;
         return Ok(Settled::Done);
     }
     let missed = Missed { outdated: BTreeSet::from([index]), ..Missed::default() };
-    let missed = cluster.topology().members().map(|node| (node, missed.clone())).collect();
-    insync::mark(cluster, &Marks { stale: Vec::new(), missed }).await?;
+    let missed = ledger.nodes.topology().members().map(|node| (node, missed.clone())).collect();
+    insync::mark(ledger, &Marks { stale: Vec::new(), missed }).await?;
     end(task, TaskStatus::Succeeded);
-    cluster.store.update_task(task.clone()).await?;
+    ledger.store.update_task(task.clone()).await?;
     Ok(Settled::Done)
 }
 
-async fn give_up(cluster: &Cluster, task: &mut MiroirTask, outcome: &str) -> Result<(), StoreError> {
+async fn give_up(ledger: &Ledger, task: &mut MiroirTask, outcome: &str) -> Result<(), StoreError> {
     end(task, TaskStatus::Failed);
     task.error = Some(ResponseError::new(
         Code::MiroirWriteInterrupted,
         format!("The gateway was stopped before this write was acknowledged. {outcome}"),
     ));
-    cluster.store.update_task(task.clone()).await
+    ledger.store.update_task(task.clone()).await
 }
 
 fn end(task: &mut MiroirTask, status: TaskStatus) {

@@ -2,6 +2,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `part` | what this room holds: [`Replicas`] |
 //! | [`repair`] | a returning node's indexes, primary keys and settings are made equal to the cluster's before it serves |
 //! | [`resilver`] | stale replicas are brought in sync while writes go on |
 //! | [`scrub`] | all replicas are compared in the background |
@@ -11,7 +12,10 @@
 
 pub mod identity;
 pub mod interrupted;
+mod part;
 pub mod recover;
 pub mod repair;
 pub mod resilver;
 pub mod scrub;
+
+pub use part::Replicas;

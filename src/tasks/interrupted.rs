@@ -5,6 +5,7 @@
 
 use super::entry::{MiroirTask, NodeTask, NodeTaskState};
 use super::replicas::sharded_parts;
+use crate::meili::task::{Subject, TaskKind};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeIx, Topology};
 
@@ -30,6 +31,17 @@ pub enum Course {
     Apart,
 }
 
+/// How a kind of write is dealt with that was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Its documents are in shards: one side is chosen for each.
+    Sides,
+    /// Done again by deleting what is left of the index.
+    DeleteAgain,
+    /// Compared and repaired before a node serves; the task only follows what the nodes say.
+    Repair,
+}
+
 /// What is to be done about an interrupted write.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -38,6 +50,23 @@ pub struct Decision {
     pub stale: Vec<(NodeIx, ShardSet)>,
     /// Shards of which no replica in sync has answered: they are not served, and decided once one has.
     pub open: ShardSet,
+}
+
+/// True for an unfinished task that waits for a decision here and must not be followed before.
+pub fn is_interrupted(task: &MiroirTask) -> bool {
+    match remedy(task.kind) {
+        Remedy::Sides | Remedy::DeleteAgain => !task.acknowledged,
+        Remedy::Repair => false,
+    }
+}
+
+/// What is done about an interrupted write of this kind.
+pub fn remedy(kind: TaskKind) -> Remedy {
+    match kind.subject() {
+        Subject::Documents => Remedy::Sides,
+        Subject::Index if kind == TaskKind::IndexDeletion => Remedy::DeleteAgain,
+        Subject::Index | Subject::Settings | Subject::Tasks | Subject::Database => Remedy::Repair,
+    }
 }
 
 /// Chooses the side for each shard that `task` touches. Parts whose node was asked are no longer [`NodeTaskState::Unsent`].

@@ -2,7 +2,9 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `part` | what this room holds: [`Tracking`] |
 //! | [`reconcile`] | one background poll per unfinished task |
+//! | [`resume`] | the unfinished tasks of the last run |
 //! | [`poll`] | one round of questions to the nodes of a task |
 //! | [`task_ops`] | the task routes |
 //! | [`task_cancel`] | tasks canceled |
@@ -13,8 +15,10 @@
 //! | `task_tests` | all this against nodes that are made up |
 
 pub mod housekeeping;
+mod part;
 pub mod poll;
 pub mod reconcile;
+pub mod resume;
 pub mod task_cancel;
 pub mod task_delete;
 pub mod task_host;
@@ -22,3 +26,5 @@ pub mod task_metrics;
 pub mod task_ops;
 #[cfg(test)]
 mod task_tests;
+
+pub use part::{Heir, Tracking, TrackingError};

@@ -11,10 +11,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::poll::{Backoff, poll_parts};
 use super::task_host::TaskHost;
 use super::task_metrics::TaskMetrics;
-use super::{task_cancel, task_delete};
-use crate::meili::task::{TaskKind, TaskStatus};
-use crate::replicas::interrupted::is_interrupted;
-use crate::store::{Store, StoreError};
+use crate::meili::task::TaskStatus;
+use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::tasks::filter::TaskRef;
 use crate::tasks::fold::fold;
@@ -62,7 +60,7 @@ impl Reconciler {
         &self.shared.metrics
     }
 
-    /// Starts the poll of a task whose row is stored: `cluster.reconciler.watch(cluster, task)`. A task that has
+    /// Starts the poll of a task whose row is stored: `tracking.watch(task)`. A task that has
     /// ended, or that is being polled already, needs none.
     pub fn watch<H: TaskHost>(&self, host: &Arc<H>, task: MiroirTask) {
         if task.status.is_final() {
@@ -80,33 +78,6 @@ impl Reconciler {
             self.shared.metrics.set_live(live.len());
         }
         tokio::spawn(follow(self.shared.clone(), host.clone(), task, wake));
-    }
-
-    /// Takes up the unfinished tasks of the last run, but for those that must be decided first; returns how many there are.
-    pub async fn resume<H: TaskHost>(&self, host: &Arc<H>) -> Result<usize, StoreError> {
-        let mut tasks = self.shared.store.unfinished_tasks().await?;
-        tasks.retain(|task| !is_interrupted(task));
-        let count = tasks.len();
-        for task in tasks {
-            match task.kind {
-                TaskKind::TaskCancelation => task_cancel::start(host, task),
-                TaskKind::TaskDeletion => task_delete::start(host, task),
-                TaskKind::DocumentAdditionOrUpdate
-                | TaskKind::DocumentEdition
-                | TaskKind::DocumentDeletion
-                | TaskKind::SettingsUpdate
-                | TaskKind::IndexCreation
-                | TaskKind::IndexDeletion
-                | TaskKind::IndexUpdate
-                | TaskKind::IndexSwap
-                | TaskKind::DumpCreation
-                | TaskKind::SnapshotCreation
-                | TaskKind::Export
-                | TaskKind::UpgradeDatabase
-                | TaskKind::IndexCompaction => self.watch(host, task),
-            }
-        }
-        Ok(count)
     }
 
     /// The freshest state of a task that is being polled.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::reconcile::Reconciler;
+use super::resume::resume;
 use super::task_host::{Polled, TaskHost};
 use super::task_ops;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -241,7 +242,7 @@ async fn the_next_run_leaves_unacknowledged_documents_to_those_who_decide_about_
     let fleet = Fleet::new();
     fleet.unsent().await;
     let fleet = Fleet::over(fleet.store.clone(), 1);
-    assert_eq!(fleet.reconciler.resume(&fleet).await.unwrap(), 0);
+    assert_eq!(resume(&fleet).await.unwrap(), 0);
     assert_eq!(fleet.row(0).await.status, TaskStatus::Enqueued);
 }
 
@@ -262,7 +263,7 @@ async fn the_next_run_takes_up_what_this_one_left() {
     fleet.tasks.lock().get_mut(&("a".to_owned(), 33)).unwrap().kind = TaskKind::SettingsUpdate;
     fleet.stamps.lock().insert(crashed.id(), vec![("a".to_owned(), 33)]);
     fleet.silence("b", true);
-    assert_eq!(fleet.reconciler.resume(&fleet).await.unwrap(), 2);
+    assert_eq!(resume(&fleet).await.unwrap(), 2);
     fleet.reconciler.poll_now(1).await;
     fleet.reconciler.poll_now(1).await;
     let parts = fleet.reconciler.live(TaskRef::Uid(1)).unwrap().parts;
@@ -273,7 +274,7 @@ async fn the_next_run_takes_up_what_this_one_left() {
     assert_eq!(fleet.row(0).await.status, TaskStatus::Succeeded);
     let row = fleet.row(1).await;
     assert_eq!((row.status, row.parts[1].state), (TaskStatus::Succeeded, NodeTaskState::Lost));
-    assert_eq!(fleet.reconciler.resume(&fleet).await.unwrap(), 0);
+    assert_eq!(resume(&fleet).await.unwrap(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +357,7 @@ async fn cancelations_and_deletions_of_the_last_run_are_carried_on() {
         json!({ "matchedTasks": 1, "canceledTasks": null, "originalFilter": "?uids=0" }).as_object().cloned();
     cancelation.subjects = vec![task.uid];
     fleet.store.insert_task(cancelation).await.unwrap();
-    assert_eq!(fleet.reconciler.resume(&fleet).await.unwrap(), 2);
+    assert_eq!(resume(&fleet).await.unwrap(), 2);
     assert_eq!(fleet.finished(1).await.details.unwrap()["canceledTasks"], 1);
 }
 

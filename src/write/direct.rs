@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cluster::Cluster;
+use super::part::Writes;
 use crate::ledger::insync;
-use crate::ledger::insync::{Marks, Missed};
+use crate::ledger::marks::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::store_failed;
@@ -16,16 +16,16 @@ use crate::placement::topology::NodeIx;
 /// order. The answer is that of the first node that did it, else of the first that refused. A node that did not do what
 /// another did is repaired before it serves again.
 pub async fn everywhere(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     method: http::Method,
     path: &str,
     body: Option<Bytes>,
     trace: &Trace,
 ) -> Result<NodeReply, ResponseError> {
-    let _one = cluster.direct.lock().await;
-    let topology = cluster.topology();
+    let _one = writes.direct.lock().await;
+    let topology = writes.nodes.topology();
     // Small requests: a node that does not answer in this time is repaired instead.
-    let timeout = cluster.settings.write.timeout.min(cluster.settings.write.slow_after);
+    let timeout = writes.settings.timeout.min(writes.settings.slow_after);
     let request = match body {
         Some(body) => Subrequest::json(method, path, body, timeout, false),
         None => Subrequest { method, idempotent: false, ..Subrequest::get(path, timeout) },
@@ -37,7 +37,7 @@ pub async fn everywhere(
             if !node.state.takes_writes() {
                 return None;
             }
-            cluster.client.send(node, request, trace).await.ok()
+            writes.nodes.client.send(node, request, trace).await.ok()
         }
     });
     let replies: Vec<Option<NodeReply>> = futures::future::join_all(sent).await;
@@ -48,6 +48,6 @@ pub async fn everywhere(
     let behind = members.iter().zip(&replies).filter(|(_, reply)| !reply.as_ref().is_some_and(NodeReply::is_success));
     let missed = Missed { settings: true, ..Missed::default() };
     let marks = Marks { stale: Vec::new(), missed: behind.map(|(node, _)| (*node, missed.clone())).collect() };
-    insync::mark(cluster, &marks).await.map_err(|error| store_failed(&error))?;
+    insync::mark(&writes.ledger, &marks).await.map_err(|error| store_failed(&error))?;
     Ok(done.clone())
 }

@@ -2,9 +2,11 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `part` | what this room holds: [`Writes`] |
 //! | [`body`] | a client's request body as a stream of chunks, and its decompression |
 //! | [`documents`] | document writes: a body becomes one payload per node |
 //! | [`vocabulary`] | every node knows all words of an index |
+//! | `order` | the one order of all writes |
 //! | [`writer`] | one order for all replicas, durable before anything leaves |
 //! | `send` | one step of a write, sent to one node |
 //! | [`settings`] | what the operator sets of writes |
@@ -13,9 +15,11 @@
 pub mod body;
 pub mod direct;
 pub mod documents;
+pub(crate) mod order;
+mod part;
 pub(crate) mod send;
 pub mod settings;
 pub mod vocabulary;
 pub mod writer;
 
-pub use writer::Writer;
+pub use part::Writes;

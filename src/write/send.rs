@@ -7,8 +7,8 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::part::Writes;
 use super::writer::steps::Planned;
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// What all steps of a write share.
 pub(crate) struct Sending<'a> {
-    pub cluster: &'a Arc<Cluster>,
+    pub writes: &'a Arc<Writes>,
     pub topology: &'a Topology,
     pub task: &'a MiroirTask,
     pub spools: &'a [Spool],
@@ -80,36 +80,36 @@ pub(crate) fn with_stamp(path: &str, stamp: &str) -> String {
 }
 
 /// True when the node may be silent because of a heavy read that it was given.
-pub(crate) fn is_laden(cluster: &Cluster, node: &NodeId) -> bool {
-    cluster.life.signs(node).is_laden(cluster.settings.search.timeout, Instant::now())
+pub(crate) fn is_laden(writes: &Writes, node: &NodeId) -> bool {
+    writes.nodes.life.signs(node).is_laden(writes.nodes.longest_search, Instant::now())
 }
 
 /// How long `nodes` may take for a body of `size` bytes: `write.timeout`, what its size adds, and what a heavy read of one
 /// of them may take.
-pub(crate) fn time_for<'n>(cluster: &Cluster, nodes: impl IntoIterator<Item = &'n NodeId>, size: u64) -> Duration {
-    let is_laden = nodes.into_iter().any(|node| is_laden(cluster, node));
-    let search = if is_laden { cluster.settings.search.timeout } else { Duration::ZERO };
-    cluster.settings.write.timeout + allowance(size) + search
+pub(crate) fn time_for<'n>(writes: &Writes, nodes: impl IntoIterator<Item = &'n NodeId>, size: u64) -> Duration {
+    let is_laden = nodes.into_iter().any(|node| is_laden(writes, node));
+    let search = if is_laden { writes.nodes.longest_search } else { Duration::ZERO };
+    writes.settings.timeout + allowance(size) + search
 }
 
 /// Carries `planned` to `node`, within the time for it.
 pub(crate) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned) -> StepResult {
-    let cluster = sending.cluster;
+    let writes = sending.writes;
     let target = sending.topology.node(node);
     let body = body_of(&planned.step.body, sending.spools);
-    let deadline = Instant::now() + time_for(cluster, [&target.id], body.len());
+    let deadline = Instant::now() + time_for(writes, [&target.id], body.len());
     let search = Search {
         kind: match planned.purpose {
             Purpose::EnsureIndex => TaskKind::IndexCreation,
             Purpose::HideShardField => TaskKind::SettingsUpdate,
             Purpose::Main => sending.task.kind,
         },
-        floor: cluster.writer.last_uids.lock().get(&node).copied(),
+        floor: writes.order.last_uids.lock().get(&node).copied(),
         since: OffsetDateTime::now_utc(),
     };
     // Writes of one moment differ in their tasks, and the nodes of one write in their position.
     let salt = sending.task.uuid.as_u64_pair().1 ^ node.0 as u64;
-    cluster.overload.first_attempt();
+    writes.nodes.overload.first_attempt();
     let mut attempt = 0;
     loop {
         let remaining = deadline.saturating_duration_since(Instant::now());
@@ -123,14 +123,14 @@ pub(crate) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
         };
         let trouble = match send_in_turn(sending, target, request).await {
             Ok(reply) => match judge(target, &reply) {
-                Ok(result) => return accepted(cluster, node, result),
+                Ok(result) => return accepted(writes, node, result),
                 Err(trouble) => trouble,
             },
             Err(error) => trouble_of(target, &error),
         };
         if trouble == Trouble::MaybeApplied {
             match look_up(sending, target, planned, &search).await {
-                Ok(Some(uid)) => return accepted(cluster, node, StepResult::Accepted(uid)),
+                Ok(Some(uid)) => return accepted(writes, node, StepResult::Accepted(uid)),
                 Ok(None) => {}
                 // Repeating without having looked could apply the write twice.
                 Err(error) => {
@@ -146,11 +146,11 @@ pub(crate) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
             }
             tokio::time::sleep(pause).await;
             // A stale replica would cost more than the retry that the budget does not allow yet.
-            if trouble == Trouble::NotSent || cluster.overload.may_retry() {
+            if trouble == Trouble::NotSent || writes.nodes.overload.may_retry() {
                 break;
             }
         }
-        cluster.metrics.retries.with_label_values(&[target.id.as_str()]).inc();
+        writes.nodes.metrics.retries.with_label_values(&[target.id.as_str()]).inc();
         attempt += 1;
     }
 }
@@ -159,10 +159,10 @@ pub(crate) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
 async fn send_in_turn(sending: &Sending<'_>, node: &Node, request: Subrequest) -> Result<NodeReply, NodeError> {
     let timed_out = NodeErrorKind::QueueFull { waiting: 0 };
     let entered =
-        tokio::time::timeout(request.timeout, sending.cluster.overload.enter(node, Traffic::Write, &request.path))
+        tokio::time::timeout(request.timeout, sending.writes.nodes.overload.enter(node, Traffic::Write, &request.path))
             .await;
     let _permit = entered.map_err(|_| NodeError::new(&node.id, timed_out))??;
-    sending.cluster.client.send(node, request, sending.trace).await
+    sending.writes.nodes.client.send(node, request, sending.trace).await
 }
 
 /// A large body may take longer: what its length adds to any time limit.
@@ -170,9 +170,9 @@ pub(crate) fn allowance(bytes: u64) -> Duration {
     PER_MIB.saturating_mul(u32::try_from(bytes >> 20).unwrap_or(u32::MAX))
 }
 
-fn accepted(cluster: &Cluster, node: NodeIx, result: StepResult) -> StepResult {
+fn accepted(writes: &Writes, node: NodeIx, result: StepResult) -> StepResult {
     if let StepResult::Accepted(uid) = result {
-        cluster.writer.saw_uid(node, uid);
+        writes.order.saw_uid(node, uid);
     }
     result
 }
@@ -258,7 +258,7 @@ async fn look_up(
     planned: &Planned,
     search: &Search,
 ) -> Result<Option<u32>, NodeError> {
-    let client = &sending.cluster.client;
+    let client = &sending.writes.nodes.client;
     let found = async {
         if let Some(before) = planned.stamped {
             let stamped = client.find_by_stamp(node, &sending.task.id()).await?;

@@ -12,7 +12,6 @@ mod explain;
 mod failures;
 mod faults;
 mod federation;
-mod layers;
 mod maintenance;
 mod operations;
 mod overload;

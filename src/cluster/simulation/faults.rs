@@ -5,16 +5,15 @@ use std::sync::Arc;
 use super::INDEX;
 use super::member::Work;
 use super::world::{Turn, World};
-use crate::ledger::insync::Marks;
+use crate::ledger::marks::Marks;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::TaskStatus;
 use crate::moves::commit::doubtful;
 use crate::placement::topology::{NodeId, NodeState, StaleSets};
 use crate::rebalance::layout::{ByNode, insert};
-use crate::replicas::interrupted::is_interrupted;
 use crate::tasks::adopt::adopt;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
-use crate::tasks::interrupted::{Course, decide};
+use crate::tasks::interrupted::{Course, decide, is_interrupted};
 
 // === impl World ===
 

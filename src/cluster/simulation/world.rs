@@ -9,7 +9,7 @@ use super::moves::Cleaning;
 use super::reads::Read;
 use super::{INDEX, SHARDS, roll};
 use crate::ledger::insync;
-use crate::ledger::insync::Marks;
+use crate::ledger::marks::Marks;
 use crate::placement::topology::{NodeId, NodeIx, NodeState, StaleSets, Topology};
 use crate::plan::write::WriteIntent;
 use crate::rebalance::{Goal, Layout, NodeSpec};

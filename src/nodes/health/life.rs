@@ -1,6 +1,6 @@
 //! Signs of life: when a node was heard of last. A node that answers anything works, however slow it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub struct Life {
     nodes: RwLock<HashMap<NodeId, Arc<Mutex<Signs>>>>,
     /// When the first node came (back) after none had taken writes.
     revived: Mutex<Option<Instant>>,
+    /// Nodes whose last repair did not bring them up: nobody waits for these.
+    stuck: Mutex<HashSet<NodeId>>,
 }
 
 // === impl Signs ===
@@ -97,6 +99,21 @@ impl Life {
 
     pub fn revived(&self) -> Option<Instant> {
         *self.revived.lock()
+    }
+
+    /// True when the last repair of a node did not bring it up.
+    pub fn is_stuck(&self, node: &NodeId) -> bool {
+        self.stuck.lock().contains(node)
+    }
+
+    /// A repair is over.
+    pub fn repaired(&self, node: &NodeId, is_up: bool) {
+        let mut stuck = self.stuck.lock();
+        if is_up {
+            stuck.remove(node);
+        } else {
+            stuck.insert(node.clone());
+        }
     }
 
     /// A node that was marked down must show its good probes from here on.

@@ -5,7 +5,7 @@
 //! that is decided here. A refused connection is gone. A slow answer is busy: the node goes on until nothing at all is heard
 //! of it for `health.patience`, and even then while most others are as silent, for then it is this machine that is slow.
 
-mod life;
+pub(super) mod life;
 mod probe;
 pub mod settings;
 mod start;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use self::probe::Probe;
 use super::client::NodeObserver;
-use crate::cluster::Cluster;
+use super::part::Nodes;
 use crate::nodes::shutdown::stopped;
 use crate::placement::topology::{NodeId, NodeState, Topology};
 
@@ -50,7 +50,7 @@ pub enum Consequence {
 }
 
 /// Hears of every subrequest: marks a node down as soon as one cannot connect, and keeps its signs of life.
-pub(crate) struct Listener(pub Weak<Cluster>);
+pub(crate) struct Listener(pub Weak<Nodes>);
 
 /// What a sign means for a node in `state`. A node marked down by a failed connection comes back after `rise` good
 /// probes like any other; one that is joining after the first.
@@ -75,31 +75,31 @@ pub fn consequence(state: NodeState, sign: Sign, rise: usize) -> Consequence {
 }
 
 /// Publishes a changed topology under the next epoch. The one place where the topology changes.
-pub fn publish(cluster: &Cluster, change: impl FnOnce(&mut Topology)) -> Arc<Topology> {
-    let _publishing = cluster.publishing.lock();
-    let mut next = Topology::clone(&cluster.topology.load());
+pub fn publish(nodes: &Nodes, change: impl FnOnce(&mut Topology)) -> Arc<Topology> {
+    let _publishing = nodes.publishing.lock();
+    let mut next = Topology::clone(&nodes.topology.load());
     change(&mut next);
     next.epoch += 1;
     let next = Arc::new(next);
-    let superseded = cluster.topology.swap(Arc::clone(&next));
+    let superseded = nodes.topology.swap(Arc::clone(&next));
     let takes_writes = |topology: &Topology| topology.nodes.iter().any(|node| node.state.takes_writes());
     if takes_writes(&next) && !takes_writes(&superseded) {
-        cluster.life.revives();
+        nodes.life.revives();
     }
-    cluster.rebalancer.superseded(&superseded);
-    cluster.metrics.show(&next);
+    nodes.older.superseded(&superseded);
+    nodes.metrics.show(&next);
     next
 }
 
 /// Moves a node from one of `from` to `to`; false when it is in none of them any more.
-pub fn move_state(cluster: &Cluster, node: &NodeId, from: &[NodeState], to: NodeState) -> bool {
+pub fn move_state(nodes: &Nodes, node: &NodeId, from: &[NodeState], to: NodeState) -> bool {
     let current = |topology: &Topology| topology.nodes.iter().find(|candidate| candidate.id == *node).map(|n| n.state);
     // Most signs change nothing, and an epoch is for changes.
-    if !current(&cluster.topology.load()).is_some_and(|state| from.contains(&state)) {
+    if !current(&nodes.topology.load()).is_some_and(|state| from.contains(&state)) {
         return false;
     }
     let mut moved = false;
-    publish(cluster, |topology| {
+    publish(nodes, |topology| {
         let found = topology.nodes.iter_mut().find(|candidate| candidate.id == *node);
         if let Some(found) = found
             && from.contains(&found.state)
@@ -112,56 +112,63 @@ pub fn move_state(cluster: &Cluster, node: &NodeId, from: &[NodeState], to: Node
     moved
 }
 
+/// A node has missed a change: if it serves, it stops until it is repaired. If it is down, that happens anyway.
+pub(crate) fn again(nodes: &Nodes, node: &NodeId) {
+    if move_state(nodes, node, &[NodeState::Up], NodeState::Repairing) {
+        nodes.returned(node);
+    }
+}
+
 /// Acts on a sign.
-pub fn learn(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
-    let topology = cluster.topology();
+pub fn learn(nodes: &Arc<Nodes>, node: &NodeId, sign: Sign) {
+    let topology = nodes.topology();
     let Some(state) = topology.find(node.as_str()).map(|found| topology.node(found).state) else { return };
-    match consequence(state, sign, cluster.settings.health.rise) {
+    match consequence(state, sign, nodes.settings.rise) {
         Consequence::Nothing => {}
         Consequence::Down => {
-            if move_state(cluster, node, &[NodeState::Up, NodeState::Repairing], NodeState::Down) {
+            if move_state(nodes, node, &[NodeState::Up, NodeState::Repairing], NodeState::Down) {
                 tracing::warn!(node = %node, ?sign, "node is down");
             }
         }
-        Consequence::Return => crate::replicas::repair::start(cluster, node),
+        Consequence::Return => nodes.returned(node),
     }
 }
 
 /// Traffic has found out what probes have not yet: the node is down now, and has to show anew that it is well.
-pub fn give_up(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
-    cluster.life.reset(node);
-    learn(cluster, node, sign);
+pub fn give_up(nodes: &Arc<Nodes>, node: &NodeId, sign: Sign) {
+    nodes.life.reset(node);
+    learn(nodes, node, sign);
 }
 
 /// A tick for each round of health checks; a late one moves those after it.
-pub(crate) fn rounds(cluster: &Cluster) -> tokio::time::Interval {
-    let mut rounds = tokio::time::interval(cluster.settings.health.interval.max(Duration::from_millis(10)));
+pub(crate) fn rounds(nodes: &Nodes) -> tokio::time::Interval {
+    let mut rounds = tokio::time::interval(nodes.settings.interval.max(Duration::from_millis(10)));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     rounds
 }
 
 /// Probes all nodes every `health.interval`, each for itself, until `shutdown`: one that is slow keeps no other waiting.
-pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(nodes: Arc<Nodes>, mut shutdown: watch::Receiver<bool>) {
     let mut probes = Vec::new();
-    let mut interval = rounds(&cluster);
+    let mut interval = rounds(&nodes);
     loop {
         tokio::select! {
-            _ = interval.tick() => follow_members(&cluster, &mut probes),
+            _ = interval.tick() => follow_members(&nodes, &mut probes),
             _ = stopped(&mut shutdown) => return,
         }
     }
 }
 
 /// A probe for each node of the cluster: nodes come and go, and their urls change.
-fn follow_members(cluster: &Arc<Cluster>, probes: &mut Vec<Probe>) {
-    let topology = cluster.topology();
+fn follow_members(nodes: &Arc<Nodes>, probes: &mut Vec<Probe>) {
+    let topology = nodes.topology();
     let members = || topology.members().map(|ix| topology.node(ix));
     probes.retain(|probe| members().any(|node| probe.is_of(node)));
     for node in members() {
         if probes.iter().any(|probe| probe.is_of(node)) {
             continue;
         }
-        match Probe::start(cluster, node) {
+        match Probe::start(nodes, node) {
             Ok(probe) => probes.push(probe),
             Err(reason) => tracing::error!(node = %node.id, reason, "node cannot be probed"),
         }
@@ -169,22 +176,22 @@ fn follow_members(cluster: &Arc<Cluster>, probes: &mut Vec<Probe>) {
 }
 
 /// True when nothing is heard of most nodes of the cluster: then it is rather the gateway, or what lies between.
-pub(crate) fn most_are_silent(cluster: &Cluster) -> bool {
-    let topology = cluster.topology();
-    let silent = topology.members().filter(|ix| cluster.life.signs(&topology.node(*ix).id).silent).count();
+pub(crate) fn most_are_silent(nodes: &Nodes) -> bool {
+    let topology = nodes.topology();
+    let silent = topology.members().filter(|ix| nodes.life.signs(&topology.node(*ix).id).silent).count();
     silent * 2 > topology.members().count()
 }
 
 impl NodeObserver for Listener {
     fn connect_failed(&self, node: &NodeId) {
-        if let Some(cluster) = self.0.upgrade() {
-            give_up(&cluster, node, Sign::Unconnectable);
+        if let Some(nodes) = self.0.upgrade() {
+            give_up(&nodes, node, Sign::Unconnectable);
         }
     }
 
     fn heard(&self, node: &NodeId) {
-        if let Some(cluster) = self.0.upgrade() {
-            cluster.life.heard(node);
+        if let Some(nodes) = self.0.upgrade() {
+            nodes.life.heard(node);
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Sign, learn, most_are_silent, rounds};
-use crate::cluster::Cluster;
 use crate::nodes::health::settings::HealthSettings;
+use crate::nodes::part::Nodes;
 use crate::nodes::transport::Endpoint;
 use crate::placement::topology::{Node, NodeId};
 
@@ -36,25 +36,25 @@ struct Check {
     patience: Duration,
     fall: usize,
     node: NodeId,
-    cluster: Weak<Cluster>,
+    nodes: Weak<Nodes>,
 }
 
 // === impl Probe ===
 
 impl Probe {
-    pub(super) fn start(cluster: &Arc<Cluster>, node: &Node) -> Result<Self, String> {
-        let settings = &cluster.settings.health;
+    pub(super) fn start(nodes: &Arc<Nodes>, node: &Node) -> Result<Self, String> {
+        let settings = &nodes.settings;
         let endpoint = Endpoint::parse(&node.url)?;
         let check = Check {
             inner: http_check(settings, &endpoint, node)?,
             patience: settings.patience,
             fall: settings.fall.max(1),
             node: node.id.clone(),
-            cluster: Arc::downgrade(cluster),
+            nodes: Arc::downgrade(nodes),
         };
         let mut backends = Backends::new(Box::new(NodeDiscovery { endpoint }));
         backends.set_health_check(Box::new(check));
-        let (id, weak, mut interval) = (node.id.clone(), Arc::downgrade(cluster), rounds(cluster));
+        let (id, weak, mut interval) = (node.id.clone(), Arc::downgrade(nodes), rounds(nodes));
         let task = tokio::spawn(async move {
             loop {
                 interval.tick().await;
@@ -75,14 +75,14 @@ impl Drop for Probe {
     }
 }
 
-async fn round(backends: &Backends, node: &NodeId, cluster: &Weak<Cluster>) {
+async fn round(backends: &Backends, node: &NodeId, nodes: &Weak<Nodes>) {
     if let Err(error) = backends.update(|_| {}).await {
         // The last known address is probed; a name that stays unknown shows as failed probes.
         tracing::debug!(%error, "a node's name cannot be resolved");
         if backends.get_backend().is_empty()
-            && let Some(cluster) = cluster.upgrade()
+            && let Some(nodes) = nodes.upgrade()
         {
-            let known = cluster.life.of(node);
+            let known = nodes.life.of(node);
             let mut signs = known.lock();
             signs.good_in_a_row = 0;
             signs.looked_at = Some(Instant::now());
@@ -127,8 +127,8 @@ fn is_late(error: &pingora::Error) -> bool {
 
 impl Check {
     /// What the outcome of a probe that began at `began` is a sign of; `None`: of nothing yet.
-    fn sign(&self, cluster: &Cluster, began: Instant, result: &pingora::Result<()>) -> Option<Sign> {
-        let known = cluster.life.of(&self.node);
+    fn sign(&self, nodes: &Nodes, began: Instant, result: &pingora::Result<()>) -> Option<Sign> {
+        let known = nodes.life.of(&self.node);
         let mut signs = known.lock();
         signs.probing = None;
         signs.looked_at = Some(Instant::now());
@@ -143,14 +143,14 @@ impl Check {
             Err(error) if is_late(error) => {
                 signs.good_in_a_row = 0;
                 let heard = signs.heard.unwrap_or(began);
-                let longest_search = cluster.settings.search.timeout;
+                let longest_search = nodes.longest_search;
                 // A probe waits for the patience as a whole, or gives up connecting much earlier.
                 if heard.elapsed() < signs.patience(self.patience, longest_search, Instant::now()) {
                     return None;
                 }
                 signs.silent = true;
                 drop(signs);
-                Some(Sign::Silent { most: most_are_silent(cluster) })
+                Some(Sign::Silent { most: most_are_silent(nodes) })
             }
             Err(_) => {
                 signs.good_in_a_row = 0;
@@ -165,8 +165,8 @@ impl Check {
 impl HealthCheck for Check {
     async fn check(&self, target: &Backend) -> pingora::Result<()> {
         let began = Instant::now();
-        if let Some(cluster) = self.cluster.upgrade() {
-            let known = cluster.life.of(&self.node);
+        if let Some(nodes) = self.nodes.upgrade() {
+            let known = nodes.life.of(&self.node);
             let mut signs = known.lock();
             signs.probing = Some(began);
             // What was never heard of is silent from the first look on.
@@ -176,9 +176,9 @@ impl HealthCheck for Check {
         let result = checked.unwrap_or_else(|_| {
             Err(pingora::Error::explain(ErrorType::ReadTimedout, format!("no answer within {:?}", self.patience)))
         });
-        let Some(cluster) = self.cluster.upgrade() else { return result };
-        if let Some(sign) = self.sign(&cluster, began, &result) {
-            learn(&cluster, &self.node, sign);
+        let Some(nodes) = self.nodes.upgrade() else { return result };
+        if let Some(sign) = self.sign(&nodes, began, &result) {
+            learn(&nodes, &self.node, sign);
         }
         result
     }

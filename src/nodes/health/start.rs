@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Life;
-use crate::cluster::Cluster;
+use crate::nodes::part::Nodes;
 use crate::placement::topology::{Node, NodeState, Topology};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -27,26 +27,26 @@ pub enum Need {
 }
 
 /// Returns when nothing of `need` is on its way any more, or when `health.start_wait` is over.
-pub async fn settled(cluster: &Arc<Cluster>, need: Need) {
-    let deadline = Instant::now() + cluster.settings.health.start_wait;
-    while Instant::now() < deadline && wants_to_wait(cluster, need) {
+pub async fn settled(nodes: &Arc<Nodes>, need: Need) {
+    let deadline = Instant::now() + nodes.settings.start_wait;
+    while Instant::now() < deadline && wants_to_wait(nodes, need) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-fn wants_to_wait(cluster: &Cluster, need: Need) -> bool {
-    let topology = cluster.topology();
+fn wants_to_wait(nodes: &Nodes, need: Need) -> bool {
+    let topology = nodes.topology();
     let members = || topology.members().map(|ix| topology.node(ix));
     if members().all(|node| node.state == NodeState::Up) {
         return false;
     }
     let revived = match need {
         Need::Reads => None,
-        Need::Writes => cluster.life.revived().filter(|at| at.elapsed() < cluster.settings.health.start_wait),
+        Need::Writes => nodes.life.revived().filter(|at| at.elapsed() < nodes.settings.start_wait),
     };
     let awaited = |node: &Node| {
-        !cluster.repairs.is_stuck(&node.id)
-            && (is_coming(node, &cluster.life, need) || revived.is_some_and(|at| is_unseen(node, &cluster.life, at)))
+        !nodes.life.is_stuck(&node.id)
+            && (is_coming(node, &nodes.life, need) || revived.is_some_and(|at| is_unseen(node, &nodes.life, at)))
     };
     let joins = || members().any(|node| node.state == NodeState::Joining);
     members().any(awaited) && (joins() || revived.is_some() || lacks(&topology, need))

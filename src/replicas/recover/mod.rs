@@ -7,7 +7,6 @@ mod measure;
 mod tasks;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -18,7 +17,6 @@ use uuid::Uuid;
 use self::measure::Held;
 use super::identity::{self, IdentityError};
 use super::resilver::replica::Replica;
-use crate::cluster::Cluster;
 use crate::meili::key::Key;
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
@@ -27,6 +25,7 @@ use crate::nodes::node_queue::queue_runs_empty;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeIx, Topology};
 use crate::store::{IndexEntry, Store, StoreError};
+use crate::write::Writes;
 
 /// The fact of the store that says that a recovery has begun and not ended.
 const RECOVERING: &str = "recovering";
@@ -88,13 +87,13 @@ pub async fn is_blank(store: &dyn Store) -> Result<bool, StoreError> {
 }
 
 /// Rebuilds the state of `cluster`, which is not running, and writes it. `progress` is told what is being done.
-pub async fn recover(cluster: &Arc<Cluster>, progress: &dyn Fn(String)) -> Result<Recovered, RecoverError> {
-    if !is_blank(cluster.store.as_ref()).await? {
+pub async fn recover(writes: &Writes, progress: &dyn Fn(String)) -> Result<Recovered, RecoverError> {
+    if !is_blank(writes.ledger.store.as_ref()).await? {
         return Err(RecoverError::NotBlank);
     }
     let trace = Trace::background("recover");
-    let topology = cluster.topology();
-    let holders = indexes(cluster, &topology, &trace).await?;
+    let topology = writes.nodes.topology();
+    let holders = indexes(writes, &topology, &trace).await?;
     if holders.is_empty() {
         return Err(RecoverError::Nothing);
     }
@@ -104,12 +103,12 @@ pub async fn recover(cluster: &Arc<Cluster>, progress: &dyn Fn(String)) -> Resul
         let node = topology.node(ix);
         for index in holders.keys() {
             progress(format!("waiting for node {} to finish its tasks on `{index}`", node.id));
-            if !queue_runs_empty(cluster, node, index, &trace).await? {
+            if !queue_runs_empty(&writes.nodes, node, index, &trace).await? {
                 return Err(RecoverError::Busy { node: node.id.clone(), index: index.clone() });
             }
         }
         let tasks: Vec<TaskStatusResponse> =
-            cluster.client.tasks_since(node, "statuses=succeeded,failed,canceled", None).await?;
+            writes.nodes.client.tasks_since(node, "statuses=succeeded,failed,canceled", None).await?;
         newest.extend(tasks::newest(&tasks).into_iter().map(|(index, uuid)| ((ix, index), uuid)));
         by_node.push((node.id.clone(), tasks));
     }
@@ -118,7 +117,7 @@ pub async fn recover(cluster: &Arc<Cluster>, progress: &dyn Fn(String)) -> Resul
     let mut stale: BTreeMap<(NodeIx, String), ShardSet> = BTreeMap::new();
     for (index, found) in &holders {
         progress(format!("comparing the replicas of `{index}`"));
-        let compared = Compared { cluster, topology: &topology, index, found, newest: &newest, trace: &trace };
+        let compared = Compared { writes, topology: &topology, index, found, newest: &newest, trace: &trace };
         compared.check_places().await?;
         for shard in (0..topology.shards).map(ShardId) {
             for node in compared.stale(shard).await? {
@@ -127,12 +126,12 @@ pub async fn recover(cluster: &Arc<Cluster>, progress: &dyn Fn(String)) -> Resul
             recovered.compared += 1;
         }
     }
-    let keys = keys(cluster, &topology, &trace).await;
+    let keys = keys(writes, &topology, &trace).await;
     recovered.keys = keys.len();
 
-    let store = &cluster.store;
+    let store = &writes.ledger.store;
     store.put_meta(RECOVERING, "true".to_owned()).await?;
-    identity::adopt(cluster, &topology, &trace).await?;
+    identity::adopt(&writes.ledger, &topology, &trace).await?;
     for index in holders.keys() {
         for node in topology.indexes() {
             let shards = stale.remove(&(node, index.clone())).unwrap_or_default();
@@ -165,15 +164,11 @@ struct Found {
     on: Vec<NodeIx>,
 }
 
-async fn indexes(
-    cluster: &Cluster,
-    topology: &Topology,
-    trace: &Trace,
-) -> Result<BTreeMap<String, Found>, RecoverError> {
+async fn indexes(writes: &Writes, topology: &Topology, trace: &Trace) -> Result<BTreeMap<String, Found>, RecoverError> {
     let mut holders: BTreeMap<String, Found> = BTreeMap::new();
     for ix in topology.indexes() {
         let path = "/indexes?limit=100000";
-        let page: Option<Page<IndexView>> = cluster.client.get_json(topology.node(ix), path, trace).await?;
+        let page: Option<Page<IndexView>> = writes.nodes.client.get_json(topology.node(ix), path, trace).await?;
         let held = page.into_iter().flat_map(|page| page.results);
         for index in held.filter(|index| !IndexUid::is_reserved(&index.uid)) {
             let found = holders.entry(index.uid.clone()).or_default();
@@ -192,7 +187,7 @@ async fn indexes(
 
 /// One index under comparison.
 struct Compared<'a> {
-    cluster: &'a Arc<Cluster>,
+    writes: &'a Writes,
     topology: &'a Topology,
     index: &'a str,
     found: &'a Found,
@@ -204,8 +199,8 @@ struct Compared<'a> {
 
 impl Compared<'_> {
     fn replica<'b>(&'b self, node: NodeIx, primary_key: &'b str) -> Replica<'b> {
-        let Self { cluster, topology, index, trace, .. } = self;
-        Replica { cluster, node: topology.node(node), index, primary_key, trace }
+        let Self { writes, topology, index, trace, .. } = self;
+        Replica { writes, node: topology.node(node), index, primary_key, trace }
     }
 
     /// Documents that are where the configuration does not expect them mean that it is another one.
@@ -243,11 +238,11 @@ impl Compared<'_> {
 
 /// The API keys that the gateway had copied to its nodes: those that several nodes have. Each node also has keys of its
 /// own. None where the nodes have no keys or do not show them.
-async fn keys(cluster: &Cluster, topology: &Topology, trace: &Trace) -> Vec<Key> {
+async fn keys(writes: &Writes, topology: &Topology, trace: &Trace) -> Vec<Key> {
     let mut found: BTreeMap<Uuid, (usize, Key)> = BTreeMap::new();
     for node in &topology.nodes {
         let request = Subrequest::get("/keys?limit=100000", KEYS_TIMEOUT);
-        let Ok(reply) = cluster.client.send(node, request, trace).await else { continue };
+        let Ok(reply) = writes.nodes.client.send(node, request, trace).await else { continue };
         let Ok(page) = serde_json::from_slice::<Page<Value>>(&reply.body) else { continue };
         for key in page.results.into_iter().filter_map(|key| serde_json::from_value::<Key>(key).ok()) {
             found.entry(key.uid).or_insert((0, key)).0 += 1;

@@ -6,20 +6,20 @@ use serde_json::{Map, Value};
 
 use super::RepairError;
 use super::index::post;
-use crate::cluster::Cluster;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::placement::topology::Node;
+use crate::replicas::part::Replicas;
 
 pub(super) async fn repair_features(
-    cluster: &Arc<Cluster>,
+    replicas: &Arc<Replicas>,
     node: &Node,
     reference: &Node,
     trace: &Trace,
 ) -> Result<(), RepairError> {
     let path = "/experimental-features";
     // Engines differ in which features they know; one that has none of this is no reason to stay down.
-    let wanted = cluster.client.get_json::<Map<String, Value>>(reference, path, trace).await;
-    let held = cluster.client.get_json::<Map<String, Value>>(node, path, trace).await;
+    let wanted = replicas.nodes.client.get_json::<Map<String, Value>>(reference, path, trace).await;
+    let held = replicas.nodes.client.get_json::<Map<String, Value>>(node, path, trace).await;
     let (Ok(Some(wanted)), Ok(Some(held))) = (wanted, held) else { return Ok(()) };
     let change: Map<String, Value> =
         wanted.into_iter().filter(|(name, value)| held.get(name).is_some_and(|held| held != value)).collect();
@@ -27,8 +27,8 @@ pub(super) async fn repair_features(
         return Ok(());
     }
     let body = Value::Object(change);
-    let request = Subrequest { method: http::Method::PATCH, ..post(path, &body, cluster) };
-    let reply = cluster.client.send(node, request, trace).await?;
-    let _: Value = cluster.client.read(node, &reply)?;
+    let request = Subrequest { method: http::Method::PATCH, ..post(path, &body, replicas) };
+    let reply = replicas.nodes.client.send(node, request, trace).await?;
+    let _: Value = replicas.nodes.client.read(node, &reply)?;
     Ok(())
 }

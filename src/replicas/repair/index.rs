@@ -7,39 +7,40 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{IndexView, RepairError, TASK_LIMIT};
-use crate::cluster::Cluster;
-use crate::ledger::insync::{self, Marks};
+use crate::ledger::insync;
+use crate::ledger::marks::Marks;
 use crate::ledger::older_reads;
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::node_queue::{IDLE_LIMIT, has_open_tasks, queue_runs_empty};
 use crate::placement::topology::{Node, NodeIx};
 use crate::plan::broadcast::HiddenSettings;
+use crate::replicas::part::Replicas;
 use crate::store::IndexEntry;
 
 pub(super) async fn delete_index(
-    cluster: &Arc<Cluster>,
+    replicas: &Arc<Replicas>,
     ix: NodeIx,
     index: &str,
     trace: &Trace,
 ) -> Result<(), RepairError> {
-    let topology = cluster.topology().detached();
+    let topology = replicas.nodes.topology().detached();
     let node = topology.node(ix);
     let path = format!("/indexes/{index}");
-    if cluster.client.get_json::<IndexView>(node, &path, trace).await?.is_none() {
+    if replicas.nodes.client.get_json::<IndexView>(node, &path, trace).await?.is_none() {
         return Ok(());
     }
-    older_reads::end(cluster, ix, index, topology.shards_of(ix)).await;
+    older_reads::end(&replicas.ledger, ix, index, topology.shards_of(ix)).await;
     tracing::info!(node = %node.id, index, "deleting an index whose content is of the past");
     let request =
-        Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(cluster)) };
-    done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)
+        Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(replicas)) };
+    done(replicas.nodes.client.carry_out(node, request, trace, TASK_LIMIT).await?)
 }
 
 /// Returns the node's task that patches the settings, if that is needed; it is not waited for. `suspected`: something is known
 /// to be missing. `absent` is set when the index was not there.
 pub(super) async fn repair_index(
-    cluster: &Arc<Cluster>,
+    replicas: &Arc<Replicas>,
     ix: NodeIx,
     suspected: bool,
     entry: &IndexEntry,
@@ -47,75 +48,79 @@ pub(super) async fn repair_index(
     absent: &mut bool,
     trace: &Trace,
 ) -> Result<Option<u32>, RepairError> {
-    let topology = cluster.topology().detached();
+    let topology = replicas.nodes.topology().detached();
     let node = topology.node(ix);
     let uid = entry.uid.as_str();
     let path = format!("/indexes/{uid}");
-    let mut held: Option<IndexView> = cluster.client.get_json(node, &path, trace).await?;
+    let mut held: Option<IndexView> = replicas.nodes.client.get_json(node, &path, trace).await?;
     for other in std::iter::once(node).chain(reference) {
         // A node that has missed nothing has the same settings, and need not wait until its queue is worked off to
         // show them. The comparison is for what nobody recorded.
-        if !suspected && held.is_some() && has_open_tasks(cluster, other, uid, trace).await? {
+        if !suspected && held.is_some() && has_open_tasks(&replicas.nodes, other, uid, trace).await? {
             return Ok(None);
         }
-        wait_idle(cluster, other, uid, trace).await?;
+        wait_idle(replicas, other, uid, trace).await?;
     }
     let key_held = held.as_ref().and_then(|index| index.primary_key.as_ref());
     if let (Some(wrong), Some(right)) = (key_held, &entry.primary_key)
         && wrong != right
     {
         tracing::warn!(node = %node.id, index = uid, wrong, right, "index has another primary key; it is rebuilt");
-        delete_index(cluster, ix, uid, trace).await?;
+        delete_index(replicas, ix, uid, trace).await?;
         held = None;
     }
     match held {
         None => {
             *absent = true;
             tracing::info!(node = %node.id, index = uid, "creating a missing index");
-            let shards = cluster.topology().shards_of(ix).clone();
-            insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() })
-                .await?;
+            let shards = replicas.nodes.topology().shards_of(ix).clone();
+            insync::mark_gone(
+                &replicas.ledger,
+                &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() },
+            )
+            .await?;
             let body = json!({"uid": uid, "primaryKey": entry.primary_key});
-            let created = cluster.client.carry_out(node, post("/indexes", &body, cluster), trace, TASK_LIMIT).await?;
+            let created =
+                replicas.nodes.client.carry_out(node, post("/indexes", &body, replicas), trace, TASK_LIMIT).await?;
             done(created)?;
         }
         Some(index) if index.primary_key.is_none() && entry.primary_key.is_some() => {
             let body = json!({"primaryKey": entry.primary_key});
-            let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, cluster) };
-            done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)?;
+            let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, replicas) };
+            done(replicas.nodes.client.carry_out(node, request, trace, TASK_LIMIT).await?)?;
         }
         Some(_) => {}
     }
-    let patched = repair_settings(cluster, node, uid, reference, trace).await?;
+    let patched = repair_settings(replicas, node, uid, reference, trace).await?;
     if let Some(task) = patched {
-        cluster.writer.saw_uid(ix, task);
+        replicas.writes.order.saw_uid(ix, task);
     }
     Ok(patched)
 }
 
 async fn repair_settings(
-    cluster: &Arc<Cluster>,
+    replicas: &Arc<Replicas>,
     node: &Node,
     uid: &str,
     reference: Option<&Node>,
     trace: &Trace,
 ) -> Result<Option<u32>, RepairError> {
     let path = format!("/indexes/{uid}/settings");
-    let held: Map<String, Value> = cluster.client.get_json(node, &path, trace).await?.unwrap_or_default();
+    let held: Map<String, Value> = replicas.nodes.client.get_json(node, &path, trace).await?.unwrap_or_default();
     let wanted: Option<Map<String, Value>> = match reference {
-        Some(reference) => cluster.client.get_json(reference, &path, trace).await?,
+        Some(reference) => replicas.nodes.client.get_json(reference, &path, trace).await?,
         None => None,
     };
-    let change = settings_change(&held, wanted.as_ref(), &cluster.hidden_settings());
+    let change = settings_change(&held, wanted.as_ref(), &replicas.ledger.hidden_settings());
     if change.is_empty() {
         return Ok(None);
     }
     let names: Vec<&String> = change.keys().collect();
     tracing::info!(node = %node.id, index = uid, settings = ?names, "settings differ; patching");
     let body = Value::Object(change.clone());
-    let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, cluster) };
-    let reply = cluster.client.send(node, request, trace).await?;
-    let accepted: TaskStatusResponse = cluster.client.read(node, &reply)?;
+    let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, replicas) };
+    let reply = replicas.nodes.client.send(node, request, trace).await?;
+    let accepted: TaskStatusResponse = replicas.nodes.client.read(node, &reply)?;
     Ok(Some(accepted.uid))
 }
 
@@ -144,20 +149,20 @@ pub(super) fn settings_change(
     change
 }
 
-async fn wait_idle(cluster: &Cluster, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
-    if queue_runs_empty(cluster, node, index, trace).await? {
+async fn wait_idle(replicas: &Replicas, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
+    if queue_runs_empty(&replicas.nodes, node, index, trace).await? {
         Ok(())
     } else {
         Err(RepairError::Busy { index: index.to_owned(), limit: IDLE_LIMIT })
     }
 }
 
-pub(super) fn post(path: &str, body: &Value, cluster: &Cluster) -> Subrequest {
-    Subrequest::json(http::Method::POST, path, Bytes::from(body.to_string()), timeout(cluster), false)
+pub(super) fn post(path: &str, body: &Value, replicas: &Replicas) -> Subrequest {
+    Subrequest::json(http::Method::POST, path, Bytes::from(body.to_string()), timeout(replicas), false)
 }
 
-fn timeout(cluster: &Cluster) -> Duration {
-    cluster.settings.write.timeout
+fn timeout(replicas: &Replicas) -> Duration {
+    replicas.writes.settings.timeout
 }
 
 pub(super) fn done(task: TaskStatusResponse) -> Result<(), RepairError> {

@@ -11,15 +11,14 @@ mod board;
 mod features;
 mod index;
 mod indexes;
+mod state;
 mod suspects;
 mod take_back;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -27,17 +26,18 @@ use self::features::repair_features;
 use self::index::delete_index;
 use super::identity::{self, IdentityError};
 use super::interrupted;
-use crate::cluster::Cluster;
 use crate::ledger::insync;
-use crate::ledger::insync::{Marks, Missed};
+use crate::ledger::marks::{Marks, Missed};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
 use crate::nodes::error::{NodeError, NodeErrorKind};
-use crate::nodes::health::move_state;
+use crate::nodes::health::{self, move_state};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
+use crate::replicas::part::Replicas;
 use crate::store::StoreError;
 
 pub use indexes::{copied, missed, touched, view};
+pub use state::{RepairHook, Repairs};
 pub use suspects::check_suspects;
 pub use take_back::{resume_take_backs, take_back};
 
@@ -52,27 +52,6 @@ const HURRIED: Duration = Duration::from_millis(500);
 const PATIENT: usize = 2;
 /// A node that keeps missing changes while it is repaired tries again at its next good probe.
 const ROUNDS: usize = 5;
-
-/// More that must be made equal on a returning node, by layers above: API keys.
-#[async_trait]
-pub trait RepairHook: Send + Sync + 'static {
-    async fn repair(&self, cluster: &Arc<Cluster>, node: &Node) -> Result<(), String>;
-}
-
-/// Which repairs are under way.
-#[derive(Default)]
-pub struct Repairs {
-    running: Mutex<HashSet<NodeId>>,
-    /// Since when a node waits for another to compare with.
-    waiting: Mutex<HashMap<NodeId, Instant>>,
-    /// Nodes whose last repair did not bring them up: nobody waits for these.
-    stuck: Mutex<HashSet<NodeId>>,
-    indexes: indexes::Indexes,
-    /// Indexes whose refused changes are being taken back.
-    taking_back: Mutex<HashSet<String>>,
-    /// Held by the one repair that works: the others may then compare with its node.
-    turn: tokio::sync::Mutex<()>,
-}
 
 /// Why a repair stopped short.
 #[derive(Debug, thiserror::Error)]
@@ -139,105 +118,79 @@ impl RepairError {
     }
 }
 
-// === impl Repairs ===
-
-impl Repairs {
-    /// True when the last repair of a node did not bring it up.
-    pub(crate) fn is_stuck(&self, node: &NodeId) -> bool {
-        self.stuck.lock().contains(node)
-    }
-
-    fn note(&self, node: &NodeId, is_up: bool) {
-        let mut stuck = self.stuck.lock();
-        if is_up {
-            stuck.remove(node);
-        } else {
-            stuck.insert(node.clone());
-        }
-    }
-}
-
 /// A node that answers again is repaired in the background; nothing if that is under way.
-pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
-    if !cluster.repairs.running.lock().insert(node.clone()) {
+pub fn start(replicas: &Arc<Replicas>, node: &NodeId) {
+    if !replicas.repairs.running.lock().insert(node.clone()) {
         return;
     }
-    let (cluster, node) = (Arc::clone(cluster), node.clone());
+    let (replicas, node) = (Arc::clone(replicas), node.clone());
     tokio::spawn(async move {
         let result = {
-            let _turn = cluster.repairs.turn.lock().await;
-            bring_back(&cluster, &node).await
+            let _turn = replicas.repairs.turn.lock().await;
+            bring_back(&replicas, &node).await
         };
-        cluster.repairs.running.lock().remove(&node);
-        cluster.repairs.note(&node, matches!(result, Ok(Outcome::Up)));
+        replicas.repairs.running.lock().remove(&node);
+        replicas.nodes.life.repaired(&node, matches!(result, Ok(Outcome::Up)));
         match result {
             Ok(Outcome::Up) => {
-                cluster.repairs.waiting.lock().remove(&node);
-                cluster.resilver.notify_one();
-                indexes::node_is_up(&cluster, &node);
+                replicas.repairs.waiting.lock().remove(&node);
+                replicas.ledger.copies_due.notify_one();
+                indexes::node_is_up(&replicas, &node);
                 // What it missed between the last look and this moment.
-                if cluster.bookkeeping.missed_by(&node).await.is_node_wide() {
-                    again(&cluster, &node);
+                if replicas.ledger.bookkeeping.missed_by(&node).await.is_node_wide() {
+                    health::again(&replicas.nodes, &node);
                 }
             }
             Ok(Outcome::Waits) => tracing::info!(node = %node, "node waits for another before it takes part"),
             Ok(Outcome::Gone | Outcome::Stranger) => {}
             Ok(Outcome::Refused) => {
-                move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
+                move_state(&replicas.nodes, &node, &[NodeState::Repairing], NodeState::Down);
             }
             Err(error) => {
                 tracing::warn!(node = %node, %error, "node could not be repaired; tried again at its next good probe");
-                move_state(&cluster, &node, &[NodeState::Repairing], NodeState::Down);
+                move_state(&replicas.nodes, &node, &[NodeState::Repairing], NodeState::Down);
             }
         }
     });
 }
 
-/// A node has missed a change of the node as a whole: if it serves, it stops until it is repaired. If it is down, that happens
-/// anyway.
-pub fn again(cluster: &Arc<Cluster>, node: &NodeId) {
-    if move_state(cluster, node, &[NodeState::Up], NodeState::Repairing) {
-        start(cluster, node);
-    }
-}
-
-async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, RepairError> {
+async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, RepairError> {
     let trace = Trace::background("repair");
     for _ in 0..ROUNDS {
         // A repair may take long and answers nobody: no move of shards needs to wait for it.
-        let topology = cluster.topology().detached();
+        let topology = replicas.nodes.topology().detached();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
-        if !cluster.founding.admits(&cluster.client, node, &trace).await? {
+        if !replicas.ledger.founding.admits(&replicas.nodes.client, node, &trace).await? {
             return Ok(Outcome::Stranger);
         }
-        if !identity::settle(cluster, node, &trace).await? {
+        if !identity::settle(&replicas.identities, &replicas.ledger, node, &trace).await? {
             return Ok(Outcome::Refused);
         }
-        if !interrupted::settle(cluster, id).await? {
+        if !interrupted::settle(&replicas.interrupted, &replicas.tracking, id).await? {
             return Ok(Outcome::Waits);
         }
-        let missed = cluster.bookkeeping.missed_by(id).await;
+        let missed = replicas.ledger.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
-        if reference.is_none() && missed.is_node_wide() && waits(cluster, id).await {
+        if reference.is_none() && missed.is_node_wide() && waits(replicas, id).await {
             return Ok(Outcome::Waits);
         }
-        learn_version(cluster, node, &trace).await?;
+        learn_version(replicas, node, &trace).await?;
         // Before the node takes writes, because a write could create an index that is missing.
-        let unknown = mark_missing(cluster, ix, node, &missed, &trace).await?;
-        move_state(cluster, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
+        let unknown = mark_missing(replicas, ix, node, &missed, &trace).await?;
+        move_state(&replicas.nodes, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
         for index in unknown {
-            take_away(cluster, ix, &index, &missed, &trace).await?;
+            take_away(replicas, ix, &index, &missed, &trace).await?;
         }
         if let Some(reference) = reference {
-            repair_features(cluster, node, reference, &trace).await?;
+            repair_features(replicas, node, reference, &trace).await?;
         }
-        look_at_indexes(cluster, id, &missed).await?;
-        if let Some(hook) = cluster.repair_hook.get() {
-            hook.repair(cluster, node).await.map_err(RepairError::Hook)?;
+        look_at_indexes(replicas, id, &missed).await?;
+        if let Some(hook) = replicas.hook.get() {
+            hook.repair(node).await.map_err(RepairError::Hook)?;
         }
-        if insync::settled(cluster, id, &missed).await? {
-            let up = move_state(cluster, id, &[NodeState::Repairing], NodeState::Up);
+        if insync::settled(&replicas.ledger, id, &missed).await? {
+            let up = move_state(&replicas.nodes, id, &[NodeState::Repairing], NodeState::Up);
             return Ok(if up { Outcome::Up } else { Outcome::Gone });
         }
     }
@@ -245,13 +198,13 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
 }
 
 /// Each index that is or was there; those that take long go on in the background.
-async fn look_at_indexes(cluster: &Arc<Cluster>, id: &NodeId, missed: &Missed) -> Result<(), RepairError> {
+async fn look_at_indexes(replicas: &Arc<Replicas>, id: &NodeId, missed: &Missed) -> Result<(), RepairError> {
     let mut all = missed.outdated.clone();
-    all.extend(cluster.registry.entries().into_iter().map(|entry| entry.uid));
+    all.extend(replicas.ledger.registry.entries().into_iter().map(|entry| entry.uid));
     let mut late = 0;
     for index in all {
         let (limit, began) = (if late < PATIENT { PROMPT } else { HURRIED }, Instant::now());
-        if !indexes::look_at(cluster, id, &index, limit).await? && began.elapsed() >= limit {
+        if !indexes::look_at(replicas, id, &index, limit).await? && began.elapsed() >= limit {
             late += 1;
         }
     }
@@ -260,41 +213,41 @@ async fn look_at_indexes(cluster: &Arc<Cluster>, id: &NodeId, missed: &Missed) -
 
 /// What a node that was away holds and the cluster does not know was deleted meanwhile.
 async fn take_away(
-    cluster: &Arc<Cluster>,
+    replicas: &Arc<Replicas>,
     ix: NodeIx,
     index: &str,
     missed: &Missed,
     trace: &Trace,
 ) -> Result<(), RepairError> {
     // Nobody may create it meanwhile.
-    let hold = cluster.writer.gates.hold(index).await;
-    let id = cluster.topology().node(ix).id.clone();
-    if !missed.away || cluster.registry.exists(index) {
+    let hold = replicas.writes.order.gates.hold(index).await;
+    let id = replicas.nodes.topology().node(ix).id.clone();
+    if !missed.away || replicas.ledger.registry.exists(index) {
         tracing::warn!(node = %id, index, "node holds an index that the cluster does not know; left alone");
         return Ok(());
     }
-    let deleted = delete_index(cluster, ix, index, trace).await;
+    let deleted = delete_index(replicas, ix, index, trace).await;
     drop(hold);
     match deleted {
         Err(error) if !error.concerns_node(&id) => {
             tracing::warn!(node = %id, index, %error, "an index could not be deleted yet");
             let outdated = Missed { outdated: [index.to_owned()].into(), ..Missed::default() };
-            Ok(insync::mark(cluster, &Marks { stale: Vec::new(), missed: vec![(ix, outdated)] }).await?)
+            Ok(insync::mark(&replicas.ledger, &Marks { stale: Vec::new(), missed: vec![(ix, outdated)] }).await?)
         }
         deleted => deleted,
     }
 }
 
 /// Which rules an index has by default depends on the engine; all nodes run one version.
-async fn learn_version(cluster: &Cluster, node: &Node, trace: &Trace) -> Result<(), NodeError> {
+async fn learn_version(replicas: &Replicas, node: &Node, trace: &Trace) -> Result<(), NodeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Version {
         pkg_version: String,
     }
-    let version: Option<Version> = cluster.client.get_json(node, "/version", trace).await?;
+    let version: Option<Version> = replicas.nodes.client.get_json(node, "/version", trace).await?;
     if let Some(version) = version {
-        let before = cluster.engine_version.write().replace(version.pkg_version.clone());
+        let before = replicas.nodes.engine_version.write().replace(version.pkg_version.clone());
         if let Some(before) = before.filter(|before| *before != version.pkg_version) {
             tracing::warn!(node = %node.id, version = version.pkg_version, before, "nodes run different versions");
         }
@@ -303,16 +256,16 @@ async fn learn_version(cluster: &Cluster, node: &Node, trace: &Trace) -> Result<
 }
 
 /// True while another node that has missed nothing may still come to compare with.
-async fn waits(cluster: &Arc<Cluster>, id: &NodeId) -> bool {
-    let topology = cluster.topology();
+async fn waits(replicas: &Arc<Replicas>, id: &NodeId) -> bool {
+    let topology = replicas.nodes.topology();
     let mut better = false;
     for other in topology.members().map(|ix| topology.node(ix)).filter(|other| other.id != *id) {
-        better |= !cluster.bookkeeping.missed_by(&other.id).await.is_node_wide();
+        better |= !replicas.ledger.bookkeeping.missed_by(&other.id).await.is_node_wide();
     }
     if !better {
         return false;
     }
-    let since = *cluster.repairs.waiting.lock().entry(id.clone()).or_insert_with(Instant::now);
+    let since = *replicas.repairs.waiting.lock().entry(id.clone()).or_insert_with(Instant::now);
     if since.elapsed() < REFERENCE_LIMIT {
         return true;
     }
@@ -323,7 +276,7 @@ async fn waits(cluster: &Arc<Cluster>, id: &NodeId) -> bool {
 /// An index that the node lacks, or holds in a state of the past, is stale there in all shards. Returns those that it holds
 /// and the cluster does not know.
 async fn mark_missing(
-    cluster: &Arc<Cluster>,
+    replicas: &Arc<Replicas>,
     ix: NodeIx,
     node: &Node,
     missed: &Missed,
@@ -334,17 +287,18 @@ async fn mark_missing(
         results: Vec<IndexView>,
     }
     let path = "/indexes?limit=100000";
-    let held: Option<Page> = cluster.client.get_json(node, path, trace).await?;
+    let held: Option<Page> = replicas.nodes.client.get_json(node, path, trace).await?;
     let held: HashSet<String> = held.into_iter().flat_map(|page| page.results).map(|index| index.uid).collect();
-    let shards = cluster.topology().shards_of(ix).clone();
+    let shards = replicas.nodes.topology().shards_of(ix).clone();
     let mut marks = Marks::default();
-    for entry in cluster.registry.entries() {
+    for entry in replicas.ledger.registry.entries() {
         if !held.contains(&entry.uid) || missed.outdated.contains(&entry.uid) {
             marks.stale.push((ix, entry.uid, shards.clone()));
         }
     }
-    let known =
-        |uid: &String| cluster.registry.exists(uid) || missed.outdated.contains(uid) || IndexUid::is_reserved(uid);
-    insync::mark_gone(cluster, &marks).await?;
+    let known = |uid: &String| {
+        replicas.ledger.registry.exists(uid) || missed.outdated.contains(uid) || IndexUid::is_reserved(uid)
+    };
+    insync::mark_gone(&replicas.ledger, &marks).await?;
     Ok(held.into_iter().filter(|uid| !known(uid)).collect())
 }

@@ -20,11 +20,11 @@ use super::board::News;
 use super::index::{done, post, settings_change};
 use super::indexes::hear;
 use super::{RepairError, TASK_LIMIT};
-use crate::cluster::Cluster;
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::node_queue::{IDLE_LIMIT, queue_runs_empty};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
+use crate::replicas::part::Replicas;
 use crate::store::StoreError;
 use crate::tasks::entry::{MiroirTask, NodeTaskState, Purpose};
 use crate::tasks::stale::is_refused_change;
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Notes what a refused change leaves to be taken back, and begins with it. To be called before the task's row says that it
 /// has ended; twice does no harm.
-pub async fn take_back(cluster: &Arc<Cluster>, task: &MiroirTask) -> Result<(), StoreError> {
+pub async fn take_back(replicas: &Arc<Replicas>, task: &MiroirTask) -> Result<(), StoreError> {
     let Some(index) = task.index_uid.as_deref() else { return Ok(()) };
     if task.status != TaskStatus::Failed || !is_refused_change(task) {
         return Ok(());
@@ -48,57 +48,57 @@ pub async fn take_back(cluster: &Arc<Cluster>, task: &MiroirTask) -> Result<(), 
         return Ok(());
     }
     let settings: Vec<String> = task.details.iter().flat_map(Map::keys).cloned().collect();
-    cluster.refusals.note(cluster.store.as_ref(), index, settings, &refused_by).await?;
+    replicas.ledger.refusals.note(replicas.ledger.store.as_ref(), index, settings, &refused_by).await?;
     tracing::warn!(index, task = %task.id(), "settings that a node refused are taken back where they were applied");
-    start(cluster, index);
+    start(replicas, index);
     Ok(())
 }
 
 /// Goes on with what the last run of the gateway left.
-pub fn resume_take_backs(cluster: &Arc<Cluster>) {
-    for index in cluster.refusals.indexes() {
-        start(cluster, &index);
+pub fn resume_take_backs(replicas: &Arc<Replicas>) {
+    for index in replicas.ledger.refusals.indexes() {
+        start(replicas, &index);
     }
 }
 
-fn start(cluster: &Arc<Cluster>, index: &str) {
-    if !cluster.repairs.taking_back.lock().insert(index.to_owned()) {
+fn start(replicas: &Arc<Replicas>, index: &str) {
+    if !replicas.repairs.taking_back.lock().insert(index.to_owned()) {
         return;
     }
-    let (cluster, index) = (Arc::clone(cluster), index.to_owned());
+    let (replicas, index) = (Arc::clone(replicas), index.to_owned());
     tokio::spawn(async move {
         let mut pause = FIRST_PAUSE;
         loop {
-            match attempt(&cluster, &index).await {
+            match attempt(&replicas, &index).await {
                 Ok(true) => break,
                 // Another change was refused meanwhile.
                 Ok(false) => continue,
                 Err(error) => {
                     tracing::warn!(index, %error, ?pause, "settings could not be taken back everywhere; tried again");
-                    cluster.refusals.stopped_short(&index, error.to_string());
+                    replicas.ledger.refusals.stopped_short(&index, error.to_string());
                 }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        cluster.repairs.taking_back.lock().remove(&index);
+        replicas.repairs.taking_back.lock().remove(&index);
         // What was noted between the last look and this moment.
-        if cluster.refusals.of(&index).is_some() {
-            start(&cluster, &index);
+        if replicas.ledger.refusals.of(&index).is_some() {
+            start(&replicas, &index);
         }
     });
 }
 
 /// True when all nodes are alike again and the note is gone.
-async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairError> {
+async fn attempt(replicas: &Arc<Replicas>, index: &str) -> Result<bool, RepairError> {
     let trace = Trace::background("take-back");
-    let _hold = cluster.writer.gates.hold(index).await;
-    let store = cluster.store.as_ref();
-    let Some(noted) = cluster.refusals.of(index) else { return Ok(true) };
-    if !cluster.registry.exists(index) {
-        return Ok(cluster.refusals.forget(store, index, &noted).await?);
+    let _hold = replicas.writes.order.gates.hold(index).await;
+    let store = replicas.ledger.store.as_ref();
+    let Some(noted) = replicas.ledger.refusals.of(index) else { return Ok(true) };
+    if !replicas.ledger.registry.exists(index) {
+        return Ok(replicas.ledger.refusals.forget(store, index, &noted).await?);
     }
-    let topology = cluster.topology().detached();
+    let topology = replicas.nodes.topology().detached();
     // Where the index is apart it is neither a measure nor to be put back: it is compared when this is done.
     let takes_part = |ix: &NodeIx| {
         let is_there = matches!(topology.node(*ix).state, NodeState::Up | NodeState::Repairing);
@@ -108,10 +108,10 @@ async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairErro
     let path = format!("/indexes/{index}/settings");
     let mut held: BTreeMap<&NodeId, Map<String, Value>> = BTreeMap::new();
     for node in &there {
-        if !queue_runs_empty(cluster, node, index, &trace).await? {
+        if !queue_runs_empty(&replicas.nodes, node, index, &trace).await? {
             return Err(RepairError::Busy { index: index.to_owned(), limit: IDLE_LIMIT });
         }
-        if let Some(settings) = cluster.client.get_json(node, &path, &trace).await? {
+        if let Some(settings) = replicas.nodes.client.get_json(node, &path, &trace).await? {
             held.insert(&node.id, settings);
         }
     }
@@ -127,18 +127,18 @@ async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairErro
         let Some(own) = held.get(&node.id) else { continue };
         let mut wanted = own.clone();
         wanted.extend(right.clone());
-        let change = settings_change(own, Some(&wanted), &cluster.hidden_settings());
+        let change = settings_change(own, Some(&wanted), &replicas.ledger.hidden_settings());
         if change.is_empty() {
             continue;
         }
         tracing::info!(node = %node.id, index, settings = ?change.keys().collect::<Vec<_>>(), "taking settings back");
-        let request = Subrequest { method: http::Method::PATCH, ..post(&path, &Value::Object(change), cluster) };
+        let request = Subrequest { method: http::Method::PATCH, ..post(&path, &Value::Object(change), replicas) };
         let accepted: TaskStatusResponse =
-            cluster.client.read(node, &cluster.client.send(node, request, &trace).await?)?;
-        done(cluster.client.wait(node, accepted.uid, TASK_LIMIT).await?)?;
+            replicas.nodes.client.read(node, &replicas.nodes.client.send(node, request, &trace).await?)?;
+        done(replicas.nodes.client.wait(node, accepted.uid, TASK_LIMIT).await?)?;
     }
-    cluster.registry.invalidate(index);
-    let forgotten = cluster.refusals.forget(store, index, &noted).await?;
-    hear(cluster, index, News::Changed);
+    replicas.ledger.registry.invalidate(index);
+    let forgotten = replicas.ledger.refusals.forget(store, index, &noted).await?;
+    hear(&replicas.repairs, index, News::Changed);
     Ok(forgotten)
 }

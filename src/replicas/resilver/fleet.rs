@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::cluster::Cluster;
 use crate::cluster::settings::ClusterSettings;
 use crate::ledger::insync;
+use crate::ledger::marks::Marks;
 use crate::meili::operation::{DocumentMethod, Operation};
 use crate::nodes::client::{NodeReply, SubBody, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
@@ -277,20 +278,26 @@ impl Bed {
             bed.set_state(id, NodeState::Up);
         }
         bed.add(DocumentMethod::Replace, &[]).await;
-        tokio::spawn(resilver::run(Arc::clone(&bed.cluster), stop));
+        let copies = &bed.cluster.replicas.copies;
+        tokio::spawn(resilver::run(
+            Arc::clone(copies),
+            Arc::clone(&bed.cluster.replicas.repairs),
+            Arc::clone(&bed.cluster.writes),
+            stop,
+        ));
         bed
     }
 
     pub fn ix(&self, node: &str) -> NodeIx {
-        self.cluster.topology().find(node).unwrap()
+        self.cluster.nodes.topology().find(node).unwrap()
     }
 
     pub fn set_state(&self, node: &str, state: NodeState) {
-        publish(&self.cluster, |topology| {
+        publish(&self.cluster.nodes, |topology| {
             let ix = topology.find(node).unwrap();
             topology.nodes[ix.0].state = state;
         });
-        self.cluster.resilver.notify_one();
+        self.cluster.ledger.copies_due.notify_one();
     }
 
     /// Takes a node away, as one that is killed.
@@ -307,9 +314,9 @@ impl Bed {
     /// Marks all replicas of a node stale.
     pub async fn make_stale(&self, node: &str) {
         let ix = self.ix(node);
-        let shards = self.cluster.topology().shards_of(ix).clone();
-        let marks = insync::Marks { stale: vec![(ix, INDEX.to_owned(), shards)], missed: Vec::new() };
-        insync::mark(&self.cluster, &marks).await.unwrap();
+        let shards = self.cluster.nodes.topology().shards_of(ix).clone();
+        let marks = Marks { stale: vec![(ix, INDEX.to_owned(), shards)], missed: Vec::new() };
+        insync::mark(&self.cluster.ledger, &marks).await.unwrap();
     }
 
     pub async fn add(&self, method: DocumentMethod, documents: &[Value]) -> MiroirTask {
@@ -323,23 +330,25 @@ impl Bed {
         };
         let mut body = WholeBody::new(json!(documents).to_string());
         let trace = Trace::new("test");
-        documents::add(&self.cluster, self.cluster.topology(), request, &mut body, &trace).await.unwrap()
+        documents::add(&self.cluster.writes, self.cluster.nodes.topology(), request, &mut body, &trace).await.unwrap()
     }
 
     pub async fn delete(&self, ids: &[u32]) -> MiroirTask {
         let ids = ids.iter().map(|id| json!(id)).collect();
         let trace = Trace::new("test");
-        documents::delete_ids(&self.cluster, self.cluster.topology(), INDEX, ids, None, false, &trace).await.unwrap()
+        documents::delete_ids(&self.cluster.writes, self.cluster.nodes.topology(), INDEX, ids, None, false, &trace)
+            .await
+            .unwrap()
     }
 
     pub async fn delete_where(&self, n: i64) -> MiroirTask {
         let operation = Operation::DeleteDocumentsByFilter { index: INDEX.into() };
         let body = json!({"filter": format!("n = {n}")}).to_string();
-        let topology = self.cluster.topology();
-        let hidden = self.cluster.hidden_settings();
+        let topology = self.cluster.nodes.topology();
+        let hidden = self.cluster.ledger.hidden_settings();
         let plan = broadcast::plan(&operation, "", body.as_bytes(), &topology, &hidden, &|_| true);
         let Plan::Broadcast(intent) = plan else { panic!("a broadcast") };
-        self.cluster.writer.submit(&self.cluster, *intent, Vec::new(), &Trace::new("test")).await.unwrap()
+        self.cluster.writes.submit(*intent, Vec::new(), &Trace::new("test")).await.unwrap()
     }
 
     /// Waits until no replica is stale and no node has a task left.
@@ -347,15 +356,15 @@ impl Bed {
         let rest = async {
             loop {
                 // What a health check does: a reply on its way may have taken a node out that is back already.
-                let topology = self.cluster.topology();
+                let topology = self.cluster.nodes.topology();
                 for node in topology.nodes.iter().filter(|node| node.state != NodeState::Up) {
                     if !self.fleet.0.lock()[node.id.as_str()].unreachable {
                         self.set_state(node.id.as_str(), NodeState::Up);
                     }
                 }
                 let idle = self.fleet.0.lock().values().all(|member| member.queue.is_empty());
-                let stale = !self.cluster.topology().stale.is_empty();
-                let polled = !self.cluster.store.unfinished_tasks().await.unwrap().is_empty();
+                let stale = !self.cluster.nodes.topology().stale.is_empty();
+                let polled = !self.cluster.ledger.store.unfinished_tasks().await.unwrap().is_empty();
                 if idle && !stale && !polled {
                     return;
                 }
@@ -363,13 +372,17 @@ impl Bed {
             }
         };
         if tokio::time::timeout(Duration::from_secs(60), rest).await.is_err() {
-            panic!("no rest: {:?} {:?}", self.cluster.copies.running(), self.cluster.copies.failures());
+            panic!(
+                "no rest: {:?} {:?}",
+                self.cluster.replicas.copies.running(),
+                self.cluster.replicas.copies.failures()
+            );
         }
     }
 
     /// Every owner of every shard holds the same documents; returns the ids.
     pub fn assert_equal_replicas(&self) -> BTreeSet<String> {
-        let topology = self.cluster.topology();
+        let topology = self.cluster.nodes.topology();
         let mut ids = BTreeSet::new();
         for shard in (0..topology.shards).map(crate::placement::shard::ShardId) {
             let of = |node: &NodeIx| -> Documents {
@@ -390,11 +403,11 @@ impl Bed {
     }
 
     pub fn copied(&self, node: &str) -> u64 {
-        self.cluster.metrics.resilvered_documents.with_label_values(&[node]).get()
+        self.cluster.nodes.metrics.resilvered_documents.with_label_values(&[node]).get()
     }
 
     pub fn deleted(&self, node: &str) -> u64 {
-        self.cluster.copies.metrics.deleted.with_label_values(&[node]).get()
+        self.cluster.replicas.copies.metrics.deleted.with_label_values(&[node]).get()
     }
 }
 

@@ -10,27 +10,28 @@ use tokio::time::Instant;
 use super::error::ResilverError;
 use super::meter::Meter;
 use super::pass;
-use super::progress::{CopyKey, Phase};
+use super::progress::{Copies, CopyKey, Phase};
 use super::replica::Replica;
 use super::step::{Copy, Event, Step};
-use super::watch::Watch;
 use super::work::Work;
-use crate::cluster::Cluster;
+use crate::ledger::bookkeeping::Misses;
 use crate::ledger::insync;
-use crate::ledger::insync::Misses;
 use crate::ledger::older_reads;
+use crate::ledger::watch::Watch;
 use crate::nodes::client::Trace;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::stale::unfit_source;
+use crate::write::Writes;
 
 /// How long the writes under way may take to end before a copy begins.
 const WATCH_LIMIT: Duration = Duration::from_secs(120);
 
 /// A copy under way.
 pub struct Job<'a> {
-    pub cluster: &'a Arc<Cluster>,
+    pub copies: &'a Copies,
+    pub writes: &'a Writes,
     /// As it was when the copy began: what nodes there are and who owns what.
     pub topology: Arc<Topology>,
     pub target: NodeIx,
@@ -49,7 +50,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     pub fn replica(&self, node: NodeIx) -> Replica<'_> {
         Replica {
-            cluster: self.cluster,
+            writes: self.writes,
             node: self.topology.node(node),
             index: &self.index,
             primary_key: &self.primary_key,
@@ -59,14 +60,14 @@ impl Job<'_> {
 
     /// Copies until the target is in sync.
     pub async fn run(&self) -> Result<(), ResilverError> {
-        let watch = self.cluster.writer.watchers.begin(&self.index);
+        let watch = self.writes.ledger.watchers.begin(&self.index);
         if tokio::time::timeout(WATCH_LIMIT, watch.complete()).await.is_err() {
             let node = self.topology.node(self.target).id.to_string();
             return Err(ResilverError::Busy { node });
         }
-        older_reads::end(self.cluster, self.target, &self.index, &self.shards).await;
-        let as_of = insync::misses(self.cluster, self.target, &self.index);
-        let limit = self.cluster.settings.resilver.cutover;
+        older_reads::end(&self.writes.ledger, self.target, &self.index, &self.shards).await;
+        let as_of = insync::misses(&self.writes.ledger, self.target, &self.index);
+        let limit = self.copies.settings.cutover;
         let (mut copy, mut step) = Copy::begin(&self.shards, limit);
         loop {
             let event = match step {
@@ -74,7 +75,7 @@ impl Job<'_> {
                 Step::CutOver(work) => {
                     let mut rest = work;
                     let held = tokio::time::timeout(limit, self.cut_over(&watch, &mut rest, as_of)).await;
-                    self.cluster.copies.update(&self.key, |progress| progress.phase = Phase::Comparing);
+                    self.copies.update(&self.key, |progress| progress.phase = Phase::Comparing);
                     match held {
                         Ok(result) => return result,
                         Err(_) => Event::Late { rest },
@@ -98,9 +99,9 @@ impl Job<'_> {
     /// Holds back the writes, compares what is left, and lets the replica serve. `rest` is what is left should this be
     /// broken off, which may happen at any moment.
     async fn cut_over(&self, watch: &Watch, rest: &mut Work, as_of: Misses) -> Result<(), ResilverError> {
-        self.cluster.copies.update(&self.key, |progress| progress.phase = Phase::CuttingOver);
-        let _timer = self.cluster.copies.metrics.hold_seconds.start_timer();
-        let _hold = self.cluster.writer.gates.hold(&self.index).await;
+        self.copies.update(&self.key, |progress| progress.phase = Phase::CuttingOver);
+        let _timer = self.copies.metrics.hold_seconds.start_timer();
+        let _hold = self.writes.order.gates.hold(&self.index).await;
         // No write is under way any more.
         rest.touch(watch.take(), &self.shards);
         let meter = self.meter(true);
@@ -115,7 +116,7 @@ impl Job<'_> {
         self.compare_counts().await?;
         self.check_failures().await?;
         self.check()?;
-        if insync::clear(self.cluster, self.target, &self.index, &self.shards, as_of).await? {
+        if insync::clear(&self.writes.ledger, self.target, &self.index, &self.shards, as_of).await? {
             Ok(())
         } else {
             Err(ResilverError::MissedMore)
@@ -124,24 +125,24 @@ impl Job<'_> {
 
     fn meter(&self, hurries: bool) -> Meter<'_> {
         Meter {
-            copies: &self.cluster.copies,
+            copies: self.copies,
             key: &self.key,
             node: &self.topology.node(self.target).id,
-            copied: &self.cluster.metrics.resilvered_documents,
+            copied: &self.writes.nodes.metrics.resilvered_documents,
             hurries,
         }
     }
 
     /// Source and target must be what they were: a source that has missed a write is no source any more.
     fn check(&self) -> Result<(), ResilverError> {
-        let now = self.cluster.topology();
+        let now = self.writes.nodes.topology();
         let up = |node: NodeIx| now.node(node).state == NodeState::Up;
         let owns = |node: NodeIx, shards: &ShardSet| shards.is_subset(now.shards_of(node));
         if !up(self.target) || !owns(self.target, &self.shards) {
             return Err(ResilverError::TargetChanged);
         }
         // It may have been deleted and made anew.
-        let entry = self.cluster.registry.entry(&self.index);
+        let entry = self.writes.ledger.registry.entry(&self.index);
         if entry.is_none_or(|entry| entry.primary_key.is_some_and(|key| key != self.primary_key)) {
             return Err(ResilverError::TargetChanged);
         }
@@ -157,7 +158,7 @@ impl Job<'_> {
     /// What failed on a source is settled first: the target may be the only replica that carried it out. The queues are
     /// empty, so it is known once the tasks have been asked for.
     async fn check_failures(&self) -> Result<(), ResilverError> {
-        let reconciler = &self.cluster.reconciler;
+        let reconciler = &self.writes.tracking.reconciler;
         for task in reconciler.live_in(&self.index) {
             reconciler.poll_now(task.uid).await;
         }

@@ -52,7 +52,6 @@ mod step;
 #[cfg(test)]
 mod tests;
 pub(crate) mod throttle;
-pub mod watch;
 pub mod work;
 
 use std::sync::Arc;
@@ -63,13 +62,14 @@ use tokio::task::JoinSet;
 
 use self::error::ResilverError;
 use self::job::Job;
-use self::progress::{CopyKey, Progress};
-use crate::cluster::Cluster;
+use self::progress::{Copies, CopyKey, Progress};
 use crate::ledger::insync;
 use crate::nodes::client::Trace;
 use crate::nodes::shutdown::stopped;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Apart, NodeState, Topology};
+use crate::replicas::repair::{self, Repairs};
+use crate::write::Writes;
 
 /// How often is looked for what is to be tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -80,18 +80,23 @@ const RETRY_APART: Duration = Duration::from_secs(15);
 
 /// Copies what is stale on nodes that are up, whenever something becomes stale or a node returns, until `shutdown`. Not
 /// more than `resilver.concurrency` copies run at once.
-pub async fn run(cluster: Arc<Cluster>, mut shutdown: signal::Receiver<bool>) {
+pub async fn run(
+    copies: Arc<Copies>,
+    repairs: Arc<Repairs>,
+    writes: Arc<Writes>,
+    mut shutdown: signal::Receiver<bool>,
+) {
     let mut jobs = JoinSet::new();
     loop {
-        for key in next_copies(&cluster, jobs.len()) {
+        for key in next_copies(&copies, &writes, jobs.len()) {
             // At once, so that the next look sees it.
-            let topology = cluster.topology();
+            let topology = writes.nodes.topology();
             let shards = topology.stale_of(key.0, &key.1).map_or(0, ShardSet::len);
-            cluster.copies.begin(&key, Progress::new(topology.node(key.0).id.clone(), &key.1, shards));
-            jobs.spawn(copy(Arc::clone(&cluster), key));
+            copies.begin(&key, Progress::new(topology.node(key.0).id.clone(), &key.1, shards));
+            jobs.spawn(copy(Arc::clone(&copies), Arc::clone(&repairs), Arc::clone(&writes), key));
         }
         tokio::select! {
-            _ = cluster.resilver.notified() => {}
+            _ = writes.ledger.copies_due.notified() => {}
             _ = tokio::time::sleep(LOOK_EVERY) => {}
             Some(_) = jobs.join_next() => {}
             // Dropping the set ends the copies; what they were at is still stale.
@@ -101,68 +106,68 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: signal::Receiver<bool>) {
 }
 
 /// The copies to begin when `running` are under way.
-fn next_copies(cluster: &Cluster, running: usize) -> Vec<CopyKey> {
-    let topology = cluster.topology();
-    cluster.copies.retain_failures(|key| topology.stale.contains_key(key));
-    let free = cluster.settings.resilver.concurrency.max(1).saturating_sub(running);
+fn next_copies(copies: &Copies, writes: &Writes, running: usize) -> Vec<CopyKey> {
+    let topology = writes.nodes.topology();
+    copies.retain_failures(|key| topology.stale.contains_key(key));
+    let free = copies.settings.concurrency.max(1).saturating_sub(running);
     let waiting = topology.stale.keys().filter(|key| {
         // An index that is not there is made first. One whose settings differ is copied to: a copy may be what cures it.
         let absent = matches!(topology.apart_of(key.0, &key.1), Some(Apart::Unsettled | Apart::Absent));
         let up = topology.node(key.0).state == NodeState::Up && !absent;
-        up && !cluster.copies.is_running(key) && !cluster.copies.rests(key) && has_work(cluster, &topology, key)
+        up && !copies.is_running(key) && !copies.rests(key) && has_work(writes, &topology, key)
     });
     waiting.take(free).cloned().collect()
 }
 
 /// False while the replicas to copy from are away.
-fn has_work(cluster: &Cluster, topology: &Topology, key: &CopyKey) -> bool {
+fn has_work(writes: &Writes, topology: &Topology, key: &CopyKey) -> bool {
     let (target, index) = (key.0, key.1.as_str());
     topology.stale_of(target, index).is_some_and(|stale| {
-        !cluster.registry.exists(index)
+        !writes.ledger.registry.exists(index)
             || !stale.is_subset(topology.shards_of(target))
             || !sources::sources(topology, target, index, stale).is_empty()
     })
 }
 
-async fn copy(cluster: Arc<Cluster>, key: CopyKey) {
-    let result = bring_in_sync(&cluster, &key).await;
-    let Some(progress) = cluster.copies.end(&key) else { return };
+async fn copy(copies: Arc<Copies>, repairs: Arc<Repairs>, writes: Arc<Writes>, key: CopyKey) {
+    let result = bring_in_sync(&copies, &writes, &key).await;
+    let Some(progress) = copies.end(&key) else { return };
     let (node, index) = (&progress.node, &key.1);
     match result {
         Ok(true) => {
-            cluster.copies.succeeded(&key);
-            super::repair::copied(&cluster, index);
+            copies.succeeded(&key);
+            repair::copied(&repairs, index);
             tracing::info!(
                 node = %node, index, shards = progress.shards, copied = progress.copied, deleted = progress.deleted,
                 bytes = progress.bytes, passes = progress.passes, elapsed = ?progress.elapsed(), "resilvered"
             );
         }
-        Ok(false) => cluster.copies.rest(&key, LOOK_EVERY),
+        Ok(false) => copies.rest(&key, LOOK_EVERY),
         Err(error) => {
             // What its settings refuse is refused again until these are repaired.
-            let apart = cluster.topology().apart_of(key.0, index).is_some();
-            let attempts = cluster.copies.failed(&key, node, &error, if apart { RETRY_APART } else { RETRY });
+            let apart = writes.nodes.topology().apart_of(key.0, index).is_some();
+            let attempts = copies.failed(&key, node, &error, if apart { RETRY_APART } else { RETRY });
             tracing::warn!(node = %node, index, attempts, %error, "stale shards could not be copied yet");
         }
     }
-    cluster.resilver.notify_one();
+    writes.ledger.copies_due.notify_one();
 }
 
 /// False when there was nothing that could be copied now.
-async fn bring_in_sync(cluster: &Arc<Cluster>, key: &CopyKey) -> Result<bool, ResilverError> {
+async fn bring_in_sync(copies: &Copies, writes: &Writes, key: &CopyKey) -> Result<bool, ResilverError> {
     let (target, index) = (key.0, key.1.as_str());
-    let as_of = insync::misses(cluster, target, index);
+    let as_of = insync::misses(&writes.ledger, target, index);
     // What is sent to the target must be over before its shards can be another's. Reads by this topology there are none.
-    let topology = cluster.rebalancer.working_copy(&cluster.topology());
+    let topology = writes.nodes.older.working_copy(&writes.nodes.topology());
     let Some(stale) = topology.stale_of(target, index) else { return Ok(false) };
-    let Some(entry) = cluster.registry.entry(index) else {
-        return Ok(insync::clear(cluster, target, index, stale, as_of).await?);
+    let Some(entry) = writes.ledger.registry.entry(index) else {
+        return Ok(insync::clear(&writes.ledger, target, index, stale, as_of).await?);
     };
     // A shard that moved away is no longer this node's to have.
     let mut lost = stale.clone();
     lost.subtract(topology.shards_of(target));
     if !lost.is_empty() {
-        insync::clear(cluster, target, index, &lost, as_of).await?;
+        insync::clear(&writes.ledger, target, index, &lost, as_of).await?;
     }
     let mut owned = stale.clone();
     owned.subtract(&lost);
@@ -178,7 +183,7 @@ async fn bring_in_sync(cluster: &Arc<Cluster>, key: &CopyKey) -> Result<bool, Re
                 sources.insert(source, found);
             }
             None => {
-                sources::settle_orphans(cluster, &topology, target, index, &primary_key, &found, &trace).await?;
+                sources::settle_orphans(writes, &topology, target, index, &primary_key, &found, &trace).await?;
             }
         }
     }
@@ -186,7 +191,8 @@ async fn bring_in_sync(cluster: &Arc<Cluster>, key: &CopyKey) -> Result<bool, Re
         return Ok(false);
     }
     let job = Job {
-        cluster,
+        copies,
+        writes,
         topology: Arc::clone(&topology),
         target,
         index: index.to_owned(),

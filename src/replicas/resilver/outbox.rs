@@ -42,8 +42,7 @@ impl<'a> Outbox<'a> {
     }
 
     pub async fn add(&mut self, document: &[u8]) -> Result<(), ResilverError> {
-        let limit =
-            PART_BYTES.min(usize::try_from(self.target.cluster.settings.write.max_payload_size).unwrap_or(PART_BYTES));
+        let limit = PART_BYTES.min(usize::try_from(self.target.writes.settings.max_payload_size).unwrap_or(PART_BYTES));
         if !self.adds.is_empty() && self.adds.len() + document.len() + 2 > limit {
             self.send_adds().await?;
         }
@@ -96,20 +95,20 @@ impl<'a> Outbox<'a> {
     }
 
     async fn post(&mut self, path: String, body: Bytes) -> Result<(), ResilverError> {
-        let Replica { cluster, node, trace, .. } = self.target;
-        let request = Subrequest::json(http::Method::POST, path, body, cluster.settings.write.timeout, false);
-        let reply = cluster.client.send(node, request, trace).await?;
-        let accepted: TaskStatusResponse = cluster.client.read(node, &reply)?;
+        let Replica { writes, node, trace, .. } = self.target;
+        let request = Subrequest::json(http::Method::POST, path, body, writes.settings.timeout, false);
+        let reply = writes.nodes.client.send(node, request, trace).await?;
+        let accepted: TaskStatusResponse = writes.nodes.client.read(node, &reply)?;
         self.open.push_back(accepted.uid);
         self.wait(OPEN_TASKS).await
     }
 
     /// Waits until no more than `most` tasks are open.
     async fn wait(&mut self, most: usize) -> Result<(), ResilverError> {
-        let Replica { cluster, node, .. } = self.target;
+        let Replica { writes, node, .. } = self.target;
         while self.open.len() > most {
             let Some(uid) = self.open.pop_front() else { break };
-            let task = cluster.client.wait(node, uid, TASK_LIMIT).await?;
+            let task = writes.nodes.client.wait(node, uid, TASK_LIMIT).await?;
             if task.status != TaskStatus::Succeeded {
                 let message = task.error.map_or_else(|| task.status.as_str().to_owned(), |error| error.message);
                 return Err(ResilverError::Task { node: node.id.to_string(), uid, message });

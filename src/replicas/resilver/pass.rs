@@ -65,7 +65,7 @@ pub async fn run(job: &Job<'_>, meter: &Meter<'_>, work: &Work) -> Result<Work, 
         total += held + keys.len() as u64;
         plans.push((*source, whole, held, keys));
     }
-    job.cluster.copies.update(&job.key, |progress| progress.begin_pass(total));
+    job.copies.update(&job.key, |progress| progress.begin_pass(total));
     for (source, whole, held, keys) in plans {
         pass.compare_shards(source, &whole, held).await?;
         pass.compare_keys(source, keys).await?;

@@ -57,6 +57,7 @@ pub type CopyKey = (NodeIx, String);
 
 /// The copies under way, what they share, and the failures that are to be tried again.
 pub struct Copies {
+    pub(super) settings: ResilverSettings,
     pub(super) throttle: Throttle,
     pub(super) metrics: ResilverMetrics,
     running: Mutex<BTreeMap<CopyKey, Progress>>,
@@ -131,6 +132,7 @@ impl Progress {
 impl Copies {
     pub fn new(settings: &ResilverSettings, prometheus: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            settings: settings.clone(),
             throttle: Throttle::new(settings.bandwidth),
             metrics: ResilverMetrics::new(prometheus)?,
             running: Mutex::default(),

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::digest::digest;
 use super::error::ResilverError;
-use crate::cluster::Cluster;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::node_queue;
@@ -17,11 +16,12 @@ use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::topology::Node;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
+use crate::write::Writes;
 
 /// The documents of one index on one node.
 #[derive(Clone, Copy)]
 pub struct Replica<'a> {
-    pub cluster: &'a Cluster,
+    pub writes: &'a Writes,
     pub node: &'a Node,
     pub index: &'a str,
     pub primary_key: &'a str,
@@ -94,14 +94,14 @@ impl Replica<'_> {
     /// Returns when the node has worked off what it had taken for the index before the call. What comes meanwhile is
     /// not waited for, so this ends however busy the node is.
     pub async fn drain(&self) -> Result<(), ResilverError> {
-        if node_queue::drain(self.cluster, self.node, self.index, self.trace).await? {
+        if node_queue::drain(&self.writes.nodes, self.node, self.index, self.trace).await? {
             return Ok(());
         }
         Err(ResilverError::Busy { node: self.node.id.to_string() })
     }
 
     fn filter(&self, shards: &ShardSet) -> String {
-        shard_filter(shards, self.cluster.topology().shards)
+        shard_filter(shards, self.writes.nodes.topology().shards)
     }
 
     async fn fetch(&self, body: Value) -> Result<Bytes, NodeError> {
@@ -109,12 +109,12 @@ impl Replica<'_> {
             http::Method::POST,
             format!("/indexes/{}/documents/fetch", self.index),
             Bytes::from(body.to_string()),
-            self.cluster.settings.write.timeout,
+            self.writes.settings.timeout,
             true,
         );
-        let reply = self.cluster.client.send(self.node, request, self.trace).await?;
+        let reply = self.writes.nodes.client.send(self.node, request, self.trace).await?;
         if !reply.is_success() {
-            let _: serde::de::IgnoredAny = self.cluster.client.read(self.node, &reply)?;
+            let _: serde::de::IgnoredAny = self.writes.nodes.client.read(self.node, &reply)?;
         }
         Ok(reply.body)
     }

@@ -1,15 +1,14 @@
 //! Whom to copy from.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::error::ResilverError;
 use super::replica::Replica;
-use crate::cluster::Cluster;
 use crate::ledger::insync;
 use crate::nodes::client::Trace;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{Apart, NodeIx, NodeState, Topology};
+use crate::write::Writes;
 
 /// For each stale shard another owner that is up and in sync. `None` where all owners are up and none is in sync; shards
 /// whose in-sync owner is away are left out.
@@ -36,7 +35,7 @@ pub fn sources(
 /// Every owner of these shards is up and every one is stale: all replicas were lost or emptied. The one that holds most
 /// becomes the measure of the others, so that the shards are served again. Here `target` is let in where it is that one.
 pub async fn settle_orphans(
-    cluster: &Arc<Cluster>,
+    writes: &Writes,
     topology: &Topology,
     target: NodeIx,
     index: &str,
@@ -44,14 +43,14 @@ pub async fn settle_orphans(
     shards: &ShardSet,
     trace: &Trace,
 ) -> Result<(), ResilverError> {
-    let _hold = cluster.writer.gates.hold(index).await;
-    let as_of = insync::misses(cluster, target, index);
+    let _hold = writes.order.gates.hold(index).await;
+    let as_of = insync::misses(&writes.ledger, target, index);
     let mut measure = ShardSet::new();
     for shard in shards.iter() {
         let only = ShardSet::from_iter([shard]);
         let mut best: Option<(u64, NodeIx)> = None;
         for owner in topology.owners_of(shard) {
-            let replica = Replica { cluster, node: topology.node(*owner), index, primary_key, trace };
+            let replica = Replica { writes, node: topology.node(*owner), index, primary_key, trace };
             let held = replica.count(&only).await?;
             if best.is_none_or(|(most, _)| held > most) {
                 best = Some((held, *owner));
@@ -65,12 +64,14 @@ pub async fn settle_orphans(
         }
         measure.insert(shard);
     }
-    insync::clear(cluster, target, index, &measure, as_of).await?;
+    insync::clear(&writes.ledger, target, index, &measure, as_of).await?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::placement::topology::StaleSets;
 

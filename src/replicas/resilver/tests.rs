@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::fleet::{Bed, INDEX};
-use super::work::Touched;
 use crate::ledger::insync;
-use crate::ledger::insync::Marks;
+use crate::ledger::marks::Marks;
+use crate::ledger::touched::Touched;
 use crate::meili::operation::DocumentMethod::{Replace, Update};
 use crate::meili::task::TaskStatus;
 use crate::placement::shard::ShardSet;
@@ -26,7 +26,7 @@ fn documents(range: std::ops::Range<u32>, text: &str) -> Vec<Value> {
 
 /// How many of `documents` a node owns.
 fn owned(bed: &Bed, node: &str, ids: impl Iterator<Item = u32>) -> u64 {
-    let topology = bed.cluster.topology();
+    let topology = bed.cluster.nodes.topology();
     let shards = topology.shards_of(bed.ix(node)).clone();
     ids.filter(|id| shards.contains(crate::placement::document::shard_of(&id.to_string(), topology.shards))).count()
         as u64
@@ -53,7 +53,7 @@ async fn a_returning_node_gets_only_the_documents_it_missed() {
 async fn a_deletion_by_filter_leaves_nothing_to_be_looked_at_again() {
     let bed = Bed::start(2, CUTOVER).await;
     bed.add(Replace, &documents(0..20, "old")).await;
-    let watch = bed.cluster.writer.watchers.begin(INDEX);
+    let watch = bed.cluster.ledger.watchers.begin(INDEX);
     bed.delete_where(3).await;
     assert_eq!(watch.take(), Touched::Keys(BTreeSet::new()));
     bed.delete(&[4]).await;
@@ -105,7 +105,7 @@ async fn writes_go_on_while_a_replica_is_copied() {
     let writers: Vec<_> = writers.collect();
     bed.make_stale("n1").await;
     tokio::time::timeout(Duration::from_secs(60), async {
-        while !bed.cluster.topology().stale.is_empty() {
+        while !bed.cluster.nodes.topology().stale.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -129,18 +129,18 @@ async fn a_replica_that_misses_a_write_while_it_is_copied_stays_stale() {
     let node = bed.ix("n1");
     let shards = ShardSet::all(4);
     let marks = Marks { stale: vec![(node, INDEX.to_owned(), shards.clone())], missed: Vec::new() };
-    let before = insync::misses(&bed.cluster, node, INDEX);
+    let before = insync::misses(&bed.cluster.ledger, node, INDEX);
     // Held, so that the resilver does not get at it first.
-    let _hold = bed.cluster.writer.gates.hold(INDEX).await;
-    insync::mark(&bed.cluster, &marks).await.unwrap();
-    let once = insync::misses(&bed.cluster, node, INDEX);
+    let _hold = bed.cluster.writes.order.gates.hold(INDEX).await;
+    insync::mark(&bed.cluster.ledger, &marks).await.unwrap();
+    let once = insync::misses(&bed.cluster.ledger, node, INDEX);
     assert_ne!(before, once);
-    insync::mark(&bed.cluster, &marks).await.unwrap();
-    assert!(!insync::clear(&bed.cluster, node, INDEX, &shards, once).await.unwrap());
-    assert_eq!(bed.cluster.topology().stale_of(node, INDEX), Some(&shards));
-    let twice = insync::misses(&bed.cluster, node, INDEX);
-    assert!(insync::clear(&bed.cluster, node, INDEX, &shards, twice).await.unwrap());
-    assert_eq!(bed.cluster.topology().stale_of(node, INDEX), None);
+    insync::mark(&bed.cluster.ledger, &marks).await.unwrap();
+    assert!(!insync::clear(&bed.cluster.ledger, node, INDEX, &shards, once).await.unwrap());
+    assert_eq!(bed.cluster.nodes.topology().stale_of(node, INDEX), Some(&shards));
+    let twice = insync::misses(&bed.cluster.ledger, node, INDEX);
+    assert!(insync::clear(&bed.cluster.ledger, node, INDEX, &shards, twice).await.unwrap());
+    assert_eq!(bed.cluster.nodes.topology().stale_of(node, INDEX), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,10 +148,10 @@ async fn a_read_that_was_planned_before_a_replica_became_stale_does_not_see_it_c
     let bed = Bed::start(2, CUTOVER).await;
     bed.add(Replace, &documents(0..100, "old")).await;
     bed.at_rest().await;
-    let planned_before = bed.cluster.topology();
+    let planned_before = bed.cluster.nodes.topology();
     bed.fleet.change("n1", |documents| documents.retain(|id, _| id.len() < 2));
     bed.make_stale("n1").await;
-    let planned_after = bed.cluster.topology();
+    let planned_after = bed.cluster.nodes.topology();
     // Long enough for the copy of so few documents, were it not for that read.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((bed.copied("n1"), bed.fleet.documents("n1").len()), (0, 10));
@@ -173,7 +173,7 @@ async fn a_write_that_only_a_stale_replica_carried_out_ends_as_failed_everywhere
 
     let task = bed.add(Replace, &[json!({"id": 5, "t": "new"})]).await;
     bed.at_rest().await;
-    let ended = bed.cluster.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
+    let ended = bed.cluster.ledger.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
     assert_eq!(ended.status, TaskStatus::Failed);
     bed.assert_equal_replicas();
     assert_eq!(bed.fleet.documents("n1")["5"]["t"], "old");
@@ -224,7 +224,7 @@ async fn carry_out(bed: &Bed, acts: &[Act], pace: (u64, u64)) {
             }
             Act::Lose(node, acts) => {
                 let node = format!("n{node}");
-                let other_is_stale = !bed.cluster.topology().stale.is_empty();
+                let other_is_stale = !bed.cluster.nodes.topology().stale.is_empty();
                 if away.is_none() && !other_is_stale {
                     bed.lose(&node);
                     away = Some((node, at + acts));

@@ -2,55 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::ledger::touched::Touched;
 use crate::placement::shard::ShardSet;
-
-/// Named keys beyond this many are not kept one by one.
-pub const MANY_KEYS: usize = 100_000;
-
-/// What writes have touched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touched {
-    Keys(BTreeSet<String>),
-    /// A write named no keys, or more than can be kept.
-    Everything,
-}
 
 /// Shards to be compared whole, and single documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Work {
     pub shards: ShardSet,
     pub keys: BTreeSet<String>,
-}
-
-// === impl Touched ===
-
-impl Default for Touched {
-    fn default() -> Self {
-        Self::Keys(BTreeSet::new())
-    }
-}
-
-impl Touched {
-    /// `None`: a write that names no keys.
-    pub fn by(keys: Option<&[String]>) -> Self {
-        match keys {
-            Some(keys) if keys.len() <= MANY_KEYS => Self::Keys(keys.iter().cloned().collect()),
-            Some(_) | None => Self::Everything,
-        }
-    }
-
-    pub fn join(&mut self, other: Self) {
-        match (&mut *self, other) {
-            (Self::Everything, _) => {}
-            (_, Self::Everything) => *self = Self::Everything,
-            (Self::Keys(mine), Self::Keys(theirs)) => {
-                mine.extend(theirs);
-                if mine.len() > MANY_KEYS {
-                    *self = Self::Everything;
-                }
-            }
-        }
-    }
 }
 
 // === impl Work ===
@@ -76,6 +35,7 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::touched::MANY_KEYS;
 
     fn keys(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

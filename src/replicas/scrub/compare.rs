@@ -1,17 +1,17 @@
 //! Compares the replicas of one shard.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::Scrub;
 use super::judge::{Judgement, Seen, judge};
 use super::metrics::Outcome;
 use super::report::{Finding, Subject};
-use crate::cluster::Cluster;
 use crate::ledger::insync;
-use crate::ledger::insync::Marks;
+use crate::ledger::marks::Marks;
+use crate::nodes::Nodes;
 use crate::nodes::client::{TaskStatusResponse, Trace};
 use crate::nodes::error::NodeError;
 use crate::nodes::node_queue::queue_runs_empty;
@@ -21,6 +21,7 @@ use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::replicas::resilver::error::ResilverError;
 use crate::replicas::resilver::replica::{Content, Replica};
 use crate::tasks::filter::TaskRef;
+use crate::write::Writes;
 
 /// How long writes may be held back for the nodes' queues to run empty, which they were just before.
 const REST_LIMIT: Duration = Duration::from_secs(5);
@@ -29,7 +30,8 @@ const TASKS: usize = 50;
 
 /// The shard of an index that is compared.
 struct Subjects<'a> {
-    cluster: &'a Arc<Cluster>,
+    scrub: &'a Scrub,
+    writes: &'a Writes,
     index: &'a str,
     primary_key: &'a str,
     shard: ShardId,
@@ -37,8 +39,8 @@ struct Subjects<'a> {
 }
 
 /// Compares all replicas of a shard that are in sync; what is found wrong is marked stale.
-pub async fn shard(cluster: &Arc<Cluster>, index: &str, primary_key: &str, shard: ShardId, trace: &Trace) {
-    let subjects = Subjects { cluster, index, primary_key, shard, trace };
+pub async fn shard(scrub: &Scrub, writes: &Writes, index: &str, primary_key: &str, shard: ShardId, trace: &Trace) {
+    let subjects = Subjects { scrub, writes, index, primary_key, shard, trace };
     let outcome = match subjects.compare().await {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -46,8 +48,8 @@ pub async fn shard(cluster: &Arc<Cluster>, index: &str, primary_key: &str, shard
             Outcome::Skipped
         }
     };
-    cluster.scrub.metrics.compared(outcome);
-    cluster.scrub.reports.note(|report| match outcome {
+    scrub.metrics.compared(outcome);
+    scrub.reports.note(|report| match outcome {
         Outcome::Equal | Outcome::Repaired | Outcome::Undecided => report.compared += 1,
         Outcome::Skipped => report.skipped += 1,
     });
@@ -64,7 +66,7 @@ fn comparable(topology: &Topology, index: &str, shard: ShardId) -> Vec<NodeIx> {
 
 impl Subjects<'_> {
     async fn compare(&self) -> Result<Outcome, ResilverError> {
-        let topology = self.cluster.topology();
+        let topology = self.writes.nodes.topology();
         let nodes = comparable(&topology, self.index, self.shard);
         if nodes.len() < 2 {
             return Ok(Outcome::Skipped);
@@ -80,14 +82,14 @@ impl Subjects<'_> {
 
     /// Once more, with no write under way.
     async fn compare_at_rest(&self) -> Result<Outcome, ResilverError> {
-        let _hold = self.cluster.writer.gates.hold(self.index).await;
-        let topology = self.cluster.topology();
+        let _hold = self.writes.order.gates.hold(self.index).await;
+        let topology = self.writes.nodes.topology();
         let nodes = comparable(&topology, self.index, self.shard);
         if nodes.len() < 2 {
             return Ok(Outcome::Skipped);
         }
         for node in &nodes {
-            if !at_rest(self.cluster, topology.node(*node), self.index, self.trace).await? {
+            if !at_rest(&self.writes.nodes, topology.node(*node), self.index, self.trace).await? {
                 return Ok(Outcome::Skipped);
             }
         }
@@ -110,7 +112,7 @@ impl Subjects<'_> {
             index = self.index, shard = self.shard.0, nodes = ?names(), ?evidence, ?contents,
             "replicas in sync differ"
         );
-        self.cluster.scrub.reports.note(|report| {
+        self.scrub.reports.note(|report| {
             report.findings.push(Finding {
                 index: self.index.to_owned(),
                 what: Subject::Shard(self.shard.0),
@@ -123,7 +125,7 @@ impl Subjects<'_> {
         }
         let shards = ShardSet::from_iter([self.shard]);
         let stale = wrong.iter().map(|node| (*node, self.index.to_owned(), shards.clone())).collect();
-        insync::mark(self.cluster, &Marks { stale, missed: Vec::new() }).await?;
+        insync::mark(&self.writes.ledger, &Marks { stale, missed: Vec::new() }).await?;
         Ok(Outcome::Repaired)
     }
 
@@ -133,9 +135,9 @@ impl Subjects<'_> {
         let mut contents = Vec::with_capacity(nodes.len());
         for node in nodes {
             let (content, bytes) = self.replica(topology, *node).content(&shards).await?;
-            self.cluster.scrub.metrics.bytes.inc_by(bytes);
-            self.cluster.scrub.reports.note(|report| report.bytes += bytes);
-            self.cluster.scrub.throttle.take(bytes).await;
+            self.scrub.metrics.bytes.inc_by(bytes);
+            self.scrub.reports.note(|report| report.bytes += bytes);
+            self.scrub.throttle.take(bytes).await;
             contents.push(content);
         }
         Ok(contents)
@@ -153,7 +155,7 @@ impl Subjects<'_> {
              &limit={TASKS}",
             self.index
         );
-        let page: Option<Page> = self.cluster.client.get_json(topology.node(node), &path, self.trace).await?;
+        let page: Option<Page> = self.writes.nodes.client.get_json(topology.node(node), &path, self.trace).await?;
         let mut foreign = false;
         for task in page.into_iter().flat_map(|page| page.results) {
             match origin(&task) {
@@ -168,7 +170,7 @@ impl Subjects<'_> {
     /// True when the task's part on `node` is known to concern the shard.
     async fn touches(&self, topology: &Topology, node: NodeIx, task: Uuid) -> bool {
         let id = &topology.node(node).id;
-        let known = self.cluster.store.get_task(TaskRef::Uuid(task)).await;
+        let known = self.writes.ledger.store.get_task(TaskRef::Uuid(task)).await;
         known.is_ok_and(|task| {
             task.is_some_and(|task| task.parts.iter().any(|part| part.node == *id && part.shards.contains(self.shard)))
         })
@@ -176,7 +178,7 @@ impl Subjects<'_> {
 
     fn replica<'a>(&'a self, topology: &'a Topology, node: NodeIx) -> Replica<'a> {
         Replica {
-            cluster: self.cluster,
+            writes: self.writes,
             node: topology.node(node),
             index: self.index,
             primary_key: self.primary_key,
@@ -186,8 +188,8 @@ impl Subjects<'_> {
 }
 
 /// True once a node has nothing more to do for `index`, whose writes are held back; false if that takes too long.
-pub(super) async fn at_rest(cluster: &Cluster, node: &Node, index: &str, trace: &Trace) -> Result<bool, NodeError> {
-    let rest = queue_runs_empty(cluster, node, index, trace);
+pub(super) async fn at_rest(nodes: &Nodes, node: &Node, index: &str, trace: &Trace) -> Result<bool, NodeError> {
+    let rest = queue_runs_empty(nodes, node, index, trace);
     tokio::time::timeout(REST_LIMIT, rest).await.unwrap_or(Ok(false))
 }
 

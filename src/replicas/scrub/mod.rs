@@ -27,12 +27,12 @@ use tokio::sync::{Notify, watch};
 use self::metrics::ScrubMetrics;
 use self::report::Reports;
 use super::resilver::throttle::Throttle;
-use crate::cluster::Cluster;
 use crate::nodes::client::Trace;
 use crate::nodes::shutdown::stopped;
 use crate::placement::shard::ShardId;
 use crate::settings::unit::MIB;
 use crate::settings::{FromSection, Section};
+use crate::write::Writes;
 
 /// The section `scrub`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub struct ScrubSettings {
 
 /// The scrubber's state.
 pub struct Scrub {
+    settings: ScrubSettings,
     pub reports: Reports,
     metrics: ScrubMetrics,
     throttle: Throttle,
@@ -67,6 +68,7 @@ impl FromSection for ScrubSettings {
 impl Scrub {
     pub fn new(settings: ScrubSettings, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            settings,
             reports: Reports::default(),
             metrics: ScrubMetrics::register(registry)?,
             throttle: Throttle::new(settings.bandwidth),
@@ -81,36 +83,35 @@ impl Scrub {
 }
 
 /// Scrubs every `scrub.interval` and when told to, until `shutdown`.
-pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(scrub: Arc<Scrub>, writes: Arc<Writes>, mut shutdown: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            _ = tokio::time::sleep(cluster.settings.scrub.interval) => {}
-            _ = cluster.scrub.start.notified() => {}
+            _ = tokio::time::sleep(scrub.settings.interval) => {}
+            _ = scrub.start.notified() => {}
             _ = stopped(&mut shutdown) => return,
         }
         tokio::select! {
-            _ = everything(&cluster) => {}
+            _ = everything(&scrub, &writes) => {}
             _ = stopped(&mut shutdown) => return,
         }
     }
 }
 
-async fn everything(cluster: &Arc<Cluster>) {
+async fn everything(scrub: &Scrub, writes: &Writes) {
     let trace = Trace::background("scrub");
-    let entries = cluster.registry.entries();
-    let shards = cluster.topology().shards;
-    let scrub = &cluster.scrub;
+    let entries = writes.ledger.registry.entries();
+    let shards = writes.nodes.topology().shards;
     scrub.reports.begin(entries.len() as u64 * u64::from(shards));
     for entry in entries {
-        settings::compare(cluster, &entry.uid, &trace).await;
+        settings::compare(scrub, writes, &entry.uid, &trace).await;
         // Without a primary key there is no document.
         let Some(primary_key) = entry.primary_key else {
             scrub.reports.note(|report| report.compared += u64::from(shards));
             continue;
         };
         for shard in (0..shards).map(ShardId) {
-            if cluster.registry.exists(&entry.uid) {
-                compare::shard(cluster, &entry.uid, &primary_key, shard, &trace).await;
+            if writes.ledger.registry.exists(&entry.uid) {
+                compare::shard(scrub, writes, &entry.uid, &primary_key, shard, &trace).await;
             }
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::super::body::BodySource;
 use super::super::vocabulary::{Gathered, Gatherer};
+use crate::ledger::touched::MANY_KEYS;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::overload::overloaded;
 use crate::nodes::overload::spool_budget::SpoolBudget;
@@ -16,13 +17,12 @@ use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::vocabulary::is_words_id;
 use crate::placement::written::{Places, Written};
-use crate::replicas::resilver::work::MANY_KEYS;
 use crate::split::document::HiddenFields;
 use crate::split::primary_key::{IdError, document_id, infer};
 use crate::split::rules::{Checked, Checker, DocumentRules, Meets, Refusal};
 use crate::split::{Document, PayloadFormat, Splitter};
+use crate::write::order::Batches;
 use crate::write::settings::WriteSettings;
-use crate::write::writer::Batches;
 
 /// How much is split between two looks at the spools, and without letting others run.
 const PIECE: usize = 64 << 10;

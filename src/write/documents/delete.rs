@@ -7,7 +7,6 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::steps::copies;
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::nodes::client::Trace;
@@ -17,6 +16,7 @@ use crate::placement::topology::Topology;
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 use crate::split::primary_key::is_valid_id;
 use crate::tasks::entry::MiroirTask;
+use crate::write::part::Writes;
 
 /// What may not stand as it is in one segment of a path.
 const SEGMENT: &AsciiSet = &CONTROLS
@@ -37,7 +37,7 @@ const SEGMENT: &AsciiSet = &CONTROLS
 
 /// Deletes the documents with these ids. `single`: there is one, and it stood in the path.
 pub async fn delete_ids(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     mut topology: Arc<Topology>,
     index: &str,
     ids: Vec<Value>,
@@ -59,17 +59,17 @@ pub async fn delete_ids(
         documents: BTreeMap::new(),
         steps: Vec::new(),
     };
-    if !cluster.registry.exists(index) {
+    if !writes.ledger.registry.exists(index) {
         let error = ResponseError::new(Code::IndexNotFound, format!("Index `{index}` not found."));
-        return cluster.writer.record_failed(cluster, bare(json!(0)), error, trace).await;
+        return writes.record_failed(bare(json!(0)), error, trace).await;
     }
     let texts: Vec<String> = ids.iter().map(id_text).collect();
     // What is no id is in no index, and no node can be asked for it.
     let keys: Vec<String> = texts.iter().filter(|text| is_valid_id(text)).cloned().collect();
     loop {
         let intent = WriteIntent { steps: steps(&topology, index, &texts, single), ..bare(Value::Null) };
-        match cluster.writer.submit_keys(cluster, intent, Vec::new(), Some(keys.clone()), trace).await {
-            Err(error) if error.is(Code::MiroirLayoutChanged) => topology = cluster.topology(),
+        match writes.submit_keys(intent, Vec::new(), Some(keys.clone()), trace).await {
+            Err(error) if error.is(Code::MiroirLayoutChanged) => topology = writes.nodes.topology(),
             result => return result,
         }
     }

@@ -18,15 +18,15 @@ use tokio::time::Instant;
 
 use super::edited::Reader;
 use super::rules;
-use crate::cluster::Cluster;
+use crate::ledger::touched::Touched;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::Trace;
 use crate::placement::shard::ShardSet;
 use crate::plan::write::{StepBody, WriteIntent};
-use crate::replicas::resilver::work::Touched;
 use crate::split::function::{Ended, FunctionError, Program, STACK, Trial, guarded};
 use crate::split::rules::DocumentRules;
 use crate::tasks::entry::MiroirTask;
+use crate::write::part::Writes;
 
 /// How long a trial may take, waiting for earlier writes included.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -71,8 +71,8 @@ struct Documents<'a> {
 }
 
 /// Carries out an edit that `plan/broadcast` has planned. One that fails on a document is a failed task, and no node sees it.
-pub async fn edit(cluster: &Arc<Cluster>, intent: WriteIntent, trace: &Trace) -> Result<MiroirTask, ResponseError> {
-    let (own, trace) = (Arc::clone(cluster), trace.clone());
+pub async fn edit(writes: &Arc<Writes>, intent: WriteIntent, trace: &Trace) -> Result<MiroirTask, ResponseError> {
+    let (own, trace) = (Arc::clone(writes), trace.clone());
     // A client that goes away meanwhile changes nothing.
     let work = tokio::spawn(async move { try_and_send(&own, intent, &trace).await });
     work.await.unwrap_or_else(|error| {
@@ -82,39 +82,38 @@ pub async fn edit(cluster: &Arc<Cluster>, intent: WriteIntent, trace: &Trace) ->
 }
 
 async fn try_and_send(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     mut intent: WriteIntent,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let writer = &cluster.writer;
-    let Some(edit) = Edit::of(cluster, &intent) else {
-        return writer.submit(cluster, intent, Vec::new(), trace).await;
+    let Some(edit) = Edit::of(writes, &intent) else {
+        return writes.submit(intent, Vec::new(), trace).await;
     };
-    if !is_enabled(cluster, trace).await {
-        return writer.submit(cluster, intent, Vec::new(), trace).await;
+    if !is_enabled(writes, trace).await {
+        return writes.submit(intent, Vec::new(), trace).await;
     }
-    let watch = writer.watchers.begin(&edit.index);
+    let watch = writes.ledger.watchers.begin(&edit.index);
     let began = Instant::now();
     if tokio::time::timeout(TRIAL, watch.complete()).await.is_err() {
         tracing::warn!(index = edit.index, "earlier writes take too long for a trial of an edit");
     }
-    let mut judged = tried(cluster, &edit, began + TRIAL, trace).await;
+    let mut judged = tried(writes, &edit, began + TRIAL, trace).await;
     if let Judged::Sends(_) = judged {
-        let hold = writer.gates.hold(&edit.index).await;
+        let hold = writes.order.gates.hold(&edit.index).await;
         if watch.take() != Touched::default() && began.elapsed() <= HELD {
-            judged = tried(cluster, &edit, Instant::now() + HELD, trace).await;
+            judged = tried(writes, &edit, Instant::now() + HELD, trace).await;
         }
         if let Judged::Sends(program) = judged {
             edit.prepare(&mut intent, program)?;
-            return writer.submit_held(cluster, intent, hold, trace).await;
+            return writes.submit_held(intent, hold, trace).await;
         }
     }
     match judged {
         Judged::Fails(error) => {
             let error = error.to_response(&edit.index);
-            writer.record_failed(cluster, refused(intent), error, trace).await
+            writes.record_failed(refused(intent), error, trace).await
         }
-        Judged::Sends(_) => writer.submit(cluster, intent, Vec::new(), trace).await,
+        Judged::Sends(_) => writes.submit(intent, Vec::new(), trace).await,
     }
 }
 
@@ -127,24 +126,24 @@ fn refused(mut intent: WriteIntent) -> WriteIntent {
 }
 
 /// Without the experimental feature a node refuses the request.
-async fn is_enabled(cluster: &Cluster, trace: &Trace) -> bool {
-    let topology = cluster.topology();
+async fn is_enabled(writes: &Writes, trace: &Trace) -> bool {
+    let topology = writes.nodes.topology();
     let serving = topology.members().find(|node| topology.node(*node).state.serves_reads());
     let Some(node) = serving else { return false };
     let told: Result<Option<Value>, _> =
-        cluster.client.get_json(topology.node(node), "/experimental-features", trace).await;
+        writes.nodes.client.get_json(topology.node(node), "/experimental-features", trace).await;
     told.is_ok_and(|features| features.is_some_and(|features| features["editDocumentsByFunction"] == true))
 }
 
-async fn tried(cluster: &Cluster, edit: &Edit, deadline: Instant, trace: &Trace) -> Judged {
+async fn tried(writes: &Writes, edit: &Edit, deadline: Instant, trace: &Trace) -> Judged {
     let unknown = Judged::Sends(Program::AsItIs);
-    let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, cluster.writer.trials.acquire()).await else {
+    let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, writes.order.trials.acquire()).await else {
         return unknown;
     };
-    let reader = Reader::new(cluster, edit, trace);
+    let reader = Reader::new(writes, edit, trace);
     let ready = async {
         reader.earlier_writes_end().await;
-        rules::settled(cluster, &edit.index, trace).await
+        rules::settled(writes, &edit.index, trace).await
     };
     let Ok(rules) = tokio::time::timeout_at(deadline, ready).await else { return unknown };
     let stopped = Arc::new(AtomicBool::new(false));
@@ -222,9 +221,9 @@ fn on_first_document(error: FunctionError, inbox: &mut mpsc::Receiver<Page>) -> 
 
 impl Edit {
     /// `None` for what nodes refuse, and for an index without documents.
-    fn of(cluster: &Cluster, intent: &WriteIntent) -> Option<Self> {
+    fn of(writes: &Writes, intent: &WriteIntent) -> Option<Self> {
         let index = intent.index_uid.clone()?;
-        let primary_key = cluster.registry.entry(&index)?.primary_key?;
+        let primary_key = writes.ledger.registry.entry(&index)?.primary_key?;
         let [step] = intent.steps.as_slice() else { return None };
         let StepBody::Json(body) = &step.body else { return None };
         if body.as_object()?.keys().any(|key| !FIELDS.contains(&key.as_str())) {

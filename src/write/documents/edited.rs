@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::edit::{Edit, Page};
-use crate::cluster::Cluster;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::node_queue;
@@ -18,6 +17,7 @@ use crate::placement::topology::{Node, Topology};
 use crate::plan::filter::with_shards;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
+use crate::write::part::Writes;
 
 /// So many ids are listed at once, if shards are about equally large.
 const IDS_AT_ONCE: u64 = 100_000;
@@ -29,7 +29,7 @@ const PAGE_FIRST: usize = 100;
 
 /// Reads from one cover of the edit's shards.
 pub(super) struct Reader<'a> {
-    cluster: &'a Cluster,
+    writes: &'a Writes,
     edit: &'a Edit,
     trace: &'a Trace,
     topology: std::sync::Arc<Topology>,
@@ -56,18 +56,18 @@ struct Listed<'a> {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
-    pub fn new(cluster: &'a Cluster, edit: &'a Edit, trace: &'a Trace) -> Self {
+    pub fn new(writes: &'a Writes, edit: &'a Edit, trace: &'a Trace) -> Self {
         // A trial can be long, and moves of shards wait for nobody who holds a topology like this.
-        let topology = cluster.topology().detached();
+        let topology = writes.nodes.topology().detached();
         let cover = cover(&topology, &edit.index, &edit.shards, &[], 0);
-        Self { cluster, edit, trace, topology, parts: cover.parts, missing: cover.missing }
+        Self { writes, edit, trace, topology, parts: cover.parts, missing: cover.missing }
     }
 
     /// Returns when the nodes that will be read have worked off what they had taken for the index.
     pub async fn earlier_writes_end(&self) {
         let drains = self.parts.iter().map(|part| async {
             let node = self.topology.node(part.node);
-            if let Err(error) = node_queue::drain(self.cluster, node, &self.edit.index, self.trace).await {
+            if let Err(error) = node_queue::drain(&self.writes.nodes, node, &self.edit.index, self.trace).await {
                 tracing::warn!(%error, "it is not known whether a node has carried out what comes before an edit");
             }
         });
@@ -153,11 +153,11 @@ impl<'a> Reader<'a> {
 
     async fn fetch(&self, node: &Node, body: Value) -> Result<Bytes, NodeError> {
         let path = format!("/indexes/{}/documents/fetch", self.edit.index);
-        let limit = self.cluster.settings.write.timeout;
+        let limit = self.writes.settings.timeout;
         let request = Subrequest::json(Method::POST, path, Bytes::from(body.to_string()), limit, true);
-        let reply = self.cluster.client.send(node, request, self.trace).await?;
+        let reply = self.writes.nodes.client.send(node, request, self.trace).await?;
         if !reply.is_success() {
-            let _: serde::de::IgnoredAny = self.cluster.client.read(node, &reply)?;
+            let _: serde::de::IgnoredAny = self.writes.nodes.client.read(node, &reply)?;
         }
         Ok(reply.body)
     }

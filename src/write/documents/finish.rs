@@ -9,7 +9,6 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::edit::edit;
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -22,29 +21,30 @@ use crate::plan::{Plan, broadcast};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
 use crate::tasks::replicas::{replicas, unwritten};
+use crate::write::part::Writes;
 
 /// In the details of a task: the one that has finished it.
 const FINISHED_BY: &str = "finishedBy";
 
 /// Sends the rest of the task `id`, an edit or a deletion by filter, and returns the task of that.
-pub async fn finish(cluster: &Arc<Cluster>, id: TaskRef, trace: &Trace) -> Result<MiroirTask, ResponseError> {
-    let _finishing = cluster.writer.finishing.lock().await;
-    let found = cluster.store.get_task(id).await.map_err(|error| store_failed(&error))?;
+pub async fn finish(writes: &Arc<Writes>, id: TaskRef, trace: &Trace) -> Result<MiroirTask, ResponseError> {
+    let _finishing = writes.order.finishing.lock().await;
+    let found = writes.ledger.store.get_task(id).await.map_err(|error| store_failed(&error))?;
     let mut task = found.ok_or_else(|| ResponseError::new(Code::TaskNotFound, "no such task"))?;
-    let rest = rest(cluster, &task)?;
+    let rest = rest(writes, &task)?;
     let sent = match rest.kind {
-        TaskKind::DocumentEdition => edit(cluster, rest, trace).await?,
-        _ => cluster.writer.submit(cluster, rest, Vec::new(), trace).await?,
+        TaskKind::DocumentEdition => edit(writes, rest, trace).await?,
+        _ => writes.submit(rest, Vec::new(), trace).await?,
     };
     // What failed before it was sent has finished nothing.
     if sent.status != TaskStatus::Failed {
         task.details.get_or_insert_default().insert(FINISHED_BY.to_owned(), json!(sent.id()));
-        cluster.store.update_task(task).await.map_err(|error| store_failed(&error))?;
+        writes.ledger.store.update_task(task).await.map_err(|error| store_failed(&error))?;
     }
     Ok(sent)
 }
 
-fn rest(cluster: &Cluster, task: &MiroirTask) -> Result<WriteIntent, ResponseError> {
+fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError> {
     let refuse = |message: String| Err(ResponseError::new(Code::BadRequest, message));
     if !task.error.as_ref().is_some_and(|error| error.is(Code::MiroirPartlyApplied)) {
         return refuse(format!("`{}` did not end in part: there is nothing to finish", task.id()));
@@ -70,8 +70,8 @@ fn rest(cluster: &Cluster, task: &MiroirTask) -> Result<WriteIntent, ResponseErr
         }
     }
     let body = Value::Object(body).to_string();
-    let (topology, hidden) = (cluster.topology(), cluster.hidden_settings());
-    let exists = |index: &str| cluster.registry.exists(index);
+    let (topology, hidden) = (writes.nodes.topology(), writes.ledger.hidden_settings());
+    let exists = |index: &str| writes.ledger.registry.exists(index);
     match broadcast::plan(&operation, "", body.as_bytes(), &topology, &hidden, &exists) {
         Plan::Broadcast(mut intent) => {
             intent.custom_metadata = task.custom_metadata.clone();

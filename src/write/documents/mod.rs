@@ -32,7 +32,6 @@ use self::request::{AddParams, missing_payload, payload_format};
 use self::steps::Addition;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::vocabulary;
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
 use crate::nodes::client::Trace;
@@ -42,6 +41,7 @@ use crate::split::PayloadFormat;
 use crate::split::primary_key::IdError;
 use crate::split::rules::{DocumentRules, Meets};
 use crate::tasks::entry::MiroirTask;
+use crate::write::part::Writes;
 
 /// A request that adds documents.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub struct AddDocuments {
 /// not whole and well-formed is the client's error, and nothing happens; a document that the engine would refuse makes
 /// the whole batch a failed task.
 pub async fn add(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     topology: Arc<Topology>,
     request: AddDocuments,
     body: &mut dyn BodySource,
@@ -72,11 +72,11 @@ pub async fn add(
 
     // Held while a slow body is read: nothing must wait for that.
     let topology = topology.detached();
-    let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
+    let stored_key = || writes.ledger.registry.entry(&request.index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
-    let settings = &cluster.settings.write;
-    let batches = &cluster.writer.batches;
-    let rules = rules::of_index(cluster, &request.index, trace).await;
+    let settings = &writes.settings;
+    let batches = &writes.order.batches;
+    let rules = rules::of_index(writes, &request.index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
             Collector::refusing(&topology, settings, batches, IdError::Changed { stored: stored.clone() })
@@ -84,23 +84,23 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
-    let watched = cluster.writer.watchers.is_watched(&request.index);
+    let watched = writes.ledger.watchers.is_watched(&request.index);
     let mut decoded = DecodedBody::new(body, encoding, Content::Documents, request.limit);
-    let exists = cluster.registry.exists(&request.index);
-    let budget = &cluster.overload.spools;
-    let words = async || vocabulary::gatherer(cluster, &topology, &request.index, trace).await;
+    let exists = writes.ledger.registry.exists(&request.index);
+    let budget = &writes.nodes.overload.spools;
+    let words = async || vocabulary::gatherer(writes, &topology, &request.index, trace).await;
     let collector =
-        prepared(cluster, collector, &request, &rules).gathering_keys(watched).gathering_words(words().await, budget);
+        prepared(writes, collector, &request, &rules).gathering_keys(watched).gathering_words(words().await, budget);
     let collected = collector.read(Source::Body(&mut decoded), format).await;
-    let collected = counted(cluster, collected)?.ok_or_else(|| missing_payload(format))?;
+    let collected = counted(writes, collected)?.ok_or_else(|| missing_payload(format))?;
 
     let at_end = stored_key();
     let mut collected = match &at_end {
         Some(stored) => {
             let again = Collector::new(&topology, settings, batches, stored.clone());
-            let again = prepared(cluster, again, &request, &rules);
+            let again = prepared(writes, again, &request, &rules);
             let again = again.gathering_keys(watched).gathering_words(words().await, budget);
-            counted(cluster, settle_key(collected, stored, again).await)?
+            counted(writes, settle_key(collected, stored, again).await)?
         }
         None => collected,
     };
@@ -112,24 +112,24 @@ pub async fn add(
         sets_primary_key: at_end.is_none(),
     };
     if collected.error.is_none() {
-        collected.error = rules::missing_vectors(cluster, &addition.index, &collected, trace).await;
+        collected.error = rules::missing_vectors(writes, &addition.index, &collected, trace).await;
     }
     if let Some(error) = &collected.error {
         let intent = addition.refused(&collected);
         let error = error.to_response(&addition.index);
-        return cluster.writer.record_failed(cluster, intent, error, trace).await;
+        return writes.record_failed(intent, error, trace).await;
     }
     let words = collected.words.take().zip(collected.primary_key.clone());
     let Some((words, primary_key)) = words else {
-        return submit(cluster, &addition, collected, topology, trace).await.map(|(task, _)| task);
+        return submit(writes, &addition, collected, topology, trace).await.map(|(task, _)| task);
     };
     // Nodes that get documents get the words with them.
     let have: Vec<NodeIx> = collected.parts.iter().map(|part| part.node).collect();
-    let spread = |have| vocabulary::spread(cluster, &addition.index, &primary_key, &words, have, trace);
+    let spread = |have| vocabulary::spread(writes, &addition.index, &primary_key, &words, have, trace);
     let (task, moved) = if exists {
-        join(submit(cluster, &addition, collected, topology, trace), spread(&have)).await.0?
+        join(submit(writes, &addition, collected, topology, trace), spread(&have)).await.0?
     } else {
-        let submitted = submit(cluster, &addition, collected, topology, trace).await?;
+        let submitted = submit(writes, &addition, collected, topology, trace).await?;
         spread(&have).await;
         submitted
     };
@@ -147,30 +147,30 @@ pub async fn add(
 /// Hands the documents to their nodes, by the owners that shards have at the moment. True if these were others than when the
 /// documents were collected.
 async fn submit(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     addition: &Addition,
     mut collected: Collected,
     mut topology: Arc<Topology>,
     trace: &Trace,
 ) -> Result<(MiroirTask, bool), ResponseError> {
-    let settings = &cluster.settings.write;
+    let settings = &writes.settings;
     let mut moved = false;
     loop {
         let (intent, spools) = addition.clone().intent(collected.clone(), &topology);
-        let newer = match cluster.writer.submit_keys(cluster, intent, spools, collected.keys.clone(), trace).await {
-            Err(error) if error.is(Code::MiroirLayoutChanged) => cluster.topology().detached(),
+        let newer = match writes.submit_keys(intent, spools, collected.keys.clone(), trace).await {
+            Err(error) if error.is(Code::MiroirLayoutChanged) => writes.nodes.topology().detached(),
             result => return result.map(|task| (task, moved)),
         };
-        let budget = &cluster.overload.spools;
+        let budget = &writes.nodes.overload.spools;
         let parts = redistribute::redistribute(&collected.parts, &topology, &newer, settings, budget).await;
-        collected.parts = counted(cluster, parts)?;
+        collected.parts = counted(writes, parts)?;
         topology = newer;
         moved = true;
     }
 }
 
 fn prepared<'a>(
-    cluster: &Cluster,
+    writes: &Writes,
     collector: Collector<'a>,
     request: &AddDocuments,
     rules: &DocumentRules,
@@ -179,13 +179,13 @@ fn prepared<'a>(
         DocumentMethod::Replace => Meets::Replacing,
         DocumentMethod::Update => Meets::LaidOver,
     };
-    collector.within(&cluster.overload.spools).checking(rules.clone(), meets)
+    collector.within(&writes.nodes.overload.spools).checking(rules.clone(), meets)
 }
 
 /// Counts a body that was turned away because the spools are full.
-fn counted<T>(cluster: &Cluster, read: Result<T, ResponseError>) -> Result<T, ResponseError> {
+fn counted<T>(writes: &Writes, read: Result<T, ResponseError>) -> Result<T, ResponseError> {
     if read.as_ref().is_err_and(|error| error.is(Code::MiroirOverloaded)) {
-        cluster.overload.metrics.rejected(Rejection::Spools).inc();
+        writes.nodes.overload.metrics.rejected(Rejection::Spools).inc();
     }
     read
 }

@@ -76,7 +76,7 @@ mod tests {
     use crate::settings::FromSection as _;
     use crate::split::PayloadFormat;
     use crate::write::body::WholeBody;
-    use crate::write::writer::Batches;
+    use crate::write::order::Batches;
 
     async fn collect(topology: &Topology, body: &str, settings: &WriteSettings) -> Vec<Part> {
         let mut body = WholeBody::new(Bytes::copy_from_slice(body.as_bytes()));

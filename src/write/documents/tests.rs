@@ -15,8 +15,8 @@ use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::write::{RegistryChange, StepBody, Target, WriteIntent};
 use crate::settings::FromSection as _;
 use crate::split::rules::DocumentRules;
+use crate::write::order::Batches;
 use crate::write::settings::WriteSettings;
-use crate::write::writer::Batches;
 
 /// `nodes` nodes in a ring: shard s is on nodes s, s + 1, ...
 pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
@@ -225,10 +225,10 @@ async fn a_named_key_fails_against_the_one_the_index_got_meanwhile() {
 
 #[test]
 fn an_addition_can_be_awaited_on_any_thread() {
-    fn is_send<T: Send>(_: fn(&Arc<Cluster>, Arc<Topology>, AddDocuments, &'static mut dyn BodySource) -> T) {}
-    is_send(|cluster, topology, request, body| {
-        let cluster = Arc::clone(cluster);
-        async move { add(&cluster, topology, request, body, &Trace { request_id: String::new() }).await.is_ok() }
+    fn is_send<T: Send>(_: fn(&Arc<Writes>, Arc<Topology>, AddDocuments, &'static mut dyn BodySource) -> T) {}
+    is_send(|writes, topology, request, body| {
+        let writes = Arc::clone(writes);
+        async move { add(&writes, topology, request, body, &Trace { request_id: String::new() }).await.is_ok() }
     });
 }
 

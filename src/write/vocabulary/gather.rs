@@ -182,7 +182,7 @@ fn line(field: &str, text: String, primary_key: &str, written: Written) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::super::Durable;
-    use super::super::nodes::Text;
+    use super::super::Text;
     use super::*;
     use crate::placement::shard::SHARD_FIELD;
     use crate::placement::vocabulary::WORDS_SHARD;

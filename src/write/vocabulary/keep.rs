@@ -9,9 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::gather::{Gatherer, Lines};
-use super::nodes::{self, Held, Text, spread};
-use super::{VOCABULARIES, Vocabulary, parted};
-use crate::cluster::Cluster;
+use super::nodes::{self, Held, spread};
+use super::{Text, VOCABULARIES, Vocabulary, parted};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
 use crate::nodes::error::{NodeError, NodeErrorKind};
@@ -25,6 +24,7 @@ use crate::placement::vocabulary::SharedWords;
 use crate::placement::vocabulary::{WORD_SEPARATOR, words_id};
 use crate::placement::written::{Places, Written};
 use crate::split::Document;
+use crate::write::part::Writes;
 
 /// How many indexes are looked after at once.
 const AT_ONCE: usize = 4;
@@ -43,9 +43,9 @@ const PAGE: usize = 1000;
 const SMALL: usize = 2000;
 
 /// Runs until `shutdown`.
-pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(writes: Arc<Writes>, mut shutdown: watch::Receiver<bool>) {
     let mut serving: HashSet<NodeIx> = HashSet::new();
-    let mut stored = cluster.vocabularies.durable();
+    let mut stored = writes.vocabularies.durable();
     let mut ticks: u32 = 0;
     loop {
         tokio::select! {
@@ -53,36 +53,36 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
             () = stopped(&mut shutdown) => return,
         }
         let now: HashSet<NodeIx> = {
-            let topology = cluster.topology();
+            let topology = writes.nodes.topology();
             topology.indexes().filter(|node| topology.node(*node).state.serves_reads()).collect()
         };
         ticks = ticks.wrapping_add(1);
         let compares = now.difference(&serving).next().is_some() || ticks.is_multiple_of(TICKS_TO_COMPARE);
         serving = now;
         tokio::select! {
-            () = look_after(&cluster, compares) => {}
+            () = look_after(&writes, compares) => {}
             () = stopped(&mut shutdown) => return,
         }
-        let durable = cluster.vocabularies.durable();
+        let durable = writes.vocabularies.durable();
         if durable != stored {
             match serde_json::to_string(&durable) {
-                Ok(text) => match cluster.store.put_meta(VOCABULARIES, text).await {
+                Ok(text) => match writes.ledger.store.put_meta(VOCABULARIES, text).await {
                     Ok(()) => stored = durable,
                     Err(error) => tracing::error!(%error, "the state of vocabularies could not be stored"),
                 },
                 Err(error) => tracing::error!(%error, "the state of vocabularies could not be written down"),
             }
         }
-        cluster.metrics.vocabulary_words.set(i64::try_from(cluster.vocabularies.words()).unwrap_or(i64::MAX));
+        writes.nodes.metrics.vocabulary_words.set(i64::try_from(writes.vocabularies.words()).unwrap_or(i64::MAX));
     }
 }
 
-async fn look_after(cluster: &Arc<Cluster>, compares: bool) {
+async fn look_after(writes: &Arc<Writes>, compares: bool) {
     let trace = Trace::background("vocabulary");
-    let entries = cluster.registry.entries();
+    let entries = writes.ledger.registry.entries();
     let each = entries.iter().filter(|entry| !IndexUid::is_reserved(&entry.uid)).filter_map(|entry| {
-        let index = Index { cluster, uid: &entry.uid, primary_key: entry.primary_key.as_deref()?, trace: &trace };
-        Some((index, cluster.vocabularies.of(&entry.uid)))
+        let index = Index { writes, uid: &entry.uid, primary_key: entry.primary_key.as_deref()?, trace: &trace };
+        Some((index, writes.vocabularies.of(&entry.uid)))
     });
     // One that waits for its nodes is not to hold up all others.
     futures::stream::iter(each)
@@ -99,11 +99,11 @@ async fn look_after(cluster: &Arc<Cluster>, compares: bool) {
 }
 
 /// Reads what words nodes know of, from one that serves.
-pub(super) async fn load(cluster: &Arc<Cluster>, index: &str, vocabulary: &Vocabulary, trace: &Trace) {
-    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
-    let topology = cluster.topology();
+pub(super) async fn load(writes: &Arc<Writes>, index: &str, vocabulary: &Vocabulary, trace: &Trace) {
+    let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let topology = writes.nodes.topology();
     let Some(node) = topology.serving(index).first().copied() else { return };
-    let held = Held { cluster, node: topology.node(node), index, primary_key: &primary_key, trace };
+    let held = Held { writes, node: topology.node(node), index, primary_key: &primary_key, trace };
     let epoch = vocabulary.state.read().epoch;
     let mut offset = 0;
     loop {
@@ -126,7 +126,7 @@ pub(super) async fn load(cluster: &Arc<Cluster>, index: &str, vocabulary: &Vocab
 /// An index to be looked after.
 #[derive(Clone, Copy)]
 struct Index<'a> {
-    cluster: &'a Arc<Cluster>,
+    writes: &'a Arc<Writes>,
     uid: &'a str,
     primary_key: &'a str,
     trace: &'a Trace,
@@ -136,10 +136,10 @@ struct Index<'a> {
 
 impl Index<'_> {
     async fn look_after(&self, vocabulary: &Arc<Vocabulary>) -> Result<(), NodeError> {
-        let topology = self.cluster.topology();
-        let Ok(info) = self.cluster.registry.info(self.cluster, self.uid, self.trace).await else { return Ok(()) };
+        let topology = self.writes.nodes.topology();
+        let Ok(info) = self.writes.ledger.info(self.uid, self.trace).await else { return Ok(()) };
         vocabulary.heed(&info.words);
-        let shares = self.cluster.settings.search.words == SharedWords::Yes && !info.words.embeds;
+        let shares = self.writes.words == SharedWords::Yes && !info.words.embeds;
         let (has_words, looked, uneven) = {
             let state = vocabulary.state.read();
             (state.kept.floor.is_some(), state.looked, state.uneven)
@@ -186,7 +186,7 @@ impl Index<'_> {
             return Ok(());
         }
         vocabulary.state.write().forget();
-        if nodes::remove(self.cluster, topology, self.uid, self.primary_key, self.trace).await {
+        if nodes::remove(self.writes, topology, self.uid, self.primary_key, self.trace).await {
             let mut state = vocabulary.state.write();
             state.kept = super::Durable::default();
             state.loaded = true;
@@ -223,7 +223,7 @@ impl Index<'_> {
                     continue;
                 }
                 let lines = self.held(topology, *other).lines(&there).await?;
-                let turn = nodes::turns(self.cluster, self.uid, std::iter::once(*node)).pop();
+                let turn = nodes::turns(self.writes, self.uid, std::iter::once(*node)).pop();
                 if let Some((_, mut turn)) = turn.filter(|_| !lines.is_empty()) {
                     turn.wait().await;
                     self.held(topology, *node).send(&bytes::Bytes::from(lines).into()).await?;
@@ -250,8 +250,8 @@ impl Index<'_> {
             offset += page.len();
             texts.extend(page.into_iter().filter(small));
         }
-        let mut places = self.cluster.writer.batches.next();
-        let mut lines = Lines::new(&self.cluster.settings.write);
+        let mut places = self.writes.order.batches.next();
+        let mut lines = Lines::new(&self.writes.settings);
         for text in &texts {
             for word in text.words.split(WORD_SEPARATOR) {
                 lines.put(&text.field, word, self.primary_key, &mut || self.next_place(&mut places));
@@ -259,7 +259,7 @@ impl Index<'_> {
         }
         let finished = lines.finish(Some(self.primary_key), &mut || self.next_place(&mut places)).await;
         let (spools, made) = finished.map_err(|error| self.failed(topology, node, &error))?;
-        if !nodes::send_all(self.cluster, self.uid, self.primary_key, &spools, &[], self.trace).await {
+        if !nodes::send_all(self.writes, self.uid, self.primary_key, &spools, &[], self.trace).await {
             vocabulary.state.write().uneven = true;
         }
         let old: Vec<String> = texts.into_iter().map(|text| text.id).collect();
@@ -280,7 +280,7 @@ impl Index<'_> {
     /// Reads all documents, gives every node their words, and takes away what words it had before.
     async fn read_anew(&self, topology: &Topology, vocabulary: &Arc<Vocabulary>) -> Result<(), NodeError> {
         let began = Instant::now();
-        let mut places = self.cluster.writer.batches.next();
+        let mut places = self.writes.order.batches.next();
         let floor = words_id(self.next_place(&mut places));
         {
             let mut state = vocabulary.state.write();
@@ -295,7 +295,7 @@ impl Index<'_> {
             Ok(()) => {
                 state.kept.floor = state.kept.floor.take().max(Some(floor));
                 state.uneven = true;
-                self.cluster.metrics.vocabularies_read.inc();
+                self.writes.nodes.metrics.vocabularies_read.inc();
                 tracing::info!(index = self.uid, words = state.known.len(), took = ?began.elapsed(), "the words of an index were read anew");
             }
             Err(_) => state.doubt(),
@@ -311,10 +311,10 @@ impl Index<'_> {
     ) -> Result<(), NodeError> {
         // What was accepted before is to be among what is read; and settings among that may bring embedders.
         for node in serving(topology) {
-            node_queue::drain(self.cluster, topology.node(node), self.uid, self.trace).await?;
+            node_queue::drain(&self.writes.nodes, topology.node(node), self.uid, self.trace).await?;
         }
-        self.cluster.registry.invalidate(self.uid);
-        let info = self.cluster.registry.info(self.cluster, self.uid, self.trace).await;
+        self.writes.ledger.registry.invalidate(self.uid);
+        let info = self.writes.ledger.info(self.uid, self.trace).await;
         // As it is, nothing that was known may go.
         let Some(rules) = info.ok().map(|info| info.words.clone()).filter(|rules| !rules.embeds) else {
             return Err(self.failed(topology, NodeIx(0), &"the index cannot be read for its words now"));
@@ -330,8 +330,7 @@ impl Index<'_> {
             let held = self.held(topology, part.node);
             let mut offset = 0;
             loop {
-                let Some(mut gatherer) =
-                    Gatherer::new(Arc::clone(vocabulary), rules.clone(), &self.cluster.settings.write)
+                let Some(mut gatherer) = Gatherer::new(Arc::clone(vocabulary), rules.clone(), &self.writes.settings)
                 else {
                     return Ok(());
                 };
@@ -345,7 +344,7 @@ impl Index<'_> {
                 }
                 let gathered = gatherer.finish(Some(self.primary_key), &mut || self.next_place(places)).await;
                 let gathered = gathered.map_err(|error| self.failed(topology, part.node, &error))?;
-                spread(self.cluster, self.uid, self.primary_key, &gathered, &[], self.trace).await;
+                spread(self.writes, self.uid, self.primary_key, &gathered, &[], self.trace).await;
                 gathered.known();
                 offset += read;
                 if read < PAGE {
@@ -366,13 +365,13 @@ impl Index<'_> {
             if let Some(place) = places.take() {
                 return place;
             }
-            *places = self.cluster.writer.batches.next();
+            *places = self.writes.order.batches.next();
         }
     }
 
     fn held<'b>(&'b self, topology: &'b Topology, node: NodeIx) -> Held<'b> {
         Held {
-            cluster: self.cluster,
+            writes: self.writes,
             node: topology.node(node),
             index: self.uid,
             primary_key: self.primary_key,

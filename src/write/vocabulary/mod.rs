@@ -8,11 +8,13 @@
 //! |---|---|
 //! | `gather` | the new words of one body |
 //! | `nodes` | what nodes are asked and sent |
+//! | `way` | what a write does about words before it is sent |
 //! | `keep` | in the background: nodes that have missed some, words that no document has any more |
 
 mod gather;
 pub mod keep;
 mod nodes;
+mod way;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -20,19 +22,15 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use tokio::time::{Duration, Instant};
 
 pub use self::gather::{Gathered, Gatherer};
-use self::nodes::Text;
 pub use self::nodes::spread;
-use crate::cluster::Cluster;
+pub use self::way::{gatherer, make_way};
 use crate::meili::task::TaskKind;
-use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
-use crate::placement::vocabulary::SharedWords;
-use crate::placement::vocabulary::{WORD_SEPARATOR, words_id};
-use crate::plan::write::{RegistryChange, Target, WriteIntent};
+use crate::placement::vocabulary::WORD_SEPARATOR;
+use crate::plan::write::{RegistryChange, WriteIntent};
 use crate::split::words::{WordRules, word_number};
 use crate::store::{Store, StoreError};
 
@@ -85,6 +83,14 @@ pub(crate) struct Durable {
     floor: Option<String>,
     /// Nodes may know words that no document has any more, or lack some that one has.
     dirty: bool,
+}
+
+/// A document of words.
+struct Text {
+    pub id: String,
+    /// Which field holds the words.
+    pub field: String,
+    pub words: String,
 }
 
 /// Words as [`word_number`] gives them, which are hashes already.
@@ -283,88 +289,7 @@ impl State {
     }
 }
 
-/// Takes the documents of words away before all documents are, so that nodes do not count them among those that they delete.
-pub async fn make_way(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
-    if intent.kind == TaskKind::SettingsUpdate {
-        return make_way_for_embedders(cluster, intent, trace).await;
-    }
-    let empties = match intent.kind {
-        TaskKind::IndexDeletion => true,
-        TaskKind::DocumentDeletion => {
-            intent.steps.iter().any(|step| step.method == "DELETE" && step.to == Target::AllNodes)
-        }
-        _ => false,
-    };
-    let Some(index) = intent.index_uid.as_deref().filter(|_| empties) else { return };
-    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
-    let vocabulary = cluster.vocabularies.of(index);
-    if vocabulary.state.read().kept.floor.is_none() {
-        return;
-    }
-    let floor = cluster.writer.batches.next().take().map(words_id);
-    {
-        let mut state = vocabulary.state.write();
-        state.forget();
-        state.loaded = true;
-        state.kept.floor = floor;
-        // Should the deletion be refused, the words come back.
-        state.doubt();
-    }
-    if !nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
-        vocabulary.state.write().uneven = true;
-    }
-}
-
-/// Embedders are not to see documents of words: an index that gets some shares no words any more.
-async fn make_way_for_embedders(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
-    let embedders = intent.details.as_ref().and_then(|details| details.get("embedders"));
-    if embedders.and_then(Value::as_object).is_none_or(Map::is_empty) {
-        return;
-    }
-    let Some(index) = intent.index_uid.as_deref() else { return };
-    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
-    let vocabulary = cluster.vocabularies.of(index);
-    let has_words = vocabulary.state.read().kept.floor.is_some();
-    if has_words && nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
-        let mut state = vocabulary.state.write();
-        state.forget();
-        state.looked = true;
-        // Should the settings be refused, the words come back.
-        state.kept = Durable { floor: None, dirty: true };
-        state.last_write = Instant::now();
-    }
-}
-
 /// True if nodes need each other's words: some node does not hold every document.
 fn parted(topology: &Topology) -> bool {
     topology.members().count() > usize::from(topology.replication_factor)
-}
-
-/// Gathers the new words of a body for `index`; `None` where words are not shared.
-pub async fn gatherer(cluster: &Arc<Cluster>, topology: &Topology, index: &str, trace: &Trace) -> Option<Gatherer> {
-    let known = cluster.registry.exists(index);
-    let vocabulary = cluster.vocabularies.of(index);
-    // Should words be shared later, these documents must be read for theirs.
-    let unshared = || {
-        vocabulary.state.write().doubt();
-        None
-    };
-    if cluster.settings.search.words == SharedWords::No || !parted(topology) {
-        return unshared();
-    }
-    let rules = if known {
-        cluster.registry.info(cluster, index, trace).await.ok()?.words.clone()
-    } else {
-        WordRules::default()
-    };
-    if rules.embeds {
-        return unshared();
-    }
-    vocabulary.heed(&rules);
-    let is_loaded = vocabulary.state.read().loaded;
-    if known && !is_loaded {
-        // What cannot be read is sent once more.
-        keep::load(cluster, index, &vocabulary, trace).await;
-    }
-    Gatherer::new(vocabulary, rules, &cluster.settings.write)
 }

@@ -7,8 +7,8 @@ use futures::future::join_all;
 use serde_json::{Map, Value, json};
 
 use super::super::send::allowance;
-use super::Gathered;
-use crate::cluster::Cluster;
+use super::Text;
+use super::gather::Gathered;
 use crate::meili::query::QueryMap;
 use crate::nodes::client::{SubBody, Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
@@ -17,6 +17,7 @@ use crate::nodes::spool::Spool;
 use crate::nodes::stamp::{COPY_STAMP, STAMP_PARAMETER};
 use crate::placement::topology::{Node, NodeIx, Topology};
 use crate::placement::vocabulary::{WORDS_FIELD, marked_field, only_words};
+use crate::write::part::Writes;
 
 /// How many documents of words are asked for at once.
 const PAGE: usize = 200;
@@ -26,19 +27,11 @@ const IDS: usize = 10_000;
 /// The documents of words of one index on one node.
 #[derive(Clone, Copy)]
 pub(super) struct Held<'a> {
-    pub cluster: &'a Cluster,
+    pub writes: &'a Writes,
     pub node: &'a Node,
     pub index: &'a str,
     pub primary_key: &'a str,
     pub trace: &'a Trace,
-}
-
-/// A document of words.
-pub(super) struct Text {
-    pub id: String,
-    /// Which field holds the words.
-    pub field: String,
-    pub words: String,
 }
 
 #[derive(serde::Deserialize)]
@@ -93,7 +86,7 @@ impl Held<'_> {
         let mut query = QueryMap::default();
         query.set("primaryKey", self.primary_key);
         query.set(STAMP_PARAMETER, COPY_STAMP);
-        let settings = &self.cluster.settings.write;
+        let settings = &self.writes.settings;
         let request = Subrequest {
             method: http::Method::POST,
             path: format!("/indexes/{}/documents?{}", self.index, query.encode()),
@@ -122,10 +115,10 @@ impl Held<'_> {
     }
 
     async fn accepted(&self, request: Subrequest) -> Result<(), NodeError> {
-        let reply = self.cluster.client.send(self.node, request, self.trace).await?;
-        let accepted: TaskStatusResponse = self.cluster.client.read(self.node, &reply)?;
-        if let Some(node) = self.cluster.topology().find(self.node.id.as_str()) {
-            self.cluster.writer.saw_uid(node, accepted.uid);
+        let reply = self.writes.nodes.client.send(self.node, request, self.trace).await?;
+        let accepted: TaskStatusResponse = self.writes.nodes.client.read(self.node, &reply)?;
+        if let Some(node) = self.writes.nodes.topology().find(self.node.id.as_str()) {
+            self.writes.order.saw_uid(node, accepted.uid);
         }
         Ok(())
     }
@@ -139,15 +132,15 @@ impl Held<'_> {
 
     async fn fetch(&self, body: Value) -> Result<Bytes, NodeError> {
         let path = format!("/indexes/{}/documents/fetch", self.index);
-        let reply = self.cluster.client.send(self.node, self.post(path, body, true), self.trace).await?;
+        let reply = self.writes.nodes.client.send(self.node, self.post(path, body, true), self.trace).await?;
         if !reply.is_success() {
-            let _: serde::de::IgnoredAny = self.cluster.client.read(self.node, &reply)?;
+            let _: serde::de::IgnoredAny = self.writes.nodes.client.read(self.node, &reply)?;
         }
         Ok(reply.body)
     }
 
     fn post(&self, path: String, body: Value, idempotent: bool) -> Subrequest {
-        let timeout = self.cluster.settings.write.timeout;
+        let timeout = self.writes.settings.timeout;
         Subrequest::json(http::Method::POST, path, Bytes::from(body.to_string()), timeout, idempotent)
     }
 
@@ -158,22 +151,15 @@ impl Held<'_> {
 
 /// Sends the gathered words to every node that takes writes, all at once, but for those that have them. Who misses them gets
 /// them later.
-pub async fn spread(
-    cluster: &Cluster,
-    index: &str,
-    primary_key: &str,
-    words: &Gathered,
-    have: &[NodeIx],
-    trace: &Trace,
-) {
-    if !send_all(cluster, index, primary_key, &words.spools, have, trace).await {
+pub async fn spread(writes: &Writes, index: &str, primary_key: &str, words: &Gathered, have: &[NodeIx], trace: &Trace) {
+    if !send_all(writes, index, primary_key, &words.spools, have, trace).await {
         words.missed();
     }
 }
 
 /// Sends `lines` to every node that takes writes and is none of those that have them; true if all nodes have accepted them.
 pub(super) async fn send_all(
-    cluster: &Cluster,
+    writes: &Writes,
     index: &str,
     primary_key: &str,
     lines: &[Spool],
@@ -183,13 +169,13 @@ pub(super) async fn send_all(
     if lines.is_empty() {
         return true;
     }
-    let topology = &cluster.topology();
+    let topology = &writes.nodes.topology();
     // Whoever is away gets what he lacks when he serves again.
     let present = topology.members().filter(|ix| topology.node(*ix).state.takes_writes() && !have.contains(ix));
-    let sent = turns(cluster, index, present).into_iter().map(|(ix, mut turn)| async move {
+    let sent = turns(writes, index, present).into_iter().map(|(ix, mut turn)| async move {
         turn.wait().await;
         let node = topology.node(ix);
-        let held = Held { cluster, node, index, primary_key, trace };
+        let held = Held { writes, node, index, primary_key, trace };
         for spool in lines {
             if let Err(error) = held.send(spool).await {
                 tracing::warn!(node = %node.id, index, %error, "a node has missed words; it gets them later");
@@ -203,17 +189,17 @@ pub(super) async fn send_all(
 
 /// Places in the order of an index's writes on these nodes; none if it does not exist any more. A node would make the index for
 /// documents that come after its end.
-pub(super) fn turns(cluster: &Cluster, index: &str, nodes: impl Iterator<Item = NodeIx>) -> Vec<(NodeIx, Turn)> {
+pub(super) fn turns(writes: &Writes, index: &str, nodes: impl Iterator<Item = NodeIx>) -> Vec<(NodeIx, Turn)> {
     let lane = [index.to_owned()];
-    cluster.writer.in_order(|lanes| {
-        let exists = cluster.registry.exists(index);
+    writes.order.in_order(|lanes| {
+        let exists = writes.ledger.registry.exists(index);
         nodes.filter(|_| exists).map(|ix| (ix, lanes.turn(&lane, ix))).collect()
     })
 }
 
 /// Takes the documents of words away from every node that takes writes; true if all have accepted that.
 pub(super) async fn remove(
-    cluster: &Cluster,
+    writes: &Writes,
     topology: &Topology,
     index: &str,
     primary_key: &str,
@@ -221,7 +207,7 @@ pub(super) async fn remove(
 ) -> bool {
     let removed = topology.members().map(|ix| async move {
         let node = topology.node(ix);
-        let held = Held { cluster, node, index, primary_key, trace };
+        let held = Held { writes, node, index, primary_key, trace };
         node.state.takes_writes() && held.delete_all().await.is_ok()
     });
     join_all(removed).await.into_iter().all(|removed| removed)

@@ -8,69 +8,35 @@
 mod runs;
 pub(crate) mod steps;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::Either;
-use parking_lot::Mutex;
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 
 use self::runs::{Run, send_all};
 use self::steps::{extra_steps, steps_for};
 use super::send::Sending;
-use crate::cluster::Cluster;
 use crate::ledger::insync;
-use crate::ledger::registry::{Undo, roll_back};
+use crate::ledger::registry::Undo;
 use crate::ledger::settle;
 use crate::ledger::settle::Settled;
+use crate::ledger::watch::Flight;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
 use crate::nodes::health;
 use crate::nodes::health::Need;
-use crate::nodes::lanes::{Gates, Hold, Lanes};
+use crate::nodes::lanes::Hold;
 use crate::nodes::spool::Spool;
-use crate::placement::topology::{NodeIx, Topology};
-use crate::placement::written::Places;
+use crate::placement::topology::Topology;
 use crate::plan::write::WriteIntent;
-use crate::replicas::resilver::watch::{Flight, Watchers};
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
-
-/// So many edits by a function are tried at once.
-const TRIALS_AT_ONCE: usize = 2;
+use crate::write::part::Writes;
 
 /// How long a failed first write waits for its index.
 const CREATION: Duration = Duration::from_secs(10);
-
-/// Gives writes their place in the order and sees them accepted.
-pub struct Writer {
-    next_uid: AtomicU32,
-    /// Where the documents of a body stand among all that were written.
-    pub(crate) batches: Batches,
-    /// Held while a write takes its place, so that all lanes, the registry and the uids see one order.
-    order: Mutex<()>,
-    lanes: Lanes,
-    /// Closed by who must have an index to himself.
-    pub(crate) gates: Gates,
-    pub(crate) trials: Semaphore,
-    /// Held while the rest of a task is sent, so that it is sent once.
-    pub(crate) finishing: tokio::sync::Mutex<()>,
-    /// Told what each write touches.
-    pub(crate) watchers: Arc<Watchers>,
-    /// The newest task uid that each node has answered with; a newer one found there belongs to a step under way.
-    pub(crate) last_uids: Mutex<HashMap<NodeIx, u32>>,
-}
-
-/// Numbers bodies in the order in which they begin: by the clock in milliseconds, so that the numbers go on after a
-/// restart without being stored, and by at least one more than the last, so that no two bodies share one.
-#[derive(Debug, Default)]
-pub(crate) struct Batches {
-    last: AtomicU64,
-}
 
 /// A write that has its place in the order.
 struct Placed {
@@ -91,119 +57,73 @@ enum Intention {
     Fail(ResponseError),
 }
 
-// === impl Batches ===
+// === impl Writes ===
 
-impl Batches {
-    pub(crate) fn next(&self) -> Places {
-        let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        let number = |last: u64| now.max(last + 1);
-        let last = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(number(last)));
-        Places::of_batch(number(last.unwrap_or_default()))
-    }
-}
-
-// === impl Writer ===
-
-impl Writer {
-    pub fn new(next_uid: u32) -> Self {
-        Self {
-            next_uid: AtomicU32::new(next_uid),
-            batches: Batches::default(),
-            order: Mutex::default(),
-            lanes: Lanes::default(),
-            gates: Gates::default(),
-            trials: Semaphore::new(TRIALS_AT_ONCE),
-            finishing: tokio::sync::Mutex::default(),
-            watchers: Arc::default(),
-            last_uids: Mutex::default(),
-        }
-    }
-
+impl Writes {
     /// Carries out a write up to its acknowledgement. The error is for the client: nothing half-written remains. A
     /// client that goes away meanwhile changes nothing.
     pub async fn submit(
-        &self,
-        cluster: &Arc<Cluster>,
+        self: &Arc<Self>,
         intent: WriteIntent,
         spools: Vec<Spool>,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        self.submit_keys(cluster, intent, spools, None, trace).await
+        self.submit_keys(intent, spools, None, trace).await
     }
 
-    /// [`Writer::submit`] for a write that can say which documents it touches. It must where its index is watched, or it
+    /// [`Writes::submit`] for a write that can say which documents it touches. It must where its index is watched, or it
     /// counts as touching everything.
     pub async fn submit_keys(
-        &self,
-        cluster: &Arc<Cluster>,
+        self: &Arc<Self>,
         intent: WriteIntent,
         spools: Vec<Spool>,
         keys: Option<Vec<String>>,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        spawn(cluster, intent, Intention::CarryOut(spools, keys), trace).await
+        spawn(self, intent, Intention::CarryOut(spools, keys), trace).await
     }
 
-    /// [`Writer::submit`] by who holds the only index that the write concerns: nothing comes in between.
+    /// [`Writes::submit`] by who holds the only index that the write concerns: nothing comes in between.
     pub(crate) async fn submit_held(
-        &self,
-        cluster: &Arc<Cluster>,
+        self: &Arc<Self>,
         intent: WriteIntent,
         hold: Hold,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        spawn(cluster, intent, Intention::CarryOutHeld(hold), trace).await
+        spawn(self, intent, Intention::CarryOutHeld(hold), trace).await
     }
 
     /// Records a write that failed before any node saw its documents: the client gets a task, final from the start.
     /// `intent` has no steps; with `ensure_index` the index is created all the same, as the engine does.
     pub async fn record_failed(
-        &self,
-        cluster: &Arc<Cluster>,
+        self: &Arc<Self>,
         intent: WriteIntent,
         error: ResponseError,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        spawn(cluster, intent, Intention::Fail(error), trace).await
+        spawn(self, intent, Intention::Fail(error), trace).await
     }
 
-    /// The next integer task id. Also for tasks that no node sees, such as cancelations.
-    pub fn next_uid(&self) -> u32 {
-        self.next_uid.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Runs `work` while no write can take its place: what it publishes holds for all that come after.
-    pub(crate) fn in_order<T>(&self, work: impl FnOnce(&Lanes) -> T) -> T {
-        let _order = self.order.lock();
-        work(&self.lanes)
-    }
-
-    pub(crate) fn saw_uid(&self, node: NodeIx, uid: u32) {
-        let mut seen = self.last_uids.lock();
-        let newest = seen.entry(node).or_insert(uid);
-        *newest = (*newest).max(uid);
-    }
-
-    fn place(&self, cluster: &Cluster, intent: &WriteIntent, keys: Option<&[String]>) -> Result<Placed, ResponseError> {
-        let _order = self.order.lock();
-        let topology = cluster.topology();
-        cluster.founding.check()?;
+    fn place(&self, intent: &WriteIntent, keys: Option<&[String]>) -> Result<Placed, ResponseError> {
+        let order = self.order.hold();
+        let topology = self.nodes.topology();
+        self.ledger.founding.check()?;
         settle::shared_out(&topology, intent)?;
-        settle::available(&topology, intent, cluster.settings.write.min_in_sync)?;
-        cluster.founding.found();
+        settle::available(&topology, intent, self.ledger.settings.min_in_sync)?;
+        self.ledger.founding.found();
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
-        let undo = cluster.registry.apply(&intent.registry, ensure);
+        let undo = self.ledger.registry.apply(&intent.registry, ensure);
         let created = intent.index_uid.as_deref().filter(|index| undo.created(index));
-        cluster.vocabularies.saw(intent, created);
+        self.vocabularies.saw(intent, created);
         let mut task =
-            MiroirTask::new(self.next_uid(), intent.kind, intent.index_uid.clone(), OffsetDateTime::now_utc());
+            MiroirTask::new(self.tracking.next_uid(), intent.kind, intent.index_uid.clone(), OffsetDateTime::now_utc());
         task.details = intent.details.clone();
         task.custom_metadata = intent.custom_metadata.clone();
         task.copies = intent.copies.max(1);
         task.documents = intent.documents.clone();
-        let extra = extra_steps(cluster, intent, &undo);
+        let extra = extra_steps(self, intent, &undo);
         let lanes = lane_names(&intent.indexes);
-        let flight = self.watchers.place(task.uid, &lanes, told_apart(intent.kind, keys));
+        let flight = self.ledger.watchers.place(task.uid, &lanes, told_apart(intent.kind, keys));
         let mut runs = Vec::new();
         for node in topology.members() {
             let steps = steps_for(node, intent, &extra, &topology, &mut task);
@@ -212,7 +132,7 @@ impl Writer {
                     task.parts[planned.part].state = NodeTaskState::Lost;
                 }
             } else if !steps.is_empty() {
-                runs.push(Run { node, turn: self.lanes.turn(&lanes, node), steps });
+                runs.push(Run { node, turn: order.turn(&lanes, node), steps });
             }
         }
         Ok(Placed { task, topology, undo, runs, flight })
@@ -220,16 +140,16 @@ impl Writer {
 }
 
 async fn spawn(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     intent: WriteIntent,
     intention: Intention,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let (cluster, trace) = (Arc::clone(cluster), trace.clone());
+    let (writes, trace) = (Arc::clone(writes), trace.clone());
     let work = tokio::spawn(async move {
-        cluster.metrics.writes_waiting.inc();
-        let result = carry_out(&cluster, &intent, intention, &trace).await;
-        cluster.metrics.writes_waiting.dec();
+        writes.nodes.metrics.writes_waiting.inc();
+        let result = carry_out(&writes, &intent, intention, &trace).await;
+        writes.nodes.metrics.writes_waiting.dec();
         result
     });
     work.await.unwrap_or_else(|error| {
@@ -239,14 +159,13 @@ async fn spawn(
 }
 
 async fn carry_out(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     intent: &WriteIntent,
     intention: Intention,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let writer = &cluster.writer;
-    health::settled(cluster, Need::Writes).await;
-    let _under_way = cluster.overload.admit_write(&lane_names(&intent.indexes))?;
+    health::settled(&writes.nodes, Need::Writes).await;
+    let _under_way = writes.nodes.overload.admit_write(&lane_names(&intent.indexes))?;
     let (spools, keys, failed, hold) = match intention {
         Intention::CarryOut(spools, keys) => (spools, keys, None, None),
         Intention::CarryOutHeld(hold) => (Vec::new(), None, None, Some(hold)),
@@ -255,9 +174,9 @@ async fn carry_out(
     };
     let _right = match hold {
         Some(hold) => Either::Left(hold),
-        None => Either::Right(writer.gates.pass(&lane_names(&intent.indexes)).await),
+        None => Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await),
     };
-    let Placed { mut task, topology, undo, runs, flight: _flight } = writer.place(cluster, intent, keys.as_deref())?;
+    let Placed { mut task, topology, undo, runs, flight: _flight } = writes.place(intent, keys.as_deref())?;
     let mut row = task.clone();
     if let Some(error) = &failed {
         fail(&mut row, error.clone());
@@ -271,28 +190,28 @@ async fn carry_out(
     }
     // Both or neither: a row without its change of the registry, or the other way round, could not be told from a write
     // that was interrupted later.
-    if let Err(error) = cluster.store.begin_write(row.clone(), cluster.registry.changes(&undo)).await {
-        cluster.registry.undo(&undo);
+    if let Err(error) = writes.ledger.store.begin_write(row.clone(), writes.ledger.registry.changes(&undo)).await {
+        writes.ledger.registry.undo(&undo);
         return Err(store_failed(&error));
     }
 
-    let sending = Sending { cluster, topology: &topology, task: &task, spools: &spools, trace };
+    let sending = Sending { writes, topology: &topology, task: &task, spools: &spools, trace };
     task.parts = send_all(&sending, intent, runs).await;
     let settled =
-        insync::settle(cluster, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
+        insync::settle(&writes.ledger, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
-        created(cluster, &topology, &task).await;
+        created(writes, &topology, &task).await;
         return Ok(row);
     }
-    conclude(cluster, task, settled, &undo).await
+    conclude(writes, task, settled, &undo).await
 }
 
 /// A batch that fails has made its index all the same, and its task has ended already: waits, for a moment at most, until the
 /// nodes have the index, so that who sees the task sees the index too.
-async fn created(cluster: &Cluster, topology: &Topology, task: &MiroirTask) {
+async fn created(writes: &Writes, topology: &Topology, task: &MiroirTask) {
     let waits = task.parts.iter().filter_map(|part| {
         let node = topology.find(part.node.as_str())?;
-        Some(cluster.client.wait(topology.node(node), part.task_uid?, CREATION))
+        Some(writes.nodes.client.wait(topology.node(node), part.task_uid?, CREATION))
     });
     for waited in futures::future::join_all(waits).await {
         if let Err(error) = waited {
@@ -303,7 +222,7 @@ async fn created(cluster: &Cluster, topology: &Topology, task: &MiroirTask) {
 
 /// Tells store, reconciler and client how the write went.
 async fn conclude(
-    cluster: &Arc<Cluster>,
+    writes: &Arc<Writes>,
     mut task: MiroirTask,
     settled: Settled,
     undo: &Undo,
@@ -312,24 +231,24 @@ async fn conclude(
     if let Some(refusal) = settled.refused {
         // An index that was created first exists on the nodes now, and so it does here.
         if nothing_accepted {
-            roll_back(cluster, undo).await?;
+            writes.ledger.roll_back(undo).await?;
         }
-        cluster.store.remove_task(task.uid).await.map_err(|error| store_failed(&error))?;
+        writes.ledger.store.remove_task(task.uid).await.map_err(|error| store_failed(&error))?;
         return Err(refusal);
     }
     if let Some(error) = settled.no_replica {
         if nothing_accepted {
-            roll_back(cluster, undo).await?;
+            writes.ledger.roll_back(undo).await?;
             fail(&mut task, error.clone());
         }
-        cluster.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
+        writes.ledger.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
         // What some nodes have taken may yet fail on one of them and not on another.
-        cluster.reconciler.watch(cluster, task);
+        writes.tracking.watch(task);
         return Err(error);
     }
     task.acknowledged = true;
-    cluster.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
-    cluster.reconciler.watch(cluster, task.clone());
+    writes.ledger.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
+    writes.tracking.watch(task.clone());
     Ok(task)
 }
 

@@ -46,7 +46,7 @@ impl Drop for Queued {
 /// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down if it can be spared.
 /// One that was given a heavy read has as much more time as a search may take, and is not taken out for it.
 pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -> Vec<NodeTask> {
-    let write = &sending.cluster.settings.write;
+    let write = &sending.writes.settings;
     let size: u64 = sending.spools.iter().map(Spool::len).sum();
     let patience = write.slow_after + send::allowance(size);
     let mut parts = sending.task.parts.clone();
@@ -57,7 +57,7 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
         waiting.insert(node, run.steps.iter().map(|planned| planned.part).collect());
         open.push(async move { (node, send_run(sending, run).await) });
     }
-    let hard_limit = Instant::now() + send::time_for(sending.cluster, nodes_of(sending, waiting.keys()), size);
+    let hard_limit = Instant::now() + send::time_for(sending.writes, nodes_of(sending, waiting.keys()), size);
     let mut slow_at = None;
     while !open.is_empty() {
         let next = match slow_at {
@@ -87,11 +87,11 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
         }
         let id = &sending.topology.node(node).id;
         tracing::warn!(node = %id, task = %sending.task.id(), ?patience, "a node does not take a write that others have taken");
-        sending.cluster.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
+        sending.writes.nodes.overload.metrics.slow_writes.with_label_values(&[id.as_str()]).inc();
         // Where nobody else holds its shards, a slow node is better than none: only what it did not take is stale there.
-        let is_laden = send::is_laden(sending.cluster, id);
-        if !is_laden && maintenance::needed(&sending.cluster.topology(), node, 1).is_empty() {
-            health::give_up(sending.cluster, id, health::Sign::Slow);
+        let is_laden = send::is_laden(sending.writes, id);
+        if !is_laden && maintenance::needed(&sending.writes.nodes.topology(), node, 1).is_empty() {
+            health::give_up(&sending.writes.nodes, id, health::Sign::Slow);
         }
     }
     parts
@@ -101,10 +101,10 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
 /// the write waited for its turn is not tried.
 async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult)> {
     let _queued = Queued::new(
-        sending.cluster.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
+        sending.writes.nodes.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
     );
     run.turn.wait().await;
-    if !sending.cluster.topology().node(run.node).state.finishes_writes() {
+    if !sending.writes.nodes.topology().node(run.node).state.finishes_writes() {
         return run.steps.iter().map(|planned| (planned.part, StepResult::Lost)).collect();
     }
     let mut results: Vec<(usize, StepResult)> = Vec::with_capacity(run.steps.len());
@@ -126,9 +126,9 @@ fn nodes_of<'a>(sending: &Sending<'a>, nodes: impl Iterator<Item = &'a NodeIx>) 
 
 /// True when each of `nodes` has answered something since `since`, or has a heavy read to work on.
 fn works<'a>(sending: &Sending<'a>, nodes: impl Iterator<Item = &'a NodeIx>, since: Instant) -> bool {
-    let cluster = sending.cluster;
-    let heard = |node: &NodeId| cluster.life.signs(node).heard.is_some_and(|heard| heard > since);
-    nodes_of(sending, nodes).all(|node| heard(node) || send::is_laden(cluster, node))
+    let writes = sending.writes;
+    let heard = |node: &NodeId| writes.nodes.life.signs(node).heard.is_some_and(|heard| heard > since);
+    nodes_of(sending, nodes).all(|node| heard(node) || send::is_laden(writes, node))
 }
 
 fn apply(part: &mut NodeTask, result: StepResult) {

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::cluster::Cluster;
 use crate::ledger::registry::Undo;
 use crate::meili::settings::Setting;
 use crate::meili::task::{Subject, TaskKind};
@@ -10,6 +9,7 @@ use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 use crate::tasks::entry::{MiroirTask, NodeTask, Purpose, Say};
+use crate::write::part::Writes;
 use crate::write::send;
 
 /// One request of a run, and the part of the task that it is.
@@ -28,7 +28,7 @@ pub(crate) struct Extra {
     after: Vec<(Purpose, Step)>,
 }
 
-pub(super) fn extra_steps(cluster: &Cluster, intent: &WriteIntent, undo: &Undo) -> Extra {
+pub(super) fn extra_steps(writes: &Writes, intent: &WriteIntent, undo: &Undo) -> Extra {
     let created = match (&intent.index_uid, &intent.registry) {
         (_, RegistryChange::Create { index, .. }) if undo.created(index) => index,
         (Some(index), _) if intent.ensure_index && undo.created(index) => index,
@@ -42,7 +42,7 @@ pub(super) fn extra_steps(cluster: &Cluster, intent: &WriteIntent, undo: &Undo) 
         body: StepBody::Json(body),
         shards: ShardSet::new(),
     };
-    let mut hidden = cluster.hidden_settings().of_new_index();
+    let mut hidden = writes.ledger.hidden_settings().of_new_index();
     hidden.retain(|key, _| !intent.steps.iter().any(|step| sets(step, key)));
     let path = format!("/indexes/{created}/settings");
     let hide = (Purpose::HideShardField, whole("PATCH", path, serde_json::Value::Object(hidden.clone())));
@@ -52,7 +52,7 @@ pub(super) fn extra_steps(cluster: &Cluster, intent: &WriteIntent, undo: &Undo) 
         Subject::Index if intent.kind == TaskKind::IndexCreation => Extra { before: Vec::new(), after: vec![hide] },
         Subject::Documents | Subject::Index | Subject::Tasks | Subject::Database => {
             let mut body = json!({"uid": created});
-            if let Some(key) = cluster.registry.entry(created).and_then(|entry| entry.primary_key) {
+            if let Some(key) = writes.ledger.registry.entry(created).and_then(|entry| entry.primary_key) {
                 body["primaryKey"] = json!(key);
             }
             let create = (Purpose::EnsureIndex, whole("POST", "/indexes".to_owned(), body));

@@ -7,8 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use parking_lot::Mutex;
+
 use super::*;
+use crate::cluster::Cluster;
 use crate::cluster::settings::ClusterSettings;
+use crate::ledger::marks::Missed;
 use crate::meili::operation::Operation;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest};
 use crate::nodes::error::{NodeError, NodeErrorKind};
@@ -16,10 +20,10 @@ use crate::nodes::health::publish;
 use crate::nodes::transport::Transport;
 use crate::placement::settings::{NodeSettings, PlacementSettings};
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::{Node, NodeId, NodeState};
+use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target};
 use crate::plan::{Plan, broadcast};
-use crate::replicas::interrupted::settle as settle_interrupted;
+use crate::replicas::interrupted;
 use crate::store::IndexEntry;
 use crate::store::sqlite::SqliteStore;
 use crate::tasks::entry::{NodeTask, Purpose};
@@ -125,7 +129,7 @@ async fn cluster(fleet: &Fleet, directory: &tempfile::TempDir) -> Arc<Cluster> {
 }
 
 fn set_state(cluster: &Cluster, id: &str, state: NodeState) {
-    publish(cluster, |topology| {
+    publish(&cluster.nodes, |topology| {
         let ix = topology.find(id).unwrap();
         topology.nodes[ix.0].state = state;
     });
@@ -166,13 +170,13 @@ fn trace() -> Trace {
 async fn an_index_is_created_on_every_node_before_its_first_documents() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
     let cluster = cluster(&fleet, &directory).await;
-    let task = cluster.writer.submit(&cluster, batch(1), Vec::new(), &trace()).await.unwrap();
-    assert!(task.acknowledged && cluster.registry.exists("a"));
+    let task = cluster.writes.submit(batch(1), Vec::new(), &trace()).await.unwrap();
+    assert!(task.acknowledged && cluster.ledger.registry.exists("a"));
     assert_eq!(task.parts.len(), 9);
     for node in ["n0", "n1", "n2"] {
         assert_eq!(fleet.log(node), ["POST /indexes", "PATCH /indexes/a/settings", "1"]);
     }
-    cluster.writer.submit(&cluster, batch(2), Vec::new(), &trace()).await.unwrap();
+    cluster.writes.submit(batch(2), Vec::new(), &trace()).await.unwrap();
     assert_eq!(fleet.log("n0").len(), 4);
 }
 
@@ -183,7 +187,7 @@ async fn every_replica_sees_concurrent_writes_in_the_order_of_their_uids() {
     let writes = (0..40).map(|number| {
         let cluster = Arc::clone(&cluster);
         tokio::spawn(async move {
-            let task = cluster.writer.submit(&cluster, batch(number), Vec::new(), &trace()).await.unwrap();
+            let task = cluster.writes.submit(batch(number), Vec::new(), &trace()).await.unwrap();
             (task.uid, number.to_string())
         })
     });
@@ -200,43 +204,43 @@ async fn every_replica_sees_concurrent_writes_in_the_order_of_their_uids() {
 async fn a_write_whose_reply_was_lost_is_found_again_and_not_repeated() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
     let cluster = cluster(&fleet, &directory).await;
-    cluster.writer.submit(&cluster, batch(1), Vec::new(), &trace()).await.unwrap();
+    cluster.writes.submit(batch(1), Vec::new(), &trace()).await.unwrap();
     fleet.set("n1", Mood::LosesReply);
-    let task = cluster.writer.submit(&cluster, batch(2), Vec::new(), &trace()).await.unwrap();
+    let task = cluster.writes.submit(batch(2), Vec::new(), &trace()).await.unwrap();
     assert!(task.parts.iter().all(|part| part.task_uid.is_some()));
     assert_eq!(batches(&fleet.log("n1")), ["1", "2"]);
-    assert!(cluster.topology().stale.is_empty());
+    assert!(cluster.nodes.topology().stale.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_misses_a_write_is_stale_before_the_acknowledgement_and_so_after_a_restart() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
     let first = cluster(&fleet, &directory).await;
-    first.writer.submit(&first, batch(1), Vec::new(), &trace()).await.unwrap();
+    first.writes.submit(batch(1), Vec::new(), &trace()).await.unwrap();
     fleet.set("n2", Mood::Unreachable);
-    let task = first.writer.submit(&first, batch(2), Vec::new(), &trace()).await.unwrap();
+    let task = first.writes.submit(batch(2), Vec::new(), &trace()).await.unwrap();
     assert!(task.acknowledged);
-    let node = first.topology().find("n2").unwrap();
-    assert_eq!(first.topology().node(node).state, NodeState::Down);
-    let owned = first.topology().shards_of(node).clone();
-    assert_eq!(first.topology().stale_of(node, "a"), Some(&owned));
+    let node = first.nodes.topology().find("n2").unwrap();
+    assert_eq!(first.nodes.topology().node(node).state, NodeState::Down);
+    let owned = first.nodes.topology().shards_of(node).clone();
+    assert_eq!(first.nodes.topology().stale_of(node, "a"), Some(&owned));
     drop(first);
     let second = cluster(&fleet, &directory).await;
-    assert_eq!(second.topology().stale_of(node, "a"), Some(&owned));
-    assert!(second.registry.exists("a"));
+    assert_eq!(second.nodes.topology().stale_of(node, "a"), Some(&owned));
+    assert!(second.ledger.registry.exists("a"));
 }
 
 /// A row as it is when the gateway is killed while its subrequests leave: `holders` have accepted it, the others have not.
-async fn interrupted(cluster: &Cluster, fleet: &Fleet, holders: &[&str]) -> MiroirTask {
+async fn interrupt(cluster: &Cluster, fleet: &Fleet, holders: &[&str]) -> MiroirTask {
     let index = Some("a".to_owned());
     let mut task = MiroirTask::new(0, TaskKind::DocumentAdditionOrUpdate, index, OffsetDateTime::now_utc());
-    let topology = cluster.topology();
+    let topology = cluster.nodes.topology();
     for node in topology.indexes() {
         let shards = topology.shards_of(node).clone();
         task.parts.push(NodeTask::unsent(topology.node(node).id.clone(), Purpose::Main, shards));
     }
     let entry = IndexEntry { uid: "a".into(), primary_key: None };
-    cluster.store.begin_write(task.clone(), vec![("a".into(), Some(entry))]).await.unwrap();
+    cluster.ledger.store.begin_write(task.clone(), vec![("a".into(), Some(entry))]).await.unwrap();
     for node in holders {
         fleet.0.lock().entry((*node).to_owned()).or_default().1.push(json!({
             "uid": 0, "indexUid": "a", "status": "succeeded", "type": "documentAdditionOrUpdate",
@@ -244,6 +248,10 @@ async fn interrupted(cluster: &Cluster, fleet: &Fleet, holders: &[&str]) -> Miro
         }));
     }
     task
+}
+
+async fn settle(cluster: &Cluster, node: &NodeId) -> Result<bool, interrupted::InterruptedError> {
+    interrupted::settle(&cluster.replicas.interrupted, &cluster.tracking, node).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,24 +264,21 @@ async fn a_write_that_a_crash_interrupted_is_decided_once_its_nodes_have_been_as
     ] {
         let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
         let first = cluster(&fleet, &directory).await;
-        let task = interrupted(&first, &fleet, &holders).await;
+        let task = interrupt(&first, &fleet, &holders).await;
         drop(first);
         let second = cluster(&fleet, &directory).await;
         for node in ["n0", "n1"] {
-            assert!(
-                !settle_interrupted(&second, &NodeId::new(node)).await.unwrap(),
-                "{holders:?}: {node} is too early"
-            );
+            assert!(!settle(&second, &NodeId::new(node)).await.unwrap(), "{holders:?}: {node} is too early");
         }
-        assert!(settle_interrupted(&second, &NodeId::new("n2")).await.unwrap());
-        let topology = second.topology();
+        assert!(settle(&second, &NodeId::new("n2")).await.unwrap());
+        let topology = second.nodes.topology();
         for node in topology.indexes() {
             let id = topology.node(node).id.as_str();
             let wanted = stale.contains(&id).then(|| topology.shards_of(node));
             assert_eq!(topology.stale_of(node, "a"), wanted, "{holders:?}: {id}");
         }
-        second.reconciler.ended(task.uid).await;
-        let row = second.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
+        second.tracking.reconciler.ended(task.uid).await;
+        let row = second.ledger.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
         assert_eq!(row.status, status, "{holders:?}: {row:?}");
     }
 }
@@ -282,17 +287,17 @@ async fn a_write_that_a_crash_interrupted_is_decided_once_its_nodes_have_been_as
 async fn nodes_that_stay_away_are_not_waited_for_to_decide_an_interrupted_write() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
     let first = cluster(&fleet, &directory).await;
-    interrupted(&first, &fleet, &["n0", "n1", "n2"]).await;
+    interrupt(&first, &fleet, &["n0", "n1", "n2"]).await;
     drop(first);
     let second = cluster(&fleet, &directory).await;
     fleet.set("n2", Mood::Unreachable);
     let node = |id: &str| NodeId::new(id);
-    assert!(!settle_interrupted(&second, &node("n0")).await.unwrap());
-    assert!(!settle_interrupted(&second, &node("n1")).await.unwrap());
-    assert!(settle_interrupted(&second, &node("n2")).await.is_ok_and(|free| !free));
+    assert!(!settle(&second, &node("n0")).await.unwrap());
+    assert!(!settle(&second, &node("n1")).await.unwrap());
+    assert!(settle(&second, &node("n2")).await.is_ok_and(|free| !free));
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(settle_interrupted(&second, &node("n0")).await.unwrap());
-    let topology = second.topology();
+    assert!(settle(&second, &node("n0")).await.unwrap());
+    let topology = second.nodes.topology();
     let away = topology.find("n2").unwrap();
     assert_eq!(topology.stale_of(away, "a"), Some(topology.shards_of(away)));
 }
@@ -304,9 +309,9 @@ async fn a_write_that_too_few_replicas_could_take_leaves_nothing_behind() {
     for id in ["n0", "n1"] {
         set_state(&cluster, id, NodeState::Down);
     }
-    let error = cluster.writer.submit(&cluster, batch(1), Vec::new(), &trace()).await.unwrap_err();
+    let error = cluster.writes.submit(batch(1), Vec::new(), &trace()).await.unwrap_err();
     assert_eq!((error.status, error.code.as_str()), (503, "miroir_no_replica"));
-    assert!(fleet.log("n2").is_empty() && !cluster.registry.exists("a"));
+    assert!(fleet.log("n2").is_empty() && !cluster.ledger.registry.exists("a"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,17 +326,17 @@ async fn settings_that_every_node_refuses_create_no_index_and_leave_no_row() {
         &operation,
         "",
         br#"{"stopWords":1}"#,
-        &cluster.topology(),
-        &cluster.hidden_settings(),
+        &cluster.nodes.topology(),
+        &cluster.ledger.hidden_settings(),
         &|_| false,
     ) else {
         panic!()
     };
-    let error = cluster.writer.submit(&cluster, *intent, Vec::new(), &trace()).await.unwrap_err();
+    let error = cluster.writes.submit(*intent, Vec::new(), &trace()).await.unwrap_err();
     assert_eq!(error.message, "no such thing");
-    assert!(!cluster.registry.exists("a"));
-    assert!(cluster.store.indexes().await.unwrap().is_empty());
-    assert_eq!(cluster.store.get_task(TaskRef::Uid(0)).await.unwrap(), None);
+    assert!(!cluster.ledger.registry.exists("a"));
+    assert!(cluster.ledger.store.indexes().await.unwrap().is_empty());
+    assert_eq!(cluster.ledger.store.get_task(TaskRef::Uid(0)).await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,35 +345,40 @@ async fn a_broadcast_that_a_down_node_misses_is_remembered() {
     let cluster = cluster(&fleet, &directory).await;
     set_state(&cluster, "n1", NodeState::Down);
     let operation = Operation::CreateIndex;
-    let Plan::Broadcast(intent) =
-        broadcast::plan(&operation, "", br#"{"uid":"a"}"#, &cluster.topology(), &cluster.hidden_settings(), &|_| false)
-    else {
+    let Plan::Broadcast(intent) = broadcast::plan(
+        &operation,
+        "",
+        br#"{"uid":"a"}"#,
+        &cluster.nodes.topology(),
+        &cluster.ledger.hidden_settings(),
+        &|_| false,
+    ) else {
         panic!()
     };
-    cluster.writer.submit(&cluster, *intent, Vec::new(), &trace()).await.unwrap();
+    cluster.writes.submit(*intent, Vec::new(), &trace()).await.unwrap();
     assert_eq!(fleet.log("n0"), ["POST /indexes", "PATCH /indexes/a/settings"]);
     assert!(fleet.log("n1").is_empty());
-    assert_eq!(cluster.bookkeeping.missed_by(&NodeId::new("n1")).await, insync::Missed::of(["a".to_owned()]));
-    assert!(cluster.bookkeeping.missed_by(&NodeId::new("n0")).await.is_nothing());
+    assert_eq!(cluster.ledger.bookkeeping.missed_by(&NodeId::new("n1")).await, Missed::of(["a".to_owned()]));
+    assert!(cluster.ledger.bookkeeping.missed_by(&NodeId::new("n0")).await.is_nothing());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_of_documents_is_nothing_to_a_node_without_shards() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
     let cluster = cluster(&fleet, &directory).await;
-    publish(&cluster, |topology| {
+    publish(&cluster.nodes, |topology| {
         let owners = topology.owners.iter().map(|_| vec![NodeIx(0), NodeIx(1)]).collect();
         topology.set_owners(owners);
     });
     set_state(&cluster, "n2", NodeState::Joining);
     let operation = Operation::DeleteDocumentsByFilter { index: "a".into() };
-    let (topology, hidden) = (cluster.topology(), cluster.hidden_settings());
+    let (topology, hidden) = (cluster.nodes.topology(), cluster.ledger.hidden_settings());
     let plan = broadcast::plan(&operation, "", br#"{"filter":"n = 1"}"#, &topology, &hidden, &|_| true);
     let Plan::Broadcast(intent) = plan else { panic!() };
-    let task = cluster.writer.submit(&cluster, *intent, Vec::new(), &trace()).await.unwrap();
+    let task = cluster.writes.submit(*intent, Vec::new(), &trace()).await.unwrap();
     assert_eq!(task.parts.iter().map(|part| part.node.as_str()).collect::<Vec<_>>(), ["n0", "n1"]);
     assert!(fleet.log("n2").is_empty());
-    assert!(cluster.bookkeeping.missed_by(&NodeId::new("n2")).await.is_nothing());
+    assert!(cluster.ledger.bookkeeping.missed_by(&NodeId::new("n2")).await.is_nothing());
 }
 
 #[tokio::test]
@@ -377,8 +387,8 @@ async fn a_batch_that_failed_before_any_node_saw_it_is_a_failed_task_and_its_ind
     let cluster = cluster(&fleet, &directory).await;
     let intent = WriteIntent { steps: Vec::new(), ..batch(1) };
     let error = ResponseError::new(Code::InvalidDocumentId, "bad id");
-    let task = cluster.writer.record_failed(&cluster, intent, error.clone(), &trace()).await.unwrap();
+    let task = cluster.writes.record_failed(intent, error.clone(), &trace()).await.unwrap();
     assert_eq!((task.status, task.error), (TaskStatus::Failed, Some(error)));
     assert_eq!(fleet.log("n1"), ["POST /indexes", "PATCH /indexes/a/settings"]);
-    assert!(cluster.registry.exists("a"));
+    assert!(cluster.ledger.registry.exists("a"));
 }

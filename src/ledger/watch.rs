@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::work::Touched;
+use super::touched::Touched;
 
 /// All watches, and the writes under way.
 #[derive(Default)]

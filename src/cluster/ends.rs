@@ -1,0 +1,58 @@
+//! What the end of a task means for all parts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Cluster;
+use crate::ledger::insync;
+use crate::ledger::marks::Marks;
+use crate::meili::task::TaskStatus;
+use crate::replicas::repair;
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::tracking::Heir;
+
+#[async_trait]
+impl Heir for Cluster {
+    /// In-sync sets, settings to be taken back, registry, words.
+    async fn task_ended(&self, task: &mut MiroirTask) {
+        match insync::end(&self.ledger, task).await {
+            Ok(marks) => report_divergence(self, task, &marks),
+            Err(error) => tracing::error!(%error, task = %task.id(), "stale replicas could not be recorded"),
+        }
+        if let Err(error) = repair::take_back(&self.replicas, task).await {
+            tracing::error!(%error, task = %task.id(), "settings to be taken back could not be recorded");
+        }
+        let registry = &self.ledger.registry;
+        let mut indexes = insync::swapped(task);
+        indexes.extend(task.index_uid.clone());
+        for index in &indexes {
+            repair::touched(&self.replicas, index, task);
+            registry.invalidate(index);
+            match task.status {
+                TaskStatus::Failed | TaskStatus::Canceled => {
+                    registry.suspect(index);
+                    self.writes.vocabularies.lost(index);
+                }
+                TaskStatus::Enqueued | TaskStatus::Processing | TaskStatus::Succeeded => {}
+            }
+        }
+        // Not awaited: it may have to wait for writes of the index, and those for nothing here.
+        if !registry.suspects().is_empty() {
+            let replicas = Arc::clone(&self.replicas);
+            tokio::spawn(async move { repair::check_suspects(&replicas).await });
+        }
+    }
+}
+
+/// Raises the alarm where one replica refused in its queue what another carried out.
+fn report_divergence(cluster: &Cluster, task: &MiroirTask, marks: &Marks) {
+    if marks.is_empty() {
+        return;
+    }
+    for part in task.parts.iter().filter(|part| part.outcome() == NodeTaskState::Failed) {
+        let reason = part.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
+        tracing::error!(task = %task.id(), node = %part.node, reason, "replicas diverged: one failed, another did not");
+        cluster.nodes.metrics.diverged_parts.with_label_values(&[part.node.as_str()]).inc();
+    }
+}

@@ -1,0 +1,94 @@
+//! What this room holds: the nodes of the cluster, how to talk to them, and what is known of them.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use super::client::NodeClient;
+use super::health::life::Life;
+use super::health::settings::HealthSettings;
+use super::metrics::ClusterMetrics;
+use super::older::OlderTopologies;
+use super::overload::Overload;
+use crate::placement::topology::{NodeId, Topology};
+use crate::settings::Secret;
+
+/// Repairs a node that answers again, in the background. Told by whoever knows how; see [`Nodes::on_return`].
+pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
+
+/// The nodes of the cluster.
+pub struct Nodes {
+    pub settings: HealthSettings,
+    /// How long a search may keep a node busy.
+    pub(crate) longest_search: Duration,
+    pub client: NodeClient,
+    /// Bounds on what is under way, and whom reads avoid.
+    pub overload: Overload,
+    pub metrics: ClusterMetrics,
+    /// Sent to nodes with every request, if there is one.
+    pub key: Option<Secret>,
+    /// Loaded once per request; changed only by [`super::health::publish`].
+    pub(crate) topology: ArcSwap<Topology>,
+    /// Held while a new topology is made from the current one, so that no change is lost.
+    pub(super) publishing: Mutex<()>,
+    /// Topologies of before that somebody still goes by.
+    pub(crate) older: OlderTopologies,
+    /// The version of the engine that the nodes run, once one of them has said it.
+    pub(crate) engine_version: RwLock<Option<String>>,
+    /// When nodes were heard of.
+    pub(crate) life: Life,
+    repairer: OnceLock<Repairer>,
+}
+
+// === impl Nodes ===
+
+impl Nodes {
+    pub fn new(
+        settings: HealthSettings,
+        longest_search: Duration,
+        client: NodeClient,
+        overload: Overload,
+        metrics: ClusterMetrics,
+        topology: Topology,
+        key: Option<Secret>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            longest_search,
+            client,
+            overload,
+            metrics,
+            key,
+            topology: ArcSwap::from_pointee(topology),
+            publishing: Mutex::default(),
+            older: OlderTopologies::default(),
+            engine_version: RwLock::default(),
+            life: Life::default(),
+            repairer: OnceLock::new(),
+        })
+    }
+
+    /// The topology now; take it once per request.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.load_full()
+    }
+
+    /// What is to be done with a node that answers again. Said once, before anything runs.
+    pub fn on_return<T: Send + Sync + 'static>(&self, who: Weak<T>, repair: fn(&Arc<T>, &NodeId)) {
+        let repairer = move |node: &NodeId| {
+            if let Some(who) = who.upgrade() {
+                repair(&who, node);
+            }
+        };
+        assert!(self.repairer.set(Box::new(repairer)).is_ok(), "nobody else repairs nodes");
+    }
+
+    /// A node answers, and is to be repaired.
+    pub(super) fn returned(&self, node: &NodeId) {
+        if let Some(repairer) = self.repairer.get() {
+            repairer(node);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What this room holds: the nodes, and how they are to be asked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::query_vectors::QueryVectors;
+use crate::nodes::Nodes;
+use crate::placement::topology::NodeId;
+use crate::read::settings::SearchSettings;
+
+/// What reads want to know of what the cluster remembers.
+pub trait Remembered: Send + Sync {
+    /// The nodes that refused a change of the settings of `index` that others have still; none where all nodes are alike.
+    fn refused_by(&self, index: &str) -> BTreeSet<NodeId>;
+}
+
+/// Who carries out reads.
+pub struct Reads {
+    pub nodes: Arc<Nodes>,
+    pub settings: SearchSettings,
+    pub(super) query_vectors: QueryVectors,
+    pub(super) remembered: Arc<dyn Remembered>,
+}
+
+// === impl Reads ===
+
+impl Reads {
+    pub fn new(nodes: Arc<Nodes>, settings: SearchSettings, remembered: Arc<dyn Remembered>) -> Arc<Self> {
+        Arc::new(Self { nodes, settings, query_vectors: QueryVectors::default(), remembered })
+    }
+}

@@ -1,0 +1,94 @@
+//! What a write does about words before it is sent: it gathers those that are new, or takes all away.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::gather::Gatherer;
+use super::{Durable, keep, nodes, parted};
+use crate::meili::task::TaskKind;
+use crate::nodes::client::Trace;
+use crate::placement::topology::Topology;
+use crate::placement::vocabulary::SharedWords;
+use crate::placement::vocabulary::words_id;
+use crate::plan::write::{Target, WriteIntent};
+use crate::split::words::WordRules;
+use crate::write::part::Writes;
+
+/// Takes the documents of words away before all documents are, so that nodes do not count them among those that they delete.
+pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace) {
+    if intent.kind == TaskKind::SettingsUpdate {
+        return make_way_for_embedders(writes, intent, trace).await;
+    }
+    let empties = match intent.kind {
+        TaskKind::IndexDeletion => true,
+        TaskKind::DocumentDeletion => {
+            intent.steps.iter().any(|step| step.method == "DELETE" && step.to == Target::AllNodes)
+        }
+        _ => false,
+    };
+    let Some(index) = intent.index_uid.as_deref().filter(|_| empties) else { return };
+    let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let vocabulary = writes.vocabularies.of(index);
+    if vocabulary.state.read().kept.floor.is_none() {
+        return;
+    }
+    let floor = writes.order.batches.next().take().map(words_id);
+    {
+        let mut state = vocabulary.state.write();
+        state.forget();
+        state.loaded = true;
+        state.kept.floor = floor;
+        // Should the deletion be refused, the words come back.
+        state.doubt();
+    }
+    if !nodes::remove(writes, &writes.nodes.topology(), index, &primary_key, trace).await {
+        vocabulary.state.write().uneven = true;
+    }
+}
+
+/// Embedders are not to see documents of words: an index that gets some shares no words any more.
+async fn make_way_for_embedders(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace) {
+    let embedders = intent.details.as_ref().and_then(|details| details.get("embedders"));
+    if embedders.and_then(Value::as_object).is_none_or(Map::is_empty) {
+        return;
+    }
+    let Some(index) = intent.index_uid.as_deref() else { return };
+    let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let vocabulary = writes.vocabularies.of(index);
+    let has_words = vocabulary.state.read().kept.floor.is_some();
+    if has_words && nodes::remove(writes, &writes.nodes.topology(), index, &primary_key, trace).await {
+        let mut state = vocabulary.state.write();
+        state.forget();
+        state.looked = true;
+        // Should the settings be refused, the words come back.
+        state.kept = Durable { floor: None, dirty: true };
+        state.last_write = Instant::now();
+    }
+}
+
+/// Gathers the new words of a body for `index`; `None` where words are not shared.
+pub async fn gatherer(writes: &Arc<Writes>, topology: &Topology, index: &str, trace: &Trace) -> Option<Gatherer> {
+    let known = writes.ledger.registry.exists(index);
+    let vocabulary = writes.vocabularies.of(index);
+    // Should words be shared later, these documents must be read for theirs.
+    let unshared = || {
+        vocabulary.state.write().doubt();
+        None
+    };
+    if writes.words == SharedWords::No || !parted(topology) {
+        return unshared();
+    }
+    let rules = if known { writes.ledger.info(index, trace).await.ok()?.words.clone() } else { WordRules::default() };
+    if rules.embeds {
+        return unshared();
+    }
+    vocabulary.heed(&rules);
+    let is_loaded = vocabulary.state.read().loaded;
+    if known && !is_loaded {
+        // What cannot be read is sent once more.
+        keep::load(writes, index, &vocabulary, trace).await;
+    }
+    Gatherer::new(vocabulary, rules, &writes.settings)
+}

@@ -1,0 +1,84 @@
+//! The rooms of the house and their walls: who may import whom, what is pure, how long a file is, what a map names.
+//!
+//! Reads the sources as text, so it needs nothing built and runs in seconds: `cargo test --test layers`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `tokens` | Rust cut into words, without comments, strings and lifetimes |
+//! | `module` | what one file declares, imports and names |
+//! | `graph` | which file needs which, through grouped imports, `super::super` and re-exports |
+//! | `rules` | the ranks, and what does not hold yet |
+//! | `checks` | the rules, applied to a tree of sources |
+//! | `planted` | trees with one wrong each, which the checks must find |
+
+mod checks;
+mod graph;
+mod module;
+mod planted;
+mod rules;
+mod tokens;
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use checks::Findings;
+use graph::Tree;
+
+static HOUSE: LazyLock<Tree> = LazyLock::new(|| Tree::read(Path::new(env!("CARGO_MANIFEST_DIR"))));
+
+fn assert_none(findings: Findings, exceptions: &[(&str, &str)]) {
+    let wrong = findings.but_for(exceptions);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_room_imports_a_higher_one() {
+    assert_none(checks::ranks(&HOUSE, rules::RANKS), rules::UPWARD);
+}
+
+#[test]
+fn no_circle_of_files_is_larger_than_three() {
+    assert_none(checks::circles(&HOUSE, rules::MOST_IN_A_CIRCLE), rules::CIRCLES);
+}
+
+#[test]
+fn no_two_rooms_import_each_other() {
+    assert_none(checks::rooms_in_circles(&HOUSE), rules::ROOMS_IN_CIRCLES);
+}
+
+#[test]
+fn no_room_is_too_large() {
+    assert_none(checks::shares(&HOUSE, rules::MOST_PERCENT), rules::LARGE_ROOMS);
+}
+
+#[test]
+fn pure_rooms_are_pure() {
+    assert_none(checks::purity(&HOUSE, rules::PURE, rules::IMPURE), rules::NOT_PURE);
+}
+
+#[test]
+fn only_the_gateway_and_the_binary_see_a_session() {
+    assert_none(checks::sessions(&HOUSE, rules::SEE_SESSIONS), &[]);
+}
+
+#[test]
+fn only_those_at_the_edge_are_handed_the_whole_cluster() {
+    assert_none(checks::names(&HOUSE, "Cluster", rules::TAKE_THE_CLUSTER), &[]);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    assert_none(checks::lengths(&HOUSE, rules::MOST_LINES), rules::LONG_FILES);
+}
+
+#[test]
+fn every_map_names_its_modules() {
+    assert_none(checks::maps(&HOUSE), rules::MAPLESS);
+}
+
+/// `cargo test --test layers figures -- --nocapture` prints how the house stands.
+#[test]
+fn figures() {
+    println!("{}", checks::figures(&HOUSE));
+    assert!(HOUSE.files().count() > 100, "the sources were not found");
+}
