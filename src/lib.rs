@@ -6,7 +6,7 @@
 //!
 //! | layer | modules | what lives there |
 //! |---|---|---|
-//! | words | [`meili`] | Meilisearch's API as types: operations, errors, tasks, settings. serde only |
+//! | words | [`meili`], [`settings`] | Meilisearch's API as types: operations, errors, tasks, settings; how the configuration's sections are read. serde only |
 //! | pure core | [`placement`], [`split`], [`plan`], [`rebalance`], [`merge`], [`tasks`] | where shards live; a body cut into documents; request → plan; replies → one reply; many statuses → one. No I/O, no clock |
 //! | state | [`store`] | the state file, behind a trait |
 //! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`], [`replicas`], [`moves`] | talk to nodes; each `mod.rs` is a map |
@@ -36,6 +36,7 @@ pub mod plan;
 pub mod read;
 pub mod rebalance;
 pub mod replicas;
+pub mod settings;
 pub mod split;
 pub mod store;
 pub mod tasks;

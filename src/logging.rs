@@ -4,18 +4,17 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::settings::{FromSection, Section};
+
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    #[default]
     Plain,
     Json,
 }
 
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The section `log`: what is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: LogFormat,
     /// A `tracing` filter: `info`, or `info,miroir::cluster=debug`. `RUST_LOG` overrides it.
@@ -24,9 +23,13 @@ pub struct LogSettings {
 
 // === impl LogSettings ===
 
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { format: LogFormat::default(), level: "info".to_owned() }
+impl FromSection for LogSettings {
+    fn read(section: &mut Section) -> Self {
+        let formats = [("json", LogFormat::Json), ("plain", LogFormat::Plain)];
+        Self {
+            format: section.choice("format", &formats, LogFormat::Plain),
+            level: section.text("level").unwrap_or_else(|| "info".to_owned()),
+        }
     }
 }
 
@@ -75,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_makes_no_sense_is_an_error() {
-        let settings = LogSettings { level: "miroir=loudly".to_owned(), ..LogSettings::default() };
+        let settings = LogSettings { level: "miroir=loudly".to_owned(), ..LogSettings::defaults() };
         assert!(init(&settings).is_err());
     }
 }

@@ -8,27 +8,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
+use miroir::cluster::settings::ClusterSettings;
 use miroir::cluster::{self, Cluster, ClusterError};
-use miroir::config::{self, Config, OverloadConfig, Problems, Warning};
+use miroir::config::{Config, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
-use miroir::gateway::settings::{CompressionSettings, GatewaySettings};
+use miroir::gateway::settings::GatewaySettings;
 use miroir::gateway::{self, App};
-use miroir::logging::{self, LogFormat, LogSettings};
+use miroir::logging;
 use miroir::metrics::MetricsApp;
 use miroir::moves::{self, Rebalancer};
-use miroir::nodes::overload::circuit::CircuitSettings;
-use miroir::nodes::overload::retry_budget::RetrySettings;
-use miroir::nodes::overload::{OverloadSettings, TrafficSettings};
-use miroir::nodes::settings::{
-    ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
-    ResilverSettings, SearchSettings, Secret, SharedWords, TieBreak, UnavailableShards, WriteSettings,
-};
-use miroir::replicas::scrub::ScrubSettings;
+use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
-use miroir::tasks::view::UidFormatSetting;
 use miroir::tracking::housekeeping;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
@@ -100,7 +93,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
 
 fn start(args: &Args) -> Result<Server, StartError> {
     let (config, warnings) = load(&args.config)?;
-    logging::init(&log_settings(&config))?;
+    logging::init(&config.log)?;
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
     }
@@ -109,7 +102,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
         TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })?;
     }
 
-    let admin_key = config.admin_key.as_ref().or(config.master_key.as_ref()).map(|key| key.expose().to_owned());
+    let admin_key = config.admin_key.clone().or_else(|| config.master_key.clone());
     if admin_key.is_none() && !config.admin.ip().is_loopback() {
         return Err(StartError::AdminOpen(config.admin));
     }
@@ -119,8 +112,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let app = runtime.block_on(async {
         let cluster = Cluster::start(cluster_settings(&config), store.clone(), &registry).await?;
-        let master_key = config.master_key.as_ref().map(|key| key.expose().to_owned());
-        let keyring = Keyring::open(store, master_key).await?;
+        let keyring = Keyring::open(store, config.master_key.clone()).await?;
         let metrics = GatewayMetrics::register(&registry)?;
         Ok::<_, StartError>(App::new(cluster, keyring, gateway_settings(&config), metrics))
     })?;
@@ -128,7 +120,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
     let path = args.config.clone();
     let read_again: moves::ConfigSource = Box::new(move || {
         let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
-        Ok(placement_settings(&config))
+        Ok(config.cluster)
     });
     if app.cluster.moves.config_source.set(read_again).is_err() {
         tracing::warn!("the cluster has a source of its configuration already");
@@ -196,108 +188,26 @@ async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, mut shutdown: ShutdownWat
     }
 }
 
-fn log_settings(config: &Config) -> LogSettings {
-    let format = match config.log.format {
-        config::LogFormat::Json => LogFormat::Json,
-        config::LogFormat::Plain => LogFormat::Plain,
-    };
-    LogSettings { format, level: config.log.level.clone() }
-}
-
-fn placement_settings(config: &Config) -> PlacementSettings {
-    let nodes = config.cluster.nodes.iter().map(|node| NodeSettings {
-        id: node.id.clone(),
-        url: node.url.clone(),
-        zone: node.zone.clone(),
-        weight: node.weight,
-    });
-    PlacementSettings {
-        shards: config.cluster.shards,
-        replication_factor: config.cluster.replication_factor,
-        nodes: nodes.collect(),
-    }
-}
-
 pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
-    let unavailable_shards = match config.search.unavailable_shards {
-        config::UnavailableShards::Partial => UnavailableShards::Partial,
-        config::UnavailableShards::Error => UnavailableShards::Error,
-    };
-    let tie_break = match config.search.tie_break {
-        config::TieBreakConfig::Written => TieBreak::Written,
-        config::TieBreakConfig::Replica => TieBreak::Replica,
-    };
-    let on_config_change = match config.rebalance.on_config_change {
-        config::OnConfigChange::Start => OnConfigChange::Start,
-        config::OnConfigChange::Plan => OnConfigChange::Plan,
-    };
     ClusterSettings {
-        placement: placement_settings(config),
-        health: HealthSettings {
-            interval: config.health.interval,
-            timeout: config.health.timeout,
-            patience: config.health.patience,
-            start_wait: config.health.start_wait,
-            rise: config.health.rise as usize,
-            fall: config.health.fall as usize,
-        },
-        write: WriteSettings {
-            min_in_sync: config.write.min_in_sync,
-            timeout: config.write.timeout,
-            slow_after: config.write.slow_after,
-            max_payload_size: config.write.max_payload_size,
-            spool_memory: config.write.spool_memory,
-        },
-        search: SearchSettings {
-            timeout: config.search.timeout,
-            attempt_timeout: config.search.attempt_timeout,
-            unavailable_shards,
-            tie_break,
-            words: if config.search.share_words { SharedWords::Yes } else { SharedWords::No },
-        },
-        overload: overload_settings(&config.overload),
-        rebalance: RebalanceSettings { on_config_change, concurrency: config.rebalance.concurrency as usize },
-        scrub: ScrubSettings { interval: config.scrub.interval, bandwidth: config.scrub.bandwidth },
-        resilver: ResilverSettings {
-            bandwidth: config.resilver.bandwidth,
-            concurrency: config.resilver.concurrency as usize,
-            cutover: config.resilver.cutover,
-        },
-        node_key: config.node_key.as_ref().map(|key| Secret::new(key.expose())),
+        placement: config.cluster.clone(),
+        health: config.health.clone(),
+        write: config.write.clone(),
+        search: config.search.clone(),
+        rebalance: config.rebalance.clone(),
+        overload: config.overload.clone(),
+        resilver: config.resilver.clone(),
+        scrub: config.scrub,
+        node_key: config.node_key.clone(),
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     }
 }
 
-fn overload_settings(config: &OverloadConfig) -> OverloadSettings {
-    OverloadSettings {
-        reads: TrafficSettings { in_flight: config.node_reads, waiting: config.node_reads_waiting },
-        heavy: TrafficSettings { in_flight: config.node_heavy_reads, waiting: config.node_reads_waiting },
-        writes: TrafficSettings { in_flight: config.node_writes, waiting: config.node_writes_waiting },
-        index_writes: config.index_writes,
-        spooled: config.spooled,
-        spooled_memory: config.spooled_memory,
-        circuit: CircuitSettings { failures: config.circuit_failures, open_for: config.circuit_open },
-        retries: RetrySettings { share: config.retry_share, burst: config.retry_burst },
-    }
-}
-
 fn gateway_settings(config: &Config) -> GatewaySettings {
-    let uid_format = match config.tasks.uid_format {
-        config::UidFormatConfig::Auto => UidFormatSetting::Auto,
-        config::UidFormatConfig::Integer => UidFormatSetting::Integer,
-        config::UidFormatConfig::Mtask => UidFormatSetting::Mtask,
-    };
     GatewaySettings {
         max_requests: config.overload.requests,
-        max_body_size: config.limits.body_size,
-        max_documents_size: config.limits.document_payload_size,
-        body_idle_timeout: config.limits.client_timeout,
-        max_header_size: usize::try_from(config.limits.header_size).unwrap_or(usize::MAX),
-        compression: CompressionSettings {
-            level: config.compression.level,
-            min_size: usize::try_from(config.compression.min_size).unwrap_or(usize::MAX),
-        },
-        uid_format,
-        ..GatewaySettings::default()
+        limits: config.limits.clone(),
+        compression: config.compression,
+        uid_format: config.tasks.uid_format,
     }
 }

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
 use crate::meili::error::{Code, ResponseError};
+use crate::settings::Secret;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::view::UidFormat;
 use crate::tracking::task_ops;
@@ -38,7 +39,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct AdminApp {
     app: Arc<App>,
     /// Without one, whoever reaches the listener is let in.
-    key: Option<String>,
+    key: Option<Secret>,
 }
 
 /// What an operator asks for.
@@ -63,7 +64,7 @@ enum Route<'a> {
 // === impl AdminApp ===
 
 impl AdminApp {
-    pub fn new(app: Arc<App>, key: Option<String>) -> Self {
+    pub fn new(app: Arc<App>, key: Option<Secret>) -> Self {
         Self { app, key }
     }
 
@@ -119,7 +120,7 @@ impl AdminApp {
     fn authenticate(&self, header: Option<&[u8]>) -> Result<(), ResponseError> {
         let Some(key) = &self.key else { return Ok(()) };
         match check::bearer(header)? {
-            Some(token) if keyring::same(key, token) => Ok(()),
+            Some(token) if keyring::same(key.expose(), token) => Ok(()),
             Some(_) => Err(check::invalid()),
             None => {
                 let message = "The Authorization header is missing. It must use the bearer authorization method.";

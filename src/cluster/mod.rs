@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `ends` | what the end of a task means for all parts |
 //! | `error` | why a cluster cannot be started |
+//! | [`settings`] | what the operator sets of all parts |
 //! | `simulation` | writes, reads and moves under faults, by the real rules |
 
 mod ends;
 mod error;
+pub mod settings;
 #[cfg(test)]
 mod simulation;
 
@@ -15,6 +17,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
+use crate::cluster::settings::ClusterSettings;
 use crate::ledger::bookkeeping::Bookkeeping;
 use crate::ledger::founding::Founding;
 use crate::ledger::maintenance::Maintenance;
@@ -25,7 +28,6 @@ use crate::moves::{self, Rebalancer};
 use crate::nodes::client::{NodeClient, OWN_QUESTION};
 use crate::nodes::metrics::ClusterMetrics;
 use crate::nodes::overload::Overload;
-use crate::nodes::settings::ClusterSettings;
 use crate::nodes::transport::{PingoraTransport, Transport};
 use crate::nodes::{Nodes, health};
 use crate::read::{self, Reads, Remembered};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{AdminArgs, cell, finish, table};
 use crate::config::Config;
-use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::placement::topology::{Node, NodeId, Topology};
 
 /// Show what a change of the running cluster would move, without making it; with `--config`, where shards lie by that file.
 #[derive(Debug, clap::Args)]
@@ -104,14 +104,7 @@ fn compare(config: &std::path::Path, args: &Args) -> ExitCode {
 fn placement(path: &std::path::Path) -> Option<Topology> {
     match Config::load(path) {
         Ok((config, _)) => {
-            let nodes = config.cluster.nodes.iter().map(|node| Node {
-                id: NodeId::new(&node.id),
-                url: node.url.clone(),
-                zone: node.zone.clone(),
-                weight: node.weight,
-                state: NodeState::Joining,
-            });
-            Some(Topology::build(nodes.collect(), config.cluster.shards, config.cluster.replication_factor))
+            Some(Topology::build(config.nodes(), config.cluster.shards, config.cluster.replication_factor))
         }
         Err(problems) => {
             eprintln!("miroir: {}: {problems}", path.display());
@@ -152,6 +145,7 @@ fn show(from: &Topology, to: &Topology) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::topology::NodeState;
 
     fn topology(ids: &[&str]) -> Topology {
         let node = |id: &&str| Node {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::Environment;
-use super::reader::{Report, child, item};
+use crate::settings::Report;
+use crate::settings::section::{child, item};
 
 /// Expands every text in `value`, which stands at `path`. `$$` is a dollar sign.
 pub(super) fn expand(value: &mut Value, path: &str, environment: Environment, report: &Report) {

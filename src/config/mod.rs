@@ -2,40 +2,31 @@
 //!
 //! # Layout
 //!
+//! Keys and defaults stand with the rooms that they are about, as [`crate::settings`] says; here they are put together.
+//!
 //! | file | what |
 //! |---|---|
-//! | [`model`] | the settings, section by section |
-//! | [`secret`] | a key that no log line can show |
-//! | [`problem`] | everything that is wrong or doubtful, all at once |
+//! | [`model`] | the file: the sections of all rooms, and the keys outside of sections |
+//! | [`problem`] | why a file cannot be used |
+//! | `pingora_conf` | the section of Pingora's own settings |
 //! | `expand` | `${NAME}` and `${NAME:-default}` |
-//! | `unit` | `500ms`, `7d`, `64MiB` |
-//! | `reader` | one section's keys, each taken once; what is left over is unknown |
-//! | `sections` | the file's sections, with their defaults |
 //! | `rules` | what no section can know alone |
 
 pub mod model;
 pub mod problem;
-pub mod secret;
 
 mod expand;
-mod reader;
+mod pingora_conf;
 mod rules;
-mod sections;
-mod unit;
 
 use std::path::Path;
 
 use serde_json::Value;
 
-pub use model::{
-    ClusterConfig, CompressionConfig, Config, HealthConfig, LimitsConfig, LogConfig, LogFormat, NodeConfig,
-    OnConfigChange, OverloadConfig, RebalanceConfig, ResilverConfig, ScrubConfig, SearchConfig, TasksConfig,
-    TieBreakConfig, UidFormatConfig, UnavailableShards, WriteConfig,
-};
-pub use problem::{Problem, Problems, Warning};
-pub use secret::Secret;
+pub use model::Config;
+pub use problem::Problems;
 
-use reader::{Report, Section};
+use crate::settings::{Report, Section, Warning};
 
 /// Looks up an environment variable.
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -68,7 +59,8 @@ impl Config {
 
         let report = Report::default();
         expand::expand(&mut file, "", environment, &report);
-        let config = sections::read(Section::new("", file, folder, &report));
+        let files = |name: &str| std::fs::read_to_string(folder.join(name));
+        let config = model::read(Section::new("", file, &report), &files);
         rules::check(&config, &report);
         let (problems, mut warnings) = report.into_parts();
         if !problems.is_empty() {
@@ -79,5 +71,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod docs_tests;
 #[cfg(test)]
 mod tests;

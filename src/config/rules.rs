@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::model::Config;
-use super::problem::Warning;
-use super::reader::{Report, item};
 use crate::placement::balance::{self, OVERFULL};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::settings::section::item;
+use crate::settings::{Report, Warning};
 
 /// Shards for each node below which shares get uneven.
 const SHARDS_PER_NODE: usize = 64;
@@ -27,8 +27,9 @@ pub(super) fn check(config: &Config, report: &Report) {
             ),
         );
     }
-    if config.overload.retry_share > 1.0 {
-        report.problem("overload.retry_share", format!("expected at most 1, found `{}`", config.overload.retry_share));
+    if config.overload.retries.share > 1.0 {
+        report
+            .problem("overload.retry_share", format!("expected at most 1, found `{}`", config.overload.retries.share));
     }
     if config.state.strip_prefix("sqlite:").is_none_or(str::is_empty) {
         report.problem("state", "expected `sqlite:` and a path such as `sqlite:./data/miroir.db`");

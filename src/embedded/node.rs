@@ -20,6 +20,7 @@ use super::http::{self, SearchQueue};
 use super::keys::KeyStore;
 use super::queue::{OpenQueueError, Queue, scheduler};
 use crate::meili::error::ResponseError;
+use crate::settings::unit;
 
 /// Virtual size of an index's memory map; its file grows only as it fills.
 const INDEX_MAP_SIZE: usize = 256 << 30;
@@ -247,25 +248,10 @@ fn stop_signal(on_stdin_close: bool) -> io::Result<impl Future<Output = ()> + Se
     })
 }
 
-/// Reads `100`, `100B`, `64KiB`, `64kb`, `1.5 GiB`.
+/// A size over zero, as the configuration of the gateway writes sizes.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        other => return Err(format!("unknown unit {other:?}, expected B, KB, MB, GB, KiB, MiB or GiB")),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if number > 0.0 => Ok((number * factor as f64) as u64),
-        Ok(_) | Err(_) => Err(format!("{number:?} is not a positive number")),
-    }
+    let size = unit::size(text).filter(|size| *size > 0);
+    size.ok_or_else(|| "expected a size over 0 such as `64MiB` or `500MB`".to_owned())
 }
 
 #[cfg(test)]
@@ -276,7 +262,8 @@ mod tests {
     fn sizes_are_read_with_and_without_units() {
         assert_eq!(parse_size("100MiB"), Ok(100 << 20));
         assert_eq!(parse_size("100 MB"), Ok(100_000_000));
-        assert_eq!(parse_size("1.5k"), Ok(1536));
+        assert_eq!(parse_size("1536"), Ok(1536));
+        assert!(parse_size("0").is_err());
         assert!(parse_size("many").is_err());
         assert!(parse_size("5 parsecs").is_err());
     }

@@ -52,7 +52,7 @@ pub async fn add_documents(
     if admitted.access.may_not_create && !app.cluster.ledger.registry.exists(index) {
         return Err(crate::ledger::registry::index_not_found(index));
     }
-    let limit = app.settings.max_documents_size;
+    let limit = app.settings.limits.document_payload_size;
     let request = AddDocuments {
         index: index.clone(),
         method: *method,
@@ -64,7 +64,7 @@ pub async fn add_documents(
     if head.content_length().is_some_and(|length| limit > 0 && length > limit) {
         return Err(too_large(limit));
     }
-    let mut body = SessionBody::new(session, head, app.settings.body_idle_timeout, limit);
+    let mut body = SessionBody::new(session, head, app.settings.limits.client_timeout, limit);
     let task = documents::add(&app.cluster.writes, topology, request, &mut body, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }
@@ -122,7 +122,7 @@ pub async fn run(
             let avoided = app.cluster.nodes.overload.avoided(&topology);
             plan.candidates.sort_by_key(|node| avoided.contains(node));
             let attempt = app.cluster.reads.settings.attempt_timeout;
-            Ok(Outcome::Forward(Forwarding::new(topology, plan, target, attempt, app.settings.forward_timeout)))
+            Ok(Outcome::Forward(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout)))
         }
         Plan::Scatter(scatter) => {
             let reply = read::run(&app.cluster.reads, &topology, &scatter, &admitted.trace).boxed().await?;

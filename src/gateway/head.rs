@@ -59,8 +59,8 @@ impl Head {
     /// Refuses heads that are too long, that ask for what is no path, and those whose body two readers could cut differently.
     /// `raw` is the head as it arrived: what the server read of it has already lost a `Content-Length` beside a
     /// `Transfer-Encoding`, and a target that it could not read.
-    pub fn check(&self, raw: &[u8], max_size: usize) -> Result<(), ResponseError> {
-        if raw.len() > max_size {
+    pub fn check(&self, raw: &[u8], max_size: u64) -> Result<(), ResponseError> {
+        if raw.len() as u64 > max_size {
             let message = format!("The request's headers are longer than {max_size} bytes.");
             return Err(ResponseError { status: 431, ..ResponseError::new(Code::BadRequest, message) });
         }

@@ -26,7 +26,7 @@ pub async fn indexes(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
     // Where the page makes no sense, the node says so in the engine's words.
     let path = if page.is_ok() { format!("/indexes?limit={}", u32::MAX) } else { admitted.head.target() };
     for candidate in Forward::to_any(topology).candidates {
-        let request = Subrequest::get(path.clone(), app.settings.forward_timeout);
+        let request = Subrequest::get(path.clone(), app.settings.limits.forward_timeout);
         let Ok(reply) = app.cluster.nodes.client.send(topology.node(candidate), request, &admitted.trace).await else {
             continue;
         };

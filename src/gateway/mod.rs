@@ -182,7 +182,7 @@ async fn decide(
     ctx: &mut RequestContext,
     crowded: bool,
 ) -> Result<Outcome, ResponseError> {
-    if let Err(error) = head.check(&session.as_downstream().to_h1_raw(), app.settings.max_header_size) {
+    if let Err(error) = head.check(&session.as_downstream().to_h1_raw(), app.settings.limits.header_size) {
         // What follows on the connection may be no request.
         session.as_downstream_mut().set_keepalive(None);
         return Err(error);
@@ -219,7 +219,7 @@ async fn decide(
     }
     let body = if takes_json {
         let mut body =
-            body::SessionBody::new(session, head, app.settings.body_idle_timeout, app.settings.max_body_size);
+            body::SessionBody::new(session, head, app.settings.limits.client_timeout, app.settings.limits.body_size);
         body.collect(head).await?
     } else {
         bytes::Bytes::new()

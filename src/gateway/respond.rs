@@ -103,7 +103,7 @@ pub async fn write(
     let mut header = answer.header(head, request_id)?;
     let mut body = answer.body.clone();
     let accepted = head.text(http::header::ACCEPT_ENCODING);
-    let is_long = body.len() >= compression.min_size || (Encoding::is_demanded(accepted) && !body.is_empty());
+    let is_long = body.len() as u64 >= compression.min_size || (Encoding::is_demanded(accepted) && !body.is_empty());
     if is_long && compression.level > 0 {
         header.append_header(http::header::VARY, "accept-encoding")?;
         if let Some(encoding) = Encoding::preferred(accepted)

@@ -15,9 +15,9 @@ use crate::meili::error::ResponseError;
 use crate::meili::versions::default_rules;
 use crate::nodes::Nodes;
 use crate::nodes::error::store_failed;
-use crate::nodes::settings::TieBreak;
 use crate::placement::topology::NodeId;
 use crate::plan::broadcast::HiddenSettings;
+use crate::plan::broadcast::TieBreak;
 use crate::store::Store;
 
 /// What the operator sets of this room.

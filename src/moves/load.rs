@@ -4,7 +4,8 @@ use time::OffsetDateTime;
 
 use super::error::RebalanceError;
 use super::{commit, wishes};
-use crate::nodes::settings::{OnConfigChange, PlacementSettings};
+use crate::moves::settings::OnConfigChange;
+use crate::placement::settings::PlacementSettings;
 use crate::rebalance::{Cause, Facts, Layout};
 use crate::replicas::recover;
 use crate::store::{Store, StoreError};

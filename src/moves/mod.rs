@@ -10,6 +10,7 @@
 //! | `cleanup` | what a node holds of shards that it does not own is deleted |
 //! | [`wishes`] | what operators and configurations ask for |
 //! | [`figures`] | how much a move is |
+//! | [`settings`] | what the operator sets of moves |
 //! | [`metrics`] | gauges of the layout and of the plan under way |
 //! | `error` | what keeps a wish from being granted, or a step from being taken |
 
@@ -22,6 +23,7 @@ pub mod load;
 pub mod metrics;
 mod part;
 mod rebalancer;
+pub mod settings;
 pub mod wishes;
 
 pub use error::RebalanceError;

@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use super::error::RebalanceError;
 use super::metrics::RebalanceMetrics;
 use crate::ledger::Ledger;
+use crate::moves::settings::RebalanceSettings;
 use crate::nodes::Nodes;
-use crate::nodes::settings::{PlacementSettings, RebalanceSettings};
+use crate::placement::settings::PlacementSettings;
 use crate::rebalance::{Layout, Waiting};
 use crate::write::Writes;
 

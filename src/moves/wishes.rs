@@ -7,8 +7,9 @@ use time::OffsetDateTime;
 use super::error::RebalanceError;
 use super::part::Rebalancer;
 use super::{commit, facts, figures};
-use crate::nodes::settings::{OnConfigChange, PlacementSettings};
+use crate::moves::settings::OnConfigChange;
 use crate::nodes::transport::Endpoint;
+use crate::placement::settings::PlacementSettings;
 use crate::placement::topology::NodeId;
 use crate::rebalance::{Cause, Change, Goal, Layout, Moves, NodeSpec, PlanState, Refusal};
 

@@ -13,7 +13,6 @@
 //! | [`node_queue`] | a node's queue of tasks: whether it is empty, and waiting until it is |
 //! | [`spool`] | bytes collected for a node, in memory up to a bound and then in a file |
 //! | [`stamp`] | by what a node's task tells who gave it |
-//! | [`settings`] | what the operator sets of the cluster |
 //! | [`metrics`] | counters and gauges of the cluster's traffic and state |
 //! | [`families`] | families of metrics, registered as they are made |
 //! | [`shutdown`] | the end of the process, as its loops see it |
@@ -28,7 +27,6 @@ pub(crate) mod node_queue;
 mod older;
 pub mod overload;
 mod part;
-pub mod settings;
 pub(crate) mod shutdown;
 pub mod spool;
 pub mod stamp;

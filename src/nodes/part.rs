@@ -8,11 +8,12 @@ use parking_lot::{Mutex, RwLock};
 
 use super::client::NodeClient;
 use super::health::life::Life;
+use super::health::settings::HealthSettings;
 use super::metrics::ClusterMetrics;
 use super::older::OlderTopologies;
 use super::overload::Overload;
-use super::settings::{HealthSettings, Secret};
 use crate::placement::topology::{NodeId, Topology};
+use crate::settings::Secret;
 
 /// Repairs a node that answers again, in the background. Told by whoever knows how; see [`Nodes::on_return`].
 pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;

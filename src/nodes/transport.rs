@@ -16,11 +16,13 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::client::{NodeReply, SubBody, Subrequest, Trace};
 use super::error::{NodeError, NodeErrorKind};
-use super::settings::Secret;
 use crate::placement::topology::Node;
+use crate::settings::Secret;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
 const MAX_REPLY: usize = 256 << 20;
+/// How many idle connections to nodes are kept, over all of them, where `pingora.upstream_keepalive_pool_size` says nothing.
+pub const KEEPALIVE_POOL_SIZE: usize = 1024;
 /// How long a connection waits in the pool for its next use.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -105,7 +107,7 @@ impl PingoraTransport {
             connector: Connector::new(Some(ConnectorOptions::new(keepalive_pool_size))),
             addresses: RwLock::default(),
             connect_timeout,
-            authorization: node_key.map(|key| Secret::new(format!("Bearer {}", key.reveal()))),
+            authorization: node_key.map(|key| Secret::new(format!("Bearer {}", key.expose()))),
             max_reply: MAX_REPLY,
         }
     }
@@ -174,7 +176,7 @@ impl PingoraTransport {
         head.insert_header(header::ACCEPT, "application/json").map_err(local)?;
         if let Some(authorization) = &self.authorization {
             // The error would quote the value.
-            head.insert_header(header::AUTHORIZATION, authorization.reveal())
+            head.insert_header(header::AUTHORIZATION, authorization.expose())
                 .map_err(|_| NodeErrorKind::Local("the node key is no header value".to_owned()))?;
         }
         if let Some(content_type) = request.content_type {

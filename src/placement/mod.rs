@@ -15,6 +15,7 @@ pub mod balance;
 pub mod cover;
 pub mod document;
 pub mod rendezvous;
+pub mod settings;
 pub mod shard;
 pub mod stable_hash;
 pub mod topology;

@@ -7,6 +7,15 @@
 use super::shard::SHARD_FIELD;
 use super::written::Written;
 
+/// The setting `search.words`: whether every node gets the words of the documents that it does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedWords {
+    /// `shared`.
+    Yes,
+    /// `local`: a node goes by the words of its own documents.
+    No,
+}
+
 /// The hidden field that every document of words has, and only these.
 pub const WORDS_FIELD: &str = "_miroir_words";
 

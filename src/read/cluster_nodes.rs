@@ -15,9 +15,9 @@ use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::overload::limit::Permit;
 use crate::nodes::overload::{self, Traffic};
-use crate::nodes::settings::SearchSettings;
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::read::settings::SearchSettings;
 
 /// What reads other than searches may take at least: a page of documents can be large.
 const LONG_READ: Duration = Duration::from_secs(30);

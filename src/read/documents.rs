@@ -8,13 +8,13 @@ use super::reader::{Reader, Reply, Stop, is_object};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
-use crate::nodes::settings::UnavailableShards;
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeIx;
 use crate::placement::vocabulary::is_words_id;
 use crate::plan::documents::{DocumentPlan, DocumentsPlan};
 use crate::plan::scatter::NodeRequest;
+use crate::read::settings::UnavailableShards;
 
 /// A page that ends no later is asked of every node from the first document on.
 const IN_ONE_ROUND: u64 = 1000;

@@ -12,6 +12,7 @@
 //! | `documents`, `fields`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
+//! | [`settings`] | what the operator sets of reads |
 //! | `tests` | reads over pretended nodes |
 
 mod attributes;
@@ -34,6 +35,7 @@ mod part;
 mod query_vectors;
 mod reader;
 mod search;
+pub mod settings;
 mod similar;
 mod stats;
 #[cfg(test)]

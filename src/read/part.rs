@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::query_vectors::QueryVectors;
 use crate::nodes::Nodes;
-use crate::nodes::settings::SearchSettings;
 use crate::placement::topology::NodeId;
+use crate::read::settings::SearchSettings;
 
 /// What reads want to know of what the cluster remembers.
 pub trait Remembered: Send + Sync {

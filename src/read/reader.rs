@@ -15,11 +15,11 @@ use crate::merge::error::MergeError;
 use crate::nodes::client::{NodeReply, Trace};
 use crate::nodes::error::NodeError;
 use crate::nodes::overload::overloaded;
-use crate::nodes::settings::UnavailableShards;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
+use crate::read::settings::UnavailableShards;
 
 /// The answer to a read.
 #[derive(Debug, Clone, PartialEq)]

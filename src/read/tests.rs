@@ -12,12 +12,12 @@ use super::reader::{Reader, Reply};
 use crate::ledger::refusals::Refusals;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Operation;
-use crate::nodes::settings::UnavailableShards;
 use crate::placement::shard::{ShardId, ShardSet, shard_value};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::index_info::IndexInfo;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::{Plan, read};
+use crate::read::settings::UnavailableShards;
 
 const DOCUMENTS: u16 = 20;
 

@@ -24,6 +24,7 @@ pub mod interrupted;
 pub mod params;
 pub mod query;
 pub mod replicas;
+pub mod settings;
 pub mod stale;
 pub mod swap;
 pub mod verdict;

@@ -1,6 +1,5 @@
 //! A task as the client sees it, in Meilisearch's JSON.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -17,12 +16,10 @@ pub enum UidFormat {
 }
 
 /// The setting `tasks.uid_format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UidFormatSetting {
     /// Integers for clients that name themselves as a Meilisearch SDK or name tasks by integers, now or of late; `mtask-…`
     /// for others.
-    #[default]
     Auto,
     Integer,
     Mtask,

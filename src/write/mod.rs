@@ -9,6 +9,7 @@
 //! | `order` | the one order of all writes |
 //! | [`writer`] | one order for all replicas, durable before anything leaves |
 //! | `send` | one step of a write, sent to one node |
+//! | [`settings`] | what the operator sets of writes |
 //! | [`direct`] | requests that every node answers at once, without a task |
 
 pub mod body;
@@ -17,6 +18,7 @@ pub mod documents;
 pub(crate) mod order;
 mod part;
 pub(crate) mod send;
+pub mod settings;
 pub mod vocabulary;
 pub mod writer;
 

@@ -6,8 +6,9 @@ use super::order::Order;
 use super::vocabulary::Vocabularies;
 use crate::ledger::Ledger;
 use crate::nodes::Nodes;
-use crate::nodes::settings::{SharedWords, WriteSettings};
+use crate::placement::vocabulary::SharedWords;
 use crate::tracking::Tracking;
+use crate::write::settings::WriteSettings;
 
 /// Carries out writes.
 pub struct Writes {

@@ -4,6 +4,7 @@
 /// The folders of `src/`, from the lowest up: each may import those before it.
 pub const RANKS: &[&[&str]] = &[
     &["meili"],
+    &["settings"],
     &["placement"],
     &["split"],
     &["plan"],
@@ -34,7 +35,7 @@ pub const RANKS: &[&[&str]] = &[
 ];
 
 /// Rooms without I/O, a clock of their own, or a proxy.
-pub const PURE: &[&str] = &["meili", "placement", "split", "plan", "merge", "tasks", "rebalance"];
+pub const PURE: &[&str] = &["meili", "settings", "placement", "split", "plan", "merge", "tasks", "rebalance"];
 
 /// What they do not name.
 pub const IMPURE: &[&str] = &[

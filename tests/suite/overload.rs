@@ -206,3 +206,22 @@ fn what_is_over_a_bound_is_turned_away_early_and_comes_again() {
     fleet.client.done(&last);
     assert_eq!(fleet.client.search("cities", &json!({"q": "flood", "hitsPerPage": 1}))["totalHits"], 24 * 8 - 1);
 }
+
+#[test]
+fn what_one_node_answers_for_all_waits_no_longer_than_forward_timeout() {
+    let fleet = Fleet::with(FleetOptions {
+        nodes: 1,
+        replication_factor: 1,
+        more: "limits: { forward_timeout: 300ms }\n".to_owned(),
+        ..Default::default()
+    });
+    load(&fleet.client, "cities", &cities(10));
+    fleet.nodes[0].signal("STOP");
+    // Where the setting does nothing the gateway waits for 30 s, and this client gives up before.
+    let client = Client::with_limit(&fleet.client.url, Duration::from_secs(20));
+    for path in ["/version", "/indexes", "/indexes/cities"] {
+        let reply = client.try_send("GET", path, &[], b"").unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!((reply.status, &reply.value()["code"]), (503, &json!("miroir_node_unavailable")), "{path}");
+    }
+    fleet.nodes[0].signal("CONT");
+}

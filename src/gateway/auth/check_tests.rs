@@ -9,6 +9,7 @@ use super::super::tenant::tests::token;
 use super::*;
 use crate::meili::key::Key;
 use crate::meili::pattern::IndexPattern;
+use crate::settings::Secret;
 use crate::store::sqlite::SqliteStore;
 
 const MASTER: &str = "a master key of some length";
@@ -16,7 +17,7 @@ const MASTER: &str = "a master key of some length";
 async fn ring(master: Option<&str>) -> (Keyring, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&format!("sqlite:{}", folder.path().join("s.db").display()), 8).unwrap();
-    (Keyring::open(Arc::new(store), master.map(str::to_owned)).await.unwrap(), folder)
+    (Keyring::open(Arc::new(store), master.map(Secret::new)).await.unwrap(), folder)
 }
 
 fn key(actions: &[Action], indexes: &[&str]) -> Key {

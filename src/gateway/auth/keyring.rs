@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::meili::key::{self, Key};
+use crate::settings::Secret;
 use crate::store::{Store, StoreError};
 
 /// A key and its secret. Without a master key there is no secret, and no key opens anything.
@@ -21,7 +22,7 @@ pub struct HeldKey {
 
 /// The keys, and what they are checked against.
 pub struct Keyring {
-    master_key: Option<String>,
+    master_key: Option<Secret>,
     keys: ArcSwap<Vec<HeldKey>>,
     store: Arc<dyn Store>,
     /// Held from a change of the store to the change in memory, so that both see changes in one order.
@@ -32,7 +33,7 @@ pub struct Keyring {
 
 impl Keyring {
     /// Reads the keys of the store; makes the default ones if there are none.
-    pub async fn open(store: Arc<dyn Store>, master_key: Option<String>) -> Result<Self, StoreError> {
+    pub async fn open(store: Arc<dyn Store>, master_key: Option<Secret>) -> Result<Self, StoreError> {
         let mut keys = Vec::new();
         for stored in store.keys().await? {
             let key: Key =
@@ -56,12 +57,12 @@ impl Keyring {
     }
 
     pub(super) fn master_key(&self) -> Option<&str> {
-        self.master_key.as_deref()
+        self.master_key.as_ref().map(Secret::expose)
     }
 
     /// True when `token` is the master key. Takes the same time wherever they differ.
     pub fn is_master(&self, token: &str) -> bool {
-        self.master_key.as_deref().is_some_and(|master| same(master, token))
+        self.master_key().is_some_and(|master| same(master, token))
     }
 
     /// The key whose secret is `token`. Every key is compared, whichever meets.
@@ -135,7 +136,7 @@ impl Keyring {
     }
 
     fn hold(&self, key: Key) -> HeldKey {
-        let secret = self.master_key.as_deref().map(|master| key::secret(master, key.uid)).unwrap_or_default();
+        let secret = self.master_key().map(|master| key::secret(master, key.uid)).unwrap_or_default();
         HeldKey { key, secret }
     }
 

@@ -12,6 +12,7 @@
 
 pub(super) mod life;
 mod probe;
+pub mod settings;
 mod start;
 
 use std::sync::{Arc, Weak};

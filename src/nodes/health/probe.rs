@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Sign, learn, most_are_silent, rounds};
+use crate::nodes::health::settings::HealthSettings;
 use crate::nodes::part::Nodes;
-use crate::nodes::settings::HealthSettings;
 use crate::nodes::transport::Endpoint;
 use crate::placement::topology::{Node, NodeId};
 

@@ -28,12 +28,17 @@ use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::NodeReply;
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
+use crate::settings::unit::{GIB, MIB};
+use crate::settings::{FromSection, Section};
 use circuit::{Circuit, CircuitSettings};
 use limit::{Limit, Permit};
 use metrics::{OverloadMetrics, Rejection};
 use retry_budget::{RetryBudget, RetrySettings};
 use spool_budget::SpoolBudget;
 use waiting_writes::{Waiting, WaitingWrites};
+
+/// The most that a count may be set to.
+const MOST: usize = 1_000_000;
 
 /// Subrequests are bounded apart, so that no kind can starve another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +57,11 @@ pub struct TrafficSettings {
     pub waiting: usize,
 }
 
-/// All bounds.
+/// The section `overload`: all bounds on what is under way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OverloadSettings {
+    /// Requests of clients that are answered at once; more are turned away.
+    pub requests: usize,
     pub reads: TrafficSettings,
     pub heavy: TrafficSettings,
     pub writes: TrafficSettings,
@@ -113,17 +120,31 @@ impl Traffic {
 
 // === impl OverloadSettings ===
 
-impl Default for OverloadSettings {
-    fn default() -> Self {
+impl FromSection for OverloadSettings {
+    fn read(section: &mut Section) -> Self {
+        let mut count = |key, least, default| section.integer(key, least..=MOST, default);
+        let reads =
+            TrafficSettings { in_flight: count("node_reads", 1, 128), waiting: count("node_reads_waiting", 0, 1_024) };
         Self {
-            reads: TrafficSettings { in_flight: 128, waiting: 1024 },
-            heavy: TrafficSettings { in_flight: 2, waiting: 1024 },
-            writes: TrafficSettings { in_flight: 32, waiting: 4096 },
-            index_writes: 1000,
-            spooled: 16 << 30,
-            spooled_memory: 256 << 20,
-            circuit: CircuitSettings { failures: 5, open_for: Duration::from_secs(2) },
-            retries: RetrySettings { share: 0.2, burst: 500 },
+            requests: count("requests", 1, 2_048),
+            reads,
+            // As many of them may wait as of all reads.
+            heavy: TrafficSettings { in_flight: count("node_heavy_reads", 1, 2), ..reads },
+            writes: TrafficSettings {
+                in_flight: count("node_writes", 1, 32),
+                waiting: count("node_writes_waiting", 0, 4_096),
+            },
+            index_writes: count("index_writes", 1, 1_000),
+            spooled: section.size("spooled", MIB, 16 * GIB),
+            spooled_memory: section.size("spooled_memory", 0, 256 * MIB),
+            circuit: CircuitSettings {
+                failures: section.integer("circuit_failures", 1..=MOST as u32, 5),
+                open_for: section.duration("circuit_open", Duration::from_secs(2)),
+            },
+            retries: RetrySettings {
+                share: section.positive("retry_share", 0.2),
+                burst: section.integer("retry_burst", 0..=MOST as u32, 500),
+            },
         }
     }
 }
@@ -300,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_node_whose_reads_fail_in_a_row_is_avoided_and_others_are_not() {
-        let overload = Overload::new(OverloadSettings::default(), &prometheus::Registry::new()).unwrap();
+        let overload = Overload::new(OverloadSettings::defaults(), &prometheus::Registry::new()).unwrap();
         let topology = Topology::build(vec![node("a"), node("b")], 4, 2);
         for _ in 0..5 {
             assert!(overload.avoided(&topology).is_empty());
@@ -313,7 +334,7 @@ mod tests {
 
     #[test]
     fn where_most_nodes_fail_all_are_used() {
-        let overload = Overload::new(OverloadSettings::default(), &prometheus::Registry::new()).unwrap();
+        let overload = Overload::new(OverloadSettings::defaults(), &prometheus::Registry::new()).unwrap();
         let topology = Topology::build(vec![node("a"), node("b"), node("c")], 4, 2);
         let fails = |at: usize| (0..5).for_each(|_| overload.learn(&topology.node(NodeIx(at)).id, Sign::Bad));
         fails(0);
@@ -330,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_busy_node_is_left_alone_at_once_for_as_long_as_it_says() {
-        let overload = Overload::new(OverloadSettings::default(), &prometheus::Registry::new()).unwrap();
+        let overload = Overload::new(OverloadSettings::defaults(), &prometheus::Registry::new()).unwrap();
         let topology = Topology::build(vec![node("a"), node("b")], 4, 2);
         let reply = NodeReply { status: 503, body: Default::default(), retry_after: Some(Duration::from_secs(10)) };
         overload.learn(&topology.node(NodeIx(0)).id, Sign::of(&Ok(reply)));
@@ -347,7 +368,7 @@ mod tests {
     #[tokio::test]
     async fn reads_that_wait_do_not_keep_writes_from_a_node() {
         let reads = TrafficSettings { in_flight: 1, waiting: 0 };
-        let settings = OverloadSettings { reads, ..Default::default() };
+        let settings = OverloadSettings { reads, ..OverloadSettings::defaults() };
         let overload = Overload::new(settings, &prometheus::Registry::new()).unwrap();
         let node = node("a");
         let _read = overload.enter(&node, Traffic::Read, "/").await.unwrap();

@@ -13,6 +13,15 @@ pub struct HiddenSettings {
     default_rules: Option<&'static [&'static str]>,
 }
 
+/// The setting `search.tie_break`: how documents stand that tie on every ranking rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TieBreak {
+    /// In the order in which they were written, by a hidden last ranking rule.
+    Written,
+    /// In the order of the replica that answers.
+    Replica,
+}
+
 /// What every index's `filterableAttributes` has on the nodes besides what the client set.
 pub fn hidden_filterable() -> Value {
     json!({

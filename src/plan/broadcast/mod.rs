@@ -27,7 +27,7 @@ use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 
 pub use details::show_as_of;
-pub use hidden::{HiddenSettings, hidden_filterable, is_hidden_filterable};
+pub use hidden::{HiddenSettings, TieBreak, hidden_filterable, is_hidden_filterable};
 
 /// What a change of documents that names no shard touches.
 #[derive(Clone, Copy)]

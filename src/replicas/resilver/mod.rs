@@ -32,6 +32,7 @@
 //! | `watch`, `work` | what writes touch, what is to be compared |
 //! | `pass`, `replica`, `outbox` | comparing; asking nodes; sending |
 //! | `digest` | a document's content as a number |
+//! | [`settings`] | what the operator sets of copies |
 //! | `throttle`, `meter`, `metrics`, `progress` | the rate, and how far copies are |
 //! | `error` | why replicas stay stale for now |
 
@@ -46,6 +47,7 @@ mod outbox;
 mod pass;
 pub mod progress;
 pub(crate) mod replica;
+pub mod settings;
 pub(crate) mod sources;
 mod step;
 #[cfg(test)]

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::error::ResilverError;
 use super::metrics::ResilverMetrics;
 use super::throttle::Throttle;
-use crate::nodes::settings::ResilverSettings;
 use crate::placement::topology::{NodeId, NodeIx};
+use crate::replicas::resilver::settings::ResilverSettings;
 
 /// What a copy is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +216,7 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::FromSection as _;
 
     #[tokio::test(start_paused = true)]
     async fn the_time_left_follows_from_the_rate_of_the_pass() {
@@ -233,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_copy_rests_longer_each_time() {
-        let settings = ResilverSettings::default();
+        let settings = ResilverSettings::defaults();
         let copies = Copies::new(&settings, &prometheus::Registry::new()).unwrap();
         let (key, node) = ((NodeIx(0), "a".to_owned()), NodeId::new("n"));
         let pause = Duration::from_secs(1);

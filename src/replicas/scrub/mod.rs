@@ -30,6 +30,8 @@ use super::resilver::throttle::Throttle;
 use crate::nodes::client::Trace;
 use crate::nodes::shutdown::stopped;
 use crate::placement::shard::ShardId;
+use crate::settings::unit::MIB;
+use crate::settings::{FromSection, Section};
 use crate::write::Writes;
 
 /// The section `scrub`.
@@ -37,7 +39,7 @@ use crate::write::Writes;
 pub struct ScrubSettings {
     /// From the end of one scrub to the beginning of the next.
     pub interval: Duration,
-    /// Bytes per second that are read from nodes; 0: no limit.
+    /// Bytes of documents that it reads from nodes per second; 0: no limit.
     pub bandwidth: u64,
 }
 
@@ -52,9 +54,12 @@ pub struct Scrub {
 
 // === impl ScrubSettings ===
 
-impl Default for ScrubSettings {
-    fn default() -> Self {
-        Self { interval: Duration::from_secs(24 * 60 * 60), bandwidth: 4 << 20 }
+impl FromSection for ScrubSettings {
+    fn read(section: &mut Section) -> Self {
+        Self {
+            interval: section.duration("interval", Duration::from_secs(24 * 60 * 60)),
+            bandwidth: section.size("bandwidth", 0, 4 * MIB),
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use crate::ledger::touched::MANY_KEYS;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::overload::overloaded;
 use crate::nodes::overload::spool_budget::SpoolBudget;
-use crate::nodes::settings::WriteSettings;
 use crate::nodes::spool::{Spool, SpoolWriter};
 use crate::placement::document::shard_of;
 use crate::placement::shard::{ShardId, ShardSet};
@@ -23,6 +22,7 @@ use crate::split::primary_key::{IdError, document_id, infer};
 use crate::split::rules::{Checked, Checker, DocumentRules, Meets, Refusal};
 use crate::split::{Document, PayloadFormat, Splitter};
 use crate::write::order::Batches;
+use crate::write::settings::WriteSettings;
 
 /// How much is split between two looks at the spools, and without letting others run.
 const PIECE: usize = 64 << 10;

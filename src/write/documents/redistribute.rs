@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::collect::{Part, Payloads, spool_failed};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::overload::spool_budget::SpoolBudget;
-use crate::nodes::settings::WriteSettings;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::vocabulary::WORDS_END;
 use crate::split::document::HiddenFields;
+use crate::write::settings::WriteSettings;
 
 /// The parts of `from`'s owners as parts for those of `to`. Each shard is read from one of its owners' parts, so the
 /// documents of one id keep their order.
@@ -73,6 +73,7 @@ mod tests {
     use super::super::tests::topology;
     use super::*;
     use crate::placement::written::WRITTEN_FIELD;
+    use crate::settings::FromSection as _;
     use crate::split::PayloadFormat;
     use crate::write::body::WholeBody;
     use crate::write::order::Batches;
@@ -106,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn documents_that_are_shared_out_anew_are_as_if_read_by_the_new_owners() {
-        let settings = WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() };
+        let settings = WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..WriteSettings::defaults() };
         let budget = SpoolBudget::new(1 << 20, 1 << 30, prometheus::IntGauge::new("spooled", "bytes").unwrap());
         let body: String = (0..600).map(|n| format!("{{\"id\": {}, \"n\": {n}, \"t\": \"ü{{\"}}\n", n % 250)).collect();
         for (before, after) in

@@ -10,12 +10,13 @@ use super::collect::{Collected, Collector, Source};
 use super::steps::Addition;
 use super::*;
 use crate::meili::task::TaskKind;
-use crate::nodes::settings::WriteSettings;
 use crate::placement::shard::{SHARD_FIELD, shard_value};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::write::{RegistryChange, StepBody, Target, WriteIntent};
+use crate::settings::FromSection as _;
 use crate::split::rules::DocumentRules;
 use crate::write::order::Batches;
+use crate::write::settings::WriteSettings;
 
 /// `nodes` nodes in a ring: shard s is on nodes s, s + 1, ...
 pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
@@ -35,7 +36,7 @@ pub(super) fn topology(nodes: usize, replicas: usize) -> Topology {
 static BATCHES: std::sync::LazyLock<Batches> = std::sync::LazyLock::new(Batches::default);
 
 fn settings() -> WriteSettings {
-    WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..Default::default() }
+    WriteSettings { spool_memory: 1000, max_payload_size: 5000, ..WriteSettings::defaults() }
 }
 
 fn by_sku(topology: &Topology) -> Collector<'_> {

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::{MOST_WORDS, Numbers, Vocabulary, WORDS};
 use crate::nodes::overload::spool_budget::SpoolBudget;
-use crate::nodes::settings::WriteSettings;
 use crate::nodes::spool::{Spool, SpoolWriter};
 use crate::placement::vocabulary::{NO_WORD, WORD_SEPARATOR, WORDS_END, WORDS_FIELD, marker_of, words_id};
 use crate::placement::written::Written;
 use crate::split::Document;
 use crate::split::words::{WordRules, word_number};
+use crate::write::settings::WriteSettings;
 
 /// Takes the words of documents, one after the other.
 pub struct Gatherer {
@@ -186,11 +186,12 @@ mod tests {
     use crate::placement::shard::SHARD_FIELD;
     use crate::placement::vocabulary::WORDS_SHARD;
     use crate::placement::written::Places;
+    use crate::settings::FromSection as _;
 
     async fn gathered(vocabulary: &Arc<Vocabulary>, rules: &WordRules, documents: &[&str]) -> (Gathered, Vec<Value>) {
         let mut places = Places::of_batch(7);
         let mut next = || places.take().unwrap();
-        let mut gatherer = Gatherer::new(Arc::clone(vocabulary), rules.clone(), &WriteSettings::default()).unwrap();
+        let mut gatherer = Gatherer::new(Arc::clone(vocabulary), rules.clone(), &WriteSettings::defaults()).unwrap();
         for document in documents {
             gatherer.take(&Document::parse(document).unwrap(), "id", &mut next);
         }

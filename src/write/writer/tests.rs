@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::cluster::Cluster;
+use crate::cluster::settings::ClusterSettings;
 use crate::ledger::marks::Missed;
 use crate::meili::operation::Operation;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::health::publish;
-use crate::nodes::settings::{ClusterSettings, NodeSettings, PlacementSettings};
 use crate::nodes::transport::Transport;
+use crate::placement::settings::{NodeSettings, PlacementSettings};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target};

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+pub const KIB: u64 = 1 << 10;
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
 const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 const SIZES: &[(&str, u64)] = &[
@@ -11,18 +15,18 @@ const SIZES: &[(&str, u64)] = &[
     ("KB", 1_000),
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
+    ("KiB", KIB),
+    ("MiB", MIB),
+    ("GiB", GIB),
 ];
 
-/// A whole number and one of `ms`, `s`, `m`, `h`, `d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+/// Reads a whole number and one of `ms`, `s`, `m`, `h`, `d`.
+pub fn duration(text: &str) -> Option<Duration> {
     number_with(text, DURATIONS).map(Duration::from_millis)
 }
 
-/// A whole number and one of `B`, `KB`, `MB`, `GB` (thousands), `KiB`, `MiB`, `GiB` (1024), or nothing for bytes.
-pub(super) fn size(text: &str) -> Option<u64> {
+/// Reads a whole number and one of `B`, `KB`, `MB`, `GB` (thousands), `KiB`, `MiB`, `GiB` (1024), or nothing for bytes.
+pub fn size(text: &str) -> Option<u64> {
     number_with(text, SIZES)
 }
 

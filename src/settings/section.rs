@@ -1,55 +1,29 @@
 //! One section's keys, each taken once by its reader. What is left over in the end is unknown.
 
-use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::problem::{Problem, Warning};
-use super::secret::Secret;
-use super::unit;
-
-/// Collects what is wrong or doubtful.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    found: RefCell<(Vec<Problem>, Vec<Warning>)>,
-}
+use super::problem::Report;
+use super::{FromSection, unit};
 
 /// A mapping of the file. A key that is missing or null has its default; one that is wrong is reported and has its default
 /// too, so that the checks after it can go on.
-pub(super) struct Section<'a> {
+pub struct Section<'a> {
     path: String,
     fields: Map<String, Value>,
     /// The keys asked for so far, for hints.
     known: Vec<String>,
-    folder: &'a Path,
     report: &'a Report,
-}
-
-// === impl Report ===
-
-impl Report {
-    pub(super) fn problem(&self, path: &str, message: impl Into<String>) {
-        self.found.borrow_mut().0.push(Problem { path: path.to_owned(), message: message.into() });
-    }
-
-    pub(super) fn warning(&self, path: &str, message: impl Into<String>) {
-        self.found.borrow_mut().1.push(Warning { path: path.to_owned(), message: message.into() });
-    }
-
-    pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Warning>) {
-        self.found.into_inner()
-    }
 }
 
 // === impl Section ===
 
 impl<'a> Section<'a> {
     /// `value` must be a mapping; anything else is a problem and reads as an empty one.
-    pub(super) fn new(path: &str, value: Value, folder: &'a Path, report: &'a Report) -> Self {
+    pub fn new(path: &str, value: Value, report: &'a Report) -> Self {
         let fields = match value {
             Value::Object(fields) => fields,
             Value::Null => Map::new(),
@@ -58,32 +32,34 @@ impl<'a> Section<'a> {
                 Map::new()
             }
         };
-        Self { path: path.to_owned(), fields, known: Vec::new(), folder, report }
+        Self { path: path.to_owned(), fields, known: Vec::new(), report }
     }
 
-    pub(super) fn path_of(&self, key: &str) -> String {
+    /// The path of `key` in the file: `write.timeout`.
+    pub fn path_of(&self, key: &str) -> String {
         child(&self.path, key)
     }
 
-    pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
+    /// Reports that the value of `key` is wrong.
+    pub fn problem(&self, key: &str, message: impl Into<String>) {
         self.report.problem(&self.path_of(key), message);
     }
 
-    pub(super) fn section(&mut self, key: &str) -> Section<'a> {
+    /// The settings that the section at `key` holds; keys that they do not know are reported.
+    pub fn read<T: FromSection>(&mut self, key: &str) -> T {
         let value = self.take(key).unwrap_or(Value::Null);
-        Section::new(&self.path_of(key), value, self.folder, self.report)
+        self.whole(&self.path_of(key), value)
     }
 
-    /// The mappings of a list.
-    pub(super) fn sections(&mut self, key: &str) -> Vec<Section<'a>> {
+    /// The same of each mapping in the list at `key`.
+    pub fn read_list<T: FromSection>(&mut self, key: &str) -> Vec<T> {
         let path = self.path_of(key);
         match self.take(key) {
             None => Vec::new(),
-            Some(Value::Array(items)) => items
-                .into_iter()
-                .enumerate()
-                .map(|(position, value)| Section::new(&item(&path, position), value, self.folder, self.report))
-                .collect(),
+            Some(Value::Array(items)) => {
+                let items = items.into_iter().enumerate();
+                items.map(|(position, value)| self.whole(&item(&path, position), value)).collect()
+            }
             Some(other) => {
                 self.problem(key, format!("expected a list, found {}", kind(&other)));
                 Vec::new()
@@ -91,7 +67,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+    fn whole<T: FromSection>(&self, path: &str, value: Value) -> T {
+        let mut section = Section::new(path, value, self.report);
+        let read = T::read(&mut section);
+        section.finish();
+        read
+    }
+
+    /// A text, for which there is no default.
+    pub fn text(&mut self, key: &str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),
             other => {
@@ -101,54 +85,32 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Empty when it is missing or wrong, which is reported.
-    pub(super) fn required_text(&mut self, key: &str) -> String {
+    /// A text that must be there. Empty when it is missing or wrong, which is reported.
+    pub fn required_text(&mut self, key: &str) -> String {
         if self.fields.get(key).is_none_or(Value::is_null) {
             self.problem(key, "missing");
         }
         self.text(key).unwrap_or_default()
     }
 
-    /// `key`, or the content of the file that `{key}_file` names, without the line break at its end. No message shows
-    /// the value.
-    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
-        let file_key = format!("{key}_file");
-        let value = self.text(key);
-        let value = match (value, self.text(&file_key)) {
-            (Some(_), Some(_)) => {
-                self.problem(key, format!("given twice: here and by `{file_key}`"));
-                return None;
-            }
-            (Some(value), None) => Some(value),
-            (None, Some(file)) => match std::fs::read_to_string(self.folder.join(&file)) {
-                Ok(content) => Some(content.trim_end_matches(['\n', '\r']).to_owned()),
-                Err(error) => {
-                    self.problem(&file_key, format!("cannot read `{file}`: {error}"));
-                    None
-                }
-            },
-            (None, None) => None,
-        }?;
-        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.problem(key, "expected printable ASCII characters without spaces, and at least one");
-            return None;
-        }
-        Some(Secret::new(value))
-    }
-
-    pub(super) fn integer(&mut self, key: &str, range: RangeInclusive<u64>, default: u64) -> u64 {
+    /// A whole number in `range`.
+    pub fn integer<T>(&mut self, key: &str, range: RangeInclusive<T>, default: T) -> T
+    where
+        T: TryFrom<u64> + PartialOrd + Display,
+    {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         self.parsed(key, default, &expected, |value| {
-            let number = match value {
-                Value::Number(number) => number.as_u64(),
-                Value::String(text) => text.trim().parse().ok(),
-                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+            let number: u64 = match value {
+                Value::Number(number) => number.as_u64()?,
+                Value::String(text) => text.trim().parse().ok()?,
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
             };
-            number.filter(|number| range.contains(number))
+            T::try_from(number).ok().filter(|number| range.contains(number))
         })
     }
 
-    pub(super) fn positive(&mut self, key: &str, default: f64) -> f64 {
+    /// A number over 0, whole or not.
+    pub fn positive(&mut self, key: &str, default: f64) -> f64 {
         self.parsed(key, default, "a number over 0", |value| {
             let number = match value {
                 Value::Number(number) => number.as_f64(),
@@ -160,13 +122,14 @@ impl<'a> Section<'a> {
     }
 
     /// Over zero.
-    pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
+    pub fn duration(&mut self, key: &str, default: Duration) -> Duration {
         self.parsed(key, default, "a duration over 0 such as `500ms`, `30s`, `5m`, `2h` or `7d`", |value| {
             value.as_str().and_then(unit::duration).filter(|duration| !duration.is_zero())
         })
     }
 
-    pub(super) fn size(&mut self, key: &str, least: u64, default: u64) -> u64 {
+    /// A number of bytes, at least `least`.
+    pub fn size(&mut self, key: &str, least: u64, default: u64) -> u64 {
         let expected = format!("a size of at least {least} bytes such as `64MiB` or `500MB`");
         self.parsed(key, default, &expected, |value| {
             let size = match value {
@@ -178,14 +141,8 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub(super) fn address(&mut self, key: &str, default: &str) -> SocketAddr {
-        let default = default.parse().expect("the defaults are addresses");
-        self.parsed(key, default, "an IP address and a port such as `127.0.0.1:7700` or `[::]:7700`", |value| {
-            value.as_str().and_then(|text| text.parse().ok())
-        })
-    }
-
-    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)], default: T) -> T {
+    /// One of the words, as what it stands for.
+    pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)], default: T) -> T {
         let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
         self.parsed(key, default, &format!("one of {}", words.join(", ")), |value| {
             choices.iter().find(|(word, _)| value.as_str() == Some(*word)).map(|(_, choice)| *choice)
@@ -193,12 +150,12 @@ impl<'a> Section<'a> {
     }
 
     /// All keys with their values, for a section whose keys somebody else knows.
-    pub(super) fn take_all(&mut self) -> Map<String, Value> {
+    pub fn take_all(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.fields)
     }
 
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         for key in self.fields.keys() {
             self.report.problem(&self.path_of(key), unknown_key(key, self.known.iter().map(String::as_str)));
         }
@@ -206,10 +163,12 @@ impl<'a> Section<'a> {
 
     fn take(&mut self, key: &str) -> Option<Value> {
         self.known.push(key.to_owned());
+        self.report.asked_for(self.path_of(key));
         self.fields.shift_remove(key).filter(|value| !value.is_null())
     }
 
-    fn parsed<T>(&mut self, key: &str, default: T, expected: &str, parse: impl FnOnce(&Value) -> Option<T>) -> T {
+    /// What `parse` makes of the value; `expected` says what it understands.
+    pub fn parsed<T>(&mut self, key: &str, default: T, expected: &str, parse: impl FnOnce(&Value) -> Option<T>) -> T {
         let Some(value) = self.take(key) else { return default };
         parse(&value).unwrap_or_else(|| {
             self.problem(key, format!("expected {expected}, found {}", shown(&value)));
@@ -219,16 +178,16 @@ impl<'a> Section<'a> {
 }
 
 /// The path of `key` below `path`.
-pub(super) fn child(path: &str, key: &str) -> String {
+pub fn child(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-pub(super) fn item(path: &str, position: usize) -> String {
+pub fn item(path: &str, position: usize) -> String {
     format!("{path}[{position}]")
 }
 
 /// What to say of a key that nobody knows, with the nearest known one if it is near.
-pub(super) fn unknown_key<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> String {
+pub fn unknown_key<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> String {
     let nearest = known.map(|name| (distance(key, name), name)).min();
     match nearest {
         Some((steps, name)) if steps <= 1 + key.chars().count() / 4 => {

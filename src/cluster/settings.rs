@@ -1,0 +1,53 @@
+//! What an operator sets of the cluster: the settings of all rooms.
+
+use crate::moves::settings::RebalanceSettings;
+use crate::nodes::health::settings::HealthSettings;
+use crate::nodes::overload::OverloadSettings;
+#[cfg(test)]
+use crate::nodes::transport::KEEPALIVE_POOL_SIZE;
+use crate::placement::settings::PlacementSettings;
+use crate::read::settings::SearchSettings;
+use crate::replicas::resilver::settings::ResilverSettings;
+use crate::replicas::scrub::ScrubSettings;
+#[cfg(test)]
+use crate::settings::FromSection as _;
+use crate::settings::Secret;
+use crate::write::settings::WriteSettings;
+
+/// All that [`super::Cluster::start`] needs; the sections of the file as `config` reads them.
+#[derive(Debug, Clone)]
+pub struct ClusterSettings {
+    pub placement: PlacementSettings,
+    pub health: HealthSettings,
+    pub write: WriteSettings,
+    pub search: SearchSettings,
+    pub rebalance: RebalanceSettings,
+    pub overload: OverloadSettings,
+    pub resilver: ResilverSettings,
+    pub scrub: ScrubSettings,
+    /// Sent to nodes as `Authorization: Bearer`.
+    pub node_key: Option<Secret>,
+    /// How many idle connections to nodes are kept, over all of them.
+    pub keepalive_pool_size: usize,
+}
+
+// === impl ClusterSettings ===
+
+#[cfg(test)]
+impl ClusterSettings {
+    /// Defaults around `placement`, as a minimal configuration has them.
+    pub fn new(placement: PlacementSettings) -> Self {
+        Self {
+            placement,
+            health: HealthSettings::defaults(),
+            write: WriteSettings::defaults(),
+            search: SearchSettings::defaults(),
+            rebalance: RebalanceSettings::defaults(),
+            overload: OverloadSettings::defaults(),
+            resilver: ResilverSettings::defaults(),
+            scrub: ScrubSettings::defaults(),
+            node_key: None,
+            keepalive_pool_size: KEEPALIVE_POOL_SIZE,
+        }
+    }
+}
