@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::metrics::Loop;
 use super::{Cluster, read};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
@@ -19,6 +20,7 @@ pub(super) async fn end(cluster: &Cluster, node: NodeIx, index: &str, shards: &S
     let ended = async {
         while !cluster.rebalancer.older_requests_all(asks_others) {
             tokio::time::sleep(LOOK_EVERY).await;
+            cluster.metrics.went_round(Loop::OlderReads);
         }
     };
     if tokio::time::timeout(read::longest(&cluster.settings.search), ended).await.is_err() {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Sign, learn, most_are_silent, rounds};
 use crate::cluster::Cluster;
+use crate::cluster::metrics::Loop;
 use crate::cluster::settings::HealthSettings;
 use crate::cluster::transport::Endpoint;
 use crate::placement::topology::{Node, NodeId};
@@ -89,6 +90,9 @@ async fn round(backends: &Backends, node: &NodeId, cluster: &Weak<Cluster>) {
         }
     }
     backends.run_health_check(true).await;
+    if let Some(cluster) = cluster.upgrade() {
+        cluster.metrics.went_round(Loop::Health);
+    }
 }
 
 fn http_check(settings: &HealthSettings, endpoint: &Endpoint, node: &Node) -> Result<HttpHealthCheck, String> {

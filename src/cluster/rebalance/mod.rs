@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::Cluster;
 use super::insync::{self, Bookkeeping};
+use super::metrics::Loop;
 use super::recover;
 use super::settings::{ClusterSettings, OnConfigChange};
 use crate::placement::topology::Topology;
@@ -171,6 +172,7 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
             },
             _ = super::stopped(&mut shutdown) => return,
         };
+        cluster.metrics.went_round(Loop::Rebalance);
         tokio::select! {
             _ = cluster.rebalancer.wake.notified() => {}
             _ = tokio::time::sleep(pause) => {}

@@ -65,6 +65,7 @@ use self::progress::{CopyKey, Progress};
 use super::Cluster;
 use super::client::Trace;
 use super::insync;
+use super::metrics::Loop;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeState, Topology};
 
@@ -85,6 +86,7 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: signal::Receiver<bool>) {
             cluster.copies.begin(&key, Progress::new(topology.node(key.0).id.clone(), &key.1, shards));
             jobs.spawn(copy(Arc::clone(&cluster), key));
         }
+        cluster.metrics.went_round(Loop::Resilver);
         tokio::select! {
             _ = cluster.resilver.notified() => {}
             _ = tokio::time::sleep(LOOK_EVERY) => {}

@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use super::super::client::Trace;
 use super::super::error::{NodeError, NodeErrorKind};
+use super::super::metrics::Loop;
 use super::super::settings::SharedWords;
 use super::super::{Cluster, node_queue};
 use super::gather::{Gatherer, Lines};
@@ -71,6 +72,7 @@ pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
                 Err(error) => tracing::error!(%error, "the state of vocabularies could not be written down"),
             }
         }
+        cluster.metrics.went_round(Loop::Vocabularies);
         cluster.metrics.vocabulary_words.set(i64::try_from(cluster.vocabularies.words()).unwrap_or(i64::MAX));
     }
 }
