@@ -12,8 +12,6 @@
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
 //! | programs | `main.rs`, [`commands`], [`config`], [`metrics`] | arguments, settings, the composition root |
 
-#![deny(unsafe_code)]
-
 pub mod admin;
 pub mod cluster;
 pub mod commands;

@@ -245,7 +245,7 @@ fn a_stalled_client_delays_nobody() {
     for n in 1..=5 {
         fleet.client.add("calm", &json!([{"id": n}]));
     }
-    assert_eq!(in_flight(), 8.0, "writes waited until a stalled client was given up");
+    assert!(in_flight() >= 8.0, "writes waited until a stalled client was given up");
     stalled.clear();
     eventually("the stalled requests are over", || (in_flight() == 0.0).then_some(()));
     assert_eq!(fleet.client.documents("calm").len(), 6, "half a body leaves nothing behind");
