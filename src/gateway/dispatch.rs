@@ -12,19 +12,22 @@ use super::forward::Forwarding;
 use super::planning::{self, Request};
 use super::respond::Answer;
 use super::{Admitted, App, keys, listing, narrow};
-use crate::cluster::body::too_large;
-use crate::cluster::documents::{self, AddDocuments};
-use crate::cluster::{direct, read, task_ops, vocabulary};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Operation;
 use crate::meili::payload;
 use crate::meili::unknown;
 use crate::placement::topology::Topology;
 use crate::plan::{self, Plan};
+use crate::read;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
-use crate::tasks::query::names_integers;
-use crate::tasks::view::{UidFormat, summary_view};
+use crate::tasks::query::named_in;
+use crate::tasks::view::{Named, UidFormat, UidFormatSetting, summary_view};
+use crate::tracking::task_ops;
+use crate::write::body::too_large;
+use crate::write::documents;
+use crate::write::documents::AddDocuments;
+use crate::write::{direct, vocabulary};
 
 /// How a request goes on.
 pub enum Outcome {
@@ -49,7 +52,7 @@ pub async fn add_documents(
     admitted.operation.validate()?;
     let head = admitted.head;
     if admitted.access.may_not_create && !app.cluster.registry.exists(index) {
-        return Err(crate::cluster::registry::index_not_found(index));
+        return Err(crate::ledger::registry::index_not_found(index));
     }
     let limit = app.settings.max_documents_size;
     let request = AddDocuments {
@@ -137,10 +140,13 @@ pub async fn run(
                 && let Some(index) = &intent.index_uid
                 && !app.cluster.registry.exists(index)
             {
-                return Err(crate::cluster::registry::index_not_found(index));
+                return Err(crate::ledger::registry::index_not_found(index));
             }
             vocabulary::make_way(&app.cluster, &intent, &admitted.trace).await;
-            let task = app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?;
+            let task = match operation {
+                Operation::EditDocuments { .. } => documents::edit(&app.cluster, *intent, &admitted.trace).await?,
+                _ => app.cluster.writer.submit(&app.cluster, *intent, Vec::new(), &admitted.trace).await?,
+            };
             Ok(Outcome::Answer(accepted(app, admitted, &task)))
         }
         Plan::Answer(own) => answer(app, admitted, own, &narrowed.body).boxed().await.map(Outcome::Answer),
@@ -171,15 +177,13 @@ async fn answer(
 ) -> Result<Answer, ResponseError> {
     use plan::answer::Answer as Own;
     let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
-    let (access, mut format) = (admitted.access.tasks(), uid_format(app, admitted));
-    let by_integers = match &own {
-        Own::GetTask { id } | Own::DeleteTask { id } => matches!(TaskRef::parse(id), Some(TaskRef::Uid(_))),
-        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks => names_integers(query),
-        _ => false,
+    let access = admitted.access.tasks();
+    let named = match &own {
+        Own::GetTask { id } | Own::DeleteTask { id } => TaskRef::parse(id).into(),
+        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks => named_in(query),
+        _ => Named::Nothing,
     };
-    if by_integers {
-        format = format.asked_by_integers(app.settings.uid_format);
-    }
+    let format = uid_format(app, admitted, named);
     match own {
         Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
         Own::ListTasks => task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
@@ -197,14 +201,23 @@ async fn answer(
     }
 }
 
-fn uid_format(app: &App, admitted: &Admitted<'_>) -> UidFormat {
+/// The form that the client of a request understands, which names tasks as `named` says.
+fn uid_format(app: &App, admitted: &Admitted<'_>, named: Named) -> UidFormat {
     let head = admitted.head;
-    UidFormat::choose(app.settings.uid_format, head.text(http::header::USER_AGENT), head.text("x-meilisearch-client"))
+    let (agent, client) = (head.text(http::header::USER_AGENT), head.text("x-meilisearch-client"));
+    let known = || admitted.caller.is_some_and(|caller| app.speakers.knows(caller));
+    let format = UidFormat::choose(app.settings.uid_format, agent, client, named, known);
+    if let (UidFormat::Integer, UidFormatSetting::Auto, Some(caller)) =
+        (format, app.settings.uid_format, admitted.caller)
+    {
+        app.speakers.note(caller);
+    }
+    format
 }
 
 /// 202 with the task's summary.
 fn accepted(app: &App, admitted: &Admitted<'_>, task: &MiroirTask) -> Answer {
-    Answer::json(202, &summary_view(task, uid_format(app, admitted)))
+    Answer::json(202, &summary_view(task, uid_format(app, admitted, Named::Nothing)))
 }
 
 /// The engine's words for a list of ids that is none.

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::auth::Access;
 use super::respond::Answer;
 use super::{Admitted, App, no_node};
-use crate::cluster::client::Subrequest;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 use crate::meili::uid::IndexUid;
+use crate::nodes::client::Subrequest;
 use crate::placement::topology::Topology;
 use crate::plan::forward::Forward;
 

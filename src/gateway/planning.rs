@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::cluster::registry::index_not_found;
-use crate::cluster::{Cluster, Trace};
+use crate::cluster::Cluster;
+use crate::ledger::registry::index_not_found;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Class, Operation};
 use crate::meili::query::QueryMap;
 use crate::meili::uid::IndexUid;
+use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::read::{self, Infos};
 use crate::plan::{Plan, Split, broadcast};
@@ -48,7 +49,12 @@ pub async fn plan(
         Class::Change => {
             let exists = |index: &str| cluster.registry.exists(index);
             let hidden = cluster.hidden_settings();
-            Ok(broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists))
+            let mut plan =
+                broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists);
+            if let (Plan::Broadcast(intent), Some(version)) = (&mut plan, cluster.engine_version.read().as_deref()) {
+                broadcast::show_as_of(version, intent);
+            }
+            Ok(plan)
         }
         Class::Documents | Class::Read | Class::Own => {
             let named = read::indexes(request.operation, request.body);

@@ -1,6 +1,7 @@
 //! Requests that concern every node: indexes, settings, and changes of documents that name no shard. The nodes check what
 //! they are sent: an invalid request is refused by all alike, and then nothing was changed anywhere.
 
+mod details;
 mod documents;
 mod hidden;
 mod indexes;
@@ -20,6 +21,7 @@ use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 
+pub use details::show_as_of;
 pub use hidden::{HiddenSettings, hidden_filterable, is_hidden_filterable};
 
 /// What a change of documents that names no shard touches.

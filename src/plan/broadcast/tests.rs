@@ -183,3 +183,37 @@ fn a_reset_of_an_index_that_does_not_exist_creates_none() {
 fn what_one_node_answers_is_no_broadcast() {
     assert_eq!(refused(Operation::Health, "", "").code, "miroir_not_supported");
 }
+
+#[test]
+fn details_show_sets_sorted_and_features_in_full() {
+    let body = json!({
+        "filterableAttributes": ["b", {"attributePatterns": ["a"]}, {"attributePatterns": ["c"], "features": {"facetSearch": true}}],
+        "synonyms": {"b": ["z", "a"], "a": ["c"]},
+        "typoTolerance": {"disableOnWords": ["z", "a", "z"], "disableOnAttributes": ["y", "x"]},
+    });
+    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    let features = |facets| json!({"facetSearch": facets, "filter": {"equality": true, "comparison": false}});
+    let shown = json!({
+        "filterableAttributes": [
+            "b",
+            {"attributePatterns": ["a"], "features": features(false)},
+            {"attributePatterns": ["c"], "features": features(true)},
+        ],
+        "synonyms": {"a": ["c"], "b": ["z", "a"]},
+        "typoTolerance": {"disableOnWords": ["a", "z"], "disableOnAttributes": ["x", "y"]},
+    });
+    // As text: the order of keys counts.
+    assert_eq!(Value::Object(intent.details.unwrap()).to_string(), shown.to_string());
+    let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
+    assert_eq!(sent["typoTolerance"], body["typoTolerance"], "the nodes get what the client sent");
+}
+
+#[test]
+fn keys_to_other_indexes_are_refused_and_their_absence_is_not() {
+    let keys = r#"{"foreignKeys":[{"foreignIndexUid":"b","fieldName":"x"}]}"#;
+    let error = refused(Operation::UpdateSettings { index: index() }, "", keys);
+    assert_eq!((error.status, error.code.as_str()), (501, "miroir_not_supported"));
+    for none in [json!(null), json!([])] {
+        intent(Operation::UpdateSettings { index: index() }, "", json!({"foreignKeys": none}));
+    }
+}
