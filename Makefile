@@ -38,7 +38,7 @@ lint: setup ## formatting, clippy and docs without warnings
 	@$(MAKE) --no-print-directory docs
 
 docs: setup ## the pages of rustdoc, without the engine's
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --document-private-items
 
 deny: ## licences, sources and advisories of the dependencies
 	./scripts/deny.sh
