@@ -320,10 +320,11 @@ async fn fail(cluster: &Arc<Cluster>, key: &Key, error: &RepairError, absent: bo
     let mut missed = cluster.bookkeeping.hold().await;
     let since = cluster.repairs.indexes.board.lock().of(key).map_or_else(Instant::now, |case| case.since);
     let own = missed.entry(key.0.clone()).or_default();
-    if !own.outdated.contains(&key.1) && own.indexes.insert(key.1.clone()) {
-        if let Err(error) = insync::store_missed(cluster, &missed).await {
-            tracing::error!(%error, node = %key.0, index = key.1, "that an index is apart could not be stored");
-        }
+    if !own.outdated.contains(&key.1)
+        && own.indexes.insert(key.1.clone())
+        && let Err(error) = insync::store_missed(cluster, &missed).await
+    {
+        tracing::error!(%error, node = %key.0, index = key.1, "that an index is apart could not be stored");
     }
     let kind = match error {
         _ if absent => Apart::Absent,
