@@ -160,12 +160,25 @@ fn leaks(object: &Value) -> bool {
     object.as_object().is_some_and(|members| members.keys().any(|key| key.starts_with("_miroir")))
 }
 
+/// True if a number is greater than any count can be: sums of such are not meant to be right.
+fn is_absurd(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_none_or(|number| number.abs() > (1u64 << 53) as f64),
+        Value::Array(items) => items.iter().any(is_absurd),
+        Value::Object(members) => members.values().any(is_absurd),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
 /// A search, an index's settings, and nodes' replies, as in `tests/golden/merge`.
 pub fn merge(input: &[u8]) {
     let Ok(Value::Object(case)) = serde_json::from_slice(input) else { return };
     let (Some(Value::Object(asked)), Some(Value::Array(replies))) = (case.get("search"), case.get("replies")) else {
         return;
     };
+    if replies.iter().any(is_absurd) {
+        return;
+    }
     let settings = case.get("settings").cloned().unwrap_or_default();
     let info = IndexInfo::from_settings("movies", Some("id".into()), &settings);
     let Ok(plan) = SearchPlan::new(&info, asked.clone()) else { return };
