@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test lint deny chart sdk bench comparability latency moving beside parity chaos release clean
+.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside parity chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,9 +25,20 @@ test: setup ## all tests: unit, end to end on real processes, the engine as judg
 	$(CARGO) build $(FEATURES)
 	$(CARGO) test $(FEATURES)
 
-lint: setup ## formatting and clippy
+quick: setup ## what needs no engine: unit tests, the layers, fuzzing over the corpus
+	$(CARGO) test --lib --test layers --test fuzz
+
+fuzz: setup ## random changes of real inputs for SECONDS_EACH=60 a target; SEED=n chooses them
+	MIROIR_FUZZ_SECONDS=$(or $(SECONDS_EACH),60) MIROIR_FUZZ_SEED=$(or $(SEED),1) $(CARGO) test --test fuzz -- --nocapture
+
+lint: setup ## formatting, clippy and docs without warnings
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory docs
+
+docs: setup ## the pages of rustdoc, without the engine's
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --document-private-items
 
 deny: ## licences, sources and advisories of the dependencies
 	./scripts/deny.sh

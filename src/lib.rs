@@ -9,13 +9,11 @@
 //! | words | [`meili`], [`settings`] | Meilisearch's API as types: operations, errors, tasks, settings; how the configuration's sections are read. serde only |
 //! | pure core | [`placement`], [`split`], [`plan`], [`rebalance`], [`merge`], [`tasks`] | where shards live; a body cut into documents; request → plan; replies → one reply; many statuses → one. No I/O, no clock |
 //! | state | [`store`] | the state file, behind a trait |
-//! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`], [`replicas`], [`moves`] | talk to nodes; each `mod.rs` is a map |
+//! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`] | talk to nodes; each `mod.rs` is a map |
 //! | cluster | [`cluster`] | the rooms' parts put together, and their loops |
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
 //! | programs | `main.rs`, [`commands`], [`config`], [`metrics`], [`logging`] | arguments, settings, logs, the composition root |
 //! | engine | `embedded` | cargo feature: a Meilisearch-compatible node on milli |
-
-#![deny(unsafe_code)]
 
 pub mod admin;
 pub mod cluster;

@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`line`] | the connection's bytes; request lines that are none |
+//! | [`line`](mod@line) | the connection's bytes; request lines that are none |
 //! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
 //! | [`cors`] | preflights of browsers |
 //! | [`auth`] | the key, before a byte of the body is read |

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::part::Ledger;
+use crate::nodes::metrics::Loop;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 
@@ -19,6 +20,7 @@ pub(crate) async fn end(ledger: &Ledger, node: NodeIx, index: &str, shards: &Sha
     let ended = async {
         while !ledger.nodes.older.requests_all(asks_others) {
             tokio::time::sleep(LOOK_EVERY).await;
+            ledger.nodes.metrics.went_round(Loop::OlderReads);
         }
     };
     if tokio::time::timeout(ledger.settings.longest_read, ended).await.is_err() {

@@ -22,7 +22,7 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, ResponseError> {
     }
 }
 
-/// `expected a string, but found an array: `[1]``; `at` is the place, `.uid`, or empty for the whole body.
+/// ``expected a string, but found an array: `[1]` ``; `at` is the place, `.uid`, or empty for the whole body.
 pub fn wrong_kind(found: &Value, expected: &str, at: &str, code: Code) -> ResponseError {
     let kind = match found {
         Value::Null => "null".to_owned(),

@@ -10,6 +10,7 @@ use super::error::RebalanceError;
 use super::part::Rebalancer;
 use super::{cleanup, commit, facts};
 use crate::ledger::insync;
+use crate::nodes::metrics::Loop;
 use crate::nodes::shutdown::stopped;
 use crate::rebalance::Action;
 use crate::rebalance::step::next;
@@ -32,6 +33,7 @@ pub async fn run(rebalancer: Arc<Rebalancer>, mut shutdown: watch::Receiver<bool
             },
             _ = stopped(&mut shutdown) => return,
         };
+        rebalancer.nodes.metrics.went_round(Loop::Rebalance);
         tokio::select! {
             _ = rebalancer.wake.notified() => {}
             _ = tokio::time::sleep(pause) => {}

@@ -31,6 +31,21 @@ pub enum ShardCondition {
     Unavailable,
 }
 
+/// Work in the background that goes round and round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loop {
+    /// A probe of one node.
+    Health,
+    /// A look for copies to begin.
+    Resilver,
+    /// A look for the next step of a plan, taken or not.
+    Rebalance,
+    /// A look at the words of every index.
+    Vocabularies,
+    /// A look whether reads of before are still under way, while something waits for their end.
+    OlderReads,
+}
+
 /// The families of `miroir_*` metrics that the cluster layer counts.
 #[derive(Clone)]
 pub struct ClusterMetrics {
@@ -54,6 +69,7 @@ pub struct ClusterMetrics {
     pub weight: GaugeVec,
     pub vocabulary_words: IntGauge,
     pub vocabularies_read: IntCounter,
+    rounds: IntCounterVec,
 }
 
 // === impl Outcome ===
@@ -102,6 +118,23 @@ impl ShardCondition {
             Self::InSync => "in_sync",
             Self::Degraded => "degraded",
             Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+// === impl Loop ===
+
+impl Loop {
+    pub const ALL: &'static [Loop] =
+        &[Self::Health, Self::Resilver, Self::Rebalance, Self::Vocabularies, Self::OlderReads];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Resilver => "resilver",
+            Self::Rebalance => "rebalance",
+            Self::Vocabularies => "vocabularies",
+            Self::OlderReads => "older_reads",
         }
     }
 }
@@ -173,11 +206,15 @@ impl ClusterMetrics {
                 "miroir_vocabularies_read_total",
                 "Times that the documents of an index were read for their words",
             )?,
+            rounds: families.counters("miroir_rounds_total", "Rounds of work in the background", &["loop"])?,
         })
     }
 
     /// Every label starts at zero, so that the first failure shows as a step and not as a new series.
     pub fn start_at_zero(&self, topology: &Topology) {
+        for each in Loop::ALL {
+            self.rounds.with_label_values(&[each.as_str()]);
+        }
         for node in &topology.nodes {
             let id = node.id.as_str();
             for outcome in Outcome::ALL {
@@ -193,6 +230,15 @@ impl ClusterMetrics {
             self.weight.with_label_values(&[id]).set(node.weight);
         }
         self.show(topology);
+    }
+
+    /// Counts a round that has ended, whatever it found to do.
+    pub fn went_round(&self, of: Loop) {
+        self.rounds.with_label_values(&[of.as_str()]).inc();
+    }
+
+    pub fn rounds(&self, of: Loop) -> u64 {
+        self.rounds.with_label_values(&[of.as_str()]).get()
     }
 
     /// Sets every gauge that follows from the topology.

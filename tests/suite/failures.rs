@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::pause;
+use crate::support::client::more;
 use crate::support::corpus::NDJSON;
 use crate::support::corpus::{cities, ndjson};
 use crate::support::parity::load;
@@ -31,8 +30,9 @@ fn a_killed_node_costs_no_search() {
     let client = fleet.client.clone();
     std::thread::scope(|scope| {
         let ending = StopOnDrop(&stop);
+        let (stop, asked) = (&stop, &asked);
         for thread in 0..16 {
-            let (client, queries, expected, stop, asked, wrong) = (&client, &queries, &expected, &stop, &asked, &wrong);
+            let (client, queries, expected, wrong) = (&client, &queries, &expected, &wrong);
             scope.spawn(move || {
                 let mut at = thread;
                 while !stop.load(Ordering::Relaxed) {
@@ -70,13 +70,16 @@ fn a_killed_node_costs_no_search() {
                 }
             });
         }
-        pause(Duration::from_millis(700));
+        more(asked, 50);
         fleet.nodes[1].kill();
-        pause(Duration::from_millis(1500));
+        fleet.await_state("node-1", "down");
+        more(asked, 100);
         fleet.nodes[1].restart();
-        pause(Duration::from_millis(1500));
+        fleet.await_state("node-1", "up");
+        more(asked, 100);
         fleet.nodes[0].kill();
-        pause(Duration::from_millis(1000));
+        fleet.await_state("node-0", "down");
+        more(asked, 50);
         drop(ending);
     });
     let (asked, wrong) = (asked.into_inner(), wrong.into_inner());
@@ -88,10 +91,11 @@ fn a_killed_node_costs_no_search() {
 fn a_killed_gateway_loses_nothing_it_acknowledged() {
     let mut fleet = Fleet::start();
     fleet.client.done(&fleet.client.post("/indexes", &json!({"uid": "kept", "primaryKey": "id"})));
+    let accepted = AtomicUsize::new(0);
     let acknowledged: Vec<(String, usize)> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..50usize)
             .map(|batch| {
-                let client = fleet.client.clone();
+                let (client, accepted) = (fleet.client.clone(), &accepted);
                 scope.spawn(move || {
                     let documents: Vec<Value> =
                         (0..100).map(|n| json!({"id": batch * 100 + n, "t": format!("batch {batch}")})).collect();
@@ -99,11 +103,13 @@ fn a_killed_gateway_loses_nothing_it_acknowledged() {
                     if reply.status != 202 {
                         return None;
                     }
+                    accepted.fetch_add(1, Ordering::Relaxed);
                     Some((reply.value()["taskUid"].as_str()?.to_owned(), batch))
                 })
             })
             .collect();
-        pause(Duration::from_millis(120));
+        // In the middle: some are acknowledged, others under way.
+        more(&accepted, 3);
         fleet.kill_gateway();
         handles.into_iter().filter_map(|handle| handle.join().expect("no panic")).collect()
     });

@@ -1,7 +1,5 @@
 //! A node that seems well and answers nonsense: contained to its replicas, and never shown to a client.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::overload::{replicas_are_equal, settled};
@@ -42,10 +40,9 @@ fn no_nonsense_of_a_node_reaches_a_client() {
     let expected: Vec<Vec<Value>> = queries.iter().map(|query| ids(&search(query).ok())).collect();
     let mut written = documents.len();
     for (at, persona) in Persona::ALL.iter().enumerate() {
-        let before = impostor.lies();
+        let before = (impostor.lies(), impostor.searches());
         impostor.become_one(*persona);
         for (query, expected) in queries.iter().zip(&expected) {
-            let started = Instant::now();
             let reply = search(query);
             assert_eq!(reply.status, 200, "{persona:?}: {}", reply.text);
             assert!(
@@ -54,8 +51,9 @@ fn no_nonsense_of_a_node_reaches_a_client() {
                 reply.text
             );
             assert_eq!(&ids(&reply.value()), expected, "{persona:?}");
-            assert!(started.elapsed() < Duration::from_secs(6), "{persona:?}: {:?}", started.elapsed());
         }
+        let asked = impostor.searches() - before.1;
+        assert!(asked <= 2 * queries.len(), "{persona:?}: asked {asked} times for {} searches", queries.len());
         for path in ["/indexes", "/indexes/cities/settings", "/indexes/cities/stats", "/version"] {
             let reply = fleet.client.get(path);
             assert!(
@@ -65,14 +63,12 @@ fn no_nonsense_of_a_node_reaches_a_client() {
                 reply.text
             );
         }
-        let started = Instant::now();
         let new: Vec<Value> = (0..40).map(|n| json!({"id": 50_000_000 + at * 40 + n, "name": "zzz"})).collect();
         let reply = fleet.client.post("/indexes/cities/documents", &json!(new));
         assert_eq!(reply.status, 202, "{persona:?}: {}", reply.text);
-        assert!(started.elapsed() < Duration::from_secs(15), "{persona:?}: {:?}", started.elapsed());
         written += new.len();
         fleet.client.done(&reply);
-        assert!(impostor.lies() > before, "{persona:?}: nobody asked the node");
+        assert!(impostor.lies() > before.0, "{persona:?}: nobody asked the node");
         impostor.become_one(Persona::Honest);
         settled(&fleet);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::overload::{replicas_are_equal, settled};
-use crate::support::client::{eventually, pause};
+use crate::support::client::{eventually, more, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
 use crate::support::stop::StopOnDrop;
@@ -82,14 +82,14 @@ fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
                 format!("{name} is in maintenance and idle: it can be stopped")
             );
             fleet.nodes[at].kill();
-            pause(Duration::from_millis(500));
+            more(searches, 60);
             fleet.nodes[at].restart();
-            pause(Duration::from_millis(300));
+            more(searches, 40);
             fleet.await_state(&name, "maintenance");
             said(&operator(&fleet, &["--end", &name]));
             settled(&fleet);
         }
-        pause(Duration::from_millis(300));
+        more(searches, 40);
         drop(ending);
     });
     let failed = failed.into_inner();
@@ -123,7 +123,7 @@ fn a_node_whose_shards_need_it_is_not_taken_out_of_service() {
     fleet.await_state("node-1", "up");
     fleet.await_state("node-0", "maintenance");
     fleet.client.add("kept", &json!([{"id": 2}]));
-    pause(Duration::from_millis(500));
+    fleet.rounds("health", 10);
     fleet.await_state("node-0", "maintenance");
     said(&operator(&fleet, &["node-0", "--end"]));
     settled(&fleet);

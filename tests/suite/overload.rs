@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -61,50 +61,49 @@ fn a_node_that_hangs_stalls_neither_writes_nor_searches_and_is_equal_afterwards(
         more: "health: { interval: 1s, timeout: 10s, rise: 1, fall: 30 }\n\
                write: { slow_after: 1s }\nsearch: { attempt_timeout: 300ms }\n"
             .to_owned(),
+        proxied: true,
         ..Default::default()
     });
     load(&fleet.client, "cities", &documents);
     fleet.nodes[1].signal("STOP");
 
     // Searches at once: the first wait for their attempt's time, later ones leave the node alone.
-    let mut times = Vec::new();
+    let asked = |path: &str| fleet.nodes[1].proxy.as_ref().expect("a proxy").asked(path);
+    let before = asked("/search");
     for n in 0..30 {
-        let started = Instant::now();
         let reply = fleet.client.post("/indexes/cities/search", &json!({"q": format!("san {n}"), "limit": 5}));
         assert_eq!(reply.status, 200, "{}", reply.text);
         assert!(reply.header("x-miroir-degraded").is_none(), "a search lacked shards");
-        times.push(started.elapsed());
     }
-    let slow = times.iter().filter(|time| **time > Duration::from_millis(250)).count();
-    assert!(slow <= 12, "the node was asked again and again: {times:?}");
-    assert!(times.iter().all(|time| *time < Duration::from_secs(3)), "{times:?}");
+    let times = asked("/search") - before;
+    assert!((1..=12).contains(&times), "the node was asked {times} times for 30 searches");
     assert_eq!(metric(&fleet, "miroir_node_circuit{node=\"node-1\"}"), 2.0);
     // What one node answers for all is asked of another as well.
     for path in ["/indexes", "/version", "/indexes/cities/settings", "/indexes/cities/stats", "/stats"] {
-        let started = Instant::now();
+        let before = asked(path);
         assert_eq!(fleet.client.get(path).status, 200, "{path}");
-        assert!(started.elapsed() < Duration::from_secs(8), "{path} took {:?}", started.elapsed());
+        // Once by what watches over the nodes, besides.
+        let times = asked(path) - before;
+        assert!(times <= 2, "the node was asked {times} times for {path}");
     }
 
     // Writes: the first waits for its deadline, and then the node is down for all of them.
-    let started = Instant::now();
+    let slow = || metric(&fleet, "miroir_slow_writes_total{node=\"node-1\"}");
+    let before = slow();
     let batch = |from: u64| -> Vec<Value> { (from..from + 200).map(|id| json!({"id": id, "name": "new"})).collect() };
     let reply = fleet.client.post("/indexes/cities/documents", &json!(batch(9_000_000)));
-    let waited = started.elapsed();
     assert_eq!(reply.status, 202, "{}", reply.text);
-    assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(8), "{waited:?}");
+    assert_eq!(slow() - before, 1.0, "the write waited for its deadline");
     fleet.await_state("node-1", "down");
-    let started = Instant::now();
     for n in 1..5 {
         let reply = fleet.client.post("/indexes/cities/documents", &json!(batch(9_000_000 + n * 200)));
         assert_eq!(reply.status, 202, "{}", reply.text);
     }
     let reply = fleet.client.delete("/indexes/cities/documents/9000001");
     assert_eq!(reply.status, 202, "{}", reply.text);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(slow() - before, 1.0, "no write waits for a node that is down");
     // Tasks end although one node cannot be asked.
     fleet.client.done(&reply);
-    assert!(metric(&fleet, "miroir_slow_writes_total{node=\"node-1\"}") >= 1.0);
     assert!(metric(&fleet, "miroir_stale_replicas{node=\"node-1\"}") > 0.0);
 
     fleet.nodes[1].signal("CONT");
@@ -121,25 +120,24 @@ fn a_node_that_hangs_does_not_hold_up_a_flood_of_writes() {
     });
     fleet.client.add("kept", &json!([{"id": 1, "n": 0}]));
     fleet.nodes[0].signal("STOP");
-    let (acknowledged, longest) = (AtomicUsize::new(0), parking_lot::Mutex::new(Duration::ZERO));
+    let acknowledged = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for writer in 0..16u64 {
-            let (client, acknowledged, longest) = (&fleet.client, &acknowledged, &longest);
+            let (client, acknowledged) = (&fleet.client, &acknowledged);
             scope.spawn(move || {
                 for n in 0..10u64 {
-                    let started = Instant::now();
                     let id = 100 + writer * 10 + n;
                     let reply = client.post("/indexes/kept/documents", &json!([{"id": id, "n": n}]));
                     assert_eq!(reply.status, 202, "{}", reply.text);
                     acknowledged.fetch_add(1, Ordering::Relaxed);
-                    let mut longest = longest.lock();
-                    *longest = (*longest).max(started.elapsed());
                 }
             });
         }
     });
     assert_eq!(acknowledged.into_inner(), 160);
-    assert!(longest.into_inner() < Duration::from_secs(20), "a write waited for the node that hangs");
+    // Those that were under way when the first had waited for its deadline: one of each writer, and one that came meanwhile.
+    let slow = metric(&fleet, "miroir_slow_writes_total{node=\"node-0\"}");
+    assert!((1.0..=32.0).contains(&slow), "{slow} of 160 writes waited for the node that hangs");
     fleet.nodes[0].signal("CONT");
     settled(&fleet);
     replicas_are_equal(&fleet, "kept", 2, 161);

@@ -355,7 +355,7 @@ fn a_plan_is_paused_resumed_canceled_and_undone() {
     eventually("it says that it is paused", || waits("paused").then_some(()));
     let paused = fleet.rebalance();
     assert_eq!(paused["state"], "paused");
-    pause(Duration::from_millis(700));
+    fleet.rounds("rebalance", 4);
     let still = fleet.rebalance();
     assert_eq!((&still["version"], &still["replicas"]["done"]), (&paused["version"], &paused["replicas"]["done"]));
     assert!(fault(&fleet.client, 1).is_none());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::{eventually, holds_words, pause};
+use crate::support::client::{eventually, holds_words};
 use crate::support::corpus::cities;
 use crate::support::embedder::Embedder;
 use crate::support::parity::{leaks, load};
@@ -178,8 +178,8 @@ fn a_killed_gateway_still_knows_which_words_nodes_have() {
     fleet.client.add("words", &json!([{"id": 1, "name": "alpha bravo"}]));
     await_word(&fleet, "bravo", true);
     let before = fleet.nodes[0].client.documents("words").values().filter(|document| holds_words(document)).count();
-    // What is durable of vocabularies is written within a second.
-    pause(Duration::from_millis(1500));
+    // What is durable of vocabularies is written with each round.
+    fleet.rounds("vocabularies", 2);
     fleet.kill_gateway();
     fleet.start_gateway();
     fleet.await_state("node-0", "up");
@@ -231,7 +231,7 @@ fn an_embedder_never_sees_a_document_of_words() {
     fleet.client.done(&fleet.client.json("PATCH", "/indexes/words/settings", &embedders));
     await_word(&fleet, "bravo", false);
     fleet.client.add("words", &json!([{"id": 4, "name": "delta"}]));
-    pause(Duration::from_secs(4));
+    fleet.rounds("vocabularies", 4);
     assert!(fleet.nodes.iter().all(|node| words_on(&node.client, "words").is_empty()));
     let embedded = fleet.nodes.iter().map(|node| {
         let stats = node.client.get("/indexes/words/stats").ok();
@@ -248,7 +248,7 @@ fn words_are_shared_once_a_node_lacks_some_documents_and_when_the_operator_says_
     let mut fleet = Fleet::with(FleetOptions { nodes: 2, replication_factor: 2, ..Default::default() });
     settings(&fleet.client, "words");
     fleet.client.add("words", &json!([{"id": 1, "name": "alpha"}, {"id": 2, "name": "bravo"}]));
-    pause(Duration::from_secs(4));
+    fleet.rounds("vocabularies", 4);
     assert!(fleet.nodes.iter().all(|node| words_on(&node.client, "words").is_empty()), "each node has every document");
     let new = fleet.spawn_node();
     fleet.admin.post("/nodes", &json!({"id": "node-2", "url": fleet.nodes[new].client.url})).ok();

@@ -9,6 +9,7 @@ use super::view::{Faceting, MinWordSizes, Settings, TypoTolerance};
 // === impl Settings ===
 
 impl Settings {
+    #[allow(clippy::too_many_lines, reason = "a table: one entry after the other")]
     pub(super) fn hand_to(self, builder: &mut milli::update::Settings<'_, '_, '_>) {
         let without_star = |fields: Choice<Vec<String>>| match fields {
             Choice::Set(fields) if fields.iter().any(|field| field == "*") => Choice::Reset,

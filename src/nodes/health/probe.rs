@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{Sign, learn, most_are_silent, rounds};
 use crate::nodes::health::settings::HealthSettings;
+use crate::nodes::metrics::Loop;
 use crate::nodes::part::Nodes;
 use crate::nodes::transport::Endpoint;
 use crate::placement::topology::{Node, NodeId};
@@ -89,6 +90,9 @@ async fn round(backends: &Backends, node: &NodeId, nodes: &Weak<Nodes>) {
         }
     }
     backends.run_health_check(true).await;
+    if let Some(nodes) = nodes.upgrade() {
+        nodes.metrics.went_round(Loop::Health);
+    }
 }
 
 fn http_check(settings: &HealthSettings, endpoint: &Endpoint, node: &Node) -> Result<HttpHealthCheck, String> {

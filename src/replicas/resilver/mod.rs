@@ -66,6 +66,7 @@ use self::job::Job;
 use self::progress::{Copies, CopyKey, Progress};
 use crate::ledger::insync;
 use crate::nodes::client::Trace;
+use crate::nodes::metrics::Loop;
 use crate::nodes::shutdown::stopped;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Apart, NodeState, Topology};
@@ -96,6 +97,7 @@ pub async fn run(
             copies.begin(&key, Progress::new(topology.node(key.0).id.clone(), &key.1, shards));
             jobs.spawn(copy(Arc::clone(&copies), Arc::clone(&repairs), Arc::clone(&writes), key));
         }
+        writes.nodes.metrics.went_round(Loop::Resilver);
         tokio::select! {
             _ = writes.ledger.copies_due.notified() => {}
             _ = tokio::time::sleep(LOOK_EVERY) => {}

@@ -14,6 +14,7 @@ use super::{Text, VOCABULARIES, Vocabulary, parted};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
 use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::metrics::Loop;
 use crate::nodes::node_queue;
 use crate::nodes::shutdown::stopped;
 use crate::placement::cover::cover;
@@ -73,6 +74,7 @@ pub async fn run(writes: Arc<Writes>, mut shutdown: watch::Receiver<bool>) {
                 Err(error) => tracing::error!(%error, "the state of vocabularies could not be written down"),
             }
         }
+        writes.nodes.metrics.went_round(Loop::Vocabularies);
         writes.nodes.metrics.vocabulary_words.set(i64::try_from(writes.vocabularies.words()).unwrap_or(i64::MAX));
     }
 }

@@ -1,6 +1,7 @@
 //! A small blocking HTTP client that never hides a status.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -207,6 +208,12 @@ pub fn id_of(document: &Value) -> String {
 #[allow(clippy::disallowed_methods)]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Waits until whoever counts has come so much further.
+pub fn more(count: &AtomicUsize, by: usize) {
+    let before = count.load(Ordering::Relaxed);
+    eventually(&format!("{by} more"), || (count.load(Ordering::Relaxed) >= before + by).then_some(()));
 }
 
 /// Looks until `look` gives something.

@@ -1,8 +1,11 @@
 //! A TCP proxy that spoils what passes through it, as networks and dying machines do.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +35,13 @@ pub enum Mode {
 pub struct FaultProxy {
     pub port: u16,
     mode: watch::Sender<Mode>,
+    asked: Asked,
 }
+
+/// How many requests came for each path, whatever became of them. No more than [`PATHS`] are told apart.
+type Asked = Arc<Mutex<BTreeMap<String, usize>>>;
+
+const PATHS: usize = 1000;
 
 /// Why a direction of a connection is over.
 enum Over {
@@ -49,9 +58,16 @@ impl FaultProxy {
     pub fn start(target: u16) -> Self {
         let port = free_port();
         let (mode, modes) = watch::channel(Mode::Pass);
+        let asked = Asked::default();
+        let counts = Arc::clone(&asked);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        std::thread::spawn(move || runtime.block_on(serve(port, target, modes)));
-        Self { port, mode }
+        std::thread::spawn(move || runtime.block_on(serve(port, target, modes, counts)));
+        Self { port, mode, asked }
+    }
+
+    /// How often the node was asked for paths that end so, without their query.
+    pub fn asked(&self, path: &str) -> usize {
+        self.asked.lock().iter().filter(|(asked, _)| asked.ends_with(path)).map(|(_, count)| count).sum()
     }
 
     pub fn set(&self, mode: Mode) {
@@ -59,7 +75,7 @@ impl FaultProxy {
     }
 }
 
-async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>) {
+async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>, asked: Asked) {
     loop {
         if *modes.borrow_and_update() == Mode::Refuse {
             if modes.changed().await.is_err() {
@@ -76,7 +92,7 @@ async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>) {
             tokio::select! {
                 accepted = listener.accept() => {
                     if let Ok((client, _)) = accepted {
-                        tokio::spawn(connection(client, target, modes.clone()));
+                        tokio::spawn(connection(client, target, modes.clone(), Arc::clone(&asked)));
                     }
                 }
                 changed = modes.changed() => match changed {
@@ -89,7 +105,7 @@ async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>) {
     }
 }
 
-async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>) {
+async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>, asked: Asked) {
     let Ok(node) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await else {
         let _ = client.set_zero_linger();
         return;
@@ -101,7 +117,7 @@ async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>
     let (mut from_node, mut to_node) = node.into_split();
     let mut refused = modes.clone();
     let over = tokio::select! {
-        over = pump(&mut from_client, &mut to_node, modes.clone(), Direction::Request) => over,
+        over = pump(&mut from_client, &mut to_node, modes.clone(), Direction::Request(&asked)) => over,
         over = pump(&mut from_node, &mut to_client, modes, Direction::Answer) => over,
         _ = refused.wait_for(|mode| *mode == Mode::Refuse) => Over::Reset,
     };
@@ -113,9 +129,9 @@ async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Direction {
-    Request,
+#[derive(Clone, Copy)]
+enum Direction<'a> {
+    Request(&'a Asked),
     Answer,
 }
 
@@ -124,7 +140,7 @@ async fn pump(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
     mut modes: watch::Receiver<Mode>,
-    direction: Direction,
+    direction: Direction<'_>,
 ) -> Over {
     let mut passed = 0;
     let mut buffer = vec![0; 16 << 10];
@@ -132,9 +148,12 @@ async fn pump(
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return Over::Closed };
         let mode = *modes.borrow_and_update();
         let piece = &mut buffer[..read];
+        if let Direction::Request(asked) = direction {
+            note(piece, asked);
+        }
         let result = match (mode, direction) {
             (Mode::Pass | Mode::Refuse, _)
-            | (Mode::CutAfter(_) | Mode::ResetAfter(_) | Mode::Garble(_), Direction::Request) => {
+            | (Mode::CutAfter(_) | Mode::ResetAfter(_) | Mode::Garble(_), Direction::Request(_)) => {
                 to.write_all(piece).await
             }
             (Mode::Delay(time), _) => {
@@ -167,6 +186,23 @@ async fn pump(
         if result.is_err() {
             return Over::Closed;
         }
+    }
+}
+
+/// Counts the request that begins with `piece`; the rest of a longer one begins with no method.
+fn note(piece: &[u8], asked: &Asked) {
+    let line = piece.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let Some((method, rest)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) else { return };
+    let Some((target, "HTTP/1.1")) = rest.rsplit_once(' ') else { return };
+    if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method) {
+        return;
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    let mut asked = asked.lock();
+    if let Some(count) = asked.get_mut(path) {
+        *count += 1;
+    } else if asked.len() < PATHS {
+        asked.insert(path.to_owned(), 1);
     }
 }
 

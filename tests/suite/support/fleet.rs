@@ -309,6 +309,16 @@ impl Fleet {
         value.unwrap_or_default()
     }
 
+    /// Waits until a loop of the gateway (a label of `miroir_rounds_total`) has gone round so many times more, the first of
+    /// which may have begun before: what it has not done by then it does not do.
+    pub fn rounds(&self, of: &str, more: u32) {
+        let series = format!("miroir_rounds_total{{loop=\"{of}\"}}");
+        let before = self.metric(&series);
+        eventually(&format!("{more} rounds of {of}"), || {
+            (self.metric(&series) >= before + f64::from(more)).then_some(())
+        });
+    }
+
     /// What moves, and what is left over.
     pub fn rebalance(&self) -> Value {
         self.admin.get("/rebalance").ok()

@@ -38,7 +38,14 @@ pub enum Persona {
 pub struct Impostor {
     pub port: u16,
     persona: Arc<Mutex<Persona>>,
-    lies: Arc<AtomicUsize>,
+    lies: Arc<Lies>,
+}
+
+/// Requests that were not answered honestly.
+#[derive(Default)]
+struct Lies {
+    all: AtomicUsize,
+    searches: AtomicUsize,
 }
 
 // === impl Persona ===
@@ -117,7 +124,7 @@ impl Impostor {
         let node = url.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let (persona, lies) = (Arc::new(Mutex::new(Persona::Honest)), Arc::new(AtomicUsize::new(0)));
+        let (persona, lies) = (Arc::new(Mutex::new(Persona::Honest)), Arc::new(Lies::default()));
         let shared = (Arc::clone(&persona), Arc::clone(&lies));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -135,12 +142,17 @@ impl Impostor {
 
     /// How often it has not been honest.
     pub fn lies(&self) -> usize {
-        self.lies.load(Ordering::Relaxed)
+        self.lies.all.load(Ordering::Relaxed)
+    }
+
+    /// How often it has lied to a search.
+    pub fn searches(&self) -> usize {
+        self.lies.searches.load(Ordering::Relaxed)
     }
 }
 
 /// One request; the connection ends with its answer.
-fn serve(mut stream: TcpStream, node: &str, persona: &Mutex<Persona>, lies: &AtomicUsize) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, node: &str, persona: &Mutex<Persona>, lies: &Lies) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -162,7 +174,8 @@ fn serve(mut stream: TcpStream, node: &str, persona: &Mutex<Persona>, lies: &Ato
     reader.read_exact(&mut body)?;
     let persona = *persona.lock();
     if persona != Persona::Honest && !head.contains(" /health") {
-        lies.fetch_add(1, Ordering::Relaxed);
+        lies.all.fetch_add(1, Ordering::Relaxed);
+        lies.searches.fetch_add(usize::from(head.contains("/search HTTP/")), Ordering::Relaxed);
         return persona.answer(&mut stream);
     }
     let mut to_node = TcpStream::connect(node)?;

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Server;
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table: one entry after the other")]
 fn bad_input_is_refused_in_the_engines_words() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

@@ -1,0 +1,239 @@
+//! What must hold for any input.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use miroir::config::Config;
+use miroir::meili::operation::Operation;
+use miroir::merge::facets::Facets;
+use miroir::merge::search::Merged;
+use miroir::placement::cover::cover;
+use miroir::placement::shard::{ShardId, ShardSet};
+use miroir::placement::topology::{Node, NodeId, NodeState, Topology};
+use miroir::placement::written::Places;
+use miroir::plan::explain::explain;
+use miroir::plan::index_info::IndexInfo;
+use miroir::plan::read::{Infos, plan};
+use miroir::plan::search::SearchPlan;
+use miroir::split::document::HiddenFields;
+use miroir::split::{Document, PayloadFormat, SplitError, Splitter};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_64;
+
+const SHARDS: u16 = 8;
+
+/// The documents of a body, and why the rest of it is refused.
+fn cut(format: PayloadFormat, most: usize, pieces: &[&[u8]]) -> (Vec<String>, Result<(), SplitError>) {
+    let mut documents = Vec::new();
+    let mut take = |document: &Document<'_>| {
+        documents.push(document.raw().to_owned());
+        Ok::<(), SplitError>(())
+    };
+    let mut splitter = Splitter::new(format, most);
+    let pushed = pieces.iter().try_for_each(|piece| splitter.push(piece, &mut take));
+    let result = pushed.and_then(|()| splitter.finish(&mut take));
+    (documents, result)
+}
+
+/// The first byte chooses the format, the second the greatest size of a document.
+pub fn body(input: &[u8]) {
+    let [format, most, body @ ..] = input else { return };
+    let format = match format % 4 {
+        0 => PayloadFormat::Json,
+        1 => PayloadFormat::Ndjson,
+        2 => PayloadFormat::Csv { delimiter: b',' },
+        _ => PayloadFormat::Csv { delimiter: b';' },
+    };
+    let most = if most % 2 == 0 { 1 << 20 } else { 48 };
+    let (documents, result) = cut(format, most, &[body]);
+
+    // In whatever pieces it comes.
+    let size = 1 + xxh3_64(body) as usize % 7;
+    let pieces: Vec<&[u8]> = body.chunks(size).collect();
+    assert_eq!(cut(format, most, &pieces), (documents.clone(), result.clone()), "in pieces of {size}");
+
+    let hidden = HiddenFields::new(SHARDS);
+    let mut places = Places::of_batch(1);
+    for raw in &documents {
+        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw).expect("a document is an object");
+        let (shard, written) = (ShardId(xxh3_64(raw.as_bytes()) as u16 % SHARDS), places.take().expect("a place"));
+        let mut line = Vec::new();
+        hidden.splice(raw, shard, written, &mut line);
+        assert_eq!(hidden.shard_of(&line), Some(shard));
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1), "a document is a line");
+        let spliced: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&line).expect("a line is an object");
+        let of_client = |members: BTreeMap<String, Box<RawValue>>| -> Vec<String> {
+            let theirs = members.into_iter().filter(|(key, _)| !key.starts_with("_miroir"));
+            theirs.map(|(key, value)| format!("{key}: {}", value.get().replace(['\r', '\n'], " "))).collect()
+        };
+        assert_eq!(of_client(spliced), of_client(members), "nothing else is changed");
+    }
+
+    // What a parser of whole bodies takes, the splitter takes, and finds the same in it.
+    if format == PayloadFormat::Json
+        && most > body.len()
+        && let Ok(expected) = serde_json::from_slice::<Vec<Map<String, Value>>>(body)
+    {
+        let found: Vec<Map<String, Value>> =
+            documents.iter().map(|raw| serde_json::from_str(raw).expect("an object")).collect();
+        assert_eq!((found, result), (expected, Ok(())));
+    }
+}
+
+fn topology() -> Topology {
+    let node = |at: usize| Node {
+        id: NodeId::new(&format!("node-{at}")),
+        url: format!("http://node-{at}:7700"),
+        zone: None,
+        weight: 1.0,
+        state: NodeState::Up,
+    };
+    // Two replicas on three nodes: two parts for most searches, and none that holds all.
+    Topology::build((0..3).map(node).collect(), SHARDS, 2)
+}
+
+fn names_reserved(value: Option<&Value>) -> bool {
+    let names = value.and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).any(|name| name.starts_with("_miroir"))
+}
+
+/// The body of a search, and what else could be asked with it.
+pub fn search(input: &[u8]) {
+    let topology = topology();
+    let info =
+        IndexInfo::from_settings("movies", Some("id".into()), &serde_json::json!({"sortableAttributes": ["year"]}));
+    let infos: Infos = [("movies".to_owned(), Arc::new(info.clone()))].into();
+    let index = || "movies".to_owned();
+    for (operation, path) in [
+        (Operation::SearchPost { index: index() }, "/indexes/movies/search"),
+        (Operation::FacetSearch { index: index() }, "/indexes/movies/facet-search"),
+        (Operation::SimilarPost { index: index() }, "/indexes/movies/similar"),
+        (Operation::FetchDocuments { index: index() }, "/indexes/movies/documents/fetch"),
+        (Operation::MultiSearch, "/multi-search"),
+    ] {
+        let made = explain(&plan(&operation, path, input, &infos, &topology), &topology);
+        assert_eq!(
+            made,
+            explain(&plan(&operation, path, input, &infos, &topology), &topology),
+            "plans repeat themselves"
+        );
+    }
+    let query = String::from_utf8_lossy(input);
+    let path = format!("/indexes/movies/search?{}", query.replace(['\n', '\r'], "&"));
+    explain(&plan(&Operation::SearchGet { index: index() }, &path, b"", &infos, &topology), &topology);
+
+    let Ok(Value::Object(asked)) = serde_json::from_slice(input) else { return };
+    let Ok(plan) = SearchPlan::new(&info, asked.clone()) else { return };
+    for name in ["sort", "facets", "attributesToRetrieve"] {
+        assert!(!names_reserved(asked.get(name)), "{name} names what is Miroir's");
+    }
+    let parts = cover(&topology, "movies", &ShardSet::all(SHARDS), &[], 7).parts;
+    let mut seen = ShardSet::new();
+    for part in &parts {
+        assert!(part.shards.iter().all(|shard| !seen.contains(shard)), "a shard is asked for twice");
+        seen.union_with(&part.shards);
+        let request = plan.request(part, SHARDS, false);
+        assert_eq!((request.method, request.path.as_str()), ("POST", "/indexes/movies/search"));
+        let body: Map<String, Value> = serde_json::from_slice(&request.body).expect("a body is an object");
+        let own = match (body.get("filter"), asked.get("filter")) {
+            (Some(own), None | Some(Value::Null)) => own,
+            (Some(Value::Array(items)), Some(Value::Array(theirs))) => {
+                assert!(items.starts_with(theirs), "the client's filter is kept");
+                items.last().expect("a filter")
+            }
+            (Some(Value::Array(items)), Some(theirs)) => {
+                assert_eq!(&items[0], theirs, "the client's filter is kept");
+                &items[1]
+            }
+            (other, _) => panic!("no filter for the shards: {other:?}"),
+        };
+        assert!(own.as_str().is_some_and(|text| text.starts_with("_miroir_shard")), "{own}");
+        assert_eq!(body.get("q"), asked.get("q"), "words are the client's");
+    }
+    assert_eq!(seen.len(), usize::from(SHARDS));
+}
+
+/// True if a member has a name of Miroir's own.
+fn leaks(object: &Value) -> bool {
+    object.as_object().is_some_and(|members| members.keys().any(|key| key.starts_with("_miroir")))
+}
+
+/// True if a number is greater than any count can be: sums of such are not meant to be right.
+fn is_absurd(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_none_or(|number| number.abs() > (1u64 << 53) as f64),
+        Value::Array(items) => items.iter().any(is_absurd),
+        Value::Object(members) => members.values().any(is_absurd),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+/// A search, an index's settings, and nodes' replies, as in `tests/golden/merge`.
+pub fn merge(input: &[u8]) {
+    let Ok(Value::Object(case)) = serde_json::from_slice(input) else { return };
+    let (Some(Value::Object(asked)), Some(Value::Array(replies))) = (case.get("search"), case.get("replies")) else {
+        return;
+    };
+    if replies.iter().any(is_absurd) {
+        return;
+    }
+    let settings = case.get("settings").cloned().unwrap_or_default();
+    let info = IndexInfo::from_settings("movies", Some("id".into()), &settings);
+    let Ok(plan) = SearchPlan::new(&info, asked.clone()) else { return };
+    let replies: Vec<String> = replies.iter().map(Value::to_string).collect();
+    let bodies: Vec<&[u8]> = replies.iter().map(String::as_bytes).collect();
+    let Ok(merged) = Merged::new(&plan, &bodies) else { return };
+    let facets = plan.facets.as_ref().map(Facets::new);
+    let Ok(of_nodes) = merged.facets() else { return };
+    let facets = facets.map(|mut facets| {
+        let added = of_nodes.iter().try_for_each(|node| facets.add_node(node));
+        (facets, added)
+    });
+    if matches!(facets, Some((_, Err(_)))) {
+        return;
+    }
+    let total = merged.total_of(&merged.totals());
+    let Ok(bytes) = merged.write(facets.as_ref().map(|(facets, _)| facets), total, None) else { return };
+    let answer: Value = serde_json::from_slice(&bytes).expect("an answer is JSON");
+    let hits = answer["hits"].as_array().expect("hits");
+    assert!(hits.len() as u64 <= plan.window.take(), "more hits than were asked for");
+    for hit in hits {
+        let parts = ["_formatted", "_matchesPosition", "_rankingScoreDetails"];
+        assert!(!leaks(hit) && !parts.iter().any(|part| leaks(&hit[part])), "{hit}");
+    }
+    if plan.facets.is_some() {
+        assert!(!leaks(&answer["facetDistribution"]), "{answer}");
+    }
+}
+
+const KEY: &str = "a-key-that-nobody-may-see";
+
+/// A configuration file, of which the environment knows a key.
+pub fn config(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    // Whoever puts a key where an address belongs reads in the complaint what he wrote.
+    let misplaced = match serde_saphyr::from_str::<Value>(text) {
+        Ok(Value::Object(mut sections)) => {
+            sections.retain(|name, value| {
+                !matches!((name.as_str(), value), ("master_key" | "admin_key" | "node_key", Value::String(_)))
+            });
+            Value::Object(sections).to_string().contains("KEY")
+        }
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    let environment = |name: &str| (name == "KEY").then(|| KEY.to_owned());
+    let said = match Config::parse(text, Path::new("/nowhere"), &environment) {
+        Ok((config, warnings)) => {
+            assert!(config.cluster.replication_factor >= 1 && config.cluster.shards >= 1);
+            format!("{config:?} {warnings:?}")
+        }
+        Err(problems) => {
+            assert!(!problems.to_string().is_empty(), "a refusal says why");
+            format!("{problems} {problems:?}")
+        }
+    };
+    assert!(misplaced || !said.contains(KEY), "{said}");
+}
