@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 use crate::cluster::read::Reply;
 use crate::cluster::read::observe::{self, Observation, Observed, Outcome};
 use crate::cluster::{Cluster, Trace};
-use crate::gateway::planning::{self, Request};
+use crate::gateway::planning;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation;
+use crate::meili::operation::{self, Operation};
 use crate::merge::provenance::{Answered, Keys, Provenance};
 use crate::placement::topology::Topology;
 use crate::plan::scatter::Scatter;
-use crate::plan::{Plan, explain, read};
+use crate::plan::{Plan, Request, explain, read};
 
 /// What an operator wants to know about.
 #[derive(Debug, PartialEq)]
@@ -91,20 +91,21 @@ pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value
         ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}"))
     })?;
     let (topology, trace) = (cluster.topology(), Trace::background("explain"));
-    let request = Request { operation, target, body: &question.body };
-    let plan = planning::plan(cluster, &topology, &request, &trace).await?;
+    // A body of documents is taken for JSON, like all that can stand in a question.
+    let request = Request { operation, target, body: &question.body, content_type: Some("application/json") };
+    let plan = planning::plan(cluster, &topology, request, &trace).await?;
     let mut explained = explain::explain(&plan, &topology);
     if !question.run {
         return Ok(explained);
     }
-    if !matches!(plan, Plan::Scatter(_)) {
+    let (Plan::Scatter(_), Operation::Read(read)) = (plan, operation) else {
         let message = "only a read that nodes answer for the shards they cover can be run to explain it";
         return Err(ResponseError::new(Code::BadRequest, message));
-    }
-    let infos = planning::infos(cluster, &read::indexes(operation, &question.body), &trace).await?;
+    };
+    let infos = planning::infos(cluster, &read::indexes(read, &question.body), &trace).await?;
     let keys = infos.values().filter_map(|info| Some((info.uid.clone(), info.primary_key.clone()?))).collect();
     let request = Request { body: &with_keys(&question.body, path, &keys), ..request };
-    let Plan::Scatter(scatter) = planning::plan(cluster, &topology, &request, &trace).await? else {
+    let Plan::Scatter(scatter) = planning::plan(cluster, &topology, request, &trace).await? else {
         return Err(ResponseError::new(Code::Internal, "a read has two different plans"));
     };
     explained["run"] = run(cluster, &topology, &scatter, &keys, &trace).await;

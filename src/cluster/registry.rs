@@ -10,6 +10,7 @@ use super::client::{Subrequest, Trace};
 use super::error::store_failed;
 use super::{Cluster, OWN_QUESTION};
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::uid::index_not_found;
 use crate::meili::versions::{
     counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
 };
@@ -228,11 +229,6 @@ impl State {
         self.generation += 1;
         self.infos.remove(index);
     }
-}
-
-/// Meilisearch's own words for an index that does not exist.
-pub fn index_not_found(index: &str) -> ResponseError {
-    ResponseError::new(Code::IndexNotFound, format!("Index `{index}` not found."))
 }
 
 /// The settings of an index as a node that is up has them.

@@ -47,7 +47,7 @@ use crate::cluster::overload::metrics::Rejection;
 use crate::cluster::overload::{Sign, overloaded};
 use crate::cluster::{Cluster, Trace};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::{self, Operation};
+use crate::meili::operation::{self, Operation, Own, Takes};
 use auth::{Access, Keyring};
 use compress::Encoding;
 pub use context::RequestContext;
@@ -186,32 +186,35 @@ async fn decide(
     ctx.route = operation.name();
     ctx.index = operation.index().map(str::to_owned);
     // A probe learns that the gateway lives; more than that would not relieve it.
-    if crowded && operation != Operation::Health {
+    let is_probe = matches!(operation, Operation::Own(Own::Health));
+    if crowded && !is_probe {
         app.cluster.overload.metrics.rejected(Rejection::Requests).inc();
         return Err(overloaded(format!("{} requests are under way already.", app.settings.max_requests)));
     }
     let access = authenticate(app, head, &operation)?;
     let admitted = Admitted { head, operation: &operation, access, trace: Trace::new(ctx.request_id()) };
-    let takes_json = operation.facts().takes_json;
-    if takes_json {
+    let takes = operation.facts().takes;
+    if takes == Takes::Json {
         content_type::require_json(head)?;
     }
-    if operation != Operation::Health {
+    if !is_probe {
         health::settled(&app.cluster, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
     let topology = app.cluster.topology();
-    if matches!(operation, Operation::AddDocuments { .. }) {
-        return dispatch::add_documents(app, topology, &admitted, session).boxed().await.map(Outcome::Answer);
-    }
-    let body = if takes_json {
-        let mut body =
-            body::SessionBody::new(session, head, app.settings.body_idle_timeout, app.settings.max_body_size);
-        body.collect(head).await?
-    } else {
-        bytes::Bytes::new()
+    let body = match takes {
+        Takes::Nothing => bytes::Bytes::new(),
+        Takes::Json => {
+            let settings = &app.settings;
+            let mut body = body::SessionBody::new(session, head, settings.body_idle_timeout, settings.max_body_size);
+            body.collect(head).await?
+        }
+        Takes::Documents => {
+            dispatch::admit_documents(app, &admitted)?;
+            bytes::Bytes::new()
+        }
     };
-    dispatch::run(app, topology, &admitted, body).boxed().await
+    dispatch::run(app, topology, &admitted, session, body).boxed().await
 }
 
 /// Checks the key that `operation` asks for.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::raw::Members;
@@ -39,7 +39,8 @@ pub struct Details<'a> {
 }
 
 /// Which relevancy rules make the score of a hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ScoredBy {
     /// Those before the first rule that sorts between them, as in older engines.
     #[default]

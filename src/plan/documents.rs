@@ -3,11 +3,13 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 use crate::merge::strip::Helper;
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::vocabulary::is_words_id;
 
 use super::Obstacle;
 use super::filter;
@@ -208,6 +210,10 @@ impl DocumentPlan {
         let mut named = Map::new();
         named.insert("fields".into(), list(query.get("fields").unwrap_or_default()).into());
         reserved::check_search(&named)?;
+        if is_words_id(id) {
+            let message = format!("Document `{id}` not found.");
+            return Err(Obstacle::Refuse(ResponseError::new(Code::DocumentNotFound, message)));
+        }
         Ok(Self { index: index.to_owned(), id: id.to_owned(), shard: shard_of(id, shards) })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use unicode_normalization::char::is_combining_mark;
 
@@ -25,7 +26,8 @@ const MOST_WORDS: usize = 10;
 const GAP: &str = " -qzxjmiroirwvkqplaceholderxqz";
 
 /// Whether words are left out by their frequency.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ByFrequency {
     #[default]
     No,

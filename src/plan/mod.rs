@@ -1,7 +1,8 @@
 //! Request → plan. A plan is printable data and all that lies between understanding a request and doing it.
 
-pub mod answer;
+pub mod addition;
 pub mod broadcast;
+pub mod deletion;
 pub mod documents;
 pub mod embed;
 pub mod explain;
@@ -16,9 +17,12 @@ pub mod frequency;
 mod golden;
 pub mod hybrid;
 pub mod index_info;
+pub mod indexes;
 pub mod multi_search;
+pub mod own;
 pub mod query_search;
 pub mod read;
+pub mod request;
 pub mod reserved;
 pub mod rewrite;
 pub mod scatter;
@@ -31,12 +35,16 @@ pub mod write;
 use serde::Serialize;
 
 use crate::meili::error::ResponseError;
-use crate::meili::operation::DocumentMethod;
 
-use answer::Answer;
+use addition::Split;
+use deletion::Deletion;
 use forward::Forward;
-use scatter::Scatter;
-use write::WriteIntent;
+use indexes::IndexList;
+use own::Answer;
+use scatter::{NodeRequest, Scatter};
+use write::{FailedWrite, WriteIntent};
+
+pub use request::{Known, Request};
 
 /// What Miroir does with a request.
 #[derive(Debug, Clone, Serialize)]
@@ -44,25 +52,23 @@ use write::WriteIntent;
 pub enum Plan {
     /// One node answers, unchanged.
     Forward(Forward),
-    /// The body's documents go to the nodes that own their shards.
-    Split(Split),
+    /// One node lists its indexes, and the client gets those that it may see.
+    List(IndexList),
     /// Nodes answer for the shards they cover, and the answers are merged.
     Scatter(Box<Scatter>),
+    /// The body's documents go to the nodes that own their shards, as they arrive.
+    Split(Split),
+    /// Ids of documents go to the nodes that own their shards.
+    Delete(Deletion),
     /// Every node does the same, as one task.
     Broadcast(Box<WriteIntent>),
+    /// Every node is told the same at once, without a task.
+    Everywhere(NodeRequest),
+    /// A task that fails before any node sees it.
+    Fail(Box<FailedWrite>),
     /// Miroir itself knows the answer.
     Answer(Answer),
     Refuse(ResponseError),
-}
-
-/// A write of documents, before its body was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Split {
-    pub index: String,
-    pub method: DocumentMethod,
-    /// As the query string names it.
-    pub primary_key: Option<String>,
 }
 
 /// Why a request is not planned as what it says it is.

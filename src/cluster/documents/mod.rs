@@ -13,7 +13,6 @@
 mod collect;
 mod delete;
 mod redistribute;
-pub mod request;
 mod rules;
 mod steps;
 
@@ -22,8 +21,7 @@ use std::sync::Arc;
 use futures::future::join;
 
 use self::collect::{BatchError, Collected, Collector, Source};
-pub use self::delete::delete_ids;
-use self::request::{AddParams, missing_payload, payload_format};
+pub use self::delete::delete;
 use self::steps::Addition;
 use super::Cluster;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
@@ -33,6 +31,7 @@ use super::vocabulary;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
 use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::addition::{Split, missing_payload};
 use crate::split::PayloadFormat;
 use crate::split::primary_key::IdError;
 use crate::split::rules::{DocumentRules, Meets};
@@ -41,12 +40,8 @@ use crate::tasks::entry::MiroirTask;
 /// A request that adds documents.
 #[derive(Debug, Clone)]
 pub struct AddDocuments {
-    pub index: String,
-    pub method: DocumentMethod,
-    pub content_type: Option<String>,
+    pub split: Split,
     pub content_encoding: Option<String>,
-    /// As the client sent it, without the question mark.
-    pub query: String,
     /// How many bytes the body may have, unpacked; 0 for no limit.
     pub limit: u64,
 }
@@ -61,17 +56,16 @@ pub async fn add(
     body: &mut dyn BodySource,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let params = AddParams::parse(&request.query)?;
-    let format = payload_format(request.content_type.as_deref(), params.csv_delimiter)?;
-    let encoding = ContentEncoding::parse(request.content_encoding.as_deref());
+    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit } = request;
+    let encoding = ContentEncoding::parse(content_encoding.as_deref());
 
     // Held while a slow body is read: nothing must wait for that.
     let topology = topology.detached();
-    let stored_key = || cluster.registry.entry(&request.index).and_then(|entry| entry.primary_key);
+    let stored_key = || cluster.registry.entry(&index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &cluster.settings.write;
     let batches = &cluster.writer.batches;
-    let rules = rules::of_index(cluster, &request.index, trace).await;
+    let rules = rules::of_index(cluster, &index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
             Collector::refusing(&topology, settings, batches, IdError::Changed { stored: stored.clone() })
@@ -79,13 +73,13 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
-    let watched = cluster.writer.watchers.is_watched(&request.index);
-    let mut decoded = DecodedBody::new(body, encoding, Content::Documents, request.limit);
-    let exists = cluster.registry.exists(&request.index);
+    let watched = cluster.writer.watchers.is_watched(&index);
+    let mut decoded = DecodedBody::new(body, encoding, Content::Documents, limit);
+    let exists = cluster.registry.exists(&index);
     let budget = &cluster.overload.spools;
-    let words = async || vocabulary::gatherer(cluster, &topology, &request.index, trace).await;
+    let words = async || vocabulary::gatherer(cluster, &topology, &index, trace).await;
     let collector =
-        prepared(cluster, collector, &request, &rules).gathering_keys(watched).gathering_words(words().await, budget);
+        prepared(cluster, collector, method, &rules).gathering_keys(watched).gathering_words(words().await, budget);
     let collected = collector.read(Source::Body(&mut decoded), format).await;
     let collected = counted(cluster, collected)?.ok_or_else(|| missing_payload(format))?;
 
@@ -93,19 +87,15 @@ pub async fn add(
     let mut collected = match &at_end {
         Some(stored) => {
             let again = Collector::new(&topology, settings, batches, stored.clone());
-            let again = prepared(cluster, again, &request, &rules);
+            let again = prepared(cluster, again, method, &rules);
             let again = again.gathering_keys(watched).gathering_words(words().await, budget);
             counted(cluster, settle_key(collected, stored, again).await)?
         }
         None => collected,
     };
 
-    let addition = Addition {
-        index: request.index,
-        method: request.method,
-        custom_metadata: params.custom_metadata,
-        sets_primary_key: at_end.is_none(),
-    };
+    let addition =
+        Addition { index, method, custom_metadata: params.custom_metadata, sets_primary_key: at_end.is_none() };
     if collected.error.is_none() {
         collected.error = rules::missing_vectors(cluster, &addition.index, &collected, trace).await;
     }
@@ -167,10 +157,10 @@ async fn submit(
 fn prepared<'a>(
     cluster: &Cluster,
     collector: Collector<'a>,
-    request: &AddDocuments,
+    method: DocumentMethod,
     rules: &DocumentRules,
 ) -> Collector<'a> {
-    let meets = match request.method {
+    let meets = match method {
         DocumentMethod::Replace => Meets::Replacing,
         DocumentMethod::Update => Meets::LaidOver,
     };

@@ -12,7 +12,6 @@ use crate::merge::error::MergeError;
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeIx;
-use crate::placement::vocabulary::is_words_id;
 use crate::plan::documents::{DocumentPlan, DocumentsPlan};
 use crate::plan::scatter::NodeRequest;
 
@@ -134,10 +133,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     pub(super) async fn document(&self, plan: &DocumentPlan, original: &NodeRequest, seed: u64) -> Result<Reply, Stop> {
-        if is_words_id(&plan.id) {
-            let message = format!("Document `{}` not found.", plan.id);
-            return Err(ResponseError::new(Code::DocumentNotFound, message).into());
-        }
         let wanted = [plan.shard].into_iter().collect();
         let wanted = Wanted { index: &plan.index, shards: &wanted, seed };
         let gathered = gather(self.nodes, self.topology, wanted, &|_, _| original.clone(), &is_object).await?;

@@ -19,9 +19,11 @@ use crate::cluster::insync;
 use crate::cluster::settings::{ClusterSettings, NodeSettings, PlacementSettings, SharedWords};
 use crate::cluster::transport::Transport;
 use crate::cluster::{Cluster, resilver};
-use crate::meili::operation::{DocumentMethod, Operation};
+use crate::meili::operation::{Change, DocumentMethod};
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::topology::{Node, NodeIx, NodeState};
+use crate::plan::addition::Split;
+use crate::plan::deletion::{Deletion, Ids};
 use crate::plan::{Plan, broadcast};
 use crate::store::sqlite::SqliteStore;
 use crate::tasks::entry::MiroirTask;
@@ -310,11 +312,8 @@ impl Bed {
 
     pub async fn add(&self, method: DocumentMethod, documents: &[Value]) -> MiroirTask {
         let request = AddDocuments {
-            index: INDEX.into(),
-            method,
-            content_type: Some("application/json".into()),
+            split: Split::new(INDEX, method, "primaryKey=id", Some("application/json")).unwrap(),
             content_encoding: None,
-            query: "primaryKey=id".into(),
             limit: 0,
         };
         let mut body = WholeBody::new(json!(documents).to_string());
@@ -323,13 +322,13 @@ impl Bed {
     }
 
     pub async fn delete(&self, ids: &[u32]) -> MiroirTask {
-        let ids = ids.iter().map(|id| json!(id)).collect();
-        let trace = Trace::new("test");
-        documents::delete_ids(&self.cluster, self.cluster.topology(), INDEX, ids, None, false, &trace).await.unwrap()
+        let ids = Ids::Listed(ids.iter().map(u32::to_string).collect());
+        let deletion = Deletion::new(INDEX, ids, "").unwrap();
+        documents::delete(&self.cluster, self.cluster.topology(), &deletion, &Trace::new("test")).await.unwrap()
     }
 
     pub async fn delete_where(&self, n: i64) -> MiroirTask {
-        let operation = Operation::DeleteDocumentsByFilter { index: INDEX.into() };
+        let operation = Change::DeleteDocumentsByFilter { index: INDEX.into() };
         let body = json!({"filter": format!("n = {n}")}).to_string();
         let topology = self.cluster.topology();
         let hidden = self.cluster.hidden_settings();

@@ -14,7 +14,7 @@ use crate::cluster::health::publish;
 use crate::cluster::interrupted::settle as settle_interrupted;
 use crate::cluster::settings::{ClusterSettings, NodeSettings, PlacementSettings};
 use crate::cluster::transport::Transport;
-use crate::meili::operation::Operation;
+use crate::meili::operation::Change;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Node, NodeId, NodeState};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target};
@@ -315,7 +315,7 @@ async fn settings_that_every_node_refuses_create_no_index_and_leave_no_row() {
     for id in ["n0", "n1", "n2"] {
         fleet.set(id, Mood::Refuses);
     }
-    let operation = Operation::UpdateSettings { index: "a".into() };
+    let operation = Change::UpdateSettings { index: "a".into() };
     let Plan::Broadcast(intent) = broadcast::plan(
         &operation,
         "",
@@ -338,7 +338,7 @@ async fn a_broadcast_that_a_down_node_misses_is_remembered() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
     let cluster = cluster(&fleet, &directory).await;
     set_state(&cluster, "n1", NodeState::Down);
-    let operation = Operation::CreateIndex;
+    let operation = Change::CreateIndex;
     let Plan::Broadcast(intent) =
         broadcast::plan(&operation, "", br#"{"uid":"a"}"#, &cluster.topology(), &cluster.hidden_settings(), &|_| false)
     else {
@@ -360,7 +360,7 @@ async fn a_change_of_documents_is_nothing_to_a_node_without_shards() {
         topology.set_owners(owners);
     });
     set_state(&cluster, "n2", NodeState::Joining);
-    let operation = Operation::DeleteDocumentsByFilter { index: "a".into() };
+    let operation = Change::DeleteDocumentsByFilter { index: "a".into() };
     let (topology, hidden) = (cluster.topology(), cluster.hidden_settings());
     let plan = broadcast::plan(&operation, "", br#"{"filter":"n = 1"}"#, &topology, &hidden, &|_| true);
     let Plan::Broadcast(intent) = plan else { panic!() };

@@ -8,6 +8,7 @@ mod missing;
 
 use std::collections::BTreeSet;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use unicode_normalization::UnicodeNormalization as _;
@@ -30,23 +31,35 @@ pub struct MarkRules<'a> {
 }
 
 /// What decides about the marks of words that are found by the query's last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Marking {
     /// The query's last word, as it was written.
     written: String,
     /// Its letters as they are compared.
+    #[serde(serialize_with = "as_word")]
     word: Vec<char>,
     /// How many typos it may have.
     typos: usize,
     /// What else in the query may have found a word.
+    #[serde(serialize_with = "as_words")]
     others: Vec<Vec<char>>,
     /// Words that no node knows.
+    #[serde(serialize_with = "as_words")]
     stop_words: Vec<Vec<char>>,
     /// The attributes in which missing marks can be made.
     highlighted: Vec<String>,
     splits_words_plainly: bool,
     before: String,
     after: String,
+}
+
+fn as_word<S: Serializer>(letters: &[char], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&letters.iter().collect::<String>())
+}
+
+fn as_words<S: Serializer>(words: &[Vec<char>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(words.iter().map(|word| word.iter().collect::<String>()))
 }
 
 /// The letters of `text` as the engine compares them: without case and accents.
