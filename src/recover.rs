@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use miroir::cluster::recover::{RecoverError, Recovered, recover};
-use miroir::cluster::{Cluster, ClusterError};
+use miroir::cluster::Cluster;
+use miroir::nodes::error::ClusterError;
+use miroir::replicas::recover::{RecoverError, Recovered, recover};
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
 

@@ -8,15 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
-use miroir::cluster::overload::circuit::CircuitSettings;
-use miroir::cluster::overload::retry_budget::RetrySettings;
-use miroir::cluster::overload::{OverloadSettings, TrafficSettings};
-use miroir::cluster::scrub::ScrubSettings;
-use miroir::cluster::settings::{
-    ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
-    ResilverSettings, SearchSettings, Secret, SharedWords, TieBreak, UnavailableShards, WriteSettings,
-};
-use miroir::cluster::{self, Cluster, ClusterError, housekeeping};
+use miroir::cluster::{self, Cluster};
 use miroir::config::{self, Config, OverloadConfig, Problems, Warning};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::metrics::GatewayMetrics;
@@ -24,9 +16,20 @@ use miroir::gateway::settings::{CompressionSettings, GatewaySettings};
 use miroir::gateway::{self, App};
 use miroir::logging::{self, LogFormat, LogSettings};
 use miroir::metrics::MetricsApp;
+use miroir::moves;
+use miroir::nodes::error::ClusterError;
+use miroir::nodes::overload::circuit::CircuitSettings;
+use miroir::nodes::overload::retry_budget::RetrySettings;
+use miroir::nodes::overload::{OverloadSettings, TrafficSettings};
+use miroir::nodes::settings::{
+    ClusterSettings, HealthSettings, NodeSettings, OnConfigChange, PlacementSettings, RebalanceSettings,
+    ResilverSettings, SearchSettings, Secret, SharedWords, TieBreak, UnavailableShards, WriteSettings,
+};
+use miroir::replicas::scrub::ScrubSettings;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
 use miroir::tasks::view::UidFormatSetting;
+use miroir::tracking::housekeeping;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
@@ -123,7 +126,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
     })?;
     gateway::install_hooks(&app);
     let path = args.config.clone();
-    let read_again: cluster::rebalance::wishes::ConfigSource = Box::new(move || {
+    let read_again: moves::wishes::ConfigSource = Box::new(move || {
         let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
         Ok(placement_settings(&config))
     });
@@ -184,7 +187,7 @@ async fn reload_on_hangup(cluster: Arc<Cluster>, mut shutdown: ShutdownWatch) {
             _ = hangups.recv() => {}
             _ = shutdown.changed() => return,
         }
-        match cluster::rebalance::wishes::reload(&cluster).await {
+        match moves::wishes::reload(&cluster).await {
             Ok(true) => tracing::info!("the changed configuration is the cluster's goal now"),
             Ok(false) => tracing::info!("the configuration names no other nodes than before"),
             Err(error) => tracing::error!(%error, "the configuration was not taken over"),

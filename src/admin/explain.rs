@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::cluster::read::Reply;
-use crate::cluster::read::observe::{self, Observation, Observed, Outcome};
-use crate::cluster::{Cluster, Trace};
+use crate::cluster::Cluster;
 use crate::gateway::planning;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
 use crate::merge::provenance::{Answered, Keys, Provenance};
+use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::scatter::Scatter;
 use crate::plan::{Plan, Request, explain, read};
+use crate::read::Reply;
+use crate::read::observe;
+use crate::read::observe::{Observation, Observed, Outcome};
 
 /// What an operator wants to know about.
 #[derive(Debug, PartialEq)]

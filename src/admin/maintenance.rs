@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::cluster::error::store_failed;
-use crate::cluster::maintenance::{self, MaintenanceError};
+use crate::ledger::maintenance;
+use crate::ledger::maintenance::MaintenanceError;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
+use crate::nodes::error::store_failed;
 
 /// How long the answer waits for what is under way to the node.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);

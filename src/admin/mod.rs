@@ -14,12 +14,12 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::cluster::task_ops;
 use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
 use crate::meili::error::{Code, ResponseError};
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::view::UidFormat;
+use crate::tracking::task_ops;
 
 use explain::Question;
 

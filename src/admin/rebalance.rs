@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::cluster::Cluster;
-use crate::cluster::rebalance::wishes::{self, Preview};
-use crate::cluster::rebalance::{RebalanceError, figures};
 use crate::meili::error::{Code, ResponseError};
+use crate::moves::RebalanceError;
+use crate::moves::figures;
+use crate::moves::wishes;
+use crate::moves::wishes::Preview;
 use crate::placement::balance::{self, Share};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeIx, Topology};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::cluster::error::store_failed;
-use crate::cluster::resilver::progress::Progress;
 use crate::meili::error::{Code, ResponseError};
+use crate::nodes::error::store_failed;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
+use crate::replicas::resilver::progress::Progress;
 use crate::tasks::entry::NodeTask;
 use crate::tasks::query::parse_id;
 use crate::tasks::view::{UidFormat, task_view};

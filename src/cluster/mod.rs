@@ -1,78 +1,32 @@
-//! Talks to nodes and keeps what the cluster must remember.
+//! The parts of a cluster, put together, and their loops.
 
-pub mod body;
-pub mod client;
-pub mod direct;
-pub mod documents;
-pub mod error;
-mod families;
-pub mod founding;
-pub mod gather;
-pub mod health;
-pub mod housekeeping;
-pub mod identity;
-pub mod insync;
-pub mod interrupted;
-pub mod lanes;
-pub mod maintenance;
-pub mod metrics;
-mod node_queue;
-mod older_reads;
-pub mod overload;
-pub mod poll;
-pub mod read;
-pub mod rebalance;
-pub mod reconcile;
-pub mod recover;
-pub mod refusals;
-pub mod registry;
-pub mod repair;
-pub mod resilver;
-pub mod scrub;
-mod send;
-pub mod settings;
-pub mod settle;
 #[cfg(test)]
 mod simulation;
-pub mod spool;
-pub mod stamp;
-pub mod task_cancel;
-pub mod task_delete;
-pub mod task_host;
-pub mod task_metrics;
-pub mod task_ops;
-#[cfg(test)]
-mod task_tests;
-pub mod transport;
-pub mod vocabulary;
-pub mod write;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
+use crate::ledger::registry::Registry;
+use crate::ledger::{founding, insync, maintenance, refusals};
 use crate::meili::task::TaskStatus;
 use crate::meili::versions::default_rules;
+use crate::moves::{self, Rebalancer};
+use crate::nodes::client::{NodeClient, OWN_QUESTION};
+use crate::nodes::error::ClusterError;
+use crate::nodes::metrics::ClusterMetrics;
+use crate::nodes::overload::Overload;
+use crate::nodes::settings::{ClusterSettings, TieBreak};
+use crate::nodes::{health, transport};
 use crate::placement::topology::Topology;
 use crate::plan::broadcast::HiddenSettings;
+use crate::read;
+use crate::replicas::{identity, interrupted, recover, repair, resilver, scrub};
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
-
-pub use client::{NodeClient, NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
-pub use error::{ClusterError, NodeError};
-pub use metrics::ClusterMetrics;
-pub use overload::Overload;
-pub use rebalance::Rebalancer;
-pub use reconcile::Reconciler;
-pub use registry::Registry;
-pub use settings::ClusterSettings;
-use settings::TieBreak;
-pub use write::Writer;
-
-/// How long a node may take for a question of the gateway's own, such as after a task.
-pub(crate) const OWN_QUESTION: Duration = Duration::from_secs(5);
+use crate::tracking::reconcile::Reconciler;
+use crate::write::{Writer, vocabulary};
 
 /// Everything that talks to nodes, shared by all requests.
 pub struct Cluster {
@@ -94,24 +48,24 @@ pub struct Cluster {
     /// The durable layout, and who moves shards by it.
     pub rebalancer: Rebalancer,
     /// Reads the configuration again; set once by the composition root, before [`run`].
-    pub config_source: OnceLock<rebalance::wishes::ConfigSource>,
+    pub config_source: OnceLock<moves::wishes::ConfigSource>,
     /// Held while a new topology is made from the current one, so that no change is lost.
-    publishing: parking_lot::Mutex<()>,
-    bookkeeping: insync::Bookkeeping,
-    maintenance: maintenance::Maintenance,
+    pub(crate) publishing: parking_lot::Mutex<()>,
+    pub(crate) bookkeeping: insync::Bookkeeping,
+    pub(crate) maintenance: maintenance::Maintenance,
     pub scrub: scrub::Scrub,
-    founding: founding::Founding,
-    query_vectors: read::QueryVectors,
+    pub(crate) founding: founding::Founding,
+    pub(crate) query_vectors: read::QueryVectors,
     /// When nodes were heard of.
-    life: health::Life,
-    repairs: repair::Repairs,
+    pub(crate) life: health::Life,
+    pub(crate) repairs: repair::Repairs,
     /// Settings that some node refused, where others have them still.
     pub refusals: refusals::Refusals,
-    interrupted: interrupted::Interrupted,
+    pub(crate) interrupted: interrupted::Interrupted,
     /// Held while a request goes to every node without a lane.
-    direct: tokio::sync::Mutex<()>,
+    pub(crate) direct: tokio::sync::Mutex<()>,
     /// Something is stale, or a node with stale shards is up.
-    resilver: Notify,
+    pub(crate) resilver: Notify,
     /// How far copies to stale replicas are.
     pub copies: resilver::progress::Copies,
     /// The words of each index.
@@ -256,15 +210,9 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
     tokio::join!(
         health::run(Arc::clone(&cluster), shutdown.clone()),
         identity::run(Arc::clone(&cluster), shutdown.clone()),
-        rebalance::run(Arc::clone(&cluster), shutdown.clone()),
+        moves::run(Arc::clone(&cluster), shutdown.clone()),
         resilver::run(Arc::clone(&cluster), shutdown.clone()),
         scrub::run(Arc::clone(&cluster), shutdown.clone()),
         vocabulary::keep::run(Arc::clone(&cluster), shutdown),
     );
-}
-
-/// Resolves once `shutdown` is true, or nobody is left to say so.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a shutdown as well.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }

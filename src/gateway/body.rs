@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use pingora_proxy::Session;
 
 use super::head::Head;
-use crate::cluster::body::{BodySource, Content, ContentEncoding, DecodedBody, too_large};
 use crate::meili::error::{Code, ResponseError};
+use crate::write::body::{BodySource, Content, ContentEncoding, DecodedBody, too_large};
 
 /// The body of a session. Nothing is read ahead, so a slow reader slows its client and nobody else.
 pub struct SessionBody<'a> {

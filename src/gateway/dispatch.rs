@@ -11,9 +11,6 @@ use super::forward::Forwarding;
 use super::planning;
 use super::respond::Answer;
 use super::{Admitted, App, keys, listing, narrow};
-use crate::cluster::body::too_large;
-use crate::cluster::documents::{self, AddDocuments};
-use crate::cluster::{direct, read, task_ops, vocabulary};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Own;
 use crate::meili::uid::index_not_found;
@@ -23,10 +20,16 @@ use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 use crate::plan::write::{FailedWrite, WriteIntent};
 use crate::plan::{self, Plan, Request};
+use crate::read;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
 use crate::tasks::query::names_integers;
 use crate::tasks::view::{UidFormat, summary_view};
+use crate::tracking::task_ops;
+use crate::write::body::too_large;
+use crate::write::documents;
+use crate::write::documents::AddDocuments;
+use crate::write::{direct, vocabulary};
 
 /// How a request goes on.
 pub enum Outcome {

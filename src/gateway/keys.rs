@@ -11,12 +11,14 @@ use super::App;
 use super::auth::key_request;
 use super::auth::keyring::HeldKey;
 use super::respond::Answer;
-use crate::cluster::client::Subrequest;
-use crate::cluster::error::store_failed;
-use crate::cluster::repair::RepairHook;
-use crate::cluster::{Cluster, Trace, direct};
+use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
+use crate::nodes::client::Subrequest;
+use crate::nodes::client::Trace;
+use crate::nodes::error::store_failed;
 use crate::placement::topology::Node;
+use crate::replicas::repair::RepairHook;
+use crate::write::direct;
 
 /// Gives a returning node the keys it missed.
 pub struct KeyRepair {

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::auth::Access;
 use super::respond::Answer;
 use super::{Admitted, App, no_node};
-use crate::cluster::client::Subrequest;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::uid::IndexUid;
+use crate::nodes::client::Subrequest;
 use crate::placement::topology::Topology;
 use crate::plan::indexes::{IndexList, IndexPage};
 

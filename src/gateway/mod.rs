@@ -42,12 +42,14 @@ use pingora_proxy::Session;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
-use crate::cluster::health::{self, Need};
-use crate::cluster::overload::metrics::Rejection;
-use crate::cluster::overload::{Sign, overloaded};
-use crate::cluster::{Cluster, Trace};
+use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation, Own, Takes};
+use crate::nodes::client::Trace;
+use crate::nodes::health;
+use crate::nodes::health::Need;
+use crate::nodes::overload::metrics::Rejection;
+use crate::nodes::overload::{Sign, overloaded};
 use auth::{Access, Keyring};
 use compress::Encoding;
 pub use context::RequestContext;

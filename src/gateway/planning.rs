@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{Cluster, Trace};
+use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Operation, Own};
+use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::read::Infos;
 use crate::plan::{Known, Plan, Request};

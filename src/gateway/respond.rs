@@ -10,9 +10,9 @@ use super::compress::Encoding;
 use super::cors;
 use super::head::{Head, REQUEST_ID};
 use super::settings::CompressionSettings;
-use crate::cluster::read::Inexact;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::ShardSet;
+use crate::read::Inexact;
 
 /// An answer before it is HTTP.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["meili"],
     &["placement", "rebalance", "split", "plan", "merge", "tasks"],
     &["store"],
-    &["cluster"],
+    &["nodes", "read", "ledger", "tracking", "write", "replicas", "moves", "cluster"],
     &["gateway", "admin"],
     &["config", "metrics", "embedded", "logging"],
     &["commands", "proxy", "recover", "server"],

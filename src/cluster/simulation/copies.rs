@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::INDEX;
 use super::world::World;
-use crate::cluster::resilver::sources::sources;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, NodeState, StaleSets};
+use crate::replicas::resilver::sources::sources;
 use crate::tasks::stale::unfit_source;
 
 /// A copy under way.

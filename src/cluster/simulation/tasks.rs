@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::member::Work;
 use super::report;
 use super::world::World;
-use crate::cluster::insync;
+use crate::ledger::insync;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::NodeTaskState;
 use crate::tasks::fold::fold;

@@ -6,14 +6,14 @@ use time::OffsetDateTime;
 
 use super::INDEX;
 use super::world::{Flight, Turn, World};
-use crate::cluster::send::{Trouble, pause_before};
-use crate::cluster::settle;
-use crate::cluster::write::steps::{Extra, steps_for};
+use crate::ledger::settle;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeState, Topology};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::write::send::{Trouble, pause_before};
+use crate::write::writer::steps::{Extra, steps_for};
 
 // === impl World ===
 

@@ -1,0 +1,320 @@
+//! Which indexes exist, and what is cached of their settings. The store holds the truth; this is its image in memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::uid::index_not_found;
+use crate::meili::versions::{
+    counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
+};
+use crate::merge::detail::ScoredBy;
+use crate::nodes::client::OWN_QUESTION;
+use crate::nodes::client::{Subrequest, Trace};
+use crate::nodes::error::store_failed;
+use crate::placement::topology::{Node, Topology};
+use crate::plan::index_info::IndexInfo;
+use crate::plan::write::RegistryChange;
+use crate::store::{IndexChanges, IndexEntry, Store, StoreError};
+
+/// The indexes of the cluster.
+#[derive(Default)]
+pub struct Registry {
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<String, IndexEntry>,
+    infos: HashMap<String, Arc<IndexInfo>>,
+    /// Grows whenever something cached is dropped, so that a read begun before does not bring it back.
+    generation: u64,
+    /// Indexes of which a failed task leaves it open what the nodes hold: compared when their queues are empty.
+    suspect: BTreeSet<String>,
+}
+
+/// Entries as they were before a change, to undo it. `None` where there was no entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undo(BTreeMap<String, Option<IndexEntry>>);
+
+// === impl Registry ===
+
+impl Registry {
+    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let entries = store.indexes().await?.into_iter().map(|entry| (entry.uid.clone(), entry)).collect();
+        Ok(Self { state: RwLock::new(State { entries, ..State::default() }) })
+    }
+
+    /// What plans need to know of an index; read from a node when it is not cached. `index_not_found` when unknown.
+    pub async fn info(&self, cluster: &Cluster, index: &str, trace: &Trace) -> Result<Arc<IndexInfo>, ResponseError> {
+        let (generation, primary_key) = {
+            let state = self.state.read();
+            let Some(entry) = state.entries.get(index) else { return Err(index_not_found(index)) };
+            if let Some(info) = state.infos.get(index) {
+                return Ok(Arc::clone(info));
+            }
+            (state.generation, entry.primary_key.clone())
+        };
+        let topology = cluster.topology();
+        let settings = read_settings(cluster, &topology, index, trace).await?;
+        let mut info = IndexInfo::from_settings(index, primary_key, &settings);
+        let version = cluster.engine_version.read().clone();
+        let is = |of_version: fn(&str) -> bool| version.as_deref().is_some_and(of_version);
+        info.states_all_hits = is(states_all_hits);
+        info.states_offset_asked = is(states_offset_asked);
+        info.searches_from_the_first = is(searches_from_the_first);
+        info.counts_pages_whole = is(counts_pages_whole);
+        info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
+        let info = Arc::new(info);
+        let mut state = self.state.write();
+        if state.generation == generation {
+            state.infos.insert(index.to_owned(), Arc::clone(&info));
+        }
+        Ok(info)
+    }
+
+    pub fn exists(&self, index: &str) -> bool {
+        self.state.read().entries.contains_key(index)
+    }
+
+    pub fn entry(&self, index: &str) -> Option<IndexEntry> {
+        self.state.read().entries.get(index).cloned()
+    }
+
+    /// All indexes, by uid.
+    pub fn entries(&self) -> Vec<IndexEntry> {
+        self.state.read().entries.values().cloned().collect()
+    }
+
+    /// Changes the image in memory, and returns what undoes it. To be made durable by [`Registry::persist`].
+    pub fn apply(&self, change: &RegistryChange, ensure: Option<&str>) -> Undo {
+        let mut state = self.state.write();
+        let mut undo = Undo::default();
+        if let Some(index) = ensure
+            && !state.entries.contains_key(index)
+        {
+            state.put(&mut undo, IndexEntry { uid: index.to_owned(), primary_key: None });
+        }
+        match change {
+            RegistryChange::None => {}
+            RegistryChange::Create { index, primary_key } => {
+                if !state.entries.contains_key(index) {
+                    state.put(&mut undo, IndexEntry { uid: index.clone(), primary_key: primary_key.clone() });
+                }
+            }
+            RegistryChange::SetPrimaryKey { index, primary_key } => {
+                if state.entries.contains_key(index) {
+                    let entry = IndexEntry { uid: index.clone(), primary_key: Some(primary_key.clone()) };
+                    state.put(&mut undo, entry);
+                }
+            }
+            RegistryChange::Delete { index } => state.remove(&mut undo, index),
+            RegistryChange::Swap { pairs } => {
+                for (left, right) in pairs {
+                    let keys = (state.entries.get(left).cloned(), state.entries.get(right).cloned());
+                    if let (Some(first), Some(second)) = keys {
+                        state.put(&mut undo, IndexEntry { primary_key: second.primary_key, ..first.clone() });
+                        state.put(&mut undo, IndexEntry { primary_key: first.primary_key, ..second });
+                    }
+                }
+            }
+            RegistryChange::Settings { index } => state.forget(index),
+        }
+        undo
+    }
+
+    pub fn undo(&self, undo: &Undo) {
+        let mut state = self.state.write();
+        for (index, before) in &undo.0 {
+            state.forget(index);
+            match before {
+                Some(entry) => {
+                    state.entries.insert(index.clone(), entry.clone());
+                }
+                None => {
+                    state.entries.remove(index);
+                }
+            }
+        }
+    }
+
+    /// Writes to the store what `undo` says was changed.
+    pub async fn persist(&self, store: &dyn Store, undo: &Undo) -> Result<(), StoreError> {
+        for (index, entry) in self.changes(undo) {
+            match entry {
+                Some(entry) => store.put_index(entry).await?,
+                None => store.delete_index(index).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What `undo` says was changed, as it is now.
+    pub fn changes(&self, undo: &Undo) -> IndexChanges {
+        undo.0.keys().map(|index| (index.clone(), self.entry(index))).collect()
+    }
+
+    /// Drops what is cached of an index's settings.
+    pub fn invalidate(&self, index: &str) {
+        self.state.write().forget(index);
+    }
+
+    /// Remembers that the nodes must be asked what they hold of `index`.
+    pub fn suspect(&self, index: &str) {
+        self.state.write().suspect.insert(index.to_owned());
+    }
+
+    pub fn suspects(&self) -> Vec<String> {
+        self.state.read().suspect.iter().cloned().collect()
+    }
+
+    pub fn clear_suspect(&self, index: &str) {
+        self.state.write().suspect.remove(index);
+    }
+
+    /// Makes memory and store say what the nodes were found to hold: `None` when none of them has the index.
+    pub async fn correct(&self, store: &dyn Store, index: &str, found: Option<IndexEntry>) -> Result<(), StoreError> {
+        let undo = {
+            let mut state = self.state.write();
+            if state.entries.get(index) == found.as_ref() {
+                return Ok(());
+            }
+            let mut undo = Undo::default();
+            match found {
+                Some(entry) => state.put(&mut undo, entry),
+                None => state.remove(&mut undo, index),
+            }
+            undo
+        };
+        tracing::info!(index, "the registry of indexes was corrected after a failed task");
+        self.persist(store, &undo).await
+    }
+}
+
+// === impl Undo ===
+
+impl Undo {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True when the change brought `index` into being.
+    pub fn created(&self, index: &str) -> bool {
+        self.0.get(index).is_some_and(Option::is_none)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn put(&mut self, undo: &mut Undo, entry: IndexEntry) {
+        self.forget(&entry.uid);
+        let uid = entry.uid.clone();
+        let before = self.entries.insert(uid.clone(), entry);
+        undo.0.entry(uid).or_insert(before);
+    }
+
+    fn remove(&mut self, undo: &mut Undo, index: &str) {
+        self.forget(index);
+        let before = self.entries.remove(index);
+        if before.is_some() {
+            undo.0.entry(index.to_owned()).or_insert(before);
+        }
+    }
+
+    fn forget(&mut self, index: &str) {
+        self.generation += 1;
+        self.infos.remove(index);
+    }
+}
+
+/// The settings of an index as a node that is up has them.
+async fn read_settings(
+    cluster: &Cluster,
+    topology: &Topology,
+    index: &str,
+    trace: &Trace,
+) -> Result<Value, ResponseError> {
+    let path = format!("/indexes/{index}/settings");
+    let mut up: Vec<&Node> = topology.nodes.iter().filter(|node| node.state.serves_reads()).collect();
+    // First those whose settings are surely the right ones, and of these who answers.
+    let refused_by = cluster.refusals.refused_by(index);
+    up.sort_by_key(|node| {
+        (!refused_by.is_empty() && !refused_by.contains(&node.id), cluster.life.signs(&node.id).waits())
+    });
+    let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node is up.");
+    for node in up {
+        let request = Subrequest::get(&path, OWN_QUESTION);
+        match cluster.client.send(node, request, trace).await {
+            Ok(reply) if reply.is_success() => match serde_json::from_slice(&reply.body) {
+                Ok(settings) => return Ok(settings),
+                Err(error) => tracing::warn!(node = %node.id, index, %error, "settings cannot be read"),
+            },
+            // Accepted everywhere, not carried out yet: the engine says `not found` until then, and so does Miroir.
+            Ok(reply) => last = reply.shown_error().unwrap_or_else(|| index_not_found(index)),
+            Err(error) => last = error.to_response(),
+        }
+    }
+    Err(last)
+}
+
+/// Undoes a change in memory and in the store, when the write it belonged to did not come about.
+pub async fn roll_back(cluster: &Cluster, undo: &Undo) -> Result<(), ResponseError> {
+    if undo.is_empty() {
+        return Ok(());
+    }
+    cluster.registry.undo(undo);
+    cluster.registry.persist(cluster.store.as_ref(), undo).await.map_err(|error| store_failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(uid: &str, key: Option<&str>) -> IndexEntry {
+        IndexEntry { uid: uid.to_owned(), primary_key: key.map(str::to_owned) }
+    }
+
+    fn create(index: &str, key: Option<&str>) -> RegistryChange {
+        RegistryChange::Create { index: index.to_owned(), primary_key: key.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_change_can_be_undone() {
+        let registry = Registry::default();
+        let created = registry.apply(&create("a", Some("id")), None);
+        assert!(created.created("a"));
+        registry.apply(&create("b", Some("isbn")), None);
+        let before = registry.entries();
+        let swap = RegistryChange::Swap { pairs: vec![("a".into(), "b".into())] };
+        let undo = registry.apply(&swap, None);
+        assert_eq!(registry.entries(), [entry("a", Some("isbn")), entry("b", Some("id"))]);
+        registry.undo(&undo);
+        assert_eq!(registry.entries(), before);
+        let undo = registry.apply(&RegistryChange::Delete { index: "a".into() }, None);
+        assert!(!registry.exists("a"));
+        registry.undo(&undo);
+        assert_eq!(registry.entries(), before);
+    }
+
+    #[test]
+    fn creating_what_exists_changes_nothing() {
+        let registry = Registry::default();
+        registry.apply(&create("a", Some("id")), None);
+        assert!(registry.apply(&create("a", None), Some("a")).is_empty());
+        assert_eq!(registry.entry("a"), Some(entry("a", Some("id"))));
+    }
+
+    #[test]
+    fn an_ensured_index_takes_the_primary_key_of_its_first_batch() {
+        let registry = Registry::default();
+        let change = RegistryChange::SetPrimaryKey { index: "a".into(), primary_key: "id".into() };
+        let undo = registry.apply(&change, Some("a"));
+        assert_eq!(registry.entry("a"), Some(entry("a", Some("id"))));
+        assert!(undo.created("a"));
+    }
+}

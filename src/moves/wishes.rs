@@ -1,0 +1,168 @@
+//! What operators and configurations ask for.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::error::RebalanceError;
+use super::rebalancer::initial_state;
+use super::{commit, facts, figures};
+use crate::cluster::Cluster;
+use crate::nodes::settings::PlacementSettings;
+use crate::nodes::transport::Endpoint;
+use crate::placement::topology::NodeId;
+use crate::rebalance::{Cause, Change, Goal, Layout, Moves, NodeSpec, PlanState, Refusal};
+
+/// Reads the configuration anew.
+pub type ConfigSource = Box<dyn Fn() -> Result<PlacementSettings, String> + Send + Sync>;
+
+/// What would follow from changes, without making them.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    pub before: Goal,
+    pub goal: Goal,
+    /// The layout as it is, and the owners as they would be.
+    pub layout: Arc<Layout>,
+    pub target: Vec<Vec<NodeId>>,
+    pub moves: Moves,
+    pub refusal: Option<Refusal>,
+}
+
+/// The configured cluster as a goal.
+pub fn goal_of(placement: &PlacementSettings) -> Result<Goal, RebalanceError> {
+    let mut goal = Goal { nodes: Vec::new(), replication_factor: placement.replication_factor };
+    for node in &placement.nodes {
+        check_url(&node.id, &node.url)?;
+        goal.nodes.push(NodeSpec {
+            id: NodeId::new(&node.id),
+            url: node.url.trim_end_matches('/').to_owned(),
+            zone: node.zone.clone(),
+            weight: node.weight,
+            drained: false,
+        });
+    }
+    Ok(goal)
+}
+
+/// A configuration cannot say that a node is drained, so what the operator said stays.
+pub(super) fn keep_drained(mut goal: Goal, layout: &Layout) -> Goal {
+    let wanted = layout.wanted();
+    for node in &mut goal.nodes {
+        node.drained = wanted.find(&node.id).is_some_and(|known| known.drained);
+    }
+    goal
+}
+
+fn check_url(id: &str, url: &str) -> Result<(), RebalanceError> {
+    let wrong = |reason| RebalanceError::Url { id: id.to_owned(), url: url.to_owned(), reason };
+    Endpoint::parse(url).map(|_| ()).map_err(wrong)
+}
+
+fn apply(wanted: Goal, changes: Vec<Change>) -> Result<Goal, RebalanceError> {
+    let mut goal = wanted;
+    for change in changes {
+        goal = goal.with(change)?;
+    }
+    for node in &goal.nodes {
+        check_url(node.id.as_str(), &node.url)?;
+    }
+    Ok(goal)
+}
+
+/// What `changes` would move. Without any: what is still to be moved.
+pub async fn preview(cluster: &Arc<Cluster>, changes: Vec<Change>) -> Result<Preview, RebalanceError> {
+    let layout = cluster.rebalancer.layout();
+    let before = layout.wanted();
+    let goal = apply(before.clone(), changes)?;
+    let target = goal.assign(layout.shards());
+    let moves = Moves::between(&layout, &target);
+    let known = facts::facts(cluster, &layout);
+    let now = OffsetDateTime::now_utc();
+    let refusal = layout.toward(goal.clone(), Cause::Operator, PlanState::Running, &known, now).err();
+    let refusal = refusal.filter(|refusal| *refusal != Refusal::Nothing);
+    Ok(Preview { before, goal, layout, target, moves, refusal })
+}
+
+/// Makes `changes` the goal. False when nothing changes by them.
+pub async fn change(cluster: &Arc<Cluster>, changes: Vec<Change>) -> Result<bool, RebalanceError> {
+    aim(cluster, Cause::Operator, PlanState::Running, |layout| apply(layout.wanted(), changes)).await
+}
+
+/// Back to what the last finished plan left.
+pub async fn undo(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
+    aim(cluster, Cause::Undo, PlanState::Running, |layout| Ok(layout.undone()?)).await
+}
+
+pub async fn pause(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
+    turn_to(cluster, PlanState::Paused).await
+}
+
+/// Goes on with a plan that is paused. After a canceled one it begins again, to bring the shards to the nodes there are.
+pub async fn resume(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
+    if cluster.rebalancer.layout().plan.is_some() {
+        return turn_to(cluster, PlanState::Running).await;
+    }
+    aim(cluster, Cause::Operator, PlanState::Running, |layout| Ok(layout.wanted())).await
+}
+
+pub async fn cancel(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
+    turn_to(cluster, PlanState::Canceling).await
+}
+
+/// Reads the configuration again; nodes and replication factor become the goal if they changed since the last reading.
+pub async fn reload(cluster: &Arc<Cluster>) -> Result<bool, RebalanceError> {
+    let source = cluster.config_source.get().ok_or(RebalanceError::NoConfig)?;
+    let placement = source().map_err(RebalanceError::Config)?;
+    let configured = goal_of(&placement)?;
+    let stored = cluster.rebalancer.layout();
+    if placement.shards != stored.shards() {
+        return Err(RebalanceError::Shards { stored: stored.shards(), configured: placement.shards });
+    }
+    if stored.configured == configured {
+        return Ok(false);
+    }
+    let state = initial_state(cluster.settings.rebalance.on_config_change);
+    let goal = configured.clone();
+    let changed = aim(cluster, Cause::Configuration, state, |layout| Ok(keep_drained(goal, layout))).await?;
+    let mut layout = cluster.rebalancer.layout.lock().await;
+    let next = Layout { version: layout.version + 1, configured, ..layout.clone() };
+    commit::commit(cluster, &mut layout, next).await?;
+    tracing::info!(changed, "the configuration was read again");
+    Ok(changed)
+}
+
+async fn aim(
+    cluster: &Arc<Cluster>,
+    cause: Cause,
+    state: PlanState,
+    goal: impl FnOnce(&Layout) -> Result<Goal, RebalanceError>,
+) -> Result<bool, RebalanceError> {
+    let mut layout = cluster.rebalancer.layout.lock().await;
+    let goal = goal(&layout)?;
+    let known = facts::facts(cluster, &layout);
+    let mut next = match layout.toward(goal, cause, state, &known, OffsetDateTime::now_utc()) {
+        Err(Refusal::Nothing) => return Ok(false),
+        result => result?,
+    };
+    // Best effort: the plan goes its way without the figure.
+    let documents = figures::documents_to_move(cluster, &next).await.unwrap_or_default();
+    if let Some(plan) = &mut next.plan {
+        plan.documents = documents;
+    }
+    commit::commit(cluster, &mut layout, next).await?;
+    tracing::info!(version = layout.version, ?cause, documents, "the cluster has a new goal");
+    cluster.rebalancer.wake.notify_one();
+    Ok(true)
+}
+
+async fn turn_to(cluster: &Arc<Cluster>, state: PlanState) -> Result<bool, RebalanceError> {
+    let mut layout = cluster.rebalancer.layout.lock().await;
+    if layout.plan.as_ref().is_some_and(|plan| plan.state == state) {
+        return Ok(false);
+    }
+    let next = layout.in_state(state)?;
+    commit::commit(cluster, &mut layout, next).await?;
+    tracing::info!(version = layout.version, ?state, "the rebalance changes its state");
+    cluster.rebalancer.wake.notify_one();
+    Ok(true)
+}

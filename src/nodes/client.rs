@@ -1,0 +1,420 @@
+//! Subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use super::error::{NodeError, NodeErrorKind};
+use super::metrics::{ClusterMetrics, Outcome};
+use super::spool::Spool;
+use super::transport::Transport;
+use crate::meili::error::ResponseError;
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::merge::error::shown;
+use crate::placement::topology::{Node, NodeId};
+use crate::tasks::entry::NodeTaskState;
+
+/// How long a node may take for a question of the gateway's own, such as after a task.
+pub(crate) const OWN_QUESTION: Duration = Duration::from_secs(5);
+
+/// How far a node's clock may differ from the gateway's when its tasks are searched by time.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+const TASK_PAGE: usize = 500;
+/// Bounds a search of a node's tasks, whatever its queue holds.
+const MAX_TASK_PAGES: usize = 40;
+
+/// What ties the subrequests of one client's request together in logs, here and on the nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// Sent as `x-request-id`.
+    pub request_id: String,
+}
+
+/// One request to one node.
+#[derive(Debug, Clone)]
+pub struct Subrequest {
+    pub method: http::Method,
+    /// Path and query.
+    pub path: String,
+    pub content_type: Option<&'static str>,
+    pub body: SubBody,
+    /// For all of it, from resolving the address to the reply's last byte.
+    pub timeout: Duration,
+    /// True when carrying it out twice does no harm: it is repeated once if a kept-alive connection turns out closed.
+    pub idempotent: bool,
+}
+
+/// What a subrequest sends.
+#[derive(Debug, Clone)]
+pub enum SubBody {
+    Empty,
+    Bytes(Bytes),
+    /// A range of a spool's bytes.
+    Spool(Spool, Range<u64>),
+}
+
+/// A node's whole answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct NodeReply {
+    pub status: u16,
+    pub body: Bytes,
+    pub retry_after: Option<Duration>,
+}
+
+/// A node's task, as its API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatusResponse {
+    /// `uid`, or `taskUid` in the answer to a write.
+    #[serde(alias = "taskUid")]
+    pub uid: u32,
+    #[serde(default)]
+    pub index_uid: Option<String>,
+    pub status: TaskStatus,
+    #[serde(rename = "type")]
+    pub kind: TaskKind,
+    #[serde(default)]
+    pub canceled_by: Option<u32>,
+    #[serde(default)]
+    pub details: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub error: Option<ResponseError>,
+    #[serde(default)]
+    pub custom_metadata: Option<String>,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub enqueued_at: Option<OffsetDateTime>,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+/// Hears of every subrequest.
+pub trait NodeObserver: Send + Sync + 'static {
+    /// A node refuses connections: no other request has to find out for itself.
+    fn connect_failed(&self, node: &NodeId);
+
+    /// A node has answered, whatever it said.
+    fn heard(&self, node: &NodeId);
+}
+
+/// Sends subrequests over one [`Transport`] and counts them.
+pub struct NodeClient {
+    transport: Box<dyn Transport>,
+    metrics: ClusterMetrics,
+    observer: OnceLock<Box<dyn NodeObserver>>,
+    /// For the gateway's own questions to nodes.
+    timeout: Duration,
+}
+
+// === impl Trace ===
+
+impl Trace {
+    pub fn new(request_id: impl Into<String>) -> Self {
+        Self { request_id: request_id.into() }
+    }
+
+    /// For work that no client asked for: `repair-<uuid>`.
+    pub fn background(what: &str) -> Self {
+        Self { request_id: format!("{what}-{}", uuid::Uuid::now_v7()) }
+    }
+}
+
+// === impl Subrequest ===
+
+impl Subrequest {
+    /// A GET, which is idempotent.
+    pub fn get(path: impl Into<String>, timeout: Duration) -> Self {
+        Self {
+            method: http::Method::GET,
+            path: path.into(),
+            content_type: None,
+            body: SubBody::Empty,
+            timeout,
+            idempotent: true,
+        }
+    }
+
+    /// A request with a JSON body; `idempotent` says whether it may be repeated (a POST that only reads may).
+    pub fn json(
+        method: http::Method,
+        path: impl Into<String>,
+        body: Bytes,
+        timeout: Duration,
+        idempotent: bool,
+    ) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            content_type: Some("application/json"),
+            body: SubBody::Bytes(body),
+            timeout,
+            idempotent,
+        }
+    }
+}
+
+// === impl SubBody ===
+
+impl SubBody {
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Spool(_, range) => range.end - range.start,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+// === impl NodeReply ===
+
+impl NodeReply {
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The node's error, if that is what the reply is, in the node's own words: for decisions, not for clients.
+    pub fn error(&self) -> Option<ResponseError> {
+        if self.is_success() { None } else { ResponseError::from_node(self.status, &self.body) }
+    }
+
+    /// The node's error as clients may see it.
+    pub fn shown_error(&self) -> Option<ResponseError> {
+        self.error().map(shown)
+    }
+}
+
+// === impl TaskStatusResponse ===
+
+impl TaskStatusResponse {
+    /// Where the part of a task that this node task carries out stands.
+    pub fn to_node_status(&self) -> NodeTaskState {
+        match self.status {
+            TaskStatus::Enqueued => NodeTaskState::Enqueued,
+            TaskStatus::Processing => NodeTaskState::Processing,
+            TaskStatus::Succeeded => NodeTaskState::Succeeded,
+            TaskStatus::Failed => NodeTaskState::Failed,
+            TaskStatus::Canceled => NodeTaskState::Canceled,
+        }
+    }
+}
+
+// === impl NodeClient ===
+
+impl NodeClient {
+    /// `timeout` bounds the gateway's own questions, such as [`NodeClient::get_task_status`].
+    pub fn new(transport: Box<dyn Transport>, metrics: ClusterMetrics, timeout: Duration) -> Self {
+        Self { transport, metrics, observer: OnceLock::new(), timeout }
+    }
+
+    /// To be called once, before the first subrequest.
+    pub fn observe(&self, observer: Box<dyn NodeObserver>) {
+        if self.observer.set(observer).is_err() {
+            tracing::warn!("the node client has an observer already");
+        }
+    }
+
+    /// Sends `request` to `node` and reads the whole reply. Cancel-safe: dropping it closes the connection.
+    pub async fn send(&self, node: &Node, request: Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
+        let id = node.id.as_str();
+        let started = tokio::time::Instant::now();
+        let exchange = self.transport.exchange(node, &request, trace);
+        let result = match tokio::time::timeout(request.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(NodeError::new(&node.id, NodeErrorKind::Timeout(request.timeout))),
+        };
+        let outcome = match &result {
+            Ok(reply) => Outcome::of_status(reply.status),
+            Err(error) => error.outcome(),
+        };
+        self.metrics.subrequests.with_label_values(&[id, outcome.as_str()]).inc();
+        self.metrics.subrequest_seconds.with_label_values(&[id]).observe(started.elapsed().as_secs_f64());
+        match &result {
+            Ok(reply) => {
+                self.metrics.bytes_sent.with_label_values(&[id]).inc_by(request.body.len());
+                self.metrics.bytes_received.with_label_values(&[id]).inc_by(reply.body.len() as u64);
+                if let Some(observer) = self.observer.get() {
+                    observer.heard(&node.id);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(node = id, request_id = %trace.request_id, path = %request.path, %error, "subrequest failed");
+                if matches!(error.kind, NodeErrorKind::Connect(_) | NodeErrorKind::Resolve(_))
+                    && let Some(observer) = self.observer.get()
+                {
+                    observer.connect_failed(&node.id);
+                }
+            }
+        }
+        result
+    }
+
+    /// `None` when the node does not know the task.
+    pub async fn get_task_status(&self, node: &Node, task_uid: u32) -> Result<Option<TaskStatusResponse>, NodeError> {
+        let request = Subrequest::get(format!("/tasks/{task_uid}"), self.timeout);
+        let reply = self.send(node, request, &Trace::background("task")).await?;
+        self.read_known(node, &reply)
+    }
+
+    /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) as their `customMetadata`, oldest first. Nodes cannot
+    /// filter by it, so their newest tasks are read back to the moment that the stamp's uuid was made.
+    pub async fn find_by_stamp(&self, node: &Node, stamp: &str) -> Result<Vec<TaskStatusResponse>, NodeError> {
+        let since = stamp_time(stamp);
+        let query = "types=documentAdditionOrUpdate,documentDeletion,documentEdition";
+        let mut found = self
+            .tasks_since(node, query, since)
+            .await?
+            .into_iter()
+            .filter(|task| task.custom_metadata.as_deref() == Some(stamp))
+            .collect::<Vec<_>>();
+        found.sort_by_key(|task| task.uid);
+        Ok(found)
+    }
+
+    /// The node's tasks that meet `query` and were enqueued at `since` or later, give or take its clock; newest first.
+    pub async fn tasks_since(
+        &self,
+        node: &Node,
+        query: &str,
+        since: Option<OffsetDateTime>,
+    ) -> Result<Vec<TaskStatusResponse>, NodeError> {
+        #[derive(Deserialize)]
+        struct Page {
+            results: Vec<TaskStatusResponse>,
+            next: Option<u32>,
+        }
+        let earliest = since.map(|since| since - CLOCK_SKEW);
+        let mut tasks = Vec::new();
+        let mut from = String::new();
+        for _ in 0..MAX_TASK_PAGES {
+            let request = Subrequest::get(format!("/tasks?limit={TASK_PAGE}&{query}{from}"), self.timeout);
+            let reply = self.send(node, request, &Trace::background("tasks")).await?;
+            let page: Page = self.read(node, &reply)?;
+            let reached = page.results.last().is_none_or(|last| match (last.enqueued_at, earliest) {
+                (Some(enqueued), Some(earliest)) => enqueued < earliest,
+                (None, _) | (_, None) => false,
+            });
+            tasks.extend(page.results);
+            match page.next {
+                Some(next) if !reached => from = format!("&from={next}"),
+                Some(_) | None => break,
+            }
+        }
+        tasks.retain(|task| match (task.enqueued_at, earliest) {
+            (Some(enqueued), Some(earliest)) => enqueued >= earliest,
+            (None, _) | (_, None) => true,
+        });
+        Ok(tasks)
+    }
+
+    /// A reply of the gateway's own question as JSON; any status but success is an error.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, node: &Node, reply: &NodeReply) -> Result<T, NodeError> {
+        let malformed = |reason: String| NodeError::new(&node.id, NodeErrorKind::Malformed(reason));
+        if !reply.is_success() {
+            let said = reply.shown_error().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            return Err(malformed(format!("expected success, got status {}{said}", reply.status)));
+        }
+        serde_json::from_slice(&reply.body).map_err(|error| malformed(error.to_string()))
+    }
+
+    /// [`NodeClient::read`], `None` where the engine says that there is no such thing. A 404 of something in front of the
+    /// node says nothing.
+    fn read_known<T: serde::de::DeserializeOwned>(
+        &self,
+        node: &Node,
+        reply: &NodeReply,
+    ) -> Result<Option<T>, NodeError> {
+        if reply.status == 404 && reply.error().is_some() {
+            return Ok(None);
+        }
+        self.read(node, reply).map(Some)
+    }
+
+    /// GET as JSON; `None` where the engine answers 404.
+    pub async fn get_json<T: serde::de::DeserializeOwned>(
+        &self,
+        node: &Node,
+        path: &str,
+        trace: &Trace,
+    ) -> Result<Option<T>, NodeError> {
+        let reply = self.send(node, Subrequest::get(path, self.timeout), trace).await?;
+        self.read_known(node, &reply)
+    }
+
+    /// Sends a request that a node answers with a task, and waits until that task has ended.
+    pub async fn carry_out(
+        &self,
+        node: &Node,
+        request: Subrequest,
+        trace: &Trace,
+        limit: Duration,
+    ) -> Result<TaskStatusResponse, NodeError> {
+        let reply = self.send(node, request, trace).await?;
+        let accepted: TaskStatusResponse = self.read(node, &reply)?;
+        self.wait(node, accepted.uid, limit).await
+    }
+
+    /// Waits until a node's task has ended: 25 ms, doubling to 1 s.
+    pub async fn wait(&self, node: &Node, task_uid: u32, limit: Duration) -> Result<TaskStatusResponse, NodeError> {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut pause = Duration::from_millis(25);
+        loop {
+            let task = self.get_task_status(node, task_uid).await?;
+            match task {
+                Some(task) if task.status.is_final() => return Ok(task),
+                Some(_) => {}
+                None => {
+                    let reason = format!("task {task_uid} is gone");
+                    return Err(NodeError::new(&node.id, NodeErrorKind::Malformed(reason)));
+                }
+            }
+            if tokio::time::Instant::now() + pause > deadline {
+                return Err(NodeError::new(&node.id, NodeErrorKind::Timeout(limit)));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+/// When a stamp was made, as its uuid says.
+fn stamp_time(stamp: &str) -> Option<OffsetDateTime> {
+    let uuid = uuid::Uuid::parse_str(stamp.strip_prefix("mtask-")?).ok()?;
+    let (seconds, nanos) = uuid.get_timestamp()?.to_unix();
+    let time = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+    Some(time + Duration::from_nanos(u64::from(nanos)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_tells_when_it_was_made() {
+        let before = OffsetDateTime::now_utc() - Duration::from_secs(1);
+        let made = stamp_time(&format!("mtask-{}", uuid::Uuid::now_v7())).unwrap();
+        assert!(made > before && made < OffsetDateTime::now_utc() + Duration::from_secs(1));
+        assert_eq!(stamp_time("someone's own metadata"), None);
+    }
+
+    #[test]
+    fn both_forms_of_a_node_task_are_read() {
+        let summary = r#"{"taskUid":3,"indexUid":"a","status":"enqueued","type":"settingsUpdate","enqueuedAt":"2026-01-01T00:00:00.5Z"}"#;
+        let task: TaskStatusResponse = serde_json::from_str(summary).unwrap();
+        assert_eq!((task.uid, task.to_node_status()), (3, NodeTaskState::Enqueued));
+        let full = r#"{"uid":4,"batchUid":1,"indexUid":null,"status":"failed","type":"indexSwap","canceledBy":null,"details":{"swaps":[]},
+            "error":{"message":"m","code":"index_not_found","type":"invalid_request","link":"l"},"duration":"PT1S",
+            "enqueuedAt":"2026-01-01T00:00:00Z","startedAt":"2026-01-01T00:00:01Z","finishedAt":null}"#;
+        let task: TaskStatusResponse = serde_json::from_str(full).unwrap();
+        assert_eq!(task.error.unwrap().code, "index_not_found");
+    }
+}

@@ -1,0 +1,229 @@
+//! Health checks drive the states of nodes; every change of a state is a new topology.
+//!
+//! Pingora's `Backends` and `HttpHealthCheck` probe, one of each per node, since each has its own host name and TLS. What
+//! Pingora cannot say is that a node has never been seen, that it is back but not repaired, or that it is busy and not gone:
+//! that is decided here. A refused connection is gone. A slow answer is busy: the node goes on until nothing at all is heard
+//! of it for `health.patience`, and even then while most others are as silent, for then it is this machine that is slow.
+
+mod life;
+mod probe;
+mod start;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use self::probe::Probe;
+use super::client::NodeObserver;
+use crate::cluster::Cluster;
+use crate::nodes::shutdown::stopped;
+use crate::placement::topology::{NodeId, NodeState, Topology};
+
+pub use self::life::{Life, Signs};
+pub use self::start::{Need, settled};
+
+/// What was learnt of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// A good probe; how many in a row it makes.
+    Good { in_a_row: usize },
+    /// As many bad probes in a row as take a node out: it refuses connections, or what it answers is no good health.
+    Fell,
+    /// It has answered nothing for longer than patience lasts. `most`: like most nodes at the moment.
+    Silent { most: bool },
+    /// A subrequest could not connect.
+    Unconnectable,
+    /// It did not take a write long after others had.
+    Slow,
+}
+
+/// What follows from a sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    Nothing,
+    /// Takes no traffic from now on.
+    Down,
+    /// Answers (again): to be repaired, then up.
+    Return,
+}
+
+/// Hears of every subrequest: marks a node down as soon as one cannot connect, and keeps its signs of life.
+pub(crate) struct Listener(pub Weak<Cluster>);
+
+/// What a sign means for a node in `state`. A node marked down by a failed connection comes back after `rise` good
+/// probes like any other; one that is joining after the first.
+pub fn consequence(state: NodeState, sign: Sign, rise: usize) -> Consequence {
+    match (state, sign) {
+        (NodeState::Joining, Sign::Good { .. }) => Consequence::Return,
+        (NodeState::Down, Sign::Good { in_a_row }) if in_a_row >= rise => Consequence::Return,
+        (NodeState::Down, Sign::Good { .. }) => Consequence::Nothing,
+        (NodeState::Up | NodeState::Repairing, Sign::Good { .. }) => Consequence::Nothing,
+        // To be alone with most others is no sign against a node.
+        (NodeState::Up | NodeState::Repairing, Sign::Silent { most: true }) => Consequence::Nothing,
+        (NodeState::Up | NodeState::Repairing, Sign::Fell | Sign::Unconnectable | Sign::Slow | Sign::Silent { .. }) => {
+            Consequence::Down
+        }
+        // The operator has the word.
+        (NodeState::Maintenance, _) => Consequence::Nothing,
+        (NodeState::Joining | NodeState::Down, Sign::Fell | Sign::Unconnectable | Sign::Slow | Sign::Silent { .. }) => {
+            Consequence::Nothing
+        }
+        (NodeState::Removed, _) => Consequence::Nothing,
+    }
+}
+
+/// Publishes a changed topology under the next epoch. The one place where the topology changes.
+pub fn publish(cluster: &Cluster, change: impl FnOnce(&mut Topology)) -> Arc<Topology> {
+    let _publishing = cluster.publishing.lock();
+    let mut next = Topology::clone(&cluster.topology.load());
+    change(&mut next);
+    next.epoch += 1;
+    let next = Arc::new(next);
+    let superseded = cluster.topology.swap(Arc::clone(&next));
+    let takes_writes = |topology: &Topology| topology.nodes.iter().any(|node| node.state.takes_writes());
+    if takes_writes(&next) && !takes_writes(&superseded) {
+        cluster.life.revives();
+    }
+    cluster.rebalancer.superseded(&superseded);
+    cluster.metrics.show(&next);
+    next
+}
+
+/// Moves a node from one of `from` to `to`; false when it is in none of them any more.
+pub fn move_state(cluster: &Cluster, node: &NodeId, from: &[NodeState], to: NodeState) -> bool {
+    let current = |topology: &Topology| topology.nodes.iter().find(|candidate| candidate.id == *node).map(|n| n.state);
+    // Most signs change nothing, and an epoch is for changes.
+    if !current(&cluster.topology.load()).is_some_and(|state| from.contains(&state)) {
+        return false;
+    }
+    let mut moved = false;
+    publish(cluster, |topology| {
+        let found = topology.nodes.iter_mut().find(|candidate| candidate.id == *node);
+        if let Some(found) = found
+            && from.contains(&found.state)
+        {
+            tracing::info!(node = %node, from = found.state.as_str(), to = to.as_str(), "node changes state");
+            found.state = to;
+            moved = true;
+        }
+    });
+    moved
+}
+
+/// Acts on a sign.
+pub fn learn(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
+    let topology = cluster.topology();
+    let Some(state) = topology.find(node.as_str()).map(|found| topology.node(found).state) else { return };
+    match consequence(state, sign, cluster.settings.health.rise) {
+        Consequence::Nothing => {}
+        Consequence::Down => {
+            if move_state(cluster, node, &[NodeState::Up, NodeState::Repairing], NodeState::Down) {
+                tracing::warn!(node = %node, ?sign, "node is down");
+            }
+        }
+        Consequence::Return => crate::replicas::repair::start(cluster, node),
+    }
+}
+
+/// Traffic has found out what probes have not yet: the node is down now, and has to show anew that it is well.
+pub fn give_up(cluster: &Arc<Cluster>, node: &NodeId, sign: Sign) {
+    cluster.life.reset(node);
+    learn(cluster, node, sign);
+}
+
+/// A tick for each round of health checks; a late one moves those after it.
+pub(crate) fn rounds(cluster: &Cluster) -> tokio::time::Interval {
+    let mut rounds = tokio::time::interval(cluster.settings.health.interval.max(Duration::from_millis(10)));
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    rounds
+}
+
+/// Probes all nodes every `health.interval`, each for itself, until `shutdown`: one that is slow keeps no other waiting.
+pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
+    let mut probes = Vec::new();
+    let mut interval = rounds(&cluster);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => follow_members(&cluster, &mut probes),
+            _ = stopped(&mut shutdown) => return,
+        }
+    }
+}
+
+/// A probe for each node of the cluster: nodes come and go, and their urls change.
+fn follow_members(cluster: &Arc<Cluster>, probes: &mut Vec<Probe>) {
+    let topology = cluster.topology();
+    let members = || topology.members().map(|ix| topology.node(ix));
+    probes.retain(|probe| members().any(|node| probe.is_of(node)));
+    for node in members() {
+        if probes.iter().any(|probe| probe.is_of(node)) {
+            continue;
+        }
+        match Probe::start(cluster, node) {
+            Ok(probe) => probes.push(probe),
+            Err(reason) => tracing::error!(node = %node.id, reason, "node cannot be probed"),
+        }
+    }
+}
+
+/// True when nothing is heard of most nodes of the cluster: then it is rather the gateway, or what lies between.
+pub(crate) fn most_are_silent(cluster: &Cluster) -> bool {
+    let topology = cluster.topology();
+    let silent = topology.members().filter(|ix| cluster.life.signs(&topology.node(*ix).id).silent).count();
+    silent * 2 > topology.members().count()
+}
+
+impl NodeObserver for Listener {
+    fn connect_failed(&self, node: &NodeId) {
+        if let Some(cluster) = self.0.upgrade() {
+            give_up(&cluster, node, Sign::Unconnectable);
+        }
+    }
+
+    fn heard(&self, node: &NodeId) {
+        if let Some(cluster) = self.0.upgrade() {
+            cluster.life.heard(node);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RISE: usize = 2;
+
+    #[test]
+    fn a_joining_node_returns_with_its_first_good_probe() {
+        assert_eq!(consequence(NodeState::Joining, Sign::Good { in_a_row: 1 }, RISE), Consequence::Return);
+        assert_eq!(consequence(NodeState::Joining, Sign::Fell, RISE), Consequence::Nothing);
+    }
+
+    #[test]
+    fn a_node_that_went_down_returns_after_enough_good_probes() {
+        assert_eq!(consequence(NodeState::Down, Sign::Good { in_a_row: 1 }, RISE), Consequence::Nothing);
+        assert_eq!(consequence(NodeState::Down, Sign::Good { in_a_row: 2 }, RISE), Consequence::Return);
+    }
+
+    #[test]
+    fn a_node_in_maintenance_is_left_alone() {
+        for sign in
+            [Sign::Good { in_a_row: 9 }, Sign::Fell, Sign::Unconnectable, Sign::Slow, Sign::Silent { most: false }]
+        {
+            assert_eq!(consequence(NodeState::Maintenance, sign, RISE), Consequence::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_failed_connection_takes_a_node_down_at_once() {
+        for state in [NodeState::Up, NodeState::Repairing] {
+            assert_eq!(consequence(state, Sign::Unconnectable, RISE), Consequence::Down);
+            assert_eq!(consequence(state, Sign::Fell, RISE), Consequence::Down);
+            assert_eq!(consequence(state, Sign::Slow, RISE), Consequence::Down);
+            assert_eq!(consequence(state, Sign::Silent { most: false }, RISE), Consequence::Down);
+            assert_eq!(consequence(state, Sign::Silent { most: true }, RISE), Consequence::Nothing);
+            assert_eq!(consequence(state, Sign::Good { in_a_row: 9 }, RISE), Consequence::Nothing);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Talks to nodes, and knows how they are.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
+//! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
+//! | [`error`] | what can go wrong between the gateway and a node, and what may be done about it |
+//! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
+//! | [`overload`] | bounds on what is under way, and whom reads leave alone |
+//! | [`lanes`] | one order of writes for each index and node |
+//! | [`node_queue`] | a node's queue of tasks: whether it is empty, and waiting until it is |
+//! | [`spool`] | bytes collected for a node, in memory up to a bound and then in a file |
+//! | [`stamp`] | by what a node's task tells who gave it |
+//! | [`settings`] | what the operator sets of the cluster |
+//! | [`metrics`] | counters and gauges of the cluster's traffic and state |
+//! | [`families`] | families of metrics, registered as they are made |
+//! | [`shutdown`] | the end of the process, as its loops see it |
+
+pub mod client;
+pub mod error;
+pub(crate) mod families;
+pub mod health;
+pub mod lanes;
+pub mod metrics;
+pub(crate) mod node_queue;
+pub mod overload;
+pub mod settings;
+pub(crate) mod shutdown;
+pub mod spool;
+pub mod stamp;
+pub mod transport;

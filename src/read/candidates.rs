@@ -1,0 +1,370 @@
+//! What a search says of all its hits: totals and facets, as one node with all documents would state them.
+//!
+//! One node states them over the documents that are left when it has filled the page. It knows them only when it has
+//! walked its ranking rules that far, and so do nodes of a cluster; but where each of them stopped is not where one node
+//! would have stopped. What differs is asked for here, after the page is known and only if it can differ.
+
+use bytes::Bytes;
+use futures::future::join_all;
+use serde_json::Value;
+
+use super::gather::{Gathered, Nodes, Wanted, gather, log_failure};
+use super::reader::{Inexact, Reader, Stop};
+use super::search::is_search;
+use crate::merge::error::MergeError;
+use crate::merge::facets::probe::Probe;
+use crate::merge::facets::{FacetRules, Facets};
+use crate::merge::hits::{self, Page};
+use crate::merge::search::{Merged, answers, candidates, census};
+use crate::merge::totals::Paging;
+use crate::merge::values::{Key, values_at};
+use crate::placement::cover::CoverPart;
+use crate::placement::shard::ShardSet;
+use crate::plan::facets::{Candidates, replies_to, without_values};
+use crate::plan::search::SearchPlan;
+
+/// How often nodes are asked for more of their facets before the answer goes out as it is, and says so.
+pub(super) const ROUNDS: usize = 12;
+
+/// What is stated of all hits.
+pub(super) struct Overview {
+    pub facets: Option<Facets>,
+    pub total: u64,
+    pub inexact: Inexact,
+}
+
+/// What nodes state of all documents that count.
+pub(super) struct Stated {
+    pub facets: Option<Facets>,
+    pub total: u64,
+    /// False if facets may differ from those that one node would state.
+    pub exact: bool,
+}
+
+/// The documents that count, as far as Miroir has them itself.
+struct Met {
+    /// The best hits of distinct values: those that a node leaves of all that have them.
+    documents: Vec<Value>,
+    /// Those among them that have no value, which nodes count.
+    without_value: usize,
+    unmet: Option<String>,
+    exact: bool,
+}
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// `counted` are the replies to the plan's census, if it has one.
+    pub(super) async fn overview(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        gathered: &Gathered,
+        merged: &Merged<'_>,
+        counted: Option<&Gathered>,
+    ) -> Result<Overview, Stop> {
+        // In page mode one node leaves out what is not distinct also where it has nothing to show.
+        let leaves_out = plan.distinct.is_some() && matches!(plan.window.paging, Paging::Offset { .. });
+        if leaves_out
+            && merged.is_past_the_end()
+            && let Some(all) = self.unsearched(plan, seed).await?
+        {
+            return self.overview_of_all(plan, &all).await;
+        }
+        // A page leaves out what is not distinct also where it is empty.
+        let paged = matches!(plan.window.paging, Paging::Page { .. });
+        if let Some(counted) = counted.filter(|_| plan.window.take() > 0 || paged) {
+            return self.distinct(plan, seed, merged, counted).await;
+        }
+        let skips = plan.window.skip() > 0 && !plan.from_the_first;
+        let skips_unscored = skips && (!merged.is_full() || plan.counts_whole);
+        if plan.threshold
+            && plan.distinct.is_none()
+            && plan.window.take() > 0
+            && (skips_unscored || merged.skips_uneven())
+            && let Some(overview) = self.walked(plan, seed, merged, &[], None).await?
+        {
+            return Ok(overview);
+        }
+        // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
+        // page that begins behind the last document is not searched for at all.
+        let counts_on = !merged.is_full() || plan.counts_whole;
+        let mut base = Candidates { threshold: plan.threshold && counts_on, unmet: None };
+        // Which documents one node has left out for better ones when its page is full depends on what it met by then.
+        let walked = plan.window.skip() + plan.window.take() > 0;
+        let estimated = plan.distinct.is_some() && merged.is_full() && walked;
+        let uneven = merged.skips_uneven();
+        let mut inexact = Inexact { totals: uneven || estimated, facets: uneven, ..Inexact::default() };
+        let mut parts: Vec<CoverPart> = Vec::new();
+        let mut sources = Vec::new();
+        let mut again = ShardSet::new();
+        for ((at, (part, _)), facets) in gathered.replies.iter().enumerate().zip(merged.facets()?) {
+            if !plan.threshold || base.threshold || merged.stopped(at) {
+                parts.push(part.clone());
+                sources.push(facets);
+            } else {
+                again.union_with(&part.shards);
+            }
+        }
+        let mut more = self.ask_candidates(plan, seed, &base, &again).await?;
+        if plan.threshold && merged.is_past_the_end() {
+            match self.unsearched(plan, seed).await? {
+                Some(unsearched) => {
+                    (base, more) = (Candidates::default(), unsearched);
+                    parts.clear();
+                    sources.clear();
+                }
+                // One node skips by the bucket, without a look at the scores of what it skips.
+                None => inexact = Inexact { totals: true, facets: true, ..Inexact::default() },
+            }
+        }
+        for (part, body) in &more {
+            parts.push(part.clone());
+            sources.push(candidates(body)?);
+        }
+        let totals: Vec<u64> = sources.iter().map(|source| source.hits).collect();
+        let total = merged.total_of(&totals);
+        let Some(rules) = &plan.facets else { return Ok(Overview { facets: None, total, inexact }) };
+        let mut facets = Facets::new(rules);
+        for source in &sources {
+            facets.add_node(source)?;
+        }
+        if plan.window.take() == 0 {
+            base.threshold = false;
+        }
+        self.settle(plan, &base, &parts, &mut facets).await?;
+        inexact.facets |= !facets.is_exact();
+        Ok(Overview { facets: Some(facets), total, inexact })
+    }
+
+    /// What nodes say of all that may be found, if the page begins behind the last of it: one node looks at nothing then.
+    async fn unsearched(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Vec<(CoverPart, Bytes)>>, Stop> {
+        let wanted = ShardSet::all(self.topology.shards);
+        let all = self.ask_candidates(plan, seed, &Candidates::default(), &wanted).await?;
+        let mut hits = 0;
+        for (_, body) in &all {
+            hits += candidates(body)?.hits;
+        }
+        Ok((hits < plan.window.skip()).then_some(all))
+    }
+
+    async fn overview_of_all(&self, plan: &SearchPlan, all: &[(CoverPart, Bytes)]) -> Result<Overview, Stop> {
+        let sources = all.iter().map(|(_, body)| candidates(body)).collect::<Result<Vec<_>, _>>()?;
+        let totals: Vec<u64> = sources.iter().map(|source| source.hits).collect();
+        let total = plan.window.total(&totals);
+        let Some(rules) = &plan.facets else {
+            return Ok(Overview { facets: None, total, inexact: Inexact::default() });
+        };
+        let mut facets = Facets::new(rules);
+        for source in &sources {
+            facets.add_node(source)?;
+        }
+        let parts: Vec<CoverPart> = all.iter().map(|(part, _)| part.clone()).collect();
+        self.settle(plan, &Candidates::default(), &parts, &mut facets).await?;
+        let inexact = Inexact { facets: !facets.is_exact(), ..Inexact::default() };
+        Ok(Overview { facets: Some(facets), total, inexact })
+    }
+
+    /// Under `distinct` the documents that count are the hits that were met and those whose values were not.
+    async fn distinct(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        merged: &Merged<'_>,
+        counted: &Gathered,
+    ) -> Result<Overview, Stop> {
+        let bodies = counted.bodies();
+        let Page { hits, tied, hides, .. } = census(plan, &bodies)?;
+        let paged = matches!(plan.window.paging, Paging::Page { .. });
+        let full = merged.is_full();
+        let count = match (paged, full) {
+            (_, false) => merged.passed().min(hits.len() as u64) as usize,
+            (true, true) => hits.len(),
+            (false, true) => hits::met(&hits, plan.window.reach() as usize)?,
+        };
+        // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
+        // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
+        // depend on that.
+        let skips = plan.window.skip() > 0 && !plan.from_the_first;
+        let unordered = (full && paged) || skips || tied || hides;
+        let walks_facets = unordered && plan.facets.is_some() && !plan.counts_only_distinct() && plan.facets_shown;
+        let walks_scores = plan.threshold && (plan.uneven || skips && !full || plan.counts_whole);
+        let from_the_first = !skips && !hides && !walks_scores;
+        let first_met = if from_the_first { Some(hits::met(&hits, plan.window.reach() as usize)?) } else { None };
+        if (walks_facets && (full && paged || !from_the_first) || walks_scores || hides)
+            && let Some(mut overview) = self.walked(plan, seed, merged, &hits, first_met).await?
+        {
+            // It is the order of the last writes that is known here.
+            overview.inexact.facets |= walks_facets;
+            return Ok(overview);
+        }
+        // One node skips by the bucket, without a look at the scores of what it skips.
+        let unscored = plan.threshold && merged.is_past_the_end();
+        let Some(rules) = plan.facets.as_ref().filter(|_| count > 0) else {
+            let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
+            let facets = plan.facets.as_ref().map(|rules| self.summed(rules, merged)).transpose()?;
+            return Ok(Overview {
+                facets,
+                total,
+                inexact: Inexact { totals: unscored || hides, facets: unscored || hides, ..Inexact::default() },
+            });
+        };
+        let met = met(plan, &hits[..count])?;
+        let base = Candidates { threshold: plan.threshold && !full, unmet: met.unmet };
+        let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await;
+        let rest = match rest {
+            Ok(rest) => rest,
+            // The distinct attribute of the settings need not be filterable.
+            Err(Stop::Fault(_)) => {
+                let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
+                let inexact = Inexact { facets: true, totals: !paged || hides, ..Inexact::default() };
+                return Ok(Overview { facets: Some(self.summed(rules, merged)?), total, inexact });
+            }
+            Err(stop) => return Err(stop),
+        };
+        let mut facets = Facets::new(rules);
+        let mut totals = vec![(count - met.without_value) as u64];
+        let parts: Vec<CoverPart> = rest.iter().map(|(part, _)| part.clone()).collect();
+        for (_, body) in &rest {
+            let source = candidates(body)?;
+            totals.push(source.hits);
+            facets.add_node(&source)?;
+        }
+        for said in merged.facets()? {
+            for (facet, _) in said.distribution.iter().flat_map(|members| &members.0) {
+                facets.name(facet);
+            }
+        }
+        facets.add_documents(&met.documents);
+        self.settle(plan, &base, &parts, &mut facets).await?;
+        let total = if paged { count as u64 } else { plan.window.total(&totals) };
+        let exact = facets.is_exact() && met.exact && !hides && (!unordered || plan.counts_only_distinct());
+        Ok(Overview {
+            facets: Some(facets),
+            total,
+            inexact: Inexact { facets: !exact, totals: unscored || hides, ..Inexact::default() },
+        })
+    }
+
+    /// Sums what the nodes state in `sources`, their replies over the `base` of `plan`.
+    pub(super) async fn state(
+        &self,
+        plan: &SearchPlan,
+        base: &Candidates,
+        sources: &[(CoverPart, Bytes)],
+    ) -> Result<Stated, Stop> {
+        let stated = sources.iter().map(|(_, body)| candidates(body)).collect::<Result<Vec<_>, _>>()?;
+        let totals: Vec<u64> = stated.iter().map(|source| source.hits).collect();
+        let total = plan.window.total(&totals);
+        let Some(rules) = &plan.facets else { return Ok(Stated { facets: None, total, exact: true }) };
+        let mut facets = Facets::new(rules);
+        for source in &stated {
+            facets.add_node(source)?;
+        }
+        if plan.distinct.is_some() {
+            // Another question would leave out other documents.
+            return Ok(Stated { facets: Some(facets), total, exact: false });
+        }
+        let parts: Vec<CoverPart> = sources.iter().map(|(part, _)| part.clone()).collect();
+        self.settle(plan, base, &parts, &mut facets).await?;
+        Ok(Stated { exact: facets.is_exact(), facets: Some(facets), total })
+    }
+
+    /// The facets as the nodes stated them of the page.
+    fn summed(&self, rules: &FacetRules, merged: &Merged<'_>) -> Result<Facets, Stop> {
+        let mut facets = Facets::new(rules);
+        for source in merged.facets()? {
+            facets.add_node(&source)?;
+        }
+        Ok(facets)
+    }
+
+    pub(super) async fn ask_candidates(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        base: &Candidates,
+        wanted: &ShardSet,
+    ) -> Result<Vec<(CoverPart, Bytes)>, Stop> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shards = self.topology.shards;
+        let request = |part: &CoverPart, _| plan.request_candidates(base, part, shards);
+        let wanted = Wanted { index: &plan.index, shards: wanted, seed };
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete_later(&gathered)?;
+        Ok(gathered.replies)
+    }
+
+    /// Asks nodes until `facets` are as one node would state them, or no question helps.
+    pub(super) async fn settle(
+        &self,
+        plan: &SearchPlan,
+        base: &Candidates,
+        parts: &[CoverPart],
+        facets: &mut Facets,
+    ) -> Result<(), Stop> {
+        for _ in 0..ROUNDS {
+            let probes = facets.probes();
+            if probes.is_empty() {
+                return Ok(());
+            }
+            let asked = parts.iter().enumerate().filter_map(|(source, part)| {
+                let mine: Vec<&Probe> = probes.iter().filter(|(of, _)| *of == source).map(|(_, probe)| probe).collect();
+                (!mine.is_empty()).then(|| self.ask_probes(plan, base, source, part, mine))
+            });
+            for answer in join_all(asked).await {
+                let Some((source, mine, body)) = answer else {
+                    facets.give_up();
+                    return Ok(());
+                };
+                let replies = answers(&body)?;
+                let mut replies = replies.as_slice();
+                for probe in mine {
+                    let (own, rest) = replies
+                        .split_at_checked(replies_to(probe, &parts[source]))
+                        .ok_or(MergeError::Missing("an answer to each question about facets"))?;
+                    facets.learn(source, probe, own)?;
+                    replies = rest;
+                }
+            }
+        }
+        facets.give_up();
+        Ok(())
+    }
+
+    async fn ask_probes<'p>(
+        &self,
+        plan: &SearchPlan,
+        base: &Candidates,
+        source: usize,
+        part: &CoverPart,
+        probes: Vec<&'p Probe>,
+    ) -> Option<(usize, Vec<&'p Probe>, Bytes)> {
+        let request = plan.request_probes(&probes, base, part, self.topology.shards)?;
+        match self.ask_alone(part.node, request).await {
+            Ok(reply) if reply.is_success() => Some((source, probes, reply.body)),
+            answer => {
+                log_failure(self.topology, part.node, &answer);
+                None
+            }
+        }
+    }
+}
+
+/// What the best hits of distinct values say.
+fn met(plan: &SearchPlan, hits: &[&str]) -> Result<Met, MergeError> {
+    let field = plan.distinct.as_deref().unwrap_or_default();
+    let mut met: Vec<Key> = Vec::new();
+    let mut documents = Vec::with_capacity(hits.len());
+    for hit in hits {
+        let document: Value = serde_json::from_str(hit)?;
+        let values = values_at(&document, field);
+        if !values.is_empty() {
+            met.extend(values);
+            documents.push(document);
+        }
+    }
+    let unmet = if met.is_empty() { None } else { without_values(field, &met) };
+    let exact = (met.is_empty() || unmet.is_some()) && plan.facets_shown;
+    Ok(Met { without_value: hits.len() - documents.len(), documents, unmet, exact })
+}

@@ -1,0 +1,433 @@
+//! One reply for every shard: asks the nodes of a cover, and others for the shards of those that fail.
+//!
+//! A node that is slow has not failed: it goes on, and at most one other attempt (a hedge) is made beside it, paid for from the
+//! budget of retries. Whoever answers first is heard. So a search that is slow for all nodes is a slow search, and a node that
+//! hangs costs one wait.
+
+mod internal;
+mod round;
+
+use std::pin::pin;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either, join_all, ready, select};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use self::internal::Internal;
+pub use self::round::Round;
+use crate::meili::error::{Code, ErrorType};
+use crate::merge::error::is_unready;
+use crate::nodes::client::NodeReply;
+use crate::nodes::error::{NodeError, NodeErrorKind, RetryClass};
+use crate::placement::cover::{Cover, CoverPart, cover};
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::scatter::NodeRequest;
+
+/// Why a node that has not answered need not be the only one that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It has taken much longer than others, or than is usual.
+    Slow,
+    /// It went down meanwhile: it is not waited for at all.
+    Gone,
+}
+
+/// Whoever can ask nodes.
+#[async_trait]
+pub trait Nodes: Sync {
+    /// Asks within the time that the whole read has.
+    async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError>;
+
+    /// Resolves once it is doubtful whether `node`, asked at the call, will answer. `round` knows of the others.
+    async fn doubt(&self, _node: NodeIx, _round: &Round) -> Doubt {
+        std::future::pending().await
+    }
+
+    /// Others have answered in place of a node, and began later.
+    fn outrun(&self, _node: NodeIx) {}
+
+    /// Nodes to leave alone if others can answer.
+    fn avoided(&self) -> Vec<NodeIx> {
+        Vec::new()
+    }
+
+    /// A node's reply was not what was asked for.
+    fn unusable(&self, _node: NodeIx) {}
+
+    /// True when what cost a node something may be asked of another.
+    fn may_retry(&self) -> bool {
+        true
+    }
+}
+
+/// The shards wanted of an index, and the choice among equal covers.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub index: &'a str,
+    pub shards: &'a ShardSet,
+    pub seed: u64,
+}
+
+/// What is made of one node's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Use,
+    /// Any replica would say the same: the client is told.
+    Relay,
+    /// Another replica may do better.
+    OtherReplica,
+    /// Another replica may do better; if none does, the client is told.
+    OtherReplicaOrRelay,
+}
+
+/// The usable replies.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// In the order of the cover; what others answered for a failed part stands in its place.
+    pub replies: Vec<(CoverPart, Bytes)>,
+    /// Shards for which nobody answered.
+    pub missing: ShardSet,
+    /// Those of `missing` whose nodes work, and have not answered in the time that the read has.
+    pub late: ShardSet,
+    /// True when there is one reply, to a request that was made for a lone node.
+    pub alone: bool,
+    /// True when shards are missing because there is too much to do, not because their replicas are away.
+    pub overloaded: bool,
+}
+
+// === impl Gathered ===
+
+impl Gathered {
+    /// The replies without who gave them.
+    pub fn bodies(&self) -> Vec<&[u8]> {
+        self.replies.iter().map(|(_, body)| body.as_ref()).collect()
+    }
+}
+
+/// A node's answer that is the client's to read.
+#[derive(Debug)]
+pub struct Fault {
+    pub node: NodeIx,
+    pub reply: NodeReply,
+}
+
+/// Decides about one answer. `readable` says whether a successful reply's body is what was asked for.
+pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -> bool) -> Verdict {
+    match answer {
+        Err(error) => match error.retry_class() {
+            RetryClass::NotSent | RetryClass::MaybeApplied | RetryClass::Never => Verdict::OtherReplica,
+        },
+        Ok(reply) => match reply.status {
+            200..300 if readable(&reply.body) => Verdict::Use,
+            // A node that refuses Miroir's key, or has too much to do, is not the client's fault.
+            401 | 403 | 408 | 429 => Verdict::OtherReplica,
+            // A node may not have got to the task that creates the index, or may not hold the document.
+            404 if reply
+                .error()
+                .is_some_and(|error| error.is(Code::IndexNotFound) || error.is(Code::NotFoundSimilarId)) =>
+            {
+                Verdict::OtherReplicaOrRelay
+            }
+            // It lacks what Miroir asks by: it has not all of the index yet.
+            400..500 if reply.error().is_some_and(|error| is_unready(&error)) => Verdict::OtherReplica,
+            400..500 => match reply.error().map(|error| error.error_type) {
+                Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
+                // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.
+                Some(ErrorType::System | ErrorType::Internal) | None => Verdict::OtherReplica,
+            },
+            _ => Verdict::OtherReplica,
+        },
+    }
+}
+
+/// Asks for all of `wanted`. `request` makes the request for a part, knowing whether it is the only one.
+///
+/// Everything is polled on the caller's task, and dropping the future ends every subrequest.
+pub async fn gather<N: Nodes + ?Sized>(
+    nodes: &N,
+    topology: &Topology,
+    wanted: Wanted<'_>,
+    request: &(dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
+    readable: &(dyn Fn(&[u8]) -> bool + Sync),
+) -> Result<Gathered, Fault> {
+    let avoided = nodes.avoided();
+    let asking = Asking { nodes, topology, wanted, request, readable, avoided, seen: Mutex::default() };
+    let answers = asking.shards(wanted.shards.clone(), true).await;
+    let seen = asking.seen.into_inner();
+    if let Some(fault) = answers.fault {
+        return Err(fault);
+    }
+    if let Some(fault) = seen.lagging.filter(|_| !answers.missing.is_empty()) {
+        return Err(fault);
+    }
+    if let Some(fault) = seen.internal.agreed(answers.replies.is_empty()).filter(|_| !answers.missing.is_empty()) {
+        return Err(fault);
+    }
+    let alone = answers.replies.len() == 1 && answers.replies.iter().all(|(.., alone)| *alone);
+    let replies = answers.replies.into_iter().map(|(part, body, _)| (part, body)).collect();
+    Ok(Gathered { replies, missing: answers.missing, late: answers.late, alone, overloaded: seen.overloaded })
+}
+
+/// Asks one node outside of a cover. Where `others` could answer in its place, it is left when it comes into doubt.
+pub async fn ask_one<N: Nodes + ?Sized>(
+    nodes: &N,
+    topology: &Topology,
+    (node, request): (NodeIx, NodeRequest),
+    round: &Round,
+    others: bool,
+) -> Result<NodeReply, NodeError> {
+    let started = Instant::now();
+    let mut asked = pin!(nodes.ask(node, request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut asked => answer,
+        doubt = nodes.doubt(node, round) => match doubt {
+            Doubt::Slow if !others => asked.await,
+            Doubt::Slow | Doubt::Gone => {
+                let kind = NodeErrorKind::Timeout(started.elapsed());
+                Err(NodeError::new(&topology.node(node).id, kind))
+            }
+        },
+    };
+    round.answered(started.elapsed());
+    answer
+}
+
+/// One question under way to all shards.
+struct Asking<'a, N: ?Sized> {
+    nodes: &'a N,
+    topology: &'a Topology,
+    wanted: Wanted<'a>,
+    request: &'a (dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
+    readable: &'a (dyn Fn(&[u8]) -> bool + Sync),
+    avoided: Vec<NodeIx>,
+    seen: Mutex<Seen>,
+}
+
+/// What all parts share.
+#[derive(Default)]
+struct Seen {
+    /// Not to be asked again.
+    failed: Vec<NodeIx>,
+    /// Still at it: not to be asked again while others can answer.
+    slow: Vec<NodeIx>,
+    /// A node that did not know the index.
+    lagging: Option<Fault>,
+    internal: Internal,
+    overloaded: bool,
+}
+
+/// What came of some shards. The fault is the first in the order of the parts.
+#[derive(Default)]
+struct Answers {
+    replies: Vec<(CoverPart, Bytes, bool)>,
+    missing: ShardSet,
+    late: ShardSet,
+    fault: Option<Fault>,
+}
+
+// === impl Answers ===
+
+impl Answers {
+    fn missing(shards: ShardSet) -> Self {
+        Self { missing: shards, ..Self::default() }
+    }
+
+    fn late(shards: ShardSet) -> Self {
+        Self { missing: shards.clone(), late: shards, ..Self::default() }
+    }
+
+    fn is_conclusive(&self) -> bool {
+        self.missing.is_empty() || self.fault.is_some()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.replies.extend(other.replies);
+        self.missing.union_with(&other.missing);
+        self.late.union_with(&other.late);
+        if self.fault.is_none() {
+            self.fault = other.fault;
+        }
+    }
+}
+
+// === impl Asking ===
+
+impl<N: Nodes + ?Sized> Asking<'_, N> {
+    /// Asks for `shards` by a cover of their own. `sole`: nothing else is asked for.
+    fn shards(&self, shards: ShardSet, sole: bool) -> BoxFuture<'_, Answers> {
+        let cover = {
+            let seen = self.seen.lock();
+            let avoided: Vec<NodeIx> = self.avoided.iter().chain(&seen.slow).copied().collect();
+            cover_avoiding(self.topology, self.wanted, &shards, &seen.failed, &avoided)
+        };
+        self.covered(cover, sole)
+    }
+
+    fn covered(&self, cover: Cover, sole: bool) -> BoxFuture<'_, Answers> {
+        async move {
+            let sole = sole && cover.parts.len() == 1;
+            let round = Round::new(cover.parts.len());
+            let parts = cover.parts.into_iter().map(|part| self.part(part, sole, &round));
+            let mut answers = Answers::missing(cover.missing);
+            for part in join_all(parts).await {
+                answers.add(part);
+            }
+            answers
+        }
+        .boxed()
+    }
+
+    async fn part(&self, part: CoverPart, sole: bool, round: &Round) -> Answers {
+        let started = Instant::now();
+        let mut asked = pin!(self.nodes.ask(part.node, (self.request)(&part, sole)));
+        let doubt = tokio::select! {
+            biased;
+            answer = &mut asked => {
+                round.answered(started.elapsed());
+                return self.conclude(part, sole, answer).await;
+            }
+            doubt = self.nodes.doubt(part.node, round) => doubt,
+        };
+        if doubt == Doubt::Gone {
+            tracing::warn!(node = %self.topology.node(part.node).id, "a node went down while a read waited for it");
+            self.seen.lock().failed.push(part.node);
+            return self.shards(part.shards, sole).await;
+        }
+        let Some(hedge) = self.hedge(&part, sole) else {
+            let answer = asked.await;
+            round.answered(started.elapsed());
+            return self.conclude(part, sole, answer).await;
+        };
+        let (answer, hedge) = match select(asked, hedge).await {
+            Either::Left((answer, hedge)) => (answer, hedge),
+            Either::Right((hedged, _)) if hedged.is_conclusive() => {
+                self.nodes.outrun(part.node);
+                return hedged;
+            }
+            Either::Right((hedged, asked)) => (asked.await, ready(hedged).boxed()),
+        };
+        round.answered(started.elapsed());
+        match verdict(&answer, self.readable) {
+            Verdict::Use | Verdict::Relay => self.conclude(part, sole, answer).await,
+            Verdict::OtherReplica | Verdict::OtherReplicaOrRelay => {
+                self.note_failure(part.node, answer);
+                hedge.await
+            }
+        }
+    }
+
+    /// The other attempt beside a slow node's, if others hold all its shards and it can be paid for.
+    fn hedge(&self, part: &CoverPart, sole: bool) -> Option<BoxFuture<'_, Answers>> {
+        let exclude: Vec<NodeIx> = {
+            let mut seen = self.seen.lock();
+            seen.slow.push(part.node);
+            seen.failed.iter().chain(&seen.slow).copied().collect()
+        };
+        let others = cover(self.topology, self.wanted.index, &part.shards, &exclude, self.wanted.seed);
+        if !others.missing.is_empty() || !self.nodes.may_retry() {
+            return None;
+        }
+        tracing::debug!(node = %self.topology.node(part.node).id, "others are asked beside a node that is slow");
+        Some(self.covered(others, sole))
+    }
+
+    /// Makes the part's answer of the node's, or asks others.
+    async fn conclude(&self, part: CoverPart, sole: bool, answer: Result<NodeReply, NodeError>) -> Answers {
+        match (verdict(&answer, self.readable), answer) {
+            (Verdict::Use, Ok(reply)) => Answers { replies: vec![(part, reply.body, sole)], ..Answers::default() },
+            (Verdict::Relay, Ok(reply)) => {
+                Answers { fault: Some(Fault { node: part.node, reply }), ..Answers::default() }
+            }
+            (Verdict::OtherReplicaOrRelay, answer) => {
+                self.note_failure(part.node, answer);
+                self.shards(part.shards, sole).await
+            }
+            (_, answer) => {
+                // There is no time left to ask anybody else.
+                if matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_))) {
+                    self.note_failure(part.node, answer);
+                    return Answers::late(part.shards);
+                }
+                let free = costs_nothing(&answer);
+                self.note_failure(part.node, answer);
+                if free || self.nodes.may_retry() {
+                    return self.shards(part.shards, sole).await;
+                }
+                self.seen.lock().overloaded = true;
+                Answers::missing(part.shards)
+            }
+        }
+    }
+
+    fn note_failure(&self, node: NodeIx, answer: Result<NodeReply, NodeError>) {
+        if let Ok(reply) = &answer
+            && verdict(&answer, self.readable) == Verdict::OtherReplicaOrRelay
+        {
+            let mut seen = self.seen.lock();
+            seen.lagging.get_or_insert(Fault { node, reply: reply.clone() });
+            seen.failed.push(node);
+            return;
+        }
+        log_failure(self.topology, node, &answer);
+        if answer.as_ref().is_ok_and(NodeReply::is_success) {
+            self.nodes.unusable(node);
+        }
+        let mut seen = self.seen.lock();
+        seen.internal.see(node, &answer);
+        seen.failed.push(node);
+        seen.overloaded |= matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::QueueFull { .. }));
+    }
+}
+
+/// The cover without the nodes to be avoided, but for shards that only they can answer for.
+fn cover_avoiding(
+    topology: &Topology,
+    wanted: Wanted<'_>,
+    shards: &ShardSet,
+    failed: &[NodeIx],
+    avoided: &[NodeIx],
+) -> Cover {
+    if !avoided.is_empty() {
+        let exclude: Vec<NodeIx> = failed.iter().chain(avoided).copied().collect();
+        let without = cover(topology, wanted.index, shards, &exclude, wanted.seed);
+        if without.missing.is_empty() {
+            return without;
+        }
+    }
+    cover(topology, wanted.index, shards, failed, wanted.seed)
+}
+
+/// True for a failure that another attempt does not make worse: the node has not worked on the request.
+fn costs_nothing(answer: &Result<NodeReply, NodeError>) -> bool {
+    match answer {
+        Ok(_) => false,
+        Err(error) => match &error.kind {
+            NodeErrorKind::Resolve(_)
+            | NodeErrorKind::Connect(_)
+            | NodeErrorKind::ConnectTimeout(_)
+            | NodeErrorKind::Closed(_)
+            | NodeErrorKind::Local(_)
+            | NodeErrorKind::QueueFull { .. } => true,
+            NodeErrorKind::Timeout(_)
+            | NodeErrorKind::Truncated(_)
+            | NodeErrorKind::TooLarge { .. }
+            | NodeErrorKind::Malformed(_) => false,
+        },
+    }
+}
+
+pub(crate) fn log_failure(topology: &Topology, node: NodeIx, answer: &Result<NodeReply, NodeError>) {
+    let id = &topology.node(node).id;
+    match answer {
+        Ok(reply) => tracing::warn!(node = %id, status = reply.status, "subrequest of a read failed"),
+        Err(error) => tracing::warn!(node = %id, %error, "subrequest of a read failed"),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,153 @@
+//! Searches that mix words and vectors.
+
+use bytes::Bytes;
+
+use super::candidates::Stated;
+use super::gather::{Gathered, Nodes, Wanted, gather};
+use super::reader::{Inexact, Reader, Reply, Stop};
+use super::search::is_search;
+use crate::meili::error::{Code, ResponseError};
+use crate::merge;
+use crate::merge::hybrid::{ByVector, ByWords, Mixed, without_vectors};
+use crate::placement::cover::{CoverPart, cover};
+use crate::placement::shard::ShardSet;
+use crate::plan::facets::Candidates;
+use crate::plan::frequency::ByFrequency;
+use crate::plan::hybrid::HybridPlan;
+use crate::plan::search::SearchPlan;
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    pub(super) async fn hybrid(
+        &self,
+        plan: &SearchPlan,
+        hybrid: &HybridPlan,
+        seed: u64,
+        index: Option<&str>,
+    ) -> Result<Reply, Stop> {
+        let shards = self.topology.shards;
+        let all = ShardSet::all(shards);
+        let wanted = Wanted { index: &plan.index, shards: &all, seed };
+        if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() == 1 {
+            let request = |part: &_, alone| plan.request(part, shards, alone);
+            let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+            if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone) {
+                self.complete(&gathered)?;
+                return Ok(Reply::ok(merge::search::relay(plan, only, index)?, gathered.missing));
+            }
+        }
+        if !plan.mixable {
+            return Err(unmixable(plan).into());
+        }
+        if plan.window.skip() + plan.window.take() == 0 {
+            return self.only_words(hybrid, None, seed, index).await;
+        }
+
+        // Embedding a query takes long and may cost money: the words are asked first, and may do.
+        let words = self.gather_search(&hybrid.by_words, wanted).await?;
+        let by_words = ByWords::new(hybrid, &words.bodies())?;
+        if by_words.are_good_enough(hybrid) {
+            return self.only_words(hybrid, Some(words), seed, index).await;
+        }
+        let embedded = self.embedded(&hybrid.by_vector, seed).await;
+        let hybrid = &match embedded {
+            Some(by_vector) => HybridPlan { by_vector, ..hybrid.clone() },
+            None => hybrid.clone(),
+        };
+        let vectors = self.gather_search(&hybrid.by_vector, wanted).await?;
+        let by_vector = ByVector::new(hybrid, &vectors.bodies())?;
+        if by_vector.is_empty() {
+            return self.only_words(hybrid, Some(words), seed, index).await;
+        }
+        let mixed = Mixed::new(plan, hybrid, &by_words, &by_vector)?;
+        let (stated, mut inexact) = self.hybrid_overview(plan, hybrid, seed, &vectors, &mixed).await?;
+        // Without words, what ties is all that nodes compare with the vector: a hit whose similarity is 0 counts as found
+        // by words there.
+        inexact.totals |= plan.breaks_ties && plan.has_no_words();
+        inexact.order |= plan.sorted_unseen.is_some() || mixed.hides;
+        inexact.totals |= mixed.hides;
+        if plan.by_frequency == ByFrequency::Unknown {
+            inexact = inexact.or(Inexact::all_of_hits());
+        }
+        let mut missing = words.missing.clone();
+        missing.union_with(&vectors.missing);
+        let body = mixed.write(stated.facets.as_ref(), stated.total, index)?;
+        Ok(Reply { inexact, ..Reply::ok(body, missing) })
+    }
+
+    async fn gather_search(&self, plan: &SearchPlan, wanted: Wanted<'_>) -> Result<Gathered, Stop> {
+        let shards = self.topology.shards;
+        let request = |part: &_, _| plan.request(part, shards, false);
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete(&gathered)?;
+        Ok(gathered)
+    }
+
+    /// The answer where the engine takes hits by words only; `words` are the replies to
+    /// [`HybridPlan::by_words`], if they were asked for.
+    async fn only_words(
+        &self,
+        hybrid: &HybridPlan,
+        words: Option<Gathered>,
+        seed: u64,
+        index: Option<&str>,
+    ) -> Result<Reply, Stop> {
+        let plan = &hybrid.words;
+        let reply = match words.filter(|_| plan.window.take() > 0) {
+            Some(gathered) => {
+                let all = ShardSet::all(self.topology.shards);
+                let counted = self.take_census(plan, Wanted { index: &plan.index, shards: &all, seed }).await?;
+                self.merge_search(plan, seed, gathered, counted, index).await?
+            }
+            None => self.search_one_way(plan, seed, index).await?,
+        };
+        Ok(Reply { body: without_vectors(reply.body.into()).into(), ..reply })
+    }
+
+    /// Totals and facets. They are stated over whatever words or the vector find: every document that passes the
+    /// filter, because a vector is near or far to all of them, unless some were left out on the way.
+    async fn hybrid_overview(
+        &self,
+        plan: &SearchPlan,
+        hybrid: &HybridPlan,
+        seed: u64,
+        vectors: &Gathered,
+        mixed: &Mixed<'_>,
+    ) -> Result<(Stated, Inexact), Stop> {
+        let all = Candidates::default();
+        let everything = &hybrid.everything;
+        if plan.distinct.is_none() && !plan.threshold {
+            let stated = self.state(everything, &all, &vectors.replies).await?;
+            let inexact = Inexact { facets: !stated.exact, totals: false, ..Inexact::default() };
+            return Ok((stated, inexact));
+        }
+        // A page full of vectors above the threshold has met none below it, and leaves nothing out.
+        if plan.distinct.is_none() && mixed.full_of_vectors && !plan.uneven {
+            let wanted = ShardSet::all(self.topology.shards);
+            let sources: Vec<(CoverPart, Bytes)> = self.ask_candidates(everything, seed, &all, &wanted).await?;
+            let stated = self.state(everything, &all, &sources).await?;
+            let inexact = Inexact { facets: !stated.exact, totals: false, ..Inexact::default() };
+            return Ok((stated, inexact));
+        }
+        let some = Candidates { threshold: plan.threshold, unmet: None };
+        let mut stated = self.state(&hybrid.by_vector, &some, &vectors.replies).await?;
+        let counted = mixed.distinct_hits;
+        stated.total = counted.map_or(stated.total, |count| plan.window.total(&[count]));
+        // Which documents one node leaves out because their distinct value was met depends on where it stops.
+        let exact = counted.is_some() && plan.distinct.is_none() && stated.exact;
+        Ok((
+            stated,
+            Inexact { facets: plan.facets.is_some() && !exact, totals: counted.is_none(), ..Inexact::default() },
+        ))
+    }
+}
+
+fn unmixable(plan: &SearchPlan) -> ResponseError {
+    let key = plan.primary_key.as_deref().unwrap_or_default();
+    ResponseError::new(
+        Code::MiroirNotSupported,
+        format!(
+            "A hybrid search over several nodes needs the primary key `{key}` among the displayed attributes, and a \
+             ranking rule about words."
+        ),
+    )
+}

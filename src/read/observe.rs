@@ -1,0 +1,93 @@
+//! A read with an eye on each of its subrequests, for whoever asks how an answer came about.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::gather::{Doubt, Nodes, Round};
+use super::reader::{ClusterNodes, Reader, Reply};
+use crate::cluster::Cluster;
+use crate::meili::error::ResponseError;
+use crate::nodes::client::{NodeReply, Trace};
+use crate::nodes::error::NodeError;
+use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::scatter::{NodeRequest, Scatter};
+
+/// One subrequest as it went.
+#[derive(Debug)]
+pub struct Observed {
+    pub node: NodeIx,
+    pub request: NodeRequest,
+    /// How long after the read began.
+    pub began: Duration,
+    pub took: Duration,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Answered { status: u16, body: Bytes },
+    Failed { why: String },
+}
+
+/// A read that was carried out.
+#[derive(Debug)]
+pub struct Observation {
+    pub answer: Result<Reply, ResponseError>,
+    pub took: Duration,
+    /// In the order in which they ended.
+    pub subrequests: Vec<Observed>,
+}
+
+/// The nodes, and a list of what they were asked.
+struct Observer<'a, N: ?Sized> {
+    nodes: &'a N,
+    start: Instant,
+    seen: Mutex<Vec<Observed>>,
+}
+
+/// Carries out `scatter` as [`crate::read::reader::run`] does.
+pub async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Observation {
+    let nodes = ClusterNodes::new(cluster, topology, scatter, trace);
+    let observer = Observer { nodes: &nodes, start: Instant::now(), seen: Mutex::default() };
+    let answer = Reader::new(cluster, topology, &observer).run(scatter).await;
+    Observation { answer, took: observer.start.elapsed(), subrequests: observer.seen.into_inner() }
+}
+
+#[async_trait]
+impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
+    async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
+        let began = self.start.elapsed();
+        let answer = self.nodes.ask(node, request.clone()).await;
+        let outcome = match &answer {
+            Ok(reply) => Outcome::Answered { status: reply.status, body: reply.body.clone() },
+            Err(error) => Outcome::Failed { why: error.to_string() },
+        };
+        let took = self.start.elapsed() - began;
+        self.seen.lock().push(Observed { node, request, began, took, outcome });
+        answer
+    }
+
+    async fn doubt(&self, node: NodeIx, round: &Round) -> Doubt {
+        self.nodes.doubt(node, round).await
+    }
+
+    fn outrun(&self, node: NodeIx) {
+        self.nodes.outrun(node);
+    }
+
+    fn avoided(&self) -> Vec<NodeIx> {
+        self.nodes.avoided()
+    }
+
+    fn unusable(&self, node: NodeIx) {
+        self.nodes.unusable(node);
+    }
+
+    fn may_retry(&self) -> bool {
+        self.nodes.may_retry()
+    }
+}

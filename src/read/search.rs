@@ -1,0 +1,137 @@
+//! Searches of one index.
+
+use futures::future::join;
+
+use super::gather::{Gathered, Nodes, Wanted, gather};
+use super::reader::{Inexact, Reader, Reply, Stop};
+use crate::meili::error::{Code, ResponseError};
+use crate::merge;
+use crate::merge::search::{Merged, SearchReply};
+use crate::placement::cover::cover;
+use crate::placement::shard::ShardSet;
+use crate::plan::frequency::ByFrequency;
+use crate::plan::search::SearchPlan;
+
+impl<N: Nodes + ?Sized> Reader<'_, N> {
+    pub(super) async fn search(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {
+        match self.search_as_planned(plan, seed, index).await {
+            Err(stop) => {
+                let plan = self.on_known_attributes(plan, stop).await?;
+                self.search_as_planned(&plan, seed, index).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn search_as_planned(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {
+        match plan.hybrid() {
+            Some(hybrid) => self.hybrid(plan, &hybrid, seed, index).await,
+            None => self.search_one_way(plan, seed, index).await,
+        }
+    }
+
+    /// A search by words, or by a vector.
+    pub(super) async fn search_one_way(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        index: Option<&str>,
+    ) -> Result<Reply, Stop> {
+        let shards = self.topology.shards;
+        let all = ShardSet::all(shards);
+        let wanted = Wanted { index: &plan.index, shards: &all, seed };
+        let is_shared = cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() > 1;
+        if let (true, ByFrequency::Words(words)) = (is_shared, &plan.by_frequency) {
+            return self.by_frequency(plan, words, wanted, index).await;
+        }
+        let embedded = if is_shared { self.embedded(plan, seed).await } else { None };
+        let plan = embedded.as_ref().unwrap_or(plan);
+        let request = |part: &_, alone| plan.request(part, shards, alone && plan.relays());
+        let gathering = gather(self.nodes, self.topology, wanted, &request, &is_search);
+        let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
+        let (mut gathered, counted) = (gathered?, counted?);
+        self.complete(&gathered)?;
+        if plan.sorts_by_distance() && gathered.replies.len() > 1 {
+            let level = merge::nearby::level(&gathered.bodies())?;
+            for ((_, body), level) in gathered.replies.iter_mut().zip(level.into_iter().flatten()) {
+                *body = level.into();
+            }
+        }
+        self.merge_search(plan, seed, gathered, counted, index).await
+    }
+
+    pub(super) async fn merge_search(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        gathered: Gathered,
+        counted: Option<Gathered>,
+        index: Option<&str>,
+    ) -> Result<Reply, Stop> {
+        let bodies = gathered.bodies();
+        let (body, inexact) = match bodies.as_slice() {
+            [only] if gathered.alone && plan.relays() => (merge::search::relay(plan, only, index)?, Inexact::default()),
+            [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),
+            bodies => {
+                let first = Merged::new(plan, bodies)?;
+                let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
+                let bodies: Vec<&[u8]> =
+                    whole.iter().flat_map(|whole| &whole.replies).map(|(_, body)| body.as_ref()).collect();
+                let again = if whole.is_some() { Some(Merged::new(plan, &bodies)?) } else { None };
+                let hides =
+                    again.as_ref().map_or(first.hides(), |again| again.ends_too_early(plan.window.max_total_hits));
+                let (gathered, merged) = (whole.as_ref().unwrap_or(&gathered), again.unwrap_or(first));
+                let overview = self.overview(plan, seed, gathered, &merged, counted.as_ref()).await?;
+                let mut inexact = overview.inexact;
+                inexact.order |= plan.sorted_unseen.is_some() || hides;
+                inexact.totals |= hides;
+                // Each of several nodes has left out words by its own documents, also where they stand in for a lone one.
+                if gathered.replies.len() > 1 && plan.by_frequency != ByFrequency::No {
+                    inexact = inexact.or(Inexact::all_of_hits());
+                }
+                let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
+                (self.marked(plan, seed, body).await?, inexact)
+            }
+        };
+        Ok(Reply { inexact, ..Reply::ok(body, gathered.missing) })
+    }
+
+    /// What nodes list where none of them leaves out a hit for another one.
+    async fn undistinguished(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Gathered>, Stop> {
+        let Some(whole) = plan.undistinguished() else { return Ok(None) };
+        let shards = self.topology.shards;
+        let all = ShardSet::all(shards);
+        let wanted = Wanted { index: &plan.index, shards: &all, seed };
+        let request = |part: &_, _| whole.request(part, shards, false);
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete_later(&gathered)?;
+        Ok(Some(gathered))
+    }
+
+    /// Which distinct values there are no node knows of the others: all of them are asked where it matters.
+    pub(super) async fn take_census(&self, plan: &SearchPlan, wanted: Wanted<'_>) -> Result<Option<Gathered>, Stop> {
+        let shards = self.topology.shards;
+        let Some(census) = plan.census() else { return Ok(None) };
+        if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() < 2 && plan.relays() {
+            return Ok(None);
+        }
+        let request = |part: &_, _| census.request(part, shards, false);
+        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+        self.complete_later(&gathered)?;
+        Ok(Some(gathered))
+    }
+}
+
+pub(super) fn is_search(body: &[u8]) -> bool {
+    SearchReply::parse(body).is_ok()
+}
+
+fn hidden_distinct(plan: &SearchPlan) -> ResponseError {
+    let field = plan.distinct.as_deref().unwrap_or_default();
+    ResponseError::new(
+        Code::MiroirNotSupported,
+        format!(
+            "The distinct attribute `{field}` is not among the displayed attributes, which Miroir needs to compare hits of several nodes."
+        ),
+    )
+}

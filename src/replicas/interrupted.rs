@@ -1,0 +1,190 @@
+//! Writes that the last stop of the gateway interrupted before they were acknowledged. Before a node takes part again, it is
+//! asked what it has of them, and one side is chosen for each shard, durably: none stays half done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::ledger::insync;
+use crate::ledger::insync::{Marks, Missed};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::{Subject, TaskKind, TaskStatus};
+use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::NodeId;
+use crate::store::{Store, StoreError};
+use crate::tasks::adopt::adopt;
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::tasks::interrupted::{Course, decide};
+use crate::tracking::task_host::TaskHost as _;
+
+/// How long the nodes that are back wait for those that are not, before they are the measure.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The interrupted writes that are not decided yet, oldest first.
+pub struct Interrupted {
+    since: Instant,
+    /// Held while nodes are asked and a decision is made.
+    writes: tokio::sync::Mutex<Vec<MiroirTask>>,
+}
+
+/// Why a node cannot take part yet.
+#[derive(Debug, thiserror::Error)]
+pub enum InterruptedError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a kind of write is dealt with that was interrupted.
+enum Remedy {
+    /// Its documents are in shards: one side is chosen for each.
+    Sides,
+    /// Done again by deleting what is left of the index.
+    DeleteAgain,
+    /// Compared and repaired before a node serves; the task only follows what the nodes say.
+    Repair,
+}
+
+// === impl Interrupted ===
+
+impl Interrupted {
+    /// Reads what is durable, before anything new is written.
+    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut writes = store.unfinished_tasks().await?;
+        writes.retain(is_interrupted);
+        Ok(Self { since: Instant::now(), writes: tokio::sync::Mutex::new(writes) })
+    }
+}
+
+/// True for an unfinished task that waits for a decision here and must not be followed before.
+pub fn is_interrupted(task: &MiroirTask) -> bool {
+    match remedy(task.kind) {
+        Remedy::Sides | Remedy::DeleteAgain => !task.acknowledged,
+        Remedy::Repair => false,
+    }
+}
+
+fn remedy(kind: TaskKind) -> Remedy {
+    match kind.subject() {
+        Subject::Documents => Remedy::Sides,
+        Subject::Index if kind == TaskKind::IndexDeletion => Remedy::DeleteAgain,
+        Subject::Index | Subject::Settings | Subject::Tasks | Subject::Database => Remedy::Repair,
+    }
+}
+
+/// Asks `node` what it has of the interrupted writes, and decides those that can be. True when the node may take part: of
+/// none of its shards it is open which side they are on.
+pub async fn settle(cluster: &Arc<Cluster>, node: &NodeId) -> Result<bool, InterruptedError> {
+    let mut writes = cluster.interrupted.writes.lock().await;
+    let mut open = Vec::new();
+    let mut free = true;
+    for mut task in std::mem::take(&mut *writes) {
+        let result = settle_one(cluster, node, &mut task).await;
+        match &result {
+            Ok(Settled::Done) => continue,
+            Ok(Settled::Elsewhere) => {}
+            Ok(Settled::Waits) | Err(_) => free = false,
+        }
+        open.push(task);
+        if let Err(error) = result {
+            tracing::warn!(%node, %error, "an interrupted write cannot be decided yet");
+        }
+    }
+    *writes = open;
+    Ok(free)
+}
+
+enum Settled {
+    Done,
+    /// What is open does not concern the node.
+    Elsewhere,
+    Waits,
+}
+
+async fn settle_one(cluster: &Arc<Cluster>, node: &NodeId, task: &mut MiroirTask) -> Result<Settled, InterruptedError> {
+    match remedy(task.kind) {
+        Remedy::Sides => choose_sides(cluster, node, task).await,
+        Remedy::DeleteAgain => delete_again(cluster, task).await,
+        Remedy::Repair => Ok(Settled::Elsewhere),
+    }
+}
+
+async fn choose_sides(
+    cluster: &Arc<Cluster>,
+    node: &NodeId,
+    task: &mut MiroirTask,
+) -> Result<Settled, InterruptedError> {
+    let unasked = |task: &MiroirTask| {
+        let open = task.parts.iter().filter(|part| part.state == NodeTaskState::Unsent);
+        open.map(|part| part.node.clone()).collect::<BTreeSet<NodeId>>()
+    };
+    if unasked(task).contains(node) {
+        let Some(found) = cluster.find(node, &task.id()).await else {
+            return Err(NodeError::new(node, NodeErrorKind::Closed("its tasks cannot be searched".to_owned())).into());
+        };
+        adopt(task, node, found);
+    }
+    let topology = cluster.topology();
+    let awaited = unasked(task).iter().any(|other| topology.find(other.as_str()).is_some());
+    if awaited && cluster.interrupted.since.elapsed() < PATIENCE {
+        return Ok(Settled::Waits);
+    }
+    let decision = decide(task, &topology);
+    let index = task.index_uid.clone().unwrap_or_default();
+    let stale = decision.stale.into_iter().map(|(node, shards)| (node, index.clone(), shards)).collect();
+    insync::mark(cluster, &Marks { stale, missed: Vec::new() }).await?;
+    if !decision.open.is_empty() {
+        let own = topology.find(node.as_str()).map(|ix| topology.shards_of(ix));
+        let concerned = |shards: &ShardSet| decision.open.iter().any(|shard| shards.contains(shard));
+        return Ok(if own.is_some_and(concerned) { Settled::Waits } else { Settled::Elsewhere });
+    }
+    tracing::info!(task = %task.id(), course = ?decision.course, "an interrupted write is decided");
+    match decision.course {
+        // Where it stays in part, the task fails for the shards that lack it; replicas that have it may still differ.
+        Course::Forward | Course::Apart => {
+            for part in task.parts.iter_mut().filter(|part| part.state == NodeTaskState::Unsent) {
+                part.state = NodeTaskState::Lost;
+            }
+            cluster.store.update_task(task.clone()).await?;
+            cluster.reconciler.watch(cluster, task.clone());
+        }
+        Course::Back => give_up(cluster, task, "It was undone.").await?,
+    }
+    Ok(Settled::Done)
+}
+
+/// The registry has forgotten the index, and so must every node, before it can be created anew.
+async fn delete_again(cluster: &Arc<Cluster>, task: &mut MiroirTask) -> Result<Settled, InterruptedError> {
+    let index = task.index_uid.clone().unwrap_or_default();
+    if cluster.registry.exists(&index) {
+        give_up(cluster, task, "The index is there.").await?;
+        return Ok(Settled::Done);
+    }
+    let missed = Missed { settings: true, outdated: BTreeSet::from([index]), ..Missed::default() };
+    let missed = cluster.topology().members().map(|node| (node, missed.clone())).collect();
+    insync::mark(cluster, &Marks { stale: Vec::new(), missed }).await?;
+    end(task, TaskStatus::Succeeded);
+    cluster.store.update_task(task.clone()).await?;
+    Ok(Settled::Done)
+}
+
+async fn give_up(cluster: &Cluster, task: &mut MiroirTask, outcome: &str) -> Result<(), StoreError> {
+    end(task, TaskStatus::Failed);
+    task.error = Some(ResponseError::new(
+        Code::MiroirWriteInterrupted,
+        format!("The gateway was stopped before this write was acknowledged. {outcome}"),
+    ));
+    cluster.store.update_task(task.clone()).await
+}
+
+fn end(task: &mut MiroirTask, status: TaskStatus) {
+    task.status = status;
+    task.started_at.get_or_insert(task.enqueued_at);
+    task.finished_at = Some(OffsetDateTime::now_utc().max(task.enqueued_at));
+}

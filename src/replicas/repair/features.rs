@@ -1,0 +1,34 @@
+//! Experimental features of a returning node: as on a node that serves.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::RepairError;
+use super::index::post;
+use crate::cluster::Cluster;
+use crate::nodes::client::{Subrequest, Trace};
+use crate::placement::topology::Node;
+
+pub(super) async fn repair_features(
+    cluster: &Arc<Cluster>,
+    node: &Node,
+    reference: &Node,
+    trace: &Trace,
+) -> Result<(), RepairError> {
+    let path = "/experimental-features";
+    // Engines differ in which features they know; one that has none of this is no reason to stay down.
+    let wanted = cluster.client.get_json::<Map<String, Value>>(reference, path, trace).await;
+    let held = cluster.client.get_json::<Map<String, Value>>(node, path, trace).await;
+    let (Ok(Some(wanted)), Ok(Some(held))) = (wanted, held) else { return Ok(()) };
+    let change: Map<String, Value> =
+        wanted.into_iter().filter(|(name, value)| held.get(name).is_some_and(|held| held != value)).collect();
+    if change.is_empty() {
+        return Ok(());
+    }
+    let body = Value::Object(change);
+    let request = Subrequest { method: http::Method::PATCH, ..post(path, &body, cluster) };
+    let reply = cluster.client.send(node, request, trace).await?;
+    let _: Value = cluster.client.read(node, &reply)?;
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! One index of a returning node: created, its primary key and settings made equal to the cluster's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::{IndexView, RepairError, TASK_LIMIT};
+use crate::cluster::Cluster;
+use crate::ledger::insync;
+use crate::ledger::insync::{Marks, Missed};
+use crate::ledger::older_reads;
+use crate::meili::task::TaskStatus;
+use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
+use crate::nodes::node_queue::{IDLE_LIMIT, has_open_tasks, queue_runs_empty};
+use crate::placement::topology::{Node, NodeIx};
+use crate::plan::broadcast::HiddenSettings;
+use crate::store::IndexEntry;
+
+pub(super) async fn delete_index(
+    cluster: &Arc<Cluster>,
+    ix: NodeIx,
+    index: &str,
+    trace: &Trace,
+) -> Result<(), RepairError> {
+    let topology = cluster.topology().detached();
+    let node = topology.node(ix);
+    let path = format!("/indexes/{index}");
+    if cluster.client.get_json::<IndexView>(node, &path, trace).await?.is_none() {
+        return Ok(());
+    }
+    older_reads::end(cluster, ix, index, topology.shards_of(ix)).await;
+    tracing::info!(node = %node.id, index, "deleting an index whose content is of the past");
+    let request =
+        Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(cluster)) };
+    done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)
+}
+
+/// Returns the node's task that patches the settings, if that is needed; it is not waited for.
+pub(super) async fn repair_index(
+    cluster: &Arc<Cluster>,
+    ix: NodeIx,
+    missed: &Missed,
+    entry: &IndexEntry,
+    reference: Option<&Node>,
+    trace: &Trace,
+) -> Result<Option<u32>, RepairError> {
+    let topology = cluster.topology().detached();
+    let node = topology.node(ix);
+    let uid = entry.uid.as_str();
+    let path = format!("/indexes/{uid}");
+    let mut held: Option<IndexView> = cluster.client.get_json(node, &path, trace).await?;
+    for other in std::iter::once(node).chain(reference) {
+        // A node that has missed nothing has the same settings, and need not wait until its queue is worked off to
+        // show them. The comparison is for what nobody recorded.
+        if missed.is_nothing() && held.is_some() && has_open_tasks(cluster, other, uid, trace).await? {
+            return Ok(None);
+        }
+        wait_idle(cluster, other, uid, trace).await?;
+    }
+    let key_held = held.as_ref().and_then(|index| index.primary_key.as_ref());
+    if let (Some(wrong), Some(right)) = (key_held, &entry.primary_key)
+        && wrong != right
+    {
+        tracing::warn!(node = %node.id, index = uid, wrong, right, "index has another primary key; it is rebuilt");
+        delete_index(cluster, ix, uid, trace).await?;
+        held = None;
+    }
+    match held {
+        None => {
+            tracing::info!(node = %node.id, index = uid, "creating a missing index");
+            let shards = cluster.topology().shards_of(ix).clone();
+            insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() })
+                .await?;
+            let body = json!({"uid": uid, "primaryKey": entry.primary_key});
+            let created = cluster.client.carry_out(node, post("/indexes", &body, cluster), trace, TASK_LIMIT).await?;
+            done(created)?;
+        }
+        Some(index) if index.primary_key.is_none() && entry.primary_key.is_some() => {
+            let body = json!({"primaryKey": entry.primary_key});
+            let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, cluster) };
+            done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)?;
+        }
+        Some(_) => {}
+    }
+    let patched = repair_settings(cluster, node, uid, reference, trace).await?;
+    if let Some(task) = patched {
+        cluster.writer.saw_uid(ix, task);
+    }
+    Ok(patched)
+}
+
+async fn repair_settings(
+    cluster: &Arc<Cluster>,
+    node: &Node,
+    uid: &str,
+    reference: Option<&Node>,
+    trace: &Trace,
+) -> Result<Option<u32>, RepairError> {
+    let path = format!("/indexes/{uid}/settings");
+    let held: Map<String, Value> = cluster.client.get_json(node, &path, trace).await?.unwrap_or_default();
+    let wanted: Option<Map<String, Value>> = match reference {
+        Some(reference) => cluster.client.get_json(reference, &path, trace).await?,
+        None => None,
+    };
+    let change = settings_change(&held, wanted.as_ref(), &cluster.hidden_settings());
+    if change.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<&String> = change.keys().collect();
+    tracing::info!(node = %node.id, index = uid, settings = ?names, "settings differ; patching");
+    let body = Value::Object(change.clone());
+    let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, cluster) };
+    let reply = cluster.client.send(node, request, trace).await?;
+    let accepted: TaskStatusResponse = cluster.client.read(node, &reply)?;
+    Ok(Some(accepted.uid))
+}
+
+/// What must be patched for `held` to become `wanted`, and to have the hidden part in any case.
+pub(super) fn settings_change(
+    held: &Map<String, Value>,
+    wanted: Option<&Map<String, Value>>,
+    hidden: &HiddenSettings,
+) -> Map<String, Value> {
+    let mut change = Map::new();
+    for (key, value) in wanted.into_iter().flatten().filter(|(key, value)| held.get(*key) != Some(*value)) {
+        let mut value = value.clone();
+        // These are merged by name: a name that is only held must be taken away.
+        if let (Value::Object(fields), Some(Value::Object(old))) = (&mut value, held.get(key))
+            && key == "embedders"
+        {
+            for name in old.keys() {
+                fields.entry(name.clone()).or_insert(Value::Null);
+            }
+        }
+        change.insert(key.clone(), value);
+    }
+    let mut changed = held.clone();
+    changed.extend(change.clone());
+    change.extend(hidden.missing(&changed));
+    change
+}
+
+async fn wait_idle(cluster: &Cluster, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
+    if queue_runs_empty(cluster, node, index, trace).await? {
+        Ok(())
+    } else {
+        Err(RepairError::Busy { index: index.to_owned(), limit: IDLE_LIMIT })
+    }
+}
+
+pub(super) fn post(path: &str, body: &Value, cluster: &Cluster) -> Subrequest {
+    Subrequest::json(http::Method::POST, path, Bytes::from(body.to_string()), timeout(cluster), false)
+}
+
+fn timeout(cluster: &Cluster) -> Duration {
+    cluster.settings.write.timeout
+}
+
+pub(super) fn done(task: TaskStatusResponse) -> Result<(), RepairError> {
+    if task.status == TaskStatus::Succeeded {
+        return Ok(());
+    }
+    let message = task.error.map_or_else(|| task.status.as_str().to_owned(), |error| error.message);
+    Err(RepairError::Task { uid: task.uid, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::broadcast::hidden_filterable;
+
+    fn settings_change(held: &Map<String, Value>, wanted: Option<&Map<String, Value>>) -> Map<String, Value> {
+        super::settings_change(held, wanted, &HiddenSettings::default())
+    }
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn equal_settings_need_no_patch() {
+        let settings = map(json!({"filterableAttributes": [hidden_filterable()], "stopWords": ["a"]}));
+        assert!(settings_change(&settings, Some(&settings)).is_empty());
+        assert!(settings_change(&settings, None).is_empty());
+    }
+
+    #[test]
+    fn only_what_differs_is_patched() {
+        let held = map(json!({"filterableAttributes": [hidden_filterable()], "stopWords": ["a"], "dictionary": []}));
+        let wanted = map(json!({"filterableAttributes": [hidden_filterable()], "stopWords": [], "dictionary": []}));
+        assert_eq!(settings_change(&held, Some(&wanted)), map(json!({"stopWords": []})));
+    }
+
+    #[test]
+    fn the_hidden_item_is_always_there() {
+        let held = map(json!({"filterableAttributes": ["country"]}));
+        let expected = map(json!({"filterableAttributes": ["country", hidden_filterable()]}));
+        assert_eq!(settings_change(&held, None), expected);
+    }
+
+    #[test]
+    fn an_embedder_that_only_the_returning_node_has_is_removed() {
+        let held = map(
+            json!({"filterableAttributes": [hidden_filterable()], "embedders": {"old": {"source": "userProvided"}}}),
+        );
+        let wanted = map(json!({"filterableAttributes": [hidden_filterable()], "embedders": {}}));
+        assert_eq!(settings_change(&held, Some(&wanted)), map(json!({"embedders": {"old": null}})));
+    }
+}

@@ -1,0 +1,136 @@
+//! Settings are all or nothing over the nodes: what some node refused is taken back where others have applied it.
+//!
+//! A setting can be forbidden by one document (`sortableAttributes: ["_geo"]` by a `_geo` that is no point). Nodes without that
+//! document apply it, the node with it fails; the client's task has failed, and nobody may see the setting. The nodes that refused
+//! show what was before, so theirs is the before-image: setting by setting, what the task named is put back as they have it.
+//!
+//! Example: node-0 and node-1 fail `sortableAttributes: ["_geo"]`, node-2 applies it. The note says "`sortableAttributes` of
+//! this index as on node-0 or node-1". With the writes of the index held back and its queues empty, node-2 is patched to node-0's
+//! value. A later change of the same setting that all nodes carried out meanwhile makes them equal already, and nothing is
+//! patched. The note is durable before the task is shown as failed, so a crash leaves no node apart. The node stays in service
+//! all the while: what differs is one setting of one index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::index::{done, post, settings_change};
+use super::{RepairError, TASK_LIMIT};
+use crate::cluster::Cluster;
+use crate::meili::task::TaskStatus;
+use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
+use crate::nodes::node_queue::{IDLE_LIMIT, queue_runs_empty};
+use crate::placement::topology::{Node, NodeId, NodeState};
+use crate::store::StoreError;
+use crate::tasks::entry::{MiroirTask, NodeTaskState, Purpose};
+use crate::tasks::stale::is_refused_change;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Notes what a refused change leaves to be taken back, and begins with it. To be called before the task's row says that it
+/// has ended; twice does no harm.
+pub async fn take_back(cluster: &Arc<Cluster>, task: &MiroirTask) -> Result<(), StoreError> {
+    let Some(index) = task.index_uid.as_deref() else { return Ok(()) };
+    if task.status != TaskStatus::Failed || !is_refused_change(task) {
+        return Ok(());
+    }
+    let nodes_that = |state: NodeTaskState| -> BTreeSet<NodeId> {
+        let parts = task.parts.iter().filter(|part| part.purpose == Purpose::Main && part.outcome() == state);
+        parts.map(|part| part.node.clone()).collect()
+    };
+    let refused_by = nodes_that(NodeTaskState::Failed);
+    if nodes_that(NodeTaskState::Succeeded).is_empty() {
+        return Ok(());
+    }
+    let settings: Vec<String> = task.details.iter().flat_map(Map::keys).cloned().collect();
+    cluster.refusals.note(cluster.store.as_ref(), index, settings, &refused_by).await?;
+    tracing::warn!(index, task = %task.id(), "settings that a node refused are taken back where they were applied");
+    start(cluster, index);
+    Ok(())
+}
+
+/// Goes on with what the last run of the gateway left.
+pub fn resume_take_backs(cluster: &Arc<Cluster>) {
+    for index in cluster.refusals.indexes() {
+        start(cluster, &index);
+    }
+}
+
+fn start(cluster: &Arc<Cluster>, index: &str) {
+    if !cluster.repairs.taking_back.lock().insert(index.to_owned()) {
+        return;
+    }
+    let (cluster, index) = (Arc::clone(cluster), index.to_owned());
+    tokio::spawn(async move {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match attempt(&cluster, &index).await {
+                Ok(true) => break,
+                // Another change was refused meanwhile.
+                Ok(false) => continue,
+                Err(error) => {
+                    tracing::warn!(index, %error, ?pause, "settings could not be taken back everywhere; tried again");
+                    cluster.refusals.stopped_short(&index, error.to_string());
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        cluster.repairs.taking_back.lock().remove(&index);
+        // What was noted between the last look and this moment.
+        if cluster.refusals.of(&index).is_some() {
+            start(&cluster, &index);
+        }
+    });
+}
+
+/// True when all nodes are alike again and the note is gone.
+async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairError> {
+    let trace = Trace::background("take-back");
+    let _hold = cluster.writer.gates.hold(index).await;
+    let store = cluster.store.as_ref();
+    let Some(noted) = cluster.refusals.of(index) else { return Ok(true) };
+    if !cluster.registry.exists(index) {
+        return Ok(cluster.refusals.forget(store, index, &noted).await?);
+    }
+    let topology = cluster.topology().detached();
+    let there: Vec<&Node> =
+        topology.nodes.iter().filter(|node| matches!(node.state, NodeState::Up | NodeState::Repairing)).collect();
+    let path = format!("/indexes/{index}/settings");
+    let mut held: BTreeMap<&NodeId, Map<String, Value>> = BTreeMap::new();
+    for node in &there {
+        if !queue_runs_empty(cluster, node, index, &trace).await? {
+            return Err(RepairError::Busy { index: index.to_owned(), limit: IDLE_LIMIT });
+        }
+        if let Some(settings) = cluster.client.get_json(node, &path, &trace).await? {
+            held.insert(&node.id, settings);
+        }
+    }
+    let mut right = Map::new();
+    for (setting, refused_by) in &noted {
+        let Some(reference) = refused_by.iter().find_map(|node| held.get(node)) else {
+            let nodes = refused_by.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+            return Err(RepairError::Away { nodes });
+        };
+        right.extend(reference.get(setting).map(|value| (setting.clone(), value.clone())));
+    }
+    for node in there {
+        let Some(own) = held.get(&node.id) else { continue };
+        let mut wanted = own.clone();
+        wanted.extend(right.clone());
+        let change = settings_change(own, Some(&wanted), &cluster.hidden_settings());
+        if change.is_empty() {
+            continue;
+        }
+        tracing::info!(node = %node.id, index, settings = ?change.keys().collect::<Vec<_>>(), "taking settings back");
+        let request = Subrequest { method: http::Method::PATCH, ..post(&path, &Value::Object(change), cluster) };
+        let accepted: TaskStatusResponse =
+            cluster.client.read(node, &cluster.client.send(node, request, &trace).await?)?;
+        done(cluster.client.wait(node, accepted.uid, TASK_LIMIT).await?)?;
+    }
+    cluster.registry.invalidate(index);
+    Ok(cluster.refusals.forget(store, index, &noted).await?)
+}

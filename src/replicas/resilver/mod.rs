@@ -1,0 +1,192 @@
+//! Resilver: brings stale replicas in sync by copying what they lack from replicas that are, while writes go on.
+//!
+//! A replica (node, index, shard) whose node owns the shard and is up, and that is in the stale sets, is copied from another
+//! owner that is up and in sync, and then taken out of the stale sets. That is all others need to know: whoever wants a
+//! replica brought in sync marks it stale ([`crate::ledger::insync::mark`]).
+//!
+//! # How
+//!
+//! 1. A [`watch`] on the index begins; from here on it is known which documents writes touch. Reads that were planned when the
+//!    target was in sync are waited for.
+//! 2. A [`pass`] lists the ids of both sides, shard by shard, fetches the documents, and sends the target only what
+//!    differs: documents to add and ids to delete. A replica that missed little gets little.
+//! 3. The next pass looks at what differed, which verifies it, and at what was touched meanwhile. [`step`] says when
+//!    enough is done.
+//! 4. Cut-over: the writes of the index are held back for a few seconds at most. The nodes work off their queues, the
+//!    rest is compared, the counts are compared, and the replica is in sync.
+//!
+//! # Why it is right
+//!
+//! A pass reads a node after it has worked off all that it had taken when the pass began. A write that came before the
+//! watch is in what the first pass reads. A later one touches documents that a later pass compares, when both nodes have
+//! carried the write out or lost it: so a partial update on a missing base, a document deleted and copied after that, a
+//! copy that overtook a write are all put right. At the cut-over no write is under way, and what is untouched was found equal.
+//!
+//! # Layout
+//!
+//! | file | what |
+//! |---|---|
+//! | `sources` | whom to copy from |
+//! | `job` | one copy, from the watch to the cut-over |
+//! | `step` | what a copy does next; pure |
+//! | `watch`, `work` | what writes touch, what is to be compared |
+//! | `pass`, `replica`, `outbox` | comparing; asking nodes; sending |
+//! | `digest` | a document's content as a number |
+//! | `throttle`, `meter`, `metrics`, `progress` | the rate, and how far copies are |
+
+pub(crate) mod digest;
+pub(crate) mod error;
+#[cfg(test)]
+mod fleet;
+mod job;
+mod meter;
+pub mod metrics;
+mod outbox;
+mod pass;
+pub mod progress;
+pub(crate) mod replica;
+pub(crate) mod sources;
+mod step;
+#[cfg(test)]
+mod tests;
+pub(crate) mod throttle;
+pub mod watch;
+pub mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+
+use self::error::ResilverError;
+use self::job::Job;
+use self::progress::{CopyKey, Progress};
+use crate::cluster::Cluster;
+use crate::ledger::insync;
+use crate::nodes::client::Trace;
+use crate::nodes::shutdown::stopped;
+use crate::placement::shard::ShardSet;
+use crate::placement::topology::{NodeState, Topology};
+
+/// How often is looked for what is to be tried again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The first pause before a copy that stopped short is tried again; it doubles up to sixteen times as long.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Copies what is stale on nodes that are up, whenever something becomes stale or a node returns, until `shutdown`. Not
+/// more than `resilver.concurrency` copies run at once.
+pub async fn run(cluster: Arc<Cluster>, mut shutdown: signal::Receiver<bool>) {
+    let mut jobs = JoinSet::new();
+    loop {
+        for key in next_copies(&cluster, jobs.len()) {
+            // At once, so that the next look sees it.
+            let topology = cluster.topology();
+            let shards = topology.stale_of(key.0, &key.1).map_or(0, ShardSet::len);
+            cluster.copies.begin(&key, Progress::new(topology.node(key.0).id.clone(), &key.1, shards));
+            jobs.spawn(copy(Arc::clone(&cluster), key));
+        }
+        tokio::select! {
+            _ = cluster.resilver.notified() => {}
+            _ = tokio::time::sleep(LOOK_EVERY) => {}
+            Some(_) = jobs.join_next() => {}
+            // Dropping the set ends the copies; what they were at is still stale.
+            _ = stopped(&mut shutdown) => return,
+        }
+    }
+}
+
+/// The copies to begin when `running` are under way.
+fn next_copies(cluster: &Cluster, running: usize) -> Vec<CopyKey> {
+    let topology = cluster.topology();
+    cluster.copies.retain_failures(|key| topology.stale.contains_key(key));
+    let free = cluster.settings.resilver.concurrency.max(1).saturating_sub(running);
+    let waiting = topology.stale.keys().filter(|key| {
+        let up = topology.node(key.0).state == NodeState::Up;
+        up && !cluster.copies.is_running(key) && !cluster.copies.rests(key) && has_work(cluster, &topology, key)
+    });
+    waiting.take(free).cloned().collect()
+}
+
+/// False while the replicas to copy from are away.
+fn has_work(cluster: &Cluster, topology: &Topology, key: &CopyKey) -> bool {
+    let (target, index) = (key.0, key.1.as_str());
+    topology.stale_of(target, index).is_some_and(|stale| {
+        !cluster.registry.exists(index)
+            || !stale.is_subset(topology.shards_of(target))
+            || !sources::sources(topology, target, index, stale).is_empty()
+    })
+}
+
+async fn copy(cluster: Arc<Cluster>, key: CopyKey) {
+    let result = bring_in_sync(&cluster, &key).await;
+    let Some(progress) = cluster.copies.end(&key) else { return };
+    let (node, index) = (&progress.node, &key.1);
+    match result {
+        Ok(true) => {
+            cluster.copies.succeeded(&key);
+            tracing::info!(
+                node = %node, index, shards = progress.shards, copied = progress.copied, deleted = progress.deleted,
+                bytes = progress.bytes, passes = progress.passes, elapsed = ?progress.elapsed(), "resilvered"
+            );
+        }
+        Ok(false) => cluster.copies.rest(&key, LOOK_EVERY),
+        Err(error) => {
+            let attempts = cluster.copies.failed(&key, node, &error, RETRY);
+            tracing::warn!(node = %node, index, attempts, %error, "stale shards could not be copied yet");
+        }
+    }
+    cluster.resilver.notify_one();
+}
+
+/// False when there was nothing that could be copied now.
+async fn bring_in_sync(cluster: &Arc<Cluster>, key: &CopyKey) -> Result<bool, ResilverError> {
+    let (target, index) = (key.0, key.1.as_str());
+    let as_of = insync::misses(cluster, target, index);
+    // What is sent to the target must be over before its shards can be another's. Reads by this topology there are none.
+    let topology = cluster.rebalancer.working_copy(&cluster.topology());
+    let Some(stale) = topology.stale_of(target, index) else { return Ok(false) };
+    let Some(entry) = cluster.registry.entry(index) else {
+        return Ok(insync::clear(cluster, target, index, stale, as_of).await?);
+    };
+    // A shard that moved away is no longer this node's to have.
+    let mut lost = stale.clone();
+    lost.subtract(topology.shards_of(target));
+    if !lost.is_empty() {
+        insync::clear(cluster, target, index, &lost, as_of).await?;
+    }
+    let mut owned = stale.clone();
+    owned.subtract(&lost);
+    let trace = Trace::background("resilver");
+    // Without a primary key there is no document.
+    let primary_key = entry.primary_key.unwrap_or_else(|| "id".to_owned());
+    let mut sources = std::collections::BTreeMap::new();
+    let mut shards = ShardSet::new();
+    for (source, found) in sources::sources(&topology, target, index, &owned) {
+        match source {
+            Some(source) => {
+                shards.union_with(&found);
+                sources.insert(source, found);
+            }
+            None => {
+                sources::settle_orphans(cluster, &topology, target, index, &primary_key, &found, &trace).await?;
+            }
+        }
+    }
+    if shards.is_empty() {
+        return Ok(false);
+    }
+    let job = Job {
+        cluster,
+        topology: Arc::clone(&topology),
+        target,
+        index: index.to_owned(),
+        primary_key,
+        sources,
+        shards,
+        key: key.clone(),
+        trace,
+    };
+    tracing::info!(node = %topology.node(target).id, index, shards = job.shards.len(), "resilvering");
+    job.run().await.map(|()| true)
+}

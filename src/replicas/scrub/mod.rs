@@ -1,0 +1,117 @@
+//! Scrub: a slow comparison of all replicas in the background, as RAID does it, and the repair of what differs.
+//!
+//! Shard by shard, one request to each node at a time, the contents of the replicas in sync are compared by count and
+//! digest. A difference seen while writes are under way is none: what differs is looked at once more with the writes of
+//! its index held back and the nodes' queues empty. Then the wrong replicas are marked stale, and so copied anew from the
+//! right ones; nothing is ever merged, so nothing deleted comes back. Settings are compared in the same way, over all nodes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `judge` | which replicas are wrong; pure |
+//! | `compare` | one shard |
+//! | `settings`, `agreed` | the settings of one index, and what they were when all nodes had the same |
+//! | `report`, `metrics` | what was found |
+
+mod agreed;
+mod compare;
+mod judge;
+pub mod metrics;
+pub mod report;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use self::metrics::ScrubMetrics;
+use self::report::Reports;
+use super::resilver::throttle::Throttle;
+use crate::cluster::Cluster;
+use crate::nodes::client::Trace;
+use crate::nodes::shutdown::stopped;
+use crate::placement::shard::ShardId;
+
+/// The section `scrub`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrubSettings {
+    /// From the end of one scrub to the beginning of the next.
+    pub interval: Duration,
+    /// Bytes per second that are read from nodes; 0: no limit.
+    pub bandwidth: u64,
+}
+
+/// The scrubber's state.
+pub struct Scrub {
+    pub reports: Reports,
+    metrics: ScrubMetrics,
+    throttle: Throttle,
+    start: Notify,
+}
+
+// === impl ScrubSettings ===
+
+impl Default for ScrubSettings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(24 * 60 * 60), bandwidth: 4 << 20 }
+    }
+}
+
+// === impl Scrub ===
+
+impl Scrub {
+    pub fn new(settings: ScrubSettings, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            reports: Reports::default(),
+            metrics: ScrubMetrics::register(registry)?,
+            throttle: Throttle::new(settings.bandwidth),
+            start: Notify::new(),
+        })
+    }
+
+    /// Begins a scrub now, or after the one that is under way.
+    pub fn start(&self) {
+        self.start.notify_one();
+    }
+}
+
+/// Scrubs every `scrub.interval` and when told to, until `shutdown`.
+pub async fn run(cluster: Arc<Cluster>, mut shutdown: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = tokio::time::sleep(cluster.settings.scrub.interval) => {}
+            _ = cluster.scrub.start.notified() => {}
+            _ = stopped(&mut shutdown) => return,
+        }
+        tokio::select! {
+            _ = everything(&cluster) => {}
+            _ = stopped(&mut shutdown) => return,
+        }
+    }
+}
+
+async fn everything(cluster: &Arc<Cluster>) {
+    let trace = Trace::background("scrub");
+    let entries = cluster.registry.entries();
+    let shards = cluster.topology().shards;
+    let scrub = &cluster.scrub;
+    scrub.reports.begin(entries.len() as u64 * u64::from(shards));
+    for entry in entries {
+        settings::compare(cluster, &entry.uid, &trace).await;
+        // Without a primary key there is no document.
+        let Some(primary_key) = entry.primary_key else {
+            scrub.reports.note(|report| report.compared += u64::from(shards));
+            continue;
+        };
+        for shard in (0..shards).map(ShardId) {
+            if cluster.registry.exists(&entry.uid) {
+                compare::shard(cluster, &entry.uid, &primary_key, shard, &trace).await;
+            }
+        }
+    }
+    scrub.metrics.finished();
+    if let Some(report) = scrub.reports.finish() {
+        let (compared, skipped, findings) = (report.compared, report.skipped, report.findings.len());
+        tracing::info!(compared, skipped, findings, bytes = report.bytes, "scrubbed");
+    }
+}

@@ -1,0 +1,80 @@
+//! Compares the settings of one index over all nodes that are up. They differ when somebody changed them past Miroir.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::agreed;
+use super::compare::at_rest;
+use super::judge::{Judgement, Seen, judge_settings};
+use super::metrics::Outcome;
+use super::report::{Finding, Subject};
+use crate::cluster::Cluster;
+use crate::ledger::insync;
+use crate::ledger::insync::{Marks, Missed};
+use crate::nodes::client::Trace;
+use crate::placement::topology::{NodeIx, NodeState, Topology};
+use crate::replicas::resilver::digest::digest;
+use crate::replicas::resilver::error::ResilverError;
+
+/// Compares the settings; a node that differs from the others is repaired before it serves on.
+pub async fn compare(cluster: &Arc<Cluster>, index: &str, trace: &Trace) {
+    let outcome = match differences(cluster, index, trace).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::debug!(index, %error, "settings could not be scrubbed");
+            Outcome::Skipped
+        }
+    };
+    cluster.scrub.metrics.compared(outcome);
+}
+
+async fn differences(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Result<Outcome, ResilverError> {
+    let topology = cluster.topology();
+    let seen = look(cluster, &topology, index, trace).await?;
+    if judge_settings(&seen, None) == Judgement::Equal {
+        if let Some(first) = seen.first().filter(|_| seen.len() == topology.members().count()) {
+            agreed::remember(cluster, index, first.digest).await?;
+        }
+        return Ok(Outcome::Equal);
+    }
+    let _hold = cluster.writer.gates.hold(index).await;
+    let topology = cluster.topology();
+    for node in up(&topology) {
+        if !at_rest(cluster, topology.node(node), index, trace).await? {
+            return Ok(Outcome::Skipped);
+        }
+    }
+    let seen = look(cluster, &topology, index, trace).await?;
+    let (wrong, evidence) = match judge_settings(&seen, agreed::last(cluster, index).await?) {
+        Judgement::Equal => return Ok(Outcome::Equal),
+        Judgement::Wrong(wrong, evidence) => (wrong, Some(evidence)),
+        Judgement::Undecided => (seen.iter().map(|seen| seen.node).collect(), None),
+    };
+    let names: Vec<_> = wrong.iter().map(|node| topology.node(*node).id.clone()).collect();
+    tracing::error!(index, nodes = ?names, ?evidence, "the settings of nodes differ");
+    cluster.scrub.reports.note(|report| {
+        report.findings.push(Finding { index: index.to_owned(), what: Subject::Settings, nodes: names, evidence });
+    });
+    if evidence.is_none() {
+        return Ok(Outcome::Undecided);
+    }
+    let missed = wrong.into_iter().map(|node| (node, Missed { settings: true, ..Missed::default() })).collect();
+    insync::mark(cluster, &Marks { stale: Vec::new(), missed }).await?;
+    Ok(Outcome::Repaired)
+}
+
+fn up(topology: &Topology) -> impl Iterator<Item = NodeIx> + '_ {
+    topology.indexes().filter(|node| topology.node(*node).state == NodeState::Up)
+}
+
+async fn look(cluster: &Cluster, topology: &Topology, index: &str, trace: &Trace) -> Result<Vec<Seen>, ResilverError> {
+    let path = format!("/indexes/{index}/settings");
+    let mut seen = Vec::new();
+    for node in up(topology) {
+        let settings: Option<Value> = cluster.client.get_json(topology.node(node), &path, trace).await?;
+        let digest = digest(&settings.unwrap_or_default());
+        seen.push(Seen { node, digest, newest: None, foreign: false });
+    }
+    Ok(seen)
+}

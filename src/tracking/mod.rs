@@ -1,0 +1,24 @@
+//! Follows tasks on the nodes until they have ended, and answers for them.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`reconcile`] | one background poll per unfinished task |
+//! | [`poll`] | one round of questions to the nodes of a task |
+//! | [`task_ops`] | the task routes |
+//! | [`task_cancel`] | tasks canceled |
+//! | [`task_delete`] | tasks deleted |
+//! | [`task_host`] | what the loops need of the cluster, as a trait |
+//! | [`task_metrics`] | metrics of the task table and of polling |
+//! | [`housekeeping`] | old rows go, and the table is measured |
+//! | `task_tests` | all this against nodes that are made up |
+
+pub mod housekeeping;
+pub mod poll;
+pub mod reconcile;
+pub mod task_cancel;
+pub mod task_delete;
+pub mod task_host;
+pub mod task_metrics;
+pub mod task_ops;
+#[cfg(test)]
+mod task_tests;

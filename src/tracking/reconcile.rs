@@ -1,0 +1,256 @@
+//! One background poll per unfinished task.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::poll::{Backoff, poll_parts};
+use super::task_host::TaskHost;
+use super::task_metrics::TaskMetrics;
+use super::{task_cancel, task_delete};
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::replicas::interrupted::is_interrupted;
+use crate::store::{Store, StoreError};
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::tasks::filter::TaskRef;
+use crate::tasks::fold::fold;
+use crate::tasks::swap::swapped_pairs;
+
+/// How many tasks ask their nodes at the same moment. More would not end sooner: nodes work one after the other.
+const POLLS_AT_ONCE: usize = 64;
+
+/// The pause before a state that could not be stored is stored again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Polls unfinished tasks, folds what the nodes say, stores it, and knows the freshest state of each.
+pub struct Reconciler {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    /// The tasks being polled, by uid.
+    live: Mutex<HashMap<u32, Live>>,
+    polls: Semaphore,
+    metrics: TaskMetrics,
+}
+
+/// A task being polled.
+struct Live {
+    task: MiroirTask,
+    /// The cancelation that asked for the task's end.
+    canceled_by: Option<u32>,
+    wake: Arc<Notify>,
+    /// How many rounds of polling are over; closed when the task has ended.
+    rounds: watch::Sender<u64>,
+}
+
+// === impl Reconciler ===
+
+impl Reconciler {
+    pub fn new(store: Arc<dyn Store>, prometheus: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+        let metrics = TaskMetrics::register(prometheus)?;
+        let shared = Shared { store, live: Mutex::default(), polls: Semaphore::new(POLLS_AT_ONCE), metrics };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub fn metrics(&self) -> &TaskMetrics {
+        &self.shared.metrics
+    }
+
+    /// Starts the poll of a task whose row is stored: `cluster.reconciler.watch(cluster, task)`. A task that has
+    /// ended, or that is being polled already, needs none.
+    pub fn watch<H: TaskHost>(&self, host: &Arc<H>, task: MiroirTask) {
+        if task.status.is_final() {
+            return;
+        }
+        let wake = Arc::new(Notify::new());
+        {
+            let mut live = self.shared.live.lock();
+            if live.contains_key(&task.uid) {
+                return;
+            }
+            let canceled_by = task.canceled_by;
+            let entry = Live { task: task.clone(), canceled_by, wake: wake.clone(), rounds: watch::Sender::new(0) };
+            live.insert(task.uid, entry);
+            self.shared.metrics.set_live(live.len());
+        }
+        tokio::spawn(follow(self.shared.clone(), host.clone(), task, wake));
+    }
+
+    /// Takes up the unfinished tasks of the last run, but for those that must be decided first; returns how many there are.
+    pub async fn resume<H: TaskHost>(&self, host: &Arc<H>) -> Result<usize, StoreError> {
+        let mut tasks = self.shared.store.unfinished_tasks().await?;
+        tasks.retain(|task| !is_interrupted(task));
+        let count = tasks.len();
+        for task in tasks {
+            match task.kind {
+                TaskKind::TaskCancelation => task_cancel::start(host, task),
+                TaskKind::TaskDeletion => task_delete::start(host, task),
+                TaskKind::DocumentAdditionOrUpdate
+                | TaskKind::DocumentEdition
+                | TaskKind::DocumentDeletion
+                | TaskKind::SettingsUpdate
+                | TaskKind::IndexCreation
+                | TaskKind::IndexDeletion
+                | TaskKind::IndexUpdate
+                | TaskKind::IndexSwap
+                | TaskKind::DumpCreation
+                | TaskKind::SnapshotCreation
+                | TaskKind::Export
+                | TaskKind::UpgradeDatabase
+                | TaskKind::IndexCompaction => self.watch(host, task),
+            }
+        }
+        Ok(count)
+    }
+
+    /// The freshest state of a task that is being polled.
+    pub fn live(&self, id: TaskRef) -> Option<MiroirTask> {
+        let live = self.shared.live.lock();
+        match id {
+            TaskRef::Uid(uid) => live.get(&uid).map(|entry| entry.task.clone()),
+            TaskRef::Uuid(_) => live.values().find(|entry| id.names(&entry.task)).map(|entry| entry.task.clone()),
+        }
+    }
+
+    /// The tasks of `index` that are being polled, as far as they are known.
+    pub fn live_in(&self, index: &str) -> Vec<MiroirTask> {
+        let live = self.shared.live.lock();
+        let of_index = live.values().filter(|entry| entry.task.index_uid.as_deref() == Some(index));
+        of_index.map(|entry| entry.task.clone()).collect()
+    }
+
+    /// Puts fresher states in the place of stored ones.
+    pub fn refresh(&self, tasks: &mut [MiroirTask]) {
+        let live = self.shared.live.lock();
+        for task in tasks {
+            if let Some(entry) = live.get(&task.uid) {
+                *task = entry.task.clone();
+            }
+        }
+    }
+
+    /// Remembers who asked for the end of a task, should it end canceled. False if it is not being polled.
+    pub fn mark_canceled(&self, uid: u32, by: u32) -> bool {
+        let mut live = self.shared.live.lock();
+        let Some(entry) = live.get_mut(&uid) else { return false };
+        entry.canceled_by.get_or_insert(by);
+        true
+    }
+
+    /// Has the task polled now, and returns when a whole round of it is over, or the task has ended.
+    pub async fn poll_now(&self, uid: u32) {
+        let Some((wake, mut rounds)) = self.handles(uid) else { return };
+        // A round that runs already may have asked before what the caller waits for happened.
+        let enough = *rounds.borrow() + 2;
+        loop {
+            wake.notify_one();
+            if *rounds.borrow_and_update() >= enough || rounds.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns when the task is not being polled any more.
+    pub async fn ended(&self, uid: u32) {
+        let Some((_, mut rounds)) = self.handles(uid) else { return };
+        while rounds.changed().await.is_ok() {}
+    }
+
+    fn handles(&self, uid: u32) -> Option<(Arc<Notify>, watch::Receiver<u64>)> {
+        let live = self.shared.live.lock();
+        live.get(&uid).map(|entry| (entry.wake.clone(), entry.rounds.subscribe()))
+    }
+}
+
+/// Polls until the task has ended.
+async fn follow<H: TaskHost>(shared: Arc<Shared>, host: Arc<H>, mut task: MiroirTask, wake: Arc<Notify>) {
+    let mut backoff = Backoff::new();
+    loop {
+        let stored = durable_state(&task);
+        {
+            let _permit = shared.polls.acquire().await;
+            poll_parts(&*host, &mut task, &shared.metrics).await;
+        }
+        shared.take_marks(&mut task);
+        fold(&mut task, OffsetDateTime::now_utc());
+        if task.status.is_final() {
+            // Before the row says so: should we crash in between, the task is polled and ends once more, and no
+            // replica that stayed behind is forgotten.
+            host.clone().ended(&mut task).await;
+            shared.store_end(&task).await;
+            shared.metrics.ended(task.status);
+            shared.forget(task.uid);
+            return;
+        }
+        if durable_state(&task) != stored {
+            shared.store_progress(&task).await;
+        }
+        shared.publish(&task);
+        tokio::select! {
+            () = tokio::time::sleep(backoff.step()) => {}
+            () = wake.notified() => backoff = Backoff::new(),
+        }
+    }
+}
+
+/// What of a task is worth a write to disk: that a node cannot be reached is not, nor that it works on a part.
+fn durable_state(task: &MiroirTask) -> (TaskStatus, Option<u32>, Vec<(Option<u32>, Option<NodeTaskState>)>) {
+    let parts =
+        task.parts.iter().map(|part| (part.task_uid, Some(part.state).filter(|state| state.is_final()))).collect();
+    (task.status, task.canceled_by, parts)
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// What others decided about the task while it was being polled.
+    fn take_marks(&self, task: &mut MiroirTask) {
+        if let Some(entry) = self.live.lock().get(&task.uid) {
+            task.canceled_by = entry.canceled_by;
+            task.index_uid.clone_from(&entry.task.index_uid);
+        }
+    }
+
+    fn publish(&self, task: &MiroirTask) {
+        if let Some(entry) = self.live.lock().get_mut(&task.uid) {
+            // A swap may have renamed the index after the marks were taken.
+            let index_uid = entry.task.index_uid.clone();
+            entry.task = MiroirTask { index_uid, ..task.clone() };
+            entry.rounds.send_modify(|rounds| *rounds += 1);
+        }
+    }
+
+    fn forget(&self, uid: u32) {
+        let mut live = self.live.lock();
+        live.remove(&uid);
+        self.metrics.set_live(live.len());
+    }
+
+    async fn store_progress(&self, task: &MiroirTask) {
+        if let Err(error) = self.store.update_task(task.clone()).await {
+            // The next change stores everything again.
+            tracing::error!(task = %task.id(), %error, "state of a task could not be stored");
+        }
+    }
+
+    /// Does not give up: what the nodes know of the task may be gone when the gateway asks the next time.
+    async fn store_end(&self, task: &MiroirTask) {
+        let swaps = if task.status == TaskStatus::Succeeded { swapped_pairs(task) } else { Vec::new() };
+        while let Err(error) = self.store.finish_task(task.clone(), swaps.clone()).await {
+            tracing::error!(task = %task.id(), %error, "end of a task could not be stored, trying again");
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+        if !swaps.is_empty() {
+            let mut live = self.live.lock();
+            for entry in live.values_mut().filter(|entry| entry.task.uid < task.uid) {
+                crate::tasks::swap::follow_swaps(&mut entry.task, &swaps);
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The task routes.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::task_host::TaskHost;
+use super::{task_cancel, task_delete};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::nodes::error::store_failed;
+use crate::store::StoreError;
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::filter::{IndexAccess, TaskFilter, TaskKey, TaskRef};
+use crate::tasks::query::{parse_cancel, parse_delete, parse_id, parse_list};
+use crate::tasks::view::{UidFormat, list_view, summary_view, task_view};
+
+/// `GET /tasks`: the answer's body.
+pub async fn list<H: TaskHost>(
+    host: &Arc<H>,
+    query: &str,
+    access: IndexAccess,
+    format: UidFormat,
+) -> Result<Value, ResponseError> {
+    let page = parse_list(query, access)?;
+    let limit = page.limit;
+    let mut list = host.store().list_tasks(page).await.map_err(|error| store_failed(&error))?;
+    host.reconciler().refresh(&mut list.tasks);
+    Ok(list_view(&list, limit, format))
+}
+
+/// `GET /tasks/{id}`.
+pub async fn get<H: TaskHost>(
+    host: &Arc<H>,
+    id: &str,
+    access: IndexAccess,
+    format: UidFormat,
+) -> Result<Value, ResponseError> {
+    let task = find(host, parse_id(id)?, &access).await?;
+    Ok(task_view(&task, format))
+}
+
+/// `POST /tasks/cancel`: the summary of the cancelation (status 200).
+pub async fn cancel<H: TaskHost>(
+    host: &Arc<H>,
+    query: &str,
+    access: IndexAccess,
+    format: UidFormat,
+) -> Result<Value, ResponseError> {
+    let filter = parse_cancel(query, access)?;
+    let matched = uids(host, filter.clone()).await?.len();
+    let unfinished = [TaskStatus::Enqueued, TaskStatus::Processing];
+    let statuses = match &filter.statuses {
+        Some(asked) => unfinished.into_iter().filter(|status| asked.contains(status)).collect(),
+        None => unfinished.to_vec(),
+    };
+    let subjects = uids(host, TaskFilter { statuses: Some(statuses), ..filter }).await?;
+    let mut task = own_task(host, TaskKind::TaskCancelation, subjects);
+    task.details = json!({ "matchedTasks": matched, "canceledTasks": null, "originalFilter": format!("?{query}") })
+        .as_object()
+        .cloned();
+    insert(host, &task).await?;
+    let summary = summary_view(&task, format);
+    task_cancel::start(host, task);
+    Ok(summary)
+}
+
+/// `DELETE /tasks`: the summary of the deletion (status 200).
+pub async fn delete<H: TaskHost>(
+    host: &Arc<H>,
+    query: &str,
+    access: IndexAccess,
+    format: UidFormat,
+) -> Result<Value, ResponseError> {
+    let filter = parse_delete(query, access)?;
+    let subjects = uids(host, filter).await?;
+    start_deletion(host, subjects, format!("?{query}"), format).await
+}
+
+/// `DELETE /tasks/{id}`: the summary of the deletion (status 200). A task that has not ended is canceled first, as
+/// far as its nodes still can.
+pub async fn delete_one<H: TaskHost>(
+    host: &Arc<H>,
+    id: &str,
+    access: IndexAccess,
+    format: UidFormat,
+) -> Result<Value, ResponseError> {
+    let found = find(host, parse_id(id)?, &access).await?;
+    let mut task = deletion(host, vec![found.uid], format!("?uids={id}"));
+    // Tells the driver, also after a restart, that it is to wait for the task's end.
+    task.canceled_by = Some(task.uid);
+    insert(host, &task).await?;
+    let summary = summary_view(&task, format);
+    task_delete::start(host, task);
+    Ok(summary)
+}
+
+async fn start_deletion<H: TaskHost>(
+    host: &Arc<H>,
+    subjects: Vec<u32>,
+    original_filter: String,
+    format: UidFormat,
+) -> Result<Value, ResponseError> {
+    let task = deletion(host, subjects, original_filter);
+    insert(host, &task).await?;
+    let summary = summary_view(&task, format);
+    task_delete::start(host, task);
+    Ok(summary)
+}
+
+fn deletion<H: TaskHost>(host: &Arc<H>, subjects: Vec<u32>, original_filter: String) -> MiroirTask {
+    let details = json!({ "matchedTasks": subjects.len(), "deletedTasks": null, "originalFilter": original_filter });
+    let mut task = own_task(host, TaskKind::TaskDeletion, subjects);
+    task.details = details.as_object().cloned();
+    task
+}
+
+fn own_task<H: TaskHost>(host: &Arc<H>, kind: TaskKind, subjects: Vec<u32>) -> MiroirTask {
+    let mut task = MiroirTask::new(host.next_uid(), kind, None, OffsetDateTime::now_utc());
+    task.acknowledged = true;
+    task.subjects = subjects;
+    task
+}
+
+async fn insert<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) -> Result<(), ResponseError> {
+    host.store().insert_task(task.clone()).await.map_err(|error| store_failed(&error))
+}
+
+async fn uids<H: TaskHost>(host: &Arc<H>, filter: TaskFilter) -> Result<Vec<u32>, ResponseError> {
+    host.store().task_uids(filter).await.map_err(|error| store_failed(&error))
+}
+
+async fn find<H: TaskHost>(host: &Arc<H>, id: TaskRef, access: &IndexAccess) -> Result<MiroirTask, ResponseError> {
+    let task = freshest(host, id).await.map_err(|error| store_failed(&error))?;
+    task.filter(|task| access.allows(task.index_uid.as_deref()))
+        .ok_or_else(|| ResponseError::new(Code::TaskNotFound, format!("Task `{id}` not found.")))
+}
+
+/// A task's state in memory if it is being polled, else its row.
+pub(crate) async fn freshest<H: TaskHost>(host: &Arc<H>, id: TaskRef) -> Result<Option<MiroirTask>, StoreError> {
+    match host.reconciler().live(id) {
+        Some(task) => Ok(Some(task)),
+        None => host.store().get_task(id).await,
+    }
+}
+
+/// Ends a task that the cluster itself carries out. Does not give up storing it.
+pub(crate) async fn finish<H: TaskHost>(host: &Arc<H>, mut task: MiroirTask, count: &'static str, value: u64) {
+    let now = OffsetDateTime::now_utc();
+    task.status = TaskStatus::Succeeded;
+    task.canceled_by = None;
+    task.started_at.get_or_insert(now);
+    task.finished_at = Some(now);
+    task.details.get_or_insert_default().insert(count.to_owned(), value.into());
+    while let Err(error) = host.store().finish_task(task.clone(), Vec::new()).await {
+        tracing::error!(key = ?TaskKey::of(&task), %error, "end of a task could not be stored, trying again");
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    host.reconciler().metrics().ended(task.status);
+}
+
+/// Shows that work on a task has begun.
+pub(crate) async fn begin<H: TaskHost>(host: &Arc<H>, task: &mut MiroirTask) {
+    task.status = TaskStatus::Processing;
+    task.started_at.get_or_insert_with(OffsetDateTime::now_utc);
+    save(host, task).await;
+}
+
+pub(crate) async fn save<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) {
+    if let Err(error) = host.store().update_task(task.clone()).await {
+        tracing::error!(task = %task.id(), %error, "state of a task could not be stored");
+    }
+}

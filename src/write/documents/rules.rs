@@ -1,0 +1,124 @@
+//! What documents of an index must be, by its settings, and what of it only its nodes can tell.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use http::Method;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::collect::{BatchError, Collected};
+use crate::cluster::Cluster;
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::nodes::client::OWN_QUESTION;
+use crate::nodes::client::{Subrequest, Trace};
+use crate::placement::cover::cover;
+use crate::placement::document::shard_of;
+use crate::placement::shard::ShardSet;
+use crate::split::Document;
+use crate::split::primary_key::document_id;
+use crate::split::rules::{self, DocumentRules, Lacking};
+use crate::store::TaskFilter;
+
+/// So many documents are looked for at once.
+const ASKED_AT_ONCE: usize = 1000;
+
+/// The tasks after which an index may have other rules.
+const CHANGES_OF_RULES: [TaskKind; 2] = [TaskKind::SettingsUpdate, TaskKind::IndexDeletion];
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    results: Vec<&'a RawValue>,
+}
+
+/// What the settings of `index` say of its documents; nothing while they are about to change, and where no node can say:
+/// then the nodes' own checks remain.
+pub(super) async fn of_index(cluster: &Cluster, index: &str, trace: &Trace) -> DocumentRules {
+    let nothing = DocumentRules::default();
+    if !cluster.registry.exists(index) {
+        return nothing;
+    }
+    let stated = async || cluster.registry.info(cluster, index, trace).await.map(|info| info.rules.clone());
+    match stated().await {
+        Ok(rules) if rules == nothing => nothing,
+        Ok(_) if has_open_tasks(cluster, index, Some(&CHANGES_OF_RULES)).await => nothing,
+        // Once more: what was read before may be older than a task that has ended meanwhile.
+        Ok(_) => stated().await.unwrap_or(nothing),
+        Err(_) => nothing,
+    }
+}
+
+/// Why a batch fails some of whose documents lack vectors: a new document must give them, one that is there keeps its own.
+/// `None` where it cannot be known which of them are new, because other writes are under way or nobody can say.
+pub(super) async fn missing_vectors(
+    cluster: &Cluster,
+    index: &str,
+    collected: &Collected,
+    trace: &Trace,
+) -> Option<BatchError> {
+    let lacking = &collected.checked.lacking;
+    let primary_key = collected.primary_key.as_deref()?;
+    if lacking.is_empty() || has_open_tasks(cluster, index, None).await {
+        return None;
+    }
+    for some in lacking.chunks(ASKED_AT_ONCE) {
+        let known = known(cluster, index, primary_key, some, trace).await?;
+        let new: Vec<Lacking> = some.iter().filter(|document| !known.contains(&document.id)).cloned().collect();
+        if let Some(refusal) = rules::missing_vectors(&new) {
+            return Some(BatchError::Document(refusal));
+        }
+    }
+    None
+}
+
+/// Those of the documents that the index has.
+async fn known(
+    cluster: &Cluster,
+    index: &str,
+    primary_key: &str,
+    documents: &[Lacking],
+    trace: &Trace,
+) -> Option<HashSet<String>> {
+    let topology = cluster.topology();
+    let place = |document: &Lacking| shard_of(&document.id, topology.shards);
+    let wanted: ShardSet = documents.iter().map(place).collect();
+    let cover = cover(&topology, index, &wanted, &[], 0);
+    if !cover.missing.is_empty() {
+        return None;
+    }
+    let mut known = HashSet::new();
+    for part in &cover.parts {
+        let here = documents.iter().filter(|document| part.shards.contains(place(document)));
+        let ids: Vec<&str> = here.map(|document| document.id.as_str()).collect();
+        let body = json!({"ids": ids, "fields": [primary_key], "limit": ids.len()}).to_string();
+        let path = format!("/indexes/{index}/documents/fetch");
+        let request = Subrequest::json(Method::POST, path, Bytes::from(body), OWN_QUESTION, true);
+        let reply = cluster.client.send(topology.node(part.node), request, trace).await.ok()?;
+        if !reply.is_success() {
+            return None;
+        }
+        let page: Page<'_> = serde_json::from_slice(&reply.body).ok()?;
+        for document in page.results {
+            let document = Document::parse(document.get()).ok()?;
+            known.insert(document_id(&document, primary_key).ok()?.into_owned());
+        }
+    }
+    Some(known)
+}
+
+/// True if tasks of `index` have not ended yet, of these kinds or of any, or if any swap has not.
+async fn has_open_tasks(cluster: &Cluster, index: &str, kinds: Option<&[TaskKind]>) -> bool {
+    let open =
+        || TaskFilter { statuses: Some(vec![TaskStatus::Enqueued, TaskStatus::Processing]), ..TaskFilter::default() };
+    let own = TaskFilter { index_uids: Some(vec![index.to_owned()]), kinds: kinds.map(<[TaskKind]>::to_vec), ..open() };
+    let swaps = TaskFilter { kinds: Some(vec![TaskKind::IndexSwap]), ..open() };
+    for filter in [own, swaps] {
+        // Where it cannot be known, there may be some.
+        if !cluster.store.task_uids(filter).await.is_ok_and(|uids| uids.is_empty()) {
+            return true;
+        }
+    }
+    false
+}

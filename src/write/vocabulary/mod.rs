@@ -1,0 +1,370 @@
+//! Every node knows all words of an index: documents of words (`placement/vocabulary.rs`) carry to each node what it lacks.
+//!
+//! A write brings the words that nobody has seen before to all nodes. Which words are known is remembered as numbers and read
+//! again from the nodes after a start: to know too few only repeats some. Nothing here decides what is lost
+//! or kept: a node that lacks words finds a little more or less through typos and beginnings, until it has caught up.
+//!
+//! | file | what |
+//! |---|---|
+//! | `gather` | the new words of one body |
+//! | `nodes` | what nodes are asked and sent |
+//! | `keep` | in the background: nodes that have missed some, words that no document has any more |
+
+mod gather;
+pub mod keep;
+mod nodes;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::{Duration, Instant};
+
+pub use self::gather::{Gathered, Gatherer};
+use self::nodes::Text;
+pub use self::nodes::spread;
+use crate::cluster::Cluster;
+use crate::meili::task::TaskKind;
+use crate::nodes::client::Trace;
+use crate::nodes::settings::SharedWords;
+use crate::placement::topology::Topology;
+use crate::placement::vocabulary::{WORD_SEPARATOR, words_id};
+use crate::plan::write::{RegistryChange, Target, WriteIntent};
+use crate::split::words::{WordRules, word_number};
+use crate::store::{Store, StoreError};
+
+/// The fact of the store that holds [`Durable`] of all indexes.
+const VOCABULARIES: &str = "vocabularies";
+/// More words of one index are not kept: they take nine bytes each or more here, and their text on every node.
+const MOST_WORDS: usize = 2_000_000;
+/// How many words one document holds: few enough for their positions, which the engine counts in 16 bits and by eight between
+/// two.
+const WORDS: usize = 512;
+/// So many documents of words there may be that hold fewer, before they are put together.
+const MOST_PIECES: usize = 200;
+
+/// The vocabularies of all indexes.
+#[derive(Default)]
+pub struct Vocabularies {
+    all: Mutex<HashMap<String, Arc<Vocabulary>>>,
+}
+
+/// What is known of the words of one index.
+pub struct Vocabulary {
+    state: RwLock<State>,
+}
+
+struct State {
+    rules: WordRules,
+    known: Numbers,
+    /// True once `known` was read from a node, or there was nothing to be read.
+    loaded: bool,
+    /// Grows whenever what was known is given up.
+    epoch: u64,
+    kept: Durable,
+    /// True once it is known whether an index without documents of words has documents.
+    looked: bool,
+    /// Some node may lack documents of words, or have some that are outdated.
+    uneven: bool,
+    last_write: Instant,
+    /// Since when its words are in doubt, if they are.
+    doubted: Instant,
+    /// How many documents of words there are, as far as is known.
+    pieces: usize,
+    /// When it was last made anew, and how long that took.
+    made: Option<(Instant, Duration)>,
+}
+
+/// What must survive a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Durable {
+    /// Documents of words whose id is less are outdated. `None` while the index has none.
+    floor: Option<String>,
+    /// Nodes may know words that no document has any more, or lack some that one has.
+    dirty: bool,
+}
+
+/// Words as [`word_number`] gives them, which are hashes already.
+type Numbers = HashSet<u64, BuildHasherDefault<AsIs>>;
+
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+// === impl Vocabularies ===
+
+impl Vocabularies {
+    /// Reads what is durable.
+    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let kept: BTreeMap<String, Durable> = match store.get_meta(VOCABULARIES).await? {
+            Some(text) => {
+                serde_json::from_str(&text).map_err(|source| StoreError::Corrupt { what: "vocabularies", source })?
+            }
+            None => BTreeMap::new(),
+        };
+        let all = kept.into_iter().map(|(index, kept)| (index, Arc::new(Vocabulary::new(kept)))).collect();
+        Ok(Self { all: Mutex::new(all) })
+    }
+
+    fn of(&self, index: &str) -> Arc<Vocabulary> {
+        let mut all = self.all.lock();
+        Arc::clone(all.entry(index.to_owned()).or_insert_with(|| Arc::new(Vocabulary::new(Durable::default()))))
+    }
+
+    /// Hears of every write that takes its place.
+    pub(crate) fn saw(&self, intent: &WriteIntent, created: Option<&str>) {
+        if let Some(index) = created {
+            self.of(index).is_new();
+        }
+        match &intent.registry {
+            RegistryChange::Delete { index } => {
+                self.all.lock().remove(index);
+            }
+            RegistryChange::Swap { pairs } => {
+                for index in pairs.iter().flat_map(|(left, right)| [left, right]) {
+                    self.of(index).doubt();
+                }
+            }
+            RegistryChange::None
+            | RegistryChange::Create { .. }
+            | RegistryChange::SetPrimaryKey { .. }
+            | RegistryChange::Settings { .. } => {}
+        }
+        let Some(index) = &intent.index_uid else { return };
+        match intent.kind {
+            TaskKind::DocumentDeletion | TaskKind::DocumentEdition => self.of(index).doubt(),
+            TaskKind::DocumentAdditionOrUpdate => self.of(index).state.write().last_write = Instant::now(),
+            _ => {}
+        }
+    }
+
+    /// A write of the index came to nothing, and so may the words that it brought.
+    pub(crate) fn lost(&self, index: &str) {
+        let known = self.all.lock().get(index).map(Arc::clone);
+        if let Some(vocabulary) = known {
+            vocabulary.doubt();
+        }
+    }
+
+    /// What is to be stored.
+    fn durable(&self) -> BTreeMap<String, Durable> {
+        let all = self.all.lock();
+        let kept = all.iter().map(|(index, vocabulary)| (index.clone(), vocabulary.state.read().kept.clone()));
+        kept.filter(|(_, kept)| *kept != Durable::default()).collect()
+    }
+
+    /// How many words of all indexes are known.
+    fn words(&self) -> usize {
+        self.all.lock().values().map(|vocabulary| vocabulary.state.read().known.len()).sum()
+    }
+}
+
+// === impl Vocabulary ===
+
+impl Vocabulary {
+    fn new(kept: Durable) -> Self {
+        Self {
+            state: RwLock::new(State {
+                rules: WordRules::default(),
+                known: Numbers::default(),
+                loaded: false,
+                epoch: 0,
+                uneven: kept.floor.is_some(),
+                kept,
+                looked: false,
+                last_write: Instant::now(),
+                doubted: Instant::now(),
+                pieces: 0,
+                made: None,
+            }),
+        }
+    }
+
+    /// The index has just been made: nobody knows a word of it.
+    fn is_new(&self) {
+        let mut state = self.state.write();
+        if !state.known.is_empty() {
+            state.forget();
+        }
+        state.loaded = true;
+        state.looked = true;
+        // In doubt from the start where its first documents share no words.
+        state.kept.floor = Some(String::new());
+    }
+
+    /// What was known may not be so any more.
+    fn doubt(&self) {
+        let mut state = self.state.write();
+        state.doubt();
+        state.last_write = Instant::now();
+    }
+
+    /// Settings decide what is a word and where it is kept.
+    fn heed(&self, rules: &WordRules) {
+        if self.state.read().rules == *rules {
+            return;
+        }
+        let mut state = self.state.write();
+        let first = state.rules == WordRules::default() && !state.loaded;
+        state.rules = rules.clone();
+        if !first {
+            let nothing = state.known.is_empty() && state.loaded;
+            if !nothing {
+                state.doubt();
+            }
+        }
+    }
+
+    /// Remembers words that all nodes were sent, by who began with what was known in `epoch`.
+    fn know(&self, numbers: Numbers, pieces: usize, epoch: u64) {
+        let mut state = self.state.write();
+        if state.epoch != epoch {
+            // It left out words that are not kept any more.
+            state.doubt();
+            return;
+        }
+        state.known.extend(numbers);
+        state.pieces += pieces;
+    }
+
+    /// Remembers the words of documents of words that a node showed.
+    fn learn(&self, texts: &[Text], epoch: u64) {
+        let mut state = self.state.write();
+        if state.epoch != epoch {
+            return;
+        }
+        for text in texts {
+            let class = state.rules.class(&text.field);
+            state.known.extend(text.words.split(WORD_SEPARATOR).map(|word| word_number(class, word)));
+        }
+        state.pieces += texts.len();
+        state.loaded = true;
+    }
+
+    /// True if there are many more documents of words than their words need.
+    fn is_scattered(&self) -> bool {
+        let state = self.state.read();
+        state.pieces > MOST_PIECES + 4 * state.known.len() / WORDS
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn doubt(&mut self) {
+        if !self.kept.dirty {
+            self.kept.dirty = true;
+            self.doubted = Instant::now();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.known = Numbers::default();
+        self.pieces = 0;
+        self.epoch += 1;
+    }
+}
+
+/// Takes the documents of words away before all documents are, so that nodes do not count them among those that they delete.
+pub async fn make_way(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
+    if intent.kind == TaskKind::SettingsUpdate {
+        return make_way_for_embedders(cluster, intent, trace).await;
+    }
+    let empties = match intent.kind {
+        TaskKind::IndexDeletion => true,
+        TaskKind::DocumentDeletion => {
+            intent.steps.iter().any(|step| step.method == "DELETE" && step.to == Target::AllNodes)
+        }
+        _ => false,
+    };
+    let Some(index) = intent.index_uid.as_deref().filter(|_| empties) else { return };
+    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let vocabulary = cluster.vocabularies.of(index);
+    if vocabulary.state.read().kept.floor.is_none() {
+        return;
+    }
+    let floor = cluster.writer.batches.next().take().map(words_id);
+    {
+        let mut state = vocabulary.state.write();
+        state.forget();
+        state.loaded = true;
+        state.kept.floor = floor;
+        // Should the deletion be refused, the words come back.
+        state.doubt();
+    }
+    if !nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
+        vocabulary.state.write().uneven = true;
+    }
+}
+
+/// Embedders are not to see documents of words: an index that gets some shares no words any more.
+async fn make_way_for_embedders(cluster: &Arc<Cluster>, intent: &WriteIntent, trace: &Trace) {
+    let embedders = intent.details.as_ref().and_then(|details| details.get("embedders"));
+    if embedders.and_then(Value::as_object).is_none_or(Map::is_empty) {
+        return;
+    }
+    let Some(index) = intent.index_uid.as_deref() else { return };
+    let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let vocabulary = cluster.vocabularies.of(index);
+    let has_words = vocabulary.state.read().kept.floor.is_some();
+    if has_words && nodes::remove(cluster, &cluster.topology(), index, &primary_key, trace).await {
+        let mut state = vocabulary.state.write();
+        state.forget();
+        state.looked = true;
+        // Should the settings be refused, the words come back.
+        state.kept = Durable { floor: None, dirty: true };
+        state.last_write = Instant::now();
+    }
+}
+
+/// True if nodes need each other's words: some node does not hold every document.
+fn parted(topology: &Topology) -> bool {
+    topology.members().count() > usize::from(topology.replication_factor)
+}
+
+/// Gathers the new words of a body for `index`; `None` where words are not shared.
+pub async fn gatherer(cluster: &Arc<Cluster>, topology: &Topology, index: &str, trace: &Trace) -> Option<Gatherer> {
+    let known = cluster.registry.exists(index);
+    let vocabulary = cluster.vocabularies.of(index);
+    // Should words be shared later, these documents must be read for theirs.
+    let unshared = || {
+        vocabulary.state.write().doubt();
+        None
+    };
+    if cluster.settings.search.words == SharedWords::No || !parted(topology) {
+        return unshared();
+    }
+    let rules = if known {
+        cluster.registry.info(cluster, index, trace).await.ok()?.words.clone()
+    } else {
+        WordRules::default()
+    };
+    if rules.embeds {
+        return unshared();
+    }
+    vocabulary.heed(&rules);
+    let is_loaded = vocabulary.state.read().loaded;
+    if known && !is_loaded {
+        // What cannot be read is sent once more.
+        keep::load(cluster, index, &vocabulary, trace).await;
+    }
+    Gatherer::new(vocabulary, rules, &cluster.settings.write)
+}
