@@ -115,7 +115,7 @@ pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value
 }
 
 async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &Keys, trace: &Trace) -> Value {
-    let Observation { answer, took, subrequests } = observe::run(cluster, topology, scatter, trace).await;
+    let Observation { answer, took, subrequests, later } = observe::run(cluster, topology, scatter, trace).await;
     let Reply { status, body, degraded, inexact } = answer.unwrap_or_else(|error| Reply::refusal(&error));
     let answered: Vec<Answered<'_>> = subrequests
         .iter()
@@ -133,6 +133,7 @@ async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &K
         "degraded": degraded,
         "inexact": inexact.names(),
         "subrequests": subrequests.iter().map(|observed| subrequest(observed, topology)).collect::<Vec<_>>(),
+        "followed": later,
         "nodes": nodes,
         "hits": hits,
         "answer": serde_json::from_slice::<Value>(&body).unwrap_or_default(),

@@ -26,6 +26,5 @@ pub mod sorted;
 pub mod stages;
 pub mod stats;
 pub mod strip;
-pub mod totals;
 pub mod values;
 pub mod walk;

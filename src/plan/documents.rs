@@ -20,6 +20,9 @@ use super::search::is_at_or_below;
 
 const DEFAULT_LIMIT: u64 = 20;
 
+/// A page that ends no later is asked of every node from the first document on.
+const IN_ONE_ROUND: u64 = 1000;
+
 /// A page of an index's documents: a slice of what the parts of the cover hold, one after the other.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,6 +107,12 @@ impl DocumentsPlan {
             body.insert(name.to_owned(), value);
         }
         Self::new(index, body, shards)
+    }
+
+    /// True if the page reaches so far that what each node holds is counted first, and then the slices that make it up are
+    /// fetched. What several nodes answer at once is of one moment.
+    pub fn is_counted_first(&self) -> bool {
+        self.sort.is_empty() && self.offset.saturating_add(self.limit) > IN_ONE_ROUND
     }
 
     /// Every document of an index, to be counted.

@@ -24,6 +24,7 @@ pub fn explain(plan: &Plan, topology: &Topology) -> Value {
         }
         Plan::Scatter(scatter) => {
             shown["covers"] = Value::Array(covers(scatter, topology));
+            shown["mayFollow"] = json!(scatter.ask.later());
         }
         Plan::Delete(deletion) => {
             let intent = deletion.intent(topology);

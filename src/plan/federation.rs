@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::window::{Paging, Window};
 use crate::merge::facets::FacetRules;
-use crate::merge::totals::{Paging, Window};
 use crate::placement::cover::CoverPart;
 
 use super::Obstacle;
@@ -20,6 +20,7 @@ use super::frequency::ByFrequency;
 use super::index_info::{FacetOrder, IndexInfo};
 use super::read::Infos;
 use super::reserved;
+use super::rounds::{Later, in_order};
 use super::scatter::NodeRequest;
 use super::search::{SearchPlan, paging, sorted_field};
 
@@ -94,6 +95,20 @@ pub enum Which {
 // === impl FederationPlan ===
 
 impl FederationPlan {
+    /// The rounds that may follow the first.
+    pub fn later(&self) -> Vec<Later> {
+        let apart = self.indexes.iter().any(|index| index.apart.is_some());
+        let mut rounds = vec![Later::Judge];
+        let asked = [
+            (apart, Later::Apart),
+            (apart || self.check.is_some(), Later::Pairs),
+            (self.undistinguished(1).is_some(), Later::WithoutDistinct),
+            (self.indexes.iter().any(|index| index.facets.is_some()), Later::FacetValues),
+        ];
+        rounds.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, round)| round));
+        in_order(rounds)
+    }
+
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
         let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct"];

@@ -52,6 +52,14 @@ pub struct Stage {
 // === impl ByFrequency ===
 
 impl ByFrequency {
+    /// True if nodes can be asked how frequent the words are.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::Words(_) => true,
+            Self::No | Self::Unknown => false,
+        }
+    }
+
     pub fn of(info: &IndexInfo, body: &Map<String, Value>) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let given = |name: &str| body.get(name).is_some_and(|value| !value.is_null());

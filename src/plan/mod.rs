@@ -25,11 +25,13 @@ pub mod read;
 pub mod request;
 pub mod reserved;
 pub mod rewrite;
+pub mod rounds;
 pub mod scatter;
 pub mod search;
 mod search_on;
 pub mod similar;
 pub mod stats;
+pub mod window;
 pub mod write;
 
 use serde::Serialize;

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::window::{Paging, Window};
 use crate::merge::detail::ScoredBy;
 use crate::merge::facets::FacetRules;
 use crate::merge::hits::Rules;
 use crate::merge::marks::{MarkRules, Marking};
 use crate::merge::strip::{Helper, Shown};
-use crate::merge::totals::{Paging, Window};
 use crate::placement::cover::CoverPart;
 use crate::placement::topology::NodeIx;
 

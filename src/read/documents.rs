@@ -13,10 +13,8 @@ use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeIx;
 use crate::plan::documents::{DocumentPlan, DocumentsPlan};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
-
-/// A page that ends no later is asked of every node from the first document on.
-const IN_ONE_ROUND: u64 = 1000;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// A page that does not reach far is asked for at once: what each node answers is of one moment, and a write between two
@@ -44,7 +42,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
             let alone = cover.parts.len() == 1;
             let reach = plan.offset.saturating_add(plan.limit);
-            let at_once = alone || reach <= IN_ONE_ROUND;
+            let at_once = alone || !plan.is_counted_first();
             let (offset, limit) = match (alone, at_once) {
                 (true, _) => (plan.offset, plan.limit),
                 (false, true) => (0, reach),
@@ -60,6 +58,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let bodies = if at_once {
                 counted
             } else {
+                self.note(Later::Slices);
                 let second: Vec<_> = cover
                     .parts
                     .iter()

@@ -17,6 +17,7 @@ use crate::nodes::client::NodeReply;
 use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::plan::federation::{FederationPlan, IndexQueries, Which};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 
 /// How many indexes, and searches that are asked apart, are asked at a time.
@@ -129,6 +130,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// What nodes list where none of them leaves out a hit for another one; `None` where they do not list all, or cannot.
     async fn federated_undistinguished(&self, plan: &FederationPlan, seed: u64) -> Result<Option<Vec<Found>>, Stop> {
         let Some(whole) = plan.undistinguished(MOST_LISTED) else { return Ok(None) };
+        self.note(Later::WithoutDistinct);
         let mut found = Vec::with_capacity(whole.indexes.len());
         for index in &whole.indexes {
             found.push(self.federated_index(&whole, index, seed).await?);
@@ -159,6 +161,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             if index.has_threshold() {
                 break;
             }
+            self.note(Later::FacetValues);
             let asked =
                 probes.iter().map(|(source, probe)| self.ask_federated(plan, index, &found.replies[*source].0, probe));
             for ((source, probe), bodies) in probes.iter().zip(join_all(asked).await) {
@@ -241,6 +244,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         seed: u64,
         which: fn(usize) -> Which,
     ) -> Result<Vec<Gathered>, Stop> {
+        self.note(Later::Apart);
         let each: Vec<_> =
             (0..index.queries.len()).map(|at| self.federated_alone(plan, index, at, which, seed).boxed()).collect();
         futures::stream::iter(each).buffered(AT_ONCE).try_collect().await

@@ -11,6 +11,7 @@ use crate::nodes::client::NodeReply;
 use crate::nodes::overload::index_of;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeIx;
+use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -27,6 +28,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             | Ask::Documents(_)
             | Ask::Fields(_) => false,
         };
+        if !same {
+            self.note(Later::Judge);
+        }
         if !same
             && let Ok(reply) = self.ask_alone(fault.node, scatter.original.clone()).await
             && (400..500).contains(&reply.status)

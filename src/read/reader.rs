@@ -23,6 +23,7 @@ use crate::nodes::overload::{self, Traffic, overloaded};
 use crate::nodes::settings::{SearchSettings, UnavailableShards};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 
@@ -308,6 +309,8 @@ pub(super) struct Reader<'a, N: ?Sized> {
     pub(super) refusals: &'a Refusals,
     /// Shards that later rounds had no answer for: what those state is stated of all shards.
     pub(super) uncounted: Mutex<ShardSet>,
+    /// The rounds that followed the first.
+    pub(super) later: Mutex<Vec<Later>>,
 }
 
 // === impl Reply ===
@@ -393,12 +396,33 @@ impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
             query_vectors: &cluster.query_vectors,
             refusals: &cluster.refusals,
             uncounted: Mutex::default(),
+            later: Mutex::default(),
         }
     }
 }
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn run(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
+        let answer = self.answer(scatter).await;
+        debug_assert!(self.foreseen(&scatter.ask), "{:?} after {:?}", self.later.lock(), scatter.original);
+        answer
+    }
+
+    /// Notes that the read asks more.
+    pub(super) fn note(&self, round: Later) {
+        let mut later = self.later.lock();
+        if !later.contains(&round) {
+            later.push(round);
+        }
+    }
+
+    /// True if no round followed that the plan does not foresee.
+    fn foreseen(&self, ask: &Ask) -> bool {
+        let foreseen = ask.later();
+        self.later.lock().iter().all(|round| foreseen.contains(round))
+    }
+
+    async fn answer(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
         let original = &scatter.original;
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,

@@ -10,6 +10,7 @@ use crate::merge::search::{Merged, SearchReply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::plan::frequency::ByFrequency;
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -99,6 +100,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// What nodes list where none of them leaves out a hit for another one.
     async fn undistinguished(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Gathered>, Stop> {
         let Some(whole) = plan.undistinguished() else { return Ok(None) };
+        self.note(Later::WithoutDistinct);
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
@@ -115,6 +117,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() < 2 && plan.relays() {
             return Ok(None);
         }
+        self.note(Later::Census);
         let request = |part: &_, _| census.request(part, shards, false);
         let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
         self.complete_later(&gathered)?;

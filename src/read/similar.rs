@@ -9,6 +9,7 @@ use crate::merge::documents::total;
 use crate::merge::similar::{Near, relay, vectors};
 use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::similar::SimilarPlan;
 
@@ -62,6 +63,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let vectors = found.ok_or_else(|| not_found(plan))?;
 
+        self.note(Later::Near);
         let request = |part: &_, _| match vectors.as_slice() {
             [] => plan.request_count(part, shards),
             vectors => plan.request_near(vectors, part, shards),

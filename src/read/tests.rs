@@ -85,11 +85,19 @@ async fn read<N: Nodes>(
     match read::plan(&operation, path, body.as_bytes(), &infos, topology) {
         Plan::Scatter(scatter) => {
             let query_vectors = QueryVectors::default();
-            let uncounted = parking_lot::Mutex::default();
+            let (uncounted, later) = (parking_lot::Mutex::default(), parking_lot::Mutex::default());
             let refusals = Refusals::default();
-            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, refusals: &refusals, uncounted }
-                .run(&scatter)
-                .await
+            Reader {
+                nodes,
+                topology,
+                unavailable,
+                query_vectors: &query_vectors,
+                refusals: &refusals,
+                uncounted,
+                later,
+            }
+            .run(&scatter)
+            .await
         }
         other => panic!("no scatter: {other:?}"),
     }
