@@ -12,12 +12,12 @@ use crate::meili::uid::index_not_found;
 use crate::meili::versions::{
     counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
 };
-use crate::merge::detail::ScoredBy;
 use crate::nodes::client::OWN_QUESTION;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::store_failed;
 use crate::placement::topology::{Node, Topology};
 use crate::plan::index_info::IndexInfo;
+use crate::plan::index_info::ScoredBy;
 use crate::plan::write::RegistryChange;
 use crate::store::{IndexChanges, IndexEntry, Store, StoreError};
 

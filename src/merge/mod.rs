@@ -26,5 +26,4 @@ pub mod sorted;
 pub mod stages;
 pub mod stats;
 pub mod strip;
-pub mod values;
 pub mod walk;

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::shown::Helper;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
-use crate::merge::strip::Helper;
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::{ShardId, ShardSet};

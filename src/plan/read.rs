@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::meili::operation::Read;
 use crate::meili::query::QueryMap;
-use crate::merge::strip;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
+use super::broadcast::HiddenPart;
 use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
 use super::fields::FieldsPlan;
@@ -56,12 +56,13 @@ pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
 pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topology) -> Plan {
     let request = Request { path, body, infos, shards: topology.shards };
     match read {
-        Read::GetSetting { setting, .. } if strip::of_setting(*setting).is_some() => {
-            request.scatter("GET", path, Ask::Setting { setting: *setting })
-        }
-        Read::Version | Read::GetIndex { .. } | Read::GetSetting { .. } | Read::GetExperimentalFeatures => {
+        Read::Version | Read::GetIndex { .. } | Read::GetExperimentalFeatures => {
             Plan::Forward(Forward::to_any(topology))
         }
+        Read::GetSetting { setting, .. } => match HiddenPart::of(*setting) {
+            Some(hidden) => request.scatter("GET", path, Ask::Setting { setting: *setting, hidden }),
+            None => Plan::Forward(Forward::to_any(topology)),
+        },
         Read::ListIndexes => Plan::List(IndexList::new(path, &request.query(), topology)),
 
         Read::GetSettings { .. } => request.scatter("GET", path, Ask::Settings),

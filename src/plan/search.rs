@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::facet_rules::FacetRules;
+use super::index_info::ScoredBy;
+use super::shown::{Helper, Rules, Shown};
 use super::window::{Paging, Window};
-use crate::merge::detail::ScoredBy;
-use crate::merge::facets::FacetRules;
-use crate::merge::hits::Rules;
-use crate::merge::marks::{MarkRules, Marking};
-use crate::merge::strip::{Helper, Shown};
 use crate::placement::cover::CoverPart;
 use crate::placement::topology::NodeIx;
 
@@ -19,6 +17,7 @@ use super::filter;
 use super::frequency::ByFrequency;
 use super::hybrid::semantic_ratio;
 use super::index_info::IndexInfo;
+use super::marking::{MarkRules, Marking};
 use super::reserved;
 use super::scatter::NodeRequest;
 

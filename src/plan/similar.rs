@@ -6,8 +6,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::shown::{Helper, Shown};
 use crate::meili::query::QueryMap;
-use crate::merge::strip::{Helper, Shown};
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::ShardId;

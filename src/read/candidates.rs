@@ -12,16 +12,17 @@ use super::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Stop};
 use super::search::is_search;
 use crate::merge::error::MergeError;
-use crate::merge::facets::probe::Probe;
-use crate::merge::facets::{FacetRules, Facets};
+use crate::merge::facets::Facets;
 use crate::merge::hits::{self, Page};
 use crate::merge::search::{Merged, answers, candidates, census};
-use crate::merge::values::{Key, values_at};
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
+use crate::plan::facet_rules::FacetRules;
 use crate::plan::facets::{Candidates, replies_to, without_values};
+use crate::plan::probe::Probe;
 use crate::plan::rounds::{AsStated, CensusFacts, Counting, Later, PageFacts, Stating};
 use crate::plan::search::SearchPlan;
+use crate::plan::values::{Key, values_at};
 use crate::plan::window::Paging;
 
 /// How often nodes are asked for more of their facets before the answer goes out as it is, and says so.

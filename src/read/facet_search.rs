@@ -6,10 +6,10 @@ use super::candidates::ROUNDS;
 use super::gather::{Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Reply, Stop, is_object};
 use crate::merge::facet_search::{FacetHits, list};
-use crate::merge::facets::probe::Probe;
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::facet_search::FacetSearchPlan;
+use crate::plan::probe::Probe;
 use crate::plan::rounds::Later;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {

@@ -11,12 +11,12 @@ use super::judge::relay_error;
 use super::reader::{Inexact, Reader, Reply, Stop};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge::facets::Facets;
-use crate::merge::facets::probe::Probe;
 use crate::merge::federation::{FederatedReply, IndexReplies, Merged};
 use crate::nodes::client::NodeReply;
 use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::plan::federation::{FederationPlan, IndexQueries, Which};
+use crate::plan::probe::Probe;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 

@@ -427,9 +427,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,
             Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
-            Ask::Setting { setting } => {
-                return self.ask_any(original, merge::strip::of_setting(*setting).unwrap_or(|_| {})).await;
-            }
+            Ask::Setting { hidden, .. } => return self.ask_any(original, merge::strip::of_part(*hidden)).await,
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,

@@ -14,7 +14,6 @@ use crate::merge::facets::{Facets, NodeFacets};
 use crate::merge::listing::{Listed, Listing};
 use crate::merge::scores::MostTypos;
 use crate::merge::search::{Merged, answers, candidates};
-use crate::merge::values::Key;
 use crate::merge::walk::{self, Beyond, Left, Outcome, Stretch, Walk};
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
@@ -23,6 +22,7 @@ use crate::plan::filter;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::search::SearchPlan;
+use crate::plan::values::Key;
 use crate::plan::window::Paging;
 use crate::split::document::RESERVED_PREFIX;
 

@@ -12,8 +12,8 @@ use crate::merge::error::MergeError;
 use crate::merge::hits;
 use crate::merge::raw::{Members, ObjectWriter};
 use crate::merge::strip;
-use crate::merge::values::visit;
 use crate::plan::federation::{FederatedQuery, IndexQueries};
+use crate::plan::values::visit;
 
 /// A hit that may lie in the page.
 #[derive(Debug, Clone)]

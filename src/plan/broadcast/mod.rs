@@ -21,7 +21,7 @@ use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 
-pub use hidden::{HiddenSettings, hidden_filterable, is_hidden_filterable};
+pub use hidden::{HiddenPart, HiddenSettings, hidden_filterable, is_hidden_filterable};
 
 /// What a change of documents that names no shard touches.
 #[derive(Clone, Copy)]
