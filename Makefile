@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test lint deny chart sdk bench comparability latency moving parity chaos release clean
+.PHONY: help setup build demo test lint deny chart sdk bench comparability latency moving beside parity chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,8 +52,12 @@ latency: setup ## searches through the gateway against one node, their subreques
 moving: setup ## add and drain a node, kill one and bring it back, while clients search and write: moved volume, times, correctness
 	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench moving
 
-parity: setup ## thousands of random searches and cases to one node and to clusters; SEED=n, QUERIES=n and CASES=n choose them
+beside: setup ## an ordinary index's searches alone and while wrong and heavy requests go to another one: p50, p99, their ratio
+	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench beside
+
+parity: setup ## thousands of random searches, cases and wrong requests to one node and to clusters; SEED=n, QUERIES=n, CASES=n and SEQUENCES=n choose them
 	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) MIROIR_PARITY_CASES=$(or $(CASES),400) \
+		MIROIR_WRONG_SEED=$(or $(SEED),1) MIROIR_WRONG_SEQUENCES=$(or $(SEQUENCES),2000) \
 		$(CARGO) test $(FEATURES) --test suite -- --nocapture random_
 
 chaos: setup ## break nodes, network and gateway under load for MINUTES=30, and simulate more; SEED=n replays a schedule

@@ -11,6 +11,7 @@ use miroir::admin::AdminApp;
 use miroir::cluster::{self, Cluster};
 use miroir::config::{self, Config, OverloadConfig, Problems, Warning};
 use miroir::gateway::auth::Keyring;
+use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
 use miroir::gateway::settings::{CompressionSettings, GatewaySettings};
 use miroir::gateway::{self, App};
@@ -136,7 +137,8 @@ fn start(args: &Args) -> Result<Server, StartError> {
 
     let mut server = Server::new_with_opt_and_conf(None, config.pingora);
     server.bootstrap();
-    let mut api = pingora_proxy::http_proxy_service(&server.configuration, Proxy(Arc::clone(&app)));
+    let proxy = pingora_proxy::http_proxy(&server.configuration, Proxy(Arc::clone(&app)));
+    let mut api = Service::new("api".to_owned(), Watched::new(proxy));
     api.add_tcp(&config.listen.to_string());
     let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key));
     admin.add_tcp(&config.admin.to_string());

@@ -43,6 +43,7 @@ enum Route<'a> {
     Resilver,
     Tasks,
     Task(&'a str),
+    FinishTask(&'a str),
     Explain,
     ExplainIndex(&'a str),
     Scrub,
@@ -82,6 +83,7 @@ impl AdminApp {
                 Ok((200, list))
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
+            Route::FinishTask(id) => Ok((202, views::finish(&self.app.cluster, id).await?)),
             Route::Explain => {
                 let question = Question::parse(&read_body(session).await?)?;
                 Ok((200, explain::answer(&self.app.cluster, &question).await?))
@@ -143,6 +145,9 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("DELETE", Some(node)) => return Ok(Route::EndMaintenance(node)),
         (_, Some(_) | None) => {}
     }
+    if let ("POST", Some(id)) = (method, task_to_finish(path)) {
+        return Ok(Route::FinishTask(id));
+    }
     let route = match (method, path) {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
@@ -171,10 +176,15 @@ fn node_in_maintenance(path: &str) -> Option<&str> {
     path.strip_prefix("/nodes/")?.strip_suffix("/maintenance").filter(|node| !node.is_empty() && !node.contains('/'))
 }
 
+/// The task of `/tasks/{id}/finish`.
+fn task_to_finish(path: &str) -> Option<&str> {
+    path.strip_prefix("/tasks/")?.strip_suffix("/finish").filter(|id| !id.is_empty() && !id.contains('/'))
+}
+
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
-         /tasks/{{id}}, /rebalance, POST /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
+         /tasks/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
          /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
          DELETE /nodes/{{id}}, GET or POST /scrub, POST or DELETE \
          /nodes/{{id}}/maintenance"

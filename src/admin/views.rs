@@ -6,13 +6,17 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
+use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
+use crate::replicas::repair;
 use crate::replicas::resilver::progress::Progress;
 use crate::tasks::entry::NodeTask;
 use crate::tasks::query::parse_id;
-use crate::tasks::view::{UidFormat, task_view};
+use crate::tasks::replicas::{replicas, sharded_parts, unwritten};
+use crate::tasks::view::{UidFormat, summary_view, task_view};
+use crate::write::documents;
 
 /// 200 when every shard has a serving replica.
 pub fn ready(topology: &Topology) -> (u16, Value) {
@@ -43,6 +47,7 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
                 "state": node.state,
                 "refused": cluster.identities.refusal(&node.id).map(|refusal| refusal.to_string()),
                 "shards": topology.shards_of(ix).len(),
+                "repairs": repair::view(cluster, topology, ix),
                 "residue": topology.residue.get(&ix).map_or(0, ShardSet::len),
             })
         })
@@ -135,7 +140,19 @@ pub async fn task(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseErr
     view["alias"] = task.uid.into();
     view["acknowledged"] = task.acknowledged.into();
     view["nodes"] = task.parts.iter().map(part).collect();
+    if task.status.is_final() && sharded_parts(&task).next().is_some() {
+        let replicas = replicas(&task);
+        let missed = unwritten(&replicas);
+        let applied: ShardSet = replicas.keys().copied().filter(|shard| !missed.contains(*shard)).collect();
+        view["shards"] = json!({ "applied": applied, "missed": missed });
+    }
     Ok(view)
+}
+
+/// Sends the rest of a task that ended in part; the task of that.
+pub async fn finish(cluster: &Arc<Cluster>, id: &str) -> Result<Value, ResponseError> {
+    let task = documents::finish(cluster, parse_id(id)?, &Trace::new("finish")).await?;
+    Ok(summary_view(&task, UidFormat::Mtask))
 }
 
 fn part(part: &NodeTask) -> Value {

@@ -101,6 +101,7 @@ impl Cluster {
         let mut topology = rebalancer.layout().to_topology();
         let (bookkeeping, stale) = insync::Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
+        topology.apart = Arc::new(insync::apart_sets(&*bookkeeping.hold().await, &topology));
         let maintenance = maintenance::Maintenance::load(store.as_ref(), &mut topology).await?;
         metrics.start_at_zero(&topology);
         let identities = identity::Identities::load(store.as_ref(), prometheus).await?;
@@ -170,6 +171,7 @@ impl Cluster {
         let mut indexes = insync::swapped(task);
         indexes.extend(task.index_uid.clone());
         for index in &indexes {
+            repair::touched(self, index, task);
             self.registry.invalidate(index);
             match task.status {
                 TaskStatus::Failed | TaskStatus::Canceled => {

@@ -32,14 +32,35 @@ fn show(answer: &Value) -> String {
     }
     let stale = shards.iter().filter(|shard| shard["stale"].as_array().is_some_and(|list| !list.is_empty())).count();
     format!(
-        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}{}{}",
+        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}{}{}{}",
         cell(&topology["epoch"]),
         cell(&topology["shards"]),
         cell(&topology["replicationFactor"]),
         table(&rows),
         copies(&answer["resilver"]),
-        take_backs(topology)
+        take_backs(topology),
+        repairs(nodes)
     )
+}
+
+/// Indexes that are repaired on nodes that serve the others; nothing when there are none.
+fn repairs(nodes: &[Value]) -> String {
+    let mut shown = String::new();
+    for node in nodes {
+        for repair in node["repairs"].as_array().into_iter().flatten() {
+            let refusal = repair["refusal"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+            let next = repair["nextTry"].as_str().map(|at| format!("; next try at {at}")).unwrap_or_default();
+            shown += &format!(
+                "\n\nindex {} on {} in repair since {} ({}, {} tries){refusal}{next}",
+                cell(&repair["index"]),
+                cell(&node["id"]),
+                cell(&repair["since"]),
+                cell(&repair["state"]),
+                cell(&repair["tries"]),
+            );
+        }
+    }
+    shown
 }
 
 /// Settings that a node refused and that others still have; nothing when there are none.

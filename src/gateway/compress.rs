@@ -43,6 +43,12 @@ impl Encoding {
         plain || Self::ALL.iter().any(|encoding| weight(encoding.name()).is_some_and(|weight| weight > 0.0))
     }
 
+    /// True where a client with this `Accept-Encoding` takes nothing that is sent as it is, however short.
+    pub fn is_demanded(accepted: Option<&str>) -> bool {
+        let Some(accepted) = accepted else { return false };
+        weight(accepted, "identity").or_else(|| weight(accepted, "*")) == Some(0.0)
+    }
+
     /// What a client with this `Accept-Encoding` likes best; `None` to send as it is.
     pub fn preferred(accepted: Option<&str>) -> Option<Self> {
         let accepted = accepted?;
@@ -136,6 +142,17 @@ mod tests {
             assert!(Encoding::is_any_acceptable(Some(something)), "{something}");
         }
         assert!(Encoding::is_any_acceptable(None));
+    }
+
+    #[test]
+    fn who_takes_nothing_plain_gets_short_answers_packed_too() {
+        for packed in ["identity;q=0, gzip", "gzip, *;q=0", "identity; q=0.0, br"] {
+            assert!(Encoding::is_demanded(Some(packed)), "{packed}");
+        }
+        for plain in ["", "gzip", "identity, *;q=0", "gzip;q=0"] {
+            assert!(!Encoding::is_demanded(Some(plain)), "{plain}");
+        }
+        assert!(!Encoding::is_demanded(None));
     }
 
     #[test]

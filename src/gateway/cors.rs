@@ -14,9 +14,12 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT, TR
 
 /// True when a browser asks what it may do, before the request itself.
 pub fn is_preflight(head: &Head) -> bool {
-    head.method == http::Method::OPTIONS
-        && head.headers.contains_key(ORIGIN)
-        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    head.method == http::Method::OPTIONS && head.headers.get(ACCESS_CONTROL_REQUEST_METHOD).is_some_and(is_token)
+}
+
+/// Whatever is a word to HTTP.
+fn is_token(method: &http::HeaderValue) -> bool {
+    http::Method::from_bytes(method.as_bytes()).is_ok()
 }
 
 /// A preflight that asks for what can be no method: 400 as the engine has it.
@@ -25,7 +28,15 @@ pub fn asks_for_no_method(head: &Head) -> bool {
     !METHODS.split(", ").any(|known| known.as_bytes() == method)
 }
 
-/// The answer to a preflight.
+/// The answer to a preflight that asks for no method opens nothing.
+pub fn refusal(request_id: &str) -> pingora::Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(400, Some(2))?;
+    header.insert_header(http::header::CONTENT_LENGTH, "0")?;
+    header.insert_header(REQUEST_ID, request_id)?;
+    Ok(header)
+}
+
+/// The answer to a preflight. One that names no page is let pass as the engine lets it.
 pub fn preflight(head: &Head, request_id: &str) -> pingora::Result<ResponseHeader> {
     let mut header = ResponseHeader::build(200, Some(8))?;
     header.insert_header(ACCESS_CONTROL_ALLOW_METHODS, METHODS)?;
@@ -36,6 +47,7 @@ pub fn preflight(head: &Head, request_id: &str) -> pingora::Result<ResponseHeade
     header.insert_header(http::header::CONTENT_LENGTH, "0")?;
     header.insert_header(REQUEST_ID, request_id)?;
     allow(head, &mut header)?;
+    header.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, "*")?;
     Ok(header)
 }
 

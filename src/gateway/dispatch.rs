@@ -23,8 +23,8 @@ use crate::plan::{self, Plan, Request};
 use crate::read;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
-use crate::tasks::query::names_integers;
-use crate::tasks::view::{UidFormat, summary_view};
+use crate::tasks::query::named_in;
+use crate::tasks::view::{Named, UidFormat, UidFormatSetting, summary_view};
 use crate::tracking::task_ops;
 use crate::write::body::too_large;
 use crate::write::documents;
@@ -63,6 +63,7 @@ pub async fn run(
             Ok(accepted(app, admitted, &task))
         }
         Plan::Broadcast(intent) => broadcast(app, admitted, *intent).boxed().await,
+        Plan::Edit(intent) => edit(app, admitted, *intent).boxed().await,
         Plan::Everywhere(request) => everywhere(app, admitted, request).boxed().await,
         Plan::Fail(write) => {
             let FailedWrite { intent, error } = *write;
@@ -152,6 +153,12 @@ async fn broadcast(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent)
     Ok(accepted(app, admitted, &task))
 }
 
+async fn edit(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {
+    vocabulary::make_way(&app.cluster, &intent, &admitted.trace).await;
+    let task = documents::edit(&app.cluster, intent, &admitted.trace).await?;
+    Ok(accepted(app, admitted, &task))
+}
+
 async fn everywhere(app: &Arc<App>, admitted: &Admitted<'_>, request: NodeRequest) -> Result<Answer, ResponseError> {
     let NodeRequest { method, path, body } = request;
     let method = http::Method::from_bytes(method.as_bytes())
@@ -164,20 +171,18 @@ async fn everywhere(app: &Arc<App>, admitted: &Admitted<'_>, request: NodeReques
 async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answer) -> Result<Answer, ResponseError> {
     let plan::own::Answer { own, body } = answer;
     let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
-    let (access, mut format) = (admitted.access.tasks(), uid_format(app, admitted));
-    let by_integers = match &own {
-        Own::GetTask { id } | Own::DeleteTask { id } => matches!(TaskRef::parse(id), Some(TaskRef::Uid(_))),
-        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks => names_integers(query),
+    let access = admitted.access.tasks();
+    let named = match &own {
+        Own::GetTask { id } | Own::DeleteTask { id } => TaskRef::parse(id).into(),
+        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks => named_in(query),
         Own::Health
         | Own::ListKeys
         | Own::CreateKey
         | Own::GetKey { .. }
         | Own::UpdateKey { .. }
-        | Own::DeleteKey { .. } => false,
+        | Own::DeleteKey { .. } => Named::Nothing,
     };
-    if by_integers {
-        format = format.asked_by_integers(app.settings.uid_format);
-    }
+    let format = uid_format(app, admitted, named);
     match own {
         Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
         Own::ListTasks => task_ops::list(cluster, query, access, format).await.map(|body| Answer::json(200, &body)),
@@ -195,12 +200,21 @@ async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answ
     }
 }
 
-fn uid_format(app: &App, admitted: &Admitted<'_>) -> UidFormat {
+/// The form that the client of a request understands, which names tasks as `named` says.
+fn uid_format(app: &App, admitted: &Admitted<'_>, named: Named) -> UidFormat {
     let head = admitted.head;
-    UidFormat::choose(app.settings.uid_format, head.text(http::header::USER_AGENT), head.text("x-meilisearch-client"))
+    let (agent, client) = (head.text(http::header::USER_AGENT), head.text("x-meilisearch-client"));
+    let known = || admitted.caller.is_some_and(|caller| app.speakers.knows(caller));
+    let format = UidFormat::choose(app.settings.uid_format, agent, client, named, known);
+    if let (UidFormat::Integer, UidFormatSetting::Auto, Some(caller)) =
+        (format, app.settings.uid_format, admitted.caller)
+    {
+        app.speakers.note(caller);
+    }
+    format
 }
 
 /// 202 with the task's summary.
 fn accepted(app: &App, admitted: &Admitted<'_>, task: &MiroirTask) -> Answer {
-    Answer::json(202, &summary_view(task, uid_format(app, admitted)))
+    Answer::json(202, &summary_view(task, uid_format(app, admitted, Named::Nothing)))
 }

@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`line`] | the connection's bytes; request lines that are none |
 //! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
 //! | [`cors`] | preflights of browsers |
 //! | [`auth`] | the key, before a byte of the body is read |
@@ -13,6 +14,7 @@
 //! | [`narrow`] | a tenant token's rules, written into searches |
 //! | [`planning`] | one plan, on one topology |
 //! | [`dispatch`] | the plan carried out |
+//! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
@@ -28,12 +30,14 @@ pub mod dispatch;
 pub mod forward;
 pub mod head;
 pub mod keys;
+pub mod line;
 pub mod listing;
 pub mod metrics;
 pub mod narrow;
 pub mod planning;
 pub mod respond;
 pub mod settings;
+pub mod speakers;
 
 use std::sync::Arc;
 
@@ -58,6 +62,7 @@ use head::Head;
 use metrics::GatewayMetrics;
 use respond::Answer;
 use settings::{CompressionSettings, GatewaySettings};
+use speakers::{Caller, Speakers};
 
 /// All that answering a request takes; one for the process.
 pub struct App {
@@ -65,6 +70,7 @@ pub struct App {
     pub keyring: Keyring,
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
+    pub speakers: Speakers,
 }
 
 // === impl App ===
@@ -76,7 +82,7 @@ impl App {
         settings: GatewaySettings,
         metrics: GatewayMetrics,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, keyring, settings, metrics })
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default() })
     }
 }
 
@@ -100,6 +106,8 @@ pub struct Admitted<'a> {
     pub head: &'a Head,
     pub operation: &'a Operation,
     pub access: Access,
+    /// `None` for a tool in a person's hand.
+    pub caller: Option<Caller>,
     pub trace: Trace,
 }
 
@@ -115,7 +123,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
     if cors::is_preflight(&head) {
         ctx.route = "preflight";
         let header = if cors::asks_for_no_method(&head) {
-            Answer::empty(400).header(&head, ctx.request_id())?
+            cors::refusal(ctx.request_id())?
         } else {
             cors::preflight(&head, ctx.request_id())?
         };
@@ -194,7 +202,9 @@ async fn decide(
         return Err(overloaded(format!("{} requests are under way already.", app.settings.max_requests)));
     }
     let access = authenticate(app, head, &operation)?;
-    let admitted = Admitted { head, operation: &operation, access, trace: Trace::new(ctx.request_id()) };
+    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string());
+    let caller = Caller::of(head, address.as_deref());
+    let admitted = Admitted { head, operation: &operation, access, caller, trace: Trace::new(ctx.request_id()) };
     let takes = operation.facts().takes;
     if takes == Takes::Json {
         content_type::require_json(head)?;

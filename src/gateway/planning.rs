@@ -30,7 +30,8 @@ pub async fn plan(
     };
     let infos = infos(cluster, &checked.indexes, trace).await?;
     let exists = |index: &str| cluster.registry.exists(index);
-    Ok(checked.plan(&Known { topology, infos, hidden: cluster.hidden_settings(), exists: &exists }))
+    let version = cluster.engine_version.read().clone();
+    Ok(checked.plan(&Known { topology, infos, version, hidden: cluster.hidden_settings(), exists: &exists }))
 }
 
 /// What is known of `indexes`; one that does not exist is left out, and the plan makes of that what the engine would.

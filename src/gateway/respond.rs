@@ -102,9 +102,11 @@ pub async fn write(
 ) -> pingora::Result<()> {
     let mut header = answer.header(head, request_id)?;
     let mut body = answer.body.clone();
-    if body.len() >= compression.min_size && compression.level > 0 {
+    let accepted = head.text(http::header::ACCEPT_ENCODING);
+    let is_long = body.len() >= compression.min_size || (Encoding::is_demanded(accepted) && !body.is_empty());
+    if is_long && compression.level > 0 {
         header.append_header(http::header::VARY, "accept-encoding")?;
-        if let Some(encoding) = Encoding::preferred(head.text(http::header::ACCEPT_ENCODING))
+        if let Some(encoding) = Encoding::preferred(accepted)
             && let Some(compressed) = encoding.compress(&body, compression.level).await
         {
             body = compressed;

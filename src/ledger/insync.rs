@@ -12,7 +12,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::health;
 use crate::placement::shard::{ShardId, ShardSet};
-use crate::placement::topology::{NodeId, NodeIx, StaleSets, Topology};
+use crate::placement::topology::{Apart, ApartSets, NodeId, NodeIx, StaleSets, Topology};
 use crate::plan::write::WriteIntent;
 use crate::replicas::repair;
 use crate::store::{Store, StoreError};
@@ -26,9 +26,12 @@ const MISSED: &str = "missed_changes";
 /// What a node has missed of the changes that concern whole indexes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {
-    /// A change of settings, primary keys or features; found by comparing.
+    /// A change of features or keys, or of nobody knows which indexes: everything is compared before it serves on.
     #[serde(default)]
     pub settings: bool,
+    /// Indexes of which it has missed a change of settings or primary key: only these are compared, and it serves the others.
+    #[serde(default)]
+    pub indexes: BTreeSet<String>,
     /// Indexes whose content on the node belongs to the past (deleted or swapped meanwhile): to be deleted there.
     #[serde(default)]
     pub outdated: BTreeSet<String>,
@@ -94,7 +97,22 @@ impl Bookkeeping {
 
 impl Missed {
     pub fn is_nothing(&self) -> bool {
-        !self.settings && !self.away && self.outdated.is_empty()
+        !self.is_node_wide() && self.outdated.is_empty() && self.indexes.is_empty()
+    }
+
+    /// True for what concerns the node as a whole, not this or that index.
+    pub fn is_node_wide(&self) -> bool {
+        self.settings || self.away
+    }
+
+    /// True when `index` may differ on the node.
+    pub fn concerns(&self, index: &str) -> bool {
+        self.is_node_wide() || self.outdated.contains(index) || self.indexes.contains(index)
+    }
+
+    /// The settings of these indexes.
+    pub fn of(indexes: impl IntoIterator<Item = String>) -> Self {
+        Self { indexes: indexes.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -170,8 +188,8 @@ pub async fn settle(
     Ok(settled)
 }
 
-/// Makes `marks` durable, then publishes them; no shard is left without a replica in sync. Nodes that missed a change and
-/// are up go back to being repaired.
+/// Makes `marks` durable, then publishes them; no shard is left without a replica in sync. What was missed of an index is
+/// repaired beside the others; nodes that missed more go back to being repaired as a whole.
 pub async fn mark(cluster: &Arc<Cluster>, marks: &Marks) -> Result<(), StoreError> {
     if marks.is_empty() {
         return Ok(());
@@ -223,24 +241,33 @@ async fn record(
     for (node, what) in &marks.missed {
         let entry = missed.entry(topology.node(*node).id.clone()).or_default();
         entry.settings |= what.settings;
+        entry.indexes.extend(what.indexes.iter().cloned());
         entry.outdated.extend(what.outdated.iter().cloned());
         entry.away |= what.away;
     }
     if *missed != before {
         store_missed(cluster, missed).await?;
     }
-    if !added.is_empty() {
+    let apart = apart_sets(missed, &topology);
+    if !added.is_empty() || apart != *topology.apart {
         health::publish(cluster, |next| {
             let mut stale = StaleSets::clone(&next.stale);
             stale.extend(added.clone());
             next.stale = Arc::new(stale);
+            next.apart = Arc::new(apart);
         });
         for ((node, index), shards) in &added {
             tracing::warn!(node = %topology.node(*node).id, index, shards = shards.len(), "replicas are stale");
         }
     }
-    for (node, _) in &marks.missed {
-        repair::again(cluster, &topology.node(*node).id);
+    for (node, what) in &marks.missed {
+        let id = &topology.node(*node).id;
+        if what.is_node_wide() {
+            repair::again(cluster, id);
+        }
+        for index in what.indexes.union(&what.outdated) {
+            repair::missed(cluster, id, index);
+        }
     }
     if !added.is_empty() {
         cluster.resilver.notify_one();
@@ -282,13 +309,35 @@ pub async fn clear(
     Ok(true)
 }
 
-/// A repair is complete: what the node had missed up to `done` is forgotten. False when it has missed more since.
+/// Which indexes are apart on which nodes, by what they have missed; those that were keep their kind. A node that serves goes on
+/// with what nobody else has; one that is away is compared before. Pure.
+pub(crate) fn apart_sets(missed: &MissedByNode, topology: &Topology) -> ApartSets {
+    let mut sets = ApartSets::new();
+    for (node, what) in missed {
+        let Some(ix) = topology.find(node.as_str()) else { continue };
+        for index in &what.indexes {
+            let serves = topology.node(ix).state.serves_reads();
+            let begins_as = if serves { Apart::Differs } else { Apart::Unsettled };
+            sets.insert((ix, index.clone()), topology.apart_of(ix, index).unwrap_or(begins_as));
+        }
+        sets.extend(what.outdated.iter().map(|index| ((ix, index.clone()), Apart::Absent)));
+    }
+    sets
+}
+
+/// The repair of a node as a whole is complete: what it had missed of that up to `done` is forgotten. False when it has missed
+/// more since. Its indexes are settled each for itself.
 pub async fn settled(cluster: &Arc<Cluster>, node: &NodeId, done: &Missed) -> Result<bool, StoreError> {
     let mut missed = cluster.bookkeeping.missed.lock().await;
-    if missed.get(node).is_some_and(|current| current != done) {
+    let Some(current) = missed.get_mut(node) else { return Ok(true) };
+    if (current.settings, current.away) != (done.settings, done.away) {
         return Ok(false);
     }
-    if missed.remove(node).is_some() {
+    let before = std::mem::take(&mut current.settings) | std::mem::take(&mut current.away);
+    if current.is_nothing() {
+        missed.remove(node);
+    }
+    if before {
         store_missed(cluster, &missed).await?;
     }
     Ok(true)
@@ -300,7 +349,7 @@ pub(crate) async fn leaves(cluster: &Cluster, held: &mut MissedByNode, node: &No
     store_missed(cluster, held).await
 }
 
-async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), StoreError> {
+pub(crate) async fn store_missed(cluster: &Cluster, missed: &MissedByNode) -> Result<(), StoreError> {
     let text =
         serde_json::to_string(missed).map_err(|source| StoreError::Corrupt { what: "missed changes", source })?;
     cluster.store.put_meta(MISSED, text).await
@@ -343,7 +392,8 @@ pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
         } else {
             BTreeSet::new()
         };
-        marks.missed.push((node, Missed { settings: true, outdated, ..Missed::default() }));
+        let indexes = task.index_uid.iter().filter(|index| !outdated.contains(*index)).cloned();
+        marks.missed.push((node, Missed { outdated: outdated.clone(), ..Missed::of(indexes) }));
     }
     marks
 }
@@ -383,6 +433,24 @@ mod tests {
         let admitted = admit(&topology(&[(1, &[1])]), &marks(&[(1, &[2]), (1, &[3])]));
         assert_eq!(admitted.stale, StaleSets::from([((NodeIx(1), "a".to_owned()), set(&[1, 2, 3]))]));
         assert_eq!(admit(&topology(&[(1, &[1, 2])]), &marks(&[(1, &[2])])), Admitted::default());
+    }
+
+    #[test]
+    fn an_index_is_apart_where_a_change_of_it_was_missed_and_keeps_its_kind() {
+        let mut topology = topology(&[]);
+        let outdated = Missed { outdated: BTreeSet::from(["old".to_owned()]), ..Missed::of(["a".to_owned()]) };
+        let missed = MissedByNode::from([
+            (NodeId::new("n0"), outdated),
+            (NodeId::new("n1"), Missed { settings: true, ..Missed::of(["a".to_owned()]) }),
+            (NodeId::new("gone"), Missed::of(["a".to_owned()])),
+        ]);
+        topology.nodes[1].state = NodeState::Down;
+        let key = |node: usize, index: &str| (NodeIx(node), index.to_owned());
+        let first = apart_sets(&missed, &topology);
+        let expected = [(key(0, "a"), Apart::Differs), (key(0, "old"), Apart::Absent), (key(1, "a"), Apart::Unsettled)];
+        assert_eq!(first, ApartSets::from(expected));
+        topology.apart = Arc::new(ApartSets::from([(key(0, "a"), Apart::Absent)]));
+        assert_eq!(apart_sets(&missed, &topology)[&key(0, "a")], Apart::Absent);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::meili::versions::{
 use crate::nodes::client::OWN_QUESTION;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::store_failed;
-use crate::placement::topology::{Node, Topology};
+use crate::placement::topology::Topology;
 use crate::plan::index_info::IndexInfo;
 use crate::plan::index_info::ScoredBy;
 use crate::plan::write::RegistryChange;
@@ -240,14 +240,16 @@ async fn read_settings(
     trace: &Trace,
 ) -> Result<Value, ResponseError> {
     let path = format!("/indexes/{index}/settings");
-    let mut up: Vec<&Node> = topology.nodes.iter().filter(|node| node.state.serves_reads()).collect();
+    let mut up = topology.serving(index);
     // First those whose settings are surely the right ones, and of these who answers.
     let refused_by = cluster.refusals.refused_by(index);
-    up.sort_by_key(|node| {
-        (!refused_by.is_empty() && !refused_by.contains(&node.id), cluster.life.signs(&node.id).waits())
+    up.sort_by_key(|ix| {
+        let id = &topology.node(*ix).id;
+        let may_differ = !refused_by.is_empty() && !refused_by.contains(id);
+        (may_differ, topology.apart_of(*ix, index), cluster.life.signs(id).waits())
     });
     let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node is up.");
-    for node in up {
+    for node in up.into_iter().map(|ix| topology.node(ix)) {
         let request = Subrequest::get(&path, OWN_QUESTION);
         match cluster.client.send(node, request, trace).await {
             Ok(reply) if reply.is_success() => match serde_json::from_slice(&reply.body) {

@@ -202,9 +202,9 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
         | RegistryChange::SetPrimaryKey { .. }
         | RegistryChange::Settings { .. } => BTreeSet::new(),
     };
-    for node in behind {
-        settled.marks.missed.push((node, Missed { settings: true, outdated: outdated.clone(), ..Missed::default() }));
-    }
+    let indexes = intent.index_uid.iter().filter(|index| !outdated.contains(*index));
+    let missed = Missed { outdated: outdated.clone(), ..Missed::of(indexes.cloned()) };
+    settled.marks.missed.extend(behind.into_iter().map(|node| (node, missed.clone())));
     if let RegistryChange::Swap { pairs } = &intent.registry {
         for (left, right) in pairs {
             swap_stale(topology, left, right, &mut settled.marks);
@@ -219,12 +219,15 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
 }
 
 /// A replica that is stale in one of two swapped indexes counts as stale in both: until the nodes have swapped it is
-/// stale under the old name, afterwards under the new one.
+/// stale under the old name, afterwards under the new one. So with settings that differ.
 fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
     for node in topology.members() {
         for (from, to) in [(left, right), (right, left)] {
             if let Some(shards) = topology.stale_of(node, from) {
                 marks.stale.push((node, to.to_owned(), shards.clone()));
+            }
+            if topology.apart_of(node, from).is_some() {
+                marks.missed.push((node, Missed::of([to.to_owned()])));
             }
         }
     }
@@ -394,7 +397,7 @@ mod tests {
         let none = ShardSet::new();
         let parts = [part(0, &none, NodeTaskState::Enqueued), part(1, &none, NodeTaskState::Lost)];
         let settled = settle(&topology, &topology, &intent(RegistryChange::Delete { index: "a".into() }), &parts, 1);
-        let missed = Missed { settings: true, outdated: BTreeSet::from(["a".to_owned()]), ..Missed::default() };
+        let missed = Missed { outdated: BTreeSet::from(["a".to_owned()]), ..Missed::default() };
         assert_eq!(settled.marks.missed, [(NodeIx(1), missed)]);
         assert_eq!(settled.no_replica, None);
     }

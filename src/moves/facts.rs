@@ -1,6 +1,7 @@
 //! What the planner must know of the cluster at this moment.
 
 use crate::cluster::Cluster;
+use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeState;
 use crate::rebalance::layout::{ByNode, insert};
 use crate::rebalance::{Facts, Layout};
@@ -16,6 +17,13 @@ pub(super) fn facts(cluster: &Cluster, layout: &Layout) -> Facts {
         if cluster.registry.exists(index) {
             insert(&mut stale, &topology.node(*node).id, shards);
         }
+    }
+    // A replica that arrives takes over only when its index is as the cluster's.
+    for (node, _) in topology.apart.keys().filter(|(_, index)| cluster.registry.exists(index)) {
+        let id = &topology.node(*node).id;
+        let arriving: ShardSet =
+            topology.shards_of(*node).iter().filter(|shard| layout.is_arriving(id, *shard)).collect();
+        insert(&mut stale, id, &arriving);
     }
     let quiet = cluster.rebalancer.quiet(layout.version);
     Facts { up, stale, quiet, concurrency: cluster.settings.rebalance.concurrency }

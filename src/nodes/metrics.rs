@@ -45,6 +45,7 @@ pub struct ClusterMetrics {
     pub node_state: IntGaugeVec,
     pub shards: IntGaugeVec,
     pub stale_replicas: IntGaugeVec,
+    pub indexes_in_repair: IntGaugeVec,
     pub lane_jobs: IntGaugeVec,
     pub diverged_parts: IntCounterVec,
     pub resilvered_documents: IntCounterVec,
@@ -146,6 +147,11 @@ impl ClusterMetrics {
                 "Replicas that missed a write, per node over all indexes",
                 &["node"],
             )?,
+            indexes_in_repair: families.gauges(
+                "miroir_indexes_in_repair",
+                "Indexes that a node does not have as the cluster does, and is asked for last or not at all",
+                &["node"],
+            )?,
             lane_jobs: families.gauges("miroir_lane_jobs", "Writes waiting in lanes, by node", &["node"])?,
             diverged_parts: families.counters(
                 "miroir_diverged_parts_total",
@@ -205,6 +211,8 @@ impl ClusterMetrics {
             let stale: usize =
                 topology.stale.iter().filter(|((owner, _), _)| *owner == ix).map(|(_, shards)| shards.len()).sum();
             self.stale_replicas.with_label_values(&[id]).set(i64::try_from(stale).unwrap_or(i64::MAX));
+            let apart = topology.apart.keys().filter(|(owner, _)| *owner == ix).count();
+            self.indexes_in_repair.with_label_values(&[id]).set(i64::try_from(apart).unwrap_or(i64::MAX));
         }
         for condition in ShardCondition::ALL {
             let count = (0..topology.shards)

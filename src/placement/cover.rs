@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::shard::{ShardId, ShardSet, bits_of};
-use super::topology::{NodeIx, Topology};
+use super::topology::{Apart, NodeIx, Topology};
 
 /// The nodes to ask. Every wanted shard is in exactly one part, or in `missing`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,8 +30,28 @@ pub struct CoverPart {
 
 /// Covers `shards` of `index` by nodes that serve reads and whose replica is not stale; `exclude` names nodes that
 /// failed in this query already. Equal arguments give equal covers.
+///
+/// A node whose settings of the index differ is asked only for what nobody else can answer.
 pub fn cover(topology: &Topology, index: &str, shards: &ShardSet, exclude: &[NodeIx], seed: u64) -> Cover {
-    let field = Field::new(topology, index, shards, exclude, seed);
+    let mut best = cover_of(topology, index, shards, (exclude, None), seed);
+    if best.missing.is_empty() || topology.apart.is_empty() {
+        return best;
+    }
+    let last_resort = cover_of(topology, index, &best.missing, (exclude, Some(Apart::Differs)), seed);
+    best.parts.extend(last_resort.parts);
+    best.parts.sort_unstable_by_key(|part| part.node);
+    Cover { missing: last_resort.missing, ..best }
+}
+
+/// `among`: not these nodes, and of the others those on which the index is apart in this way.
+fn cover_of(
+    topology: &Topology,
+    index: &str,
+    shards: &ShardSet,
+    among: (&[NodeIx], Option<Apart>),
+    seed: u64,
+) -> Cover {
+    let field = Field::new(topology, index, shards, among, seed);
     let mut missing = shards.clone();
     missing.subtract(&ShardSet::from_words(field.reachable.clone()));
 
@@ -70,12 +90,19 @@ struct Field {
 // === impl Field ===
 
 impl Field {
-    fn new(topology: &Topology, index: &str, shards: &ShardSet, exclude: &[NodeIx], seed: u64) -> Self {
+    fn new(
+        topology: &Topology,
+        index: &str,
+        shards: &ShardSet,
+        (exclude, apart): (&[NodeIx], Option<Apart>),
+        seed: u64,
+    ) -> Self {
         let wanted = shards.words();
         let width = wanted.len();
         let mut order: Vec<(u64, NodeIx)> = topology
             .indexes()
             .filter(|node| topology.node(*node).state.serves_reads() && !exclude.contains(node))
+            .filter(|node| topology.apart_of(*node, index) == apart)
             .map(|node| (shuffle(seed, node), node))
             .collect();
         order.sort_unstable();
@@ -304,6 +331,30 @@ mod tests {
             assert_eq!(union.len(), before + part.shards.len(), "a shard is in two parts");
         }
         union
+    }
+
+    #[test]
+    fn a_node_whose_settings_of_the_index_differ_is_asked_only_for_what_nobody_else_has() {
+        let mut topology = cluster(&[None; 3], 256, 2);
+        topology.apart = Arc::new([((NodeIx(0), "i".to_owned()), Apart::Differs)].into());
+        for seed in 0..20 {
+            let others = cover(&topology, "i", &ShardSet::all(256), &[], seed);
+            assert_eq!(others.parts.iter().map(|part| part.node).collect::<Vec<_>>(), [NodeIx(1), NodeIx(2)]);
+            assert!(others.missing.is_empty());
+        }
+        let other_index = (0..20).map(|seed| cover(&topology, "j", &ShardSet::all(256), &[], seed));
+        assert!(other_index.flat_map(|cover| cover.parts).any(|part| part.node == NodeIx(0)));
+        topology.nodes[1].state = NodeState::Down;
+        let last_resort = cover(&topology, "i", &ShardSet::all(256), &[], 1);
+        assert_eq!((union(&last_resort), last_resort.missing.len()), (ShardSet::all(256), 0));
+        let of_the_other = last_resort.parts.iter().find(|part| part.node == NodeIx(2)).map(|part| part.shards.clone());
+        assert_eq!(of_the_other.as_ref(), Some(topology.shards_of(NodeIx(2))), "what node-2 has is asked of it alone");
+        for kind in [Apart::Unsettled, Apart::Absent] {
+            topology.apart = Arc::new([((NodeIx(0), "i".to_owned()), kind)].into());
+            let without = cover(&topology, "i", &ShardSet::all(256), &[], 1);
+            assert_eq!(without.parts.iter().map(|part| part.node).collect::<Vec<_>>(), [NodeIx(2)]);
+            assert!(!without.missing.is_empty());
+        }
     }
 
     #[test]

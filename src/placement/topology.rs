@@ -53,6 +53,21 @@ pub type Residue = BTreeMap<NodeIx, ShardSet>;
 /// Shards of an index whose replica on a node has missed a write. `index` is the index's uid.
 pub type StaleSets = BTreeMap<(NodeIx, String), ShardSet>;
 
+/// Why an index on a node is not as the cluster's. The node serves all its other indexes meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Apart {
+    /// It has missed a change while it was away, and was not compared yet: not asked.
+    Unsettled,
+    /// Its settings may be others, and are not put right yet. Its documents are as everywhere: asked for what nobody else has.
+    Differs,
+    /// It is not there, or its content belongs to the past: neither asked nor copied to.
+    Absent,
+}
+
+/// The indexes that are apart, and on which nodes.
+pub type ApartSets = BTreeMap<(NodeIx, String), Apart>;
+
 /// The cluster at one moment.
 #[derive(Debug, Clone, Serialize)]
 pub struct Topology {
@@ -73,6 +88,8 @@ pub struct Topology {
     zones: Arc<[usize]>,
     #[serde(skip)]
     pub stale: Arc<StaleSets>,
+    #[serde(skip)]
+    pub apart: Arc<ApartSets>,
     #[serde(skip)]
     pub residue: Arc<Residue>,
     /// The version of the layout that owners and residue are taken from. It grows only when those change.
@@ -180,6 +197,7 @@ impl Topology {
             owned: Arc::default(),
             zones: Arc::default(),
             stale: Arc::default(),
+            apart: Arc::default(),
             residue: Arc::default(),
             layout: 0,
         };
@@ -259,8 +277,26 @@ impl Topology {
         if node.0 >= self.nodes.len() || !self.node(node).state.serves_reads() {
             return false;
         }
+        if matches!(self.apart_of(node, index), Some(Apart::Unsettled | Apart::Absent)) {
+            return false;
+        }
         let owned = self.shards_of(node);
         shards.iter().any(|shard| owned.contains(shard) && !self.is_stale(node, index, shard))
+    }
+
+    /// Why `index` on `node` is not as the cluster's, `None` where it is.
+    pub fn apart_of(&self, node: NodeIx, index: &str) -> Option<Apart> {
+        if self.apart.is_empty() {
+            return None;
+        }
+        self.apart.get(&(node, index.to_owned())).copied()
+    }
+
+    /// The nodes that serve reads of `index`, those first whose settings of it are right.
+    pub fn serving(&self, index: &str) -> Vec<NodeIx> {
+        let mut serving: Vec<NodeIx> = self.indexes().filter(|node| self.node(*node).state.serves_reads()).collect();
+        serving.sort_by_key(|node| self.apart_of(*node, index));
+        serving
     }
 
     /// True when `node` has missed a write of `index` on any shard.

@@ -72,7 +72,8 @@ fn planned(case: &Case) -> Plan {
     let request = Request { operation: &operation, target: &case.path, body: &body, content_type };
     let (infos, hidden) = (infos(), HiddenSettings::breaking_ties(default_rules("1.50.0")));
     let exists = |index: &str| infos.contains_key(index);
-    let known = Known { topology: &topology, infos: infos.clone(), hidden, exists: &exists };
+    let version = Some("1.50.0".to_owned());
+    let known = Known { topology: &topology, infos: infos.clone(), version, hidden, exists: &exists };
     let plan = request.check().map_or_else(Plan::Refuse, |request| request.plan(&known));
     if let Plan::Scatter(scatter) = &plan {
         let Scatter { original, .. } = scatter.as_ref();
@@ -122,8 +123,19 @@ fn every_operation_of_the_api_has_a_golden_plan_and_every_kind_of_plan_one_that_
         assert!(planned.contains(&Some((method, path))), "{method} {path}");
     }
     let kinds: BTreeSet<&str> = cases.iter().filter_map(|case| case.explained["plan"]["plan"].as_str()).collect();
-    let every =
-        ["answer", "broadcast", "delete", "everywhere", "fail", "forward", "list", "refuse", "scatter", "split"];
+    let every = [
+        "answer",
+        "broadcast",
+        "delete",
+        "edit",
+        "everywhere",
+        "fail",
+        "forward",
+        "list",
+        "refuse",
+        "scatter",
+        "split",
+    ];
     assert_eq!(kinds, BTreeSet::from(every));
 }
 

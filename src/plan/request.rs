@@ -32,6 +32,8 @@ pub struct Known<'a> {
     pub topology: &'a Topology,
     /// Of the indexes that [`Checked::indexes`] names; one that does not exist is absent.
     pub infos: Infos,
+    /// The version of the nodes' engine; `None` before any node has said it.
+    pub version: Option<String>,
     /// What settings hold besides the client's.
     pub hidden: HiddenSettings,
     /// Whether there is an index of that name.
@@ -72,7 +74,13 @@ impl Checked<'_> {
         match operation {
             Operation::Own(own) => own::plan(own, body),
             Operation::Read(read) => read::plan(read, target, body, &known.infos, topology),
-            Operation::Change(change) => broadcast::plan(change, target, body, topology, &known.hidden, known.exists),
+            Operation::Change(change) => {
+                let mut plan = broadcast::plan(change, target, body, topology, &known.hidden, known.exists);
+                if let (Plan::Broadcast(intent), Some(version)) = (&mut plan, &known.version) {
+                    broadcast::show_as_of(version, intent);
+                }
+                plan
+            }
             Operation::Documents(Documents::Add { index, method }) => {
                 addition::plan(index, *method, query, content_type)
             }

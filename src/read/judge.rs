@@ -10,7 +10,6 @@ use crate::merge;
 use crate::nodes::client::NodeReply;
 use crate::nodes::overload::index_of;
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::NodeIx;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 
@@ -43,10 +42,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
     /// Asks the nodes in their order until one can say something.
     pub(super) async fn any(&self, request: &NodeRequest) -> Result<NodeReply, ResponseError> {
-        let mut candidates: Vec<NodeIx> =
-            self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
+        let index = index_of(&request.path);
+        let mut candidates = self.topology.serving(index);
         // While settings are taken back, those who refused them have the right ones.
-        let refused_by = self.refusals.refused_by(index_of(&request.path));
+        let refused_by = self.refusals.refused_by(index);
         if !refused_by.is_empty() {
             candidates.sort_by_key(|node| !refused_by.contains(&self.topology.node(*node).id));
         }

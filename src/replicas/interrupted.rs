@@ -166,7 +166,7 @@ async fn delete_again(cluster: &Arc<Cluster>, task: &mut MiroirTask) -> Result<S
         give_up(cluster, task, "The index is there.").await?;
         return Ok(Settled::Done);
     }
-    let missed = Missed { settings: true, outdated: BTreeSet::from([index]), ..Missed::default() };
+    let missed = Missed { outdated: BTreeSet::from([index]), ..Missed::default() };
     let missed = cluster.topology().members().map(|node| (node, missed.clone())).collect();
     insync::mark(cluster, &Marks { stale: Vec::new(), missed }).await?;
     end(task, TaskStatus::Succeeded);

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod document;
 mod embeddings;
 pub mod error;
+pub mod function;
 pub mod geo;
 pub mod json;
 pub mod ndjson;

@@ -38,8 +38,11 @@ pub fn settle_unsuccessful(task: &mut MiroirTask) {
     }
 }
 
-/// Sets the open counts of an addition of which only the documents of `shards` are there.
+/// Sets the open counts of a change of documents that only `shards` have. Of an edit or a deletion their nodes know.
 pub fn settle_partly_applied(task: &mut MiroirTask, shards: &ShardSet) {
+    if task.kind != TaskKind::DocumentAdditionOrUpdate {
+        return settle_succeeded(task);
+    }
     let there =
         task.documents.iter().filter(|(shard, _)| shards.contains(**shard)).map(|(_, count)| count).sum::<u64>();
     if let Some(details) = task.details.as_mut() {

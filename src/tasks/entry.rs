@@ -58,6 +58,8 @@ pub struct NodeTask {
     /// there decides nothing, because the replica is brought in sync from another.
     #[serde(default, skip_serializing_if = "ShardSet::is_empty")]
     pub behind: ShardSet,
+    #[serde(default, skip_serializing_if = "Say::is_full")]
+    pub say: Say,
     pub state: NodeTaskState,
     /// The node's own task id, once the node has accepted.
     pub task_uid: Option<u32>,
@@ -67,6 +69,16 @@ pub struct NodeTask {
     pub started_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
+}
+
+/// Whether what a node makes of a part that concerns a whole index counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Say {
+    #[default]
+    Full,
+    /// The index was not as the cluster's on the node: what it refuses others may take, and it is repaired anyway.
+    None,
 }
 
 /// Why a part exists.
@@ -153,6 +165,7 @@ impl NodeTask {
             purpose,
             shards,
             behind: ShardSet::new(),
+            say: Say::Full,
             state: NodeTaskState::Unsent,
             task_uid: None,
             details: None,
@@ -176,12 +189,25 @@ impl NodeTask {
         self.finished_at = report.finished_at;
     }
 
-    /// The part's state for the task: that an index is there already is what `EnsureIndex` wants.
+    /// The part's state for the task: that an index is there already is what `EnsureIndex` wants, and the refusal of a node that
+    /// has no say is a change that the node has missed.
     pub fn outcome(&self) -> NodeTaskState {
         let exists_already = self.purpose == Purpose::EnsureIndex
             && self.state == NodeTaskState::Failed
             && self.error.as_ref().is_some_and(|error| error.is(Code::IndexAlreadyExists));
-        if exists_already { NodeTaskState::Succeeded } else { self.state }
+        match (self.state, self.say) {
+            _ if exists_already => NodeTaskState::Succeeded,
+            (NodeTaskState::Failed, Say::None) => NodeTaskState::Lost,
+            (state, Say::Full | Say::None) => state,
+        }
+    }
+}
+
+// === impl Say ===
+
+impl Say {
+    fn is_full(&self) -> bool {
+        *self == Self::Full
     }
 }
 

@@ -107,6 +107,7 @@ mod tests {
     use super::samples::{T0, folded, part, task};
     use super::*;
     use crate::meili::error::{Code, ResponseError};
+    use crate::meili::task::TaskKind;
     use crate::placement::shard::ShardId;
     use crate::tasks::entry::NodeTaskState::{
         Canceled, Enqueued, Failed, Lost, Processing, Succeeded, Unreachable, Unsent,
@@ -187,6 +188,41 @@ mod tests {
             "bad. The documents of 1 of 2 shards were written all the same; sending the same documents again finishes the \
              write."
         );
+    }
+
+    #[test]
+    fn an_edit_or_deletion_that_failed_on_some_shards_counts_the_others_and_says_what_does_the_rest() {
+        for (kind, name, way) in [
+            (
+                TaskKind::DocumentEdition,
+                "editedDocuments",
+                "edited all the same; `POST /tasks/{id}/finish` of the admin API",
+            ),
+            (TaskKind::DocumentDeletion, "deletedDocuments", "deleted all the same; sending the same request again"),
+        ] {
+            let counting = |node, shards: &[u16], count: u64| {
+                let details = json!({ name: count }).as_object().cloned();
+                NodeTask { details, ..part(node, shards, Succeeded) }
+            };
+            let mut task = task(vec![
+                counting("a", &[1, 2], 7),
+                failing("b", &[3, 4], "The disk is full."),
+                counting("c", &[1, 2], 7),
+                failing("d", &[3, 4], "The disk is full."),
+            ]);
+            task.kind = kind;
+            task.details = json!({ name: null }).as_object().cloned();
+            fold(&mut task, T0);
+            let error = task.error.unwrap();
+            assert_eq!((task.status, error.code.as_str()), (TaskStatus::Failed, "miroir_partly_applied"));
+            assert!(
+                error.message.starts_with("The disk is full. The documents of 2 of 4 shards were "),
+                "{}",
+                error.message
+            );
+            assert!(error.message.contains(way), "{}", error.message);
+            assert_eq!(task.details.unwrap()[name], 7);
+        }
     }
 
     #[test]

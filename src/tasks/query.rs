@@ -2,6 +2,7 @@
 
 use super::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
 use super::params::{self, Side};
+use super::view::Named;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -82,16 +83,14 @@ pub fn parse_id(id: &str) -> Result<TaskRef, ResponseError> {
     })
 }
 
-/// True where the client names tasks, and all of them by integers: it understands no other form then.
-pub fn names_integers(query: &str) -> bool {
+/// How the client names tasks in a query string.
+pub fn named_in(query: &str) -> Named {
     let query = QueryMap::parse(query);
-    let mut named = ["uids", "canceledBy", "from"]
+    ["uids", "canceledBy", "from"]
         .into_iter()
         .filter_map(|name| query.get(name))
         .flat_map(|ids| ids.split(','))
-        .filter_map(TaskRef::parse)
-        .peekable();
-    named.peek().is_some() && named.all(|id| matches!(id, TaskRef::Uid(_)))
+        .fold(Named::Nothing, |named, id| named.and(TaskRef::parse(id).into()))
 }
 
 fn parse_filter(query: &str, access: IndexAccess, verb: &str) -> Result<TaskFilter, ResponseError> {
@@ -285,10 +284,13 @@ mod tests {
     fn who_names_tasks_by_integers_understands_integers() {
         let long = "mtask-01890a5d-ac96-774b-bcce-b302099a8057";
         for query in ["uids=5", "uids=4,5&statuses=failed", "from=3&limit=2", "canceledBy=1", "uids=*,2"] {
-            assert!(names_integers(query), "{query}");
+            assert_eq!(named_in(query), Named::Integers, "{query}");
         }
-        for query in ["", "statuses=failed&limit=5", "uids=*", &format!("uids=5,{long}"), &format!("from={long}")] {
-            assert!(!names_integers(query), "{query}");
+        for query in ["", "statuses=failed&limit=5", "uids=*"] {
+            assert_eq!(named_in(query), Named::Nothing, "{query}");
+        }
+        for query in [&format!("uids=5,{long}"), &format!("uids={long},5"), &format!("from={long}")] {
+            assert_eq!(named_in(query), Named::Mtasks, "{query}");
         }
     }
 

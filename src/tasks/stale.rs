@@ -82,7 +82,9 @@ fn reference<'a>(nodes: &BTreeMap<&'a NodeId, Progress>) -> Option<(&'a NodeId, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::entry::Say;
     use crate::tasks::fold::samples::{part, task};
+    use crate::tasks::verdict::{Verdict, verdict};
 
     fn shards(ids: &[u16]) -> ShardSet {
         ids.iter().map(|id| crate::placement::shard::ShardId(*id)).collect()
@@ -141,6 +143,22 @@ mod tests {
     fn a_node_that_missed_what_others_got_with_their_documents_is_reported() {
         let task = task(vec![part("a", &[1], NodeTaskState::Succeeded), part("b", &[], NodeTaskState::Lost)]);
         assert_eq!(of(&task), [("b".to_owned(), ShardSet::new())]);
+    }
+
+    #[test]
+    fn a_node_without_a_say_refuses_no_change_and_has_missed_it() {
+        let settings = |say: Say| {
+            let refusing = NodeTask { say, ..part("a", &[], NodeTaskState::Failed) };
+            let parts = vec![refusing, part("b", &[], NodeTaskState::Succeeded)];
+            MiroirTask { kind: TaskKind::SettingsUpdate, ..task(parts) }
+        };
+        assert!(is_refused_change(&settings(Say::Full)) && of(&settings(Say::Full)).is_empty());
+        assert!(!is_refused_change(&settings(Say::None)));
+        assert_eq!(of(&settings(Say::None)), [("a".to_owned(), shards(&[]))]);
+        assert_eq!(verdict(&settings(Say::None)), Verdict::Succeeded);
+        let mut nobody = settings(Say::None);
+        nobody.parts.truncate(1);
+        assert!(matches!(verdict(&nobody), Verdict::Failed(_)), "where nobody else took it, its words are the task's");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum Verdict {
     },
     Succeeded,
     Failed(ResponseError),
-    /// An addition that some shards have and others have on no replica.
+    /// A change of documents that some shards have and others have on no replica.
     PartlyApplied {
         error: ResponseError,
         written: ShardSet,
@@ -49,16 +49,40 @@ fn failure(task: &MiroirTask, error: ResponseError) -> Verdict {
     let replicas = replicas(task);
     let unwritten = unwritten(&replicas);
     let written: ShardSet = replicas.keys().copied().filter(|shard| !unwritten.contains(*shard)).collect();
-    if task.kind != TaskKind::DocumentAdditionOrUpdate || unwritten.is_empty() || written.is_empty() {
+    let Some((done, finished_by)) = remedy(task).filter(|_| !unwritten.is_empty() && !written.is_empty()) else {
         return Verdict::Failed(error);
-    }
+    };
     let message = format!(
-        "{} The documents of {} of {} shards were written all the same; sending the same documents again finishes the write.",
+        "{} The documents of {} of {} shards were {done} all the same; {finished_by}.",
         error.message,
         written.len(),
         replicas.len()
     );
     Verdict::PartlyApplied { error: ResponseError::new(Code::MiroirPartlyApplied, message), written }
+}
+
+/// What a change of documents has done where it did, and what does the rest. Additions and deletions can be repeated; what
+/// an edit does may depend on how often it was done, and so only the documents that it has missed may see it again.
+fn remedy(task: &MiroirTask) -> Option<(&'static str, &'static str)> {
+    match task.kind {
+        TaskKind::DocumentAdditionOrUpdate => Some(("written", "sending the same documents again finishes the write")),
+        TaskKind::DocumentDeletion => Some(("deleted", "sending the same request again finishes the deletion")),
+        TaskKind::DocumentEdition => {
+            Some(("edited", "`POST /tasks/{id}/finish` of the admin API edits the others, and only those"))
+        }
+        TaskKind::SettingsUpdate
+        | TaskKind::IndexCreation
+        | TaskKind::IndexDeletion
+        | TaskKind::IndexUpdate
+        | TaskKind::IndexSwap
+        | TaskKind::TaskCancelation
+        | TaskKind::TaskDeletion
+        | TaskKind::DumpCreation
+        | TaskKind::SnapshotCreation
+        | TaskKind::Export
+        | TaskKind::UpgradeDatabase
+        | TaskKind::IndexCompaction => None,
+    }
 }
 
 fn still_open(task: &MiroirTask) -> Option<Verdict> {

@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::entry::{MiroirTask, NodeTaskState};
-use super::filter::{TaskKey, TaskList};
+use super::filter::{TaskKey, TaskList, TaskRef};
 use crate::meili::task::TaskStatus;
 
 /// How ids of tasks are written.
@@ -20,20 +20,59 @@ pub enum UidFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UidFormatSetting {
-    /// Integers for clients that name themselves as a Meilisearch SDK, and in answers to those that name tasks by integers;
-    /// `mtask-…` for others.
+    /// Integers for clients that name themselves as a Meilisearch SDK or name tasks by integers, now or of late; `mtask-…`
+    /// for others.
     #[default]
     Auto,
     Integer,
     Mtask,
 }
 
+/// How a request names tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Nothing,
+    Integers,
+    /// One of them, at least.
+    Mtasks,
+}
+
+// === impl Named ===
+
+impl Named {
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Mtasks, _) | (_, Self::Mtasks) => Self::Mtasks,
+            (Self::Integers, _) | (_, Self::Integers) => Self::Integers,
+            (Self::Nothing, Self::Nothing) => Self::Nothing,
+        }
+    }
+}
+
+impl From<Option<TaskRef>> for Named {
+    fn from(named: Option<TaskRef>) -> Self {
+        match named {
+            None => Self::Nothing,
+            Some(TaskRef::Uid(_)) => Self::Integers,
+            Some(TaskRef::Uuid(_)) => Self::Mtasks,
+        }
+    }
+}
+
 // === impl UidFormat ===
 
 impl UidFormat {
     /// `user_agent` and `client_header` are the headers `User-Agent` and `X-Meilisearch-Client`. The official SDKs
-    /// send `Meilisearch Python (v0.34)` and the like in one of them, several joined by `;` where one wraps another.
-    pub fn choose(setting: UidFormatSetting, user_agent: Option<&str>, client_header: Option<&str>) -> Self {
+    /// send `Meilisearch Python (v0.34)` and the like in one of them, several joined by `;` where one wraps another. They
+    /// leave it out of some requests: who does not say what it is, is answered in the form that it `named` tasks in, and
+    /// else in integers if it is `known` to speak so.
+    pub fn choose(
+        setting: UidFormatSetting,
+        user_agent: Option<&str>,
+        client_header: Option<&str>,
+        named: Named,
+        known: impl Fn() -> bool,
+    ) -> Self {
         let is_sdk = |header: Option<&str>| {
             header.is_some_and(|names| names.split(';').any(|name| name.trim_start().starts_with("Meilisearch ")))
         };
@@ -41,16 +80,12 @@ impl UidFormat {
             UidFormatSetting::Integer => Self::Integer,
             UidFormatSetting::Mtask => Self::Mtask,
             UidFormatSetting::Auto if is_sdk(user_agent) || is_sdk(client_header) => Self::Integer,
-            UidFormatSetting::Auto => Self::Mtask,
-        }
-    }
-
-    /// The form of an answer to a client that named tasks by integers, where it would be `self` otherwise. SDKs send their
-    /// name with some requests, and leave it out of others: those that read what a write has told them ask by integers.
-    pub fn asked_by_integers(self, setting: UidFormatSetting) -> Self {
-        match setting {
-            UidFormatSetting::Auto => Self::Integer,
-            UidFormatSetting::Integer | UidFormatSetting::Mtask => self,
+            UidFormatSetting::Auto => match named {
+                Named::Integers => Self::Integer,
+                Named::Mtasks => Self::Mtask,
+                Named::Nothing if known() => Self::Integer,
+                Named::Nothing => Self::Mtask,
+            },
         }
     }
 
@@ -246,7 +281,8 @@ mod tests {
 
     #[test]
     fn only_official_clients_get_integers_by_themselves() {
-        let auto = |agent, client| UidFormat::choose(UidFormatSetting::Auto, agent, client);
+        let choose = |setting, agent, client| UidFormat::choose(setting, agent, client, Named::Nothing, || false);
+        let auto = |agent, client| choose(UidFormatSetting::Auto, agent, client);
         assert_eq!(auto(Some("Meilisearch Python (v0.34.0)"), None), UidFormat::Integer);
         assert_eq!(
             auto(Some("Mozilla/5.0"), Some("Meilisearch instant-meilisearch (v0.1) ; Meilisearch JavaScript (v0.5)")),
@@ -254,7 +290,20 @@ mod tests {
         );
         assert_eq!(auto(Some("curl/8.0"), None), UidFormat::Mtask);
         assert_eq!(auto(None, None), UidFormat::Mtask);
-        assert_eq!(UidFormat::choose(UidFormatSetting::Integer, Some("curl/8.0"), None), UidFormat::Integer);
-        assert_eq!(UidFormat::choose(UidFormatSetting::Mtask, Some("Meilisearch Go (v0.1)"), None), UidFormat::Mtask);
+        assert_eq!(choose(UidFormatSetting::Integer, Some("curl/8.0"), None), UidFormat::Integer);
+        assert_eq!(choose(UidFormatSetting::Mtask, Some("Meilisearch Go (v0.1)"), None), UidFormat::Mtask);
+    }
+
+    #[test]
+    fn who_does_not_say_what_it_is_is_answered_as_it_asks_and_else_as_it_is_known() {
+        let choose = |setting, named, known| UidFormat::choose(setting, Some("okhttp/4.9"), None, named, || known);
+        let auto = |named, known| choose(UidFormatSetting::Auto, named, known);
+        for known in [false, true] {
+            assert_eq!(auto(Named::Integers, known), UidFormat::Integer);
+            assert_eq!(auto(Named::Mtasks, known), UidFormat::Mtask);
+        }
+        assert_eq!(auto(Named::Nothing, true), UidFormat::Integer);
+        assert_eq!(auto(Named::Nothing, false), UidFormat::Mtask);
+        assert_eq!(choose(UidFormatSetting::Mtask, Named::Integers, true), UidFormat::Mtask);
     }
 }

@@ -1,12 +1,13 @@
 //! A client's request body as a stream of chunks, whatever server it comes from, and its decompression.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::pin::Pin;
 
-use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use async_compression::tokio::bufread::{BrotliDecoder, ZstdDecoder};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use flate2::write::{GzDecoder, ZlibDecoder};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 
 use crate::meili::error::{Code, ResponseError};
@@ -55,8 +56,44 @@ pub enum Content {
 
 enum Inner<'a> {
     Plain(&'a mut dyn BodySource),
-    Compressed { reader: Pin<Box<dyn AsyncRead + Send + 'a>>, buffer: BytesMut },
+    /// Said to be zstd; its first bytes tell.
+    Unseen(&'a mut dyn BodySource),
+    /// The first bytes were read already.
+    Begun(Bytes, &'a mut dyn BodySource),
+    Pulled(Pulled<'a>),
+    Pushed(Pushed<'a>),
+    Ended,
 }
+
+/// Unpacked as it is asked for: a few bytes of brotli can be megabytes.
+struct Pulled<'a> {
+    decoder: Decoder<'a>,
+    buffer: BytesMut,
+}
+
+enum Decoder<'a> {
+    Brotli(Box<BrotliDecoder<Packed<'a>>>),
+    Zstd(Box<ZstdDecoder<Packed<'a>>>),
+}
+
+type Packed<'a> = Pin<Box<dyn AsyncBufRead + Send + 'a>>;
+
+/// Unpacked as it comes, by the unpacker that the engine has, which judges by the byte what is cut off and what is too much.
+struct Pushed<'a> {
+    body: &'a mut dyn BodySource,
+    unpacker: Unpacker,
+    packed: Bytes,
+    unpacked: BytesMut,
+    ended: bool,
+}
+
+enum Unpacker {
+    Gzip(GzDecoder<bytes::buf::Writer<BytesMut>>),
+    Deflate(ZlibDecoder<bytes::buf::Writer<BytesMut>>),
+}
+
+/// How much goes into an unpacker at a time: it grows to a thousandfold at most.
+const PACKED_CHUNK: usize = 64;
 
 // === impl ContentEncoding ===
 
@@ -69,17 +106,6 @@ impl ContentEncoding {
             Some("deflate") => Self::Deflate,
             Some("zstd") => Self::Zstd,
             Some(_) | None => Self::Identity,
-        }
-    }
-
-    /// What the engine's unpacker says of bytes that were not packed so.
-    fn corrupt(self) -> io::Error {
-        use io::ErrorKind::{InvalidData, InvalidInput};
-        match self {
-            Self::Gzip => io::Error::new(InvalidInput, "invalid gzip header"),
-            Self::Deflate | Self::Identity => io::Error::new(InvalidInput, "corrupt deflate stream"),
-            Self::Brotli => io::Error::new(InvalidData, "Invalid Data"),
-            Self::Zstd => io::Error::other("Unknown frame descriptor"),
         }
     }
 }
@@ -104,41 +130,41 @@ impl BodySource for WholeBody {
 impl<'a> DecodedBody<'a> {
     /// `limit` is in bytes, 0 sets none.
     pub fn new(body: &'a mut dyn BodySource, encoding: ContentEncoding, content: Content, limit: u64) -> Self {
-        let compressed = |reader| Inner::Compressed { reader, buffer: BytesMut::new() };
         let inner = match encoding {
             ContentEncoding::Identity => Inner::Plain(body),
-            ContentEncoding::Gzip => {
-                let mut decoder = GzipDecoder::new(reader(body));
-                decoder.multiple_members(true);
-                compressed(Box::pin(decoder))
+            ContentEncoding::Gzip => Inner::Pushed(Pushed::new(body, Unpacker::Gzip(GzDecoder::new(sink())))),
+            ContentEncoding::Deflate => Inner::Pushed(Pushed::new(body, Unpacker::Deflate(ZlibDecoder::new(sink())))),
+            ContentEncoding::Brotli => {
+                let decoder = BrotliDecoder::new(reader(Bytes::new(), body));
+                Inner::Pulled(Pulled::new(Decoder::Brotli(Box::new(decoder))))
             }
-            ContentEncoding::Brotli => compressed(Box::pin(BrotliDecoder::new(reader(body)))),
-            ContentEncoding::Deflate => compressed(Box::pin(ZlibDecoder::new(reader(body)))),
-            ContentEncoding::Zstd => {
-                let mut decoder = ZstdDecoder::new(reader(body));
-                decoder.multiple_members(true);
-                compressed(Box::pin(decoder))
-            }
+            ContentEncoding::Zstd => Inner::Unseen(body),
         };
         Self { inner, content, encoding, limit, unpacked: 0 }
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, io::Error> {
+        if let Inner::Unseen(_) = &self.inner {
+            self.inner = match std::mem::replace(&mut self.inner, Inner::Ended) {
+                Inner::Unseen(body) => unpacked_if_zstd(body).await?,
+                other => other,
+            };
+        }
+        match &mut self.inner {
+            Inner::Plain(body) => body.next().await.map_err(io::Error::other),
+            Inner::Begun(first, body) if first.is_empty() => body.next().await.map_err(io::Error::other),
+            Inner::Begun(first, _) => Ok(Some(std::mem::take(first))),
+            Inner::Pulled(pulled) => pulled.read().await,
+            Inner::Pushed(pushed) => pushed.read().await,
+            Inner::Unseen(_) | Inner::Ended => Ok(None),
+        }
     }
 }
 
 #[async_trait]
 impl BodySource for DecodedBody<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, ResponseError> {
-        let chunk = match &mut self.inner {
-            Inner::Plain(body) => body.next().await?,
-            Inner::Compressed { reader, buffer } => {
-                buffer.reserve(DECODED_CHUNK);
-                let mut window = bytes::BufMut::limit(&mut *buffer, DECODED_CHUNK);
-                match reader.read_buf(&mut window).await {
-                    Ok(0) => None,
-                    Ok(_) => Some(buffer.split().freeze()),
-                    Err(error) => return Err(refused(error, self.encoding, self.content)),
-                }
-            }
-        };
+        let chunk = self.read().await.map_err(|error| refused(error, self.encoding, self.content))?;
         self.unpacked += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if self.limit > 0 && self.unpacked > self.limit {
             return Err(too_large(self.limit));
@@ -147,15 +173,123 @@ impl BodySource for DecodedBody<'_> {
     }
 }
 
-fn reader(body: &mut dyn BodySource) -> impl tokio::io::AsyncBufRead + Send {
-    let chunks = futures::stream::try_unfold(body, |body| async move {
+// === impl Pulled ===
+
+impl<'a> Pulled<'a> {
+    fn new(decoder: Decoder<'a>) -> Self {
+        Self { decoder, buffer: BytesMut::new() }
+    }
+
+    async fn read(&mut self) -> io::Result<Option<Bytes>> {
+        self.buffer.reserve(DECODED_CHUNK);
+        let mut window = bytes::BufMut::limit(&mut self.buffer, DECODED_CHUNK);
+        let read = match &mut self.decoder {
+            Decoder::Zstd(decoder) => decoder.read_buf(&mut window).await?,
+            Decoder::Brotli(decoder) => match decoder.read_buf(&mut window).await {
+                // Where brotli ends too early, the engine takes what there is; it takes nothing that comes behind the end.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                Ok(0) if !decoder.get_mut().fill_buf().await?.is_empty() => return Err(no_room()),
+                read => read?,
+            },
+        };
+        Ok((read > 0).then(|| self.buffer.split().freeze()))
+    }
+}
+
+/// What the engine's unpackers say of bytes behind the end.
+fn no_room() -> io::Error {
+    let mut nowhere: &mut [u8] = &mut [];
+    nowhere.write_all(b"x").err().unwrap_or_else(|| io::ErrorKind::WriteZero.into())
+}
+
+// === impl Pushed ===
+
+impl<'a> Pushed<'a> {
+    fn new(body: &'a mut dyn BodySource, unpacker: Unpacker) -> Self {
+        Self { body, unpacker, packed: Bytes::new(), unpacked: BytesMut::new(), ended: false }
+    }
+
+    async fn read(&mut self) -> io::Result<Option<Bytes>> {
+        while self.unpacked.len() < DECODED_CHUNK && !self.ended {
+            if self.packed.is_empty() {
+                match self.body.next().await.map_err(io::Error::other)? {
+                    Some(packed) => self.packed = packed,
+                    None => {
+                        self.unpacker.finish()?;
+                        self.ended = true;
+                    }
+                }
+            }
+            let length = self.packed.len().min(PACKED_CHUNK);
+            self.unpacker.write_all(&self.packed[..length])?;
+            self.packed.advance(length);
+            self.unpacked.unsplit(self.unpacker.take());
+        }
+        let length = self.unpacked.len().min(DECODED_CHUNK);
+        Ok((length > 0).then(|| self.unpacked.split_to(length).freeze()))
+    }
+}
+
+// === impl Unpacker ===
+
+impl Unpacker {
+    fn write_all(&mut self, packed: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Gzip(unpacker) => unpacker.write_all(packed),
+            Self::Deflate(unpacker) => unpacker.write_all(packed),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Self::Gzip(unpacker) => unpacker.try_finish(),
+            Self::Deflate(unpacker) => unpacker.try_finish(),
+        }
+    }
+
+    fn take(&mut self) -> BytesMut {
+        match self {
+            Self::Gzip(unpacker) => unpacker.get_mut().get_mut().split(),
+            Self::Deflate(unpacker) => unpacker.get_mut().get_mut().split(),
+        }
+    }
+}
+
+fn sink() -> bytes::buf::Writer<BytesMut> {
+    BytesMut::new().writer()
+}
+
+/// The engine does not know zstd, and takes a body that is said to be so as it is. Miroir reads those that are.
+async fn unpacked_if_zstd(body: &mut dyn BodySource) -> io::Result<Inner<'_>> {
+    const FRAME: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+    let mut first = BytesMut::new();
+    while first.len() < FRAME.len() {
+        match body.next().await.map_err(io::Error::other)? {
+            Some(chunk) => first.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    if !first.starts_with(&FRAME) {
+        return Ok(Inner::Begun(first.freeze(), body));
+    }
+    let mut decoder = ZstdDecoder::new(reader(first.freeze(), body));
+    decoder.multiple_members(true);
+    Ok(Inner::Pulled(Pulled::new(Decoder::Zstd(Box::new(decoder)))))
+}
+
+/// What is left of a body of which `first` was read.
+fn reader(first: Bytes, body: &mut dyn BodySource) -> Packed<'_> {
+    let chunks = futures::stream::try_unfold((first, body), |(first, body)| async move {
+        if !first.is_empty() {
+            return Ok(Some((first, (Bytes::new(), body))));
+        }
         match body.next().await {
-            Ok(Some(chunk)) => Ok(Some((chunk, body))),
+            Ok(Some(chunk)) => Ok(Some((chunk, (Bytes::new(), body)))),
             Ok(None) => Ok(None),
             Err(error) => Err(io::Error::other(error)),
         }
     });
-    StreamReader::new(Box::pin(chunks))
+    Box::pin(StreamReader::new(Box::pin(chunks)))
 }
 
 /// The client's error: its own, if the body could not be read, else that of the compression in the engine's words, which
@@ -163,8 +297,14 @@ fn reader(body: &mut dyn BodySource) -> impl tokio::io::AsyncBufRead + Send {
 fn refused(error: io::Error, encoding: ContentEncoding, content: Content) -> ResponseError {
     let cause = match error.downcast::<ResponseError>() {
         Ok(own) => return own,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "Kind(UnexpectedEof)".to_owned(),
-        Err(_) => format!("{:?}", encoding.corrupt()),
+        Err(error) => match encoding {
+            // Their unpackers are the engine's own.
+            ContentEncoding::Gzip | ContentEncoding::Deflate | ContentEncoding::Identity => format!("{error:?}"),
+            _ if error.kind() == io::ErrorKind::WriteZero => format!("{error:?}"),
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => "Kind(UnexpectedEof)".to_owned(),
+            ContentEncoding::Brotli => format!("{:?}", io::Error::new(io::ErrorKind::InvalidData, "Invalid Data")),
+            ContentEncoding::Zstd => format!("{:?}", io::Error::other("Unknown frame descriptor")),
+        },
     };
     let message = match content {
         Content::Documents => "The provided payload is incomplete and cannot be parsed".to_owned(),
@@ -287,12 +427,48 @@ mod tests {
             (ContentEncoding::Gzip, r#"Custom { kind: InvalidInput, error: "invalid gzip header" }"#),
             (ContentEncoding::Deflate, r#"Custom { kind: InvalidInput, error: "corrupt deflate stream" }"#),
             (ContentEncoding::Brotli, r#"Custom { kind: InvalidData, error: "Invalid Data" }"#),
-            (ContentEncoding::Zstd, r#"Custom { kind: Other, error: "Unknown frame descriptor" }"#),
         ] {
-            let error = read_as(&mut chunks(plain, 9), encoding, Content::Json, 0).await.unwrap_err();
-            assert_eq!((error.status, error.code.as_str()), (400, "bad_request"));
-            let said = "Error that occur during reading payload: payload reached EOF before completing:";
-            assert_eq!(error.message, format!("{said} Some({cause})"));
+            assert_eq!(refusal(plain, encoding).await, cause, "{encoding:?}");
+        }
+        // Seen of version 1.50.
+        let ended = r#"Custom { kind: InvalidInput, error: "corrupt gzip stream does not have a matching checksum" }"#;
+        for short in [&b""[..], b"[]", b"[\"the\"]"] {
+            assert_eq!(refusal(short, ContentEncoding::Gzip).await, ended);
+        }
+        let more = r#"Error { kind: WriteZero, message: "failed to write whole buffer" }"#;
+        for encoding in [ContentEncoding::Deflate, ContentEncoding::Brotli] {
+            let packed = [compress(plain, encoding).await, b"x".to_vec()].concat();
+            assert_eq!(refusal(&packed, encoding).await, more, "{encoding:?}");
+        }
+        let damaged = [&compress(plain, ContentEncoding::Zstd).await[..5], b"damaged, and more"].concat();
+        let cause = r#"Custom { kind: Other, error: "Unknown frame descriptor" }"#;
+        assert_eq!(refusal(&damaged, ContentEncoding::Zstd).await, cause);
+    }
+
+    async fn refusal(body: &[u8], encoding: ContentEncoding) -> String {
+        let error = read_as(&mut chunks(body, 9), encoding, Content::Json, 0).await.unwrap_err();
+        assert_eq!((error.status, error.code.as_str()), (400, "bad_request"));
+        let said = "Error that occur during reading payload: payload reached EOF before completing: Some(";
+        let cause = error.message.strip_prefix(said).and_then(|rest| rest.strip_suffix(')'));
+        cause.expect("the engine's words").to_owned()
+    }
+
+    /// As version 1.50 does.
+    #[tokio::test]
+    async fn what_ends_too_early_is_taken_where_the_engine_takes_it() {
+        let plain = br#"[{"id": 1, "title": "a title that is a title"}]"#;
+        for encoding in [ContentEncoding::Deflate, ContentEncoding::Brotli] {
+            assert_eq!(read(&mut chunks(b"", 5), encoding).await.unwrap(), b"", "{encoding:?}");
+        }
+        let packed = compress(plain, ContentEncoding::Deflate).await;
+        assert_eq!(read(&mut chunks(&packed[..packed.len() - 4], 5), ContentEncoding::Deflate).await.unwrap(), plain);
+        assert_eq!(read(&mut chunks(b"[\"the\"]", 5), ContentEncoding::Brotli).await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn what_is_said_to_be_zstd_and_is_not_is_taken_as_it_is() {
+        for plain in [&b""[..], b"[]", b"[{\"id\": 1}]"] {
+            assert_eq!(read(&mut chunks(plain, 3), ContentEncoding::Zstd).await.unwrap(), plain);
         }
     }
 

@@ -236,6 +236,11 @@ fn a_body_over_the_limit_is_refused() {
 #[test]
 fn what_miroir_does_not_serve_says_so() {
     let fleet = Fleet::start();
+    let joins = r#"{"foreignKeys":[{"foreignIndexUid":"authors","fieldName":"author"}]}"#;
+    let joined = ("PATCH", "/indexes/books/settings", Some("application/json"), joins);
+    let (status, error) = ask(&fleet.client, joined);
+    assert_eq!((status, &error["code"]), (501, &json!("miroir_not_supported")), "{error}");
+    assert_eq!(fleet.client.get("/indexes/books").status, 404, "nothing was made by what was refused");
     for (method, path) in [("POST", "/dumps"), ("POST", "/snapshots"), ("GET", "/network"), ("GET", "/batches")] {
         let (status, error) = ask(&fleet.client, (method, path, None, ""));
         assert_eq!((status, &error["code"]), (501, &json!("miroir_not_supported")), "{method} {path}: {error}");
@@ -317,6 +322,9 @@ fn heads_that_make_no_sense_are_refused() {
         (get(b" /health"), &b""[..]),
         (get(b"health"), b""),
         (get(b"\\health"), b""),
+        (get(b"/a b"), b""),
+        (get(b"/indexes/books/search?q=a b"), b""),
+        (get(b"/health\tx"), b""),
         (get(b"/indexes/books/documents/caf\xe9"), b""),
         (get("/indexes/books/documents/caf\u{e9}".as_bytes()), b""),
         (search("Transfer-Encoding: gzip, chunked"), b"2\r\n{}\r\n0\r\n\r\n"),

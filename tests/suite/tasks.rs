@@ -52,8 +52,39 @@ fn who_asks_by_integers_is_answered_in_integers() {
     assert!(plain("POST", format!("/tasks/cancel?uids={first}"))["taskUid"].is_u64());
     assert!(plain("DELETE", format!("/tasks?uids={first}"))["taskUid"].is_u64());
     assert!(plain("DELETE", format!("/tasks/{second}"))["taskUid"].is_u64());
-    // Who names no task is answered as its name says.
-    assert!(plain("GET", "/tasks?limit=1".to_owned())["results"][0]["uid"].is_string());
+}
+
+/// The library under an SDK writes and lists too, without the SDK's name and without an id: what was an integer stays one.
+#[test]
+fn one_client_hears_one_form() {
+    let fleet = Fleet::start();
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)], body: &str| {
+        fleet.client.send(method, path, headers, body.as_bytes()).ok()
+    };
+    let typed = ("Content-Type", "application/json");
+    let library = ("User-Agent", "python-requests/2.31.0");
+    let add =
+        |headers: &[(&str, &str)]| ask("POST", "/indexes/a/documents", headers, r#"[{"id": 1}]"#)["taskUid"].clone();
+
+    // A client that never spoke of itself or of integers gets the long form, and is answered in it.
+    let long = add(&[library, typed]);
+    let id = long.as_str().expect("the long form").to_owned();
+    assert_eq!(ask("GET", &format!("/tasks/{id}"), &[library], "")["uid"], long);
+    assert_eq!(uids(&ask("GET", &format!("/tasks?uids={id}"), &[library], "")), [long.clone()]);
+    assert_eq!(uids(&ask("GET", "/tasks?limit=1", &[library], "")), [long]);
+
+    // Once it has named itself, all of its answers have integers.
+    let number = add(&[AS_SDK[0], typed]);
+    assert!(number.is_u64(), "{number}");
+    assert!(ask("GET", &format!("/tasks/{number}"), &[library], "")["uid"].is_u64());
+    assert!(ask("DELETE", "/indexes/a/documents/1", &[library], "")["taskUid"].is_u64());
+    assert!(add(&[library, typed]).is_u64());
+    assert!(ask("GET", "/tasks?limit=1", &[library], "")["results"][0]["uid"].is_u64());
+    // But for what it still asks by the long form.
+    assert_eq!(ask("GET", &format!("/tasks/{id}"), &[library], "")["uid"], json!(id));
+
+    // What a person asks with beside it is another client.
+    assert!(add(&[("User-Agent", "curl/8.5.0"), typed]).is_string());
 }
 
 #[test]

@@ -249,3 +249,123 @@ fn each_document_counts_once_in_what_a_task_says() {
     );
     both.documents("films");
 }
+
+/// Both with the index `films`: 31 documents, and edits by a function enabled.
+fn with_films() -> Both {
+    let both = Both::start();
+    let films: Vec<Value> = (0..31).map(|id| json!({"id": id, "n": id % 3, "title": format!("film {id}")})).collect();
+    both.each(|client| {
+        client.json("PATCH", "/experimental-features", &json!({"editDocumentsByFunction": true})).ok();
+        client.done(&client.json("PATCH", "/indexes/films/settings", &json!({"filterableAttributes": ["n", "_geo"]})));
+        client.done(&client.post("/indexes/films/documents", &json!(films)));
+    });
+    both
+}
+
+const EDIT: &str = "/indexes/films/documents/edit";
+
+#[test]
+fn a_function_that_fails_on_one_document_changes_none() {
+    let both = with_films();
+    let before = both.documents("films");
+    let functions: String = (0..31).map(|n| format!("fn f{n}() {{ {n} }} ")).collect();
+    for function in [
+        "if doc.id == 17 { throw \"no\" } doc.v = 1",
+        "doc.v = 1; if doc.id == 17 { doc.id = 18 }",
+        "doc.v = 1; if doc.id == 17 { doc.id = \"a b\" }",
+        "if doc.id == 17 { doc = 3 } else { doc.v = 1 }",
+        "if doc.id == 17 { doc = #{v: 1} } else { doc.v = 1 }",
+        "if doc.id == 17 { doc.v = doc.title.nothing } else { doc.v = 1 }",
+        "if doc.id == 17 { loop { doc.v = 1 } } else { doc.v = 1 }",
+        "if doc.id == 17 { doc._geo = 5 } else { doc.v = 1 }",
+        "if doc.id == 17 { doc._vectors = #{any: \"x\"} } else { doc.v = 1 }",
+        functions.as_str(),
+    ] {
+        let task = both.task("POST", EDIT, &json!({"function": function}).to_string());
+        assert_eq!(task["status"], "failed", "{function}: {task}");
+        assert_eq!(both.documents("films"), before, "{function}");
+    }
+    // Of those that it is for, none fails.
+    let others = json!({"filter": "n != 2", "function": "if doc.id == 17 { throw \"no\" } doc.v = 1"});
+    let task = both.task("POST", EDIT, &others.to_string());
+    assert_eq!((&task["status"], &task["details"]["editedDocuments"]), (&json!("succeeded"), &json!(21)), "{task}");
+    assert_eq!(both.documents("films").iter().filter(|film| film["v"] == 1).count(), 21);
+}
+
+#[test]
+fn an_edit_sees_what_was_written_just_before_it() {
+    let both = with_films();
+    let more: Vec<Value> = (100..600).map(|id| json!({"id": id, "n": 4, "bad": id == 599})).collect();
+    both.each(|client| {
+        client.post("/indexes/films/documents", &json!(more));
+    });
+    let function = "if doc.bad == true { throw `no ${doc.id}` } doc.v = 1";
+    let task = both.task("POST", EDIT, &json!({"function": function}).to_string());
+    assert_eq!(task["status"], "failed", "{task}");
+    assert!(both.documents("films").iter().all(|film| film.get("v").is_none()));
+}
+
+#[test]
+fn a_function_that_makes_documents_anew_or_counts_their_fields_does_what_it_does_on_one_node() {
+    let both = with_films();
+    for (function, left) in [
+        ("doc = #{id: doc.id, n: doc.n, fields: doc.keys().len()} // anew", 31),
+        ("for key in doc.keys() { if key != \"id\" { doc[key] = 1 } }", 31),
+        ("doc.x = #{deep: [doc.id, 1.5, true]}; if doc.id > 5 { return; } doc.y = context", 31),
+        ("if doc.id % 2 == 0 { doc = () }", 15),
+    ] {
+        let body = json!({"function": function, "context": {"a": [1]}});
+        let task = both.task("POST", EDIT, &body.to_string());
+        assert_eq!(task["status"], "succeeded", "{function}: {task}");
+        assert_eq!(both.documents("films").len(), left, "{function}");
+    }
+    // Still each document of its shard: a filter finds them, and writes and deletions meet them.
+    let found = |client: &Client| client.post("/indexes/films/search", &json!({"filter": "n = 1", "limit": 50})).ok();
+    assert_eq!(found(&both.fleet.client)["estimatedTotalHits"], found(&both.single.client)["estimatedTotalHits"]);
+    both.task("DELETE", "/indexes/films/documents/7", "");
+    assert_eq!(both.documents("films").len(), 14);
+    let neither = json!({"function": "if doc.id == 9 { doc = #{id: 9}; return; } doc.fields = doc.len()"});
+    let refused = both.fleet.client.post(EDIT, &neither);
+    assert_eq!((refused.status, &refused.value()["code"]), (501, &json!("miroir_not_supported")));
+    for wrong in [json!({"function": "doc.n = "}), json!({"function": "doc", "x": 1}), json!({"function": 5})] {
+        let refusal = |client: &Client| {
+            let reply = client.post(EDIT, &wrong);
+            (reply.status, reply.value())
+        };
+        assert_eq!(refusal(&both.single.client), refusal(&both.fleet.client), "{wrong}");
+    }
+}
+
+#[test]
+fn an_edit_that_ended_in_part_says_so_and_the_rest_is_done_once() {
+    let embedder = Embedder::start();
+    let fleet = Fleet::start();
+    let client = &fleet.client;
+    client.json("PATCH", "/experimental-features", &json!({"editDocumentsByFunction": true})).ok();
+    client.done(&client.post("/indexes", &json!({"uid": "films", "primaryKey": "id"})));
+    let settings = json!({"embedders": {"rest": embedder.settings("{{doc.text}}")}});
+    client.done(&client.json("PATCH", "/indexes/films/settings", &settings));
+    let films: Value = (0..40).map(|id| json!({"id": id, "text": format!("film {id}"), "v": 0})).collect();
+    client.done(&client.post("/indexes/films/documents", &films));
+    let function = format!("doc.v += 1; if doc.id == 5 {{ doc.text = \"{UNSPEAKABLE}\" }}");
+    let task = client.wait(&client.post(EDIT, &json!({"function": function})));
+    assert_eq!(task["error"]["code"], "miroir_partly_applied", "{task}");
+    let edited = |client: &Client| client.documents("films").values().filter(|film| film["v"] == 1).count();
+    let first = edited(client);
+    assert!(first > 0 && first < 40, "{first}");
+    assert_eq!(task["details"]["editedDocuments"], json!(first));
+    let path = format!("/tasks/{}", task["uid"].as_str().expect("an id"));
+    let seen = fleet.admin.get(&path).ok();
+    let shards = |side: &str| seen["shards"][side].as_array().expect("shards").len();
+    assert!(shards("applied") > 0 && shards("missed") > 0, "{seen}");
+
+    client.done(&client.json("PATCH", "/indexes/films/settings", &json!({"embedders": null})));
+    let finish = format!("{path}/finish");
+    let rest = fleet.admin.post(&finish, &json!({}));
+    assert_eq!(rest.status, 202, "{}", rest.value());
+    let rest = client.done(&rest);
+    assert_eq!(rest["details"]["editedDocuments"], json!(40 - first));
+    assert_eq!(edited(client), 40);
+    assert_eq!(fleet.admin.post(&finish, &json!({})).status, 400);
+    assert_eq!(edited(client), 40);
+}

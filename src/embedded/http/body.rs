@@ -29,11 +29,12 @@ impl Call {
     pub async fn json_bytes(&mut self) -> Result<Vec<u8>, ResponseError> {
         check_json_type(&self.headers)?;
         let limit = self.node.max_payload_size;
+        let brotli = self.is_brotli();
         let mut reader = self.reader();
         let mut bytes = Vec::new();
         let mut chunk = vec![0; CHUNK];
         loop {
-            let length = reader.read(&mut chunk).await.map_err(|error| receive_failure(&error))?;
+            let length = read_some(&mut reader, &mut chunk, brotli).await?;
             if length == 0 {
                 return Ok(bytes);
             }
@@ -52,13 +53,14 @@ impl Call {
     /// Writes a body of documents to `file`. Bounded memory, whatever its size.
     pub async fn receive(&mut self, file: &NamedTempFile, format: PayloadFormat) -> Result<(), ResponseError> {
         let limit = self.node.max_payload_size;
+        let brotli = self.is_brotli();
         let mut reader = self.reader();
         let handle = file.as_file().try_clone().map_err(|error| io_failure(&error))?;
         let mut file = tokio::fs::File::from_std(handle);
         let mut chunk = vec![0; CHUNK];
         let mut total = 0;
         loop {
-            let length = reader.read(&mut chunk).await.map_err(|error| receive_failure(&error))?;
+            let length = read_some(&mut reader, &mut chunk, brotli).await?;
             if length == 0 {
                 break;
             }
@@ -74,6 +76,11 @@ impl Call {
             return Err(ResponseError::new(Code::MissingPayload, message));
         }
         Ok(())
+    }
+
+    fn is_brotli(&self) -> bool {
+        let encoding = self.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        encoding.is_some_and(|name| name.trim().eq_ignore_ascii_case("br"))
     }
 
     fn reader(&mut self) -> Pin<Box<dyn AsyncRead + Send>> {
@@ -95,6 +102,18 @@ impl Call {
             }
             Some(_) | None => Box::pin(raw),
         }
+    }
+}
+
+/// Reads what there is next, 0 at the end. Brotli that ends too early has ended, as in Meilisearch.
+async fn read_some(
+    reader: &mut Pin<Box<dyn AsyncRead + Send>>,
+    chunk: &mut [u8],
+    brotli: bool,
+) -> Result<usize, ResponseError> {
+    match reader.read(chunk).await {
+        Err(error) if brotli && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read.map_err(|error| receive_failure(&error)),
     }
 }
 

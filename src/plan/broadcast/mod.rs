@@ -1,6 +1,7 @@
 //! Requests that concern every node: indexes, settings, and changes of documents that name no shard. The nodes check what
 //! they are sent: an invalid request is refused by all alike, and then nothing was changed anywhere.
 
+mod details;
 mod documents;
 mod hidden;
 mod indexes;
@@ -21,6 +22,7 @@ use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 
+pub use details::show_as_of;
 pub use hidden::{HiddenPart, HiddenSettings, hidden_filterable, is_hidden_filterable};
 
 /// What a change of documents that names no shard touches.
@@ -53,7 +55,10 @@ pub fn plan(
         Change::ResetSetting { index, setting } => Ok(settings::reset_setting(index, *setting, hidden, exists(index))),
         Change::DeleteAllDocuments { index } => documents::delete_all_documents(index, query, all),
         Change::DeleteDocumentsByFilter { index } => documents::delete_by_filter(index, query, body, all),
-        Change::EditDocuments { index } => documents::edit_documents(index, query, body, all),
+        Change::EditDocuments { index } => {
+            return documents::edit_documents(index, query, body, all)
+                .map_or_else(Plan::Refuse, |intent| Plan::Edit(Box::new(intent)));
+        }
         // The engine has no task for it.
         Change::UpdateExperimentalFeatures => {
             return Plan::Everywhere(NodeRequest { method: "PATCH", path: path.to_owned(), body: body.to_vec() });

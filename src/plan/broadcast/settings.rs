@@ -13,6 +13,7 @@ use crate::plan::write::{RegistryChange, Step, StepBody, WriteIntent};
 pub(super) fn update_settings(index: &str, body: &[u8], hidden: &HiddenSettings) -> Result<WriteIntent, ResponseError> {
     let settings = payload::object(body)?;
     refuse_reserved(&settings)?;
+    refuse_joins(&settings)?;
     let sent = hidden.complete(&settings);
     let step = whole("PATCH", &format!("/indexes/{index}/settings"), StepBody::Json(Value::Object(sent)));
     Ok(settings_write(index, shown(settings), step))
@@ -74,15 +75,22 @@ fn settings_write(index: &str, mut details: Map<String, Value>, step: Step) -> W
     WriteIntent { ensure_index: true, registry, ..of_index(TaskKind::SettingsUpdate, index, details, step) }
 }
 
-/// The settings as the engine shows them in a task: in its order, sets sorted, API keys of embedders cut.
+/// The settings as the engine shows them in a task: in its order, sets sorted, features in full, API keys of embedders cut.
 fn shown(mut settings: Map<String, Value>) -> Map<String, Value> {
     const SETS: [&str; 5] = ["sortableAttributes", "stopWords", "nonSeparatorTokens", "separatorTokens", "dictionary"];
     for key in SETS {
-        if let Some(Value::Array(items)) = settings.get_mut(key) {
-            items.sort_by(|left, right| left.as_str().cmp(&right.as_str()));
-            items.dedup();
+        sort_set(settings.get_mut(key));
+    }
+    if let Some(typos) = settings.get_mut("typoTolerance") {
+        for key in ["disableOnWords", "disableOnAttributes"] {
+            sort_set(typos.get_mut(key));
         }
     }
+    if let Some(Value::Object(synonyms)) = settings.get_mut("synonyms") {
+        synonyms.sort_keys();
+    }
+    let filterable = settings.get_mut("filterableAttributes").and_then(Value::as_array_mut);
+    filterable.into_iter().flatten().for_each(show_features);
     let embedders = settings.get_mut("embedders").and_then(Value::as_object_mut);
     for embedder in embedders.into_iter().flat_map(|embedders| embedders.values_mut()) {
         hide_key(embedder);
@@ -100,6 +108,24 @@ fn shown(mut settings: Map<String, Value>) -> Map<String, Value> {
     }
     shown.extend(settings);
     shown
+}
+
+fn sort_set(set: Option<&mut Value>) {
+    if let Some(Value::Array(items)) = set {
+        items.sort_by(|left, right| left.as_str().cmp(&right.as_str()));
+        items.dedup();
+    }
+}
+
+/// `{"attributePatterns": ["a"], "features": {"facetSearch": true}}` is shown with what it leaves to the engine's defaults.
+fn show_features(rule: &mut Value) {
+    let Some(rule) = rule.as_object_mut().filter(|rule| rule.contains_key("attributePatterns")) else { return };
+    let given = |path: &str, default: bool| {
+        rule.get("features").and_then(|features| features.pointer(path)).and_then(Value::as_bool).unwrap_or(default)
+    };
+    let filter = json!({"equality": given("/filter/equality", true), "comparison": given("/filter/comparison", false)});
+    let features = json!({"facetSearch": given("/facetSearch", false), "filter": filter});
+    rule.insert("features".to_owned(), features);
 }
 
 fn hide_key(embedder: &mut Value) {
@@ -141,6 +167,19 @@ fn refuse_reserved(settings: &Map<String, Value>) -> Result<(), ResponseError> {
         ));
     }
     Ok(())
+}
+
+/// Refuses keys to other indexes: a node would put in only those documents of the other index that it holds itself, and
+/// show Miroir's fields with them.
+fn refuse_joins(settings: &Map<String, Value>) -> Result<(), ResponseError> {
+    match settings.get("foreignKeys") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Array(keys)) if keys.is_empty() => Ok(()),
+        Some(_) => Err(ResponseError::new(
+            Code::MiroirNotSupported,
+            "`foreignKeys` is not supported by Miroir: each node would join only the documents that it holds itself.",
+        )),
+    }
 }
 
 fn names_reserved(value: &Value) -> bool {

@@ -23,7 +23,7 @@ fn intent(change: Change, query: &str, body: Value) -> WriteIntent {
         &HiddenSettings::default(),
         &|_| true,
     ) {
-        Plan::Broadcast(intent) => *intent,
+        Plan::Broadcast(intent) | Plan::Edit(intent) => *intent,
         other => panic!("{other:?}"),
     }
 }
@@ -195,4 +195,38 @@ fn what_the_engine_has_no_task_for_is_told_to_all_nodes_at_once() {
     let Plan::Everywhere(request) = plan else { panic!("{plan:?}") };
     // As the client wrote it: what is wrong with it the nodes say.
     assert_eq!(request, NodeRequest { method: "PATCH", path: path.into(), body: b"{".to_vec() });
+}
+
+#[test]
+fn details_show_sets_sorted_and_features_in_full() {
+    let body = json!({
+        "filterableAttributes": ["b", {"attributePatterns": ["a"]}, {"attributePatterns": ["c"], "features": {"facetSearch": true}}],
+        "synonyms": {"b": ["z", "a"], "a": ["c"]},
+        "typoTolerance": {"disableOnWords": ["z", "a", "z"], "disableOnAttributes": ["y", "x"]},
+    });
+    let intent = intent(Change::UpdateSettings { index: index() }, "", body.clone());
+    let features = |facets| json!({"facetSearch": facets, "filter": {"equality": true, "comparison": false}});
+    let shown = json!({
+        "filterableAttributes": [
+            "b",
+            {"attributePatterns": ["a"], "features": features(false)},
+            {"attributePatterns": ["c"], "features": features(true)},
+        ],
+        "synonyms": {"a": ["c"], "b": ["z", "a"]},
+        "typoTolerance": {"disableOnWords": ["a", "z"], "disableOnAttributes": ["x", "y"]},
+    });
+    // As text: the order of keys counts.
+    assert_eq!(Value::Object(intent.details.unwrap()).to_string(), shown.to_string());
+    let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
+    assert_eq!(sent["typoTolerance"], body["typoTolerance"], "the nodes get what the client sent");
+}
+
+#[test]
+fn keys_to_other_indexes_are_refused_and_their_absence_is_not() {
+    let keys = r#"{"foreignKeys":[{"foreignIndexUid":"b","fieldName":"x"}]}"#;
+    let error = refused(Change::UpdateSettings { index: index() }, "", keys);
+    assert_eq!((error.status, error.code.as_str()), (501, "miroir_not_supported"));
+    for none in [json!(null), json!([])] {
+        intent(Change::UpdateSettings { index: index() }, "", json!({"foreignKeys": none}));
+    }
 }

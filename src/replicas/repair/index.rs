@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{IndexView, RepairError, TASK_LIMIT};
 use crate::cluster::Cluster;
-use crate::ledger::insync;
-use crate::ledger::insync::{Marks, Missed};
+use crate::ledger::insync::{self, Marks};
 use crate::ledger::older_reads;
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
@@ -37,13 +36,15 @@ pub(super) async fn delete_index(
     done(cluster.client.carry_out(node, request, trace, TASK_LIMIT).await?)
 }
 
-/// Returns the node's task that patches the settings, if that is needed; it is not waited for.
+/// Returns the node's task that patches the settings, if that is needed; it is not waited for. `suspected`: something is known
+/// to be missing. `absent` is set when the index was not there.
 pub(super) async fn repair_index(
     cluster: &Arc<Cluster>,
     ix: NodeIx,
-    missed: &Missed,
+    suspected: bool,
     entry: &IndexEntry,
     reference: Option<&Node>,
+    absent: &mut bool,
     trace: &Trace,
 ) -> Result<Option<u32>, RepairError> {
     let topology = cluster.topology().detached();
@@ -54,7 +55,7 @@ pub(super) async fn repair_index(
     for other in std::iter::once(node).chain(reference) {
         // A node that has missed nothing has the same settings, and need not wait until its queue is worked off to
         // show them. The comparison is for what nobody recorded.
-        if missed.is_nothing() && held.is_some() && has_open_tasks(cluster, other, uid, trace).await? {
+        if !suspected && held.is_some() && has_open_tasks(cluster, other, uid, trace).await? {
             return Ok(None);
         }
         wait_idle(cluster, other, uid, trace).await?;
@@ -69,6 +70,7 @@ pub(super) async fn repair_index(
     }
     match held {
         None => {
+            *absent = true;
             tracing::info!(node = %node.id, index = uid, "creating a missing index");
             let shards = cluster.topology().shards_of(ix).clone();
             insync::mark_gone(cluster, &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() })

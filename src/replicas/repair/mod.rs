@@ -3,9 +3,14 @@
 //! The registry says which indexes exist. Settings are compared with a node that is up; where none is (a start of the
 //! whole cluster), a node that has missed nothing becomes the measure of the others. While an index is compared, writes to
 //! it wait, because a change of settings could otherwise overtake the comparison.
+//!
+//! An index that cannot be made equal, or not soon, is a matter of that index ([`indexes`]): the node serves all others. A node
+//! is kept out only by what concerns the node: it cannot be reached, it is another one, its keys are wrong.
 
+mod board;
 mod features;
 mod index;
+mod indexes;
 mod suspects;
 mod take_back;
 
@@ -19,7 +24,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::features::repair_features;
-use self::index::{delete_index, done, repair_index};
+use self::index::delete_index;
 use super::identity::{self, IdentityError};
 use super::interrupted;
 use crate::cluster::Cluster;
@@ -27,12 +32,12 @@ use crate::ledger::insync;
 use crate::ledger::insync::{Marks, Missed};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
-use crate::nodes::error::NodeError;
+use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::health::move_state;
-use crate::nodes::node_queue::drain;
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::store::StoreError;
 
+pub use indexes::{copied, missed, touched, view};
 pub use suspects::check_suspects;
 pub use take_back::{resume_take_backs, take_back};
 
@@ -40,6 +45,11 @@ pub use take_back::{resume_take_backs, take_back};
 const TASK_LIMIT: Duration = Duration::from_secs(600);
 /// How long a node that has missed changes waits for one that has not, before it serves as it is.
 const REFERENCE_LIMIT: Duration = Duration::from_secs(30);
+/// How long an index of a returning node is waited for, before the node serves the others without it.
+const PROMPT: Duration = Duration::from_secs(5);
+/// The same once so many have taken longer.
+const HURRIED: Duration = Duration::from_millis(500);
+const PATIENT: usize = 2;
 /// A node that keeps missing changes while it is repaired tries again at its next good probe.
 const ROUNDS: usize = 5;
 
@@ -57,6 +67,7 @@ pub struct Repairs {
     waiting: Mutex<HashMap<NodeId, Instant>>,
     /// Nodes whose last repair did not bring them up: nobody waits for these.
     stuck: Mutex<HashSet<NodeId>>,
+    indexes: indexes::Indexes,
     /// Indexes whose refused changes are being taken back.
     taking_back: Mutex<HashSet<String>>,
     /// Held by the one repair that works: the others may then compare with its node.
@@ -105,6 +116,29 @@ struct IndexView {
     primary_key: Option<String>,
 }
 
+// === impl RepairError ===
+
+impl RepairError {
+    /// True for what keeps `node` out of service as a whole; anything else is about one index of it.
+    fn concerns_node(&self, node: &NodeId) -> bool {
+        match self {
+            Self::Node(error) if error.node != *node => false,
+            Self::Node(error) => match error.kind {
+                NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::Closed(_) => true,
+                NodeErrorKind::ConnectTimeout(_)
+                | NodeErrorKind::Timeout(_)
+                | NodeErrorKind::Truncated(_)
+                | NodeErrorKind::TooLarge { .. }
+                | NodeErrorKind::Malformed(_)
+                | NodeErrorKind::Local(_)
+                | NodeErrorKind::QueueFull { .. } => false,
+            },
+            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } => false,
+            Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,
+        }
+    }
+}
+
 // === impl Repairs ===
 
 impl Repairs {
@@ -140,8 +174,9 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
             Ok(Outcome::Up) => {
                 cluster.repairs.waiting.lock().remove(&node);
                 cluster.resilver.notify_one();
+                indexes::node_is_up(&cluster, &node);
                 // What it missed between the last look and this moment.
-                if !cluster.bookkeeping.missed_by(&node).await.is_nothing() {
+                if cluster.bookkeeping.missed_by(&node).await.is_node_wide() {
                     again(&cluster, &node);
                 }
             }
@@ -158,7 +193,8 @@ pub fn start(cluster: &Arc<Cluster>, node: &NodeId) {
     });
 }
 
-/// A node has missed a change: if it serves, it stops until it is repaired. If it is down, that happens anyway.
+/// A node has missed a change of the node as a whole: if it serves, it stops until it is repaired. If it is down, that happens
+/// anyway.
 pub fn again(cluster: &Arc<Cluster>, node: &NodeId) {
     if move_state(cluster, node, &[NodeState::Up], NodeState::Repairing) {
         start(cluster, node);
@@ -183,45 +219,20 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         }
         let missed = cluster.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
-        if reference.is_none() && !missed.is_nothing() && waits(cluster, id).await {
+        if reference.is_none() && missed.is_node_wide() && waits(cluster, id).await {
             return Ok(Outcome::Waits);
         }
         learn_version(cluster, node, &trace).await?;
         // Before the node takes writes, because a write could create an index that is missing.
         let unknown = mark_missing(cluster, ix, node, &missed, &trace).await?;
         move_state(cluster, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
-        for index in &missed.outdated {
-            delete_index(cluster, ix, index, &trace).await?;
-        }
         for index in unknown {
-            // Nobody may create it meanwhile.
-            let _hold = cluster.writer.gates.hold(&index).await;
-            if missed.away && !cluster.registry.exists(&index) {
-                delete_index(cluster, ix, &index, &trace).await?;
-            } else {
-                tracing::warn!(node = %id, index, "node holds an index that the cluster does not know; left alone");
-            }
+            take_away(cluster, ix, &index, &missed, &trace).await?;
         }
         if let Some(reference) = reference {
             repair_features(cluster, node, reference, &trace).await?;
         }
-        for entry in cluster.registry.entries() {
-            // Most of the waiting is done while writes go on.
-            if !missed.is_nothing() {
-                for other in std::iter::once(node).chain(reference) {
-                    drain(cluster, other, &entry.uid, &trace).await?;
-                }
-            }
-            let hold = cluster.writer.gates.hold(&entry.uid).await;
-            // It may have been deleted while this waited.
-            let Some(entry) = cluster.registry.entry(&entry.uid) else { continue };
-            let patched = repair_index(cluster, ix, &missed, &entry, reference, &trace).await?;
-            // The patch has its place in the node's queue, so writes may come after it.
-            drop(hold);
-            if let Some(uid) = patched {
-                done(cluster.client.wait(node, uid, TASK_LIMIT).await?)?;
-            }
-        }
+        look_at_indexes(cluster, id, &missed).await?;
         if let Some(hook) = cluster.repair_hook.get() {
             hook.repair(cluster, node).await.map_err(RepairError::Hook)?;
         }
@@ -231,6 +242,47 @@ async fn bring_back(cluster: &Arc<Cluster>, id: &NodeId) -> Result<Outcome, Repa
         }
     }
     Err(RepairError::Unsettled)
+}
+
+/// Each index that is or was there; those that take long go on in the background.
+async fn look_at_indexes(cluster: &Arc<Cluster>, id: &NodeId, missed: &Missed) -> Result<(), RepairError> {
+    let mut all = missed.outdated.clone();
+    all.extend(cluster.registry.entries().into_iter().map(|entry| entry.uid));
+    let mut late = 0;
+    for index in all {
+        let (limit, began) = (if late < PATIENT { PROMPT } else { HURRIED }, Instant::now());
+        if !indexes::look_at(cluster, id, &index, limit).await? && began.elapsed() >= limit {
+            late += 1;
+        }
+    }
+    Ok(())
+}
+
+/// What a node that was away holds and the cluster does not know was deleted meanwhile.
+async fn take_away(
+    cluster: &Arc<Cluster>,
+    ix: NodeIx,
+    index: &str,
+    missed: &Missed,
+    trace: &Trace,
+) -> Result<(), RepairError> {
+    // Nobody may create it meanwhile.
+    let hold = cluster.writer.gates.hold(index).await;
+    let id = cluster.topology().node(ix).id.clone();
+    if !missed.away || cluster.registry.exists(index) {
+        tracing::warn!(node = %id, index, "node holds an index that the cluster does not know; left alone");
+        return Ok(());
+    }
+    let deleted = delete_index(cluster, ix, index, trace).await;
+    drop(hold);
+    match deleted {
+        Err(error) if !error.concerns_node(&id) => {
+            tracing::warn!(node = %id, index, %error, "an index could not be deleted yet");
+            let outdated = Missed { outdated: [index.to_owned()].into(), ..Missed::default() };
+            Ok(insync::mark(cluster, &Marks { stale: Vec::new(), missed: vec![(ix, outdated)] }).await?)
+        }
+        deleted => deleted,
+    }
 }
 
 /// Which rules an index has by default depends on the engine; all nodes run one version.
@@ -255,7 +307,7 @@ async fn waits(cluster: &Arc<Cluster>, id: &NodeId) -> bool {
     let topology = cluster.topology();
     let mut better = false;
     for other in topology.members().map(|ix| topology.node(ix)).filter(|other| other.id != *id) {
-        better |= cluster.bookkeeping.missed_by(&other.id).await.is_nothing();
+        better |= !cluster.bookkeeping.missed_by(&other.id).await.is_node_wide();
     }
     if !better {
         return false;

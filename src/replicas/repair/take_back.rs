@@ -16,13 +16,15 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::board::News;
 use super::index::{done, post, settings_change};
+use super::indexes::hear;
 use super::{RepairError, TASK_LIMIT};
 use crate::cluster::Cluster;
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::node_queue::{IDLE_LIMIT, queue_runs_empty};
-use crate::placement::topology::{Node, NodeId, NodeState};
+use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::store::StoreError;
 use crate::tasks::entry::{MiroirTask, NodeTaskState, Purpose};
 use crate::tasks::stale::is_refused_change;
@@ -97,8 +99,12 @@ async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairErro
         return Ok(cluster.refusals.forget(store, index, &noted).await?);
     }
     let topology = cluster.topology().detached();
-    let there: Vec<&Node> =
-        topology.nodes.iter().filter(|node| matches!(node.state, NodeState::Up | NodeState::Repairing)).collect();
+    // Where the index is apart it is neither a measure nor to be put back: it is compared when this is done.
+    let takes_part = |ix: &NodeIx| {
+        let is_there = matches!(topology.node(*ix).state, NodeState::Up | NodeState::Repairing);
+        is_there && topology.apart_of(*ix, index).is_none()
+    };
+    let there: Vec<&Node> = topology.indexes().filter(takes_part).map(|ix| topology.node(ix)).collect();
     let path = format!("/indexes/{index}/settings");
     let mut held: BTreeMap<&NodeId, Map<String, Value>> = BTreeMap::new();
     for node in &there {
@@ -132,5 +138,7 @@ async fn attempt(cluster: &Arc<Cluster>, index: &str) -> Result<bool, RepairErro
         done(cluster.client.wait(node, accepted.uid, TASK_LIMIT).await?)?;
     }
     cluster.registry.invalidate(index);
-    Ok(cluster.refusals.forget(store, index, &noted).await?)
+    let forgotten = cluster.refusals.forget(store, index, &noted).await?;
+    hear(cluster, index, News::Changed);
+    Ok(forgotten)
 }

@@ -67,12 +67,14 @@ use crate::ledger::insync;
 use crate::nodes::client::Trace;
 use crate::nodes::shutdown::stopped;
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::{NodeState, Topology};
+use crate::placement::topology::{Apart, NodeState, Topology};
 
 /// How often is looked for what is to be tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The first pause before a copy that stopped short is tried again; it doubles up to sixteen times as long.
 const RETRY: Duration = Duration::from_millis(500);
+/// The same where the index is apart on the target.
+const RETRY_APART: Duration = Duration::from_secs(15);
 
 /// Copies what is stale on nodes that are up, whenever something becomes stale or a node returns, until `shutdown`. Not
 /// more than `resilver.concurrency` copies run at once.
@@ -102,7 +104,9 @@ fn next_copies(cluster: &Cluster, running: usize) -> Vec<CopyKey> {
     cluster.copies.retain_failures(|key| topology.stale.contains_key(key));
     let free = cluster.settings.resilver.concurrency.max(1).saturating_sub(running);
     let waiting = topology.stale.keys().filter(|key| {
-        let up = topology.node(key.0).state == NodeState::Up;
+        // An index that is not there is made first. One whose settings differ is copied to: a copy may be what cures it.
+        let absent = matches!(topology.apart_of(key.0, &key.1), Some(Apart::Unsettled | Apart::Absent));
+        let up = topology.node(key.0).state == NodeState::Up && !absent;
         up && !cluster.copies.is_running(key) && !cluster.copies.rests(key) && has_work(cluster, &topology, key)
     });
     waiting.take(free).cloned().collect()
@@ -125,6 +129,7 @@ async fn copy(cluster: Arc<Cluster>, key: CopyKey) {
     match result {
         Ok(true) => {
             cluster.copies.succeeded(&key);
+            super::repair::copied(&cluster, index);
             tracing::info!(
                 node = %node, index, shards = progress.shards, copied = progress.copied, deleted = progress.deleted,
                 bytes = progress.bytes, passes = progress.passes, elapsed = ?progress.elapsed(), "resilvered"
@@ -132,7 +137,9 @@ async fn copy(cluster: Arc<Cluster>, key: CopyKey) {
         }
         Ok(false) => cluster.copies.rest(&key, LOOK_EVERY),
         Err(error) => {
-            let attempts = cluster.copies.failed(&key, node, &error, RETRY);
+            // What its settings refuse is refused again until these are repaired.
+            let apart = cluster.topology().apart_of(key.0, index).is_some();
+            let attempts = cluster.copies.failed(&key, node, &error, if apart { RETRY_APART } else { RETRY });
             tracing::warn!(node = %node, index, attempts, %error, "stale shards could not be copied yet");
         }
     }

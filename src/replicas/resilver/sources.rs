@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::ledger::insync;
 use crate::nodes::client::Trace;
 use crate::placement::shard::{ShardId, ShardSet};
-use crate::placement::topology::{NodeIx, NodeState, Topology};
+use crate::placement::topology::{Apart, NodeIx, NodeState, Topology};
 
 /// For each stale shard another owner that is up and in sync. `None` where all owners are up and none is in sync; shards
 /// whose in-sync owner is away are left out.
@@ -23,7 +23,8 @@ pub fn sources(
     for shard in stale.iter() {
         let owners = topology.owners_of(shard);
         let up = |node: &NodeIx| topology.node(*node).state == NodeState::Up;
-        let in_sync = |node: &NodeIx| *node != target && !topology.is_stale(*node, index, shard);
+        let absent = |node: NodeIx| topology.apart_of(node, index) == Some(Apart::Absent);
+        let in_sync = |node: &NodeIx| *node != target && !topology.is_stale(*node, index, shard) && !absent(*node);
         let source = owners.iter().copied().find(|node| up(node) && in_sync(node));
         if source.is_some() || (owners.iter().all(up) && !owners.iter().any(in_sync)) {
             sources.entry(source).or_default().insert(shard);

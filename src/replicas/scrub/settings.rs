@@ -17,7 +17,7 @@ use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::replicas::resilver::digest::digest;
 use crate::replicas::resilver::error::ResilverError;
 
-/// Compares the settings; a node that differs from the others is repaired before it serves on.
+/// Compares the settings; a node that differs from the others is repaired in that index, and serves the others.
 pub async fn compare(cluster: &Arc<Cluster>, index: &str, trace: &Trace) {
     let outcome = match differences(cluster, index, trace).await {
         Ok(outcome) => outcome,
@@ -30,6 +30,10 @@ pub async fn compare(cluster: &Arc<Cluster>, index: &str, trace: &Trace) {
 }
 
 async fn differences(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Result<Outcome, ResilverError> {
+    // Those who refused a change that others have still are right; it is being taken back.
+    if cluster.refusals.of(index).is_some() {
+        return Ok(Outcome::Skipped);
+    }
     let topology = cluster.topology();
     let seen = look(cluster, &topology, index, trace).await?;
     if judge_settings(&seen, None) == Judgement::Equal {
@@ -40,7 +44,7 @@ async fn differences(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Resu
     }
     let _hold = cluster.writer.gates.hold(index).await;
     let topology = cluster.topology();
-    for node in up(&topology) {
+    for node in up(&topology, index) {
         if !at_rest(cluster, topology.node(node), index, trace).await? {
             return Ok(Outcome::Skipped);
         }
@@ -59,19 +63,22 @@ async fn differences(cluster: &Arc<Cluster>, index: &str, trace: &Trace) -> Resu
     if evidence.is_none() {
         return Ok(Outcome::Undecided);
     }
-    let missed = wrong.into_iter().map(|node| (node, Missed { settings: true, ..Missed::default() })).collect();
+    let missed = wrong.into_iter().map(|node| (node, Missed::of([index.to_owned()]))).collect();
     insync::mark(cluster, &Marks { stale: Vec::new(), missed }).await?;
     Ok(Outcome::Repaired)
 }
 
-fn up(topology: &Topology) -> impl Iterator<Item = NodeIx> + '_ {
-    topology.indexes().filter(|node| topology.node(*node).state == NodeState::Up)
+/// What is known to differ is repaired already, and says nothing of what is right.
+fn up<'a>(topology: &'a Topology, index: &'a str) -> impl Iterator<Item = NodeIx> + 'a {
+    let comparable =
+        |node: &NodeIx| topology.node(*node).state == NodeState::Up && topology.apart_of(*node, index).is_none();
+    topology.indexes().filter(comparable)
 }
 
 async fn look(cluster: &Cluster, topology: &Topology, index: &str, trace: &Trace) -> Result<Vec<Seen>, ResilverError> {
     let path = format!("/indexes/{index}/settings");
     let mut seen = Vec::new();
-    for node in up(topology) {
+    for node in up(topology, index) {
         let settings: Option<Value> = cluster.client.get_json(topology.node(node), &path, trace).await?;
         let digest = digest(&settings.unwrap_or_default());
         seen.push(Seen { node, digest, newest: None, foreign: false });

@@ -12,6 +12,9 @@
 
 mod collect;
 mod delete;
+mod edit;
+mod edited;
+mod finish;
 mod redistribute;
 mod rules;
 mod steps;
@@ -22,6 +25,8 @@ use futures::future::join;
 
 use self::collect::{BatchError, Collected, Collector, Source};
 pub use self::delete::delete;
+pub use self::edit::edit;
+pub use self::finish::finish;
 use self::steps::Addition;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::vocabulary;

@@ -1,6 +1,7 @@
 //! What documents of an index must be, by its settings, and what of it only its nodes can tell.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -23,6 +24,10 @@ use crate::store::TaskFilter;
 
 /// So many documents are looked for at once.
 const ASKED_AT_ONCE: usize = 1000;
+
+/// How long a change of rules is waited for, and how often it is looked at.
+const CHANGE: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The tasks after which an index may have other rules.
 const CHANGES_OF_RULES: [TaskKind; 2] = [TaskKind::SettingsUpdate, TaskKind::IndexDeletion];
@@ -48,6 +53,19 @@ pub(super) async fn of_index(cluster: &Cluster, index: &str, trace: &Trace) -> D
         Ok(_) => stated().await.unwrap_or(nothing),
         Err(_) => nothing,
     }
+}
+
+/// [`of_index`] once the changes of rules that are under way have ended, or have not for [`CHANGE`].
+pub(super) async fn settled(cluster: &Cluster, index: &str, trace: &Trace) -> DocumentRules {
+    let ended = async {
+        while has_open_tasks(cluster, index, Some(&CHANGES_OF_RULES)).await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    if tokio::time::timeout(CHANGE, ended).await.is_err() {
+        tracing::debug!(index, "the rules of an index are about to change");
+    }
+    of_index(cluster, index, trace).await
 }
 
 /// Why a batch fails some of whose documents lack vectors: a new document must give them, one that is there keeps its own.

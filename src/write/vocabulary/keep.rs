@@ -102,7 +102,7 @@ async fn look_after(cluster: &Arc<Cluster>, compares: bool) {
 pub(super) async fn load(cluster: &Arc<Cluster>, index: &str, vocabulary: &Vocabulary, trace: &Trace) {
     let Some(primary_key) = cluster.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
     let topology = cluster.topology();
-    let Some(node) = topology.indexes().find(|node| topology.node(*node).state.serves_reads()) else { return };
+    let Some(node) = topology.serving(index).first().copied() else { return };
     let held = Held { cluster, node: topology.node(node), index, primary_key: &primary_key, trace };
     let epoch = vocabulary.state.read().epoch;
     let mut offset = 0;

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::Either;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 use self::runs::{Run, send_all};
 use self::steps::{extra_steps, steps_for};
@@ -30,13 +32,16 @@ use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
 use crate::nodes::health;
 use crate::nodes::health::Need;
-use crate::nodes::lanes::{Gates, Lanes};
+use crate::nodes::lanes::{Gates, Hold, Lanes};
 use crate::nodes::spool::Spool;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::placement::written::Places;
 use crate::plan::write::WriteIntent;
 use crate::replicas::resilver::watch::{Flight, Watchers};
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
+
+/// So many edits by a function are tried at once.
+const TRIALS_AT_ONCE: usize = 2;
 
 /// How long a failed first write waits for its index.
 const CREATION: Duration = Duration::from_secs(10);
@@ -51,6 +56,9 @@ pub struct Writer {
     lanes: Lanes,
     /// Closed by who must have an index to himself.
     pub(crate) gates: Gates,
+    pub(crate) trials: Semaphore,
+    /// Held while the rest of a task is sent, so that it is sent once.
+    pub(crate) finishing: tokio::sync::Mutex<()>,
     /// Told what each write touches.
     pub(crate) watchers: Arc<Watchers>,
     /// The newest task uid that each node has answered with; a newer one found there belongs to a step under way.
@@ -78,6 +86,8 @@ struct Placed {
 enum Intention {
     /// With the documents that it can touch, where that is known.
     CarryOut(Vec<Spool>, Option<Vec<String>>),
+    /// The other writers of its index are held back already.
+    CarryOutHeld(Hold),
     Fail(ResponseError),
 }
 
@@ -102,6 +112,8 @@ impl Writer {
             order: Mutex::default(),
             lanes: Lanes::default(),
             gates: Gates::default(),
+            trials: Semaphore::new(TRIALS_AT_ONCE),
+            finishing: tokio::sync::Mutex::default(),
             watchers: Arc::default(),
             last_uids: Mutex::default(),
         }
@@ -130,6 +142,17 @@ impl Writer {
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
         spawn(cluster, intent, Intention::CarryOut(spools, keys), trace).await
+    }
+
+    /// [`Writer::submit`] by who holds the only index that the write concerns: nothing comes in between.
+    pub(crate) async fn submit_held(
+        &self,
+        cluster: &Arc<Cluster>,
+        intent: WriteIntent,
+        hold: Hold,
+        trace: &Trace,
+    ) -> Result<MiroirTask, ResponseError> {
+        spawn(cluster, intent, Intention::CarryOutHeld(hold), trace).await
     }
 
     /// Records a write that failed before any node saw its documents: the client gets a task, final from the start.
@@ -224,11 +247,15 @@ async fn carry_out(
     let writer = &cluster.writer;
     health::settled(cluster, Need::Writes).await;
     let _under_way = cluster.overload.admit_write(&lane_names(&intent.indexes))?;
-    let _pass = writer.gates.pass(&lane_names(&intent.indexes)).await;
-    let (spools, keys, failed) = match intention {
-        Intention::CarryOut(spools, keys) => (spools, keys, None),
+    let (spools, keys, failed, hold) = match intention {
+        Intention::CarryOut(spools, keys) => (spools, keys, None, None),
+        Intention::CarryOutHeld(hold) => (Vec::new(), None, None, Some(hold)),
         // No node sees a document of it.
-        Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error)),
+        Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error), None),
+    };
+    let _right = match hold {
+        Some(hold) => Either::Left(hold),
+        None => Either::Right(writer.gates.pass(&lane_names(&intent.indexes)).await),
     };
     let Placed { mut task, topology, undo, runs, flight: _flight } = writer.place(cluster, intent, keys.as_deref())?;
     let mut row = task.clone();

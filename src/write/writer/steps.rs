@@ -9,7 +9,7 @@ use crate::meili::task::{Subject, TaskKind};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
-use crate::tasks::entry::{MiroirTask, NodeTask, Purpose};
+use crate::tasks::entry::{MiroirTask, NodeTask, Purpose, Say};
 use crate::write::send;
 
 /// One request of a run, and the part of the task that it is.
@@ -96,6 +96,10 @@ pub(crate) fn steps_for(
         let mut part = NodeTask::unsent(id.clone(), purpose, step.shards.clone());
         if let Some(stale) = intent.index_uid.as_deref().and_then(|index| topology.stale_of(node, index)) {
             part.behind = step.shards.iter().filter(|shard| stale.contains(*shard)).collect();
+        }
+        let apart = intent.index_uid.as_deref().and_then(|index| topology.apart_of(node, index));
+        if step.shards.is_empty() && apart.is_some() {
+            part.say = Say::None;
         }
         task.parts.push(part);
         planned.push(Planned { part: task.parts.len() - 1, purpose, step, stamped });

@@ -347,7 +347,7 @@ async fn a_broadcast_that_a_down_node_misses_is_remembered() {
     cluster.writer.submit(&cluster, *intent, Vec::new(), &trace()).await.unwrap();
     assert_eq!(fleet.log("n0"), ["POST /indexes", "PATCH /indexes/a/settings"]);
     assert!(fleet.log("n1").is_empty());
-    assert!(cluster.bookkeeping.missed_by(&NodeId::new("n1")).await.settings);
+    assert_eq!(cluster.bookkeeping.missed_by(&NodeId::new("n1")).await, insync::Missed::of(["a".to_owned()]));
     assert!(cluster.bookkeeping.missed_by(&NodeId::new("n0")).await.is_nothing());
 }
 

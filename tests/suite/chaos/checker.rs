@@ -36,6 +36,9 @@ pub enum Problem {
     Stuck,
 }
 
+/// Parts of a heavy filter.
+const HEAVY: usize = 300;
+
 /// What one search asks for.
 #[derive(Debug)]
 pub struct Question {
@@ -51,6 +54,10 @@ enum Form {
     Page,
     /// Those with a word.
     Word(&'static str),
+    /// All of them, by a filter of hundreds of parts.
+    Heavy,
+    /// All of them, by a page much longer than the index.
+    Huge,
     /// The documents route.
     Fetch,
     /// One document.
@@ -115,11 +122,13 @@ impl Problems {
 impl Question {
     pub fn random(dice: &mut Dice, families: &[Family], history: &History) -> Self {
         let family = *dice.one(families);
-        let form = match dice.range(0, 9) {
+        let form = match dice.range(0, 11) {
             0..3 => Form::Search,
             3..5 => Form::Page,
             5..7 => Form::Word(dice.one::<&str>(&WORDS)),
             7 | 8 => Form::Fetch,
+            9 => Form::Heavy,
+            10 => Form::Huge,
             _ => match history.documents_of(family).as_slice() {
                 [] => Form::Search,
                 documents => Form::Get(dice.one(documents).clone()),
@@ -135,12 +144,19 @@ impl Question {
             Form::Search => ("POST", "search", json!({"filter": filter, "limit": 1000, "facets": ["group"]})),
             Form::Page => ("POST", "search", json!({"filter": filter, "hitsPerPage": 1000, "sort": ["v:desc"]})),
             Form::Word(word) => ("POST", "search", json!({"q": word, "filter": filter, "limit": 1000})),
+            Form::Heavy => {
+                let parts = (0..HEAVY).map(|n| format!("group = {}", n % 7)).collect::<Vec<_>>().join(" OR ");
+                ("POST", "search", json!({"filter": format!("{filter} AND ({parts})"), "limit": 1000}))
+            }
+            Form::Huge => ("POST", "search", json!({"filter": filter, "limit": 100_000})),
             Form::Fetch => ("POST", "documents/fetch", json!({"filter": filter, "limit": 1000})),
             Form::Get(id) => ("GET", "documents", json!(id)),
         };
         let path = match &self.form {
             Form::Get(id) => format!("/indexes/{INDEX}/{path}/{id}"),
-            Form::Search | Form::Page | Form::Word(_) | Form::Fetch => format!("/indexes/{INDEX}/{path}"),
+            Form::Search | Form::Page | Form::Word(_) | Form::Heavy | Form::Huge | Form::Fetch => {
+                format!("/indexes/{INDEX}/{path}")
+            }
         };
         if method == "GET" {
             return client.try_send(method, &path, &[], b"");
@@ -153,7 +169,7 @@ impl Question {
         match (&self.form, state) {
             (_, None) => false,
             (Form::Word(word), Some(document)) => document["text"] == *word,
-            (Form::Search | Form::Page | Form::Fetch | Form::Get(_), Some(_)) => true,
+            (Form::Search | Form::Page | Form::Heavy | Form::Huge | Form::Fetch | Form::Get(_), Some(_)) => true,
         }
     }
 
@@ -212,7 +228,7 @@ impl Question {
     /// Counts in an answer that holds everything are those of what it holds.
     fn check_totals(&self, answer: &Value, hits: &[Value], problems: &Problems) {
         let total = match self.form {
-            Form::Search | Form::Word(_) => &answer["estimatedTotalHits"],
+            Form::Search | Form::Word(_) | Form::Heavy | Form::Huge => &answer["estimatedTotalHits"],
             Form::Page => &answer["totalHits"],
             Form::Fetch => &answer["total"],
             Form::Get(_) => return,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::checker::{Problems, Question};
 use super::history::{Family, History, State, WriteKind};
+use super::wrong;
 use crate::support::Client;
 use crate::support::client::{Reply, pause};
 use crate::support::corpus::ndjson;
@@ -65,7 +66,7 @@ struct Request {
 // === impl Stage ===
 
 impl Stage<'_> {
-    fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
@@ -238,9 +239,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 
-fn documents_path(rest: &str) -> String {
+pub fn documents_path(rest: &str) -> String {
     format!("/indexes/{INDEX}/documents{rest}")
 }
 
@@ -254,7 +255,7 @@ pub fn shared_field(document: &str, field: &str) -> String {
 }
 
 /// The task's id, or why there is none and whether the request itself was refused, which no fault excuses.
-fn verdict(reply: Result<Reply, String>) -> Result<String, (String, bool)> {
+pub fn verdict(reply: Result<Reply, String>) -> Result<String, (String, bool)> {
     let reply = reply.map_err(|error| (error, false))?;
     let reason = format!("status {}: {}", reply.status, reply.text);
     let refused = matches!(reply.status, 400..500) && !matches!(reply.status, 408 | 429);
@@ -286,6 +287,10 @@ pub fn ask_tasks(stage: &Stage) {
     for task in page["results"].as_array().into_iter().flatten() {
         let Some((write, _)) = open.iter().find(|(_, id)| task["uid"] == id.as_str()) else { continue };
         match task["status"].as_str() {
+            Some("succeeded" | "failed" | "canceled") if stage.history.is_wrong(*write) => {
+                wrong::judge(task, stage.problems);
+                stage.history.ended(*write, task["status"] == "succeeded");
+            }
             Some("succeeded") => stage.history.ended(*write, true),
             Some("failed" | "canceled") => {
                 stage.problems.lost(format!("an acknowledged write failed: {task}"));

@@ -39,6 +39,8 @@ pub enum WriteKind {
     Delete,
     DeleteBatch,
     DeleteByFilter,
+    /// Must fail, or be refused, and leaves nothing.
+    Wrong,
 }
 
 /// How a write stands.
@@ -109,7 +111,10 @@ struct Book {
 pub struct Counts {
     pub acknowledged: usize,
     pub doubtful: usize,
+    /// Of the acknowledged.
     pub failed: usize,
+    /// Sent with something wrong in them, whatever came of them.
+    pub wrong: usize,
     pub unended: usize,
 }
 
@@ -158,6 +163,10 @@ impl History {
             Standing::Sent | Standing::Succeeded { .. } | Standing::Failed { .. } | Standing::Doubtful { .. } => None,
         };
         book.open.iter().filter_map(task).collect()
+    }
+
+    pub fn is_wrong(&self, write: WriteId) -> bool {
+        self.book.lock().writes[write.0].kind == WriteKind::Wrong
     }
 
     /// The task of an acknowledged write was seen to have ended.
@@ -217,6 +226,7 @@ impl History {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for write in &self.book.lock().writes {
+            counts.wrong += usize::from(write.kind == WriteKind::Wrong);
             match write.standing {
                 Standing::Acknowledged { .. } => {
                     counts.acknowledged += 1;

@@ -13,6 +13,7 @@ mod history;
 mod kinds;
 mod table;
 mod view;
+mod wrong;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,8 @@ use crate::support::{Client, Fleet, FleetOptions};
 
 const WRITERS: u64 = 4;
 const SEARCHERS: u64 = 3;
+/// Clients that send wrong writes.
+const SPOILERS: u64 = 1;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long tasks may take to end once all is whole.
@@ -62,6 +65,7 @@ impl Run<'_> {
         let mut schedule = Schedule::new(dice.branch(1), self.replication_factor, &kinds);
         let (history, problems, searches) = (History::new(), Problems::default(), Searches::default());
         let stop = AtomicBool::new(false);
+        wrong::prepare(&fleet, &history);
         let client = Client::with_limit(&fleet.client.url, PATIENCE);
         let stage = Stage { client, history: &history, problems: &problems, stop: &stop, searches: &searches };
         std::thread::scope(|scope| {
@@ -74,12 +78,17 @@ impl Run<'_> {
                 let dice = dice.branch(200 + number);
                 scope.spawn(move || clients::search(stage, dice));
             }
+            for number in 0..SPOILERS {
+                let dice = dice.branch(300 + number);
+                scope.spawn(move || wrong::spoil(stage, dice));
+            }
             scope.spawn(move || clients::watch_tasks(stage));
             let _ending = StopOnDrop(&stop);
             while started.elapsed() < self.lasting && schedule.throw(&mut fleet, &problems) {}
         });
         self.settle(&fleet, &stage);
         checker::check_at_rest(&fleet, &history, &problems);
+        wrong::check_at_rest(&fleet, &problems);
         let moves = schedule.moves(&fleet).unwrap_or_else(|reason| {
             problems.add(Problem::Stuck, reason);
             BTreeMap::new()

@@ -35,6 +35,8 @@ impl Outcome<'_> {
         let searches = |counter: &std::sync::atomic::AtomicUsize| counter.load(Ordering::Relaxed);
         lines.extend([
             ("writes acknowledged".to_owned(), self.writes.acknowledged),
+            ("wrong writes sent, of which none may do anything".to_owned(), self.writes.wrong),
+            ("writes whose tasks failed, as they must".to_owned(), self.writes.failed),
             ("writes in doubt (error, time-out, cut off)".to_owned(), self.writes.doubtful),
             ("searches answered in full".to_owned(), searches(&self.searches.complete)),
             ("searches that said what they lacked".to_owned(), searches(&self.searches.degraded)),

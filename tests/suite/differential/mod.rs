@@ -5,7 +5,7 @@
 
 mod case;
 mod check;
-mod reduce;
+pub mod reduce;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,7 @@
 //! A failing case made smaller: whatever can be left out without the difference going away is left out.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::case::{Case, Request, Trouble};
@@ -7,20 +9,21 @@ use super::case::{Case, Request, Trouble};
 /// Each try takes about as long as the case itself.
 const MAX_TRIES: usize = 160;
 
-struct Reducer<F> {
-    smallest: Case,
-    difference: String,
+/// Tries smaller ones as long as they fail as the smallest so far does.
+pub struct Reducer<C, F> {
+    pub smallest: C,
+    pub difference: String,
     fails: F,
     tries: usize,
 }
 
 /// The smallest case found that `fails` as `case` does with `difference`, and how.
 pub fn reduce(case: Case, difference: String, fails: impl FnMut(&Case) -> Option<String>) -> (Case, String) {
-    let mut reducer = Reducer { smallest: case, difference, fails, tries: 0 };
+    let mut reducer = Reducer::new(case, difference, fails);
     reducer.keep_one_request();
     reducer.attempt(Case { trouble: Trouble::None, ..reducer.smallest.clone() });
     reducer.attempt(Case { trouble: Trouble::None, fleet: 0, ..reducer.smallest.clone() });
-    reducer.drop_documents();
+    reducer.drop_ranges(|case| case.documents.len(), without_documents);
     reducer.drop_members(|case| vec![&mut case.settings]);
     reducer.drop_members(|case| case.requests.iter_mut().flat_map(bodies).collect());
     reducer.drop_members(|case| case.documents.iter_mut().collect());
@@ -35,11 +38,21 @@ fn bodies(request: &mut Request) -> Vec<&mut Value> {
     }
 }
 
+fn without_documents(case: &Case, range: Range<usize>) -> Option<Case> {
+    let mut fewer = case.clone();
+    fewer.documents.drain(range);
+    (!fewer.documents.is_empty()).then_some(fewer)
+}
+
 // === impl Reducer ===
 
-impl<F: FnMut(&Case) -> Option<String>> Reducer<F> {
+impl<C: Clone + PartialEq, F: FnMut(&C) -> Option<String>> Reducer<C, F> {
+    pub fn new(case: C, difference: String, fails: F) -> Self {
+        Self { smallest: case, difference, fails, tries: 0 }
+    }
+
     /// True if `case` fails too; then it is the smallest.
-    fn attempt(&mut self, case: Case) -> bool {
+    pub fn attempt(&mut self, case: C) -> bool {
         if self.tries >= MAX_TRIES || case == self.smallest {
             return false;
         }
@@ -53,28 +66,29 @@ impl<F: FnMut(&Case) -> Option<String>> Reducer<F> {
         }
     }
 
+    /// Leaves out halves, then quarters, and so on down to single ones of what `count` counts.
+    pub fn drop_ranges(&mut self, count: impl Fn(&C) -> usize, without: impl Fn(&C, Range<usize>) -> Option<C>) {
+        let mut size = count(&self.smallest).div_ceil(2);
+        while size > 0 {
+            let mut start = 0;
+            while start < count(&self.smallest) {
+                let end = (start + size).min(count(&self.smallest));
+                let fewer = without(&self.smallest, start..end);
+                if !fewer.is_some_and(|fewer| self.attempt(fewer)) {
+                    start += size;
+                }
+            }
+            size /= 2;
+        }
+    }
+}
+
+impl<F: FnMut(&Case) -> Option<String>> Reducer<Case, F> {
     fn keep_one_request(&mut self) {
         for request in self.smallest.requests.clone() {
             if self.attempt(Case { requests: vec![request], ..self.smallest.clone() }) {
                 return;
             }
-        }
-    }
-
-    /// Halves, then quarters, and so on down to single documents.
-    fn drop_documents(&mut self) {
-        let mut size = self.smallest.documents.len().div_ceil(2);
-        while size > 0 {
-            let mut start = 0;
-            while start < self.smallest.documents.len() {
-                let mut fewer = self.smallest.clone();
-                let end = (start + size).min(fewer.documents.len());
-                fewer.documents.drain(start..end);
-                if fewer.documents.is_empty() || !self.attempt(fewer) {
-                    start += size;
-                }
-            }
-            size /= 2;
         }
     }
 

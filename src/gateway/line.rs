@@ -1,0 +1,269 @@
+//! Request lines that are none, seen before Pingora sees them.
+//!
+//! Pingora escapes what may not stand in a request's target: `GET /a b HTTP/1.1` becomes a request for `/a%20b`, and nobody
+//! can tell any more that it was not. The engine's server refuses it. So the bytes of a connection pass through here, and a
+//! request line of that kind is spoiled where it ends: Pingora then refuses it too, with 400, and closes the connection.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// An application whose connections are watched.
+pub struct Watched<A>(Arc<A>);
+
+/// A connection and what is known of the request line that comes next.
+#[derive(Debug)]
+struct Connection {
+    inner: Stream,
+    line: Line,
+}
+
+/// A line as it arrives.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    /// What there is of it so far.
+    Open(Vec<u8>),
+    /// It ended, or is longer than any that matters; what follows are headers and a body.
+    Over,
+}
+
+/// Longer heads are refused for their length.
+const LONGEST: usize = 64 << 10;
+
+// === impl Watched ===
+
+impl<A> Watched<A> {
+    pub fn new(app: A) -> Self {
+        Self(Arc::new(app))
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Watched<A> {
+    async fn process_new(self: &Arc<Self>, session: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        // A kept connection comes back as it went, and is not wrapped twice.
+        let watched = (*session).as_any().is::<Connection>();
+        let session: Stream =
+            if watched { session } else { Box::new(Connection { inner: session, line: Line::new() }) };
+        self.0.process_new(session, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.0.cleanup().await;
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    fn new() -> Self {
+        Self::Open(Vec::new())
+    }
+
+    /// Looks at bytes that were read; spoils the line that ends in them if it is no request line.
+    fn watch(&mut self, read: &mut [u8]) {
+        let Self::Open(line) = self else { return };
+        for at in 0..read.len() {
+            if read[at] != b'\n' {
+                line.push(read[at]);
+                if line.len() > LONGEST {
+                    *self = Self::Over;
+                    return;
+                }
+                continue;
+            }
+            // Empty lines may come before a request.
+            if line.iter().all(|byte| *byte == b'\r') {
+                line.clear();
+                continue;
+            }
+            if has_raw_target(line) {
+                // Behind the version nothing but the line's end can stand.
+                let end = if at > 0 && read[at - 1] == b'\r' { at - 1 } else { at };
+                read[end] = 0;
+            }
+            *self = Self::Over;
+            return;
+        }
+    }
+
+    /// An answer was written: the next request may begin. After `100 Continue` comes the body of the same one.
+    fn answered(&mut self, written: &[u8]) {
+        if *self == Self::Over && !written.starts_with(b"HTTP/1.1 100") {
+            *self = Self::new();
+        }
+    }
+}
+
+/// True for `METHOD /target HTTP/1.x` with a space or a control character in the target, and for nothing that could be
+/// anything else but a request line.
+fn has_raw_target(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Some(line) = line.strip_suffix(b" HTTP/1.1").or_else(|| line.strip_suffix(b" HTTP/1.0")) else { return false };
+    let mut parts = line.splitn(2, |byte| *byte == b' ');
+    let (Some(method), Some(target)) = (parts.next(), parts.next()) else { return false };
+    let is_method = !method.is_empty() && method.iter().all(u8::is_ascii_uppercase);
+    is_method && target.starts_with(b"/") && target.iter().any(|byte| *byte <= b' ' || *byte == 0x7F)
+}
+
+// === impl Connection ===
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.line.watch(&mut buf.filled_mut()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.line.answered(buf);
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.line.answered(bufs.first().map(|slice| &**slice).unwrap_or_default());
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Connection {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+impl UniqueID for Connection {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+/// Clients come without TLS.
+impl Ssl for Connection {}
+
+#[async_trait]
+impl Peek for Connection {
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        self.inner.try_peek(buf).await
+    }
+}
+
+impl GetTimingDigest for Connection {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> std::time::Duration {
+        self.inner.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> std::time::Duration {
+        self.inner.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Connection {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.inner.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for Connection {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.inner.set_socket_digest(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Pingora gets to read, where it comes in these pieces.
+    fn seen(line: &mut Line, pieces: &[&str]) -> Vec<u8> {
+        let mut seen = Vec::new();
+        for piece in pieces {
+            let mut piece = piece.as_bytes().to_vec();
+            line.watch(&mut piece);
+            seen.extend_from_slice(&piece);
+        }
+        seen
+    }
+
+    #[test]
+    fn a_target_with_a_space_spoils_its_line_in_however_many_pieces() {
+        let spoiled = b"GET /a b HTTP/1.1\0\nHost: x\r\n\r\n";
+        for pieces in [&["GET /a b HTTP/1.1\r\nHost: x\r\n\r\n"][..], &["GET /a", " b HTTP/1.1\r", "\nHost: x\r\n\r\n"]]
+        {
+            let seen = seen(&mut Line::new(), pieces);
+            assert!(seen.contains(&0), "{pieces:?}");
+            if pieces.len() == 1 {
+                assert_eq!(seen, spoiled);
+            }
+        }
+        for bad in ["GET /a\tb HTTP/1.1\r\n", "POST /health  HTTP/1.0\n", "\r\n\r\nGET /? HTTP/1.1 HTTP/1.1\r\n"] {
+            assert!(seen(&mut Line::new(), &[bad]).contains(&0), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_touched() {
+        for good in [
+            "GET /a%20b?q=c HTTP/1.1\r\nX: a b HTTP/1.1\r\n\r\nGET /a b HTTP/1.1\r\n",
+            "{\"a\": \"GET /a b HTTP/1.1\"}\n",
+            "id,GET /a b HTTP/1.1\n",
+            "GET /health\r\n",
+        ] {
+            assert_eq!(seen(&mut Line::new(), &[good]), good.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_line_after_an_answer_is_a_request_line_again() {
+        let (good, bad) = ("GET / HTTP/1.1\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n");
+        let mut line = Line::new();
+        assert!(!seen(&mut line, &[good, bad]).contains(&0), "the first line is over");
+        line.answered(b"HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(!seen(&mut line, &[bad]).contains(&0), "a body");
+        line.answered(b"HTTP/1.1 200 OK\r\n");
+        assert!(seen(&mut line, &[bad]).contains(&0));
+    }
+}

@@ -1,0 +1,272 @@
+//! Edits by a function: tried on the documents before any node gets the function.
+//!
+//! The trial reads what the edit would run on, after the writes that came before it, and runs the function there. While it
+//! does, other writes of the index go on; if some have, and the trial was short, it is made again with the index held, so
+//! that nothing comes between it and the edit. One that takes longer than [`TRIAL`], or whose documents cannot be read, says
+//! what it has seen: the edit is sent, and should nodes fail where others do not, its task says so (`tasks/verdict.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::edited::Reader;
+use super::rules;
+use crate::cluster::Cluster;
+use crate::meili::error::{Code, ResponseError};
+use crate::nodes::client::Trace;
+use crate::placement::shard::ShardSet;
+use crate::plan::write::{StepBody, WriteIntent};
+use crate::replicas::resilver::work::Touched;
+use crate::split::function::{Ended, FunctionError, Program, STACK, Trial, guarded};
+use crate::split::rules::DocumentRules;
+use crate::tasks::entry::MiroirTask;
+
+/// How long a trial may take, waiting for earlier writes included.
+const TRIAL: Duration = Duration::from_secs(30);
+/// How long one may that holds back the other writes of its index.
+const HELD: Duration = Duration::from_secs(5);
+/// The fields of a request that a node takes; others it refuses.
+const FIELDS: [&str; 3] = ["filter", "context", "function"];
+
+/// What is to be tried.
+#[derive(Clone)]
+pub(super) struct Edit {
+    pub index: String,
+    pub primary_key: String,
+    pub filter: Value,
+    pub shards: ShardSet,
+    function: String,
+    context: Option<Map<String, Value>>,
+}
+
+/// What a trial has come to.
+#[derive(Debug)]
+enum Judged {
+    Fails(FunctionError),
+    Sends(Program),
+}
+
+/// What the thread of a trial is given.
+pub(super) enum Page {
+    /// A node's answer with whole documents.
+    Documents(Bytes),
+    /// There are no more.
+    End,
+}
+
+/// Ends the thread of a trial that nobody waits for any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+#[derive(Deserialize)]
+struct Documents<'a> {
+    #[serde(borrow)]
+    results: Vec<&'a RawValue>,
+}
+
+/// Carries out an edit that `plan/broadcast` has planned. One that fails on a document is a failed task, and no node sees it.
+pub async fn edit(cluster: &Arc<Cluster>, intent: WriteIntent, trace: &Trace) -> Result<MiroirTask, ResponseError> {
+    let (own, trace) = (Arc::clone(cluster), trace.clone());
+    // A client that goes away meanwhile changes nothing.
+    let work = tokio::spawn(async move { try_and_send(&own, intent, &trace).await });
+    work.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an edit broke off");
+        Err(ResponseError::new(Code::Internal, "The edit broke off."))
+    })
+}
+
+async fn try_and_send(
+    cluster: &Arc<Cluster>,
+    mut intent: WriteIntent,
+    trace: &Trace,
+) -> Result<MiroirTask, ResponseError> {
+    let writer = &cluster.writer;
+    let Some(edit) = Edit::of(cluster, &intent) else {
+        return writer.submit(cluster, intent, Vec::new(), trace).await;
+    };
+    if !is_enabled(cluster, trace).await {
+        return writer.submit(cluster, intent, Vec::new(), trace).await;
+    }
+    let watch = writer.watchers.begin(&edit.index);
+    let began = Instant::now();
+    if tokio::time::timeout(TRIAL, watch.complete()).await.is_err() {
+        tracing::warn!(index = edit.index, "earlier writes take too long for a trial of an edit");
+    }
+    let mut judged = tried(cluster, &edit, began + TRIAL, trace).await;
+    if let Judged::Sends(_) = judged {
+        let hold = writer.gates.hold(&edit.index).await;
+        if watch.take() != Touched::default() && began.elapsed() <= HELD {
+            judged = tried(cluster, &edit, Instant::now() + HELD, trace).await;
+        }
+        if let Judged::Sends(program) = judged {
+            edit.prepare(&mut intent, program)?;
+            return writer.submit_held(cluster, intent, hold, trace).await;
+        }
+    }
+    match judged {
+        Judged::Fails(error) => {
+            let error = error.to_response(&edit.index);
+            writer.record_failed(cluster, refused(intent), error, trace).await
+        }
+        Judged::Sends(_) => writer.submit(cluster, intent, Vec::new(), trace).await,
+    }
+}
+
+/// The write of an edit that fails before any node sees it.
+fn refused(mut intent: WriteIntent) -> WriteIntent {
+    if let Some(details) = &mut intent.details {
+        details.insert("editedDocuments".to_owned(), json!(0));
+    }
+    WriteIntent { steps: Vec::new(), ..intent }
+}
+
+/// Without the experimental feature a node refuses the request.
+async fn is_enabled(cluster: &Cluster, trace: &Trace) -> bool {
+    let topology = cluster.topology();
+    let serving = topology.members().find(|node| topology.node(*node).state.serves_reads());
+    let Some(node) = serving else { return false };
+    let told: Result<Option<Value>, _> =
+        cluster.client.get_json(topology.node(node), "/experimental-features", trace).await;
+    told.is_ok_and(|features| features.is_some_and(|features| features["editDocumentsByFunction"] == true))
+}
+
+async fn tried(cluster: &Cluster, edit: &Edit, deadline: Instant, trace: &Trace) -> Judged {
+    let unknown = Judged::Sends(Program::AsItIs);
+    let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, cluster.writer.trials.acquire()).await else {
+        return unknown;
+    };
+    let reader = Reader::new(cluster, edit, trace);
+    let ready = async {
+        reader.earlier_writes_end().await;
+        rules::settled(cluster, &edit.index, trace).await
+    };
+    let Ok(rules) = tokio::time::timeout_at(deadline, ready).await else { return unknown };
+    let stopped = Arc::new(AtomicBool::new(false));
+    let _stop = StopOnDrop(Arc::clone(&stopped));
+    let (pages, inbox) = mpsc::channel(1);
+    let (tell, mut told) = oneshot::channel();
+    let (trying, stopping) = (edit.clone(), Arc::clone(&stopped));
+    let thread = std::thread::Builder::new().name("edit-trial".to_owned()).stack_size(STACK).spawn(move || {
+        // Nobody may be waiting any more.
+        let _unheard = tell.send(judge(&trying, rules, stopping, inbox));
+    });
+    if let Err(error) = thread {
+        tracing::warn!(%error, "an edit is not tried");
+        return unknown;
+    }
+    let in_time = async {
+        if let Err(error) = reader.read(pages).await {
+            tracing::warn!(%error, index = edit.index, "the documents of an edit cannot be read to try it");
+        }
+        (&mut told).await
+    };
+    let heard = tokio::time::timeout_at(deadline, in_time).await;
+    let verdict = match heard {
+        Ok(verdict) => verdict,
+        Err(_) => {
+            tracing::warn!(index = edit.index, "a trial of an edit takes too long");
+            stopped.store(true, Ordering::Relaxed);
+            told.await
+        }
+    };
+    verdict.unwrap_or(unknown)
+}
+
+/// Tries the function on all pages; runs on a thread of its own, which has the stack for it.
+fn judge(edit: &Edit, rules: DocumentRules, stopped: Arc<AtomicBool>, mut inbox: mpsc::Receiver<Page>) -> Judged {
+    let trial = Trial::new(&edit.function, edit.context.clone(), &edit.primary_key, rules, stopped);
+    let mut trial = match trial {
+        Ok(trial) => trial,
+        Err(Ended::Unknown) => return Judged::Sends(Program::AsItIs),
+        Err(Ended::Fails(error)) => return on_first_document(error, &mut inbox),
+    };
+    let mut complete = false;
+    'pages: while let Some(page) = inbox.blocking_recv() {
+        let body = match page {
+            Page::Documents(body) => body,
+            Page::End => {
+                complete = true;
+                break;
+            }
+        };
+        let Ok(page) = serde_json::from_slice::<Documents<'_>>(&body) else { break };
+        for document in page.results {
+            match trial.take(document.get()) {
+                Ok(()) => {}
+                Err(Ended::Fails(error)) => return Judged::Fails(error),
+                Err(Ended::Unknown) => break 'pages,
+            }
+        }
+    }
+    match trial.finish(complete) {
+        Ok(program) => Judged::Sends(program),
+        Err(error) => Judged::Fails(error),
+    }
+}
+
+/// The engine compiles a function for documents only.
+fn on_first_document(error: FunctionError, inbox: &mut mpsc::Receiver<Page>) -> Judged {
+    match inbox.blocking_recv() {
+        Some(Page::Documents(_)) => Judged::Fails(error),
+        Some(Page::End) | None => Judged::Sends(Program::AsItIs),
+    }
+}
+
+// === impl Edit ===
+
+impl Edit {
+    /// `None` for what nodes refuse, and for an index without documents.
+    fn of(cluster: &Cluster, intent: &WriteIntent) -> Option<Self> {
+        let index = intent.index_uid.clone()?;
+        let primary_key = cluster.registry.entry(&index)?.primary_key?;
+        let [step] = intent.steps.as_slice() else { return None };
+        let StepBody::Json(body) = &step.body else { return None };
+        if body.as_object()?.keys().any(|key| !FIELDS.contains(&key.as_str())) {
+            return None;
+        }
+        let context = match body.get("context") {
+            None | Some(Value::Null) => None,
+            Some(context) => Some(context.as_object()?.clone()),
+        };
+        Some(Self {
+            index,
+            primary_key,
+            filter: body.get("filter")?.clone(),
+            shards: step.shards.clone(),
+            function: body.get("function")?.as_str()?.to_owned(),
+            context,
+        })
+    }
+
+    /// Makes the steps of `intent` send `program`.
+    fn prepare(&self, intent: &mut WriteIntent, program: Program) -> Result<(), ResponseError> {
+        match program {
+            Program::AsItIs => Ok(()),
+            Program::Guarded => {
+                for step in &mut intent.steps {
+                    if let StepBody::Json(body) = &mut step.body {
+                        body["function"] = guarded(&self.function).into();
+                    }
+                }
+                Ok(())
+            }
+            Program::None => Err(ResponseError::new(
+                Code::MiroirNotSupported,
+                "The function makes `doc` anew or looks at all its fields, and also returns early. Miroir's own fields would \
+                 be lost: leave out `return`, or change the fields of `doc` one by one.",
+            )),
+        }
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

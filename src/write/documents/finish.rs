@@ -1,0 +1,142 @@
+//! The rest of a task that ended in part: the same change again, on the shards alone that it has not reached.
+//!
+//! Additions and deletions by id are finished by sending them again, which does no harm where they were carried out. An
+//! edit by a function would be done twice there, so it is sent with a filter for the other shards. The task remembers who
+//! finished it, and is finished once.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::edit::edit;
+use crate::cluster::Cluster;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::Change;
+use crate::meili::task::{TaskKind, TaskStatus};
+use crate::nodes::client::Trace;
+use crate::nodes::error::store_failed;
+use crate::placement::shard::{ShardSet, shard_filter};
+use crate::plan::filter::and;
+use crate::plan::write::{StepBody, WriteIntent};
+use crate::plan::{Plan, broadcast};
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::filter::TaskRef;
+use crate::tasks::replicas::{replicas, unwritten};
+
+/// In the details of a task: the one that has finished it.
+const FINISHED_BY: &str = "finishedBy";
+
+/// Sends the rest of the task `id`, an edit or a deletion by filter, and returns the task of that.
+pub async fn finish(cluster: &Arc<Cluster>, id: TaskRef, trace: &Trace) -> Result<MiroirTask, ResponseError> {
+    let _finishing = cluster.writer.finishing.lock().await;
+    let found = cluster.store.get_task(id).await.map_err(|error| store_failed(&error))?;
+    let mut task = found.ok_or_else(|| ResponseError::new(Code::TaskNotFound, "no such task"))?;
+    let rest = rest(cluster, &task)?;
+    let sent = match rest.kind {
+        TaskKind::DocumentEdition => edit(cluster, rest, trace).await?,
+        _ => cluster.writer.submit(cluster, rest, Vec::new(), trace).await?,
+    };
+    // What failed before it was sent has finished nothing.
+    if sent.status != TaskStatus::Failed {
+        task.details.get_or_insert_default().insert(FINISHED_BY.to_owned(), json!(sent.id()));
+        cluster.store.update_task(task).await.map_err(|error| store_failed(&error))?;
+    }
+    Ok(sent)
+}
+
+fn rest(cluster: &Cluster, task: &MiroirTask) -> Result<WriteIntent, ResponseError> {
+    let refuse = |message: String| Err(ResponseError::new(Code::BadRequest, message));
+    if !task.error.as_ref().is_some_and(|error| error.is(Code::MiroirPartlyApplied)) {
+        return refuse(format!("`{}` did not end in part: there is nothing to finish", task.id()));
+    }
+    let details = task.details.clone().unwrap_or_default();
+    if let Some(by) = details.get(FINISHED_BY) {
+        return refuse(format!("`{}` was finished by {by}", task.id()));
+    }
+    let index = task.index_uid.clone().unwrap_or_default();
+    let original = details.get("originalFilter").and_then(Value::as_str);
+    let change = match (task.kind, original) {
+        (TaskKind::DocumentEdition, _) => Change::EditDocuments { index },
+        (TaskKind::DocumentDeletion, Some(_)) => Change::DeleteDocumentsByFilter { index },
+        _ => return refuse(format!("`{}` is finished by sending the same request again", task.id())),
+    };
+    let mut body = Map::new();
+    if let Some(filter) = original.and_then(|filter| serde_json::from_str(filter).ok()) {
+        body.insert("filter".to_owned(), filter);
+    }
+    for name in ["context", "function"] {
+        if let Some(value) = details.get(name).filter(|value| !value.is_null()) {
+            body.insert(name.to_owned(), value.clone());
+        }
+    }
+    let body = Value::Object(body).to_string();
+    let (topology, hidden) = (cluster.topology(), cluster.hidden_settings());
+    let exists = |index: &str| cluster.registry.exists(index);
+    match broadcast::plan(&change, "", body.as_bytes(), &topology, &hidden, &exists) {
+        Plan::Broadcast(mut intent) | Plan::Edit(mut intent) => {
+            intent.custom_metadata = task.custom_metadata.clone();
+            only(&mut intent, &unwritten(&replicas(task)), topology.shards);
+            Ok(*intent)
+        }
+        Plan::Refuse(error) => Err(error),
+        Plan::Forward(_)
+        | Plan::List(_)
+        | Plan::Scatter(_)
+        | Plan::Split(_)
+        | Plan::Delete(_)
+        | Plan::Everywhere(_)
+        | Plan::Fail(_)
+        | Plan::Answer(_) => {
+            Err(ResponseError::new(Code::Internal, "A change of documents was planned as something else."))
+        }
+    }
+}
+
+/// Restricts a change by filter to the documents of `missed`.
+fn only(intent: &mut WriteIntent, missed: &ShardSet, shards: u16) {
+    for step in &mut intent.steps {
+        step.shards = missed.clone();
+        if let StepBody::Json(Value::Object(body)) = &mut step.body {
+            and(body, &shard_filter(missed, shards));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::placement::shard::ShardId;
+    use crate::plan::write::{RegistryChange, Step, Target};
+
+    #[test]
+    fn the_rest_is_what_the_missed_shards_have() {
+        let step = Step {
+            to: Target::AllNodes,
+            method: "POST",
+            path: "/indexes/a/documents/edit".into(),
+            content_type: None,
+            body: StepBody::Json(json!({"filter": ["n = 1"], "function": "doc.n += 1"})),
+            shards: ShardSet::all(4),
+        };
+        let mut intent = WriteIntent {
+            kind: TaskKind::DocumentEdition,
+            index_uid: Some("a".into()),
+            indexes: vec!["a".into()],
+            details: None,
+            custom_metadata: None,
+            ensure_index: false,
+            registry: RegistryChange::None,
+            copies: 2,
+            documents: BTreeMap::new(),
+            steps: vec![step],
+        };
+        let missed: ShardSet = [ShardId(1), ShardId(3)].into_iter().collect();
+        only(&mut intent, &missed, 4);
+        assert_eq!(intent.steps[0].shards, missed);
+        let StepBody::Json(body) = &intent.steps[0].body else { panic!() };
+        assert_eq!(body["filter"], json!(["n = 1", shard_filter(&missed, 4)]));
+        assert_eq!(body["function"], "doc.n += 1");
+    }
+}

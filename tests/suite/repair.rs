@@ -1,0 +1,162 @@
+//! An index that one node cannot have as the cluster does is repaired by itself: the node serves all its other indexes, and
+//! status says what the repair waits for.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::overload::{held, replicas_are_equal, settled};
+use crate::support::client::{eventually, pause};
+use crate::support::{Client, Fleet};
+
+const SETTINGS: &str = "/indexes/shops/settings";
+
+/// `other` has 60 documents, `shops` twelve and a setting that a document can forbid.
+fn fleet() -> Fleet {
+    let fleet = Fleet::start();
+    fleet.client.add("other", &json!((0..60).map(|id| json!({"id": id})).collect::<Vec<_>>()));
+    let shop = |id| json!({"id": id, "name": "shop", "_vectors": {"own": [1, 2]}});
+    fleet.client.add("shops", &json!((0..12).map(shop).collect::<Vec<_>>()));
+    fleet.client.done(&fleet.client.json("PATCH", SETTINGS, &json!({"embedders": embedders()})));
+    fleet
+}
+
+/// A vector of three numbers forbids it.
+fn embedders() -> Value {
+    json!({"own": {"source": "userProvided", "dimensions": 2}})
+}
+
+/// Behind the gateway's back: node-0 has not the setting, and a document that forbids it. Returns that document's id.
+fn spoil(fleet: &Fleet) -> String {
+    let node = fleet.nodes[0].client.seeing_hidden();
+    node.done(&node.delete(&format!("{SETTINGS}/embedders")));
+    let (id, _) = held(&node, "shops").pop_first().expect("node-0 has a document");
+    let bad = json!([{"id": id.parse::<u64>().expect("a number"), "_vectors": {"own": [1, 2, 3]}}]);
+    node.done(&node.json("PUT", "/indexes/shops/documents", &bad));
+    id
+}
+
+fn nodes(fleet: &Fleet) -> Vec<Value> {
+    fleet.admin.get("/topology").ok()["nodes"].as_array().expect("nodes").clone()
+}
+
+/// What is being repaired on node-0.
+fn repairs(fleet: &Fleet) -> Vec<Value> {
+    nodes(fleet)[0]["repairs"].as_array().expect("repairs").clone()
+}
+
+/// The repair of `shops` on node-0, after at least so many tries.
+fn refused(fleet: &Fleet, tries: u64) -> Value {
+    eventually("the engine refuses the setting", || {
+        let repairs = repairs(fleet);
+        let found = repairs.first().filter(|repair| repair["tries"].as_u64() >= Some(tries))?;
+        assert_eq!((repairs.len(), &found["index"]), (1, &json!("shops")), "{repairs:?}");
+        Some(found.clone())
+    })
+}
+
+/// Both indexes answer whole, and every node is in service.
+fn all_is_well(fleet: &Fleet, others: usize) {
+    for (index, count) in [("other", others), ("shops", 12)] {
+        let reply = fleet.client.post(&format!("/indexes/{index}/search"), &json!({"limit": 1000}));
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert!(reply.header("x-miroir-degraded").is_none(), "{index} answers in part");
+        assert_eq!(reply.value()["hits"].as_array().map(Vec::len), Some(count), "{index}");
+    }
+    // Only a node that has the setting finds by vectors.
+    let near = json!({"vector": [1, 2], "hybrid": {"embedder": "own", "semanticRatio": 1.0}});
+    let reply = fleet.client.post("/indexes/shops/search", &near);
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    for node in nodes(fleet) {
+        assert_eq!(node["state"], "up", "{node}");
+    }
+}
+
+fn stale(fleet: &Fleet) -> usize {
+    let shards = fleet.admin.get("/shards").ok();
+    shards["shards"].as_array().expect("shards").iter().filter(|shard| shard["stale"] != json!([])).count()
+}
+
+/// How many dimensions vectors have, and the stop words.
+fn held_settings(client: &Client) -> (Value, Value) {
+    let settings = client.seeing_hidden().get(SETTINGS).ok();
+    (settings["embedders"]["own"]["dimensions"].clone(), settings["stopWords"].clone())
+}
+
+/// What `miroir status` prints.
+fn status(fleet: &Fleet) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_miroir"))
+        .args(["status", "--admin", &fleet.admin.url])
+        .output()
+        .expect("the program runs");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn a_node_that_refuses_a_setting_of_one_index_serves_all_others() {
+    let mut fleet = fleet();
+    let bad = spoil(&fleet);
+    fleet.nodes[0].kill();
+    fleet.await_state("node-0", "down");
+    fleet.nodes[0].restart();
+    let first = refused(&fleet, 1);
+    settled(&fleet);
+    let words = first["refusal"].as_str().unwrap_or_default().to_lowercase();
+    assert!(words.contains("vector"), "{first}");
+    assert_eq!(first["state"], "differs", "{first}");
+    assert!(first["since"].is_string() && first["nextTry"].is_string(), "{first}");
+    let shown = status(&fleet);
+    assert!(shown.contains("index shops on node-0 in repair") && shown.to_lowercase().contains("vector"), "{shown}");
+    assert_eq!(fleet.metric(r#"miroir_indexes_in_repair{node="node-0"}"#), 1.0);
+
+    let mut others = 60;
+    for round in 0..20 {
+        all_is_well(&fleet, others);
+        fleet.client.add("other", &json!([{"id": 100 + round}]));
+        others += 1;
+        pause(Duration::from_millis(50));
+    }
+    assert_eq!(stale(&fleet), 0, "a write missed a replica");
+    // Tries that fail change nothing for anybody.
+    let epoch = fleet.admin.get("/topology").ok()["epoch"].clone();
+    let tried = refused(&fleet, 1)["tries"].as_u64().expect("a number");
+    refused(&fleet, tried + 1);
+    assert_eq!(fleet.admin.get("/topology").ok()["epoch"], epoch, "a try made a topology");
+
+    // What such a node refuses is no refusal of the cluster's.
+    let change = json!({"embedders": embedders(), "stopWords": ["the"]});
+    fleet.client.done(&fleet.client.json("PATCH", SETTINGS, &change));
+    assert_eq!(held_settings(&fleet.client), (json!(2), json!(["the"])));
+    assert_eq!(fleet.admin.get("/topology").ok()["takeBacks"], json!([]));
+    all_is_well(&fleet, others);
+
+    // A restart of the gateway forgets nothing.
+    fleet.kill_gateway();
+    fleet.start_gateway();
+    refused(&fleet, 1);
+    all_is_well(&fleet, others);
+
+    fleet.client.done(&fleet.client.delete(&format!("/indexes/shops/documents/{bad}")));
+    eventually("the index is repaired", || repairs(&fleet).is_empty().then_some(()));
+    for node in &fleet.nodes {
+        assert_eq!(held_settings(&node.client), (json!(2), json!(["the"])), "{}", node.name);
+    }
+    settled(&fleet);
+    replicas_are_equal(&fleet, "other", 2, others);
+    assert_eq!(fleet.metric(r#"miroir_indexes_in_repair{node="node-0"}"#), 0.0);
+    assert!(!status(&fleet).contains("in repair"));
+}
+
+#[test]
+fn a_scrub_finds_a_forbidding_document_and_the_setting_follows() {
+    let fleet = fleet();
+    spoil(&fleet);
+    assert_eq!(fleet.admin.post("/scrub", &Value::Null).status, 202);
+    eventually("the setting is there again", || {
+        all_is_well(&fleet, 60);
+        (repairs(&fleet).is_empty() && held_settings(&fleet.nodes[0].client).0 == json!(2)).then_some(())
+    });
+    settled(&fleet);
+    replicas_are_equal(&fleet, "shops", 2, 12);
+}
