@@ -173,7 +173,7 @@ fn federated(case: &AnyCase, groups: &[Vec<&[u8]>]) -> Vec<u8> {
 fn replies_of_each_kind_become_the_golden_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/merge/kinds.json");
     let mut cases: Vec<AnyCase> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert_eq!(cases.len(), 11);
+    assert!(!cases.is_empty());
     if std::env::var_os("MIROIR_BLESS").is_some() {
         for case in &mut cases {
             case.merged = RawValue::from_string(merged(case)).unwrap();

@@ -98,11 +98,12 @@ impl FederationPlan {
     /// The rounds that may follow the first.
     pub fn later(&self) -> Vec<Later> {
         let apart = self.indexes.iter().any(|index| index.apart.is_some());
+        let distinct = self.indexes.iter().any(IndexQueries::has_distinct);
         let mut rounds = vec![Later::Judge];
         let asked = [
             (apart, Later::Apart),
             (apart || self.check.is_some(), Later::Pairs),
-            (self.undistinguished(1).is_some(), Later::WithoutDistinct),
+            (distinct && self.undistinguished(1).is_some(), Later::WithoutDistinct),
             (self.indexes.iter().any(|index| index.facets.is_some()), Later::FacetValues),
         ];
         rounds.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, round)| round));
