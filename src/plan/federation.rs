@@ -20,7 +20,6 @@ use super::frequency::ByFrequency;
 use super::index_info::{FacetOrder, IndexInfo};
 use super::read::Infos;
 use super::reserved;
-use super::rounds::{Later, in_order};
 use super::scatter::NodeRequest;
 use super::search::{SearchPlan, paging, sorted_field};
 
@@ -95,21 +94,6 @@ pub enum Which {
 // === impl FederationPlan ===
 
 impl FederationPlan {
-    /// The rounds that may follow the first.
-    pub fn later(&self) -> Vec<Later> {
-        let apart = self.indexes.iter().any(|index| index.apart.is_some());
-        let distinct = self.indexes.iter().any(IndexQueries::has_distinct);
-        let mut rounds = vec![Later::Judge];
-        let asked = [
-            (apart, Later::Apart),
-            (apart || self.check.is_some(), Later::Pairs),
-            (distinct && self.undistinguished(1).is_some(), Later::WithoutDistinct),
-            (self.indexes.iter().any(|index| index.facets.is_some()), Later::FacetValues),
-        ];
-        rounds.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, round)| round));
-        in_order(rounds)
-    }
-
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
         let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct"];

@@ -8,6 +8,7 @@
 
 use serde::Serialize;
 
+use super::federation::{FederationPlan, IndexQueries};
 use super::scatter::Ask;
 use super::search::SearchPlan;
 use super::window::Paging;
@@ -307,6 +308,25 @@ impl SearchPlan {
     }
 }
 
+// === impl FederationPlan ===
+
+impl FederationPlan {
+    /// The rounds that may follow the first.
+    pub fn later(&self) -> Vec<Later> {
+        let apart = self.indexes.iter().any(|index| index.apart.is_some());
+        let distinct = self.indexes.iter().any(IndexQueries::has_distinct);
+        let mut rounds = vec![Later::Judge];
+        let asked = [
+            (apart, Later::Apart),
+            (apart || self.check.is_some(), Later::Pairs),
+            (distinct && self.undistinguished(1).is_some(), Later::WithoutDistinct),
+            (self.indexes.iter().any(|index| index.facets.is_some()), Later::FacetValues),
+        ];
+        rounds.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, round)| round));
+        in_order(rounds)
+    }
+}
+
 // === impl Ask ===
 
 impl Ask {
@@ -326,7 +346,7 @@ impl Ask {
     }
 }
 
-pub(super) fn in_order(mut rounds: Vec<Later>) -> Vec<Later> {
+fn in_order(mut rounds: Vec<Later>) -> Vec<Later> {
     rounds.sort_unstable();
     rounds.dedup();
     rounds

@@ -5,6 +5,7 @@
 //! | [`gather`] | one reply for every shard: asks the nodes of a cover, and others for the shards of those that fail |
 //! | `reader` | what all reads have in common: whom to ask, in which time, and what becomes of errors |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
+//! | `later` | which rounds followed the first |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `stats` | the other reads |
@@ -24,6 +25,7 @@ mod frequency;
 pub mod gather;
 mod hybrid;
 mod judge;
+mod later;
 mod marks;
 mod multi_search;
 pub mod observe;

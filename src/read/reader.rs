@@ -408,20 +408,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         answer
     }
 
-    /// Notes that the read asks more.
-    pub(super) fn note(&self, round: Later) {
-        let mut later = self.later.lock();
-        if !later.contains(&round) {
-            later.push(round);
-        }
-    }
-
-    /// True if no round followed that the plan does not foresee.
-    fn foreseen(&self, ask: &Ask) -> bool {
-        let foreseen = ask.later();
-        self.later.lock().iter().all(|round| foreseen.contains(round))
-    }
-
     async fn answer(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
         let original = &scatter.original;
         let answer = match &scatter.ask {
