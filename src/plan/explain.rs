@@ -25,6 +25,9 @@ pub fn explain(plan: &Plan, topology: &Topology) -> Value {
         Plan::Scatter(scatter) => {
             shown["covers"] = Value::Array(covers(scatter, topology));
             shown["mayFollow"] = json!(scatter.ask.later());
+            if let Some(error) = scatter.ask.refused_by_several() {
+                shown["refusedBySeveral"] = json!(error);
+            }
         }
         Plan::Delete(deletion) => {
             let intent = deletion.intent(topology);

@@ -32,6 +32,7 @@ pub mod rounds;
 pub mod scatter;
 pub mod search;
 mod search_on;
+pub mod several;
 pub mod shown;
 pub mod similar;
 pub mod stats;

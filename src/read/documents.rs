@@ -5,7 +5,6 @@ use futures::future::join_all;
 
 use super::gather::{Fault, Nodes, Round, Verdict, Wanted, ask_one, gather, log_failure, verdict};
 use super::reader::{Reader, Reply, Stop, is_object};
-use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::nodes::settings::UnavailableShards;
@@ -91,9 +90,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let bodies = gathered.bodies();
         let page = if let ([only], true) = (bodies.as_slice(), gathered.alone) {
             merge::documents::page(&[only], 0, plan.offset, plan.limit, merge::documents::total(only)?)?
-        } else if plan.sort.iter().any(|by| by.field.is_none()) {
-            let message = "Documents of several nodes cannot be sorted by their distance from a point.";
-            return Err(ResponseError::new(Code::MiroirNotSupported, message).into());
+        } else if let Some(error) = plan.sorted_by_distance() {
+            return Err(error.into());
         } else {
             merge::sorted::page(plan, &bodies)?
         };

@@ -9,7 +9,6 @@ use super::comparable::{names_ties, renumbered};
 use super::gather::{Fault, Gathered, Nodes, Wanted, gather, log_failure};
 use super::judge::relay_error;
 use super::reader::{Inexact, Reader, Reply, Stop};
-use crate::meili::error::{Code, ResponseError};
 use crate::merge::facets::Facets;
 use crate::merge::federation::{FederatedReply, IndexReplies, Merged};
 use crate::nodes::client::NodeReply;
@@ -87,7 +86,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let relayed = matches!(found.as_slice(), [Found { together: Some(only), .. }] if only.alone);
         let compared = found.len() > 1 || found.iter().any(|found| found.shared_by() != 1);
-        if let Some(error) = plan.indexes.iter().find_map(hidden_attribute).filter(|_| compared) {
+        if let Some(error) = plan.hidden_attribute().filter(|_| compared) {
             return Err(error.into());
         }
         let replies: Vec<IndexReplies<'_>> = found.iter().map(Found::replies).collect();
@@ -283,16 +282,4 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let readable = |body: &[u8]| FederatedReply::parse(body).is_ok();
         Ok(gather(self.nodes, self.topology, wanted, &request, &readable).await?)
     }
-}
-
-fn hidden_attribute(index: &IndexQueries) -> Option<ResponseError> {
-    let field = index.hidden.as_deref()?;
-    Some(ResponseError::new(
-        Code::MiroirNotSupported,
-        format!(
-            "The attribute `{field}` of index `{}` is not among the displayed attributes, which Miroir needs to compare \
-             hits of several nodes.",
-            index.index
-        ),
-    ))
 }

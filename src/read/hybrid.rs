@@ -4,7 +4,6 @@ use super::candidates::Stated;
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
 use super::search::is_search;
-use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::hybrid::{ByVector, ByWords, Mixed, without_vectors};
 use crate::placement::cover::cover;
@@ -35,7 +34,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         if !plan.mixable {
-            return Err(unmixable(plan).into());
+            return Err(plan.unmixable().into());
         }
         if plan.window.skip() + plan.window.take() == 0 {
             return self.only_words(hybrid, None, seed, index).await;
@@ -143,15 +142,4 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Inexact { facets: plan.facets.is_some() && !exact, totals: counted.is_none(), ..Inexact::default() },
         ))
     }
-}
-
-fn unmixable(plan: &SearchPlan) -> ResponseError {
-    let key = plan.primary_key.as_deref().unwrap_or_default();
-    ResponseError::new(
-        Code::MiroirNotSupported,
-        format!(
-            "A hybrid search over several nodes needs the primary key `{key}` among the displayed attributes, and a \
-             ranking rule about words."
-        ),
-    )
 }

@@ -4,7 +4,6 @@ use futures::future::join;
 
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
-use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::search::{Merged, SearchReply};
 use crate::placement::cover::cover;
@@ -72,7 +71,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let bodies = gathered.bodies();
         let (body, inexact) = match bodies.as_slice() {
             [only] if gathered.alone && plan.relays() => (merge::search::relay(plan, only, index)?, Inexact::default()),
-            [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),
+            [_, _, ..] if !plan.comparable => return Err(plan.hidden_distinct().into()),
             bodies => {
                 let first = Merged::new(plan, bodies)?;
                 let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
@@ -127,14 +126,4 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
 pub(super) fn is_search(body: &[u8]) -> bool {
     SearchReply::parse(body).is_ok()
-}
-
-fn hidden_distinct(plan: &SearchPlan) -> ResponseError {
-    let field = plan.distinct.as_deref().unwrap_or_default();
-    ResponseError::new(
-        Code::MiroirNotSupported,
-        format!(
-            "The distinct attribute `{field}` is not among the displayed attributes, which Miroir needs to compare hits of several nodes."
-        ),
-    )
 }
