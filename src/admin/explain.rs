@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
-use crate::gateway::planning::{self, Request};
+use crate::gateway::planning;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation;
+use crate::meili::operation::{self, Operation};
 use crate::merge::provenance::{Answered, Keys, Provenance};
 use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::scatter::Scatter;
-use crate::plan::{Plan, explain, read};
+use crate::plan::{Plan, Request, explain, read};
 use crate::read::Reply;
 use crate::read::observe::{self, Observation, Observed, Outcome};
 
@@ -92,20 +92,21 @@ pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value
         ..ResponseError::new(Code::BadRequest, format!("no operation is {method} {path}"))
     })?;
     let (topology, trace) = (cluster.nodes.topology(), Trace::background("explain"));
-    let request = Request { operation, target, body: &question.body };
-    let plan = planning::plan(cluster, &topology, &request, &trace).await?;
+    // A body of documents is taken for JSON, like all that can stand in a question.
+    let request = Request { operation, target, body: &question.body, content_type: Some("application/json") };
+    let plan = planning::plan(cluster, &topology, request, &trace).await?;
     let mut explained = explain::explain(&plan, &topology);
     if !question.run {
         return Ok(explained);
     }
-    if !matches!(plan, Plan::Scatter(_)) {
+    let (Plan::Scatter(_), Operation::Read(read)) = (plan, operation) else {
         let message = "only a read that nodes answer for the shards they cover can be run to explain it";
         return Err(ResponseError::new(Code::BadRequest, message));
-    }
-    let infos = planning::infos(cluster, &read::indexes(operation, &question.body), &trace).await?;
+    };
+    let infos = planning::infos(cluster, &read::indexes(read, &question.body), &trace).await?;
     let keys = infos.values().filter_map(|info| Some((info.uid.clone(), info.primary_key.clone()?))).collect();
     let request = Request { body: &with_keys(&question.body, path, &keys), ..request };
-    let Plan::Scatter(scatter) = planning::plan(cluster, &topology, &request, &trace).await? else {
+    let Plan::Scatter(scatter) = planning::plan(cluster, &topology, request, &trace).await? else {
         return Err(ResponseError::new(Code::Internal, "a read has two different plans"));
     };
     explained["run"] = run(cluster, &topology, &scatter, &keys, &trace).await;
@@ -113,7 +114,7 @@ pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value
 }
 
 async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &Keys, trace: &Trace) -> Value {
-    let Observation { answer, took, subrequests } = observe::run(&cluster.reads, topology, scatter, trace).await;
+    let Observation { answer, took, subrequests, later } = observe::run(&cluster.reads, topology, scatter, trace).await;
     let Reply { status, body, degraded, inexact } = answer.unwrap_or_else(|error| Reply::refusal(&error));
     let answered: Vec<Answered<'_>> = subrequests
         .iter()
@@ -131,6 +132,7 @@ async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &K
         "degraded": degraded,
         "inexact": inexact.names(),
         "subrequests": subrequests.iter().map(|observed| subrequest(observed, topology)).collect::<Vec<_>>(),
+        "followed": later,
         "nodes": nodes,
         "hits": hits,
         "answer": serde_json::from_slice::<Value>(&body).unwrap_or_default(),

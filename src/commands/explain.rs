@@ -66,6 +66,7 @@ fn show(explained: &Value) -> String {
     if covers.is_empty() {
         out += &format!("\n{plan:#}\n");
     }
+    out += &rounds("may follow", &plan["mayFollow"]);
     if let Some(run) = explained.get("run") {
         out += &show_run(run);
     }
@@ -82,6 +83,7 @@ fn show_run(run: &Value) -> String {
     if let Some(message) = run["answer"]["message"].as_str() {
         out += &format!("{message}\n");
     }
+    out += &rounds("followed", &run["followed"]);
     out.push('\n');
     out += &rows(&["node", "asked", "after ms", "took ms", "answer"], items(&run["subrequests"]), |sub| {
         let answer = match sub["failed"].as_str() {
@@ -101,6 +103,12 @@ fn show_run(run: &Value) -> String {
         vec![place.to_string(), cell(&hit["index"]), cell(&hit["id"]), cell(&hit["node"])]
     });
     out
+}
+
+/// What is asked after the first round, by name.
+fn rounds(what: &str, rounds: &Value) -> String {
+    let names: Vec<String> = items(rounds).iter().map(cell).collect();
+    if names.is_empty() { String::new() } else { format!("{what}: {}\n", names.join(", ")) }
 }
 
 fn items(value: &Value) -> &[Value] {
@@ -125,9 +133,9 @@ mod tests {
                 "parts": [{"node": "a", "shards": [0, 2], "whole": false, "method": "POST", "path": "/indexes/x/search"}],
                 "missing": [],
                 "rewrites": [{"parameter": "limit", "client": 2, "node": 7, "why": "upToTheEndOfThePage"}],
-            }]},
+            }], "mayFollow": ["judge", "census"]},
             "run": {
-                "status": 200, "milliseconds": 3.5, "degraded": [], "inexact": ["facets"],
+                "status": 200, "milliseconds": 3.5, "degraded": [], "inexact": ["facets"], "followed": ["census"],
                 "subrequests": [{"node": "a", "path": "/indexes/x/search", "startedAfter": 0.0, "milliseconds": 3.0, "failed": "refused"}],
                 "nodes": [{"node": "a", "offered": 7, "given": 1}],
                 "hits": [{"index": "x", "id": 9, "node": "a"}], "answer": {},
@@ -138,7 +146,9 @@ mod tests {
             "plan scatter search, topology 3",
             "a     2       yes       POST /indexes/x/search",
             "  limit      2       7     upToTheEndOfThePage",
+            "may follow: judge, census",
             "answered 200 in 3.5 ms",
+            "followed: census",
             "inexact: [\"facets\"]",
             "a     /indexes/x/search  0.0       3.0      refused",
             "a     7        1",

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use pingora_proxy::Session;
-use serde_json::Value;
 
 use super::body::SessionBody;
 use super::forward::Forwarding;
-use super::planning::{self, Request};
+use super::planning;
 use super::respond::Answer;
 use super::{Admitted, App, keys, listing, narrow};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
-use crate::meili::{payload, unknown};
+use crate::meili::operation::Own;
+use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
-use crate::plan::{self, Plan};
+use crate::plan::addition::Split;
+use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::stats::StatsPlan;
+use crate::plan::write::{FailedWrite, WriteIntent};
+use crate::plan::{self, Plan, Request};
 use crate::read;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
@@ -34,156 +37,149 @@ pub enum Outcome {
     Forward(Forwarding),
 }
 
-/// Reads a body of documents as it arrives and writes them to their replicas.
-pub async fn add_documents(
+/// Plans a request and carries the plan out; `body` is what of it is read as a whole.
+pub async fn run(
     app: &Arc<App>,
     topology: Arc<Topology>,
     admitted: &Admitted<'_>,
     session: &mut Session,
-) -> Result<Answer, ResponseError> {
-    let Operation::AddDocuments { index, method } = admitted.operation else {
-        return Err(ResponseError::new(
-            Code::Internal,
-            "A request that adds no documents was taken for one that does.",
-        ));
+    body: Bytes,
+) -> Result<Outcome, ResponseError> {
+    let (head, operation) = (admitted.head, admitted.operation);
+    let narrowed = narrow::narrow(operation, &admitted.access, &head.query, &body)?;
+    let target =
+        if narrowed.query.is_empty() { head.path.clone() } else { format!("{}?{}", head.path, narrowed.query) };
+    let content_type = head.text(http::header::CONTENT_TYPE);
+    let request = Request { operation, target: &target, body: &narrowed.body, content_type };
+    let plan = planning::plan(&app.cluster, &topology, request, &admitted.trace).boxed().await?;
+    let answer = match plan {
+        Plan::Forward(plan) => return forward(app, topology, plan, target).map(Outcome::Forward),
+        Plan::List(list) => listing::indexes(app, &topology, admitted, &list).boxed().await,
+        Plan::Scatter(scatter) => scattered(app, &topology, admitted, &scatter).boxed().await,
+        Plan::Split(split) => add_documents(app, topology, admitted, session, split).boxed().await,
+        Plan::Delete(deletion) => {
+            let task = documents::delete(&app.cluster.writes, topology, &deletion, &admitted.trace).boxed().await?;
+            Ok(accepted(app, admitted, &task))
+        }
+        Plan::Broadcast(intent) => broadcast(app, admitted, *intent).boxed().await,
+        Plan::Edit(intent) => edit(app, admitted, *intent).boxed().await,
+        Plan::Everywhere(request) => everywhere(app, admitted, request).boxed().await,
+        Plan::Fail(write) => {
+            let FailedWrite { intent, error } = *write;
+            let failed = app.cluster.writes.record_failed(intent, error, &admitted.trace);
+            Ok(accepted(app, admitted, &failed.boxed().await?))
+        }
+        Plan::Answer(own) => answer(app, admitted, own).boxed().await,
+        Plan::Refuse(error) => Err(error),
     };
+    answer.map(Outcome::Answer)
+}
+
+/// Refuses an addition that the bearer of the key may not make, or whose body is too long, before anything of it is read.
+pub fn admit_documents(app: &App, admitted: &Admitted<'_>) -> Result<(), ResponseError> {
     admitted.operation.validate()?;
-    let head = admitted.head;
-    if admitted.access.may_not_create && !app.cluster.ledger.registry.exists(index) {
-        return Err(crate::ledger::registry::index_not_found(index));
+    if let Some(index) = admitted.operation.index() {
+        refuse_creation(app, admitted, index)?;
     }
     let limit = app.settings.limits.document_payload_size;
-    let request = AddDocuments {
-        index: index.clone(),
-        method: *method,
-        content_type: head.text(http::header::CONTENT_TYPE).map(str::to_owned),
-        content_encoding: head.text(http::header::CONTENT_ENCODING).map(str::to_owned),
-        query: head.query.clone(),
-        limit,
-    };
-    if head.content_length().is_some_and(|length| limit > 0 && length > limit) {
+    if admitted.head.content_length().is_some_and(|length| limit > 0 && length > limit) {
         return Err(too_large(limit));
     }
+    Ok(())
+}
+
+/// Whoever may not create indexes learns nothing of one that is not there.
+fn refuse_creation(app: &App, admitted: &Admitted<'_>, index: &str) -> Result<(), ResponseError> {
+    if admitted.access.may_not_create && !app.cluster.ledger.registry.exists(index) {
+        return Err(index_not_found(index));
+    }
+    Ok(())
+}
+
+fn forward(
+    app: &App,
+    topology: Arc<Topology>,
+    mut plan: plan::forward::Forward,
+    target: String,
+) -> Result<Forwarding, ResponseError> {
+    if plan.candidates.is_empty() {
+        return Err(super::no_node());
+    }
+    let avoided = app.cluster.nodes.overload.avoided(&topology);
+    plan.candidates.sort_by_key(|node| avoided.contains(node));
+    let attempt = app.cluster.reads.settings.attempt_timeout;
+    Ok(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout))
+}
+
+async fn scattered(
+    app: &App,
+    topology: &Topology,
+    admitted: &Admitted<'_>,
+    scatter: &Scatter,
+) -> Result<Answer, ResponseError> {
+    let reply = read::run(&app.cluster.reads, topology, scatter, &admitted.trace).await?;
+    let answer = Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, reply.body) };
+    let lists_indexes = matches!(scatter.ask, Ask::Stats(StatsPlan::AllIndexes));
+    Ok(if lists_indexes && !admitted.access.is_unrestricted() {
+        listing::stats(&admitted.access, answer)
+    } else {
+        answer
+    })
+}
+
+/// Reads a body of documents as it arrives and writes them to their replicas.
+async fn add_documents(
+    app: &Arc<App>,
+    topology: Arc<Topology>,
+    admitted: &Admitted<'_>,
+    session: &mut Session,
+    split: Split,
+) -> Result<Answer, ResponseError> {
+    let (head, limit) = (admitted.head, app.settings.limits.document_payload_size);
+    let content_encoding = head.text(http::header::CONTENT_ENCODING).map(str::to_owned);
+    let request = AddDocuments { split, content_encoding, limit };
     let mut body = SessionBody::new(session, head, app.settings.limits.client_timeout, limit);
     let task = documents::add(&app.cluster.writes, topology, request, &mut body, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }
 
-/// Everything but a body of documents.
-pub async fn run(
-    app: &Arc<App>,
-    topology: Arc<Topology>,
-    admitted: &Admitted<'_>,
-    body: Bytes,
-) -> Result<Outcome, ResponseError> {
-    let operation = admitted.operation;
-    let query = admitted.head.query.as_str();
-    match operation {
-        Operation::DeleteDocument { index, id } => {
-            operation.validate()?;
-            let ids = vec![Value::String(id.clone())];
-            return delete_ids(app, topology, admitted, index, ids, true).await;
-        }
-        Operation::DeleteDocumentsBatch { index } => {
-            operation.validate()?;
-            let ids = match payload::parse(&body)? {
-                Value::Array(ids) => ids,
-                _ => return Err(not_a_list(&body)),
-            };
-            return delete_ids(app, topology, admitted, index, ids, false).await;
-        }
-        Operation::UpdateExperimentalFeatures => {
-            let path = admitted.head.target();
-            let reply =
-                direct::everywhere(&app.cluster.writes, http::Method::PATCH, &path, Some(body), &admitted.trace)
-                    .boxed()
-                    .await?;
-            return Ok(Outcome::Answer(Answer::bytes(reply.status, reply.body)));
-        }
-        Operation::ListIndexes => {
-            return listing::indexes(app, &topology, admitted).boxed().await.map(Outcome::Answer);
-        }
-        _ => {}
+async fn broadcast(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {
+    if let Some(index) = intent.index_uid.as_ref().filter(|_| intent.ensure_index) {
+        refuse_creation(app, admitted, index)?;
     }
-
-    let narrowed = narrow::narrow(operation, &admitted.access, query, &body)?;
-    let target = if narrowed.query.is_empty() {
-        admitted.head.path.clone()
-    } else {
-        format!("{}?{}", admitted.head.path, narrowed.query)
-    };
-    let request = Request { operation, target: &target, body: &narrowed.body };
-    let plan = planning::plan(&app.cluster, &topology, &request, &admitted.trace).boxed().await?;
-    match plan {
-        Plan::Forward(mut plan) => {
-            if plan.candidates.is_empty() {
-                return Err(super::no_node());
-            }
-            let avoided = app.cluster.nodes.overload.avoided(&topology);
-            plan.candidates.sort_by_key(|node| avoided.contains(node));
-            let attempt = app.cluster.reads.settings.attempt_timeout;
-            Ok(Outcome::Forward(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout)))
-        }
-        Plan::Scatter(scatter) => {
-            let reply = read::run(&app.cluster.reads, &topology, &scatter, &admitted.trace).boxed().await?;
-            let mut answer =
-                Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, reply.body) };
-            if matches!(operation, Operation::Stats) && !admitted.access.is_unrestricted() {
-                answer = listing::stats(&admitted.access, answer);
-            }
-            Ok(Outcome::Answer(answer))
-        }
-        Plan::Broadcast(intent) => {
-            if admitted.access.may_not_create
-                && intent.ensure_index
-                && let Some(index) = &intent.index_uid
-                && !app.cluster.ledger.registry.exists(index)
-            {
-                return Err(crate::ledger::registry::index_not_found(index));
-            }
-            vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
-            let task = match operation {
-                Operation::EditDocuments { .. } => {
-                    documents::edit(&app.cluster.writes, *intent, &admitted.trace).await?
-                }
-                _ => app.cluster.writes.submit(*intent, Vec::new(), &admitted.trace).await?,
-            };
-            Ok(Outcome::Answer(accepted(app, admitted, &task)))
-        }
-        Plan::Answer(own) => answer(app, admitted, own, &narrowed.body).boxed().await.map(Outcome::Answer),
-        Plan::Split(_) => Err(ResponseError::new(Code::Internal, "A body of documents was read as a whole.")),
-        Plan::Refuse(error) => Err(error),
-    }
+    vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
+    let task = app.cluster.writes.submit(intent, Vec::new(), &admitted.trace).await?;
+    Ok(accepted(app, admitted, &task))
 }
 
-async fn delete_ids(
-    app: &Arc<App>,
-    topology: Arc<Topology>,
-    admitted: &Admitted<'_>,
-    index: &str,
-    ids: Vec<Value>,
-    single: bool,
-) -> Result<Outcome, ResponseError> {
-    let metadata = unknown::only_custom_metadata(&admitted.head.query)?;
-    let task =
-        documents::delete_ids(&app.cluster.writes, topology, index, ids, metadata, single, &admitted.trace).await?;
-    Ok(Outcome::Answer(accepted(app, admitted, &task)))
+async fn edit(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {
+    vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
+    let task = documents::edit(&app.cluster.writes, intent, &admitted.trace).await?;
+    Ok(accepted(app, admitted, &task))
+}
+
+async fn everywhere(app: &Arc<App>, admitted: &Admitted<'_>, request: NodeRequest) -> Result<Answer, ResponseError> {
+    let NodeRequest { method, path, body } = request;
+    let method = http::Method::from_bytes(method.as_bytes())
+        .map_err(|_| ResponseError::new(Code::Internal, "A plan names no method."))?;
+    let reply = direct::everywhere(&app.cluster.writes, method, &path, Some(body.into()), &admitted.trace).await?;
+    Ok(Answer::bytes(reply.status, reply.body))
 }
 
 /// What the gateway knows itself.
-async fn answer(
-    app: &Arc<App>,
-    admitted: &Admitted<'_>,
-    own: plan::answer::Answer,
-    body: &[u8],
-) -> Result<Answer, ResponseError> {
-    use plan::answer::Answer as Own;
+async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answer) -> Result<Answer, ResponseError> {
+    let plan::own::Answer { own, body } = answer;
     let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
     let access = admitted.access.tasks();
     let named = match &own {
         Own::GetTask { id } | Own::DeleteTask { id } => TaskRef::parse(id).into(),
         Own::ListTasks | Own::CancelTasks | Own::DeleteTasks => named_in(query),
-        _ => Named::Nothing,
+        Own::Health
+        | Own::ListKeys
+        | Own::CreateKey
+        | Own::GetKey { .. }
+        | Own::UpdateKey { .. }
+        | Own::DeleteKey { .. } => Named::Nothing,
     };
     let format = uid_format(app, admitted, named);
     match own {
@@ -204,9 +200,9 @@ async fn answer(
             task_ops::delete_one(&cluster.tracking, &id, access, format).await.map(|body| Answer::json(200, &body))
         }
         Own::ListKeys => keys::list(app, query),
-        Own::CreateKey => keys::create(app, &payload::parse(body)?, &admitted.trace).await,
+        Own::CreateKey => keys::create(app, &body, &admitted.trace).await,
         Own::GetKey { key } => keys::get(app, &key),
-        Own::UpdateKey { key } => keys::update(app, &key, &payload::parse(body)?, &admitted.trace).await,
+        Own::UpdateKey { key } => keys::update(app, &key, &body, &admitted.trace).await,
         Own::DeleteKey { key } => keys::delete(app, &key, &admitted.trace).await,
     }
 }
@@ -228,10 +224,4 @@ fn uid_format(app: &App, admitted: &Admitted<'_>, named: Named) -> UidFormat {
 /// 202 with the task's summary.
 fn accepted(app: &App, admitted: &Admitted<'_>, task: &MiroirTask) -> Answer {
     Answer::json(202, &summary_view(task, uid_format(app, admitted, Named::Nothing)))
-}
-
-/// The engine's words for a list of ids that is none.
-fn not_a_list(body: &[u8]) -> ResponseError {
-    let error = serde_json::from_slice::<Vec<Value>>(body).err().map(|error| error.to_string()).unwrap_or_default();
-    ResponseError::new(Code::BadRequest, format!("Json deserialize error: {error}"))
 }

@@ -50,7 +50,7 @@ use tracing::Instrument as _;
 
 use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::{self, Operation};
+use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
@@ -197,7 +197,8 @@ async fn decide(
     ctx.route = operation.name();
     ctx.index = operation.index().map(str::to_owned);
     // A probe learns that the gateway lives; more than that would not relieve it.
-    if crowded && operation != Operation::Health {
+    let is_probe = matches!(operation, Operation::Own(Own::Health));
+    if crowded && !is_probe {
         app.cluster.nodes.overload.metrics.rejected(Rejection::Requests).inc();
         return Err(overloaded(format!("{} requests are under way already.", app.settings.max_requests)));
     }
@@ -205,26 +206,28 @@ async fn decide(
     let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string());
     let caller = Caller::of(head, address.as_deref());
     let admitted = Admitted { head, operation: &operation, access, caller, trace: Trace::new(ctx.request_id()) };
-    let takes_json = operation.facts().takes_json;
-    if takes_json {
+    let takes = operation.facts().takes;
+    if takes == Takes::Json {
         content_type::require_json(head)?;
     }
-    if operation != Operation::Health {
+    if !is_probe {
         health::settled(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
     let topology = app.cluster.nodes.topology();
-    if matches!(operation, Operation::AddDocuments { .. }) {
-        return dispatch::add_documents(app, topology, &admitted, session).boxed().await.map(Outcome::Answer);
-    }
-    let body = if takes_json {
-        let mut body =
-            body::SessionBody::new(session, head, app.settings.limits.client_timeout, app.settings.limits.body_size);
-        body.collect(head).await?
-    } else {
-        bytes::Bytes::new()
+    let body = match takes {
+        Takes::Nothing => bytes::Bytes::new(),
+        Takes::Json => {
+            let limits = &app.settings.limits;
+            let mut body = body::SessionBody::new(session, head, limits.client_timeout, limits.body_size);
+            body.collect(head).await?
+        }
+        Takes::Documents => {
+            dispatch::admit_documents(app, &admitted)?;
+            bytes::Bytes::new()
+        }
     };
-    dispatch::run(app, topology, &admitted, body).boxed().await
+    dispatch::run(app, topology, &admitted, session, body).boxed().await
 }
 
 /// Checks the key that `operation` asks for.

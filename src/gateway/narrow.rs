@@ -122,6 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::meili::operation::{Change, Read};
     use crate::meili::pattern::IndexPattern;
 
     fn tenant(rules: Value) -> Access {
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn the_rule_is_joined_to_the_clients_filter() {
         let access = tenant(json!({"movies": {"filter": "tenant = 1"}}));
-        let operation = Operation::SearchPost { index: "movies".into() };
+        let operation = Read::SearchPost { index: "movies".into() }.into();
         for (own, joined) in [
             (json!({}), json!("tenant = 1")),
             (json!({"filter": null}), json!("tenant = 1")),
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn a_body_that_repeats_its_filter_cannot_shake_the_rule_off() {
         let access = tenant(json!({"movies": {"filter": "tenant = 1"}}));
-        let operation = Operation::SearchPost { index: "movies".into() };
+        let operation = Read::SearchPost { index: "movies".into() }.into();
         let twice = Bytes::from_static(br#"{"filter": "a = 1", "filter": "b = 2"}"#);
         let narrowed = narrow(&operation, &access, "", &twice).unwrap();
         assert_eq!(narrowed.body, br#"{"filter":["b = 2","tenant = 1"]}"#.as_slice());
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn a_search_by_get_is_narrowed_in_its_query() {
         let access = tenant(json!({"*": {"filter": ["tenant = 1"]}}));
-        let operation = Operation::SearchGet { index: "movies".into() };
+        let operation = Read::SearchGet { index: "movies".into() }.into();
         let narrowed = narrow(&operation, &access, "q=x&filter=a+%3D+1", &Bytes::new()).unwrap();
         let parameters = QueryMap::parse(&narrowed.query);
         assert_eq!(parameters.get("filter"), Some(r#"["a = 1","tenant = 1"]"#));
@@ -179,12 +180,12 @@ mod tests {
     fn each_query_of_many_is_checked_and_narrowed() {
         let access = tenant(json!({"a": {"filter": "x = 1"}, "b": null}));
         let queries = json!({"queries": [{"indexUid": "a"}, {"indexUid": "b", "filter": "y = 2"}]});
-        let narrowed = narrow(&Operation::MultiSearch, &access, "", &body(queries)).unwrap();
+        let narrowed = narrow(&Read::MultiSearch.into(), &access, "", &body(queries)).unwrap();
         let value: Value = serde_json::from_slice(&narrowed.body).unwrap();
         assert_eq!(value["queries"][0]["filter"], json!("x = 1"));
         assert_eq!(value["queries"][1]["filter"], json!("y = 2"));
         let hidden = json!({"queries": [{"indexUid": "a"}, {"indexUid": "c"}]});
-        let error = narrow(&Operation::MultiSearch, &access, "", &body(hidden)).unwrap_err();
+        let error = narrow(&Read::MultiSearch.into(), &access, "", &body(hidden)).unwrap_err();
         assert_eq!(error.message, "Inside `.queries[1]`: The provided API key is invalid.");
     }
 
@@ -192,8 +193,8 @@ mod tests {
     fn a_swap_out_of_reach_is_refused() {
         let access = Access { key_indexes: Some(vec![IndexPattern::parse("a*").unwrap()]), ..Access::default() };
         let swap = body(json!([{"indexes": ["a1", "b"]}]));
-        assert_eq!(narrow(&Operation::SwapIndexes, &access, "", &swap).unwrap_err().code, "invalid_api_key");
+        assert_eq!(narrow(&Change::SwapIndexes.into(), &access, "", &swap).unwrap_err().code, "invalid_api_key");
         let swap = body(json!([{"indexes": ["a1", "a2"]}]));
-        assert!(narrow(&Operation::SwapIndexes, &access, "", &swap).is_ok());
+        assert!(narrow(&Change::SwapIndexes.into(), &access, "", &swap).is_ok());
     }
 }

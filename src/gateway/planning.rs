@@ -3,70 +3,35 @@
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
-use crate::ledger::registry::index_not_found;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::{Class, Operation};
-use crate::meili::query::QueryMap;
-use crate::meili::uid::IndexUid;
+use crate::meili::operation::{Operation, Own};
 use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
-use crate::plan::read::{self, Infos};
-use crate::plan::{Plan, Split, broadcast};
-
-/// A request that waits to be planned.
-pub struct Request<'a> {
-    pub operation: &'a Operation,
-    /// Path and query.
-    pub target: &'a str,
-    /// Empty for document writes, whose body is read later.
-    pub body: &'a [u8],
-}
-
-// === impl Request ===
-
-impl Request<'_> {
-    fn query(&self) -> &str {
-        self.target.split_once('?').map_or("", |(_, query)| query)
-    }
-}
+use crate::plan::read::Infos;
+use crate::plan::{Known, Plan, Request};
+use crate::tasks::filter::IndexAccess;
+use crate::tasks::query::{parse_cancel, parse_delete, parse_id, parse_list};
 
 /// Plans any request. Reads settings of indexes from a node where they are not cached.
 pub async fn plan(
     cluster: &Arc<Cluster>,
     topology: &Topology,
-    request: &Request<'_>,
+    request: Request<'_>,
     trace: &Trace,
 ) -> Result<Plan, ResponseError> {
-    request.operation.validate()?;
-    if let Operation::AddDocuments { index, method } = request.operation {
-        return Ok(Plan::Split(Split {
-            index: index.clone(),
-            method: *method,
-            primary_key: QueryMap::parse(request.query()).get("primaryKey").map(str::to_owned),
-        }));
+    if let Operation::Own(own) = request.operation
+        && let Err(error) = check_tasks(own, request.query())
+    {
+        return Ok(Plan::Refuse(error));
     }
-    match request.operation.facts().class {
-        Class::Change => {
-            let exists = |index: &str| cluster.ledger.registry.exists(index);
-            let hidden = cluster.ledger.hidden_settings();
-            let mut plan =
-                broadcast::plan(request.operation, request.query(), request.body, topology, &hidden, &exists);
-            if let (Plan::Broadcast(intent), Some(version)) =
-                (&mut plan, cluster.nodes.engine_version.read().as_deref())
-            {
-                broadcast::show_as_of(version, intent);
-            }
-            Ok(plan)
-        }
-        Class::Documents | Class::Read | Class::Own => {
-            let named = read::indexes(request.operation, request.body);
-            if let Some(reserved) = named.iter().find(|index| IndexUid::is_reserved(index)) {
-                return Err(index_not_found(reserved));
-            }
-            let infos = infos(cluster, &named, trace).await?;
-            Ok(read::plan(request.operation, request.target, request.body, &infos, topology))
-        }
-    }
+    let checked = match request.check() {
+        Ok(checked) => checked,
+        Err(error) => return Ok(Plan::Refuse(error)),
+    };
+    let infos = infos(cluster, &checked.indexes, trace).await?;
+    let exists = |index: &str| cluster.ledger.registry.exists(index);
+    let version = cluster.nodes.engine_version.read().clone();
+    Ok(checked.plan(&Known { topology, infos, version, hidden: cluster.ledger.hidden_settings(), exists: &exists }))
 }
 
 /// What is known of `indexes`; one that does not exist is left out, and the plan makes of that what the engine would.
@@ -82,4 +47,21 @@ pub async fn infos(cluster: &Arc<Cluster>, indexes: &[String], trace: &Trace) ->
         }
     }
     Ok(infos)
+}
+
+/// What is wrong with a request about tasks, whoever asks.
+fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
+    let everyone = || IndexAccess::All;
+    match own {
+        Own::ListTasks => parse_list(query, everyone()).map(drop),
+        Own::CancelTasks => parse_cancel(query, everyone()).map(drop),
+        Own::DeleteTasks => parse_delete(query, everyone()).map(drop),
+        Own::GetTask { id } | Own::DeleteTask { id } => parse_id(id).map(drop),
+        Own::Health
+        | Own::ListKeys
+        | Own::CreateKey
+        | Own::GetKey { .. }
+        | Own::UpdateKey { .. }
+        | Own::DeleteKey { .. } => Ok(()),
+    }
 }

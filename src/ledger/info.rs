@@ -5,15 +5,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::part::Ledger;
-use super::registry::{Known, index_not_found};
+use super::registry::Known;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::uid::index_not_found;
 use crate::meili::versions::{
     counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
 };
-use crate::merge::detail::ScoredBy;
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::placement::topology::Topology;
-use crate::plan::index_info::IndexInfo;
+use crate::plan::index_info::{IndexInfo, ScoredBy};
 use crate::read::Remembered as _;
 
 impl Ledger {

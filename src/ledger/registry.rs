@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::meili::error::{Code, ResponseError};
 use crate::plan::index_info::IndexInfo;
 use crate::plan::write::RegistryChange;
 use crate::store::{IndexChanges, IndexEntry, Store, StoreError};
@@ -217,11 +216,6 @@ impl State {
         self.generation += 1;
         self.infos.remove(index);
     }
-}
-
-/// Meilisearch's own words for an index that does not exist.
-pub fn index_not_found(index: &str) -> ResponseError {
-    ResponseError::new(Code::IndexNotFound, format!("Index `{index}` not found."))
 }
 
 #[cfg(test)]

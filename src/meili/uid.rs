@@ -13,6 +13,11 @@ pub const RESERVED_INDEX: &str = "_miroir";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct IndexUid(String);
 
+/// Meilisearch's own words for an index that does not exist.
+pub fn index_not_found(index: &str) -> ResponseError {
+    ResponseError::new(Code::IndexNotFound, format!("Index `{index}` not found."))
+}
+
 // === impl IndexUid ===
 
 impl IndexUid {
@@ -38,6 +43,11 @@ impl IndexUid {
     /// True for names that no client can use.
     pub fn is_reserved(uid: &str) -> bool {
         uid.starts_with(RESERVED_INDEX)
+    }
+
+    /// What a client is told that wants to read such an index: it is not there.
+    pub fn hide_reserved(uid: &str) -> Result<(), ResponseError> {
+        if Self::is_reserved(uid) { Err(index_not_found(uid)) } else { Ok(()) }
     }
 
     /// What a client is told that wants to write to such an index.

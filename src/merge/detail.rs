@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::raw::Members;
 use crate::placement::written::WRITTEN_RULE;
+use crate::plan::index_info::ScoredBy;
 
 /// A rule's entry, the union of all shapes.
 #[derive(Deserialize)]
@@ -36,16 +37,6 @@ pub struct Details<'a> {
     pub rules: Vec<(Cow<'a, str>, Detail<'a>)>,
     /// What the last rule of Miroir's own sorts by. A document of an older version has none.
     pub place: Option<String>,
-}
-
-/// Which relevancy rules make the score of a hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ScoredBy {
-    /// Those before the first rule that sorts between them, as in older engines.
-    #[default]
-    First,
-    /// All of them; a vector alone, where there is one.
-    All,
 }
 
 /// One relevancy rule's word on a hit.

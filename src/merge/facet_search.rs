@@ -9,9 +9,10 @@ use crate::plan::facet_search::FacetSearchPlan;
 use crate::plan::index_info::FacetOrder;
 
 use super::error::MergeError;
-use super::facets::{FacetRules, Facets};
+use super::facets::Facets;
 use super::raw::{Members, ObjectWriter};
-use super::values::normalize;
+use crate::plan::facet_rules::FacetRules;
+use crate::plan::values::normalize;
 
 #[derive(Debug, Deserialize)]
 struct Hit {

@@ -11,16 +11,8 @@ use serde_json::value::RawValue;
 
 use super::error::MergeError;
 use super::order::Rank;
-use super::values::{Key, values_at, visit};
-
-/// How lists are merged.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rules {
-    /// The attribute of whose values only the best hit is kept.
-    pub distinct: Option<String>,
-    /// The attribute that orders hits of equal rank.
-    pub primary_key: Option<String>,
-}
+use crate::plan::shown::Rules;
+use crate::plan::values::{Key, values_at, visit};
 
 /// A page of hits.
 #[derive(Debug, Default)]

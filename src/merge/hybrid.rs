@@ -13,7 +13,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::plan::hybrid::{GOOD_ENOUGH, HybridPlan};
 use crate::plan::search::SearchPlan;
 
-use super::detail::{Details, ScoredBy};
+use super::detail::Details;
 use super::error::MergeError;
 use super::facets::Facets;
 use super::hits::{self, PrimaryKey};
@@ -21,7 +21,8 @@ use super::order::{Rank, Score};
 use super::raw::{Members, ObjectWriter};
 use super::scores::MostTypos;
 use super::search::{SearchReply, most_typos, paging_member, write_hits};
-use super::values::{Key, values_at};
+use crate::plan::index_info::ScoredBy;
+use crate::plan::values::{Key, values_at};
 
 /// A member that newer engines write. They keep one hit of each distinct value of the mixed list, where older ones do so
 /// in each of the two lists only.

@@ -5,12 +5,13 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, ScoredBy, complete, together};
+use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, complete, together};
 use super::error::MergeError;
 use super::order::Score;
 use super::scores::MostTypos;
 use super::search::{SearchReply, most_typos};
-use super::values::{Key, values_at};
+use crate::plan::index_info::ScoredBy;
+use crate::plan::values::{Key, values_at};
 
 /// The lists of several nodes as one.
 #[derive(Debug)]

@@ -23,8 +23,6 @@
 //! | `stages` | hits of stages, each of which left out more words of the query, as one list |
 //! | `stats` | figures of several nodes, each of which holds some replicas, as those of one node that holds every document once |
 //! | `strip` | takes Miroir's hidden fields, and what was asked for only to compare, out of what a node sent |
-//! | `totals` | how many hits there are, and which of them a page shows |
-//! | `values` | facet values as the engine compares them |
 //! | `walk` | which of the documents that a search finds one node still counts when it has filled the page |
 
 pub mod detail;
@@ -51,6 +49,4 @@ pub mod sorted;
 pub mod stages;
 pub mod stats;
 pub mod strip;
-pub mod totals;
-pub mod values;
 pub mod walk;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::values::visit;
+use crate::plan::values::visit;
 
 /// What a node answered to one subrequest.
 #[derive(Debug, Clone, Copy)]

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::plan::rounds::PageEnd;
 use crate::plan::search::SearchPlan;
 
 use super::error::MergeError;
@@ -11,7 +12,7 @@ use super::hits::{self, Page};
 use super::raw::{Members, ObjectWriter};
 use super::scores::MostTypos;
 use super::strip;
-use super::totals::{Paging, Window};
+use crate::plan::window::{Paging, Window};
 
 /// The member by which newer engines name the request.
 const REQUEST: &str = "requestUid";
@@ -99,16 +100,18 @@ impl<'a> Merged<'a> {
         self.listed.get(at).is_some_and(|listed| *listed >= self.plan.window.reach())
     }
 
-    /// True if one node would have left out hits before the end of the page that nobody here has seen: those that rank
-    /// well although their score is below the threshold.
-    pub fn skips_uneven(&self) -> bool {
-        self.plan.threshold && self.plan.uneven && self.is_full()
+    /// What ends the page.
+    pub fn end(&self) -> PageEnd {
+        match (self.is_full(), self.page.hits.is_empty()) {
+            (true, _) => PageEnd::Full,
+            (false, false) => PageEnd::Short,
+            (false, true) => PageEnd::Empty,
+        }
     }
 
     /// True if the page begins behind the last hit, so that the engine does not look at any.
     pub fn is_past_the_end(&self) -> bool {
-        let skips = self.plan.window.skip() > 0 && self.plan.window.take() > 0;
-        self.page.hits.is_empty() && skips && !self.plan.from_the_first
+        self.plan.is_past_the_end(self.end())
     }
 
     /// How many hits there are up to the end of the page.

@@ -13,7 +13,8 @@ use super::error::MergeError;
 use super::hits::PrimaryKey;
 use super::raw::{Members, ObjectWriter};
 use super::search::SearchReply;
-use super::strip::{self, Shown};
+use super::strip;
+use crate::plan::shown::Shown;
 
 /// What the nodes list.
 #[derive(Debug, Default)]

@@ -10,8 +10,9 @@ use crate::plan::documents::{DocumentsPlan, SortBy};
 use super::error::MergeError;
 use super::order::{Rank, Score, SortValue};
 use super::raw::{Members, ObjectWriter};
-use super::strip::{self, Shown};
-use super::values::{Key, values_at};
+use super::strip;
+use crate::plan::shown::Shown;
+use crate::plan::values::{Key, values_at};
 
 /// One node's list, of which only the head is read.
 struct List<'a> {

@@ -8,29 +8,12 @@ use serde_json::value::RawValue;
 use crate::meili::settings::Setting;
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
+use crate::plan::broadcast::HiddenPart;
+use crate::plan::shown::Shown;
 use crate::split::document::RESERVED_PREFIX;
 
 use super::raw::{Members, ObjectWriter};
 use super::scores::MostTypos;
-
-/// An attribute that was asked for only to compare hits, to be taken out again.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Helper {
-    /// A path such as `maker.name`.
-    pub field: String,
-    /// Of `_formatted` too, where the client's own parameters would not have shown it.
-    pub formatted: bool,
-}
-
-/// What a hit shows beside its document.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shown {
-    pub score: bool,
-    pub details: bool,
-    pub helpers: Vec<Helper>,
-}
 
 /// Copies the document `text` without the hidden fields. Only a member of the document itself is meant: a name in a
 /// nested object or inside a string is the client's own.
@@ -96,28 +79,11 @@ pub fn filterable_attributes(attributes: &mut Value) {
     }
 }
 
-/// What takes the hidden part out of the value of `setting`; `None` where there is none.
-pub fn of_setting(setting: Setting) -> Option<fn(&mut Value)> {
-    match setting {
-        Setting::FilterableAttributes => Some(filterable_attributes),
-        Setting::RankingRules | Setting::DisplayedAttributes => Some(names),
-        Setting::SearchableAttributes
-        | Setting::SortableAttributes
-        | Setting::StopWords
-        | Setting::NonSeparatorTokens
-        | Setting::SeparatorTokens
-        | Setting::Dictionary
-        | Setting::Synonyms
-        | Setting::DistinctAttribute
-        | Setting::ProximityPrecision
-        | Setting::TypoTolerance
-        | Setting::Faceting
-        | Setting::Pagination
-        | Setting::Embedders
-        | Setting::SearchCutoffMs
-        | Setting::LocalizedAttributes
-        | Setting::FacetSearch
-        | Setting::PrefixSearch => None,
+/// What takes a hidden `part` out of the value of a setting.
+pub fn of_part(part: HiddenPart) -> fn(&mut Value) {
+    match part {
+        HiddenPart::Filterable => filterable_attributes,
+        HiddenPart::Names => names,
     }
 }
 
@@ -131,8 +97,8 @@ pub fn names(names: &mut Value) {
 /// The answer of `GET /indexes/{uid}/settings` without the hidden items.
 pub fn settings(settings: &mut Value) {
     for setting in Setting::ALL {
-        if let (Some(strip), Some(value)) = (of_setting(*setting), settings.get_mut(setting.key())) {
-            strip(value);
+        if let (Some(part), Some(value)) = (HiddenPart::of(*setting), settings.get_mut(setting.key())) {
+            of_part(part)(value);
         }
     }
 }
@@ -212,6 +178,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::plan::shown::Helper;
 
     fn strip(text: &str) -> String {
         let mut out = Vec::new();

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::listing::{Listed, Listing};
 use super::order::Score;
-use super::values::Key;
+use crate::plan::values::Key;
 
 /// What decides about how far the engine walks, and over what.
 #[derive(Debug, Clone, Copy)]
@@ -322,8 +322,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::merge::detail::ScoredBy;
     use crate::merge::scores::MostTypos;
+    use crate::plan::index_info::ScoredBy;
 
     const WALK: Walk = Walk { skip: 0, take: 2, distinct: true, threshold: None, uneven: false, paged: false };
 

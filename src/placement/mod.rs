@@ -6,6 +6,7 @@
 //! | `cover` | which node answers for which shards in one query, each shard exactly once |
 //! | `document` | which shard a document belongs to |
 //! | `rendezvous` | weighted rendezvous (HRW) hashing of shards to nodes, zones spread first |
+//! | `settings` | what an operator says of where shards live |
 //! | `shard` | shards, sets of shards, and the hidden field by which a node can be asked for some shards only |
 //! | `stable_hash` | the one hash that placement rests on |
 //! | `vocabulary` | documents that hold words, so that every node knows them |

@@ -3,11 +3,13 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::shown::Helper;
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
-use crate::merge::strip::Helper;
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::vocabulary::is_words_id;
 
 use super::Obstacle;
 use super::filter;
@@ -17,6 +19,9 @@ use super::scatter::NodeRequest;
 use super::search::is_at_or_below;
 
 const DEFAULT_LIMIT: u64 = 20;
+
+/// A page that ends no later is asked of every node from the first document on.
+const IN_ONE_ROUND: u64 = 1000;
 
 /// A page of an index's documents: a slice of what the parts of the cover hold, one after the other.
 #[derive(Debug, Clone, Serialize)]
@@ -102,6 +107,12 @@ impl DocumentsPlan {
             body.insert(name.to_owned(), value);
         }
         Self::new(index, body, shards)
+    }
+
+    /// True if the page reaches so far that what each node holds is counted first, and then the slices that make it up are
+    /// fetched. What several nodes answer at once is of one moment.
+    pub fn is_counted_first(&self) -> bool {
+        self.sort.is_empty() && self.offset.saturating_add(self.limit) > IN_ONE_ROUND
     }
 
     /// Every document of an index, to be counted.
@@ -208,6 +219,10 @@ impl DocumentPlan {
         let mut named = Map::new();
         named.insert("fields".into(), list(query.get("fields").unwrap_or_default()).into());
         reserved::check_search(&named)?;
+        if is_words_id(id) {
+            let message = format!("Document `{id}` not found.");
+            return Err(Obstacle::Refuse(ResponseError::new(Code::DocumentNotFound, message)));
+        }
         Ok(Self { index: index.to_owned(), id: id.to_owned(), shard: shard_of(id, shards) })
     }
 }

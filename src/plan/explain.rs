@@ -5,27 +5,56 @@ use serde_json::{Map, Value, json};
 use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
-use crate::placement::topology::Topology;
+use crate::placement::topology::{NodeIx, Topology};
 
 use super::Plan;
 use super::federation::Which;
+use super::forward::Forward;
+use super::indexes::IndexList;
 use super::rewrite::{Rewrite, rewrites};
 use super::scatter::{Ask, NodeRequest, Scatter};
+use super::write::{Target, WriteIntent};
 
 /// The plan as JSON, with the subrequests of a scattered read as the first cover would have them.
 pub fn explain(plan: &Plan, topology: &Topology) -> Value {
     let mut shown = serde_json::to_value(plan).unwrap_or_default();
     match plan {
-        Plan::Forward(forward) => {
-            let names: Vec<&str> = forward.candidates.iter().map(|node| topology.node(*node).id.as_str()).collect();
-            shown["nodes"] = json!(names);
+        Plan::Forward(Forward { candidates }) | Plan::List(IndexList { candidates, .. }) => {
+            shown["nodes"] = json!(names(candidates.iter().copied(), topology));
         }
         Plan::Scatter(scatter) => {
             shown["covers"] = Value::Array(covers(scatter, topology));
+            shown["mayFollow"] = json!(scatter.ask.later());
+            if let Some(error) = scatter.ask.refused_by_several() {
+                shown["refusedBySeveral"] = json!(error);
+            }
         }
-        Plan::Split(_) | Plan::Broadcast(_) | Plan::Answer(_) | Plan::Refuse(_) => {}
+        Plan::Delete(deletion) => {
+            let intent = deletion.intent(topology);
+            shown["intent"] = serde_json::to_value(&intent).unwrap_or_default();
+            name_targets(&mut shown["intent"], &intent, topology);
+        }
+        Plan::Broadcast(intent) | Plan::Edit(intent) => name_targets(&mut shown, intent, topology),
+        Plan::Everywhere(_) => shown["nodes"] = json!(names(topology.members(), topology)),
+        // What a body brings, which nodes own it, is not known before it is read.
+        Plan::Split(_) | Plan::Fail(_) | Plan::Answer(_) | Plan::Refuse(_) => {}
     }
     json!({ "epoch": topology.epoch, "plan": shown })
+}
+
+/// Says of each step of a write by name to which nodes it goes.
+fn name_targets(shown: &mut Value, intent: &WriteIntent, topology: &Topology) {
+    for (at, step) in intent.steps.iter().enumerate() {
+        let names = match step.to {
+            Target::Node(node) => names([node], topology),
+            Target::AllNodes => names(topology.members(), topology),
+        };
+        shown["steps"][at]["nodes"] = json!(names);
+    }
+}
+
+fn names(nodes: impl IntoIterator<Item = NodeIx>, topology: &Topology) -> Vec<&str> {
+    nodes.into_iter().map(|node| topology.node(node).id.as_str()).collect()
 }
 
 /// A request for a part of a cover; told whether the part is the only one.

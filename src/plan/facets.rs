@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::merge::facets::probe::{HITS_PARTS, Probe, quote};
-use crate::merge::values::Key;
+use super::probe::{HITS_PARTS, Probe, quote};
+use super::values::Key;
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::merge::facets::FacetRules;
-use crate::merge::totals::{Paging, Window};
+use super::facet_rules::FacetRules;
+use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
 
 use super::Obstacle;

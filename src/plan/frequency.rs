@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use unicode_normalization::char::is_combining_mark;
 
@@ -25,7 +26,8 @@ const MOST_WORDS: usize = 10;
 const GAP: &str = " -qzxjmiroirwvkqplaceholderxqz";
 
 /// Whether words are left out by their frequency.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ByFrequency {
     #[default]
     No,
@@ -50,6 +52,14 @@ pub struct Stage {
 // === impl ByFrequency ===
 
 impl ByFrequency {
+    /// True if nodes can be asked how frequent the words are.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::Words(_) => true,
+            Self::No | Self::Unknown => false,
+        }
+    }
+
     pub fn of(info: &IndexInfo, body: &Map<String, Value>) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let given = |name: &str| body.get(name).is_some_and(|value| !value.is_null());

@@ -1,26 +1,35 @@
-//! Plans of reads as data, compared with `tests/golden/plans/reads.json`: the request, and what comes of it.
+//! Plans as data, compared with the files in `tests/golden/plans`: the request, and what comes of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::broadcast::HiddenSettings;
 use super::index_info::{FacetOrder, IndexInfo};
-use super::read::{Infos, plan};
+use super::read::Infos;
 use super::scatter::Scatter;
-use super::{Plan, broadcast};
-use crate::meili::operation::tests::every_operation;
-use crate::meili::operation::{Class, Operation, route};
+use super::{Known, Plan, Request};
+use crate::meili::operation::route;
+use crate::meili::operation::tests::{operation_of, operations};
+use crate::meili::versions::default_rules;
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 
+/// One file for each class of operations, one of what is refused, and one that has every operation once.
+const FILES: [&str; 6] = ["reads", "changes", "documents", "own", "refused", "every_operation"];
+
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Case {
     says: String,
     method: String,
     path: String,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     body: Value,
+    /// JSON where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
     explained: Value,
 }
 
@@ -35,61 +44,111 @@ fn topology() -> Topology {
     Topology::build((0..4).map(node).collect(), 8, 2)
 }
 
+/// Two indexes with few settings, one with many, and one with a distinct attribute that no hit shows.
 fn infos() -> Infos {
-    let info = |uid: &str| {
+    let plain = |uid: &str| {
         let mut info = IndexInfo::new(uid);
         info.primary_key = Some("id".into());
         info.facet_order.insert("*".into(), FacetOrder::Count);
-        (uid.to_owned(), Arc::new(info))
+        info
     };
-    [info("movies"), info("books")].into()
+    let tuned = json!({
+        "displayedAttributes": ["id", "title", "maker"], "distinctAttribute": "maker", "stopWords": ["the"],
+        "rankingRules": ["price:asc", "words", "typo", "_miroir_written:asc"], "pagination": {"maxTotalHits": 200},
+    });
+    let tuned = IndexInfo::from_settings("tuned", Some("id".into()), &tuned);
+    let secret = json!({"displayedAttributes": ["title"], "distinctAttribute": "maker"});
+    let secret = IndexInfo::from_settings("secret", Some("id".into()), &secret);
+    let all = [plain("movies"), plain("books"), tuned, secret];
+    all.into_iter().map(|info| (info.uid.clone(), Arc::new(info))).collect()
 }
 
-fn explained(case: &Case) -> Value {
+fn planned(case: &Case) -> Plan {
     let bare = case.path.split('?').next().unwrap_or_default();
     let operation = route(&case.method, bare).unwrap();
     let body = if case.body.is_null() { Vec::new() } else { case.body.to_string().into_bytes() };
     let topology = topology();
-    let plan = plan(&operation, &case.path, &body, &infos(), &topology);
+    let content_type = Some(case.content_type.as_deref().unwrap_or("application/json"));
+    let request = Request { operation: &operation, target: &case.path, body: &body, content_type };
+    let (infos, hidden) = (infos(), HiddenSettings::breaking_ties(default_rules("1.50.0")));
+    let exists = |index: &str| infos.contains_key(index);
+    let version = Some("1.50.0".to_owned());
+    let known = Known { topology: &topology, infos: infos.clone(), version, hidden, exists: &exists };
+    let plan = request.check().map_or_else(Plan::Refuse, |request| request.plan(&known));
     if let Plan::Scatter(scatter) = &plan {
         let Scatter { original, .. } = scatter.as_ref();
         assert_eq!((original.path.as_str(), original.body.as_slice()), (case.path.as_str(), body.as_slice()));
     }
-    super::explain::explain(&plan, &topology)
+    plan
 }
 
-/// With `MIROIR_BLESS=1` the file is written anew; read the difference before it is committed.
+fn explained(case: &Case) -> Value {
+    super::explain::explain(&planned(case), &topology())
+}
+
+fn path_of(file: &str) -> String {
+    format!("{}/tests/golden/plans/{file}.json", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn cases(file: &str) -> Vec<Case> {
+    let cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path_of(file)).unwrap()).unwrap();
+    assert!(!cases.is_empty(), "{file}");
+    cases
+}
+
+/// With `MIROIR_BLESS=1` the files are written anew; read the difference before it is committed.
 #[test]
 fn plans_are_the_golden_ones() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/plans/reads.json");
-    let mut cases: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert!(!cases.is_empty());
-    if std::env::var_os("MIROIR_BLESS").is_some() {
-        for case in &mut cases {
-            case.explained = explained(case);
+    for file in FILES {
+        let mut cases = cases(file);
+        if std::env::var_os("MIROIR_BLESS").is_some() {
+            for case in &mut cases {
+                case.explained = explained(case);
+            }
+            std::fs::write(path_of(file), serde_json::to_string_pretty(&cases).unwrap() + "\n").unwrap();
+            continue;
         }
-        std::fs::write(path, serde_json::to_string_pretty(&cases).unwrap() + "\n").unwrap();
-        return;
-    }
-    for case in &cases {
-        assert_eq!(explained(case), case.explained, "{}", case.says);
+        for case in &cases {
+            assert_eq!(explained(case), case.explained, "{file}: {}", case.says);
+        }
     }
 }
 
-/// The last arm of each planner is for the operations of other classes.
 #[test]
-fn every_operation_is_known_to_the_planner_of_its_class() {
-    for operation in every_operation() {
-        let plan = match operation.facts().class {
-            Class::Read | Class::Own => plan(&operation, "/", b"{}", &Infos::new(), &topology()),
-            // A setting of the whole node, which no task carries out.
-            Class::Change if operation == Operation::UpdateExperimentalFeatures => continue,
-            Class::Change => broadcast::plan(&operation, "", b"{}", &topology(), &HiddenSettings::default(), &|_| true),
-            Class::Documents => continue,
-        };
-        if let Plan::Refuse(error) = plan {
-            let others = ["A write planned as a read", "is not carried out by all nodes as a task"];
-            assert!(!others.iter().any(|words| error.message.contains(words)), "{}", operation.name());
+fn every_operation_of_the_api_has_a_golden_plan_and_every_kind_of_plan_one_that_shows_it() {
+    let cases: Vec<Case> = FILES.into_iter().flat_map(cases).collect();
+    let bare = |case: &Case| case.path.split('?').next().unwrap_or_default().to_owned();
+    let planned: BTreeSet<_> = cases.iter().map(|case| operation_of(&case.method, &bare(case))).collect();
+    for (method, path, _) in operations() {
+        assert!(planned.contains(&Some((method, path))), "{method} {path}");
+    }
+    let kinds: BTreeSet<&str> = cases.iter().filter_map(|case| case.explained["plan"]["plan"].as_str()).collect();
+    let every = [
+        "answer",
+        "broadcast",
+        "delete",
+        "edit",
+        "everywhere",
+        "fail",
+        "forward",
+        "list",
+        "refuse",
+        "scatter",
+        "split",
+    ];
+    assert_eq!(kinds, BTreeSet::from(every));
+}
+
+/// Whatever a request says, an operation that Miroir serves becomes a plan: `miroir_not_supported` is the answer to others.
+#[test]
+fn every_operation_that_is_served_is_planned() {
+    for (method, path, name) in operations() {
+        for case in cases("every_operation") {
+            let bare = case.path.split('?').next().unwrap_or_default();
+            if operation_of(&case.method, bare) == Some((method, path)) {
+                let refused = matches!(planned(&case), Plan::Refuse(_));
+                assert_eq!(refused, name == "unsupported", "{method} {path}");
+            }
         }
     }
 }

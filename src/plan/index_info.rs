@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::merge::detail::ScoredBy;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 use crate::split::rules::DocumentRules;
@@ -19,6 +18,17 @@ pub enum FacetOrder {
     #[default]
     Alpha,
     Count,
+}
+
+/// Which relevancy rules make the score of a hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ScoredBy {
+    /// Those before the first rule that sorts between them, as in older engines.
+    #[default]
+    First,
+    /// All of them; a vector alone, where there is one.
+    All,
 }
 
 /// Settings of an index, as far as reads depend on them.

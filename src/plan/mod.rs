@@ -2,11 +2,13 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `answer` | what Miroir answers itself, from its own state |
+//! | `addition` | an addition of documents: what the request says besides its body |
 //! | `broadcast` | requests that concern every node |
+//! | `deletion` | a deletion by ids: each node is told those of its own shards |
 //! | `documents` | documents by page, by filter, by ids, and one by its id |
 //! | `embed` | the vector of a search's words, asked of one node, so that not every node has to embed them |
 //! | `explain` | a plan together with what it would send where, without sending anything |
+//! | `facet_rules` | how facets are ordered and cut |
 //! | `facet_search` | a search among the values of a facet |
 //! | `facets` | questions about facets as searches of one node |
 //! | `federation` | several searches answered as one list, as every node of a cover gets them |
@@ -16,23 +18,35 @@
 //! | `frequency` | a search that leaves out words one after the other, the most frequent first |
 //! | `hybrid` | a search that mixes words and vectors, as two searches whose hits Miroir mixes itself |
 //! | `index_info` | what planning and merging need to know of an index |
+//! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
+//! | `marking` | what decides about marks in the text of hits, as far as request and settings say it |
 //! | `multi_search` | several searches in one request, each with an answer of its own |
+//! | `own` | what Miroir answers itself, from its own state |
+//! | `probe` | questions that settle what a node's cut list of facet values leaves open |
 //! | `query_search` | the parameters of `GET /indexes/{uid}/search` as a POST body, by the engine's own rules |
 //! | `read` | plans every operation that changes nothing |
+//! | `request` | any request planned: the one place that knows all plans |
 //! | `reserved` | names that belong to Miroir |
 //! | `rewrite` | what a node is asked otherwise than the client asked, and why |
+//! | `rounds` | what a read asks after its first round, and why |
 //! | `scatter` | a read that nodes answer for the shards they cover, as data |
 //! | `search` | a search as every node of a cover gets it |
 //! | `search_on` | attributes to search on, where nodes do not know the same |
+//! | `several` | what is refused where several nodes have to answer |
+//! | `shown` | what a hit shows beside its document |
 //! | `similar` | documents like one document |
 //! | `stats` | figures about indexes |
+//! | `values` | facet values as the engine compares them |
+//! | `window` | how many hits there are, and which of them a page shows |
 //! | `write` | a write as the lanes will carry it out |
 
-pub mod answer;
+pub mod addition;
 pub mod broadcast;
+pub mod deletion;
 pub mod documents;
 pub mod embed;
 pub mod explain;
+pub mod facet_rules;
 pub mod facet_search;
 pub mod facets;
 pub mod federation;
@@ -44,27 +58,41 @@ pub mod frequency;
 mod golden;
 pub mod hybrid;
 pub mod index_info;
+pub mod indexes;
+pub mod marking;
 pub mod multi_search;
+pub mod own;
+pub mod probe;
 pub mod query_search;
 pub mod read;
+pub mod request;
 pub mod reserved;
 pub mod rewrite;
+pub mod rounds;
 pub mod scatter;
 pub mod search;
 mod search_on;
+pub mod several;
+pub mod shown;
 pub mod similar;
 pub mod stats;
+pub mod values;
+pub mod window;
 pub mod write;
 
 use serde::Serialize;
 
 use crate::meili::error::ResponseError;
-use crate::meili::operation::DocumentMethod;
 
-use answer::Answer;
+use addition::Split;
+use deletion::Deletion;
 use forward::Forward;
-use scatter::Scatter;
-use write::WriteIntent;
+use indexes::IndexList;
+use own::Answer;
+use scatter::{NodeRequest, Scatter};
+use write::{FailedWrite, WriteIntent};
+
+pub use request::{Known, Request};
 
 /// What Miroir does with a request.
 #[derive(Debug, Clone, Serialize)]
@@ -72,25 +100,25 @@ use write::WriteIntent;
 pub enum Plan {
     /// One node answers, unchanged.
     Forward(Forward),
-    /// The body's documents go to the nodes that own their shards.
-    Split(Split),
+    /// One node lists its indexes, and the client gets those that it may see.
+    List(IndexList),
     /// Nodes answer for the shards they cover, and the answers are merged.
     Scatter(Box<Scatter>),
+    /// The body's documents go to the nodes that own their shards, as they arrive.
+    Split(Split),
+    /// Ids of documents go to the nodes that own their shards.
+    Delete(Deletion),
     /// Every node does the same, as one task.
     Broadcast(Box<WriteIntent>),
+    /// The same of an edit by a function, which is tried before any node gets it.
+    Edit(Box<WriteIntent>),
+    /// Every node is told the same at once, without a task.
+    Everywhere(NodeRequest),
+    /// A task that fails before any node sees it.
+    Fail(Box<FailedWrite>),
     /// Miroir itself knows the answer.
     Answer(Answer),
     Refuse(ResponseError),
-}
-
-/// A write of documents, before its body was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Split {
-    pub index: String,
-    pub method: DocumentMethod,
-    /// As the query string names it.
-    pub primary_key: Option<String>,
 }
 
 /// Why a request is not planned as what it says it is.

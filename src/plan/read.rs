@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
+use crate::meili::operation::Read;
 use crate::meili::query::QueryMap;
-use crate::merge::strip;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
-use super::answer::Answer;
+use super::broadcast::HiddenPart;
 use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
 use super::fields::FieldsPlan;
 use super::forward::Forward;
 use super::index_info::IndexInfo;
+use super::indexes::IndexList;
 use super::multi_search;
 use super::query_search;
 use super::scatter::{Ask, NodeRequest, Scatter};
@@ -30,73 +29,56 @@ use super::{Obstacle, Plan};
 pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
 /// The indexes whose settings [`plan`] needs in its `infos`.
-pub fn indexes(operation: &Operation, body: &[u8]) -> Vec<String> {
-    match operation {
-        Operation::MultiSearch => multi_search::indexes(body),
-        Operation::SearchGet { index }
-        | Operation::SearchPost { index }
-        | Operation::FacetSearch { index }
-        | Operation::SimilarGet { index }
-        | Operation::SimilarPost { index }
-        | Operation::ListDocuments { index }
-        | Operation::FetchDocuments { index }
-        | Operation::ListFields { index }
-        | Operation::IndexStats { index } => vec![index.clone()],
-        _ => Vec::new(),
+pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
+    match read {
+        Read::MultiSearch => multi_search::indexes(body),
+        Read::SearchGet { index }
+        | Read::SearchPost { index }
+        | Read::FacetSearch { index }
+        | Read::SimilarGet { index }
+        | Read::SimilarPost { index }
+        | Read::ListDocuments { index }
+        | Read::FetchDocuments { index }
+        | Read::ListFields { index }
+        | Read::IndexStats { index } => vec![index.clone()],
+        Read::Version
+        | Read::Stats
+        | Read::ListIndexes
+        | Read::GetIndex { .. }
+        | Read::GetDocument { .. }
+        | Read::GetSettings { .. }
+        | Read::GetSetting { .. }
+        | Read::GetExperimentalFeatures => Vec::new(),
     }
 }
 
 /// The plan of a read. `path` is the request's path and query as the client wrote them.
-pub fn plan(operation: &Operation, path: &str, body: &[u8], infos: &Infos, topology: &Topology) -> Plan {
+pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topology) -> Plan {
     let request = Request { path, body, infos, shards: topology.shards };
-    match operation {
-        Operation::Health => Plan::Answer(Answer::Health),
-        Operation::ListTasks => Plan::Answer(Answer::ListTasks),
-        Operation::GetTask { id } => Plan::Answer(Answer::GetTask { id: id.clone() }),
-        Operation::CancelTasks => Plan::Answer(Answer::CancelTasks),
-        Operation::DeleteTasks => Plan::Answer(Answer::DeleteTasks),
-        Operation::DeleteTask { id } => Plan::Answer(Answer::DeleteTask { id: id.clone() }),
-        Operation::ListKeys => Plan::Answer(Answer::ListKeys),
-        Operation::CreateKey => Plan::Answer(Answer::CreateKey),
-        Operation::GetKey { key } => Plan::Answer(Answer::GetKey { key: key.clone() }),
-        Operation::UpdateKey { key } => Plan::Answer(Answer::UpdateKey { key: key.clone() }),
-        Operation::DeleteKey { key } => Plan::Answer(Answer::DeleteKey { key: key.clone() }),
-
-        Operation::GetSetting { setting, .. } if strip::of_setting(*setting).is_some() => {
-            request.scatter("GET", path, Ask::Setting { setting: *setting })
+    match read {
+        Read::Version | Read::GetIndex { .. } | Read::GetExperimentalFeatures => {
+            Plan::Forward(Forward::to_any(topology))
         }
-        Operation::Version
-        | Operation::ListIndexes
-        | Operation::GetIndex { .. }
-        | Operation::GetSetting { .. }
-        | Operation::GetExperimentalFeatures => Plan::Forward(Forward::to_any(topology)),
+        Read::GetSetting { setting, .. } => match HiddenPart::of(*setting) {
+            Some(hidden) => request.scatter("GET", path, Ask::Setting { setting: *setting, hidden }),
+            None => Plan::Forward(Forward::to_any(topology)),
+        },
+        Read::ListIndexes => Plan::List(IndexList::new(path, &request.query(), topology)),
 
-        Operation::GetSettings { .. } => request.scatter("GET", path, Ask::Settings),
-        Operation::Stats => request.scatter("GET", path, Ask::Stats(StatsPlan::AllIndexes)),
-        Operation::IndexStats { index } => request.read("GET", request.index_stats(index)),
-        Operation::SearchGet { index } => request.read("GET", request.search_get(index)),
-        Operation::SearchPost { index } => request.read("POST", request.search_post(index)),
-        Operation::FacetSearch { index } => request.read("POST", request.facet_search(index)),
-        Operation::MultiSearch => request.read("POST", request.multi_search()),
-        Operation::ListDocuments { index } => request.read("GET", request.list_documents(index)),
-        Operation::FetchDocuments { index } => request.read("POST", request.fetch_documents(index)),
-        Operation::ListFields { index } => request.read("POST", request.fields(index)),
-        Operation::GetDocument { index, id } => request.read("GET", request.document(index, id)),
-
-        Operation::SimilarGet { index } => request.read("GET", request.similar_get(index)),
-        Operation::SimilarPost { index } => request.read("POST", request.similar_post(index)),
-        Operation::Unsupported { name } => not_supported(&format!("`{name}`")),
-
-        // Writes have plans of their own.
-        _ => not_supported("A write planned as a read"),
+        Read::GetSettings { .. } => request.scatter("GET", path, Ask::Settings),
+        Read::Stats => request.scatter("GET", path, Ask::Stats(StatsPlan::AllIndexes)),
+        Read::IndexStats { index } => request.read("GET", request.index_stats(index)),
+        Read::SearchGet { index } => request.read("GET", request.search_get(index)),
+        Read::SearchPost { index } => request.read("POST", request.search_post(index)),
+        Read::FacetSearch { index } => request.read("POST", request.facet_search(index)),
+        Read::MultiSearch => request.read("POST", request.multi_search()),
+        Read::ListDocuments { index } => request.read("GET", request.list_documents(index)),
+        Read::FetchDocuments { index } => request.read("POST", request.fetch_documents(index)),
+        Read::ListFields { index } => request.read("POST", request.fields(index)),
+        Read::GetDocument { index, id } => request.read("GET", request.document(index, id)),
+        Read::SimilarGet { index } => request.read("GET", request.similar_get(index)),
+        Read::SimilarPost { index } => request.read("POST", request.similar_post(index)),
     }
-}
-
-fn not_supported(what: &str) -> Plan {
-    Plan::Refuse(ResponseError::new(
-        Code::MiroirNotSupported,
-        format!("{what} is not supported by this version of Miroir."),
-    ))
 }
 
 /// What every read is planned from.

@@ -3,6 +3,7 @@
 use crate::meili::settings::Setting;
 use serde::Serialize;
 
+use super::broadcast::HiddenPart;
 use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
 use super::federation::FederationPlan;
@@ -47,6 +48,7 @@ pub enum Ask {
     /// One setting as a node has it, without the hidden part.
     Setting {
         setting: Setting,
+        hidden: HiddenPart,
     },
     Search(Box<SearchPlan>),
     FacetSearch(FacetSearchPlan),

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::merge::detail::ScoredBy;
-use crate::merge::facets::FacetRules;
-use crate::merge::hits::Rules;
-use crate::merge::marks::{MarkRules, Marking};
-use crate::merge::strip::{Helper, Shown};
-use crate::merge::totals::{Paging, Window};
+use super::facet_rules::FacetRules;
+use super::index_info::ScoredBy;
+use super::shown::{Helper, Rules, Shown};
+use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
 use crate::placement::topology::NodeIx;
 
@@ -19,6 +17,7 @@ use super::filter;
 use super::frequency::ByFrequency;
 use super::hybrid::semantic_ratio;
 use super::index_info::IndexInfo;
+use super::marking::{MarkRules, Marking};
 use super::reserved;
 use super::scatter::NodeRequest;
 
@@ -48,21 +47,15 @@ pub struct SearchPlan {
     /// True if hits with a low score are left out.
     pub threshold: bool,
     /// True if the engine looks at hits from the first, also where the page begins behind the last.
-    #[serde(skip)]
     pub from_the_first: bool,
-    #[serde(skip)]
     pub ranking_rules: Vec<String>,
     /// Whether words are left out by their frequency.
-    #[serde(skip)]
     pub by_frequency: ByFrequency,
     /// True for the words of a search that mixes words and vectors.
-    #[serde(skip)]
     pub of_hybrid: bool,
     /// What the scores of hits come from.
-    #[serde(skip)]
     pub scored_by: ScoredBy,
     /// True if all hits above the threshold are counted, not just those up to the end of the page.
-    #[serde(skip)]
     pub counts_whole: bool,
     /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
     /// with the rank then.
@@ -74,10 +67,8 @@ pub struct SearchPlan {
     /// True if nodes break ties where one node takes all hits that tie at once.
     pub breaks_ties: bool,
     /// Attributes to search on that a node knows, where not every node knows all of them.
-    #[serde(skip)]
     pub known_attributes: BTreeMap<NodeIx, Vec<String>>,
     /// How words are marked where that depends on which others nodes know.
-    #[serde(skip)]
     pub marking: Option<Marking>,
 }
 

@@ -27,6 +27,11 @@ impl SearchPlan {
         all.into_iter().filter(|name| *name != "*").map(str::to_owned).collect()
     }
 
+    /// True if the client says on which attributes to search.
+    pub fn names_attributes_to_search_on(&self) -> bool {
+        self.body.get(SEARCH_ON).is_some_and(|names| !names.is_null())
+    }
+
     /// The same search where each node is asked to search on those `patterns` only that it `knows`.
     pub fn searching_on_known(&self, knows: &[(NodeIx, Vec<bool>)], patterns: &[String]) -> SearchPlan {
         let all = names(&self.body, SEARCH_ON).unwrap_or_default();

@@ -6,8 +6,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::shown::{Helper, Shown};
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
-use crate::merge::strip::{Helper, Shown};
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::ShardId;
@@ -221,6 +222,12 @@ impl SimilarPlan {
 
 fn key_helper(info: &IndexInfo, body: &Map<String, Value>) -> Vec<Helper> {
     info.primary_key.as_deref().and_then(|key| helper(body, key)).into_iter().collect()
+}
+
+/// The refusal where several nodes have to answer, and `why`.
+pub fn not_comparable(why: &str) -> ResponseError {
+    let message = format!("Similar documents cannot be compared over several nodes: {why}.");
+    ResponseError::new(Code::MiroirNotSupported, message)
 }
 
 fn obstacle(info: &IndexInfo) -> Option<&'static str> {

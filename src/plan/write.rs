@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::meili::error::ResponseError;
 use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardId;
+use crate::placement::topology::Topology;
 
 /// A write before it has taken its place in the order.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +33,15 @@ pub struct WriteIntent {
     pub steps: Vec<Step>,
 }
 
+/// A write that is known to fail: it becomes a task that no node sees.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedWrite {
+    /// Without steps.
+    pub intent: WriteIntent,
+    pub error: ResponseError,
+}
+
 /// One request to one node.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,6 +54,12 @@ pub struct Step {
     pub body: StepBody,
     /// The shards whose replicas this step writes; empty for what concerns the whole index.
     pub shards: crate::placement::shard::ShardSet,
+}
+
+/// How many nodes hold each document.
+pub fn copies(topology: &Topology) -> u8 {
+    let owners = topology.owners.first().map_or(1, Vec::len);
+    u8::try_from(owners).unwrap_or(topology.replication_factor).max(1)
 }
 
 /// Whom a step is for.

@@ -6,6 +6,7 @@ use super::gather::{Fault, Nodes};
 use super::reader::{Reader, Stop};
 use crate::meili::error::Code;
 use crate::placement::topology::NodeIx;
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -16,6 +17,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if !plan.known_attributes.is_empty() || !names_an_attribute(&stop) {
             return Err(stop);
         }
+        self.note(Later::KnownAttributes);
         let nodes: Vec<NodeIx> =
             self.topology.indexes().filter(|node| self.topology.node(*node).state.serves_reads()).collect();
         let asked = nodes.iter().map(|node| async {

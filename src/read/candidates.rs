@@ -12,16 +12,18 @@ use super::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Stop};
 use super::search::is_search;
 use crate::merge::error::MergeError;
-use crate::merge::facets::probe::Probe;
-use crate::merge::facets::{FacetRules, Facets};
+use crate::merge::facets::Facets;
 use crate::merge::hits::{self, Page};
 use crate::merge::search::{Merged, answers, candidates, census};
-use crate::merge::totals::Paging;
-use crate::merge::values::{Key, values_at};
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
+use crate::plan::facet_rules::FacetRules;
 use crate::plan::facets::{Candidates, replies_to, without_values};
+use crate::plan::probe::Probe;
+use crate::plan::rounds::{AsStated, CensusFacts, Counting, Later, PageFacts, Stating};
 use crate::plan::search::SearchPlan;
+use crate::plan::values::{Key, values_at};
+use crate::plan::window::Paging;
 
 /// How often nodes are asked for more of their facets before the answer goes out as it is, and says so.
 pub(super) const ROUNDS: usize = 12;
@@ -61,38 +63,37 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         merged: &Merged<'_>,
         counted: Option<&Gathered>,
     ) -> Result<Overview, Stop> {
-        // In page mode one node leaves out what is not distinct also where it has nothing to show.
-        let leaves_out = plan.distinct.is_some() && matches!(plan.window.paging, Paging::Offset { .. });
-        if leaves_out
-            && merged.is_past_the_end()
-            && let Some(all) = self.unsearched(plan, seed).await?
-        {
-            return self.overview_of_all(plan, &all).await;
+        let facts = PageFacts { end: merged.end(), counted: counted.is_some() };
+        for way in plan.statings(facts) {
+            let overview = match (way, counted) {
+                (Stating::Unsearched, _) => match self.unsearched(plan, seed).await? {
+                    Some(all) => Some(self.overview_of_all(plan, &all).await?),
+                    None => None,
+                },
+                (Stating::Census, Some(counted)) => Some(self.distinct(plan, seed, merged, counted).await?),
+                (Stating::Census, None) => None,
+                (Stating::Replay, _) => self.walked(plan, seed, merged, &[], None).await?,
+                (Stating::AsStated(how), _) => Some(self.as_stated(plan, seed, gathered, merged, how).await?),
+            };
+            if let Some(overview) = overview {
+                return Ok(overview);
+            }
         }
-        // A page leaves out what is not distinct also where it is empty.
-        let paged = matches!(plan.window.paging, Paging::Page { .. });
-        if let Some(counted) = counted.filter(|_| plan.window.take() > 0 || paged) {
-            return self.distinct(plan, seed, merged, counted).await;
-        }
-        let skips = plan.window.skip() > 0 && !plan.from_the_first;
-        let skips_unscored = skips && (!merged.is_full() || plan.counts_whole);
-        if plan.threshold
-            && plan.distinct.is_none()
-            && plan.window.take() > 0
-            && (skips_unscored || merged.skips_uneven())
-            && let Some(overview) = self.walked(plan, seed, merged, &[], None).await?
-        {
-            return Ok(overview);
-        }
-        // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad. And a
-        // page that begins behind the last document is not searched for at all.
-        let counts_on = !merged.is_full() || plan.counts_whole;
-        let mut base = Candidates { threshold: plan.threshold && counts_on, unmet: None };
-        // Which documents one node has left out for better ones when its page is full depends on what it met by then.
-        let walked = plan.window.skip() + plan.window.take() > 0;
-        let estimated = plan.distinct.is_some() && merged.is_full() && walked;
-        let uneven = merged.skips_uneven();
-        let mut inexact = Inexact { totals: uneven || estimated, facets: uneven, ..Inexact::default() };
+        Err(MergeError::Missing("a way to totals and facets").into())
+    }
+
+    /// What nodes stated with the page, and what those say that left out hits one node would have counted.
+    async fn as_stated(
+        &self,
+        plan: &SearchPlan,
+        seed: u64,
+        gathered: &Gathered,
+        merged: &Merged<'_>,
+        how: AsStated,
+    ) -> Result<Overview, Stop> {
+        let AsStated { threshold, totals_may_differ, facets_may_differ } = how;
+        let mut base = Candidates { threshold, unmet: None };
+        let mut inexact = Inexact { totals: totals_may_differ, facets: facets_may_differ, ..Inexact::default() };
         let mut parts: Vec<CoverPart> = Vec::new();
         let mut sources = Vec::new();
         let mut again = ShardSet::new();
@@ -104,18 +105,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 again.union_with(&part.shards);
             }
         }
-        let mut more = self.ask_candidates(plan, seed, &base, &again).await?;
-        if plan.threshold && merged.is_past_the_end() {
-            match self.unsearched(plan, seed).await? {
-                Some(unsearched) => {
-                    (base, more) = (Candidates::default(), unsearched);
-                    parts.clear();
-                    sources.clear();
-                }
-                // One node skips by the bucket, without a look at the scores of what it skips.
-                None => inexact = Inexact { totals: true, facets: true, ..Inexact::default() },
-            }
+        if !again.is_empty() {
+            self.note(Later::WithoutThreshold);
         }
+        let more = self.ask_candidates(plan, seed, &base, &again).await?;
         for (part, body) in &more {
             parts.push(part.clone());
             sources.push(candidates(body)?);
@@ -137,6 +130,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
     /// What nodes say of all that may be found, if the page begins behind the last of it: one node looks at nothing then.
     async fn unsearched(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Vec<(CoverPart, Bytes)>>, Stop> {
+        self.note(Later::Unsearched);
         let wanted = ShardSet::all(self.topology.shards);
         let all = self.ask_candidates(plan, seed, &Candidates::default(), &wanted).await?;
         let mut hits = 0;
@@ -180,25 +174,22 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             (true, true) => hits.len(),
             (false, true) => hits::met(&hits, plan.window.reach() as usize)?,
         };
-        // Which document stands for a value that no page has met, or for one before the page, or which of two that tie,
-        // is told by the order in which one node got its documents. Only the distinct attribute's own counts do not
-        // depend on that.
-        let skips = plan.window.skip() > 0 && !plan.from_the_first;
-        let unordered = (full && paged) || skips || tied || hides;
-        let walks_facets = unordered && plan.facets.is_some() && !plan.counts_only_distinct() && plan.facets_shown;
-        let walks_scores = plan.threshold && (plan.uneven || skips && !full || plan.counts_whole);
-        let from_the_first = !skips && !hides && !walks_scores;
-        let first_met = if from_the_first { Some(hits::met(&hits, plan.window.reach() as usize)?) } else { None };
-        if (walks_facets && (full && paged || !from_the_first) || walks_scores || hides)
-            && let Some(mut overview) = self.walked(plan, seed, merged, &hits, first_met).await?
-        {
-            // It is the order of the last writes that is known here.
-            overview.inexact.facets |= walks_facets;
-            return Ok(overview);
+        let end = merged.end();
+        let facts = CensusFacts { tied, hides, none: count == 0 };
+        let ways = plan.countings(end, facts);
+        if let Some(Counting::Replay { known_to_the_end }) = ways.first().copied() {
+            let reach = plan.window.reach() as usize;
+            let first_met = known_to_the_end.then(|| hits::met(&hits, reach)).transpose()?;
+            if let Some(mut overview) = self.walked(plan, seed, merged, &hits, first_met).await? {
+                // It is the order of the last writes that is known here.
+                overview.inexact.facets |= plan.walks_facets(end, facts);
+                return Ok(overview);
+            }
         }
         // One node skips by the bucket, without a look at the scores of what it skips.
         let unscored = plan.threshold && merged.is_past_the_end();
-        let Some(rules) = plan.facets.as_ref().filter(|_| count > 0) else {
+        let rests = ways.last() == Some(&Counting::Rest);
+        let Some(rules) = plan.facets.as_ref().filter(|_| rests) else {
             let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
             let facets = plan.facets.as_ref().map(|rules| self.summed(rules, merged)).transpose()?;
             return Ok(Overview {
@@ -209,6 +200,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         };
         let met = met(plan, &hits[..count])?;
         let base = Candidates { threshold: plan.threshold && !full, unmet: met.unmet };
+        self.note(Later::Rest);
         let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await;
         let rest = match rest {
             Ok(rest) => rest,
@@ -236,7 +228,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         facets.add_documents(&met.documents);
         self.settle(plan, &base, &parts, &mut facets).await?;
         let total = if paged { count as u64 } else { plan.window.total(&totals) };
-        let exact = facets.is_exact() && met.exact && !hides && (!unordered || plan.counts_only_distinct());
+        let exact =
+            facets.is_exact() && met.exact && !hides && (!plan.is_unordered(end, facts) || plan.counts_only_distinct());
         Ok(Overview {
             facets: Some(facets),
             total,
@@ -308,6 +301,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             if probes.is_empty() {
                 return Ok(());
             }
+            self.note(Later::FacetValues);
             let asked = parts.iter().enumerate().filter_map(|(source, part)| {
                 let mine: Vec<&Probe> = probes.iter().filter(|(of, _)| *of == source).map(|(_, probe)| probe).collect();
                 (!mine.is_empty()).then(|| self.ask_probes(plan, base, source, part, mine))

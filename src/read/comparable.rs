@@ -15,6 +15,7 @@ use crate::meili::error::ResponseError;
 use crate::nodes::client::NodeReply;
 use crate::placement::written::WRITTEN_RULE;
 use crate::plan::federation::{FederatedQuery, FederationPlan};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -24,6 +25,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         plan: &FederationPlan,
         original: &NodeRequest,
     ) -> Result<Option<Reply>, ResponseError> {
+        self.note(Later::Pairs);
         let body: Value = serde_json::from_slice(&original.body).unwrap_or_default();
         let queries = body["queries"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut asked = Vec::new();

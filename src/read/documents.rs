@@ -5,19 +5,15 @@ use futures::future::join_all;
 
 use super::gather::{Fault, Nodes, Round, Verdict, Wanted, ask_one, gather, log_failure, verdict};
 use super::reader::{Reader, Reply, Stop, is_object};
-use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::error::MergeError;
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeIx;
-use crate::placement::vocabulary::is_words_id;
 use crate::plan::documents::{DocumentPlan, DocumentsPlan};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 use crate::read::settings::UnavailableShards;
-
-/// A page that ends no later is asked of every node from the first document on.
-const IN_ONE_ROUND: u64 = 1000;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// A page that does not reach far is asked for at once: what each node answers is of one moment, and a write between two
@@ -45,7 +41,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
             let alone = cover.parts.len() == 1;
             let reach = plan.offset.saturating_add(plan.limit);
-            let at_once = alone || reach <= IN_ONE_ROUND;
+            let at_once = alone || !plan.is_counted_first();
             let (offset, limit) = match (alone, at_once) {
                 (true, _) => (plan.offset, plan.limit),
                 (false, true) => (0, reach),
@@ -61,6 +57,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let bodies = if at_once {
                 counted
             } else {
+                self.note(Later::Slices);
                 let second: Vec<_> = cover
                     .parts
                     .iter()
@@ -93,9 +90,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let bodies = gathered.bodies();
         let page = if let ([only], true) = (bodies.as_slice(), gathered.alone) {
             merge::documents::page(&[only], 0, plan.offset, plan.limit, merge::documents::total(only)?)?
-        } else if plan.sort.iter().any(|by| by.field.is_none()) {
-            let message = "Documents of several nodes cannot be sorted by their distance from a point.";
-            return Err(ResponseError::new(Code::MiroirNotSupported, message).into());
+        } else if let Some(error) = plan.sorted_by_distance() {
+            return Err(error.into());
         } else {
             merge::sorted::page(plan, &bodies)?
         };
@@ -134,10 +130,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     pub(super) async fn document(&self, plan: &DocumentPlan, original: &NodeRequest, seed: u64) -> Result<Reply, Stop> {
-        if is_words_id(&plan.id) {
-            let message = format!("Document `{}` not found.", plan.id);
-            return Err(ResponseError::new(Code::DocumentNotFound, message).into());
-        }
         let wanted = [plan.shard].into_iter().collect();
         let wanted = Wanted { index: &plan.index, shards: &wanted, seed };
         let gathered = gather(self.nodes, self.topology, wanted, &|_, _| original.clone(), &is_object).await?;

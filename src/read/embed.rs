@@ -5,6 +5,7 @@ use super::reader::Reader;
 use super::search::is_search;
 use crate::merge;
 use crate::placement::shard::ShardId;
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -14,6 +15,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return None;
         }
         let request = plan.request_embedding()?;
+        self.note(Later::QueryVector);
         // Any node that serves the index will do.
         let some = [ShardId((seed % u64::from(self.topology.shards)) as u16)].into_iter().collect();
         let wanted = Wanted { index: &plan.index, shards: &some, seed };

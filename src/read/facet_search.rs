@@ -6,10 +6,11 @@ use super::candidates::ROUNDS;
 use super::gather::{Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Reply, Stop, is_object};
 use crate::merge::facet_search::{FacetHits, list};
-use crate::merge::facets::probe::Probe;
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::facet_search::FacetSearchPlan;
+use crate::plan::probe::Probe;
+use crate::plan::rounds::Later;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn facet_search(&self, plan: &FacetSearchPlan, seed: u64) -> Result<Reply, Stop> {
@@ -26,6 +27,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             if probes.is_empty() {
                 break;
             }
+            self.note(Later::FacetValues);
             let asked = probes.iter().map(|(source, probe)| self.probe(plan, &gathered.replies[*source].0, probe));
             let answers = join_all(asked).await;
             for ((source, probe), lists) in probes.iter().zip(answers) {

@@ -9,14 +9,14 @@ use super::comparable::{names_ties, renumbered};
 use super::gather::{Fault, Gathered, Nodes, Wanted, gather, log_failure};
 use super::judge::relay_error;
 use super::reader::{Inexact, Reader, Reply, Stop};
-use crate::meili::error::{Code, ResponseError};
 use crate::merge::facets::Facets;
-use crate::merge::facets::probe::Probe;
 use crate::merge::federation::{FederatedReply, IndexReplies, Merged};
 use crate::nodes::client::NodeReply;
 use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::plan::federation::{FederationPlan, IndexQueries, Which};
+use crate::plan::probe::Probe;
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 
 /// How many indexes, and searches that are asked apart, are asked at a time.
@@ -86,7 +86,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let relayed = matches!(found.as_slice(), [Found { together: Some(only), .. }] if only.alone);
         let compared = found.len() > 1 || found.iter().any(|found| found.shared_by() != 1);
-        if let Some(error) = plan.indexes.iter().find_map(hidden_attribute).filter(|_| compared) {
+        if let Some(error) = plan.hidden_attribute().filter(|_| compared) {
             return Err(error.into());
         }
         let replies: Vec<IndexReplies<'_>> = found.iter().map(Found::replies).collect();
@@ -129,6 +129,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// What nodes list where none of them leaves out a hit for another one; `None` where they do not list all, or cannot.
     async fn federated_undistinguished(&self, plan: &FederationPlan, seed: u64) -> Result<Option<Vec<Found>>, Stop> {
         let Some(whole) = plan.undistinguished(MOST_LISTED) else { return Ok(None) };
+        self.note(Later::WithoutDistinct);
         let mut found = Vec::with_capacity(whole.indexes.len());
         for index in &whole.indexes {
             found.push(self.federated_index(&whole, index, seed).await?);
@@ -159,6 +160,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             if index.has_threshold() {
                 break;
             }
+            self.note(Later::FacetValues);
             let asked =
                 probes.iter().map(|(source, probe)| self.ask_federated(plan, index, &found.replies[*source].0, probe));
             for ((source, probe), bodies) in probes.iter().zip(join_all(asked).await) {
@@ -241,6 +243,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         seed: u64,
         which: fn(usize) -> Which,
     ) -> Result<Vec<Gathered>, Stop> {
+        self.note(Later::Apart);
         let each: Vec<_> =
             (0..index.queries.len()).map(|at| self.federated_alone(plan, index, at, which, seed).boxed()).collect();
         futures::stream::iter(each).buffered(AT_ONCE).try_collect().await
@@ -279,16 +282,4 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let readable = |body: &[u8]| FederatedReply::parse(body).is_ok();
         Ok(gather(self.nodes, self.topology, wanted, &request, &readable).await?)
     }
-}
-
-fn hidden_attribute(index: &IndexQueries) -> Option<ResponseError> {
-    let field = index.hidden.as_deref()?;
-    Some(ResponseError::new(
-        Code::MiroirNotSupported,
-        format!(
-            "The attribute `{field}` of index `{}` is not among the displayed attributes, which Miroir needs to compare \
-             hits of several nodes.",
-            index.index
-        ),
-    ))
 }

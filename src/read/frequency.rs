@@ -11,6 +11,7 @@ use crate::merge::federation::FederatedReply;
 use crate::merge::stages;
 use crate::placement::cover::CoverPart;
 use crate::plan::facets::Candidates;
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -22,8 +23,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         wanted: Wanted<'_>,
         index: Option<&str>,
     ) -> Result<Reply, Stop> {
+        self.note(Later::Frequencies);
         let frequencies = try_join_all(words.iter().map(|word| self.frequency(plan, word, wanted))).await?;
         let stages = plan.stages(words, &frequencies);
+        self.note(Later::Stages);
         let shards = self.topology.shards;
         let asked = stages.iter().map(|stage| async {
             let request = |part: &CoverPart, _| stage.plan.request(part, shards, false);

@@ -1,19 +1,17 @@
 //! Searches that mix words and vectors.
 
-use bytes::Bytes;
-
 use super::candidates::Stated;
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
 use super::search::is_search;
-use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::hybrid::{ByVector, ByWords, Mixed, without_vectors};
-use crate::placement::cover::{CoverPart, cover};
+use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::plan::facets::Candidates;
 use crate::plan::frequency::ByFrequency;
 use crate::plan::hybrid::HybridPlan;
+use crate::plan::rounds::{Later, Mixing};
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -36,7 +34,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         if !plan.mixable {
-            return Err(unmixable(plan).into());
+            return Err(plan.unmixable().into());
         }
         if plan.window.skip() + plan.window.take() == 0 {
             return self.only_words(hybrid, None, seed, index).await;
@@ -53,6 +51,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Some(by_vector) => HybridPlan { by_vector, ..hybrid.clone() },
             None => hybrid.clone(),
         };
+        self.note(Later::ByVector);
         let vectors = self.gather_search(&hybrid.by_vector, wanted).await?;
         let by_vector = ByVector::new(hybrid, &vectors.bodies())?;
         if by_vector.is_empty() {
@@ -98,7 +97,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 let counted = self.take_census(plan, Wanted { index: &plan.index, shards: &all, seed }).await?;
                 self.merge_search(plan, seed, gathered, counted, index).await?
             }
-            None => self.search_one_way(plan, seed, index).await?,
+            None => {
+                self.note(Later::ByWords);
+                self.search_one_way(plan, seed, index).await?
+            }
         };
         Ok(Reply { body: without_vectors(reply.body.into()).into(), ..reply })
     }
@@ -115,18 +117,19 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     ) -> Result<(Stated, Inexact), Stop> {
         let all = Candidates::default();
         let everything = &hybrid.everything;
-        if plan.distinct.is_none() && !plan.threshold {
-            let stated = self.state(everything, &all, &vectors.replies).await?;
-            let inexact = Inexact { facets: !stated.exact, totals: false, ..Inexact::default() };
-            return Ok((stated, inexact));
-        }
-        // A page full of vectors above the threshold has met none below it, and leaves nothing out.
-        if plan.distinct.is_none() && mixed.full_of_vectors && !plan.uneven {
-            let wanted = ShardSet::all(self.topology.shards);
-            let sources: Vec<(CoverPart, Bytes)> = self.ask_candidates(everything, seed, &all, &wanted).await?;
-            let stated = self.state(everything, &all, &sources).await?;
-            let inexact = Inexact { facets: !stated.exact, totals: false, ..Inexact::default() };
-            return Ok((stated, inexact));
+        let of_all = |stated: Stated| {
+            let inexact = Inexact { facets: !stated.exact, ..Inexact::default() };
+            Ok((stated, inexact))
+        };
+        match plan.mixing(mixed.full_of_vectors) {
+            Mixing::OverReplies => return of_all(self.state(everything, &all, &vectors.replies).await?),
+            Mixing::Everything => {
+                self.note(Later::Everything);
+                let wanted = ShardSet::all(self.topology.shards);
+                let sources = self.ask_candidates(everything, seed, &all, &wanted).await?;
+                return of_all(self.state(everything, &all, &sources).await?);
+            }
+            Mixing::Above => {}
         }
         let some = Candidates { threshold: plan.threshold, unmet: None };
         let mut stated = self.state(&hybrid.by_vector, &some, &vectors.replies).await?;
@@ -139,15 +142,4 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Inexact { facets: plan.facets.is_some() && !exact, totals: counted.is_none(), ..Inexact::default() },
         ))
     }
-}
-
-fn unmixable(plan: &SearchPlan) -> ResponseError {
-    let key = plan.primary_key.as_deref().unwrap_or_default();
-    ResponseError::new(
-        Code::MiroirNotSupported,
-        format!(
-            "A hybrid search over several nodes needs the primary key `{key}` among the displayed attributes, and a \
-             ranking rule about words."
-        ),
-    )
 }

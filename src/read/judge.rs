@@ -10,6 +10,7 @@ use crate::merge;
 use crate::nodes::client::NodeReply;
 use crate::nodes::overload::index_of;
 use crate::placement::shard::ShardSet;
+use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -26,6 +27,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             | Ask::Documents(_)
             | Ask::Fields(_) => false,
         };
+        if !same {
+            self.note(Later::Judge);
+        }
         if !same
             && let Ok(reply) = self.ask_alone(fault.node, scatter.original.clone()).await
             && (400..500).contains(&reply.status)

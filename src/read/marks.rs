@@ -9,6 +9,7 @@ use super::reader::{Reader, Stop};
 use crate::merge::search::answers;
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -19,6 +20,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if questions.is_empty() {
             return Ok(body);
         }
+        self.note(Later::Marks);
         let request = |_: &CoverPart, _| plan.request_words(&questions);
         let readable = |body: &[u8]| answers(body).is_ok();
         let all = ShardSet::all(self.topology.shards);

@@ -7,6 +7,7 @@
 //! | `reader` | what all reads have in common: what kind it is, and what becomes of errors |
 //! | `cluster_nodes` | the nodes of the cluster as one read asks them |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
+//! | `later` | which rounds followed the first |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `stats` | the other reads |
@@ -28,6 +29,7 @@ mod frequency;
 pub mod gather;
 mod hybrid;
 mod judge;
+mod later;
 mod marks;
 mod multi_search;
 pub mod observe;

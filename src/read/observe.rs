@@ -15,6 +15,7 @@ use crate::meili::error::ResponseError;
 use crate::nodes::client::{NodeReply, Trace};
 use crate::nodes::error::NodeError;
 use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::{NodeRequest, Scatter};
 
 /// One subrequest as it went.
@@ -41,6 +42,8 @@ pub struct Observation {
     pub took: Duration,
     /// In the order in which they ended.
     pub subrequests: Vec<Observed>,
+    /// The rounds that followed the first, in the order in which they began.
+    pub later: Vec<Later>,
 }
 
 /// The nodes, and a list of what they were asked.
@@ -54,8 +57,10 @@ struct Observer<'a, N: ?Sized> {
 pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Observation {
     let nodes = ClusterNodes::new(reads, topology, scatter, trace);
     let observer = Observer { nodes: &nodes, start: Instant::now(), seen: Mutex::default() };
-    let answer = Reader::new(reads, topology, &observer).run(scatter).await;
-    Observation { answer, took: observer.start.elapsed(), subrequests: observer.seen.into_inner() }
+    let reader = Reader::new(reads, topology, &observer);
+    let answer = reader.run(scatter).await;
+    let (took, later) = (observer.start.elapsed(), reader.later.into_inner());
+    Observation { answer, took, subrequests: observer.seen.into_inner(), later }
 }
 
 #[async_trait]

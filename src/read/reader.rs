@@ -17,6 +17,7 @@ use crate::nodes::error::NodeError;
 use crate::nodes::overload::overloaded;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 use crate::read::settings::UnavailableShards;
@@ -69,6 +70,8 @@ pub(super) struct Reader<'a, N: ?Sized> {
     pub(super) remembered: &'a dyn Remembered,
     /// Shards that later rounds had no answer for: what those state is stated of all shards.
     pub(super) uncounted: Mutex<ShardSet>,
+    /// The rounds that followed the first.
+    pub(super) later: Mutex<Vec<Later>>,
 }
 
 // === impl Reply ===
@@ -154,19 +157,24 @@ impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
             query_vectors: &reads.query_vectors,
             remembered: reads.remembered.as_ref(),
             uncounted: Mutex::default(),
+            later: Mutex::default(),
         }
     }
 }
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn run(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
+        let answer = self.answer(scatter).await;
+        debug_assert!(self.foreseen(&scatter.ask), "{:?} after {:?}", self.later.lock(), scatter.original);
+        answer
+    }
+
+    async fn answer(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
         let original = &scatter.original;
         let answer = match &scatter.ask {
             Ask::Judge => return self.judge(original).await,
             Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
-            Ask::Setting { setting } => {
-                return self.ask_any(original, merge::strip::of_setting(*setting).unwrap_or(|_| {})).await;
-            }
+            Ask::Setting { hidden, .. } => return self.ask_any(original, merge::strip::of_part(*hidden)).await,
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,

@@ -4,12 +4,12 @@ use futures::future::join;
 
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
-use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::merge::search::{Merged, SearchReply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::plan::frequency::ByFrequency;
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
@@ -71,7 +71,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let bodies = gathered.bodies();
         let (body, inexact) = match bodies.as_slice() {
             [only] if gathered.alone && plan.relays() => (merge::search::relay(plan, only, index)?, Inexact::default()),
-            [_, _, ..] if !plan.comparable => return Err(hidden_distinct(plan).into()),
+            [_, _, ..] if !plan.comparable => return Err(plan.hidden_distinct().into()),
             bodies => {
                 let first = Merged::new(plan, bodies)?;
                 let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
@@ -99,6 +99,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// What nodes list where none of them leaves out a hit for another one.
     async fn undistinguished(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Gathered>, Stop> {
         let Some(whole) = plan.undistinguished() else { return Ok(None) };
+        self.note(Later::WithoutDistinct);
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
@@ -115,6 +116,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() < 2 && plan.relays() {
             return Ok(None);
         }
+        self.note(Later::Census);
         let request = |part: &_, _| census.request(part, shards, false);
         let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
         self.complete_later(&gathered)?;
@@ -124,14 +126,4 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
 pub(super) fn is_search(body: &[u8]) -> bool {
     SearchReply::parse(body).is_ok()
-}
-
-fn hidden_distinct(plan: &SearchPlan) -> ResponseError {
-    let field = plan.distinct.as_deref().unwrap_or_default();
-    ResponseError::new(
-        Code::MiroirNotSupported,
-        format!(
-            "The distinct attribute `{field}` is not among the displayed attributes, which Miroir needs to compare hits of several nodes."
-        ),
-    )
 }

@@ -9,8 +9,9 @@ use crate::merge::documents::total;
 use crate::merge::similar::{Near, relay, vectors};
 use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
-use crate::plan::similar::SimilarPlan;
+use crate::plan::similar::{SimilarPlan, not_comparable};
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn similar(&self, plan: &SimilarPlan, original: &NodeRequest, seed: u64) -> Result<Reply, Stop> {
@@ -44,7 +45,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let judged = judged?;
         self.one(&judged)?;
         if let Some(why) = plan.obstacle {
-            return Err(not_supported(why).into());
+            return Err(not_comparable(why).into());
         }
         let (vector, own) = (vector?, own?);
         let mut found = vectors(plan, self.one(&vector)?)?;
@@ -62,6 +63,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let vectors = found.ok_or_else(|| not_found(plan))?;
 
+        self.note(Later::Near);
         let request = |part: &_, _| match vectors.as_slice() {
             [] => plan.request_count(part, shards),
             vectors => plan.request_near(vectors, part, shards),
@@ -69,9 +71,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let gathered = match gather(self.nodes, self.topology, wanted, &request, &is_object).await {
             Ok(gathered) => gathered,
             Err(_) if plan.distinct => {
-                return Err(
-                    not_supported("the index has a distinct attribute, and its primary key is not filterable").into()
-                );
+                return Err(not_comparable(
+                    "the index has a distinct attribute, and its primary key is not filterable",
+                )
+                .into());
             }
             Err(fault) => return Err(fault.into()),
         };
@@ -79,7 +82,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let bodies = gathered.bodies();
         let near = Near::new(plan, &bodies)?;
         if near.cut {
-            return Err(not_supported(
+            return Err(not_comparable(
                 "the page lies beyond `maxTotalHits`, or a ranking rule sorts before it compares vectors",
             )
             .into());
@@ -91,11 +94,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let reply = gathered.replies.first().ok_or_else(|| self.unanswered(gathered))?;
         Ok(&reply.1)
     }
-}
-
-fn not_supported(why: &str) -> ResponseError {
-    let message = format!("Similar documents cannot be compared over several nodes: {why}.");
-    ResponseError::new(Code::MiroirNotSupported, message)
 }
 
 /// Deleted between two questions.

@@ -11,7 +11,7 @@ use super::query_vectors::QueryVectors;
 use super::reader::{Reader, Reply};
 use crate::ledger::refusals::Refusals;
 use crate::meili::error::ResponseError;
-use crate::meili::operation::Operation;
+use crate::meili::operation::Read;
 use crate::placement::shard::{ShardId, ShardSet, shard_value};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::index_info::IndexInfo;
@@ -76,7 +76,7 @@ async fn read<N: Nodes>(
     nodes: &N,
     topology: &Topology,
     unavailable: UnavailableShards,
-    operation: Operation,
+    operation: Read,
     path: &str,
     body: &str,
 ) -> Result<Reply, ResponseError> {
@@ -85,11 +85,19 @@ async fn read<N: Nodes>(
     match read::plan(&operation, path, body.as_bytes(), &infos, topology) {
         Plan::Scatter(scatter) => {
             let query_vectors = QueryVectors::default();
-            let uncounted = parking_lot::Mutex::default();
+            let (uncounted, later) = (parking_lot::Mutex::default(), parking_lot::Mutex::default());
             let refusals = Refusals::default();
-            Reader { nodes, topology, unavailable, query_vectors: &query_vectors, remembered: &refusals, uncounted }
-                .run(&scatter)
-                .await
+            Reader {
+                nodes,
+                topology,
+                unavailable,
+                query_vectors: &query_vectors,
+                remembered: &refusals,
+                uncounted,
+                later,
+            }
+            .run(&scatter)
+            .await
         }
         other => panic!("no scatter: {other:?}"),
     }
@@ -109,8 +117,8 @@ fn a_long_filter_is_heavy_and_a_long_vector_is_not() {
     assert_eq!(length(json!({"vector": vec![0.123_456_789; 3072], "filter": "a = 1"})), 7);
 }
 
-fn search() -> Operation {
-    Operation::SearchPost { index: "movies".into() }
+fn search() -> Read {
+    Read::SearchPost { index: "movies".into() }
 }
 
 fn ids(reply: &Reply, list: &str) -> Vec<u64> {
@@ -207,7 +215,7 @@ async fn pages_of_documents_walk_through_every_document_once() {
         let mut seen = Vec::new();
         for offset in (0..DOCUMENTS).step_by(3) {
             let path = format!("/indexes/movies/documents?offset={offset}&limit=3");
-            let list = Operation::ListDocuments { index: "movies".into() };
+            let list = Read::ListDocuments { index: "movies".into() };
             let reply = read(&nodes, &topology, UnavailableShards::Error, list, &path, "").await.unwrap();
             assert!(!reply.body.windows(7).any(|bytes| bytes == b"_miroir"));
             seen.extend(ids(&reply, "results"));
@@ -221,11 +229,11 @@ async fn pages_of_documents_walk_through_every_document_once() {
 async fn statistics_count_each_document_once() {
     let topology = topology(3, 2);
     let nodes = FakeNodes::new(|at, request| Ok((200, node(at, request, &topology))));
-    let one = Operation::IndexStats { index: "movies".into() };
+    let one = Read::IndexStats { index: "movies".into() };
     let reply = read(&nodes, &topology, UnavailableShards::Error, one, "/indexes/movies/stats", "").await.unwrap();
     let stats: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(stats, json!({"numberOfDocuments": 20, "isIndexing": false, "fieldDistribution": {"id": 20}}));
-    let reply = read(&nodes, &topology, UnavailableShards::Error, Operation::Stats, "/stats", "").await.unwrap();
+    let reply = read(&nodes, &topology, UnavailableShards::Error, Read::Stats, "/stats", "").await.unwrap();
     let all: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(all["indexes"]["movies"]["numberOfDocuments"], json!(20));
     assert_eq!(all["databaseSize"], json!(3));
@@ -272,7 +280,7 @@ async fn several_searches_answer_in_their_order() {
     let nodes = FakeNodes::new(|at, request| Ok((200, node(at, request, &topology))));
     let body = r#"{"queries":[{"indexUid":"movies","limit":1},{"indexUid":"movies","offset":1,"limit":2}]}"#;
     let reply =
-        read(&nodes, &topology, UnavailableShards::Error, Operation::MultiSearch, "/multi-search", body).await.unwrap();
+        read(&nodes, &topology, UnavailableShards::Error, Read::MultiSearch, "/multi-search", body).await.unwrap();
     let shown: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(shown["results"][0]["indexUid"], json!("movies"));
     assert_eq!(shown["results"][0]["hits"], json!([{"id": 19}]));
@@ -290,7 +298,7 @@ async fn a_document_comes_from_any_replica_without_the_hidden_field() {
                 if at == owner { Err(broken()) } else { Ok((200, r#"{"id":7,"_miroir_shard":"{"}"#.into())) }
             },
         );
-    let one = Operation::GetDocument { index: "movies".into(), id: "7".into() };
+    let one = Read::GetDocument { index: "movies".into(), id: "7".into() };
     let reply =
         read(&nodes, &topology, UnavailableShards::Error, one, "/indexes/movies/documents/7", "").await.unwrap();
     assert_eq!(reply.body, r#"{"id":7}"#);

@@ -14,15 +14,16 @@ use crate::merge::facets::{Facets, NodeFacets};
 use crate::merge::listing::{Listed, Listing};
 use crate::merge::scores::MostTypos;
 use crate::merge::search::{Merged, answers, candidates};
-use crate::merge::totals::Paging;
-use crate::merge::values::Key;
 use crate::merge::walk::{self, Beyond, Left, Outcome, Stretch, Walk};
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::facets::{Candidates, without_values};
 use crate::plan::filter;
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::search::SearchPlan;
+use crate::plan::values::Key;
+use crate::plan::window::Paging;
 use crate::split::document::RESERVED_PREFIX;
 
 /// For how many distinct values nodes are asked one by one.
@@ -64,6 +65,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let left = Left { documents: documents.collect(), beyond: Beyond::Nothing };
             return self.counted_in_pages(plan, seed, merged, &left, (&met, &best)).await;
         }
+        self.note(Later::Listing);
         let mut before = Stretch::default();
         for _ in 0..ROUNDS {
             let request = |part: &CoverPart, _| listing.request(part, shards, false);
@@ -111,6 +113,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         met: &HashSet<Key>,
     ) -> Result<Option<Overview>, Stop> {
         let Some(base) = unmet(plan, met) else { return Ok(None) };
+        self.note(Later::Rest);
         let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await?;
         let mut totals = vec![plan.window.counted(left.documents.len())];
         let mut facets = plan.facets.as_ref().map(Facets::new);
@@ -148,6 +151,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(None);
         }
         let Some(base) = unmet(plan, &all) else { return Ok(None) };
+        self.note(Later::Rest);
         let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await?;
         let Some(mut facets) = plan.facets.as_ref().map(Facets::new) else { return Ok(None) };
         for (_, body) in &rest {
@@ -156,6 +160,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let shards = self.topology.shards;
         if !open.is_empty() {
             let Some(filters) = plan.filters_of_values(&open) else { return Ok(None) };
+            self.note(Later::Firsts);
             let request = |part: &CoverPart, _| plan.request_firsts(&filters, part, shards);
             let readable = |body: &[u8]| answers(body).is_ok();
             let Some(said) = self.ask_more(plan, seed, &request, &readable).await? else { return Ok(None) };

@@ -35,6 +35,8 @@ mod scan;
 pub mod vectors;
 pub mod words;
 
+use serde::Serialize;
+
 use self::csv::CsvSplitter;
 pub use self::document::Document;
 pub use self::error::SplitError;
@@ -42,7 +44,8 @@ use self::json::JsonSplitter;
 use self::ndjson::NdjsonSplitter;
 
 /// What a body is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum PayloadFormat {
     /// An array of objects, or one object.
     Json,

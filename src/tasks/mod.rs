@@ -10,6 +10,7 @@
 //! | `params` | values of query parameters, refused in the engine's words |
 //! | `query` | query strings of the task routes, with the engine's errors |
 //! | `replicas` | which node carried out which shards of a task |
+//! | `settings` | how long ended tasks are kept, and in which form ids are shown |
 //! | `stale` | which replicas a finished task leaves behind |
 //! | `swap` | tasks follow their index when it is swapped |
 //! | `verdict` | what the parts of a task come to, taken together |

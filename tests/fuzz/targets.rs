@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use miroir::config::Config;
-use miroir::meili::operation::Operation;
+use miroir::meili::operation::Read;
 use miroir::merge::facets::Facets;
 use miroir::merge::search::Merged;
 use miroir::placement::cover::cover;
@@ -107,11 +107,11 @@ pub fn search(input: &[u8]) {
     let infos: Infos = [("movies".to_owned(), Arc::new(info.clone()))].into();
     let index = || "movies".to_owned();
     for (operation, path) in [
-        (Operation::SearchPost { index: index() }, "/indexes/movies/search"),
-        (Operation::FacetSearch { index: index() }, "/indexes/movies/facet-search"),
-        (Operation::SimilarPost { index: index() }, "/indexes/movies/similar"),
-        (Operation::FetchDocuments { index: index() }, "/indexes/movies/documents/fetch"),
-        (Operation::MultiSearch, "/multi-search"),
+        (Read::SearchPost { index: index() }, "/indexes/movies/search"),
+        (Read::FacetSearch { index: index() }, "/indexes/movies/facet-search"),
+        (Read::SimilarPost { index: index() }, "/indexes/movies/similar"),
+        (Read::FetchDocuments { index: index() }, "/indexes/movies/documents/fetch"),
+        (Read::MultiSearch, "/multi-search"),
     ] {
         let made = explain(&plan(&operation, path, input, &infos, &topology), &topology);
         assert_eq!(
@@ -122,7 +122,7 @@ pub fn search(input: &[u8]) {
     }
     let query = String::from_utf8_lossy(input);
     let path = format!("/indexes/movies/search?{}", query.replace(['\n', '\r'], "&"));
-    explain(&plan(&Operation::SearchGet { index: index() }, &path, b"", &infos, &topology), &topology);
+    explain(&plan(&Read::SearchGet { index: index() }, &path, b"", &infos, &topology), &topology);
 
     let Ok(Value::Object(asked)) = serde_json::from_slice(input) else { return };
     let Ok(plan) = SearchPlan::new(&info, asked.clone()) else { return };

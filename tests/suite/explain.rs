@@ -88,7 +88,14 @@ fn every_kind_of_read_can_be_run_and_a_write_cannot() {
         assert!(from_nodes(&explained), "{path} {body}: {}", explained["run"]);
         assert_eq!(list(&explained["run"], "hits").is_empty(), !hits, "{path} {body}");
         assert!(!list(&explained["run"], "subrequests").is_empty(), "{path} {body}");
+        let may_follow = list(&explained["plan"], "mayFollow");
+        for followed in list(&explained["run"], "followed") {
+            assert!(may_follow.contains(followed), "{path} {body}: {followed}");
+        }
     }
+    let counted = json!({"q": "a", "distinct": "country", "facets": ["country"], "limit": 3});
+    let explained = run("POST", "/indexes/cities/search", counted).ok();
+    assert!(list(&explained["run"], "followed").contains(&json!("census")), "{explained}");
     let explained = run("POST", "/indexes/cities/search", json!({"filter": "nothing = 1"})).ok();
     assert_eq!(explained["run"]["status"], 400);
     assert_eq!(explained["run"]["answer"]["code"], "invalid_search_filter");
@@ -99,6 +106,46 @@ fn every_kind_of_read_can_be_run_and_a_write_cannot() {
     assert_eq!(fleet.client.get("/indexes/cities/stats").ok()["numberOfDocuments"], documents);
     assert_eq!(fleet.admin.post("/indexes/cities/explain", &json!({"operation": "swap"})).status, 400);
     assert_eq!(fleet.admin.post("/indexes/cities/explain", &json!({})).ok()["run"], Value::Null);
+}
+
+#[test]
+fn what_the_gateway_serves_is_explained_and_nothing_is_done() {
+    let fleet = loaded(1);
+    let explain = |method: &str, path: &str, body: Value| {
+        let explained = fleet.admin.post("/explain", &json!({"method": method, "path": path, "body": body})).ok();
+        explained["plan"].clone()
+    };
+    let figures = || fleet.client.get("/indexes/cities/stats").ok();
+    let before = figures();
+    let first = fleet.client.get("/indexes/cities/documents?limit=2").ok();
+    let ids: Vec<&Value> = list(&first, "results").iter().map(|city| &city["id"]).collect();
+
+    let one = explain("DELETE", &format!("/indexes/cities/documents/{}", ids[0]), Value::Null);
+    assert_eq!(one["plan"], "delete", "{one}");
+    let [step] = list(&one["intent"], "steps") else { panic!("one owner: {one}") };
+    assert!(holds(&fleet, &step["nodes"][0], ids[0]), "{one}");
+
+    let batch = explain("POST", "/indexes/cities/documents/delete-batch", json!(ids));
+    for step in list(&batch["intent"], "steps") {
+        for id in step["body"]["json"].as_array().expect("a list of ids") {
+            let id: Value = id.as_str().expect("a text").parse().expect("a number");
+            assert!(holds(&fleet, &step["nodes"][0], &id), "{batch}");
+        }
+    }
+    assert_eq!(explain("POST", "/indexes/nope/documents/delete-batch", json!([1]))["plan"], "fail");
+
+    let addition = explain("PUT", "/indexes/cities/documents?primaryKey=id", json!([{"id": 1}]));
+    assert_eq!(
+        (&addition["plan"], &addition["method"], &addition["primaryKey"]),
+        (&json!("split"), &json!("update"), &json!("id"))
+    );
+    let features = explain("PATCH", "/experimental-features", json!({"containsFilter": true}));
+    assert_eq!((&features["plan"], list(&features, "nodes").len()), (&json!("everywhere"), 3));
+    let indexes = explain("GET", "/indexes?limit=3", Value::Null);
+    assert_eq!((&indexes["plan"], &indexes["page"]["ofAll"]["limit"]), (&json!("list"), &json!(3)));
+    let refused = explain("DELETE", "/indexes/_miroir", Value::Null);
+    assert_eq!((&refused["plan"], &refused["code"]), (&json!("refuse"), &json!("invalid_index_uid")));
+    assert_eq!(figures(), before);
 }
 
 #[test]

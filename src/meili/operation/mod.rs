@@ -1,150 +1,43 @@
-//! Every operation of the HTTP API that Miroir knows.
+//! Every operation of the HTTP API that Miroir knows, by who carries it out.
 //!
 //! # Layout
 //!
 //! | file | what |
 //! |---|---|
-//! | [`facts`] | what the other layers have to know of each: the one place that lists them all |
+//! | [`own`] | operations that the gateway alone answers |
+//! | [`read`] | those that nodes answer without a change |
+//! | [`change`] | those that every node carries out alike |
+//! | [`documents`] | writes that name their documents, which go to the nodes that own these |
+//! | [`facts`] | what the other layers have to know of each |
 //! | [`route`](mod@route) | the route table that finds one |
 
+pub mod change;
+pub mod documents;
 pub mod facts;
+pub mod own;
+pub mod read;
 pub mod route;
 #[cfg(test)]
 pub mod tests;
 
-use serde::Serialize;
-
-use super::error::{Code, ResponseError};
-use super::settings::Setting;
+use super::action::Action;
+use super::error::ResponseError;
 use super::uid::IndexUid;
 
-pub use facts::{Class, Facts, Reach};
+pub use change::Change;
+pub use documents::{DocumentMethod, Documents};
+pub use facts::{Facts, Reach, Takes};
+pub use own::Own;
+pub use read::Read;
 pub use route::{RouteError, route};
 
-/// How a document write treats a document that is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DocumentMethod {
-    /// POST: the new document takes the old one's place.
-    Replace,
-    /// PUT: the new document's fields are written over the old one's.
-    Update,
-}
-
 /// What a client asks for, without its query string and body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", tag = "operation")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    Health,
-    Version,
-    Stats,
-    ListIndexes,
-    CreateIndex,
-    GetIndex {
-        index: String,
-    },
-    UpdateIndex {
-        index: String,
-    },
-    DeleteIndex {
-        index: String,
-    },
-    IndexStats {
-        index: String,
-    },
-    SwapIndexes,
-    AddDocuments {
-        index: String,
-        method: DocumentMethod,
-    },
-    GetDocument {
-        index: String,
-        id: String,
-    },
-    ListDocuments {
-        index: String,
-    },
-    FetchDocuments {
-        index: String,
-    },
-    ListFields {
-        index: String,
-    },
-    DeleteDocument {
-        index: String,
-        id: String,
-    },
-    DeleteDocumentsBatch {
-        index: String,
-    },
-    DeleteDocumentsByFilter {
-        index: String,
-    },
-    DeleteAllDocuments {
-        index: String,
-    },
-    EditDocuments {
-        index: String,
-    },
-    SearchGet {
-        index: String,
-    },
-    SearchPost {
-        index: String,
-    },
-    FacetSearch {
-        index: String,
-    },
-    MultiSearch,
-    SimilarGet {
-        index: String,
-    },
-    SimilarPost {
-        index: String,
-    },
-    GetSettings {
-        index: String,
-    },
-    UpdateSettings {
-        index: String,
-    },
-    ResetSettings {
-        index: String,
-    },
-    GetSetting {
-        index: String,
-        setting: Setting,
-    },
-    UpdateSetting {
-        index: String,
-        setting: Setting,
-    },
-    ResetSetting {
-        index: String,
-        setting: Setting,
-    },
-    ListTasks,
-    GetTask {
-        id: String,
-    },
-    CancelTasks,
-    DeleteTasks,
-    DeleteTask {
-        id: String,
-    },
-    ListKeys,
-    CreateKey,
-    GetKey {
-        key: String,
-    },
-    UpdateKey {
-        key: String,
-    },
-    DeleteKey {
-        key: String,
-    },
-    GetExperimentalFeatures,
-    UpdateExperimentalFeatures,
+    Own(Own),
+    Read(Read),
+    Change(Change),
+    Documents(Documents),
     /// Part of Meilisearch's API that Miroir does not serve; answered with `miroir_not_supported`.
     Unsupported {
         name: &'static str,
@@ -154,6 +47,17 @@ pub enum Operation {
 // === impl Operation ===
 
 impl Operation {
+    pub fn facts(&self) -> Facts<'_> {
+        match self {
+            Self::Own(own) => own.facts(),
+            Self::Read(read) => read.facts(),
+            Self::Change(change) => change.facts(),
+            Self::Documents(documents) => documents.facts(),
+            // What Miroir does not serve is not described to those who may do little.
+            Self::Unsupported { .. } => Facts::new("unsupported", Action::Any),
+        }
+    }
+
     /// The uid in the path, valid or not.
     pub fn index(&self) -> Option<&str> {
         self.facts().index
@@ -169,12 +73,33 @@ impl Operation {
     pub fn validate(&self) -> Result<(), ResponseError> {
         let Some(index) = self.index() else { return Ok(()) };
         IndexUid::parse(index)?;
-        match self.facts().class {
-            Class::Read | Class::Own if IndexUid::is_reserved(index) => {
-                Err(ResponseError::new(Code::IndexNotFound, format!("Index `{index}` not found.")))
-            }
-            Class::Read | Class::Own => Ok(()),
-            Class::Documents | Class::Change => IndexUid::refuse_reserved(index),
+        match self {
+            Self::Read(_) | Self::Own(_) | Self::Unsupported { .. } => IndexUid::hide_reserved(index),
+            Self::Documents(_) | Self::Change(_) => IndexUid::refuse_reserved(index),
         }
+    }
+}
+
+impl From<Own> for Operation {
+    fn from(own: Own) -> Self {
+        Self::Own(own)
+    }
+}
+
+impl From<Read> for Operation {
+    fn from(read: Read) -> Self {
+        Self::Read(read)
+    }
+}
+
+impl From<Change> for Operation {
+    fn from(change: Change) -> Self {
+        Self::Change(change)
+    }
+}
+
+impl From<Documents> for Operation {
+    fn from(documents: Documents) -> Self {
+        Self::Documents(documents)
     }
 }

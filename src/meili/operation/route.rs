@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use percent_encoding::percent_decode_str;
 
-use super::{DocumentMethod, Operation};
+use super::{Change, DocumentMethod, Documents, Operation, Own, Read};
 use crate::meili::settings::Setting;
 
 /// Why a request names no operation. The engine answers both with an empty body.
@@ -35,8 +35,12 @@ pub fn route(method: &str, path: &str) -> Result<Operation, RouteError> {
     let mut same_path = TABLE.iter().filter(|(parts, _)| *parts == found.0);
     let (parts, route) = same_path.find(|(_, route)| route.method == method).ok_or(RouteError::MethodNotAllowed)?;
     let captured = parts.iter().zip(&segments).filter(|(part, _)| is_parameter(part)).map(|(_, segment)| *segment);
+    let parameters = &Parameters(captured.collect());
     Ok(match route.target {
-        Target::Served(build) => build(&Parameters(captured.collect())),
+        Target::Own(build) => build(parameters).into(),
+        Target::Read(build) => build(parameters).into(),
+        Target::Change(build) => build(parameters).into(),
+        Target::Documents(build) => build(parameters).into(),
         Target::Unsupported => Operation::Unsupported { name: route.path },
     })
 }
@@ -44,9 +48,9 @@ pub fn route(method: &str, path: &str) -> Result<Operation, RouteError> {
 fn route_setting(method: &str, index: &str, setting: Setting) -> Result<Operation, RouteError> {
     let index = index.to_owned();
     match method {
-        "GET" => Ok(Operation::GetSetting { index, setting }),
-        "DELETE" => Ok(Operation::ResetSetting { index, setting }),
-        verb if verb == setting.update_method() => Ok(Operation::UpdateSetting { index, setting }),
+        "GET" => Ok(Read::GetSetting { index, setting }.into()),
+        "DELETE" => Ok(Change::ResetSetting { index, setting }.into()),
+        verb if verb == setting.update_method() => Ok(Change::UpdateSetting { index, setting }.into()),
         _ => Err(RouteError::MethodNotAllowed),
     }
 }
@@ -57,8 +61,12 @@ struct Route {
     target: Target,
 }
 
+/// Makes the operation, of the class that it is of.
 enum Target {
-    Served(fn(&Parameters) -> Operation),
+    Own(fn(&Parameters) -> Own),
+    Read(fn(&Parameters) -> Read),
+    Change(fn(&Parameters) -> Change),
+    Documents(fn(&Parameters) -> Documents),
     Unsupported,
 }
 
@@ -73,63 +81,63 @@ static TABLE: LazyLock<Vec<(Vec<&'static str>, &'static Route)>> = LazyLock::new
 /// Every operation but those of single settings, which [`Setting`] lists. A literal path comes before one with a parameter
 /// in the same place.
 const ROUTES: &[Route] = &[
-    get("/health", |_| Operation::Health),
-    get("/version", |_| Operation::Version),
-    get("/stats", |_| Operation::Stats),
-    get("/indexes", |_| Operation::ListIndexes),
-    post("/indexes", |_| Operation::CreateIndex),
-    get("/indexes/{index_uid}", |p| Operation::GetIndex { index: p.first() }),
-    patch("/indexes/{index_uid}", |p| Operation::UpdateIndex { index: p.first() }),
-    delete("/indexes/{index_uid}", |p| Operation::DeleteIndex { index: p.first() }),
-    get("/indexes/{index_uid}/stats", |p| Operation::IndexStats { index: p.first() }),
-    post("/swap-indexes", |_| Operation::SwapIndexes),
-    post("/indexes/{index_uid}/fields", |p| Operation::ListFields { index: p.first() }),
-    get("/indexes/{index_uid}/documents", |p| Operation::ListDocuments { index: p.first() }),
-    post("/indexes/{index_uid}/documents", |p| Operation::AddDocuments {
+    own("GET", "/health", |_| Own::Health),
+    read("GET", "/version", |_| Read::Version),
+    read("GET", "/stats", |_| Read::Stats),
+    read("GET", "/indexes", |_| Read::ListIndexes),
+    change("POST", "/indexes", |_| Change::CreateIndex),
+    read("GET", "/indexes/{index_uid}", |p| Read::GetIndex { index: p.first() }),
+    change("PATCH", "/indexes/{index_uid}", |p| Change::UpdateIndex { index: p.first() }),
+    change("DELETE", "/indexes/{index_uid}", |p| Change::DeleteIndex { index: p.first() }),
+    read("GET", "/indexes/{index_uid}/stats", |p| Read::IndexStats { index: p.first() }),
+    change("POST", "/swap-indexes", |_| Change::SwapIndexes),
+    read("POST", "/indexes/{index_uid}/fields", |p| Read::ListFields { index: p.first() }),
+    read("GET", "/indexes/{index_uid}/documents", |p| Read::ListDocuments { index: p.first() }),
+    documents("POST", "/indexes/{index_uid}/documents", |p| Documents::Add {
         index: p.first(),
         method: DocumentMethod::Replace,
     }),
-    put("/indexes/{index_uid}/documents", |p| Operation::AddDocuments {
+    documents("PUT", "/indexes/{index_uid}/documents", |p| Documents::Add {
         index: p.first(),
         method: DocumentMethod::Update,
     }),
-    delete("/indexes/{index_uid}/documents", |p| Operation::DeleteAllDocuments { index: p.first() }),
-    post("/indexes/{index_uid}/documents/delete", |p| Operation::DeleteDocumentsByFilter { index: p.first() }),
-    post("/indexes/{index_uid}/documents/delete-batch", |p| Operation::DeleteDocumentsBatch { index: p.first() }),
-    post("/indexes/{index_uid}/documents/edit", |p| Operation::EditDocuments { index: p.first() }),
-    post("/indexes/{index_uid}/documents/fetch", |p| Operation::FetchDocuments { index: p.first() }),
-    get("/indexes/{index_uid}/documents/{document_id}", |p| Operation::GetDocument {
+    change("DELETE", "/indexes/{index_uid}/documents", |p| Change::DeleteAllDocuments { index: p.first() }),
+    change("POST", "/indexes/{index_uid}/documents/delete", |p| Change::DeleteDocumentsByFilter { index: p.first() }),
+    documents("POST", "/indexes/{index_uid}/documents/delete-batch", |p| Documents::DeleteBatch { index: p.first() }),
+    change("POST", "/indexes/{index_uid}/documents/edit", |p| Change::EditDocuments { index: p.first() }),
+    read("POST", "/indexes/{index_uid}/documents/fetch", |p| Read::FetchDocuments { index: p.first() }),
+    read("GET", "/indexes/{index_uid}/documents/{document_id}", |p| Read::GetDocument {
         index: p.first(),
         id: p.second(),
     }),
-    delete("/indexes/{index_uid}/documents/{document_id}", |p| Operation::DeleteDocument {
+    documents("DELETE", "/indexes/{index_uid}/documents/{document_id}", |p| Documents::Delete {
         index: p.first(),
         id: p.second(),
     }),
-    get("/indexes/{index_uid}/search", |p| Operation::SearchGet { index: p.first() }),
-    post("/indexes/{index_uid}/search", |p| Operation::SearchPost { index: p.first() }),
-    post("/indexes/{index_uid}/facet-search", |p| Operation::FacetSearch { index: p.first() }),
-    get("/indexes/{index_uid}/similar", |p| Operation::SimilarGet { index: p.first() }),
-    post("/indexes/{index_uid}/similar", |p| Operation::SimilarPost { index: p.first() }),
-    post("/multi-search", |_| Operation::MultiSearch),
-    get("/indexes/{index_uid}/settings", |p| Operation::GetSettings { index: p.first() }),
-    patch("/indexes/{index_uid}/settings", |p| Operation::UpdateSettings { index: p.first() }),
-    delete("/indexes/{index_uid}/settings", |p| Operation::ResetSettings { index: p.first() }),
-    get("/tasks", |_| Operation::ListTasks),
-    delete("/tasks", |_| Operation::DeleteTasks),
-    post("/tasks/cancel", |_| Operation::CancelTasks),
+    read("GET", "/indexes/{index_uid}/search", |p| Read::SearchGet { index: p.first() }),
+    read("POST", "/indexes/{index_uid}/search", |p| Read::SearchPost { index: p.first() }),
+    read("POST", "/indexes/{index_uid}/facet-search", |p| Read::FacetSearch { index: p.first() }),
+    read("GET", "/indexes/{index_uid}/similar", |p| Read::SimilarGet { index: p.first() }),
+    read("POST", "/indexes/{index_uid}/similar", |p| Read::SimilarPost { index: p.first() }),
+    read("POST", "/multi-search", |_| Read::MultiSearch),
+    read("GET", "/indexes/{index_uid}/settings", |p| Read::GetSettings { index: p.first() }),
+    change("PATCH", "/indexes/{index_uid}/settings", |p| Change::UpdateSettings { index: p.first() }),
+    change("DELETE", "/indexes/{index_uid}/settings", |p| Change::ResetSettings { index: p.first() }),
+    own("GET", "/tasks", |_| Own::ListTasks),
+    own("DELETE", "/tasks", |_| Own::DeleteTasks),
+    own("POST", "/tasks/cancel", |_| Own::CancelTasks),
     unsupported("POST", "/tasks/compact"),
     unsupported("GET", "/tasks/stream"),
-    get("/tasks/{task_id}", |p| Operation::GetTask { id: p.first() }),
+    own("GET", "/tasks/{task_id}", |p| Own::GetTask { id: p.first() }),
     // Only Miroir has this one.
-    delete("/tasks/{task_id}", |p| Operation::DeleteTask { id: p.first() }),
-    get("/keys", |_| Operation::ListKeys),
-    post("/keys", |_| Operation::CreateKey),
-    get("/keys/{key}", |p| Operation::GetKey { key: p.first() }),
-    patch("/keys/{key}", |p| Operation::UpdateKey { key: p.first() }),
-    delete("/keys/{key}", |p| Operation::DeleteKey { key: p.first() }),
-    get("/experimental-features", |_| Operation::GetExperimentalFeatures),
-    patch("/experimental-features", |_| Operation::UpdateExperimentalFeatures),
+    own("DELETE", "/tasks/{task_id}", |p| Own::DeleteTask { id: p.first() }),
+    own("GET", "/keys", |_| Own::ListKeys),
+    own("POST", "/keys", |_| Own::CreateKey),
+    own("GET", "/keys/{key}", |p| Own::GetKey { key: p.first() }),
+    own("PATCH", "/keys/{key}", |p| Own::UpdateKey { key: p.first() }),
+    own("DELETE", "/keys/{key}", |p| Own::DeleteKey { key: p.first() }),
+    read("GET", "/experimental-features", |_| Read::GetExperimentalFeatures),
+    change("PATCH", "/experimental-features", |_| Change::UpdateExperimentalFeatures),
     unsupported("GET", "/batches"),
     unsupported("GET", "/batches/stream"),
     unsupported("GET", "/chats"),
@@ -171,24 +179,20 @@ const ROUTES: &[Route] = &[
     unsupported("DELETE", "/webhooks/{uuid}"),
 ];
 
-const fn get(path: &'static str, build: fn(&Parameters) -> Operation) -> Route {
-    Route { method: "GET", path, target: Target::Served(build) }
+const fn own(method: &'static str, path: &'static str, build: fn(&Parameters) -> Own) -> Route {
+    Route { method, path, target: Target::Own(build) }
 }
 
-const fn post(path: &'static str, build: fn(&Parameters) -> Operation) -> Route {
-    Route { method: "POST", path, target: Target::Served(build) }
+const fn read(method: &'static str, path: &'static str, build: fn(&Parameters) -> Read) -> Route {
+    Route { method, path, target: Target::Read(build) }
 }
 
-const fn put(path: &'static str, build: fn(&Parameters) -> Operation) -> Route {
-    Route { method: "PUT", path, target: Target::Served(build) }
+const fn change(method: &'static str, path: &'static str, build: fn(&Parameters) -> Change) -> Route {
+    Route { method, path, target: Target::Change(build) }
 }
 
-const fn patch(path: &'static str, build: fn(&Parameters) -> Operation) -> Route {
-    Route { method: "PATCH", path, target: Target::Served(build) }
-}
-
-const fn delete(path: &'static str, build: fn(&Parameters) -> Operation) -> Route {
-    Route { method: "DELETE", path, target: Target::Served(build) }
+const fn documents(method: &'static str, path: &'static str, build: fn(&Parameters) -> Documents) -> Route {
+    Route { method, path, target: Target::Documents(build) }
 }
 
 const fn unsupported(method: &'static str, path: &'static str) -> Route {

@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::route::{RouteError, is_parameter, routes};
-use super::{Operation, route};
+use super::{Operation, Own, Read, route};
 
 /// `METHOD path name` of every operation of Meilisearch's API.
 const OPERATIONS: &str = include_str!("../../../tests/golden/operations.txt");
 
-fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+/// Method, path and name of each.
+pub fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     OPERATIONS.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         (words[0], words[1], words[2])
@@ -18,9 +19,16 @@ fn filled(path: &str) -> String {
     path.to_owned().leak().split('/').map(fill).collect::<Vec<_>>().join("/")
 }
 
-/// Each operation that a request can name.
-pub fn every_operation() -> impl Iterator<Item = Operation> {
-    operations().map(|(method, path, _)| route(method, &filled(path)).expect("the API's routes are known"))
+/// Method and path, as the list has them, of the operation that a request is; the more literal of two paths that fit.
+pub fn operation_of(method: &str, path: &str) -> Option<(&'static str, &'static str)> {
+    let segments = |path: &'static str| path.split('/');
+    let literal = |path: &'static str| segments(path).filter(|part| !is_parameter(part)).count();
+    let fits = |known: &'static str| {
+        known.split('/').count() == path.split('/').count()
+            && segments(known).zip(path.split('/')).all(|(part, text)| is_parameter(part) || part == text)
+    };
+    let fitting = operations().filter(|(known, path, _)| *known == method && fits(path));
+    fitting.max_by_key(|(_, path, _)| literal(path)).map(|(method, path, _)| (method, path))
 }
 
 #[test]
@@ -79,7 +87,7 @@ fn an_unknown_path_is_not_found() {
 
 #[test]
 fn empty_segments_count_for_nothing() {
-    let expected = Ok(Operation::ListDocuments { index: "a".to_owned() });
+    let expected = Ok(Read::ListDocuments { index: "a".to_owned() }.into());
     for path in ["/indexes/a/documents", "/indexes/a/documents/", "//indexes///a/documents//"] {
         assert_eq!(route("GET", path), expected);
     }
@@ -88,7 +96,7 @@ fn empty_segments_count_for_nothing() {
 #[test]
 fn parameters_are_decoded_once() {
     let id = |path| match route("GET", path) {
-        Ok(Operation::GetDocument { id, .. }) => id,
+        Ok(Operation::Read(Read::GetDocument { id, .. })) => id,
         other => panic!("{other:?}"),
     };
     assert_eq!(id("/indexes/a/documents/caf%C3%A9"), "café");
@@ -96,20 +104,20 @@ fn parameters_are_decoded_once() {
     assert_eq!(id("/indexes/a/documents/a%252Fb"), "a%2Fb");
     assert_eq!(id("/indexes/a/documents/a+b"), "a+b");
     assert_eq!(id("/indexes/a/documents/%ff"), "\u{fffd}");
-    assert_eq!(route("GET", "/he%61lth"), Ok(Operation::Health));
+    assert_eq!(route("GET", "/he%61lth"), Ok(Own::Health.into()));
 }
 
 #[test]
 fn a_literal_path_wins_over_a_parameter() {
     assert_eq!(route("GET", "/tasks/cancel"), Err(RouteError::MethodNotAllowed));
     assert_eq!(route("GET", "/indexes/a/documents/fetch"), Err(RouteError::MethodNotAllowed));
-    assert_eq!(route("DELETE", "/tasks/mtask-1"), Ok(Operation::DeleteTask { id: "mtask-1".to_owned() }));
+    assert_eq!(route("DELETE", "/tasks/mtask-1"), Ok(Own::DeleteTask { id: "mtask-1".to_owned() }.into()));
 }
 
 #[test]
 fn a_bad_uid_is_found_in_the_path_and_refused_later() {
     let operation = route("GET", "/indexes/bad%20uid/search").expect("the path is known");
-    assert_eq!(operation, Operation::SearchGet { index: "bad uid".to_owned() });
+    assert_eq!(operation, Read::SearchGet { index: "bad uid".to_owned() }.into());
     let error = operation.validate().expect_err("a space is not allowed");
     assert!(error.is(crate::meili::error::Code::InvalidIndexUid));
     assert_eq!(

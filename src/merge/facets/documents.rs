@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::tally::{Counted, FacetValue, sum_up};
+use super::tally::{Counted, sum_up};
+use crate::plan::probe::FacetValue;
 
 /// The values of `facet`, each counted once for each document that has it.
 pub fn count(documents: &[Value], facet: &str) -> Vec<Counted> {
@@ -19,7 +20,7 @@ pub fn count(documents: &[Value], facet: &str) -> Vec<Counted> {
 
 fn values(document: &Value, facet: &str) -> Vec<FacetValue> {
     let mut found = Vec::new();
-    crate::merge::values::visit(document, facet, &mut |leaf| match leaf {
+    crate::plan::values::visit(document, facet, &mut |leaf| match leaf {
         Value::Bool(truth) => found.push(FacetValue::text(truth.to_string())),
         // What is empty is no value to the engine.
         Value::String(text) if text.is_empty() => {}

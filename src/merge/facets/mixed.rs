@@ -4,10 +4,11 @@
 //! the count is that of the string, where a number has the same text. So a list does not tell which of the two an entry
 //! counts. Where that is in doubt, nodes are asked in words that only one of the two understands.
 
-use super::probe::Probe;
-use super::tally::{Counted, FacetValue, Numbers, Rest, Tally};
+use super::tally::{Counted, Numbers, Rest, Tally};
 use crate::merge::raw::ObjectWriter;
 use crate::plan::index_info::FacetOrder;
+use crate::plan::probe::FacetValue;
+use crate::plan::probe::Probe;
 
 /// What is known of the entries of a list that look like numbers.
 #[derive(Debug, Default, Clone, PartialEq)]

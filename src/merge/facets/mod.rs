@@ -2,7 +2,7 @@
 //!
 //! The engine lists the numbers of a facet before its strings, each ordered by value or by count, and cuts the list at
 //! `maxValuesPerFacet`. The nodes' lists are cut too, so what a node left out may be missing in a sum. [`Facets`] knows
-//! when that can be, and then which [`probe`]s would settle it; whoever can ask nodes asks them.
+//! when that can be, and then which [`Probe`]s would settle it; whoever can ask nodes asks them.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -18,7 +18,6 @@ mod mixed;
 #[cfg(test)]
 mod mixed_tests;
 mod number;
-pub mod probe;
 mod shared;
 mod stats;
 mod tally;
@@ -27,32 +26,22 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::Value;
 
-use crate::plan::index_info::{FacetOrder, IndexInfo};
+use crate::plan::facet_rules::FacetRules;
+use crate::plan::index_info::FacetOrder;
+use crate::plan::probe::{FacetValue, Probe};
 use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
 use super::raw::{Members, ObjectWriter};
-use super::values::Key;
+use crate::plan::values::Key;
 use mixed::Twice;
-use probe::Probe;
 use stats::Stats;
-use tally::{FacetValue, Numbers, Tally};
+use tally::{Numbers, Tally};
 
 /// Up to this many candidates the engine orders the numbers of a facet by their text, above it by their value.
 const ORDERED_AS_TEXT: u64 = 3000;
-
-/// How facets are ordered and cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FacetRules {
-    pub max_values: usize,
-    pub order: BTreeMap<String, FacetOrder>,
-    /// The most that the engine states as a total.
-    pub max_total_hits: u64,
-}
 
 /// What one node says of facets.
 #[derive(Debug, Default)]
@@ -80,28 +69,6 @@ pub struct Facets {
     sources: Vec<Candidates>,
     /// True once something could not be found out.
     given_up: bool,
-}
-
-// === impl FacetRules ===
-
-impl FacetRules {
-    pub fn of(info: &IndexInfo) -> Self {
-        Self {
-            max_values: info.max_values_per_facet,
-            order: info.facet_order.clone(),
-            max_total_hits: info.max_total_hits as u64,
-        }
-    }
-
-    /// The same with the order for all facets in place of each facet's own.
-    pub fn in_one_order(mut self) -> Self {
-        self.order.retain(|facet, _| facet == "*");
-        self
-    }
-
-    fn order_of(&self, facet: &str) -> FacetOrder {
-        self.order.get(facet).or_else(|| self.order.get("*")).copied().unwrap_or_default()
-    }
 }
 
 // === impl Facets ===

@@ -5,29 +5,18 @@ use std::collections::{HashMap, HashSet};
 
 use super::mixed::{self, Kinds};
 use super::number;
-use super::probe::{Probe, quote};
 use super::shared::Shared;
 use crate::merge::error::MergeError;
 use crate::merge::raw::Members;
-use crate::merge::values::{Key, normalize};
 use crate::plan::index_info::FacetOrder;
+use crate::plan::probe::{FacetValue, Probe};
+use crate::plan::values::Key;
 
 /// How the numbers of a facet in alphabetical order stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numbers {
     ByText,
     ByValue,
-}
-
-/// One value of a facet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FacetValue {
-    /// As the node that named it first writes it.
-    pub shown: String,
-    /// `Some` for a number.
-    pub number: Option<f64>,
-    /// What strings are compared by.
-    text: String,
 }
 
 /// A value and how many documents have it.
@@ -130,40 +119,6 @@ impl Rest {
 // === impl FacetValue ===
 
 impl FacetValue {
-    pub fn text(shown: String) -> Self {
-        let text = normalize(&shown);
-        Self { shown, number: None, text }
-    }
-
-    pub fn number(number: f64) -> Self {
-        // Zero has no sign for the engine.
-        let number = if number == 0.0 { 0.0 } else { number };
-        Self { shown: number.to_string(), number: Some(number), text: String::new() }
-    }
-
-    pub fn key(&self) -> Key {
-        match self.number {
-            Some(number) => Key::Number(number.to_bits()),
-            None => Key::Text(self.text.clone()),
-        }
-    }
-
-    /// As a filter names it; the engine takes a quoted number for a number too.
-    pub fn in_filter(&self) -> Option<String> {
-        quote(if self.number.is_some() { &self.shown } else { &self.text })
-    }
-
-    /// As a filter names the string of the same digits: with a space before it, it is no number, and for strings the
-    /// engine leaves the space out.
-    pub fn in_filter_as_text(&self) -> Option<String> {
-        quote(&format!(" {}", self.shown))
-    }
-
-    /// As a filter names the number alone: in digits that no document has as a text.
-    pub fn in_filter_as_number(&self) -> Option<String> {
-        quote(&format!("{}e0000", self.shown))
-    }
-
     /// Numbers before strings; then as `numbers` says and as texts.
     fn compare(&self, other: &Self, numbers: Numbers) -> Ordering {
         match (self.number, other.number) {

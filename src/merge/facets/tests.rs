@@ -36,7 +36,7 @@ fn settle(facets: &mut Facets, nodes: &[Vec<Vec<&str>>], max: usize) -> usize {
         rounds += 1;
         for (source, probe) in probes {
             if let Probe::Counts { values, .. } = &probe {
-                let with = |value: &tally::FacetValue| -> Vec<&Vec<&str>> {
+                let with = |value: &FacetValue| -> Vec<&Vec<&str>> {
                     nodes[source].iter().filter(|document| document.contains(&value.shown.as_str())).collect()
                 };
                 let found: Vec<_> = values.iter().map(with).collect();
@@ -47,7 +47,7 @@ fn settle(facets: &mut Facets, nodes: &[Vec<Vec<&str>>], max: usize) -> usize {
                 continue;
             }
             let Probe::Rest { apart, known, .. } = &probe else { panic!("{probe:?}") };
-            let has = |document: &[&str], values: &[tally::FacetValue]| {
+            let has = |document: &[&str], values: &[FacetValue]| {
                 document.iter().any(|value| values.iter().any(|known| known.shown == *value))
             };
             let only = listed(nodes[source].iter().filter(|document| has(document, known)), max);

@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::merge::error::MergeError;
-use crate::merge::facets::{self, FacetRules, Facets, NodeFacets};
+use crate::merge::facets::{self, Facets, NodeFacets};
 use crate::merge::raw::{Members, ObjectWriter};
 use crate::merge::strip;
+use crate::plan::facet_rules::FacetRules;
 use crate::plan::federation::FacetUnion;
 use crate::plan::index_info::FacetOrder;
 

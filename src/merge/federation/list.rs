@@ -10,9 +10,9 @@ use super::met::Met;
 use super::weigh::Weighed;
 use crate::merge::error::MergeError;
 use crate::merge::raw::{Members, ObjectWriter};
-use crate::merge::values::visit;
 use crate::merge::{hits, strip};
 use crate::plan::federation::{FederatedQuery, IndexQueries};
+use crate::plan::values::visit;
 
 /// A hit that may lie in the page.
 #[derive(Debug, Clone)]

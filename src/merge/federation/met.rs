@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::merge::error::MergeError;
-use crate::merge::values::{Key, values_at, visit};
+use crate::plan::values::{Key, values_at, visit};
 
 /// The values that hits so far have.
 pub struct Met<'a> {

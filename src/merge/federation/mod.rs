@@ -28,7 +28,7 @@ use self::met::Met;
 use super::error::MergeError;
 use super::facets::{Facets, NodeFacets};
 use super::raw::{Members, ObjectWriter};
-use super::totals::{Paging, Window};
+use crate::plan::window::{Paging, Window};
 
 /// One node's reply to a federated search of one index.
 #[derive(Debug)]

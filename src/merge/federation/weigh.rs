@@ -147,8 +147,8 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::merge::detail::ScoredBy;
     use crate::plan::index_info::IndexInfo;
+    use crate::plan::index_info::ScoredBy;
     use crate::plan::search::SearchPlan;
 
     fn weighed_by(scored_by: ScoredBy, details: &Json, weight: f64, score: f64, position: u64) -> Weighed {

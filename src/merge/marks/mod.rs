@@ -14,49 +14,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
 use super::error::MergeError;
 use super::raw::{Members, ObjectWriter};
-
-/// What an index and a search say of marks.
-pub struct MarkRules<'a> {
-    /// How many typos a word of so many letters may have.
-    pub typos: &'a dyn Fn(usize) -> usize,
-    pub stop_words: &'a [String],
-    /// What stands before and after a mark.
-    pub tags: [&'a str; 2],
-    /// The attributes in which `_formatted` has marks.
-    pub highlighted: Vec<String>,
-    /// Whether it is known where words begin, so that missing marks can be made.
-    pub splits_words_plainly: bool,
-}
-
-/// What decides about the marks of words that are found by the query's last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marking {
-    /// The query's last word, as it was written.
-    written: String,
-    /// Its letters as they are compared.
-    word: Vec<char>,
-    /// How many typos it may have.
-    typos: usize,
-    /// What else in the query may have found a word.
-    others: Vec<Vec<char>>,
-    /// Words that no node knows.
-    stop_words: Vec<Vec<char>>,
-    /// The attributes in which missing marks can be made.
-    highlighted: Vec<String>,
-    splits_words_plainly: bool,
-    before: String,
-    after: String,
-}
-
-/// The letters of `text` as the engine compares them: without case and accents.
-fn letters(text: &str) -> Vec<char> {
-    text.nfkd().filter(|letter| !is_combining_mark(*letter)).flat_map(char::to_lowercase).collect()
-}
+use crate::plan::marking::{Marking, letters};
 
 /// How many letters have to be left out, put in, replaced or swapped with their neighbour to make one word of the other.
 fn distance(left: &[char], right: &[char]) -> usize {
@@ -79,45 +41,6 @@ fn distance(left: &[char], right: &[char]) -> usize {
 // === impl Marking ===
 
 impl Marking {
-    /// Of the words of `query`; `None` where its last word is not looked up as a beginning.
-    pub fn new(query: &str, rules: MarkRules<'_>) -> Option<Self> {
-        let is_letter = |letter: char| letter.is_alphanumeric() || is_combining_mark(letter);
-        let start = query
-            .rfind(|letter| !is_letter(letter))
-            .map_or(0, |at| at + query[at..].chars().next().map_or(0, char::len_utf8));
-        let (rest, last) = query.split_at(start);
-        // A word that is excluded, or within a phrase.
-        if last.is_empty() || rest.ends_with('-') || rest.matches('"').count() % 2 == 1 {
-            return None;
-        }
-        let word = letters(last);
-        let typos = (rules.typos)(word.len());
-        let stop_words: Vec<Vec<char>> = rules.stop_words.iter().map(|word| letters(word)).collect();
-        let [before, after] = rules.tags;
-        if word.is_empty() || stop_words.contains(&word) || before.is_empty() || after.is_empty() {
-            return None;
-        }
-        let mut others: Vec<Vec<char>> =
-            rest.split(|letter| !is_letter(letter)).filter(|word| !word.is_empty()).map(letters).collect();
-        // Neighbours are looked up as one word, too.
-        let mut joined = word.clone();
-        for other in others.clone().iter().rev().take(2) {
-            joined = other.iter().copied().chain(joined).collect();
-            others.push(joined.clone());
-        }
-        Some(Self {
-            written: last.to_owned(),
-            word,
-            typos,
-            others,
-            stop_words,
-            highlighted: rules.highlighted,
-            splits_words_plainly: rules.splits_words_plainly,
-            before: before.to_owned(),
-            after: after.to_owned(),
-        })
-    }
-
     /// Beginnings of the marked text `marked` that would be marked instead if they were words, the shortest first.
     fn shorter<'t>(&self, marked: &'t str) -> Vec<&'t str> {
         let all = letters(marked);
@@ -294,6 +217,7 @@ pub(in crate::merge::marks) mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::plan::marking::MarkRules;
 
     pub fn marking(query: &str) -> Option<Marking> {
         let typos = |letters: usize| usize::from(letters >= 5) + usize::from(letters >= 9);

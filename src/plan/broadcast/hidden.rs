@@ -1,5 +1,6 @@
 //! What Miroir keeps in the settings of every index, beside what the client set.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::meili::settings::Setting;
@@ -22,6 +23,16 @@ pub enum TieBreak {
     Replica,
 }
 
+/// What is to be taken out of a setting that a node shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HiddenPart {
+    /// The item that makes documents filterable by their shards.
+    Filterable,
+    /// Names of fields and rules in a list.
+    Names,
+}
+
 /// What every index's `filterableAttributes` has on the nodes besides what the client set.
 pub fn hidden_filterable() -> Value {
     json!({
@@ -37,6 +48,35 @@ pub fn is_hidden_filterable(item: &Value) -> bool {
             .get("attributePatterns")
             .and_then(Value::as_array)
             .is_some_and(|patterns| patterns.len() == 1 && patterns[0] == SHARD_FIELD)
+}
+
+// === impl HiddenPart ===
+
+impl HiddenPart {
+    /// `None` where all of a setting is the client's.
+    pub fn of(setting: Setting) -> Option<Self> {
+        match setting {
+            Setting::FilterableAttributes => Some(Self::Filterable),
+            Setting::RankingRules | Setting::DisplayedAttributes => Some(Self::Names),
+            Setting::SearchableAttributes
+            | Setting::SortableAttributes
+            | Setting::StopWords
+            | Setting::NonSeparatorTokens
+            | Setting::SeparatorTokens
+            | Setting::Dictionary
+            | Setting::Synonyms
+            | Setting::DistinctAttribute
+            | Setting::ProximityPrecision
+            | Setting::TypoTolerance
+            | Setting::Faceting
+            | Setting::Pagination
+            | Setting::Embedders
+            | Setting::SearchCutoffMs
+            | Setting::LocalizedAttributes
+            | Setting::FacetSearch
+            | Setting::PrefixSearch => None,
+        }
+    }
 }
 
 // === impl HiddenSettings ===

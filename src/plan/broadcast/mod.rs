@@ -19,15 +19,16 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::Plan;
-use super::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
+use super::scatter::NodeRequest;
+use super::write::{RegistryChange, Step, StepBody, Target, WriteIntent, copies};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
+use crate::meili::operation::Change;
 use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 
 pub use details::show_as_of;
-pub use hidden::{HiddenSettings, TieBreak, hidden_filterable, is_hidden_filterable};
+pub use hidden::{HiddenPart, HiddenSettings, TieBreak, hidden_filterable, is_hidden_filterable};
 
 /// What a change of documents that names no shard touches.
 #[derive(Clone, Copy)]
@@ -36,47 +37,42 @@ struct Documents {
     copies: u8,
 }
 
-/// Plans the operations that every node carries out as one task; any other is refused. `exists` tells whether the
-/// registry knows an index, `hidden` what its settings hold besides the client's.
+/// Plans what every node does alike. `exists` tells whether the registry knows an index, `hidden` what its settings hold
+/// besides the client's. `path` is the request's path and query as the client wrote them.
 pub fn plan(
-    operation: &Operation,
-    query: &str,
+    change: &Change,
+    path: &str,
     body: &[u8],
     topology: &Topology,
     hidden: &HiddenSettings,
     exists: &dyn Fn(&str) -> bool,
 ) -> Plan {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
     let all = Documents { shards: topology.shards, copies: copies(topology) };
-    let plan = match operation {
-        Operation::CreateIndex => indexes::create_index(body),
-        Operation::UpdateIndex { index } => indexes::update_index(index, body),
-        Operation::DeleteIndex { index } => Ok(indexes::delete_index(index, all.copies)),
-        Operation::SwapIndexes => indexes::swap_indexes(body),
-        Operation::UpdateSettings { index } => settings::update_settings(index, body, hidden),
-        Operation::ResetSettings { index } => Ok(settings::reset_settings(index, hidden, exists(index))),
-        Operation::UpdateSetting { index, setting } => settings::update_setting(index, *setting, body, hidden),
-        Operation::ResetSetting { index, setting } => {
-            Ok(settings::reset_setting(index, *setting, hidden, exists(index)))
+    let plan = match change {
+        Change::CreateIndex => indexes::create_index(body),
+        Change::UpdateIndex { index } => indexes::update_index(index, body),
+        Change::DeleteIndex { index } => Ok(indexes::delete_index(index, all.copies)),
+        Change::SwapIndexes => indexes::swap_indexes(body),
+        Change::UpdateSettings { index } => settings::update_settings(index, body, hidden),
+        Change::ResetSettings { index } => Ok(settings::reset_settings(index, hidden, exists(index))),
+        Change::UpdateSetting { index, setting } => settings::update_setting(index, *setting, body, hidden),
+        Change::ResetSetting { index, setting } => Ok(settings::reset_setting(index, *setting, hidden, exists(index))),
+        Change::DeleteAllDocuments { index } => documents::delete_all_documents(index, query, all),
+        Change::DeleteDocumentsByFilter { index } => documents::delete_by_filter(index, query, body, all),
+        Change::EditDocuments { index } => {
+            return documents::edit_documents(index, query, body, all)
+                .map_or_else(Plan::Refuse, |intent| Plan::Edit(Box::new(intent)));
         }
-        Operation::DeleteAllDocuments { index } => documents::delete_all_documents(index, query, all),
-        Operation::DeleteDocumentsByFilter { index } => documents::delete_by_filter(index, query, body, all),
-        Operation::EditDocuments { index } => documents::edit_documents(index, query, body, all),
-        // What is no change never comes here; experimental features are changed by no task.
-        _ => Err(ResponseError::new(
-            Code::MiroirNotSupported,
-            format!("`{}` is not carried out by all nodes as a task.", operation.name()),
-        )),
+        // The engine has no task for it.
+        Change::UpdateExperimentalFeatures => {
+            return Plan::Everywhere(NodeRequest { method: "PATCH", path: path.to_owned(), body: body.to_vec() });
+        }
     };
     match plan {
         Ok(intent) => Plan::Broadcast(Box::new(intent)),
         Err(error) => Plan::Refuse(error),
     }
-}
-
-/// How many nodes hold each document.
-fn copies(topology: &Topology) -> u8 {
-    let owners = topology.owners.first().map_or(1, Vec::len);
-    u8::try_from(owners).unwrap_or(topology.replication_factor).max(1)
 }
 
 fn of_index(kind: TaskKind, index: &str, details: Map<String, Value>, step: Step) -> WriteIntent {

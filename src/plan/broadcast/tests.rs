@@ -2,10 +2,11 @@ use serde_json::{Value, json};
 
 use super::{HiddenSettings, is_hidden_filterable, plan};
 use crate::meili::error::ResponseError;
-use crate::meili::operation::Operation;
+use crate::meili::operation::Change;
 use crate::meili::settings::Setting;
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 use crate::plan::Plan;
+use crate::plan::scatter::NodeRequest;
 use crate::plan::write::{StepBody, WriteIntent};
 
 fn topology() -> Topology {
@@ -13,15 +14,22 @@ fn topology() -> Topology {
     Topology::build(vec![node("a"), node("b"), node("c")], 4, 2)
 }
 
-fn intent(operation: Operation, query: &str, body: Value) -> WriteIntent {
-    match plan(&operation, query, body.to_string().as_bytes(), &topology(), &HiddenSettings::default(), &|_| true) {
-        Plan::Broadcast(intent) => *intent,
+fn intent(change: Change, query: &str, body: Value) -> WriteIntent {
+    match plan(
+        &change,
+        &format!("/?{query}"),
+        body.to_string().as_bytes(),
+        &topology(),
+        &HiddenSettings::default(),
+        &|_| true,
+    ) {
+        Plan::Broadcast(intent) | Plan::Edit(intent) => *intent,
         other => panic!("{other:?}"),
     }
 }
 
-fn refused(operation: Operation, query: &str, body: &str) -> ResponseError {
-    match plan(&operation, query, body.as_bytes(), &topology(), &HiddenSettings::default(), &|_| true) {
+fn refused(change: Change, query: &str, body: &str) -> ResponseError {
+    match plan(&change, &format!("/?{query}"), body.as_bytes(), &topology(), &HiddenSettings::default(), &|_| true) {
         Plan::Refuse(error) => error,
         other => panic!("{other:?}"),
     }
@@ -40,7 +48,7 @@ fn hidden() -> Value {
 
 #[test]
 fn an_index_is_created_on_all_nodes() {
-    let intent = intent(Operation::CreateIndex, "", json!({"uid": "cities", "primaryKey": "id"}));
+    let intent = intent(Change::CreateIndex, "", json!({"uid": "cities", "primaryKey": "id"}));
     assert_eq!(
         serde_json::to_value(&intent).unwrap(),
         json!({
@@ -58,7 +66,7 @@ fn an_index_is_created_on_all_nodes() {
 #[test]
 fn settings_carry_the_hidden_item_and_the_task_does_not_show_it() {
     let body = json!({"filterableAttributes": ["country"], "stopWords": ["the"]});
-    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    let intent = intent(Change::UpdateSettings { index: index() }, "", body.clone());
     assert_eq!(Value::Object(intent.details.unwrap()), body);
     let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
     assert_eq!(*sent, json!({"filterableAttributes": ["country", hidden()], "stopWords": ["the"]}));
@@ -69,14 +77,14 @@ fn settings_carry_the_hidden_item_and_the_task_does_not_show_it() {
 #[test]
 fn settings_that_leave_filterable_attributes_alone_are_sent_as_they_are() {
     let body = json!({"stopWords": ["the"]});
-    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    let intent = intent(Change::UpdateSettings { index: index() }, "", body.clone());
     let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
     assert_eq!(*sent, body);
 }
 
 #[test]
 fn a_reset_of_all_settings_keeps_the_hidden_item() {
-    let intent = intent(Operation::ResetSettings { index: index() }, "", json!(null));
+    let intent = intent(Change::ResetSettings { index: index() }, "", json!(null));
     let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
     assert_eq!(intent.steps[0].method, "PATCH");
     assert_eq!(sent["filterableAttributes"], json!([hidden()]));
@@ -90,7 +98,7 @@ fn a_reset_of_all_settings_keeps_the_hidden_item() {
 
 #[test]
 fn a_single_setting_goes_by_its_own_route() {
-    let filterable = Operation::UpdateSetting { index: index(), setting: Setting::FilterableAttributes };
+    let filterable = Change::UpdateSetting { index: index(), setting: Setting::FilterableAttributes };
     let update = intent(filterable, "", json!(["country"]));
     assert_eq!(
         (update.steps[0].method, update.steps[0].path.as_str()),
@@ -99,17 +107,17 @@ fn a_single_setting_goes_by_its_own_route() {
     let StepBody::Json(sent) = &update.steps[0].body else { panic!() };
     assert_eq!(*sent, json!(["country", hidden()]));
     assert_eq!(Value::Object(update.details.unwrap()), json!({"filterableAttributes": ["country"]}));
-    let reset = Operation::ResetSetting { index: index(), setting: Setting::FilterableAttributes };
+    let reset = Change::ResetSetting { index: index(), setting: Setting::FilterableAttributes };
     let reset = intent(reset, "", json!(null));
     assert_eq!(reset.steps[0].method, "PUT");
-    let typo = Operation::ResetSetting { index: index(), setting: Setting::TypoTolerance };
+    let typo = Change::ResetSetting { index: index(), setting: Setting::TypoTolerance };
     assert_eq!(intent(typo, "", json!(null)).steps[0].method, "DELETE");
 }
 
 #[test]
 fn a_swap_passes_the_lanes_of_all_its_indexes() {
     let body = json!([{"indexes": ["b", "a"]}, {"indexes": ["c", "d"]}]);
-    let intent = intent(Operation::SwapIndexes, "", body.clone());
+    let intent = intent(Change::SwapIndexes, "", body.clone());
     assert_eq!(intent.indexes, ["a", "b", "c", "d"]);
     assert_eq!(intent.index_uid, None);
     assert_eq!(Value::Object(intent.details.unwrap()), json!({"swaps": body}));
@@ -117,7 +125,7 @@ fn a_swap_passes_the_lanes_of_all_its_indexes() {
 
 #[test]
 fn deletion_by_filter_shows_its_filter_as_the_engine_does() {
-    let operation = Operation::DeleteDocumentsByFilter { index: index() };
+    let operation = Change::DeleteDocumentsByFilter { index: index() };
     let intent = intent(operation, "customMetadata=mine", json!({"filter": "country = \"FR\""}));
     assert_eq!(
         Value::Object(intent.details.unwrap()),
@@ -131,7 +139,7 @@ fn deletion_by_filter_shows_its_filter_as_the_engine_does() {
 #[test]
 fn editing_documents_shows_function_context_and_filter() {
     let body = json!({"function": "doc.x = 1", "context": {"y": 2}});
-    let intent = intent(Operation::EditDocuments { index: index() }, "", body);
+    let intent = intent(Change::EditDocuments { index: index() }, "", body);
     assert_eq!(
         Value::Object(intent.details.unwrap()),
         json!({"editedDocuments": null, "deletedDocuments": null, "originalFilter": null, "context": {"y": 2}, "function": "doc.x = 1"})
@@ -141,7 +149,7 @@ fn editing_documents_shows_function_context_and_filter() {
 #[test]
 fn keys_of_embedders_are_cut_in_the_task_and_sent_whole() {
     let body = json!({"embedders": {"e": {"source": "openAi", "apiKey": "sk-0123456789"}}});
-    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    let intent = intent(Change::UpdateSettings { index: index() }, "", body.clone());
     assert_eq!(intent.details.unwrap()["embedders"]["e"]["apiKey"], "skXXXX...");
     let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
     assert_eq!(*sent, body);
@@ -149,30 +157,30 @@ fn keys_of_embedders_are_cut_in_the_task_and_sent_whole() {
 
 #[test]
 fn what_is_reserved_is_refused() {
-    let settings = |body: &str| refused(Operation::UpdateSettings { index: index() }, "", body).code;
+    let settings = |body: &str| refused(Change::UpdateSettings { index: index() }, "", body).code;
     assert_eq!(settings(r#"{"sortableAttributes":["_miroir_shard"]}"#), "miroir_reserved_field");
     assert_eq!(settings(r#"{"filterableAttributes":[{"attributePatterns":["_miroir_x"]}]}"#), "miroir_reserved_field");
     assert_eq!(settings(r#"{"nonSeparatorTokens":["{{"]}"#), "miroir_reserved_field");
-    let filter = Operation::DeleteDocumentsByFilter { index: index() };
+    let filter = Change::DeleteDocumentsByFilter { index: index() };
     assert_eq!(refused(filter, "", r#"{"filter":[["_miroir_shard = x"]]}"#).code, "miroir_reserved_field");
 }
 
 #[test]
 fn malformed_bodies_are_refused_before_any_node_sees_them() {
-    let settings = || Operation::UpdateSettings { index: index() };
+    let settings = || Change::UpdateSettings { index: index() };
     assert_eq!(refused(settings(), "", "{").code, "malformed_payload");
     assert_eq!(refused(settings(), "", "").code, "missing_payload");
     assert_eq!(
         refused(settings(), "", "[1]").message,
         "Invalid value type: expected an object, but found an array: `[1]`"
     );
-    let clear = Operation::DeleteAllDocuments { index: index() };
+    let clear = Change::DeleteAllDocuments { index: index() };
     assert_eq!(refused(clear, "x=1", "").message, "Unknown parameter `x`: expected one of `customMetadata`");
 }
 
 #[test]
 fn a_reset_of_an_index_that_does_not_exist_creates_none() {
-    let reset = Operation::ResetSettings { index: index() };
+    let reset = Change::ResetSettings { index: index() };
     let Plan::Broadcast(intent) = plan(&reset, "", b"", &topology(), &HiddenSettings::default(), &|_| false) else {
         panic!()
     };
@@ -180,8 +188,13 @@ fn a_reset_of_an_index_that_does_not_exist_creates_none() {
 }
 
 #[test]
-fn what_one_node_answers_is_no_broadcast() {
-    assert_eq!(refused(Operation::Health, "", "").code, "miroir_not_supported");
+fn what_the_engine_has_no_task_for_is_told_to_all_nodes_at_once() {
+    let (topology, hidden) = (topology(), HiddenSettings::default());
+    let path = "/experimental-features?a=1";
+    let plan = plan(&Change::UpdateExperimentalFeatures, path, b"{", &topology, &hidden, &|_| true);
+    let Plan::Everywhere(request) = plan else { panic!("{plan:?}") };
+    // As the client wrote it: what is wrong with it the nodes say.
+    assert_eq!(request, NodeRequest { method: "PATCH", path: path.into(), body: b"{".to_vec() });
 }
 
 #[test]
@@ -191,7 +204,7 @@ fn details_show_sets_sorted_and_features_in_full() {
         "synonyms": {"b": ["z", "a"], "a": ["c"]},
         "typoTolerance": {"disableOnWords": ["z", "a", "z"], "disableOnAttributes": ["y", "x"]},
     });
-    let intent = intent(Operation::UpdateSettings { index: index() }, "", body.clone());
+    let intent = intent(Change::UpdateSettings { index: index() }, "", body.clone());
     let features = |facets| json!({"facetSearch": facets, "filter": {"equality": true, "comparison": false}});
     let shown = json!({
         "filterableAttributes": [
@@ -211,9 +224,9 @@ fn details_show_sets_sorted_and_features_in_full() {
 #[test]
 fn keys_to_other_indexes_are_refused_and_their_absence_is_not() {
     let keys = r#"{"foreignKeys":[{"foreignIndexUid":"b","fieldName":"x"}]}"#;
-    let error = refused(Operation::UpdateSettings { index: index() }, "", keys);
+    let error = refused(Change::UpdateSettings { index: index() }, "", keys);
     assert_eq!((error.status, error.code.as_str()), (501, "miroir_not_supported"));
     for none in [json!(null), json!([])] {
-        intent(Operation::UpdateSettings { index: index() }, "", json!({"foreignKeys": none}));
+        intent(Change::UpdateSettings { index: index() }, "", json!({"foreignKeys": none}));
     }
 }

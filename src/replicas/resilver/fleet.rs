@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::cluster::settings::ClusterSettings;
 use crate::ledger::insync;
 use crate::ledger::marks::Marks;
-use crate::meili::operation::{DocumentMethod, Operation};
+use crate::meili::operation::{Change, DocumentMethod};
 use crate::nodes::client::{NodeReply, SubBody, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::health::publish;
@@ -23,6 +23,8 @@ use crate::placement::settings::{NodeSettings, PlacementSettings};
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::topology::{Node, NodeIx, NodeState};
 use crate::placement::vocabulary::SharedWords;
+use crate::plan::addition::Split;
+use crate::plan::deletion::{Deletion, Ids};
 use crate::plan::{Plan, broadcast};
 use crate::replicas::resilver;
 use crate::store::sqlite::SqliteStore;
@@ -320,11 +322,8 @@ impl Bed {
 
     pub async fn add(&self, method: DocumentMethod, documents: &[Value]) -> MiroirTask {
         let request = AddDocuments {
-            index: INDEX.into(),
-            method,
-            content_type: Some("application/json".into()),
+            split: Split::new(INDEX, method, "primaryKey=id", Some("application/json")).unwrap(),
             content_encoding: None,
-            query: "primaryKey=id".into(),
             limit: 0,
         };
         let mut body = WholeBody::new(json!(documents).to_string());
@@ -333,15 +332,14 @@ impl Bed {
     }
 
     pub async fn delete(&self, ids: &[u32]) -> MiroirTask {
-        let ids = ids.iter().map(|id| json!(id)).collect();
-        let trace = Trace::new("test");
-        documents::delete_ids(&self.cluster.writes, self.cluster.nodes.topology(), INDEX, ids, None, false, &trace)
-            .await
-            .unwrap()
+        let ids = Ids::Listed(ids.iter().map(u32::to_string).collect());
+        let deletion = Deletion::new(INDEX, ids, "").unwrap();
+        let topology = self.cluster.nodes.topology();
+        documents::delete(&self.cluster.writes, topology, &deletion, &Trace::new("test")).await.unwrap()
     }
 
     pub async fn delete_where(&self, n: i64) -> MiroirTask {
-        let operation = Operation::DeleteDocumentsByFilter { index: INDEX.into() };
+        let operation = Change::DeleteDocumentsByFilter { index: INDEX.into() };
         let body = json!({"filter": format!("n = {n}")}).to_string();
         let topology = self.cluster.nodes.topology();
         let hidden = self.cluster.ledger.hidden_settings();

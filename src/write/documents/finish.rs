@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::edit::edit;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::Operation;
+use crate::meili::operation::Change;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
@@ -55,9 +55,9 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
     }
     let index = task.index_uid.clone().unwrap_or_default();
     let original = details.get("originalFilter").and_then(Value::as_str);
-    let operation = match (task.kind, original) {
-        (TaskKind::DocumentEdition, _) => Operation::EditDocuments { index },
-        (TaskKind::DocumentDeletion, Some(_)) => Operation::DeleteDocumentsByFilter { index },
+    let change = match (task.kind, original) {
+        (TaskKind::DocumentEdition, _) => Change::EditDocuments { index },
+        (TaskKind::DocumentDeletion, Some(_)) => Change::DeleteDocumentsByFilter { index },
         _ => return refuse(format!("`{}` is finished by sending the same request again", task.id())),
     };
     let mut body = Map::new();
@@ -72,14 +72,23 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
     let body = Value::Object(body).to_string();
     let (topology, hidden) = (writes.nodes.topology(), writes.ledger.hidden_settings());
     let exists = |index: &str| writes.ledger.registry.exists(index);
-    match broadcast::plan(&operation, "", body.as_bytes(), &topology, &hidden, &exists) {
-        Plan::Broadcast(mut intent) => {
+    match broadcast::plan(&change, "", body.as_bytes(), &topology, &hidden, &exists) {
+        Plan::Broadcast(mut intent) | Plan::Edit(mut intent) => {
             intent.custom_metadata = task.custom_metadata.clone();
             only(&mut intent, &unwritten(&replicas(task)), topology.shards);
             Ok(*intent)
         }
         Plan::Refuse(error) => Err(error),
-        _ => Err(ResponseError::new(Code::Internal, "A change of documents was planned as something else.")),
+        Plan::Forward(_)
+        | Plan::List(_)
+        | Plan::Scatter(_)
+        | Plan::Split(_)
+        | Plan::Delete(_)
+        | Plan::Everywhere(_)
+        | Plan::Fail(_)
+        | Plan::Answer(_) => {
+            Err(ResponseError::new(Code::Internal, "A change of documents was planned as something else."))
+        }
     }
 }
 

@@ -18,7 +18,6 @@
 //! | `edited` | reads the documents that an edit by a function would run on, each whole, in pages of bounded size |
 //! | `finish` | the rest of a task that ended in part |
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
-//! | `request` | what a request to add documents says besides its body, checked in the engine's order and words |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
 //! | `steps` | the write that a collected batch becomes |
 
@@ -28,7 +27,6 @@ mod edit;
 mod edited;
 mod finish;
 mod redistribute;
-pub mod request;
 mod rules;
 mod steps;
 
@@ -37,10 +35,9 @@ use std::sync::Arc;
 use futures::future::join;
 
 use self::collect::{BatchError, Collected, Collector, Source};
-pub use self::delete::delete_ids;
+pub use self::delete::delete;
 pub use self::edit::edit;
 pub use self::finish::finish;
-use self::request::{AddParams, missing_payload, payload_format};
 use self::steps::Addition;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::vocabulary;
@@ -49,6 +46,7 @@ use crate::meili::operation::DocumentMethod;
 use crate::nodes::client::Trace;
 use crate::nodes::overload::metrics::Rejection;
 use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::addition::{Split, missing_payload};
 use crate::split::PayloadFormat;
 use crate::split::primary_key::IdError;
 use crate::split::rules::{DocumentRules, Meets};
@@ -58,12 +56,8 @@ use crate::write::part::Writes;
 /// A request that adds documents.
 #[derive(Debug, Clone)]
 pub struct AddDocuments {
-    pub index: String,
-    pub method: DocumentMethod,
-    pub content_type: Option<String>,
+    pub split: Split,
     pub content_encoding: Option<String>,
-    /// As the client sent it, without the question mark.
-    pub query: String,
     /// How many bytes the body may have, unpacked; 0 for no limit.
     pub limit: u64,
 }
@@ -78,17 +72,16 @@ pub async fn add(
     body: &mut dyn BodySource,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let params = AddParams::parse(&request.query)?;
-    let format = payload_format(request.content_type.as_deref(), params.csv_delimiter)?;
-    let encoding = ContentEncoding::parse(request.content_encoding.as_deref());
+    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit } = request;
+    let encoding = ContentEncoding::parse(content_encoding.as_deref());
 
     // Held while a slow body is read: nothing must wait for that.
     let topology = topology.detached();
-    let stored_key = || writes.ledger.registry.entry(&request.index).and_then(|entry| entry.primary_key);
+    let stored_key = || writes.ledger.registry.entry(&index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
     let settings = &writes.settings;
     let batches = &writes.order.batches;
-    let rules = rules::of_index(writes, &request.index, trace).await;
+    let rules = rules::of_index(writes, &index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
         (Some(stored), Some(wanted)) if stored != wanted => {
             Collector::refusing(&topology, settings, batches, IdError::Changed { stored: stored.clone() })
@@ -96,13 +89,13 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
-    let watched = writes.ledger.watchers.is_watched(&request.index);
-    let mut decoded = DecodedBody::new(body, encoding, Content::Documents, request.limit);
-    let exists = writes.ledger.registry.exists(&request.index);
+    let watched = writes.ledger.watchers.is_watched(&index);
+    let mut decoded = DecodedBody::new(body, encoding, Content::Documents, limit);
+    let exists = writes.ledger.registry.exists(&index);
     let budget = &writes.nodes.overload.spools;
-    let words = async || vocabulary::gatherer(writes, &topology, &request.index, trace).await;
+    let words = async || vocabulary::gatherer(writes, &topology, &index, trace).await;
     let collector =
-        prepared(writes, collector, &request, &rules).gathering_keys(watched).gathering_words(words().await, budget);
+        prepared(writes, collector, method, &rules).gathering_keys(watched).gathering_words(words().await, budget);
     let collected = collector.read(Source::Body(&mut decoded), format).await;
     let collected = counted(writes, collected)?.ok_or_else(|| missing_payload(format))?;
 
@@ -110,19 +103,15 @@ pub async fn add(
     let mut collected = match &at_end {
         Some(stored) => {
             let again = Collector::new(&topology, settings, batches, stored.clone());
-            let again = prepared(writes, again, &request, &rules);
+            let again = prepared(writes, again, method, &rules);
             let again = again.gathering_keys(watched).gathering_words(words().await, budget);
             counted(writes, settle_key(collected, stored, again).await)?
         }
         None => collected,
     };
 
-    let addition = Addition {
-        index: request.index,
-        method: request.method,
-        custom_metadata: params.custom_metadata,
-        sets_primary_key: at_end.is_none(),
-    };
+    let addition =
+        Addition { index, method, custom_metadata: params.custom_metadata, sets_primary_key: at_end.is_none() };
     if collected.error.is_none() {
         collected.error = rules::missing_vectors(writes, &addition.index, &collected, trace).await;
     }
@@ -184,10 +173,10 @@ async fn submit(
 fn prepared<'a>(
     writes: &Writes,
     collector: Collector<'a>,
-    request: &AddDocuments,
+    method: DocumentMethod,
     rules: &DocumentRules,
 ) -> Collector<'a> {
-    let meets = match request.method {
+    let meets = match method {
         DocumentMethod::Replace => Meets::Replacing,
         DocumentMethod::Update => Meets::LaidOver,
     };

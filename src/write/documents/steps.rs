@@ -9,9 +9,9 @@ use crate::meili::operation::DocumentMethod;
 use crate::meili::query::QueryMap;
 use crate::meili::task::TaskKind;
 use crate::nodes::spool::Spool;
-use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
-use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
+use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent, copies};
 
 /// What is known of an addition besides its documents.
 #[derive(Clone)]
@@ -108,10 +108,4 @@ impl Addition {
 
 fn details(received: u64, indexed: Value) -> Map<String, Value> {
     Map::from_iter([("receivedDocuments".to_owned(), json!(received)), ("indexedDocuments".to_owned(), indexed)])
-}
-
-/// How many nodes hold each document.
-pub(super) fn copies(topology: &Topology) -> u8 {
-    let owners = topology.owners_of(ShardId(0)).len();
-    u8::try_from(owners).unwrap_or(topology.replication_factor).max(1)
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::cluster::Cluster;
 use crate::cluster::settings::ClusterSettings;
 use crate::ledger::marks::Missed;
-use crate::meili::operation::Operation;
+use crate::meili::operation::Change;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::health::publish;
@@ -321,7 +321,7 @@ async fn settings_that_every_node_refuses_create_no_index_and_leave_no_row() {
     for id in ["n0", "n1", "n2"] {
         fleet.set(id, Mood::Refuses);
     }
-    let operation = Operation::UpdateSettings { index: "a".into() };
+    let operation = Change::UpdateSettings { index: "a".into() };
     let Plan::Broadcast(intent) = broadcast::plan(
         &operation,
         "",
@@ -344,7 +344,7 @@ async fn a_broadcast_that_a_down_node_misses_is_remembered() {
     let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
     let cluster = cluster(&fleet, &directory).await;
     set_state(&cluster, "n1", NodeState::Down);
-    let operation = Operation::CreateIndex;
+    let operation = Change::CreateIndex;
     let Plan::Broadcast(intent) = broadcast::plan(
         &operation,
         "",
@@ -371,7 +371,7 @@ async fn a_change_of_documents_is_nothing_to_a_node_without_shards() {
         topology.set_owners(owners);
     });
     set_state(&cluster, "n2", NodeState::Joining);
-    let operation = Operation::DeleteDocumentsByFilter { index: "a".into() };
+    let operation = Change::DeleteDocumentsByFilter { index: "a".into() };
     let (topology, hidden) = (cluster.nodes.topology(), cluster.ledger.hidden_settings());
     let plan = broadcast::plan(&operation, "", br#"{"filter":"n = 1"}"#, &topology, &hidden, &|_| true);
     let Plan::Broadcast(intent) = plan else { panic!() };

@@ -1,16 +1,33 @@
-//! What a request to add documents says besides its body, checked in the engine's order and words.
+//! An addition of documents: what the request says besides its body, checked in the engine's order and words.
 
+use serde::Serialize;
+
+use super::Plan;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::DocumentMethod;
 use crate::meili::query::QueryMap;
 use crate::meili::unknown;
 use crate::split::PayloadFormat;
 
 const ACCEPTED_TYPES: &str = "`application/json`, `application/x-ndjson`, `text/csv`";
 
+/// A write of documents before its body is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    pub index: String,
+    pub method: DocumentMethod,
+    #[serde(flatten)]
+    pub params: AddParams,
+    pub format: PayloadFormat,
+}
+
 /// The parameters of the query string.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AddParams {
     pub primary_key: Option<String>,
+    #[serde(skip)]
     pub csv_delimiter: Option<u8>,
     /// The client's own note on the task. Nodes never see it: there Miroir's stamp takes its place.
     pub custom_metadata: Option<String>,
@@ -21,6 +38,26 @@ enum Param {
     PrimaryKey,
     CsvDelimiter,
     CustomMetadata,
+}
+
+/// Plans an addition to `index`.
+pub(super) fn plan(index: &str, method: DocumentMethod, query: &str, content_type: Option<&str>) -> Plan {
+    Split::new(index, method, query, content_type).map_or_else(Plan::Refuse, Plan::Split)
+}
+
+// === impl Split ===
+
+impl Split {
+    pub fn new(
+        index: &str,
+        method: DocumentMethod,
+        query: &str,
+        content_type: Option<&str>,
+    ) -> Result<Self, ResponseError> {
+        let params = AddParams::parse(query)?;
+        let format = payload_format(content_type, params.csv_delimiter)?;
+        Ok(Self { index: index.to_owned(), method, params, format })
+    }
 }
 
 // === impl Param ===

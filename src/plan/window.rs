@@ -24,10 +24,8 @@ pub struct Window {
     pub paging: Paging,
     pub max_total_hits: u64,
     /// True if the engine is known to state totals beyond that, too.
-    #[serde(skip)]
     pub states_all_hits: bool,
     /// True if the engine is known to state an offset beyond that as it was asked for.
-    #[serde(skip)]
     pub states_offset_asked: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Questions that settle what a node's cut list leaves open.
 
-use super::tally::FacetValue;
+use super::values::{Key, normalize};
 
 /// Into how many parts a node's shards are divided to count its hits: a total is capped, a sum of totals is not.
 pub const HITS_PARTS: usize = 8;
@@ -21,6 +21,17 @@ pub enum Probe {
     Digits { facet: String, values: Vec<FacetValue> },
     /// For each of `values` the documents that have its digits as a text, and those that have the number.
     Twice { facet: String, values: Vec<FacetValue> },
+}
+
+/// One value of a facet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FacetValue {
+    /// As the node that named it first writes it.
+    pub shown: String,
+    /// `Some` for a number.
+    pub number: Option<f64>,
+    /// What strings are compared by.
+    pub(crate) text: String,
 }
 
 // === impl Probe ===
@@ -66,6 +77,44 @@ impl Probe {
                 both.map(|value| Some(format!("{field} = {}", value?))).collect::<Option<Vec<_>>>()?
             }
         })
+    }
+}
+
+// === impl FacetValue ===
+
+impl FacetValue {
+    pub fn text(shown: String) -> Self {
+        let text = normalize(&shown);
+        Self { shown, number: None, text }
+    }
+
+    pub fn number(number: f64) -> Self {
+        // Zero has no sign for the engine.
+        let number = if number == 0.0 { 0.0 } else { number };
+        Self { shown: number.to_string(), number: Some(number), text: String::new() }
+    }
+
+    pub fn key(&self) -> Key {
+        match self.number {
+            Some(number) => Key::Number(number.to_bits()),
+            None => Key::Text(self.text.clone()),
+        }
+    }
+
+    /// As a filter names it; the engine takes a quoted number for a number too.
+    pub fn in_filter(&self) -> Option<String> {
+        quote(if self.number.is_some() { &self.shown } else { &self.text })
+    }
+
+    /// As a filter names the string of the same digits: with a space before it, it is no number, and for strings the
+    /// engine leaves the space out.
+    pub fn in_filter_as_text(&self) -> Option<String> {
+        quote(&format!(" {}", self.shown))
+    }
+
+    /// As a filter names the number alone: in digits that no document has as a text.
+    pub fn in_filter_as_number(&self) -> Option<String> {
+        quote(&format!("{}e0000", self.shown))
     }
 }
 

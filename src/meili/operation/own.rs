@@ -1,0 +1,45 @@
+//! What the gateway alone answers, from its own state.
+
+use serde::Serialize;
+
+use super::facts::{Facts, Takes};
+use crate::meili::action::Action;
+
+/// An operation that needs no node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "answer")]
+pub enum Own {
+    Health,
+    ListTasks,
+    GetTask { id: String },
+    CancelTasks,
+    DeleteTasks,
+    DeleteTask { id: String },
+    ListKeys,
+    CreateKey,
+    GetKey { key: String },
+    UpdateKey { key: String },
+    DeleteKey { key: String },
+}
+
+// === impl Own ===
+
+impl Own {
+    pub(super) fn facts(&self) -> Facts<'_> {
+        match self {
+            Self::Health => Facts { action: None, ..Facts::new("health", Action::Any) },
+
+            Self::ListTasks => Facts::new("listTasks", Action::TasksGet),
+            Self::GetTask { .. } => Facts::new("getTask", Action::TasksGet),
+            Self::CancelTasks => Facts::new("cancelTasks", Action::TasksCancel),
+            Self::DeleteTasks => Facts::new("deleteTasks", Action::TasksDelete),
+            Self::DeleteTask { .. } => Facts::new("deleteTask", Action::TasksDelete),
+
+            Self::ListKeys => Facts::new("listKeys", Action::KeysGet),
+            Self::CreateKey => Facts::new("createKey", Action::KeysCreate).taking(Takes::Json),
+            Self::GetKey { .. } => Facts::new("getKey", Action::KeysGet),
+            Self::UpdateKey { .. } => Facts::new("updateKey", Action::KeysUpdate).taking(Takes::Json),
+            Self::DeleteKey { .. } => Facts::new("deleteKey", Action::KeysDelete),
+        }
+    }
+}

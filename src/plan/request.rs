@@ -1,0 +1,99 @@
+//! Any request planned: the one place that knows them all.
+
+use super::broadcast::{self, HiddenSettings};
+use super::read::{self, Infos};
+use super::{Plan, addition, deletion, own};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::{Documents, Operation};
+use crate::meili::uid::{IndexUid, index_not_found};
+use crate::placement::topology::Topology;
+
+/// A request that waits to be planned.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub operation: &'a Operation,
+    /// Path and query.
+    pub target: &'a str,
+    /// Empty for additions of documents, whose body is read once they are planned.
+    pub body: &'a [u8],
+    /// As the header says it; only additions of documents look at it.
+    pub content_type: Option<&'a str>,
+}
+
+/// A request that names nothing out of bounds.
+pub struct Checked<'a> {
+    request: Request<'a>,
+    /// The indexes whose settings the plan depends on.
+    pub indexes: Vec<String>,
+}
+
+/// What a plan depends on besides the request.
+pub struct Known<'a> {
+    pub topology: &'a Topology,
+    /// Of the indexes that [`Checked::indexes`] names; one that does not exist is absent.
+    pub infos: Infos,
+    /// The version of the nodes' engine; `None` before any node has said it.
+    pub version: Option<String>,
+    /// What settings hold besides the client's.
+    pub hidden: HiddenSettings,
+    /// Whether there is an index of that name.
+    pub exists: &'a dyn Fn(&str) -> bool,
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    /// What follows the question mark.
+    pub fn query(&self) -> &'a str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Refuses what names in it decide already.
+    pub fn check(self) -> Result<Checked<'a>, ResponseError> {
+        self.operation.validate()?;
+        let indexes = match self.operation {
+            Operation::Read(read) => read::indexes(read, self.body),
+            Operation::Own(_) | Operation::Change(_) | Operation::Documents(_) | Operation::Unsupported { .. } => {
+                Vec::new()
+            }
+        };
+        match indexes.iter().find(|index| IndexUid::is_reserved(index)) {
+            Some(reserved) => Err(index_not_found(reserved)),
+            None => Ok(Checked { request: self, indexes }),
+        }
+    }
+}
+
+// === impl Checked ===
+
+impl Checked<'_> {
+    /// What Miroir does with the request.
+    pub fn plan(&self, known: &Known<'_>) -> Plan {
+        let Request { operation, target, body, content_type } = self.request;
+        let (query, topology) = (self.request.query(), known.topology);
+        match operation {
+            Operation::Own(own) => own::plan(own, body),
+            Operation::Read(read) => read::plan(read, target, body, &known.infos, topology),
+            Operation::Change(change) => {
+                let mut plan = broadcast::plan(change, target, body, topology, &known.hidden, known.exists);
+                if let (Plan::Broadcast(intent), Some(version)) = (&mut plan, &known.version) {
+                    broadcast::show_as_of(version, intent);
+                }
+                plan
+            }
+            Operation::Documents(Documents::Add { index, method }) => {
+                addition::plan(index, *method, query, content_type)
+            }
+            Operation::Documents(Documents::Delete { index, id }) => {
+                deletion::one(index, id, query, (known.exists)(index), topology)
+            }
+            Operation::Documents(Documents::DeleteBatch { index }) => {
+                deletion::batch(index, body, query, (known.exists)(index), topology)
+            }
+            Operation::Unsupported { name } => Plan::Refuse(ResponseError::new(
+                Code::MiroirNotSupported,
+                format!("`{name}` is not supported by this version of Miroir."),
+            )),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What a hit shows beside its document, and what it is told apart by.
+
+use serde::Serialize;
+
+/// An attribute that was asked for only to compare hits, to be taken out again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Helper {
+    /// A path such as `maker.name`.
+    pub field: String,
+    /// Of `_formatted` too, where the client's own parameters would not have shown it.
+    pub formatted: bool,
+}
+
+/// What a hit shows beside its document.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    pub score: bool,
+    pub details: bool,
+    pub helpers: Vec<Helper>,
+}
+
+/// How lists of hits are merged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rules {
+    /// The attribute of whose values only the best hit is kept.
+    pub distinct: Option<String>,
+    /// The attribute that orders hits of equal rank.
+    pub primary_key: Option<String>,
+}
