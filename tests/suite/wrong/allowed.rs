@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::compare::{Difference, Of};
 use super::step::{Kind, Step};
+use crate::support::fleet::is_embedded;
 
 #[derive(Debug)]
 pub struct Allowance {
@@ -57,10 +58,6 @@ pub const ALLOWED: &[Allowance] = &[
 
 pub fn find(step: &Step, difference: &Difference) -> Option<&'static Allowance> {
     ALLOWED.iter().find(|allowance| (allowance.applies)(step, difference))
-}
-
-fn is_embedded() -> bool {
-    std::env::var_os("MIROIR_TEST_MEILISEARCH").is_none()
 }
 
 /// True for two tasks that failed for want of vectors and say the same of what `told` leaves of their messages.
