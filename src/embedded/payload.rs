@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::durable;
 use crate::meili::error::{Code, ResponseError};
-use crate::split::{PayloadFormat, SplitError};
+use crate::split::{Document, PayloadFormat, SplitError};
 
 /// The folder of payloads.
 #[derive(Debug, Clone)]
@@ -135,6 +135,15 @@ impl<W: Write> Lines<W> {
         self.end_line()
     }
 
+    /// Writes an element of an array, each key of its first level once: `{"a":1,"\u0061":2}` becomes `{"a":2}`. The engine does so
+    /// with arrays, and leaves lines as they are.
+    fn push_element(&mut self, raw: &str) -> Result<(), ResponseError> {
+        match Document::parse(raw) {
+            Ok(document) if document.repeats_a_key() => self.push_raw(&document.without_repeated_keys()),
+            Ok(_) | Err(_) => self.push_raw(raw),
+        }
+    }
+
     fn push_object(&mut self, object: &Map<String, Value>) -> Result<(), ResponseError> {
         serde_json::to_writer(&mut self.out, object).map_err(|error| io_failure(&error.into()))?;
         self.end_line()
@@ -166,7 +175,7 @@ impl<'de, W: Write> Visitor<'de> for EachElement<'_, W> {
                 self.0.failure = Some(refusal);
                 return Ok(());
             }
-            if let Err(failure) = self.0.push_raw(element.get()) {
+            if let Err(failure) = self.0.push_element(element.get()) {
                 self.0.failure = Some(failure);
                 return Err(serde::de::Error::custom("stopped"));
             }
@@ -343,6 +352,14 @@ mod tests {
     fn a_single_object_is_one_document_and_an_empty_array_none() {
         assert_eq!(stored("{\"id\":1}", PayloadFormat::Json).unwrap(), (1, "{\"id\":1}\n".to_owned()));
         assert_eq!(stored("[]", PayloadFormat::Json).unwrap(), (0, String::new()));
+    }
+
+    #[test]
+    fn an_element_of_an_array_has_each_key_once_and_a_line_stays_as_it_is() {
+        let twice = r#"{"id":1,"n":2,"\u0069d":3}"#;
+        assert_eq!(stored(&format!("[{twice}]"), PayloadFormat::Json).unwrap(), (1, "{\"id\":3,\"n\":2}\n".to_owned()));
+        let line = format!("{twice}\n");
+        assert_eq!(stored(&line, PayloadFormat::Ndjson).unwrap(), (1, line));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::history::{Family, History, WriteKind};
 use super::view::View;
 use crate::support::Fleet;
 use crate::support::client::pause;
+use crate::support::fleet::is_embedded;
 use crate::support::random::Dice;
 
 /// The document for whose sake the index cannot be sorted by place.
@@ -27,7 +28,7 @@ enum Fault {
     Id,
     Vectors,
     Malformed,
-    /// Only some nodes have the document that forbids it.
+    /// Documents forbid it, and of newer engines only some nodes have the document that does.
     Setting,
     Function,
     Filter,
@@ -69,15 +70,21 @@ fn request(fault: Fault, number: u64, history: &History, dice: &mut Dice) -> (&'
         Fault::Id => (method, documents_path(""), batch(r#"{"id":"a b"}"#, number, history, dice)),
         Fault::Vectors => (method, documents_path(""), batch(r#"{"id":"v","_vectors":5}"#, number, history, dice)),
         Fault::Malformed => (method, documents_path(""), batch(r#"{"id":"m","n" 1}"#, number, history, dice)),
-        Fault::Setting => {
-            let body = json!({"sortableAttributes": ["_geo", SORTED_BY], "stopWords": ["refused"]});
-            ("PATCH", format!("/indexes/{INDEX}/settings"), body.to_string())
-        }
+        Fault::Setting => ("PATCH", format!("/indexes/{INDEX}/settings"), forbidden().to_string()),
         Fault::Function => {
             ("POST", documents_path("/edit"), json!({"function": "doc.v = -1; throw \"no\""}).to_string())
         }
         Fault::Filter => ("POST", documents_path("/delete"), json!({"filter": "nowhere = 1"}).to_string()),
     }
+}
+
+/// Settings that documents of the index forbid.
+fn forbidden() -> Value {
+    if is_embedded() {
+        // An engine of its age takes `_geo` here, whatever the documents hold; no document has vectors, so all nodes refuse this.
+        return json!({"embedders": {"own": {"source": "userProvided", "dimensions": 2}}, "stopWords": ["refused"]});
+    }
+    json!({"sortableAttributes": ["_geo", SORTED_BY], "stopWords": ["refused"]})
 }
 
 /// Documents that would be right, some over those of other clients, and one that is not.
@@ -117,7 +124,8 @@ pub fn check_at_rest(fleet: &Fleet, problems: &Problems) {
     for node in fleet.nodes.iter().filter(|node| members.contains(&node.name)) {
         let held = node.client.get(&path).ok();
         let sorted_by = held["sortableAttributes"].as_array().cloned().unwrap_or_default();
-        if sorted_by.contains(&json!("_geo")) || held["stopWords"] != json!([]) {
+        let embeds = held["embedders"].as_object().is_some_and(|embedders| !embedders.is_empty());
+        if embeds || sorted_by.contains(&json!("_geo")) || held["stopWords"] != json!([]) {
             problems.add(Problem::Unequal, format!("{} has settings that were refused: {held}", node.name));
         }
     }

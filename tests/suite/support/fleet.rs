@@ -404,3 +404,8 @@ impl Fleet {
         });
     }
 }
+
+/// True when nodes are the embedded engine, which is of another age than those that users run.
+pub fn is_embedded() -> bool {
+    std::env::var_os("MIROIR_TEST_MEILISEARCH").is_none()
+}
