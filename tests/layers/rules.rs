@@ -71,7 +71,7 @@ pub const SEE_SESSIONS: &[&str] = &["gateway", "admin", "metrics", "proxy", "ser
 pub const TAKE_THE_CLUSTER: &[&str] = &["cluster", "gateway", "admin", "server", "recover", "main"];
 
 const PLANS: &str = "what plans have in common is to have files of its own";
-const ENGINE: &str = "the engine is to be a crate of its own";
+const ENGINE: &str = "the engine stands beside the rooms, as a feature";
 
 pub const UPWARD: &[(&str, &str)] = &[];
 
