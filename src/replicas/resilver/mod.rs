@@ -6,7 +6,7 @@
 //!
 //! # How
 //!
-//! 1. A [`watch`] on the index begins; from here on it is known which documents writes touch. Reads that were planned when the
+//! 1. A [`watch`](crate::ledger::watch) on the index begins; from here on it is known which documents writes touch. Reads that were planned when the
 //!    target was in sync are waited for.
 //! 2. A [`pass`] lists the ids of both sides, shard by shard, fetches the documents, and sends the target only what
 //!    differs: documents to add and ids to delete. A replica that missed little gets little.
