@@ -287,7 +287,7 @@ async fn mark_everything(ledger: &Ledger, node: &Node) -> Result<(), IdentityErr
     let shards = topology.shards_of(ix);
     let stale = ledger.registry.entries().into_iter().map(|entry| (ix, entry.uid, shards.clone())).collect();
     let missed = vec![(ix, Missed { settings: true, ..Missed::default() })];
-    Ok(insync::mark_gone(&ledger, &Marks { stale, missed }).await?)
+    Ok(insync::mark_gone(ledger, &Marks { stale, missed }).await?)
 }
 
 /// Writes a new marker, then remembers it.

@@ -69,7 +69,11 @@ pub async fn list(call: Call) -> Answer {
             .iter()
             .skip(offset)
             .take(limit)
-            .map(|name| node.engine.view(name).map(|view| view.to_json()))
+            .filter_map(|name| match node.engine.view(name) {
+                // Deleted since its name was read.
+                Err(error) if error.is(Code::IndexNotFound) => None,
+                view => Some(view.map(|view| view.to_json())),
+            })
             .collect::<Result<_, _>>()?;
         Ok(json!({"results": results, "offset": offset, "limit": limit, "total": total}))
     })

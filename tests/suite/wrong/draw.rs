@@ -188,7 +188,9 @@ fn edit(dice: &mut Dice, index: &str) -> Step {
 }
 
 /// Below `/indexes/{index}/documents`.
-const DELETIONS: [(&str, &str, &str); 27] = [
+const DELETIONS: [(&str, &str, &str); 29] = [
+    ("DELETE", "", ""),
+    ("DELETE", "", ""),
     ("DELETE", "", ""),
     ("DELETE", "/3", ""),
     ("DELETE", "/nobody", ""),

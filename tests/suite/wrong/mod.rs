@@ -3,8 +3,8 @@
 //! Each sequence is drawn from the seed of the run and its own number. After every write both sides' tasks are compared, and then
 //! everything that is there: documents, settings, statistics, indexes. All the while another index must answer as if nothing
 //! happened. A sequence that fails is made smaller, then printed as JSON: put it into a file of `tests/regressions/wrong`,
-//! with which every run begins. `MIROIR_WRONG_SEED` and `MIROIR_WRONG_SEQUENCES` choose another run, `MIROIR_WRONG_FAILURES` how many
-//! failures end it.
+//! with which every run begins. `MIROIR_WRONG_SEED`, `MIROIR_WRONG_FIRST` and `MIROIR_WRONG_SEQUENCES` choose another run,
+//! `MIROIR_WRONG_FAILURES` how many failures end it.
 
 mod allowed;
 mod compare;
@@ -16,6 +16,7 @@ mod smaller;
 mod step;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,14 +55,14 @@ fn regressions() -> Vec<(PathBuf, Sequence)> {
     paths.into_iter().map(read).collect()
 }
 
-/// Runs `count` sequences, several at a time, until so many have failed.
-fn run_all(court: &Court, seed: u64, count: u64, most_failures: usize) -> Tally {
-    let next = AtomicU64::new(0);
+/// Runs the sequences with these numbers, several at a time, until so many have failed.
+fn run_all(court: &Court, seed: u64, numbers: Range<u64>, most_failures: usize) -> Tally {
+    let next = AtomicU64::new(numbers.start);
     let tally = Mutex::new(Tally::default());
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count || tally.lock().expect("a tally").failed.len() >= most_failures {
+            if number >= numbers.end || tally.lock().expect("a tally").failed.len() >= most_failures {
                 return;
             }
             let sequence = draw::sequence(seed, number);
@@ -99,7 +100,8 @@ fn sequences_of_wrong_requests_that_once_differed_agree() {
 #[test]
 fn random_wrong_requests_leave_the_cluster_as_one_node() {
     let seed = setting("MIROIR_WRONG_SEED", 1);
-    let count = setting("MIROIR_WRONG_SEQUENCES", 40);
+    let first = setting("MIROIR_WRONG_FIRST", 0);
+    let numbers = first..first + setting("MIROIR_WRONG_SEQUENCES", 40);
     let most_failures = setting("MIROIR_WRONG_FAILURES", 1) as usize;
     let court = Court::start();
     let stop = AtomicBool::new(false);
@@ -107,12 +109,14 @@ fn random_wrong_requests_leave_the_cluster_as_one_node() {
         let watch = scope.spawn(|| court.watch_beside(&stop));
         let tally = {
             let _ending = StopOnDrop(&stop);
-            run_all(&court, seed, count, most_failures)
+            run_all(&court, seed, numbers, most_failures)
         };
         (tally, watch.join().expect("the watch ends"))
     });
     wrong.iter_mut().for_each(|told| told.insert_str(0, "the index beside: "));
     wrong.extend(court.unwell());
+    // Making failures small takes its time.
+    wrong.iter().take(10).for_each(|told| println!("{told}"));
     println!("seed {seed}: {} sequences alike in everything", tally.alike);
     tally.allowed.iter().for_each(|(allowance, times)| println!("  allowed {times} times: {allowance}"));
     for (number, sequence, failure) in tally.failed {
@@ -122,7 +126,9 @@ fn random_wrong_requests_leave_the_cluster_as_one_node() {
         };
         let (smallest, difference) = smaller::reduce(sequence, &failure, fails);
         let smallest = serde_json::to_string_pretty(&smallest).expect("a sequence is JSON");
-        wrong.push(format!("sequence {number} of seed {seed}, made as small as it gets:\n{smallest}\n{difference}"));
+        let told = format!("sequence {number} of seed {seed}, made as small as it gets:\n{smallest}\n{difference}");
+        println!("{told}");
+        wrong.push(told);
     }
     assert!(wrong.is_empty(), "seed {seed}, {} wrong:\n{}", wrong.len(), wrong.join("\n\n"));
 }
