@@ -86,6 +86,11 @@ impl Drop for Process {
             for line in tail.iter().rev() {
                 eprintln!("{line}");
             }
+            // A stack is longer than that; what was said before it tells more.
+            let said = log.lines().zip(log.lines().skip(1)).filter(|(line, _)| line.contains("panicked at"));
+            for (place, words) in said.take(3) {
+                eprintln!("{} panicked: {place} {words}", self.name);
+            }
         }
     }
 }

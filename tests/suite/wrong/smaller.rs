@@ -61,7 +61,8 @@ fn without_parts(step: &Step, range: Range<usize>) -> Option<String> {
 /// The objects of a body of JSON, if nothing is lost by reading them so.
 fn objects(step: &Step) -> Option<Value> {
     let body: Value = serde_json::from_str(&step.body).ok()?;
-    (step.content_type.as_deref() == Some("application/json") && body.to_string() == step.body).then_some(body)
+    let written = body.to_string();
+    (step.content_type.as_deref() == Some("application/json") && written == step.body).then_some(body)
 }
 
 fn maps(body: &mut Value) -> Vec<&mut Map<String, Value>> {
