@@ -17,6 +17,7 @@ use crate::placement::topology::{Node, NodeIx};
 use crate::plan::broadcast::HiddenSettings;
 use crate::replicas::part::Replicas;
 use crate::store::IndexEntry;
+use crate::write::vocabulary;
 
 /// How long one task of a repair may take on a node.
 pub(super) const TASK_LIMIT: Duration = Duration::from_secs(600);
@@ -127,6 +128,10 @@ async fn repair_settings(
     }
     let names: Vec<&String> = change.keys().collect();
     tracing::info!(node = %node.id, index = uid, settings = ?names, "settings differ; patching");
+    let embedders = change.get("embedders").and_then(Value::as_object);
+    if embedders.is_some_and(|embedders| embedders.values().any(|embedder| !embedder.is_null())) {
+        vocabulary::make_way_on(&replicas.writes, node, uid, trace).await;
+    }
     let body = Value::Object(change.clone());
     let request = Subrequest { method: http::Method::PATCH, ..post(&path, &body, replicas) };
     let reply = replicas.nodes.client.send(node, request, trace).await?;

@@ -26,7 +26,7 @@ use tokio::time::{Duration, Instant};
 
 pub use self::gather::{Gathered, Gatherer};
 pub use self::nodes::spread;
-pub use self::way::{gatherer, make_way};
+pub use self::way::{gatherer, make_way, make_way_on};
 use crate::meili::task::TaskKind;
 use crate::placement::topology::Topology;
 use crate::placement::vocabulary::WORD_SEPARATOR;

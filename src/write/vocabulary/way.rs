@@ -6,10 +6,11 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::gather::Gatherer;
+use super::nodes::Held;
 use super::{Durable, keep, nodes, parted};
 use crate::meili::task::TaskKind;
 use crate::nodes::client::Trace;
-use crate::placement::topology::Topology;
+use crate::placement::topology::{Node, Topology};
 use crate::placement::vocabulary::SharedWords;
 use crate::placement::vocabulary::words_id;
 use crate::plan::write::{Target, WriteIntent};
@@ -66,6 +67,16 @@ async fn make_way_for_embedders(writes: &Arc<Writes>, intent: &WriteIntent, trac
         state.kept = Durable { floor: None, dirty: true };
         state.last_write = Instant::now();
     }
+}
+
+/// The same on one node that lacked the embedders and gets them now: it took documents of words for want of them.
+pub async fn make_way_on(writes: &Writes, node: &Node, index: &str, trace: &Trace) {
+    let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let held = Held { writes, node, index, primary_key: &primary_key, trace };
+    if let Err(error) = held.delete_all().await {
+        tracing::warn!(node = %node.id, index, %error, "documents of words cannot be taken away before embedders come");
+    }
+    writes.vocabularies.of(index).doubt();
 }
 
 /// Gathers the new words of a body for `index`; `None` where words are not shared.
