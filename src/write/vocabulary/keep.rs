@@ -138,6 +138,7 @@ struct Index<'a> {
 
 impl Index<'_> {
     async fn look_after(&self, vocabulary: &Arc<Vocabulary>) -> Result<(), NodeError> {
+        let _tending = vocabulary.tending.lock().await;
         let topology = self.writes.nodes.topology();
         let Ok(info) = self.writes.ledger.info(self.uid, self.trace).await else { return Ok(()) };
         vocabulary.heed(&info.words);

@@ -53,6 +53,8 @@ pub struct Vocabularies {
 /// What is known of the words of one index.
 pub struct Vocabulary {
     state: RwLock<State>,
+    /// Held while the index is looked after, and while words make way for embedders.
+    tending: tokio::sync::Mutex<()>,
 }
 
 struct State {
@@ -188,6 +190,7 @@ impl Vocabularies {
 impl Vocabulary {
     fn new(kept: Durable) -> Self {
         Self {
+            tending: tokio::sync::Mutex::default(),
             state: RwLock::new(State {
                 rules: WordRules::default(),
                 known: Numbers::default(),

@@ -1,6 +1,7 @@
 //! What a write does about words before it is sent: it gathers those that are new, or takes all away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -16,6 +17,9 @@ use crate::placement::vocabulary::words_id;
 use crate::plan::write::{Target, WriteIntent};
 use crate::split::words::WordRules;
 use crate::write::part::Writes;
+
+/// How long settings wait for words that are being read.
+const TENDED: Duration = Duration::from_secs(10);
 
 /// Takes the documents of words away before all documents are, so that nodes do not count them among those that they delete.
 pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace) {
@@ -58,7 +62,18 @@ async fn make_way_for_embedders(writes: &Arc<Writes>, intent: &WriteIntent, trac
     let Some(index) = intent.index_uid.as_deref() else { return };
     let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
     let vocabulary = writes.vocabularies.of(index);
-    let has_words = vocabulary.state.read().kept.floor.is_some();
+    // Words that are being read now would reach nodes after this, and before the settings.
+    let tended = tokio::time::timeout(TENDED, vocabulary.tending.lock()).await;
+    if tended.is_err() {
+        tracing::warn!(index, "the words of an index are read while embedders come; nodes may refuse these");
+    }
+    let has_words = {
+        let mut state = vocabulary.state.write();
+        // Nothing is read anew before the settings are there.
+        state.last_write = Instant::now();
+        state.doubted = Instant::now();
+        state.kept.floor.is_some()
+    };
     if has_words && nodes::remove(writes, &writes.nodes.topology(), index, &primary_key, trace).await {
         let mut state = vocabulary.state.write();
         state.forget();
