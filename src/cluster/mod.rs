@@ -92,7 +92,7 @@ impl Cluster {
         let overload = Overload::new(settings.overload.clone(), prometheus)?;
         let nodes = Nodes::new(
             settings.health.clone(),
-            settings.search.timeout,
+            read::longest(&settings.search),
             client,
             overload,
             metrics,

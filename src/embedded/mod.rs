@@ -17,6 +17,7 @@
 //! | [`keys`], [`features`] | API keys and experimental features, each in a file |
 //! | [`locale`] | languages by their codes |
 //! | [`failure`] | milli's errors in Meilisearch's words |
+//! | `unsafe_open` | the two calls that memory maps need, and why they are sound |
 //! | [`deser`] | bodies and query strings into types, with Meilisearch's error texts |
 
 pub mod deser;

@@ -147,13 +147,13 @@ async fn broadcast(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent)
     if let Some(index) = intent.index_uid.as_ref().filter(|_| intent.ensure_index) {
         refuse_creation(app, admitted, index)?;
     }
-    vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
+    // Held until nodes have the change: words that are read meanwhile would come before it.
+    let _way = vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
     let task = app.cluster.writes.submit(intent, Vec::new(), &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }
 
 async fn edit(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {
-    vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
     let task = documents::edit(&app.cluster.writes, intent, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }

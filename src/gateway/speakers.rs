@@ -57,16 +57,11 @@ impl Speakers {
         self.heard.lock().note(caller, Instant::now());
     }
 
-    /// True if `caller` spoke in integers of late; it is remembered anew then.
+    /// True if `caller` spoke in integers of late.
     pub fn knows(&self, caller: Caller) -> bool {
-        let now = Instant::now();
         let mut heard = self.heard.lock();
-        heard.turn(now);
-        let known = heard.recent.contains(&caller) || heard.older.contains(&caller);
-        if known {
-            heard.note(caller, now);
-        }
-        known
+        heard.turn(Instant::now());
+        heard.recent.contains(&caller) || heard.older.contains(&caller)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::meili::versions::{
     counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
 };
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
-use crate::placement::topology::Topology;
+use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::index_info::{IndexInfo, ScoredBy};
 use crate::read::Remembered as _;
 
@@ -25,7 +25,7 @@ impl Ledger {
             Some(Known::Entry { generation, primary_key }) => (generation, primary_key),
         };
         let topology = self.nodes.topology();
-        let settings = read_settings(self, &topology, index, trace).await?;
+        let (settings, surely) = read_settings(self, &topology, index, trace).await?;
         let mut info = IndexInfo::from_settings(index, primary_key, &settings);
         let version = self.nodes.engine_version.read().clone();
         let is = |of_version: fn(&str) -> bool| version.as_deref().is_some_and(of_version);
@@ -35,9 +35,20 @@ impl Ledger {
         info.counts_pages_whole = is(counts_pages_whole);
         info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
         let info = Arc::new(info);
-        self.registry.keep(index, generation, &info);
+        // Those of a node that differs serve this request alone: soon one with the right ones may answer.
+        if surely == Surely::Right {
+            self.registry.keep(index, generation, &info);
+        }
         Ok(info)
     }
+}
+
+/// Whether settings are known to be those of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Surely {
+    Right,
+    /// Their node is being repaired, or took a change that others refused.
+    Unknown,
 }
 
 /// The settings of an index as a node that is up has them.
@@ -46,22 +57,25 @@ async fn read_settings(
     topology: &Topology,
     index: &str,
     trace: &Trace,
-) -> Result<Value, ResponseError> {
+) -> Result<(Value, Surely), ResponseError> {
     let path = format!("/indexes/{index}/settings");
     let mut up = topology.serving(index);
     // First those whose settings are surely the right ones, and of these who answers.
     let refused_by = ledger.refusals.refused_by(index);
+    let may_differ = |ix: NodeIx| !refused_by.is_empty() && !refused_by.contains(&topology.node(ix).id);
     up.sort_by_key(|ix| {
-        let id = &topology.node(*ix).id;
-        let may_differ = !refused_by.is_empty() && !refused_by.contains(id);
-        (may_differ, topology.apart_of(*ix, index), ledger.nodes.life.signs(id).waits())
+        let waits = ledger.nodes.life.signs(&topology.node(*ix).id).waits();
+        (may_differ(*ix), topology.apart_of(*ix, index), waits)
     });
     let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node is up.");
-    for node in up.into_iter().map(|ix| topology.node(ix)) {
+    for ix in up {
+        let node = topology.node(ix);
+        let surely =
+            if may_differ(ix) || topology.apart_of(ix, index).is_some() { Surely::Unknown } else { Surely::Right };
         let request = Subrequest::get(&path, OWN_QUESTION);
         match ledger.nodes.client.send(node, request, trace).await {
             Ok(reply) if reply.is_success() => match serde_json::from_slice(&reply.body) {
-                Ok(settings) => return Ok(settings),
+                Ok(settings) => return Ok((settings, surely)),
                 Err(error) => tracing::warn!(node = %node.id, index, %error, "settings cannot be read"),
             },
             // Accepted everywhere, not carried out yet: the engine says `not found` until then, and so does Miroir.

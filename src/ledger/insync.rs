@@ -144,6 +144,9 @@ async fn record(ledger: &Ledger, held: &mut Held<'_>, marks: &Marks, admitted: A
     for ((node, index), shards) in &added {
         ledger.store.put_stale(topology.node(*node).id.clone(), index.clone(), shards.clone()).await?;
     }
+    for (node, _) in marks.missed.iter().filter(|(_, what)| what.is_node_wide()) {
+        held.count_node_miss(&topology.node(*node).id);
+    }
     held.add(ledger.store.as_ref(), |missed| {
         for (node, what) in &marks.missed {
             let entry = missed.entry(topology.node(*node).id.clone()).or_default();
@@ -231,12 +234,11 @@ pub(crate) fn apart_sets(missed: &MissedByNode, topology: &Topology) -> ApartSet
     sets
 }
 
-/// The repair of a node as a whole is complete: what it had missed of that up to `done` is forgotten. False when it has missed
+/// The repair of a node as a whole is complete: what it had missed of that up to `as_of` is forgotten. False when it has missed
 /// more since. Its indexes are settled each for itself.
-pub async fn settled(ledger: &Ledger, node: &NodeId, done: &Missed) -> Result<bool, StoreError> {
+pub(crate) async fn settled(ledger: &Ledger, node: &NodeId, as_of: Misses) -> Result<bool, StoreError> {
     let mut held = ledger.bookkeeping.hold().await;
-    let Some(current) = held.missed().get(node) else { return Ok(true) };
-    if (current.settings, current.away) != (done.settings, done.away) {
+    if ledger.bookkeeping.node_misses(node) != as_of {
         return Ok(false);
     }
     let forget = |missed: &mut MissedByNode| {
@@ -251,6 +253,7 @@ pub async fn settled(ledger: &Ledger, node: &NodeId, done: &Missed) -> Result<bo
 
 /// A node leaves the cluster; should it come back, it is known that it was away.
 pub(crate) async fn leaves(ledger: &Ledger, held: &mut Held<'_>, node: &NodeId) -> Result<(), StoreError> {
+    held.count_node_miss(node);
     held.add(ledger.store.as_ref(), |missed| missed.entry(node.clone()).or_default().away = true).await
 }
 

@@ -1,5 +1,5 @@
 //! Changes of settings that some node refused and others applied: to be remembered until they are taken back
-//! (`repair/take_back.rs`), and to be heeded by whoever reads settings meanwhile.
+//! (`replicas/repair/take_back.rs`), and to be heeded by whoever reads settings meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 

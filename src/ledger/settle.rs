@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::marks::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{ShardId, ShardSet};
-use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::topology::{Apart, NodeIx, Topology};
 use crate::plan::write::{RegistryChange, Target, WriteIntent};
 use crate::tasks::entry::{NodeTask, NodeTaskState, Purpose};
 
@@ -226,8 +226,14 @@ fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
             if let Some(shards) = topology.stale_of(node, from) {
                 marks.stale.push((node, to.to_owned(), shards.clone()));
             }
-            if topology.apart_of(node, from).is_some() {
-                marks.missed.push((node, Missed::of([to.to_owned()])));
+            match topology.apart_of(node, from) {
+                None => {}
+                Some(Apart::Differs | Apart::Unsettled) => marks.missed.push((node, Missed::of([to.to_owned()]))),
+                // What it holds under that name belongs to the past under the other one as well.
+                Some(Apart::Absent) => {
+                    let outdated = Missed { outdated: [to.to_owned()].into(), ..Missed::default() };
+                    marks.missed.push((node, outdated));
+                }
             }
         }
     }
@@ -417,6 +423,23 @@ mod tests {
         let stale = crate::placement::topology::StaleSets::from([((NodeIx(0), "b".to_owned()), ShardSet::all(8))]);
         left_behind.stale = Arc::new(stale);
         assert!(available(&left_behind, &swap, 1).is_err());
+    }
+
+    #[test]
+    fn what_a_node_holds_of_the_past_is_swapped_by_nobody_and_stays_of_the_past_under_its_new_name() {
+        let mut topology = topology(&[UP, UP, NodeState::Down], 2);
+        let apart = crate::placement::topology::ApartSets::from([((NodeIx(0), "a".to_owned()), Apart::Absent)]);
+        topology.apart = Arc::new(apart);
+        let swap = WriteIntent {
+            index_uid: None,
+            steps: vec![Step { shards: ShardSet::new(), ..intent(RegistryChange::None).steps[0].clone() }],
+            ..intent(RegistryChange::Swap { pairs: vec![("a".to_owned(), "b".to_owned())] })
+        };
+        assert_eq!(available(&topology, &swap, 1).unwrap_err().code, "miroir_no_replica");
+        let mut marks = Marks::default();
+        swap_stale(&topology, "a", "b", &mut marks);
+        let outdated = Missed { outdated: ["b".to_owned()].into(), ..Missed::default() };
+        assert_eq!(marks.missed, [(NodeIx(0), outdated)]);
     }
 
     #[test]

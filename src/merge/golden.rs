@@ -1,6 +1,6 @@
 //! Merged replies compared with the files in `tests/golden/merge`: a request, the nodes' replies, the one reply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -173,7 +173,8 @@ fn federated(case: &AnyCase, groups: &[Vec<&[u8]>]) -> Vec<u8> {
 fn replies_of_each_kind_become_the_golden_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/merge/kinds.json");
     let mut cases: Vec<AnyCase> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert!(!cases.is_empty());
+    let kinds: BTreeSet<String> = cases.iter().map(|case| format!("{:?}", case.kind)).collect();
+    assert_eq!(kinds.len(), 11, "each kind has its case: {kinds:?}");
     if std::env::var_os("MIROIR_BLESS").is_some() {
         for case in &mut cases {
             case.merged = RawValue::from_string(merged(case)).unwrap();

@@ -5,6 +5,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `detail` | `_rankingScoreDetails` as nodes write it |
+//! | `documents` | pages of documents of several nodes as one page |
 //! | `error` | what a node says is wrong, without the hidden fields in it; and what cannot be merged |
 //! | `facet_search` | the facet values that several nodes found, as one list |
 //! | `facets` | facet counts and statistics of several nodes as one |
@@ -17,6 +18,8 @@
 //! | `nearby` | hits that are about equally far |
 //! | `order` | the total order of hits |
 //! | `provenance` | which node gave which hit of an answer, for whoever asks how the answer came about |
+//! | `raw` | members of a reply as slices of it |
+//! | `scores` | the score details of a hit, as they are compared |
 //! | `search` | the replies to one search as one reply, member by member in the order in which a node writes them |
 //! | `similar` | documents like one document, out of what several nodes have near its vectors |
 //! | `sorted` | one page of documents out of the sorted lists of several nodes |

@@ -22,7 +22,7 @@ pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
 pub struct Nodes {
     pub settings: HealthSettings,
     /// How long a search may keep a node busy.
-    pub(crate) longest_search: Duration,
+    pub(crate) longest_read: Duration,
     pub client: NodeClient,
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
@@ -47,7 +47,7 @@ pub struct Nodes {
 impl Nodes {
     pub fn new(
         settings: HealthSettings,
-        longest_search: Duration,
+        longest_read: Duration,
         client: NodeClient,
         overload: Overload,
         metrics: ClusterMetrics,
@@ -56,7 +56,7 @@ impl Nodes {
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
-            longest_search,
+            longest_read,
             client,
             overload,
             metrics,

@@ -275,9 +275,10 @@ impl Topology {
         self.zones[node.0]
     }
 
-    /// True when `node`'s replica of `shard` has missed a write of `index`.
+    /// True when `node`'s replica of `shard` has missed a write of `index`, or what it holds under that name is another index's.
     pub fn is_stale(&self, node: NodeIx, index: &str, shard: ShardId) -> bool {
         self.stale_of(node, index).is_some_and(|shards| shards.contains(shard))
+            || self.apart_of(node, index) == Some(Apart::Absent)
     }
 
     /// True when a read may ask `node` for some of these shards. `node` may be one that this topology does not know.

@@ -16,6 +16,7 @@ use crate::meili::unknown::only_custom_metadata;
 use crate::placement::document::shard_of;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
+use crate::placement::vocabulary::is_words_id;
 use crate::split::primary_key::is_valid_id;
 
 /// A deletion by ids, before it is shared out to the owners that shards have when it takes its place: these may be others
@@ -113,9 +114,14 @@ impl Deletion {
         Plan::Fail(Box::new(FailedWrite { error: index_not_found(&self.index), intent }))
     }
 
+    /// The ids that a client can mean. Documents that hold words are not there for it.
+    fn documents(&self) -> impl Iterator<Item = &String> {
+        self.ids.texts().iter().filter(|id| !is_words_id(id))
+    }
+
     /// The ids of documents that may be there. What is no id is in no index, and no node can be asked for it.
     pub fn keys(&self) -> Vec<String> {
-        self.ids.texts().iter().filter(|text| is_valid_id(text)).cloned().collect()
+        self.documents().filter(|text| is_valid_id(text)).cloned().collect()
     }
 
     /// The write by the owners that shards have in `topology`.
@@ -152,11 +158,11 @@ impl Deletion {
             body: StepBody::Json(json!(ids)),
             shards,
         };
-        if self.ids.texts().is_empty() {
+        if self.documents().next().is_none() {
             return vec![batch(Target::AllNodes, Vec::new(), ShardSet::new())];
         }
         let mut of_nodes: Vec<(Vec<&str>, ShardSet)> = vec![Default::default(); topology.nodes.len()];
-        for id in self.ids.texts() {
+        for id in self.documents() {
             let shard = shard_of(id, topology.shards);
             for owner in topology.owners_of(shard) {
                 let (texts, shards) = &mut of_nodes[owner.0];

@@ -96,8 +96,11 @@ impl Nodes for ClusterNodes<'_> {
         let timeout = self.deadline.saturating_duration_since(Instant::now());
         let started = Instant::now();
         let queued = Queued::new(&self.queued, ix);
+        // Later rounds make filters of their own.
+        let is_heavy = length_of_filters(&request) > HEAVY_FILTER;
+        let traffic = if is_heavy { Traffic::HeavyRead } else { self.traffic };
         let entered =
-            tokio::time::timeout(timeout, self.reads.nodes.overload.enter(node, self.traffic, &request.path)).await;
+            tokio::time::timeout(timeout, self.reads.nodes.overload.enter(node, traffic, &request.path)).await;
         drop(queued);
         // Who has waited in vain has not found out anything about the node.
         let permit = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
@@ -107,7 +110,7 @@ impl Nodes for ClusterNodes<'_> {
         } else {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
-        let turn = Turn::new(self.reads, node, self.traffic, permit);
+        let turn = Turn::new(self.reads, node, traffic, permit);
         let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
         turn.ends(&answer);
         self.reads.nodes.overload.learn(&node.id, overload::Sign::of(&answer));
@@ -198,7 +201,7 @@ struct Turn<'a> {
 impl<'a> Turn<'a> {
     fn new(reads: &'a Reads, node: &'a Node, traffic: Traffic, permit: Permit) -> Self {
         if traffic == Traffic::HeavyRead {
-            reads.nodes.life.laden(&node.id);
+            reads.nodes.life.heavy_begins(&node.id);
         }
         Self { reads, node, traffic, began: Instant::now(), permit: Some(permit) }
     }
@@ -215,9 +218,14 @@ impl Drop for Turn<'_> {
         if self.traffic != Traffic::HeavyRead {
             return;
         }
-        self.reads.nodes.life.laden(&self.node.id);
-        let as_long_again = self.began.elapsed().min(self.reads.settings.timeout);
-        if let (Some(permit), Ok(runtime)) = (self.permit.take(), tokio::runtime::Handle::try_current()) {
+        let life = &self.reads.nodes.life;
+        let Some(permit) = self.permit.take() else {
+            life.heavy_ends(&self.node.id);
+            return;
+        };
+        life.heavy_is_left(&self.node.id);
+        let as_long_again = self.began.elapsed().min(longest(&self.reads.settings));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(as_long_again).await;
                 drop(permit);

@@ -17,7 +17,9 @@
 //! |---|---|
 //! | `apply` | how actions and wishes change the layout |
 //! | `diff` | the difference between the owners that are and those that are to be |
+//! | `goal` | the owners that each shard is to have |
 //! | `layout` | the durable layout |
+//! | `step` | the next action, out of the facts |
 
 pub mod apply;
 pub mod diff;

@@ -33,9 +33,9 @@ const EXPRESSION_DEPTH: usize = 1000;
 const TOP_EXPRESSION_DEPTH: usize = 100;
 const ARRAY: usize = 10_000;
 const MAP: usize = 10_000;
-/// Ours, where the engine's would take too much of the gateway's memory (1 GiB) and stack (1000). What runs into one of
-/// them is not judged here.
-const TEXT: usize = 64 << 20;
+/// Ours, where the engine's would take too much of the gateway's memory (1 GiB for each of a thousand texts) and stack (1000).
+/// What runs into one of them is not judged here.
+const TEXT: usize = 1 << 20;
 const CALL_LEVELS: usize = 64;
 
 /// Why an edit fails as a whole, in the engine's words.
@@ -90,7 +90,7 @@ pub struct Trial {
     /// So far the guarded one has; `None` once it has not.
     guarded: Option<AST>,
     /// It may end before the guard's last lines.
-    returns: bool,
+    ends_early: bool,
 }
 
 /// A document as a node holds it.
@@ -118,6 +118,22 @@ pub fn guarded(function: &str) -> String {
         "let _miroir_hidden = #{{\"{SHARD_FIELD}\": doc.remove(\"{SHARD_FIELD}\"), \"{WRITTEN_FIELD}\": \
          doc.remove(\"{WRITTEN_FIELD}\")}}; {function}\n; if type_of(doc) == \"map\" {{ doc += _miroir_hidden; }}"
     )
+}
+
+/// True for a function that may end before the guard's last lines.
+fn ends_early(function: &str) -> bool {
+    ["return", "exit"].iter().any(|word| function.contains(word))
+}
+
+// === impl Program ===
+
+impl Program {
+    /// What nodes are to run where no trial has told: the guard is the safe side, unless the function may end before its last
+    /// lines or no node could compile it with them.
+    pub fn untried(function: &str) -> Self {
+        let compiles = || engine(Arc::default()).compile(guarded(function)).is_ok();
+        if !ends_early(function) && compiles() { Self::Guarded } else { Self::AsItIs }
+    }
 }
 
 // === impl FunctionError ===
@@ -167,7 +183,7 @@ impl Trial {
             // A document that is there keeps its vectors, so none of them can lack any.
             checker: Checker::new(rules, Meets::Replacing),
             as_it_is: true,
-            returns: function.contains("return"),
+            ends_early: ends_early(function),
         })
     }
 
@@ -188,7 +204,7 @@ impl Trial {
         Ok(match (self.as_it_is, self.guarded) {
             (true, None) => Program::AsItIs,
             // What the function does to the documents that were not seen is not known: the guard is the safe side.
-            (true, Some(_)) if complete || self.returns => Program::AsItIs,
+            (true, Some(_)) if complete || self.ends_early => Program::AsItIs,
             (true | false, Some(_)) => Program::Guarded,
             (false, None) => Program::None,
         })

@@ -6,6 +6,7 @@
 //! | `details` | the counts in a task's details |
 //! | `entry` | what Miroir keeps of a task |
 //! | `filter` | which tasks are meant |
+//! | `fold` | the statuses of node tasks as one |
 //! | `interrupted` | writes that a stop of the gateway interrupted before they were acknowledged |
 //! | `params` | values of query parameters, refused in the engine's words |
 //! | `query` | query strings of the task routes, with the engine's errors |

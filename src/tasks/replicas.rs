@@ -67,6 +67,12 @@ pub fn unwritten(replicas: &Replicas<'_>) -> ShardSet {
         .collect()
 }
 
+/// True where a replica of one of `shards` may have carried the task out after all: nobody knows of it.
+pub fn is_in_doubt(task: &MiroirTask, shards: &ShardSet) -> bool {
+    sharded_parts(task)
+        .any(|part| part.outcome() == NodeTaskState::Lost && part.shards.iter().any(|shard| shards.contains(shard)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +113,18 @@ mod tests {
         ]);
         assert_eq!(verdict(&task), Verdict::Succeeded);
         assert_eq!(stale_parts(&task).len(), 1);
+    }
+
+    #[test]
+    fn what_a_node_did_not_answer_is_in_doubt_and_what_it_refused_is_not() {
+        let parts = [
+            part("n0", &[0, 1], NodeTaskState::Succeeded),
+            part("n1", &[2], NodeTaskState::Failed),
+            part("n2", &[3], NodeTaskState::Lost),
+        ];
+        let task = task(parts.to_vec());
+        let shards = |ids: &[u16]| ids.iter().map(|id| ShardId(*id)).collect::<ShardSet>();
+        assert!(!is_in_doubt(&task, &shards(&[0, 1, 2])));
+        assert!(is_in_doubt(&task, &shards(&[2, 3])));
     }
 }

@@ -99,9 +99,13 @@ impl Tree {
                 needed.entry(target).or_default().insert(rest.join("::"));
             }
         };
-        // What is only handed on is needed by whoever takes it from here.
-        for import in file.module.imports.iter().filter(|import| !import.is_public && !import.in_tests) {
-            note(self.absolute(file, &import.within, &import.path));
+        for import in file.module.imports.iter().filter(|import| !import.in_tests) {
+            let path = self.absolute(file, &import.within, &import.path);
+            // What a room only hands on of its own is needed by whoever takes it from there.
+            let is_own = path.as_ref().and_then(|path| path.first()).is_none_or(|room| *room == file.room());
+            if !import.is_public || !is_own {
+                note(path);
+            }
         }
         for mention in file.module.mentions.iter().filter(|mention| !mention.in_tests) {
             note(self.absolute(file, &mention.within, &mention.path));

@@ -35,6 +35,7 @@ fn an_import_of_a_higher_room_is_found_however_it_is_written() {
     assert_eq!(upward("use super::super::high::c as other;"), c);
     assert_eq!(upward("fn f() { crate::high::c::go() }"), c);
     assert_eq!(upward("mod inner { fn f() { super::super::super::high::c::go() } }"), c);
+    assert_eq!(upward("pub(crate) use crate::high::c::C;\nfn f(_: C) {}"), c);
     assert_eq!(upward("pub use crate::high::c::C as E;\nfn f() { crate::high::c::go() }"), c);
     // Through re-exports, single and of everything.
     assert_eq!(upward("use crate::high::C;"), c);
@@ -150,7 +151,7 @@ fn a_file_that_is_too_long_is_found_but_for_its_tests() {
 fn a_map_that_leaves_a_module_out_is_found() {
     let found = |map: &str| {
         let text = format!("//! A room.\n{map}\nmod alpha;\nmod beta;\n#[cfg(test)]\nmod tests;");
-        let tree = tree(&[("lib.rs", "//! low\nmod low;"), ("low/mod.rs", &text)]);
+        let tree = tree(&[("lib.rs", "//! `low`\nmod low;"), ("low/mod.rs", &text)]);
         checks::maps(&tree).0
     };
     assert_eq!(found("//! | `alpha` | first |\n//! | [`beta`] | second |"), []);

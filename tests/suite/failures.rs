@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::client::more;
+use crate::support::client::{eventually, more};
 use crate::support::corpus::NDJSON;
 use crate::support::corpus::{cities, ndjson};
 use crate::support::parity::load;
@@ -109,7 +109,7 @@ fn a_killed_gateway_loses_nothing_it_acknowledged() {
             })
             .collect();
         // In the middle: some are acknowledged, others under way.
-        more(&accepted, 3);
+        eventually("some are acknowledged", || (accepted.load(Ordering::Relaxed) >= 3).then_some(()));
         fleet.kill_gateway();
         handles.into_iter().filter_map(|handle| handle.join().expect("no panic")).collect()
     });

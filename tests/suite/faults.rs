@@ -1,12 +1,14 @@
 //! A node that seems well and answers nonsense: contained to its replicas, and never shown to a client.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::overload::{replicas_are_equal, settled};
 use crate::support::corpus::cities;
 use crate::support::impostor::{Impostor, Persona};
 use crate::support::parity::load;
-use crate::support::{Fleet, FleetOptions};
+use crate::support::{Client, Fleet, FleetOptions};
 
 /// A fleet whose gateway reaches its second node only through an impostor, which is honest at first.
 fn fleet_with_impostor() -> (Fleet, Impostor) {
@@ -33,7 +35,9 @@ fn no_nonsense_of_a_node_reaches_a_client() {
     load(&fleet.client, "cities", &documents);
     let queries: Vec<Value> =
         ["san", "a", "new", "p"].iter().map(|q| json!({"q": q, "limit": 20, "sort": ["population:desc"]})).collect();
-    let search = |query: &Value| fleet.client.post("/indexes/cities/search", query);
+    // To wait for `search.timeout` or `write.timeout`, 30 s and more, is too long for this client.
+    let client = Client::with_limit(&fleet.client.url, Duration::from_secs(20));
+    let search = |query: &Value| client.post("/indexes/cities/search", query);
     let ids = |answer: &Value| -> Vec<Value> {
         answer["hits"].as_array().into_iter().flatten().map(|hit| hit["id"].clone()).collect()
     };
@@ -55,7 +59,7 @@ fn no_nonsense_of_a_node_reaches_a_client() {
         let asked = impostor.searches() - before.1;
         assert!(asked <= 2 * queries.len(), "{persona:?}: asked {asked} times for {} searches", queries.len());
         for path in ["/indexes", "/indexes/cities/settings", "/indexes/cities/stats", "/version"] {
-            let reply = fleet.client.get(path);
+            let reply = client.get(path);
             assert!(
                 reply.status == 200 && !reply.text.contains("evil"),
                 "{persona:?}: {path}: {} {}",
@@ -64,7 +68,7 @@ fn no_nonsense_of_a_node_reaches_a_client() {
             );
         }
         let new: Vec<Value> = (0..40).map(|n| json!({"id": 50_000_000 + at * 40 + n, "name": "zzz"})).collect();
-        let reply = fleet.client.post("/indexes/cities/documents", &json!(new));
+        let reply = client.post("/indexes/cities/documents", &json!(new));
         assert_eq!(reply.status, 202, "{persona:?}: {}", reply.text);
         written += new.len();
         fleet.client.done(&reply);

@@ -67,11 +67,13 @@ fn a_node_that_hangs_stalls_neither_writes_nor_searches_and_is_equal_afterwards(
     load(&fleet.client, "cities", &documents);
     fleet.nodes[1].signal("STOP");
 
+    // Waiting for `search.timeout`, `limits.forward_timeout` or `write.timeout`, 30 s and more, is too long for this client.
+    let client = Client::with_limit(&fleet.client.url, Duration::from_secs(20));
     // Searches at once: the first wait for their attempt's time, later ones leave the node alone.
     let asked = |path: &str| fleet.nodes[1].proxy.as_ref().expect("a proxy").asked(path);
     let before = asked("/search");
     for n in 0..30 {
-        let reply = fleet.client.post("/indexes/cities/search", &json!({"q": format!("san {n}"), "limit": 5}));
+        let reply = client.post("/indexes/cities/search", &json!({"q": format!("san {n}"), "limit": 5}));
         assert_eq!(reply.status, 200, "{}", reply.text);
         assert!(reply.header("x-miroir-degraded").is_none(), "a search lacked shards");
     }
@@ -81,7 +83,7 @@ fn a_node_that_hangs_stalls_neither_writes_nor_searches_and_is_equal_afterwards(
     // What one node answers for all is asked of another as well.
     for path in ["/indexes", "/version", "/indexes/cities/settings", "/indexes/cities/stats", "/stats"] {
         let before = asked(path);
-        assert_eq!(fleet.client.get(path).status, 200, "{path}");
+        assert_eq!(client.get(path).status, 200, "{path}");
         // Once by what watches over the nodes, besides.
         let times = asked(path) - before;
         assert!(times <= 2, "the node was asked {times} times for {path}");
@@ -91,15 +93,15 @@ fn a_node_that_hangs_stalls_neither_writes_nor_searches_and_is_equal_afterwards(
     let slow = || metric(&fleet, "miroir_slow_writes_total{node=\"node-1\"}");
     let before = slow();
     let batch = |from: u64| -> Vec<Value> { (from..from + 200).map(|id| json!({"id": id, "name": "new"})).collect() };
-    let reply = fleet.client.post("/indexes/cities/documents", &json!(batch(9_000_000)));
+    let reply = client.post("/indexes/cities/documents", &json!(batch(9_000_000)));
     assert_eq!(reply.status, 202, "{}", reply.text);
     assert_eq!(slow() - before, 1.0, "the write waited for its deadline");
     fleet.await_state("node-1", "down");
     for n in 1..5 {
-        let reply = fleet.client.post("/indexes/cities/documents", &json!(batch(9_000_000 + n * 200)));
+        let reply = client.post("/indexes/cities/documents", &json!(batch(9_000_000 + n * 200)));
         assert_eq!(reply.status, 202, "{}", reply.text);
     }
-    let reply = fleet.client.delete("/indexes/cities/documents/9000001");
+    let reply = client.delete("/indexes/cities/documents/9000001");
     assert_eq!(reply.status, 202, "{}", reply.text);
     assert_eq!(slow() - before, 1.0, "no write waits for a node that is down");
     // Tasks end although one node cannot be asked.
@@ -113,6 +115,25 @@ fn a_node_that_hangs_stalls_neither_writes_nor_searches_and_is_equal_afterwards(
 }
 
 #[test]
+fn what_one_node_answers_for_all_is_asked_of_the_next_where_the_first_hangs() {
+    let fleet = Fleet::with(FleetOptions {
+        nodes: 2,
+        more: "health: { interval: 1s, timeout: 10s, rise: 1, fall: 30 }\nsearch: { attempt_timeout: 300ms }\n"
+            .to_owned(),
+        proxied: true,
+        ..Default::default()
+    });
+    fleet.nodes[0].signal("STOP");
+    // To wait for `limits.forward_timeout`, 30 s, is too long for this client.
+    let client = Client::with_limit(&fleet.client.url, Duration::from_secs(20));
+    let asked = |path: &str| fleet.nodes[0].proxy.as_ref().expect("a proxy").asked(path);
+    let before = asked("/version");
+    assert_eq!(client.get("/version").status, 200);
+    assert!(asked("/version") > before, "the node that hangs was asked first");
+    fleet.nodes[0].signal("CONT");
+}
+
+#[test]
 fn a_node_that_hangs_does_not_hold_up_a_flood_of_writes() {
     let fleet = Fleet::with(FleetOptions {
         more: "health: { interval: 200ms, timeout: 5s, rise: 1, fall: 30 }\nwrite: { slow_after: 2s }\n".to_owned(),
@@ -120,10 +141,12 @@ fn a_node_that_hangs_does_not_hold_up_a_flood_of_writes() {
     });
     fleet.client.add("kept", &json!([{"id": 1, "n": 0}]));
     fleet.nodes[0].signal("STOP");
+    // To wait for `write.timeout`, 30 s, is too long for this client.
+    let limited = Client::with_limit(&fleet.client.url, Duration::from_secs(20));
     let acknowledged = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for writer in 0..16u64 {
-            let (client, acknowledged) = (&fleet.client, &acknowledged);
+            let (client, acknowledged) = (&limited, &acknowledged);
             scope.spawn(move || {
                 for n in 0..10u64 {
                     let id = 100 + writer * 10 + n;

@@ -6,6 +6,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `facets` | facets of several indexes as one, as the engine puts them together |
+//! | `list` | hits of all searches in one order, each document once |
 //! | `met` | hits of all searches told apart by their values of one attribute |
 //! | `weigh` | hits of several searches compared as the engine compares them |
 

@@ -22,8 +22,10 @@ pub struct Signs {
     pub silent: bool,
     /// When a probe ended last, one way or the other.
     pub looked_at: Option<Instant>,
-    /// When a heavy read was sent to it or ended last. The engine may answer nothing, not even a probe, while it works on one.
-    pub laden: Option<Instant>,
+    /// Heavy reads under way to it. The engine may answer nothing, not even a probe, while it works on one.
+    pub heavy: usize,
+    /// When one was left without an answer last: the engine goes on with it.
+    pub left: Option<Instant>,
 }
 
 /// The signs of all nodes.
@@ -44,17 +46,17 @@ impl Signs {
         self.probing.is_some_and(|began| began.elapsed() > Duration::from_millis(500))
     }
 
-    /// How long the node may be silent: `usual`, or as long as a search may take after it was given a heavy one.
+    /// How long the node may be silent: `usual`, or as long as a read may take while it works on a heavy one.
     ///
     /// Example: `health.patience` is 10 s, `search.timeout` 60 s. A frozen node is down after 10 s. One that was sent a filter
     /// of 2,000 conditions at second 0 and answers nothing until second 25 stays up.
-    pub fn patience(&self, usual: Duration, longest_search: Duration, now: Instant) -> Duration {
-        if self.is_laden(longest_search, now) { usual.max(longest_search) } else { usual }
+    pub fn patience(&self, usual: Duration, longest_read: Duration, now: Instant) -> Duration {
+        if self.is_laden(longest_read, now) { usual.max(longest_read) } else { usual }
     }
 
     /// True when a heavy read may still be at work on the node, whoever waits for its answer.
-    pub fn is_laden(&self, longest_search: Duration, now: Instant) -> bool {
-        self.laden.is_some_and(|at| now.saturating_duration_since(at) < longest_search)
+    pub fn is_laden(&self, longest_read: Duration, now: Instant) -> bool {
+        self.heavy > 0 || self.left.is_some_and(|at| now.saturating_duration_since(at) < longest_read)
     }
 
     /// True when the node has answered nothing since `since`, and a probe that began after it waits for longer than `patience`.
@@ -87,9 +89,22 @@ impl Life {
         signs.silent = false;
     }
 
-    /// A heavy read goes to the node, or ends there.
-    pub fn laden(&self, node: &NodeId) {
-        self.of(node).lock().laden = Some(Instant::now());
+    /// A heavy read goes to the node.
+    pub fn heavy_begins(&self, node: &NodeId) {
+        self.of(node).lock().heavy += 1;
+    }
+
+    /// One was answered.
+    pub fn heavy_ends(&self, node: &NodeId) {
+        let known = self.of(node);
+        let mut signs = known.lock();
+        signs.heavy = signs.heavy.saturating_sub(1);
+    }
+
+    /// Nobody waits for the answer to one any more.
+    pub fn heavy_is_left(&self, node: &NodeId) {
+        self.heavy_ends(node);
+        self.of(node).lock().left = Some(Instant::now());
     }
 
     /// A node takes writes, and none did before.
@@ -127,15 +142,23 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_was_given_a_heavy_read_may_be_silent_for_as_long_as_a_search_may_take() {
+    async fn a_node_that_works_on_a_heavy_read_may_be_silent_for_as_long_as_one_may_take() {
         let (second, life, node) = (Duration::from_secs(1), Life::default(), NodeId::new("n"));
         let patience = |life: &Life| life.signs(&node).patience(second * 10, second * 60, Instant::now());
         assert_eq!(patience(&life), second * 10);
-        life.laden(&node);
-        tokio::time::advance(second * 59).await;
+        life.heavy_begins(&node);
+        life.heavy_begins(&node);
         assert_eq!(patience(&life), second * 60);
+        life.heavy_ends(&node);
+        assert_eq!(patience(&life), second * 60, "one is under way");
+        life.heavy_ends(&node);
+        assert_eq!(patience(&life), second * 10, "all were answered");
+        life.heavy_begins(&node);
+        life.heavy_is_left(&node);
+        tokio::time::advance(second * 59).await;
+        assert_eq!(patience(&life), second * 60, "the engine goes on with it");
         tokio::time::advance(second).await;
-        assert_eq!(patience(&life), second * 10, "no search takes longer");
+        assert_eq!(patience(&life), second * 10, "none takes longer");
     }
 
     #[tokio::test(start_paused = true)]

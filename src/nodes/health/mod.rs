@@ -8,6 +8,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `life` | when a node was heard of last |
+//! | `probe` | what asks one node how it is |
 //! | `settings` | how often is probed, and how much patience there is |
 //! | `start` | requests that come while nodes are about to take part wait for them, for a bounded time |
 

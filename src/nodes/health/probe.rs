@@ -147,9 +147,9 @@ impl Check {
             Err(error) if is_late(error) => {
                 signs.good_in_a_row = 0;
                 let heard = signs.heard.unwrap_or(began);
-                let longest_search = nodes.longest_search;
+                let longest_read = nodes.longest_read;
                 // A probe waits for the patience as a whole, or gives up connecting much earlier.
-                if heard.elapsed() < signs.patience(self.patience, longest_search, Instant::now()) {
+                if heard.elapsed() < signs.patience(self.patience, longest_read, Instant::now()) {
                     return None;
                 }
                 signs.silent = true;

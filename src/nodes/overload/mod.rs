@@ -44,7 +44,7 @@ const MOST: usize = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
     Read,
-    /// A read that is known to be expensive before it is sent: by the length of its body (a filter of thousands of conditions)
+    /// A read that is known to be expensive before it is sent: by the length of its filters (thousands of conditions)
     /// or of its page.
     HeavyRead,
     Write,

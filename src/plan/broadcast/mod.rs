@@ -4,7 +4,10 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `details` | what the details of a task name in some versions of the engine only |
+//! | `documents` | changes of documents that name no shard |
 //! | `hidden` | what Miroir keeps in the settings of every index, beside what the client set |
+//! | `indexes` | indexes created, changed, deleted, swapped |
+//! | `settings` | settings changed and reset |
 
 mod details;
 mod documents;

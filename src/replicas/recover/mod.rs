@@ -6,6 +6,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `measure` | which replicas of a shard are in sync when nothing is remembered of them |
+//! | `tasks` | the task table, by the stamps of the tasks that nodes keep |
 
 mod measure;
 mod tasks;

@@ -110,8 +110,9 @@ impl Board {
 
     /// A node serves again: whoever waits for it need not.
     pub fn hear_all(&mut self, now: Instant) {
-        for case in self.cases.values_mut().filter(|case| !case.running) {
-            case.hear(News::Written, now);
+        let keys: Vec<Key> = self.cases.keys().cloned().collect();
+        for key in &keys {
+            self.tell(key, News::Written, now);
         }
     }
 
@@ -250,6 +251,18 @@ mod tests {
         assert_eq!(board.step(&key(), now), Step::Try);
         assert!(board.succeeded(&key(), now));
         assert_eq!(board.step(&key(), now), Step::Nothing);
+    }
+
+    #[test]
+    fn a_node_that_comes_up_during_a_try_is_heeded_after_it() {
+        let (mut board, begin) = (Board::default(), Instant::now());
+        board.missed(&key(), begin);
+        tries(&mut board, begin, Duration::from_secs(600), |_, _| {});
+        let now = begin + Duration::from_secs(2000);
+        assert_eq!(board.step(&key(), now), Step::Try);
+        board.hear_all(now);
+        board.failed(&key(), now, "nobody is there to compare with".to_owned());
+        assert_eq!(board.step(&key(), now), Step::Wait(now + LONGEST_TOUCHED));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) enum RepairError {
     Identity(#[from] IdentityError),
     #[error("{0}")]
     Hook(String),
+    #[error("it broke off: {0}")]
+    BrokeOff(#[from] tokio::task::JoinError),
     #[error("none of the nodes that have the right settings is there: {nodes}")]
     Away { nodes: String },
     #[error("it has missed changes again and again")]
@@ -48,7 +50,7 @@ impl RepairError {
                 | NodeErrorKind::Local(_)
                 | NodeErrorKind::QueueFull { .. } => false,
             },
-            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } => false,
+            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } | Self::BrokeOff(_) => false,
             Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,
         }
     }

@@ -36,16 +36,46 @@ pub(super) async fn delete_index(
     trace: &Trace,
 ) -> Result<(), RepairError> {
     let topology = replicas.nodes.topology().detached();
+    older_reads::end(&replicas.ledger, ix, index, topology.shards_of(ix)).await;
+    match enqueue_deletion(replicas, ix, index, trace).await? {
+        Some(task) => deleted(replicas, ix, task).await,
+        None => Ok(()),
+    }
+}
+
+/// The end of a node's task that deletes an index.
+pub(super) async fn deleted(replicas: &Replicas, ix: NodeIx, task: u32) -> Result<(), RepairError> {
+    let topology = replicas.nodes.topology().detached();
+    done(replicas.nodes.client.wait(topology.node(ix), task, TASK_LIMIT).await?)
+}
+
+/// Returns the node's task, which is not waited for; `None` where the index is not there. No older read may be under way.
+pub(super) async fn enqueue_deletion(
+    replicas: &Replicas,
+    ix: NodeIx,
+    index: &str,
+    trace: &Trace,
+) -> Result<Option<u32>, RepairError> {
+    let topology = replicas.nodes.topology().detached();
     let node = topology.node(ix);
     let path = format!("/indexes/{index}");
     if replicas.nodes.client.get_json::<IndexView>(node, &path, trace).await?.is_none() {
-        return Ok(());
+        return Ok(None);
     }
-    older_reads::end(&replicas.ledger, ix, index, topology.shards_of(ix)).await;
     tracing::info!(node = %node.id, index, "deleting an index whose content is of the past");
     let request =
         Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(replicas)) };
-    done(replicas.nodes.client.carry_out(node, request, trace, TASK_LIMIT).await?)
+    let reply = replicas.nodes.client.send(node, request, trace).await?;
+    let accepted: TaskStatusResponse = replicas.nodes.client.read(node, &reply)?;
+    replicas.writes.order.saw_uid(ix, accepted.uid);
+    Ok(Some(accepted.uid))
+}
+
+/// All replicas of an index on a node are stale: their content is gone, or about to go.
+pub(super) async fn mark_all_gone(replicas: &Replicas, ix: NodeIx, index: &str) -> Result<(), RepairError> {
+    let shards = replicas.nodes.topology().shards_of(ix).clone();
+    let marks = Marks { stale: vec![(ix, index.to_owned(), shards)], missed: Vec::new() };
+    Ok(insync::mark_gone(&replicas.ledger, &marks).await?)
 }
 
 /// Returns the node's task that patches the settings, if that is needed; it is not waited for. `suspected`: something is known
@@ -77,6 +107,9 @@ pub(super) async fn repair_index(
         && wrong != right
     {
         tracing::warn!(node = %node.id, index = uid, wrong, right, "index has another primary key; it is rebuilt");
+        // Should this break off half-way, the index is there again with the first write, and must not count as in sync.
+        *absent = true;
+        mark_all_gone(replicas, ix, uid).await?;
         delete_index(replicas, ix, uid, trace).await?;
         held = None;
     }
@@ -84,12 +117,7 @@ pub(super) async fn repair_index(
         None => {
             *absent = true;
             tracing::info!(node = %node.id, index = uid, "creating a missing index");
-            let shards = replicas.nodes.topology().shards_of(ix).clone();
-            insync::mark_gone(
-                &replicas.ledger,
-                &Marks { stale: vec![(ix, uid.to_owned(), shards)], missed: Vec::new() },
-            )
-            .await?;
+            mark_all_gone(replicas, ix, uid).await?;
             let body = json!({"uid": uid, "primaryKey": entry.primary_key});
             let created =
                 replicas.nodes.client.carry_out(node, post("/indexes", &body, replicas), trace, TASK_LIMIT).await?;
@@ -118,10 +146,14 @@ async fn repair_settings(
 ) -> Result<Option<u32>, RepairError> {
     let path = format!("/indexes/{uid}/settings");
     let held: Map<String, Value> = replicas.nodes.client.get_json(node, &path, trace).await?.unwrap_or_default();
-    let wanted: Option<Map<String, Value>> = match reference {
+    let mut wanted: Option<Map<String, Value>> = match reference {
         Some(reference) => replicas.nodes.client.get_json(reference, &path, trace).await?,
         None => None,
     };
+    // What this node refused and others are to take back is right as this one has it.
+    if let (Some(noted), Some(wanted)) = (replicas.ledger.refusals.of(uid), &mut wanted) {
+        wanted.retain(|name, _| !noted.get(name).is_some_and(|refused_by| refused_by.contains(&node.id)));
+    }
     let change = settings_change(&held, wanted.as_ref(), &replicas.ledger.hidden_settings());
     if change.is_empty() {
         return Ok(None);

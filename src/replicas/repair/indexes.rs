@@ -18,11 +18,11 @@ use tokio::time::Instant;
 
 use super::board::{Key, News, Step};
 use super::error::RepairError;
-use super::index::{TASK_LIMIT, delete_index, done, repair_index};
+use super::index::{TASK_LIMIT, deleted, done, enqueue_deletion, mark_all_gone, repair_index};
 use super::state::Repairs;
 use crate::ledger::bookkeeping::Held;
-use crate::ledger::insync;
-use crate::ledger::marks::{Marks, Missed};
+use crate::ledger::marks::Missed;
+use crate::ledger::older_reads;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::client::Trace;
 use crate::nodes::health;
@@ -235,11 +235,10 @@ fn reference(replicas: &Replicas, ix: NodeIx, index: &str) -> Result<Option<Node
     if refused_by.contains(&topology.node(ix).id) && topology.apart_of(ix, index).is_none() {
         return Ok(None);
     }
-    let right = |other: &NodeIx| {
-        *other != ix
-            && topology.apart_of(*other, index).is_none()
-            && (refused_by.is_empty() || refused_by.contains(&topology.node(*other).id))
-    };
+    let refused = |node: NodeIx| refused_by.contains(&topology.node(node).id);
+    // One that refused it itself is compared with everybody, but for what is being taken back.
+    let is_measure = |other: NodeIx| refused_by.is_empty() || refused(other) || refused(ix);
+    let right = |other: &NodeIx| *other != ix && topology.apart_of(*other, index).is_none() && is_measure(*other);
     let others: Vec<NodeIx> = topology.members().filter(right).collect();
     if let Some(up) = others.iter().find(|other| topology.node(**other).state == NodeState::Up) {
         return Ok(Some(topology.node(*up).clone()));
@@ -255,16 +254,33 @@ fn reference(replicas: &Replicas, ix: NodeIx, index: &str) -> Result<Option<Node
     Err(RepairError::Away { nodes })
 }
 
-/// Deletes content that belongs to the past; what is to come in its place is stale.
+/// Deletes content that belongs to the past; what is to come in its place is stale. Writes are held back until the deletion has
+/// its place in the node's queue; then they may come after it, however long that queue is.
 async fn clear_away(replicas: &Arc<Replicas>, ix: NodeIx, index: &str, trace: &Trace) -> Result<(), RepairError> {
+    // Nobody reads an absent index any more.
+    let topology = replicas.nodes.topology().detached();
+    older_reads::end(&replicas.ledger, ix, index, topology.shards_of(ix)).await;
+    let (own, uid, own_trace) = (Arc::clone(replicas), index.to_owned(), trace.clone());
+    // Not to be cut off between the node's answer and the note of it: the deletion would be sent again, over what is new.
+    let begun = tokio::spawn(async move { begin_clearing(&own, ix, &uid, &own_trace).await });
+    match begun.await?? {
+        Some(task) => deleted(replicas, ix, task).await,
+        None => Ok(()),
+    }
+}
+
+async fn begin_clearing(
+    replicas: &Arc<Replicas>,
+    ix: NodeIx,
+    index: &str,
+    trace: &Trace,
+) -> Result<Option<u32>, RepairError> {
     // Nobody may create it meanwhile.
     let _hold = replicas.writes.order.gates.hold(index).await;
     if replicas.ledger.registry.exists(index) {
-        let shards = replicas.nodes.topology().shards_of(ix).clone();
-        let marks = Marks { stale: vec![(ix, index.to_owned(), shards)], missed: Vec::new() };
-        insync::mark_gone(&replicas.ledger, &marks).await?;
+        mark_all_gone(replicas, ix, index).await?;
     }
-    delete_index(replicas, ix, index, trace).await?;
+    let task = enqueue_deletion(replicas, ix, index, trace).await?;
     let id = replicas.nodes.topology().node(ix).id.clone();
     let mut held = replicas.ledger.bookkeeping.hold().await;
     held.add(replicas.ledger.store.as_ref(), |missed| {
@@ -275,7 +291,7 @@ async fn clear_away(replicas: &Arc<Replicas>, ix: NodeIx, index: &str, trace: &T
         }
     })
     .await?;
-    Ok(())
+    Ok(task)
 }
 
 /// The index is as the cluster's: durable, then published. Where more was missed meanwhile it stays apart.

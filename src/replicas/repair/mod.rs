@@ -12,6 +12,8 @@
 //! | `board` | when an index that is apart on a node is tried again |
 //! | `error` | why a repair stopped short, and whom that concerns |
 //! | `features` | experimental features of a returning node |
+//! | `index` | one index of a node: created, its primary key and settings made equal |
+//! | `indexes` | indexes that are apart: each repaired for itself, while its node serves the others |
 //! | `state` | which repairs are under way, and what else is repaired by layers above |
 //! | `suspects` | indexes of which a failed task leaves open whether they exist |
 //! | `take_back` | settings are all or nothing over the nodes |
@@ -125,6 +127,7 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         if !interrupted::settle(&replicas.interrupted, &replicas.tracking, id).await? {
             return Ok(Outcome::Waits);
         }
+        let as_of = replicas.ledger.bookkeeping.node_misses(id);
         let missed = replicas.ledger.bookkeeping.missed_by(id).await;
         let reference = topology.nodes.iter().find(|other| other.state == NodeState::Up && other.id != *id);
         if reference.is_none() && missed.is_node_wide() && waits(replicas, id).await {
@@ -144,7 +147,7 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         if let Some(hook) = replicas.hook.get() {
             hook.repair(node).await.map_err(RepairError::Hook)?;
         }
-        if insync::settled(&replicas.ledger, id, &missed).await? {
+        if insync::settled(&replicas.ledger, id, as_of).await? {
             let up = move_state(&replicas.nodes, id, &[NodeState::Repairing], NodeState::Up);
             return Ok(if up { Outcome::Up } else { Outcome::Gone });
         }

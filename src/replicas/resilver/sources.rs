@@ -7,7 +7,7 @@ use super::replica::Replica;
 use crate::ledger::insync;
 use crate::nodes::client::Trace;
 use crate::placement::shard::{ShardId, ShardSet};
-use crate::placement::topology::{Apart, NodeIx, NodeState, Topology};
+use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::write::Writes;
 
 /// For each stale shard another owner that is up and in sync. `None` where all owners are up and none is in sync; shards
@@ -22,8 +22,7 @@ pub fn sources(
     for shard in stale.iter() {
         let owners = topology.owners_of(shard);
         let up = |node: &NodeIx| topology.node(*node).state == NodeState::Up;
-        let absent = |node: NodeIx| topology.apart_of(node, index) == Some(Apart::Absent);
-        let in_sync = |node: &NodeIx| *node != target && !topology.is_stale(*node, index, shard) && !absent(*node);
+        let in_sync = |node: &NodeIx| *node != target && !topology.is_stale(*node, index, shard);
         let source = owners.iter().copied().find(|node| up(node) && in_sync(node));
         if source.is_some() || (owners.iter().all(up) && !owners.iter().any(in_sync)) {
             sources.entry(source).or_default().insert(shard);

@@ -73,6 +73,18 @@ fn a_function_that_meets_hidden_fields_is_guarded() {
 }
 
 #[test]
+fn what_was_not_tried_is_guarded_unless_it_may_end_early() {
+    assert_eq!(Program::untried("doc = #{id: doc.id}"), Program::Guarded);
+    assert_eq!(Program::untried("doc.n += 1 // done"), Program::Guarded);
+    for early in ["if doc.n == 1 { return; } doc.v = 1", "if doc.n == 1 { exit(); } doc.v = 1"] {
+        assert_eq!(Program::untried(early), Program::AsItIs, "{early}");
+        let mut trial = trial(early, None);
+        assert_eq!(trial.take(&documents()[0].to_string()), Ok(()));
+        assert_eq!(trial.finish(false), Ok(Program::AsItIs), "the guard could be skipped in what was not seen");
+    }
+}
+
+#[test]
 fn what_fails_on_one_document_fails_in_the_engines_words() {
     let code = "edit_documents_by_function_error".to_owned();
     let running = "Index `films`: Document edition runtime error encountered while running the function: ";

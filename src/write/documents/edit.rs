@@ -97,24 +97,27 @@ async fn try_and_send(
     if tokio::time::timeout(TRIAL, watch.complete()).await.is_err() {
         tracing::warn!(index = edit.index, "earlier writes take too long for a trial of an edit");
     }
-    let mut judged = tried(writes, &edit, began + TRIAL, trace).await;
-    if let Judged::Sends(_) = judged {
+    let untried = || Judged::Sends(Program::untried(&edit.function));
+    let mut judged = tried(writes, &edit, began + TRIAL, trace).await.unwrap_or_else(untried);
+    let error = if let Judged::Fails(error) = judged {
+        error
+    } else {
         let hold = writes.order.gates.hold(&edit.index).await;
-        if watch.take() != Touched::default() && began.elapsed() <= HELD {
-            judged = tried(writes, &edit, Instant::now() + HELD, trace).await;
+        if watch.take() != Touched::default()
+            && began.elapsed() <= HELD
+            && let Some(again) = tried(writes, &edit, Instant::now() + HELD, trace).await
+        {
+            judged = again;
         }
-        if let Judged::Sends(program) = judged {
-            edit.prepare(&mut intent, program)?;
-            return writes.submit_held(intent, hold, trace).await;
+        match judged {
+            Judged::Fails(error) => error,
+            Judged::Sends(program) => {
+                edit.prepare(&mut intent, program)?;
+                return writes.submit_held(intent, hold, trace).await;
+            }
         }
-    }
-    match judged {
-        Judged::Fails(error) => {
-            let error = error.to_response(&edit.index);
-            writes.record_failed(refused(intent), error, trace).await
-        }
-        Judged::Sends(_) => writes.submit(intent, Vec::new(), trace).await,
-    }
+    };
+    writes.record_failed(refused(intent), error.to_response(&edit.index), trace).await
 }
 
 /// The write of an edit that fails before any node sees it.
@@ -135,17 +138,15 @@ async fn is_enabled(writes: &Writes, trace: &Trace) -> bool {
     told.is_ok_and(|features| features.is_some_and(|features| features["editDocumentsByFunction"] == true))
 }
 
-async fn tried(writes: &Writes, edit: &Edit, deadline: Instant, trace: &Trace) -> Judged {
-    let unknown = Judged::Sends(Program::AsItIs);
-    let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, writes.order.trials.acquire()).await else {
-        return unknown;
-    };
+/// `None` where the edit could not be tried.
+async fn tried(writes: &Writes, edit: &Edit, deadline: Instant, trace: &Trace) -> Option<Judged> {
+    let _permit = tokio::time::timeout_at(deadline, writes.order.trials.acquire()).await.ok()?.ok()?;
     let reader = Reader::new(writes, edit, trace);
     let ready = async {
         reader.earlier_writes_end().await;
         rules::settled(writes, &edit.index, trace).await
     };
-    let Ok(rules) = tokio::time::timeout_at(deadline, ready).await else { return unknown };
+    let rules = tokio::time::timeout_at(deadline, ready).await.ok()?;
     let stopped = Arc::new(AtomicBool::new(false));
     let _stop = StopOnDrop(Arc::clone(&stopped));
     let (pages, inbox) = mpsc::channel(1);
@@ -157,7 +158,7 @@ async fn tried(writes: &Writes, edit: &Edit, deadline: Instant, trace: &Trace) -
     });
     if let Err(error) = thread {
         tracing::warn!(%error, "an edit is not tried");
-        return unknown;
+        return None;
     }
     let in_time = async {
         if let Err(error) = reader.read(pages).await {
@@ -174,7 +175,7 @@ async fn tried(writes: &Writes, edit: &Edit, deadline: Instant, trace: &Trace) -
             told.await
         }
     };
-    verdict.unwrap_or(unknown)
+    verdict.ok()
 }
 
 /// Tries the function on all pages; runs on a thread of its own, which has the stack for it.

@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
             let node = self.topology.node(part.node);
             for shards in self.batches(node, part).await? {
                 let ids = self.ids(node, part, shards).await?;
-                if !self.read_ids(node, &ids, &mut size, &pages).await? {
+                if !self.read_ids((node, part), &ids, &mut size, &pages).await? {
                     return Ok(());
                 }
             }
@@ -119,15 +119,17 @@ impl<'a> Reader<'a> {
     /// False when nobody takes the documents any more.
     async fn read_ids(
         &self,
-        node: &Node,
+        (node, part): (&Node, &CoverPart),
         ids: &[String],
         size: &mut usize,
         pages: &mpsc::Sender<Page>,
     ) -> Result<bool, NodeError> {
+        // One that has been changed since it was listed may be none that the edit runs on.
+        let filter = self.filter(part, part.shards.clone());
         let mut at = 0;
         while at < ids.len() {
             let chunk = &ids[at..ids.len().min(at + *size)];
-            let asked = json!({"ids": chunk, "limit": chunk.len(), "retrieveVectors": true});
+            let asked = json!({"ids": chunk, "filter": filter, "limit": chunk.len(), "retrieveVectors": true});
             match self.fetch(node, asked).await {
                 Ok(body) => {
                     at += chunk.len();

@@ -1,8 +1,9 @@
 //! The rest of a task that ended in part: the same change again, on the shards alone that it has not reached.
 //!
 //! Additions and deletions by id are finished by sending them again, which does no harm where they were carried out. An
-//! edit by a function would be done twice there, so it is sent with a filter for the other shards. The task remembers who
-//! finished it, and is finished once.
+//! edit by a function would be done twice there, so it is sent with a filter for the other shards, and not at all where a node
+//! may have carried it out without saying so. The task remembers who finished it before anything is sent, and is finished
+//! once; if that fails on all of the rest, as while a disk is full, it can be finished again.
 
 use std::sync::Arc;
 
@@ -20,28 +21,69 @@ use crate::plan::write::{StepBody, WriteIntent};
 use crate::plan::{Plan, broadcast};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
-use crate::tasks::replicas::{replicas, unwritten};
+use crate::tasks::replicas::{is_in_doubt, replicas, unwritten};
 use crate::write::part::Writes;
 
 /// In the details of a task: the one that has finished it.
 const FINISHED_BY: &str = "finishedBy";
+/// Instead of that one's id, from before it is sent until it has one.
+const UNKNOWN: &str = "a task that is not known, because it broke off";
 
 /// Sends the rest of the task `id`, an edit or a deletion by filter, and returns the task of that.
 pub async fn finish(writes: &Arc<Writes>, id: TaskRef, trace: &Trace) -> Result<MiroirTask, ResponseError> {
     let _finishing = writes.order.finishing.lock().await;
-    let found = writes.ledger.store.get_task(id).await.map_err(|error| store_failed(&error))?;
-    let mut task = found.ok_or_else(|| ResponseError::new(Code::TaskNotFound, "no such task"))?;
-    let rest = rest(writes, &task)?;
-    let sent = match rest.kind {
-        TaskKind::DocumentEdition => edit(writes, rest, trace).await?,
-        _ => writes.submit(rest, Vec::new(), trace).await?,
-    };
-    // What failed before it was sent has finished nothing.
-    if sent.status != TaskStatus::Failed {
-        task.details.get_or_insert_default().insert(FINISHED_BY.to_owned(), json!(sent.id()));
-        writes.ledger.store.update_task(task).await.map_err(|error| store_failed(&error))?;
+    let mut task = stored(writes, id).await?;
+    if has_finished_nothing(writes, &task).await? {
+        task.details.get_or_insert_default().remove(FINISHED_BY);
     }
-    Ok(sent)
+    let rest = rest(writes, &task)?;
+    // Should this break off, nobody knows what was sent, and nothing is sent again.
+    mark(writes, id, Some(UNKNOWN.to_owned())).await?;
+    let kind = rest.kind;
+    let sent = match kind {
+        TaskKind::DocumentEdition => edit(writes, rest, trace).await,
+        _ => writes.submit(rest, Vec::new(), trace).await,
+    };
+    match &sent {
+        // What failed before it was sent has finished nothing.
+        Ok(sent) if sent.status == TaskStatus::Failed => mark(writes, id, None).await?,
+        Ok(sent) => mark(writes, id, Some(sent.id())).await?,
+        Err(error) if kind != TaskKind::DocumentEdition || !may_be_sent(error) => mark(writes, id, None).await?,
+        Err(_) => {}
+    }
+    sent
+}
+
+/// False for what is refused before it goes to a node.
+fn may_be_sent(error: &ResponseError) -> bool {
+    error.status >= 500 && !error.is(Code::MiroirNotSupported)
+}
+
+async fn stored(writes: &Writes, id: TaskRef) -> Result<MiroirTask, ResponseError> {
+    let found = writes.ledger.store.get_task(id).await.map_err(|error| store_failed(&error))?;
+    found.ok_or_else(|| ResponseError::new(Code::TaskNotFound, "no such task"))
+}
+
+/// True where the task that was to finish `task` has failed on all that it was sent to.
+async fn has_finished_nothing(writes: &Writes, task: &MiroirTask) -> Result<bool, ResponseError> {
+    let by = task.details.as_ref().and_then(|details| details.get(FINISHED_BY)).and_then(Value::as_str);
+    let Some(by) = by.and_then(TaskRef::parse) else { return Ok(false) };
+    let earlier = writes.ledger.store.get_task(by).await.map_err(|error| store_failed(&error))?;
+    Ok(earlier.is_some_and(|earlier| {
+        let in_part = earlier.error.as_ref().is_some_and(|error| error.is(Code::MiroirPartlyApplied));
+        earlier.status == TaskStatus::Failed && !in_part && !is_in_doubt(&earlier, &unwritten(&replicas(&earlier)))
+    }))
+}
+
+/// Notes in the row as it is now who finishes the task: a swap may have renamed its index meanwhile.
+async fn mark(writes: &Writes, id: TaskRef, by: Option<String>) -> Result<(), ResponseError> {
+    let mut task = stored(writes, id).await?;
+    let details = task.details.get_or_insert_default();
+    match by {
+        Some(by) => details.insert(FINISHED_BY.to_owned(), json!(by)),
+        None => details.remove(FINISHED_BY),
+    };
+    writes.ledger.store.update_task(task).await.map_err(|error| store_failed(&error))
 }
 
 fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError> {
@@ -52,6 +94,13 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
     let details = task.details.clone().unwrap_or_default();
     if let Some(by) = details.get(FINISHED_BY) {
         return refuse(format!("`{}` was finished by {by}", task.id()));
+    }
+    let missed = unwritten(&replicas(task));
+    if task.kind == TaskKind::DocumentEdition && is_in_doubt(task, &missed) {
+        return refuse(format!(
+            "`{}` may have been carried out on shards whose nodes did not answer: edit what is left by a filter",
+            task.id()
+        ));
     }
     let index = task.index_uid.clone().unwrap_or_default();
     let original = details.get("originalFilter").and_then(Value::as_str);
@@ -75,7 +124,7 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
     match broadcast::plan(&change, "", body.as_bytes(), &topology, &hidden, &exists) {
         Plan::Broadcast(mut intent) | Plan::Edit(mut intent) => {
             intent.custom_metadata = task.custom_metadata.clone();
-            only(&mut intent, &unwritten(&replicas(task)), topology.shards);
+            only(&mut intent, &missed, topology.shards);
             Ok(*intent)
         }
         Plan::Refuse(error) => Err(error),

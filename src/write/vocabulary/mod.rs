@@ -50,11 +50,17 @@ pub struct Vocabularies {
     all: Mutex<HashMap<String, Arc<Vocabulary>>>,
 }
 
+/// While it lives, nobody looks after the words of an index.
+pub type Tended = tokio::sync::OwnedMutexGuard<()>;
+
+/// How long a change waits for words that are being read.
+const TENDED_WITHIN: Duration = Duration::from_secs(10);
+
 /// What is known of the words of one index.
 pub struct Vocabulary {
     state: RwLock<State>,
     /// Held while the index is looked after, and while words make way for embedders.
-    tending: tokio::sync::Mutex<()>,
+    tending: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct State {
@@ -190,7 +196,7 @@ impl Vocabularies {
 impl Vocabulary {
     fn new(kept: Durable) -> Self {
         Self {
-            tending: tokio::sync::Mutex::default(),
+            tending: Arc::default(),
             state: RwLock::new(State {
                 rules: WordRules::default(),
                 known: Numbers::default(),
@@ -205,6 +211,15 @@ impl Vocabulary {
                 made: None,
             }),
         }
+    }
+
+    /// `None` where its words are read for so long that a change cannot wait.
+    async fn tended(&self, index: &str) -> Option<Tended> {
+        let tended = tokio::time::timeout(TENDED_WITHIN, Arc::clone(&self.tending).lock_owned()).await;
+        if tended.is_err() {
+            tracing::warn!(index, "a change does not wait until the words of its index were read");
+        }
+        tended.ok()
     }
 
     /// The index has just been made: nobody knows a word of it.

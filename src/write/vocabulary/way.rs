@@ -1,14 +1,13 @@
 //! What a write does about words before it is sent: it gathers those that are new, or takes all away.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::gather::Gatherer;
 use super::nodes::Held;
-use super::{Durable, keep, nodes, parted};
+use super::{Durable, Tended, keep, nodes, parted};
 use crate::meili::task::TaskKind;
 use crate::nodes::client::Trace;
 use crate::placement::topology::{Node, Topology};
@@ -18,11 +17,10 @@ use crate::plan::write::{Target, WriteIntent};
 use crate::split::words::WordRules;
 use crate::write::part::Writes;
 
-/// How long settings wait for words that are being read.
-const TENDED: Duration = Duration::from_secs(10);
-
 /// Takes the documents of words away before all documents are, so that nodes do not count them among those that they delete.
-pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace) {
+///
+/// Nobody reads words of the index anew until what is returned is dropped: they would reach nodes before the change does.
+pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace) -> Option<Tended> {
     if intent.kind == TaskKind::SettingsUpdate {
         return make_way_for_embedders(writes, intent, trace).await;
     }
@@ -33,11 +31,12 @@ pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace)
         }
         _ => false,
     };
-    let Some(index) = intent.index_uid.as_deref().filter(|_| empties) else { return };
-    let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let index = intent.index_uid.as_deref().filter(|_| empties)?;
+    let primary_key = writes.ledger.registry.entry(index)?.primary_key?;
     let vocabulary = writes.vocabularies.of(index);
+    let tended = vocabulary.tended(index).await;
     if vocabulary.state.read().kept.floor.is_none() {
-        return;
+        return tended;
     }
     let floor = writes.order.batches.next().take().map(words_id);
     {
@@ -51,29 +50,20 @@ pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace)
     if !nodes::remove(writes, &writes.nodes.topology(), index, &primary_key, trace).await {
         vocabulary.state.write().uneven = true;
     }
+    tended
 }
 
 /// Embedders are not to see documents of words: an index that gets some shares no words any more.
-async fn make_way_for_embedders(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace) {
+async fn make_way_for_embedders(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace) -> Option<Tended> {
     let embedders = intent.details.as_ref().and_then(|details| details.get("embedders"));
     if embedders.and_then(Value::as_object).is_none_or(Map::is_empty) {
-        return;
+        return None;
     }
-    let Some(index) = intent.index_uid.as_deref() else { return };
-    let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let index = intent.index_uid.as_deref()?;
+    let primary_key = writes.ledger.registry.entry(index)?.primary_key?;
     let vocabulary = writes.vocabularies.of(index);
-    // Words that are being read now would reach nodes after this, and before the settings.
-    let tended = tokio::time::timeout(TENDED, vocabulary.tending.lock()).await;
-    if tended.is_err() {
-        tracing::warn!(index, "the words of an index are read while embedders come; nodes may refuse these");
-    }
-    let has_words = {
-        let mut state = vocabulary.state.write();
-        // Nothing is read anew before the settings are there.
-        state.last_write = Instant::now();
-        state.doubted = Instant::now();
-        state.kept.floor.is_some()
-    };
+    let tended = vocabulary.tended(index).await;
+    let has_words = vocabulary.state.read().kept.floor.is_some();
     if has_words && nodes::remove(writes, &writes.nodes.topology(), index, &primary_key, trace).await {
         let mut state = vocabulary.state.write();
         state.forget();
@@ -82,6 +72,7 @@ async fn make_way_for_embedders(writes: &Arc<Writes>, intent: &WriteIntent, trac
         state.kept = Durable { floor: None, dirty: true };
         state.last_write = Instant::now();
     }
+    tended
 }
 
 /// The same on one node that lacked the embedders and gets them now: it took documents of words for want of them.

@@ -94,8 +94,8 @@ pub(crate) fn steps_for(
             stamped_before += 1;
         }
         let mut part = NodeTask::unsent(id.clone(), purpose, step.shards.clone());
-        if let Some(stale) = intent.index_uid.as_deref().and_then(|index| topology.stale_of(node, index)) {
-            part.behind = step.shards.iter().filter(|shard| stale.contains(*shard)).collect();
+        if let Some(index) = intent.index_uid.as_deref() {
+            part.behind = step.shards.iter().filter(|shard| topology.is_stale(node, index, *shard)).collect();
         }
         let apart = intent.index_uid.as_deref().and_then(|index| topology.apart_of(node, index));
         if step.shards.is_empty() && apart.is_some() {

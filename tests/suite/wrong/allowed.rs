@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::compare::{Difference, Of};
-use super::step::{Kind, Step};
+use super::step::{Kind, Sequence, Step};
 use crate::support::fleet::is_embedded;
 
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct Allowance {
     pub name: &'static str,
     pub reason: &'static str,
     pub then: Then,
+    /// A word that some step of the sequence holds; empty for any sequence.
+    with: &'static str,
     applies: fn(&Step, &Difference) -> bool,
 }
 
@@ -28,6 +30,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "which embedder",
         reason: "a document that lacks vectors of several embedders: the engine names the first of a hash map, any of them",
         then: Then::GoesOn,
+        with: "",
         applies: |step, difference| {
             step.kind == Kind::AddDocuments && lack_vectors(difference, |message| masked(message, &["own", "second"]))
         },
@@ -36,6 +39,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "how many lack vectors",
         reason: "an embedder that documents forbid: a node names one of its own documents and counts its own",
         then: Then::GoesOn,
+        with: "",
         applies: |step, difference| {
             let of_the_embedder =
                 |message: &str| message.split(": no vectors provided for document").next().map(str::to_owned);
@@ -47,6 +51,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "parameters of deletions",
         reason: "the embedded engine is of an age that reads no parameters of a deletion, and the gateway answers as newer ones do",
         then: Then::Ends,
+        with: "",
         applies: |step, difference| {
             is_embedded()
                 && step.kind == Kind::DeleteDocuments
@@ -58,6 +63,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "which document an edit fails on",
         reason: "the engine runs a function on documents in parallel, and tells of whichever failed first",
         then: Then::GoesOn,
+        with: "",
         applies: |step, difference| {
             let code = |task: &Value| task["error"]["code"] == "edit_documents_by_function_error";
             step.kind == Kind::Edit && alike_but_messages(difference, code, |_| String::new())
@@ -67,6 +73,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "the engine broke down",
         reason: "the embedded engine panics now and then after changes of filterable attributes; what then was done in part is said",
         then: Then::Ends,
+        with: "",
         applies: |_, difference| {
             let (want, got) = both(difference);
             let of_the_engine =
@@ -80,6 +87,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "a place that was wrong before",
         reason: "a partial update of a document that has a wrong `_geo` already: it is known to one node alone, and the task says what it left",
         then: Then::Ends,
+        with: "",
         applies: |step, difference| {
             let (want, got) = both(difference);
             let codes = (want["error"]["code"].as_str(), got["error"]["code"].as_str());
@@ -93,6 +101,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "the primary key of an index without shared words",
         reason: "open: a node without a document of an index with embedders does not learn the primary key that others inferred",
         then: Then::Ends,
+        with: "embedders",
         applies: |step, difference| {
             let (want, got) = both(difference);
             let key = |answer: &Value| answer["body"]["primaryKey"].clone();
@@ -106,6 +115,7 @@ pub const ALLOWED: &[Allowance] = &[
         name: "additions that create no index",
         reason: "open: `skipCreation` of newer engines is refused as an unknown parameter",
         then: Then::Ends,
+        with: "",
         applies: |step, difference| {
             let unknown = difference.got.contains("Unknown parameter `");
             let newer = step.path.contains("skipCreation=") || difference.want.contains("`skipCreation`");
@@ -114,8 +124,9 @@ pub const ALLOWED: &[Allowance] = &[
     },
 ];
 
-pub fn find(step: &Step, difference: &Difference) -> Option<&'static Allowance> {
-    ALLOWED.iter().find(|allowance| (allowance.applies)(step, difference))
+pub fn find(sequence: &Sequence, step: &Step, difference: &Difference) -> Option<&'static Allowance> {
+    let holds = |word: &str| sequence.steps.iter().any(|step| step.path.contains(word) || step.body.contains(word));
+    ALLOWED.iter().find(|allowance| holds(allowance.with) && (allowance.applies)(step, difference))
 }
 
 fn both(difference: &Difference) -> (Value, Value) {

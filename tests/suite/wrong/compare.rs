@@ -77,6 +77,18 @@ fn body(reply: &Reply) -> Value {
 /// An answer without what differs from run to run. Lists that show everything are sorted, because a document that was
 /// written again takes another place in the cluster's order; of shorter ones the length is compared.
 pub fn answer(reply: &Reply, hits: Hits) -> Value {
+    answer_but(reply, hits, "")
+}
+
+/// Two answers to one request; what the cluster says may differ (`X-Miroir-Inexact`) is left out of both.
+pub fn answers(want: &Reply, got: &Reply, hits: Hits) -> Result<(), Difference> {
+    let inexact = got.header("x-miroir-inexact").unwrap_or_default();
+    let [want, got] = [want, got].map(|reply| answer_but(reply, hits, inexact));
+    Difference::between(Of::Answer, &want, &got)
+}
+
+fn answer_but(reply: &Reply, hits: Hits, inexact: &str) -> Value {
+    let says = |what: &str| inexact.split(',').any(|name| name.trim() == what);
     let mut body = body(reply);
     without(&mut body, &["processingTimeMs", "requestUid", "createdAt", "updatedAt", "taskUid", "enqueuedAt"]);
     let totals = ["estimatedTotalHits", "totalHits", "total"];
@@ -84,12 +96,21 @@ pub fn answer(reply: &Reply, hits: Hits) -> Value {
         let total = totals.iter().find_map(|name| body[*name].as_u64());
         let Some(items) = body.get_mut(list).and_then(Value::as_array_mut) else { continue };
         let whole = total.is_none_or(|total| total <= items.len() as u64);
-        if whole && hits == Hits::Compared {
+        if whole && hits == Hits::Compared && !says("totals") {
             items.sort_by_cached_key(canonical);
         } else {
             let length = items.len();
             body[list] = length.into();
         }
+    }
+    if says("totals") {
+        without(&mut body, &["estimatedTotalHits", "totalHits", "totalPages"]);
+    }
+    if says("facets") {
+        without(&mut body, &["facetDistribution", "facetStats"]);
+    }
+    if says("fieldDistribution") {
+        without(&mut body, &["fieldDistribution"]);
     }
     json!({"status": reply.status, "body": body, "degraded": reply.header("x-miroir-degraded")})
 }
