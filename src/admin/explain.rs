@@ -94,7 +94,7 @@ pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value
     let (topology, trace) = (cluster.nodes.topology(), Trace::background("explain"));
     // A body of documents is taken for JSON, like all that can stand in a question.
     let request = Request { operation, target, body: &question.body, content_type: Some("application/json") };
-    let plan = planning::plan(cluster, &topology, request, &trace).await?;
+    let plan = planning::shown(cluster, &topology, request, &trace).await?;
     let mut explained = explain::explain(&plan, &topology);
     if !question.run {
         return Ok(explained);

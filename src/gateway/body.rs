@@ -16,7 +16,7 @@ pub struct SessionBody<'a> {
     /// The client waits for `100 Continue` before it sends.
     continue_due: bool,
     idle_timeout: Duration,
-    /// 0: none.
+    /// In bytes, as sent.
     limit: u64,
     read: u64,
 }
@@ -28,7 +28,7 @@ const DISCARD_TIME: Duration = Duration::from_secs(2);
 // === impl SessionBody ===
 
 impl<'a> SessionBody<'a> {
-    /// `limit` is in bytes, 0 sets none.
+    /// `limit` is in bytes.
     pub fn new(session: &'a mut Session, head: &Head, idle_timeout: Duration, limit: u64) -> Self {
         Self { session, continue_due: head.expects_continue(), idle_timeout, limit, read: 0 }
     }
@@ -36,7 +36,7 @@ impl<'a> SessionBody<'a> {
     /// Reads all of it into memory, unpacked; `head` promises a length and names the compression.
     pub async fn collect(&mut self, head: &Head) -> Result<Bytes, ResponseError> {
         let limit = self.limit;
-        if head.content_length().is_some_and(|length| limit > 0 && length > limit) {
+        if head.content_length().is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
         let encoding = ContentEncoding::parse(head.text(http::header::CONTENT_ENCODING));
@@ -75,7 +75,7 @@ impl BodySource for SessionBody<'_> {
                 continue;
             }
             self.read += chunk.len() as u64;
-            if self.limit > 0 && self.read > self.limit {
+            if self.read > self.limit {
                 return Err(too_large(self.limit));
             }
             return Ok(Some(chunk));

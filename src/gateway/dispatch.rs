@@ -82,7 +82,7 @@ pub fn admit_documents(app: &App, admitted: &Admitted<'_>) -> Result<(), Respons
         refuse_creation(app, admitted, index)?;
     }
     let limit = app.settings.limits.document_payload_size;
-    if admitted.head.content_length().is_some_and(|length| limit > 0 && length > limit) {
+    if admitted.head.content_length().is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     Ok(())

@@ -12,8 +12,9 @@ use crate::plan::{Known, Plan, Request};
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::{parse_cancel, parse_delete, parse_id, parse_list};
 
-/// Plans any request. Reads settings of indexes from a node where they are not cached.
-pub async fn plan(
+/// The plan as `explain` shows it. What is wrong with a request about tasks is found where they are read, which is not done
+/// here: it is looked for, so that it shows as the refusal that comes of it.
+pub async fn shown(
     cluster: &Arc<Cluster>,
     topology: &Topology,
     request: Request<'_>,
@@ -24,6 +25,16 @@ pub async fn plan(
     {
         return Ok(Plan::Refuse(error));
     }
+    plan(cluster, topology, request, trace).await
+}
+
+/// Plans any request. Reads settings of indexes from a node where they are not cached.
+pub async fn plan(
+    cluster: &Arc<Cluster>,
+    topology: &Topology,
+    request: Request<'_>,
+    trace: &Trace,
+) -> Result<Plan, ResponseError> {
     let checked = match request.check() {
         Ok(checked) => checked,
         Err(error) => return Ok(Plan::Refuse(error)),

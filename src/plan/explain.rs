@@ -68,7 +68,7 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
     };
     let seed = scatter.seed;
     match &scatter.ask {
-        Ask::Judge | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) => Vec::new(),
+        Ask::Judge | Ask::Refused(_) | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) => Vec::new(),
         Ask::Search(plan) => {
             let request = |part: &_, alone| plan.request(part, shards, alone);
             vec![one(&plan.index, &all, seed, &[&plan.body], &request)]

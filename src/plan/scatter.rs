@@ -1,5 +1,6 @@
 //! A read that nodes answer for the shards they cover, as data.
 
+use crate::meili::error::ResponseError;
 use crate::meili::settings::Setting;
 use serde::Serialize;
 
@@ -43,6 +44,9 @@ pub struct Scatter {
 pub enum Ask {
     /// The request looks wrong or names an unknown index: one node says what the engine says of it.
     Judge,
+    /// Several nodes have to answer, and cannot: one says what is wrong with the request, as with [`Ask::Judge`]; if nothing
+    /// is, this is the answer.
+    Refused(ResponseError),
     /// One node's settings, without the hidden part.
     Settings,
     /// One setting as a node has it, without the hidden part.

@@ -1,11 +1,16 @@
-//! What Miroir refuses where several nodes have to answer, and one node that has everything would not be refused: known from
-//! the request and the settings, and raised once it is clear that no node answers alone.
+//! What Miroir refuses where several nodes have to answer, and one node that has everything would not be refused. Request,
+//! settings and topology tell: such a request has a plan that refuses it. Where one node has everything, a read refuses it
+//! only if others have to stand in for that node.
 
 use super::documents::DocumentsPlan;
 use super::federation::FederationPlan;
 use super::scatter::Ask;
 use super::search::SearchPlan;
 use crate::meili::error::{Code, ResponseError};
+use crate::placement::cover::cover;
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
+use crate::placement::topology::Topology;
 
 fn not_supported(message: impl Into<String>) -> ResponseError {
     ResponseError::new(Code::MiroirNotSupported, message)
@@ -67,9 +72,58 @@ impl DocumentsPlan {
     }
 }
 
+/// When a request is refused because several nodes have to answer it.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// To ask a node may cost money: it would embed the query.
+    AtOnce(ResponseError),
+    /// One node is asked first whether the request is wrong: then the engine's words are the answer.
+    IfFaultless(ResponseError),
+}
+
 // === impl Ask ===
 
 impl Ask {
+    /// The refusal if several nodes have to answer on `topology`, with the cover that `seed` chooses. Two indexes of a
+    /// federation are compared with each other even where one node has both.
+    pub(super) fn refused_on(&self, topology: &Topology, seed: u64) -> Option<Refused> {
+        let error = self.refused_by_several()?;
+        let all = ShardSet::all(topology.shards);
+        let shared = |index: &str, wanted: &ShardSet, seed| cover(topology, index, wanted, &[], seed).parts.len() > 1;
+        match self {
+            Self::Search(plan) if shared(&plan.index, &all, seed) => Some(match plan.semantic_ratio {
+                Some(_) => Refused::AtOnce(error),
+                None => Refused::IfFaultless(error),
+            }),
+            Self::MultiSearch(plan) => {
+                let mut shared =
+                    plan.queries.iter().filter(|plan| shared(&plan.index, &all, hash_bytes(&plan.identity())));
+                shared.find_map(SearchPlan::refused_by_several).map(Refused::IfFaultless)
+            }
+            Self::Federation(plan)
+                if plan.indexes.len() > 1 || plan.indexes.iter().any(|index| shared(&index.index, &all, seed)) =>
+            {
+                Some(Refused::IfFaultless(error))
+            }
+            Self::Documents(plan) if shared(&plan.index, plan.shards.as_ref().unwrap_or(&all), seed) => {
+                Some(Refused::IfFaultless(error))
+            }
+            Self::Similar(plan) if shared(&plan.index, &all, seed) => Some(Refused::IfFaultless(error)),
+            Self::Search(_)
+            | Self::Federation(_)
+            | Self::Documents(_)
+            | Self::Similar(_)
+            | Self::Judge
+            | Self::Refused(_)
+            | Self::Settings
+            | Self::Setting { .. }
+            | Self::FacetSearch(_)
+            | Self::Fields(_)
+            | Self::Document(_)
+            | Self::Stats(_) => None,
+        }
+    }
+
     /// The refusal where no node answers alone.
     pub fn refused_by_several(&self) -> Option<ResponseError> {
         match self {
@@ -79,6 +133,7 @@ impl Ask {
             Self::Documents(plan) => plan.sorted_by_distance(),
             Self::Similar(plan) => plan.obstacle.map(super::similar::not_comparable),
             Self::Judge
+            | Self::Refused(_)
             | Self::Settings
             | Self::Setting { .. }
             | Self::FacetSearch(_)
@@ -86,5 +141,46 @@ impl Ask {
             | Self::Document(_)
             | Self::Stats(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::meili::operation::Read;
+    use crate::placement::topology::{Node, NodeId, NodeState};
+    use crate::plan::Plan;
+    use crate::plan::index_info::IndexInfo;
+    use crate::plan::read::{Infos, plan};
+
+    /// Three documents of a shop, of which hits show only their names: of two makers nobody knows whether they are one.
+    fn search(replicas: u8) -> Plan {
+        let node = |at: usize| Node {
+            id: NodeId::new(&format!("node-{at}")),
+            url: String::new(),
+            zone: None,
+            weight: 1.0,
+            state: NodeState::Up,
+        };
+        let topology = Topology::build((0..2).map(node).collect(), 8, replicas);
+        let settings = json!({"displayedAttributes": ["name"], "distinctAttribute": "maker"});
+        let info = IndexInfo::from_settings("shop", Some("id".into()), &settings);
+        let infos = Infos::from([("shop".to_owned(), Arc::new(info))]);
+        let read = Read::SearchPost { index: "shop".to_owned() };
+        plan(&read, "/indexes/shop/search", br#"{"q":"a"}"#, &infos, &topology)
+    }
+
+    #[test]
+    fn what_several_nodes_cannot_answer_is_refused_only_where_none_has_everything() {
+        let ask = |plan| match plan {
+            Plan::Scatter(scatter) => scatter.ask,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(ask(search(1)), Ask::Refused(error) if error.is(Code::MiroirNotSupported)));
+        assert!(matches!(ask(search(2)), Ask::Search(_)));
     }
 }

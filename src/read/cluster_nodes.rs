@@ -65,6 +65,7 @@ impl<'a> ClusterNodes<'a> {
                 timeout
             }
             Ask::Judge
+            | Ask::Refused(_)
             | Ask::Settings
             | Ask::Setting { .. }
             | Ask::Documents(_)

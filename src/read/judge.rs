@@ -18,9 +18,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// The engine's words about the client's own request, where a node found fault with what Miroir made of it.
     pub(super) async fn explain(&self, fault: Fault, scatter: &Scatter) -> Reply {
         let same = match &scatter.ask {
-            Ask::Document(_) | Ask::Stats(_) | Ask::Judge | Ask::Settings | Ask::Setting { .. } | Ask::Similar(_) => {
-                true
-            }
+            Ask::Document(_)
+            | Ask::Stats(_)
+            | Ask::Judge
+            | Ask::Refused(_)
+            | Ask::Settings
+            | Ask::Setting { .. }
+            | Ask::Similar(_) => true,
             Ask::Search(_)
             | Ask::FacetSearch(_)
             | Ask::MultiSearch(_)
@@ -63,16 +67,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         lagging.ok_or_else(|| ResponseError::new(Code::MiroirNodeUnavailable, "No node answers at the moment."))
     }
 
-    pub(super) async fn judge(&self, original: &NodeRequest) -> Result<Reply, ResponseError> {
+    /// What a node says is wrong with the request; `otherwise`, if nothing is. One node's answer covers its own shards only,
+    /// so it must not pass for the cluster's.
+    pub(super) async fn judge(&self, original: &NodeRequest, otherwise: ResponseError) -> Result<Reply, ResponseError> {
         let reply = self.any(original).await?;
-        if reply.is_success() {
-            // One node's answer covers its own shards only, so it must not pass for the cluster's.
-            return Err(ResponseError::new(
-                Code::MiroirNotSupported,
-                "The request has parameters that this version of Miroir does not know.",
-            ));
-        }
-        Ok(relay_error(&reply))
+        if reply.is_success() { Err(otherwise) } else { Ok(relay_error(&reply)) }
     }
 
     pub(super) async fn ask_any(&self, original: &NodeRequest, strip: fn(&mut Value)) -> Result<Reply, ResponseError> {
@@ -86,6 +85,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         strip(&mut value);
         Ok(Reply::ok(value.to_string().into_bytes(), ShardSet::new()))
     }
+}
+
+/// The refusal of what the engine understands and Miroir does not.
+pub(super) fn not_understood() -> ResponseError {
+    ResponseError::new(
+        Code::MiroirNotSupported,
+        "The request has parameters that this version of Miroir does not know.",
+    )
 }
 
 /// A node's error as the client may see it.

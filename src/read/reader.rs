@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::cluster_nodes::ClusterNodes;
 use super::gather::{Fault, Gathered, Nodes, Round, ask_one};
+use super::judge::not_understood;
 use super::part::{Reads, Remembered};
 use super::query_vectors::QueryVectors;
 use crate::meili::error::{Code, ResponseError};
@@ -172,7 +173,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     async fn answer(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
         let original = &scatter.original;
         let answer = match &scatter.ask {
-            Ask::Judge => return self.judge(original).await,
+            Ask::Judge => return self.judge(original, not_understood()).await,
+            Ask::Refused(error) => return self.judge(original, error.clone()).await,
             Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
             Ask::Setting { hidden, .. } => return self.ask_any(original, merge::strip::of_part(*hidden)).await,
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,

@@ -10,7 +10,7 @@ use super::gather::tests::{FakeNodes, broken, topology};
 use super::query_vectors::QueryVectors;
 use super::reader::{Reader, Reply};
 use crate::ledger::refusals::Refusals;
-use crate::meili::error::ResponseError;
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Read;
 use crate::placement::shard::{ShardId, ShardSet, shard_value};
 use crate::placement::topology::{NodeIx, Topology};
@@ -272,6 +272,21 @@ async fn one_nodes_answer_never_passes_for_the_clusters() {
             .await
             .unwrap_err();
     assert_eq!(error.code, "miroir_not_supported");
+}
+
+#[tokio::test]
+async fn what_several_nodes_cannot_answer_is_refused_unless_the_engine_finds_fault_with_it() {
+    let (topology, path) = (topology(3, 1), "/indexes/movies/documents/fetch");
+    let fetch = || Read::FetchDocuments { index: "movies".into() };
+    let body = r#"{"sort":["_geoPoint(1,2):asc"]}"#;
+    let nodes = FakeNodes::new(|_, _| Ok((200, "{}".into())));
+    let error = read(&nodes, &topology, UnavailableShards::Error, fetch(), path, body).await.unwrap_err();
+    assert_eq!(error.code, "miroir_not_supported");
+    assert_eq!(nodes.asked.lock().len(), 1);
+    let wrong = ResponseError::new(Code::InvalidSearchSort, "Attribute `_geo` is not sortable.");
+    let nodes = FakeNodes::new(|_, _| Ok((400, String::from_utf8(wrong.to_body()).unwrap())));
+    let reply = read(&nodes, &topology, UnavailableShards::Error, fetch(), path, body).await.unwrap();
+    assert_eq!((reply.status, &reply.body[..]), (400, &wrong.to_body()[..]));
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub struct DecodedBody<'a> {
     packed: Packed<'a>,
     content: Content,
     encoding: ContentEncoding,
-    /// In bytes; 0 for none.
+    /// In bytes.
     limit: u64,
     unpacked: u64,
 }
@@ -84,7 +84,7 @@ impl BodySource for WholeBody {
 // === impl DecodedBody ===
 
 impl<'a> DecodedBody<'a> {
-    /// `limit` is in bytes, 0 sets none.
+    /// `limit` is in bytes.
     pub fn new(body: &'a mut dyn BodySource, encoding: ContentEncoding, content: Content, limit: u64) -> Self {
         Self { packed: Packed::new(body, encoding), content, encoding, limit, unpacked: 0 }
     }
@@ -95,7 +95,7 @@ impl BodySource for DecodedBody<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, ResponseError> {
         let chunk = self.packed.read().await.map_err(|error| refused(error, self.encoding, self.content))?;
         self.unpacked += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if self.limit > 0 && self.unpacked > self.limit {
+        if self.unpacked > self.limit {
             return Err(too_large(self.limit));
         }
         Ok(chunk)
