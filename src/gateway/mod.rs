@@ -211,7 +211,7 @@ async fn decide(
         content_type::require_json(head)?;
     }
     if !is_probe {
-        health::settled(&app.cluster.nodes, Need::Reads).await;
+        health::wait_for(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
     let topology = app.cluster.nodes.topology();

@@ -26,7 +26,7 @@ pub struct Bookkeeping {
 }
 
 /// How much a node, or its replicas of an index, had missed at a moment; see [`super::insync::clear`] and
-/// [`super::insync::settled`].
+/// [`super::insync::repaired`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Misses(u64);
 

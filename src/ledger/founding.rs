@@ -66,7 +66,7 @@ impl Founding {
     }
 
     /// A write has found nodes that take it: from now on the state is not blank.
-    pub fn found(&self) {
+    pub fn mark_founded(&self) {
         self.founded.store(true, Ordering::Relaxed);
     }
 }
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(blank.check(), Ok(()));
         *blank.stranger.lock() = Some(NodeId::new("n1"));
         assert_eq!(blank.check().unwrap_err().code, "miroir_state_lost");
-        blank.found();
+        blank.mark_founded();
         assert_eq!(blank.check(), Ok(()));
         let known = Founding::new(false);
         *known.stranger.lock() = Some(NodeId::new("n1"));

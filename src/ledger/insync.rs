@@ -15,7 +15,7 @@ use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{Apart, ApartSets, NodeId, NodeIx, StaleSets, Topology};
 use crate::plan::write::WriteIntent;
 use crate::store::StoreError;
-use crate::tasks::details::settle_unsuccessful;
+use crate::tasks::details::fill_unsuccessful;
 use crate::tasks::entry::{MiroirTask, NodeTask};
 use crate::tasks::stale::stale_parts;
 
@@ -235,8 +235,8 @@ pub(crate) fn apart_sets(missed: &MissedByNode, topology: &Topology) -> ApartSet
 }
 
 /// The repair of a node as a whole is complete: what it had missed of that up to `as_of` is forgotten. False when it has missed
-/// more since. Its indexes are settled each for itself.
-pub(crate) async fn settled(ledger: &Ledger, node: &NodeId, as_of: Misses) -> Result<bool, StoreError> {
+/// more since. Its indexes are repaired each for itself.
+pub(crate) async fn repaired(ledger: &Ledger, node: &NodeId, as_of: Misses) -> Result<bool, StoreError> {
     let mut held = ledger.bookkeeping.hold().await;
     if ledger.bookkeeping.node_misses(node) != as_of {
         return Ok(false);
@@ -270,7 +270,7 @@ pub fn conclude(task: &mut MiroirTask, topology: &Topology) -> Marks {
              failed on {nodes}.",
             spared.len()
         );
-        settle_unsuccessful(task);
+        fill_unsuccessful(task);
         task.status = TaskStatus::Failed;
         task.error = Some(ResponseError::new(Code::MiroirReplicasDiverged, message));
     }

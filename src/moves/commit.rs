@@ -114,7 +114,7 @@ pub(super) async fn add_owners(
             true
         });
         if published {
-            settle(rebalancer, layout, next);
+            adopt(rebalancer, layout, next);
             rebalancer.ledger.copies_due.notify_one();
             return Ok(());
         }
@@ -161,10 +161,10 @@ fn publish(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout, more: imp
             more(topology);
         });
     });
-    settle(rebalancer, layout, next);
+    adopt(rebalancer, layout, next);
 }
 
-fn settle(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout) {
+fn adopt(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout) {
     rebalancer.nodes.metrics.start_at_zero(&rebalancer.nodes.topology());
     rebalancer.seen.store(Arc::new(next.clone()));
     *layout = next;

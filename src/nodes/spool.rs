@@ -158,7 +158,7 @@ impl SpoolWriter {
 
     /// Brings what may not stay in memory to the file, off the caller's thread. To be called between records often
     /// enough for memory to stay bounded.
-    pub async fn settle(&mut self) -> io::Result<()> {
+    pub async fn spill(&mut self) -> io::Result<()> {
         let length = self.len();
         let mut bound = if self.file.is_some() { BLOCK } else { self.memory.max(1) };
         if let Some(reservation) = &mut self.reservation {
@@ -245,7 +245,7 @@ mod tests {
         for number in 0..lines {
             writer.append(&line(number));
             expected.extend_from_slice(&line(number));
-            writer.settle().await.unwrap();
+            writer.spill().await.unwrap();
             assert!(writer.buffer.len() <= (memory as usize).max(BLOCK) + 1024);
         }
         (writer.finish().await.unwrap(), expected)
@@ -301,7 +301,7 @@ mod tests {
             writer.within(&budget);
             for _ in 0..records {
                 writer.append(&record);
-                writer.settle().await?;
+                writer.spill().await?;
             }
             writer.finish().await
         };

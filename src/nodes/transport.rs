@@ -442,7 +442,7 @@ mod tests {
         let mut writer = SpoolWriter::new(10, u64::MAX);
         let record = vec![b'x'; 300_000];
         writer.append(&record);
-        writer.settle().await.unwrap();
+        writer.spill().await.unwrap();
         let spool = writer.finish().await.unwrap().remove(0);
         let post = Subrequest {
             method: http::Method::POST,

@@ -123,7 +123,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if plan.window.take() == 0 {
             base.threshold = false;
         }
-        self.settle(plan, &base, &parts, &mut facets).await?;
+        self.complete_facets(plan, &base, &parts, &mut facets).await?;
         inexact.facets |= !facets.is_exact();
         Ok(Overview { facets: Some(facets), total, inexact })
     }
@@ -152,7 +152,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             facets.add_node(source)?;
         }
         let parts: Vec<CoverPart> = all.iter().map(|(part, _)| part.clone()).collect();
-        self.settle(plan, &Candidates::default(), &parts, &mut facets).await?;
+        self.complete_facets(plan, &Candidates::default(), &parts, &mut facets).await?;
         let inexact = Inexact { facets: !facets.is_exact(), ..Inexact::default() };
         Ok(Overview { facets: Some(facets), total, inexact })
     }
@@ -226,7 +226,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         facets.add_documents(&met.documents);
-        self.settle(plan, &base, &parts, &mut facets).await?;
+        self.complete_facets(plan, &base, &parts, &mut facets).await?;
         let total = if paged { count as u64 } else { plan.window.total(&totals) };
         let exact =
             facets.is_exact() && met.exact && !hides && (!plan.is_unordered(end, facts) || plan.counts_only_distinct());
@@ -257,7 +257,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Ok(Stated { facets: Some(facets), total, exact: false });
         }
         let parts: Vec<CoverPart> = sources.iter().map(|(part, _)| part.clone()).collect();
-        self.settle(plan, base, &parts, &mut facets).await?;
+        self.complete_facets(plan, base, &parts, &mut facets).await?;
         Ok(Stated { exact: facets.is_exact(), facets: Some(facets), total })
     }
 
@@ -289,7 +289,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.
-    pub(super) async fn settle(
+    pub(super) async fn complete_facets(
         &self,
         plan: &SearchPlan,
         base: &Candidates,

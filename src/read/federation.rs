@@ -112,7 +112,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
                 match &found.together {
                     Some(together) if !(index.has_distinct() || unseen && index.has_threshold()) => {
-                        self.settle_federated(plan, index, together, facets).await?;
+                        self.complete_federated_facets(plan, index, together, facets).await?;
                     }
                     Some(_) | None => facets.give_up(),
                 }
@@ -144,7 +144,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Asks nodes until `facets` are as one node would state them, or no question helps.
-    async fn settle_federated(
+    async fn complete_federated_facets(
         &self,
         plan: &FederationPlan,
         index: &IndexQueries,

@@ -127,7 +127,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if let Some(facets) = &mut facets {
             add_documents(facets, merged, &left.documents)?;
             let parts: Vec<CoverPart> = rest.iter().map(|(part, _)| part.clone()).collect();
-            self.settle(plan, &base, &parts, facets).await?;
+            self.complete_facets(plan, &base, &parts, facets).await?;
         }
         let exact = facets.as_ref().is_none_or(Facets::is_exact);
         let total = plan.window.total(&totals);
@@ -169,7 +169,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         add_documents(&mut facets, merged, &left.documents)?;
         let parts: Vec<CoverPart> = rest.iter().map(|(part, _)| part.clone()).collect();
-        self.settle(plan, &base, &parts, &mut facets).await?;
+        self.complete_facets(plan, &base, &parts, &mut facets).await?;
         let inexact = Inexact { facets: !facets.is_exact(), ..Inexact::default() };
         Ok(Some(Overview { total: best.len() as u64, facets: Some(facets), inexact }))
     }

@@ -49,7 +49,7 @@ impl Layout {
                     subtract(&mut next.arriving, node, shards);
                 }
             }
-            Action::Drop(shards) => next.settle(shards, &self.target()),
+            Action::Drop(shards) => next.hand_over(shards, &self.target()),
             Action::Cleanup { node, shards } => subtract(&mut next.residue, node, shards),
             Action::RemoveNode(node) => {
                 next.nodes.retain(|spec| spec.id != *node);
@@ -61,7 +61,7 @@ impl Layout {
         next
     }
 
-    fn settle(&mut self, shards: &ShardSet, target: &[Vec<NodeId>]) {
+    fn hand_over(&mut self, shards: &ShardSet, target: &[Vec<NodeId>]) {
         for shard in shards.iter() {
             let position = usize::from(shard.0);
             let only: ShardSet = [shard].into_iter().collect();

@@ -66,13 +66,13 @@ impl Layout {
             None => self.owners.clone(),
             Some(plan) => match plan.state {
                 PlanState::Running | PlanState::Paused => plan.goal.assign(self.shards()),
-                PlanState::Canceling => self.settled_owners(),
+                PlanState::Canceling => self.owners_in_place(),
             },
         }
     }
 
     /// The owners without those that are arriving.
-    fn settled_owners(&self) -> Vec<Vec<NodeId>> {
+    fn owners_in_place(&self) -> Vec<Vec<NodeId>> {
         let settled = |shard: ShardId| {
             let owners = self.owners_of(shard).iter();
             owners.filter(|owner| !self.is_arriving(owner, shard)).cloned().collect()

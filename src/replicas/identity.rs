@@ -85,7 +85,7 @@ pub struct Identities {
     gauge: IntGaugeVec,
 }
 
-/// Why a node's identity could not be settled.
+/// Why a node's identity could not be established.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     #[error(transparent)]
@@ -184,9 +184,9 @@ impl Identities {
     }
 }
 
-/// Settles who a node is before it takes part: a node whose disk was emptied or exchanged is stale in everything it
+/// Establishes who a node is before it takes part: a node whose disk was emptied or exchanged is stale in everything it
 /// owns, durably, before it is given a new marker. False when the node is refused.
-pub async fn settle(
+pub async fn establish(
     identities: &Identities,
     ledger: &Ledger,
     node: &Node,

@@ -54,7 +54,7 @@ impl Interrupted {
 
 /// Asks `node` what it has of the interrupted writes, and decides those that can be. True when the node may take part: of
 /// none of its shards it is open which side they are on.
-pub async fn settle(
+pub async fn hear(
     interrupted: &Interrupted,
     tracking: &Arc<Tracking>,
     node: &NodeId,
@@ -63,7 +63,7 @@ pub async fn settle(
     let mut open = Vec::new();
     let mut free = true;
     for mut task in std::mem::take(&mut *writes) {
-        let result = settle_one(interrupted, tracking, node, &mut task).await;
+        let result = decide_one(interrupted, tracking, node, &mut task).await;
         match &result {
             Ok(Settled::Done) => continue,
             Ok(Settled::Elsewhere) => {}
@@ -85,7 +85,7 @@ enum Settled {
     Waits,
 }
 
-async fn settle_one(
+async fn decide_one(
     interrupted: &Interrupted,
     tracking: &Arc<Tracking>,
     node: &NodeId,

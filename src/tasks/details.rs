@@ -13,7 +13,7 @@ use crate::placement::topology::NodeId;
 const COUNTS: [&str; 3] = ["indexedDocuments", "deletedDocuments", "editedDocuments"];
 
 /// Fills the open counts of a task that succeeded.
-pub fn settle_succeeded(task: &mut MiroirTask) {
+pub fn fill_succeeded(task: &mut MiroirTask) {
     let Some(mut details) = task.details.take() else { return };
     for name in open_counts(&details) {
         let counted = match (name, details.get("receivedDocuments").and_then(Value::as_u64)) {
@@ -28,7 +28,7 @@ pub fn settle_succeeded(task: &mut MiroirTask) {
 }
 
 /// Sets the open counts of a task that failed or was canceled to zero. As the engine does, an edition's deletions stay open.
-pub fn settle_unsuccessful(task: &mut MiroirTask) {
+pub fn fill_unsuccessful(task: &mut MiroirTask) {
     let Some(details) = task.details.as_mut() else { return };
     for name in open_counts(details) {
         if task.kind == TaskKind::DocumentEdition && name == "deletedDocuments" {
@@ -39,9 +39,9 @@ pub fn settle_unsuccessful(task: &mut MiroirTask) {
 }
 
 /// Sets the open counts of a change of documents that only `shards` have. Of an edit or a deletion their nodes know.
-pub fn settle_partly_applied(task: &mut MiroirTask, shards: &ShardSet) {
+pub fn fill_partly_applied(task: &mut MiroirTask, shards: &ShardSet) {
     if task.kind != TaskKind::DocumentAdditionOrUpdate {
-        return settle_succeeded(task);
+        return fill_succeeded(task);
     }
     let there =
         task.documents.iter().filter(|(shard, _)| shards.contains(**shard)).map(|(_, count)| count).sum::<u64>();

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::details::{settle_partly_applied, settle_succeeded, settle_unsuccessful};
+use super::details::{fill_partly_applied, fill_succeeded, fill_unsuccessful};
 use super::entry::MiroirTask;
 use super::verdict::{Verdict, verdict};
 use crate::meili::task::TaskStatus;
@@ -19,21 +19,21 @@ pub fn fold(task: &mut MiroirTask, now: OffsetDateTime) {
             task.status = if started { TaskStatus::Processing } else { TaskStatus::Enqueued };
         }
         Verdict::Succeeded => {
-            settle_succeeded(task);
+            fill_succeeded(task);
             end(task, TaskStatus::Succeeded, now);
         }
         Verdict::Failed(error) => {
-            settle_unsuccessful(task);
+            fill_unsuccessful(task);
             task.error = Some(error);
             end(task, TaskStatus::Failed, now);
         }
         Verdict::PartlyApplied { error, written } => {
-            settle_partly_applied(task, &written);
+            fill_partly_applied(task, &written);
             task.error = Some(error);
             end(task, TaskStatus::Failed, now);
         }
         Verdict::Canceled => {
-            settle_unsuccessful(task);
+            fill_unsuccessful(task);
             end(task, TaskStatus::Canceled, now);
         }
     }

@@ -29,7 +29,7 @@ use crate::nodes::shutdown::stopped;
 use crate::placement::topology::{NodeId, NodeState, Topology};
 
 pub use self::life::{Life, Signs};
-pub use self::start::{Need, settled};
+pub use self::start::{Need, wait_for};
 
 /// What was learnt of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

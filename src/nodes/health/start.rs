@@ -27,7 +27,7 @@ pub enum Need {
 }
 
 /// Returns when nothing of `need` is on its way any more, or when `health.start_wait` is over.
-pub async fn settled(nodes: &Arc<Nodes>, need: Need) {
+pub async fn wait_for(nodes: &Arc<Nodes>, need: Need) {
     let deadline = Instant::now() + nodes.settings.start_wait;
     while Instant::now() < deadline && wants_to_wait(nodes, need) {
         tokio::time::sleep(LOOK_EVERY).await;

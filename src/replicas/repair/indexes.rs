@@ -159,7 +159,7 @@ async fn try_now(replicas: &Arc<Replicas>, key: &Key, limit: Duration) -> Option
         Err(_) => Err(RepairError::Busy { index: index.clone(), limit }),
     };
     let failed = match tried {
-        Ok(()) => settle(replicas, key).await.err().map(RepairError::from),
+        Ok(()) => mark_repaired(replicas, key).await.err().map(RepairError::from),
         Err(error) => Some(error),
     };
     let is_apart = {
@@ -295,7 +295,7 @@ async fn begin_clearing(
 }
 
 /// The index is as the cluster's: durable, then published. Where more was missed meanwhile it stays apart.
-async fn settle(replicas: &Arc<Replicas>, key: &Key) -> Result<(), StoreError> {
+async fn mark_repaired(replicas: &Arc<Replicas>, key: &Key) -> Result<(), StoreError> {
     let mut held = replicas.ledger.bookkeeping.hold().await;
     let board = &replicas.repairs.indexes.board;
     let missed_it = |own: &Missed| own.outdated.contains(&key.1) || own.indexes.contains(&key.1);

@@ -121,10 +121,10 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         if !replicas.ledger.founding.admits(&replicas.nodes.client, node, &trace).await? {
             return Ok(Outcome::Stranger);
         }
-        if !identity::settle(&replicas.identities, &replicas.ledger, node, &trace).await? {
+        if !identity::establish(&replicas.identities, &replicas.ledger, node, &trace).await? {
             return Ok(Outcome::Refused);
         }
-        if !interrupted::settle(&replicas.interrupted, &replicas.tracking, id).await? {
+        if !interrupted::hear(&replicas.interrupted, &replicas.tracking, id).await? {
             return Ok(Outcome::Waits);
         }
         let as_of = replicas.ledger.bookkeeping.node_misses(id);
@@ -147,7 +147,7 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         if let Some(hook) = replicas.hook.get() {
             hook.repair(node).await.map_err(RepairError::Hook)?;
         }
-        if insync::settled(&replicas.ledger, id, as_of).await? {
+        if insync::repaired(&replicas.ledger, id, as_of).await? {
             let up = move_state(&replicas.nodes, id, &[NodeState::Repairing], NodeState::Up);
             return Ok(if up { Outcome::Up } else { Outcome::Gone });
         }

@@ -186,7 +186,7 @@ async fn bring_in_sync(copies: &Copies, writes: &Writes, key: &CopyKey) -> Resul
                 sources.insert(source, found);
             }
             None => {
-                sources::settle_orphans(writes, &topology, target, index, &primary_key, &found, &trace).await?;
+                sources::let_in_orphans(writes, &topology, target, index, &primary_key, &found, &trace).await?;
             }
         }
     }

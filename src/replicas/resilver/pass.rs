@@ -137,14 +137,14 @@ impl Pass<'_> {
             };
             self.sizer.saw(wanted.len() as u64, read);
             self.meter.read(read + read_there).await;
-            self.settle(chunk, &wanted, &there).await?;
+            self.make_equal(chunk, &wanted, &there).await?;
             self.meter.compared(chunk.len() as u64);
             at += chunk.len();
         }
         Ok(())
     }
 
-    async fn settle(
+    async fn make_equal(
         &mut self,
         keys: &[String],
         wanted: &BTreeMap<String, Held>,

@@ -33,7 +33,7 @@ pub fn sources(
 
 /// Every owner of these shards is up and every one is stale: all replicas were lost or emptied. The one that holds most
 /// becomes the measure of the others, so that the shards are served again. Here `target` is let in where it is that one.
-pub async fn settle_orphans(
+pub async fn let_in_orphans(
     writes: &Writes,
     topology: &Topology,
     target: NodeIx,

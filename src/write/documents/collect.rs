@@ -211,7 +211,7 @@ impl<'a> Collector<'a> {
         while !chunk.is_empty() {
             let piece = chunk.split_to(chunk.len().min(PIECE));
             splitter.push(&piece, &mut |document| self.add(document))?;
-            self.settle().await.map_err(|error| spool_failed(&error))?;
+            self.spill().await.map_err(|error| spool_failed(&error))?;
             tokio::task::consume_budget().await;
         }
         Ok(())
@@ -262,14 +262,14 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    async fn settle(&mut self) -> io::Result<()> {
+    async fn spill(&mut self) -> io::Result<()> {
         if let Some(unsplit) = &mut self.unsplit {
-            unsplit.settle().await?;
+            unsplit.spill().await?;
         }
         if let Some(words) = &mut self.words {
-            words.settle().await?;
+            words.spill().await?;
         }
-        self.payloads.settle().await
+        self.payloads.spill().await
     }
 
     async fn finish(mut self) -> io::Result<Collected> {
@@ -341,15 +341,15 @@ impl Payloads {
                     }
                     line.clear();
                 }
-                self.settle().await?;
+                self.spill().await?;
             }
         }
         Ok(())
     }
 
-    pub(super) async fn settle(&mut self) -> io::Result<()> {
+    pub(super) async fn spill(&mut self) -> io::Result<()> {
         for payload in &mut self.nodes {
-            payload.spool.settle().await?;
+            payload.spool.spill().await?;
         }
         Ok(())
     }

@@ -144,7 +144,7 @@ async fn tried(writes: &Writes, edit: &Edit, deadline: Instant, trace: &Trace) -
     let reader = Reader::new(writes, edit, trace);
     let ready = async {
         reader.earlier_writes_end().await;
-        rules::settled(writes, &edit.index, trace).await
+        rules::after_changes(writes, &edit.index, trace).await
     };
     let rules = tokio::time::timeout_at(deadline, ready).await.ok()?;
     let stopped = Arc::new(AtomicBool::new(false));

@@ -105,7 +105,7 @@ pub async fn add(
             let again = Collector::new(&topology, settings, batches, stored.clone());
             let again = prepared(writes, again, method, &rules);
             let again = again.gathering_keys(watched).gathering_words(words().await, budget);
-            counted(writes, settle_key(collected, stored, again).await)?
+            counted(writes, split_by_stored(collected, stored, again).await)?
         }
         None => collected,
     };
@@ -192,7 +192,11 @@ fn counted<T>(writes: &Writes, read: Result<T, ResponseError>) -> Result<T, Resp
 }
 
 /// Makes up for a key that the index was given while the body was read; `by_stored` splits by that key.
-async fn settle_key(collected: Collected, stored: &str, by_stored: Collector<'_>) -> Result<Collected, ResponseError> {
+async fn split_by_stored(
+    collected: Collected,
+    stored: &str,
+    by_stored: Collector<'_>,
+) -> Result<Collected, ResponseError> {
     if collected.primary_key.as_deref() == Some(stored) {
         return Ok(collected);
     }

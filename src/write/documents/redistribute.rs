@@ -48,7 +48,7 @@ pub(super) async fn redistribute(
                 }
                 line.clear();
             }
-            payloads.settle().await.map_err(|error| spool_failed(&error))?;
+            payloads.spill().await.map_err(|error| spool_failed(&error))?;
         }
     }
     payloads.finish().await.map_err(|error| spool_failed(&error))

@@ -55,7 +55,7 @@ pub(super) async fn of_index(writes: &Writes, index: &str, trace: &Trace) -> Doc
 }
 
 /// [`of_index`] once the changes of rules that are under way have ended, or have not for [`CHANGE`].
-pub(super) async fn settled(writes: &Writes, index: &str, trace: &Trace) -> DocumentRules {
+pub(super) async fn after_changes(writes: &Writes, index: &str, trace: &Trace) -> DocumentRules {
     let ended = async {
         while has_open_tasks(writes, index, Some(&CHANGES_OF_RULES)).await {
             tokio::time::sleep(LOOK_AGAIN).await;

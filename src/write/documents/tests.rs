@@ -203,7 +203,7 @@ async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
     let body = r#"[{"id":1,"sku":"b"}]"#;
     let guessed =
         read(Collector::guessing(&topology, &settings(), &BATCHES), PayloadFormat::Json, body).await.unwrap().unwrap();
-    let settled = settle_key(guessed, "sku", by_sku(&topology)).await.unwrap();
+    let settled = split_by_stored(guessed, "sku", by_sku(&topology)).await.unwrap();
     assert_eq!((settled.primary_key.as_deref(), settled.received), (Some("sku"), 1));
     assert!(settled.error.is_none());
     let shard = crate::placement::document::shard_of("b", topology.shards);
@@ -215,7 +215,7 @@ async fn a_named_key_fails_against_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let collector = Collector::new(&topology, &settings(), &BATCHES, "id".to_owned());
     let named = read(collector, PayloadFormat::Json, r#"[{"id":1}]"#).await.unwrap().unwrap();
-    let settled = settle_key(named, "sku", by_sku(&topology)).await.unwrap();
+    let settled = split_by_stored(named, "sku", by_sku(&topology)).await.unwrap();
     let error = settled.error.unwrap().to_response("books");
     assert_eq!(
         (error.code.as_str(), error.message.as_str()),

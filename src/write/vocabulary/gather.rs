@@ -92,8 +92,8 @@ impl Gatherer {
         });
     }
 
-    pub async fn settle(&mut self) -> io::Result<()> {
-        self.lines.spool.settle().await
+    pub async fn spill(&mut self) -> io::Result<()> {
+        self.lines.spool.spill().await
     }
 
     /// `primary_key` is `None` if there was no document.
@@ -158,7 +158,7 @@ impl Gathered {
 
     /// Some node has missed them.
     pub fn missed(&self) {
-        self.vocabulary.state.write().uneven = true;
+        self.vocabulary.state.write().may_differ = true;
     }
 }
 

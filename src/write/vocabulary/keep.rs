@@ -91,7 +91,7 @@ async fn look_after(writes: &Arc<Writes>, compares: bool) {
         .for_each_concurrent(AT_ONCE, async |(index, vocabulary)| {
             if compares {
                 let mut state = vocabulary.state.write();
-                state.uneven = state.kept.floor.is_some();
+                state.may_differ = state.kept.floor.is_some();
             }
             if let Err(error) = index.look_after(&vocabulary).await {
                 tracing::debug!(index = index.uid, %error, "the vocabulary of an index could not be looked after");
@@ -143,9 +143,9 @@ impl Index<'_> {
         let Ok(info) = self.writes.ledger.info(self.uid, self.trace).await else { return Ok(()) };
         vocabulary.heed(&info.words);
         let shares = self.writes.words == SharedWords::Yes && !info.words.embeds;
-        let (has_words, looked, uneven) = {
+        let (has_words, looked, may_differ) = {
             let state = vocabulary.state.read();
-            (state.kept.floor.is_some(), state.looked, state.uneven)
+            (state.kept.floor.is_some(), state.looked, state.may_differ)
         };
         match (shares, has_words) {
             (false, true) => return self.remove(&topology, vocabulary).await,
@@ -158,7 +158,7 @@ impl Index<'_> {
         if due(vocabulary) {
             return self.read_anew(&topology, vocabulary).await;
         }
-        if uneven && has_words {
+        if may_differ && has_words {
             return self.even_out(&topology, vocabulary).await;
         }
         if has_words && vocabulary.is_scattered() {
@@ -199,10 +199,10 @@ impl Index<'_> {
 
     /// Gives each node the documents of words that it lacks, and takes away those that are outdated.
     async fn even_out(&self, topology: &Topology, vocabulary: &Vocabulary) -> Result<(), NodeError> {
-        vocabulary.state.write().uneven = false;
+        vocabulary.state.write().may_differ = false;
         let result = self.level(topology, vocabulary).await;
         if result.is_err() {
-            vocabulary.state.write().uneven = true;
+            vocabulary.state.write().may_differ = true;
         }
         result
     }
@@ -263,7 +263,7 @@ impl Index<'_> {
         let finished = lines.finish(Some(self.primary_key), &mut || self.next_place(&mut places)).await;
         let (spools, made) = finished.map_err(|error| self.failed(topology, node, &error))?;
         if !nodes::send_all(self.writes, self.uid, self.primary_key, &spools, &[], self.trace).await {
-            vocabulary.state.write().uneven = true;
+            vocabulary.state.write().may_differ = true;
         }
         let old: Vec<String> = texts.into_iter().map(|text| text.id).collect();
         for node in serving(topology) {
@@ -297,7 +297,7 @@ impl Index<'_> {
         match &result {
             Ok(()) => {
                 state.kept.floor = state.kept.floor.take().max(Some(floor));
-                state.uneven = true;
+                state.may_differ = true;
                 self.writes.nodes.metrics.vocabularies_read.inc();
                 tracing::info!(index = self.uid, words = state.known.len(), took = ?began.elapsed(), "the words of an index were read anew");
             }

@@ -74,7 +74,7 @@ struct State {
     /// True once it is known whether an index without documents of words has documents.
     looked: bool,
     /// Some node may lack documents of words, or have some that are outdated.
-    uneven: bool,
+    may_differ: bool,
     last_write: Instant,
     /// Since when its words are in doubt, if they are.
     doubted: Instant,
@@ -202,7 +202,7 @@ impl Vocabulary {
                 known: Numbers::default(),
                 loaded: false,
                 epoch: 0,
-                uneven: kept.floor.is_some(),
+                may_differ: kept.floor.is_some(),
                 kept,
                 looked: false,
                 last_write: Instant::now(),

@@ -48,7 +48,7 @@ pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace)
         state.doubt();
     }
     if !nodes::remove(writes, &writes.nodes.topology(), index, &primary_key, trace).await {
-        vocabulary.state.write().uneven = true;
+        vocabulary.state.write().may_differ = true;
     }
     tended
 }

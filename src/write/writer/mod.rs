@@ -113,7 +113,7 @@ impl Writes {
         self.ledger.founding.check()?;
         settle::shared_out(&topology, intent)?;
         settle::available(&topology, intent, self.ledger.settings.min_in_sync)?;
-        self.ledger.founding.found();
+        self.ledger.founding.mark_founded();
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = self.ledger.registry.apply(&intent.registry, ensure);
         let created = intent.index_uid.as_deref().filter(|index| undo.created(index));
@@ -167,7 +167,7 @@ async fn carry_out(
     intention: Intention,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    health::settled(&writes.nodes, Need::Writes).await;
+    health::wait_for(&writes.nodes, Need::Writes).await;
     let _under_way = writes.nodes.overload.admit_write(&lane_names(&intent.indexes))?;
     let (spools, keys, failed, hold) = match intention {
         Intention::CarryOut(spools, keys) => (spools, keys, None, None),

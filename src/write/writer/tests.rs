@@ -271,8 +271,8 @@ async fn interrupt(cluster: &Cluster, fleet: &Fleet, holders: &[&str]) -> Miroir
     task
 }
 
-async fn settle(cluster: &Cluster, node: &NodeId) -> Result<bool, interrupted::InterruptedError> {
-    interrupted::settle(&cluster.replicas.interrupted, &cluster.tracking, node).await
+async fn decide(cluster: &Cluster, node: &NodeId) -> Result<bool, interrupted::InterruptedError> {
+    interrupted::hear(&cluster.replicas.interrupted, &cluster.tracking, node).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,9 +289,9 @@ async fn a_write_that_a_crash_interrupted_is_decided_once_its_nodes_have_been_as
         drop(first);
         let second = cluster(&fleet, &directory).await;
         for node in ["n0", "n1"] {
-            assert!(!settle(&second, &NodeId::new(node)).await.unwrap(), "{holders:?}: {node} is too early");
+            assert!(!decide(&second, &NodeId::new(node)).await.unwrap(), "{holders:?}: {node} is too early");
         }
-        assert!(settle(&second, &NodeId::new("n2")).await.unwrap());
+        assert!(decide(&second, &NodeId::new("n2")).await.unwrap());
         let topology = second.nodes.topology();
         for node in topology.indexes() {
             let id = topology.node(node).id.as_str();
@@ -313,11 +313,11 @@ async fn nodes_that_stay_away_are_not_waited_for_to_decide_an_interrupted_write(
     let second = cluster(&fleet, &directory).await;
     fleet.set("n2", Mood::Unreachable);
     let node = |id: &str| NodeId::new(id);
-    assert!(!settle(&second, &node("n0")).await.unwrap());
-    assert!(!settle(&second, &node("n1")).await.unwrap());
-    assert!(settle(&second, &node("n2")).await.is_ok_and(|free| !free));
+    assert!(!decide(&second, &node("n0")).await.unwrap());
+    assert!(!decide(&second, &node("n1")).await.unwrap());
+    assert!(decide(&second, &node("n2")).await.is_ok_and(|free| !free));
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(settle(&second, &node("n0")).await.unwrap());
+    assert!(decide(&second, &node("n0")).await.unwrap());
     let topology = second.nodes.topology();
     let away = topology.find("n2").unwrap();
     assert_eq!(topology.stale_of(away, "a"), Some(topology.shards_of(away)));
