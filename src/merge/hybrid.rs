@@ -33,9 +33,9 @@ const WRITTEN_BY_NEWER: &str = "requestUid";
 pub struct ByWords<'a> {
     hits: Vec<Hit<'a>>,
     typos: MostTypos,
-    /// True if there may be more.
+    /// True if there may be more. Example: a page of two, and the words of a, b and c match: a and b are listed.
     full: bool,
-    /// True if a node left out hits for one that is left out here.
+    /// True if hits are missing; see [`Mixed::hides`].
     hides: bool,
 }
 
@@ -43,7 +43,9 @@ pub struct ByWords<'a> {
 #[derive(Debug)]
 pub struct ByVector<'a> {
     hits: Vec<Hit<'a>>,
+    /// As of [`ByWords`].
     full: bool,
+    /// As of [`ByWords`].
     hides: bool,
     replies: Vec<SearchReply<'a>>,
 }
@@ -59,9 +61,12 @@ pub struct Mixed<'a> {
     replies: &'a [SearchReply<'a>],
     /// How many documents both lists hold, where neither was cut.
     pub distinct_hits: Option<u64>,
-    /// True if the vector found more than the page needs.
+    /// True if the vector found as many as the page needs, so that nobody knows how many more. Example: a page of two, and
+    /// the vector finds a and b; that it finds c, too, is not told.
     pub full_of_vectors: bool,
-    /// True if a node left out hits for one that is left out here, so that hits are missing.
+    /// True if a node left out a hit for one that is left out here, so that it is missing. Example: node-0 has a of maker x;
+    /// node-1 has b of makers x and y, and c of maker y, which it leaves out for b. Here a displaces b: c would be shown, and
+    /// no list has it.
     pub hides: bool,
 }
 

@@ -18,7 +18,9 @@ use crate::plan::values::{Key, values_at};
 pub struct Listing<'a> {
     /// Best first.
     pub hits: Vec<Listed<'a>>,
-    /// False if some node has more than it listed; the hits are the best of all then.
+    /// False if some node has more than it listed; the hits are the best of all then. Example: lists of two at most. node-0
+    /// lists a and b, and may have more; node-1 lists c, which ranks behind b. The hits are a and b: between b and c another
+    /// one of node-0 may stand.
     pub complete: bool,
 }
 

@@ -22,7 +22,8 @@ pub struct Near<'a> {
     hits: Vec<Hit<'a>>,
     /// How many documents pass the filter.
     total: u64,
-    /// True if a node may have more that belong into the page.
+    /// True if a node may have more that belong into the page. Example: `maxTotalHits` is 2, and a rule sorts by price before
+    /// vectors are compared. A node lists the cheapest two, a and b; c may be nearer than both.
     pub cut: bool,
     slowest: u64,
 }

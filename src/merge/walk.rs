@@ -18,12 +18,15 @@ use crate::plan::values::Key;
 pub struct Walk {
     pub skip: usize,
     pub take: usize,
-    /// Whether only the best of each distinct value is kept.
+    /// Whether only the best of each distinct value is kept. Example: a and b of one maker, c of another: a and c are.
     pub distinct: bool,
+    /// What scores less does not count; between 0 and 1.
     pub threshold: Option<f64>,
-    /// True if scores do not fall with the rank.
+    /// True if scores do not fall with the rank. Example: `price:asc` stands before `words`. a costs 1 and scores 0.5, b costs
+    /// 2 and scores 0.9, c costs 3 and scores 0.4: with the threshold 0.6, b counts, although a before it does not.
     pub uneven: bool,
-    /// True in page mode, where values that were not met keep only their first document, too.
+    /// True in page mode, where values that were not met keep only their first document, too. Example: b and c have one
+    /// value, and the page ends behind a. Two count in page mode, a and the older one of the others; else all three.
     pub paged: bool,
 }
 
@@ -86,7 +89,8 @@ struct Walker<'w, 'a> {
     /// How many hits there were, and how many of the page.
     passed: usize,
     shown: usize,
-    /// True once only what was added counts.
+    /// True once only what was added counts. Example: a and b were added, and c scores less than the threshold: what ranks
+    /// behind c scores less, too.
     cut_off: bool,
 }
 

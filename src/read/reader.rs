@@ -37,11 +37,16 @@ pub struct Reply {
 /// What in an answer may differ from what one node with all documents would state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Inexact {
-    /// Hits are sorted by what nodes do not show.
+    /// Hits are sorted by what nodes do not show, or some are missing. Example: a and b are on node-0, c is on node-1. Sorted
+    /// by a price that is not displayed, c may belong before, between or behind them.
     pub order: bool,
+    /// Example: node-0 has a of maker x, node-1 has b of makers x and y, and leaves out c of maker y for it. Under the distinct
+    /// maker a displaces b: c counts, but no node has said so.
     pub totals: bool,
+    /// The same example: c's values count, too, and nobody has named them.
     pub facets: bool,
-    /// How many documents have a field.
+    /// How many documents have a field. Example: a has two replicas, b and c have one while copies are made. What nodes count
+    /// is added up to four, and does not tell how many of the three have the field.
     pub fields: bool,
 }
 

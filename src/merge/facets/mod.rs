@@ -57,6 +57,8 @@ pub struct NodeFacets<'a> {
 struct Candidates {
     /// At least so many.
     hits: u64,
+    /// False where the node's total is capped. Example: `maxTotalHits` is 2. A node that says 2 may have found a and b, or c,
+    /// too, and c's values are counted all the same.
     exact: bool,
 }
 
@@ -67,7 +69,8 @@ pub struct Facets {
     tallies: BTreeMap<String, Tally>,
     stats: Stats,
     sources: Vec<Candidates>,
-    /// True once something could not be found out.
+    /// True once something could not be found out: the values are written as far as they are known. Example: a node fails
+    /// when it is asked whether c has a value that its list, which ends after those of a and b, does not name.
     given_up: bool,
 }
 

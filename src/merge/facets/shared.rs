@@ -12,7 +12,9 @@ const MOST_COUNTED: usize = 200;
 pub struct Shared {
     /// How many documents may have a value that was not told.
     pub most: u64,
-    /// True if asking for documents with other values brought no further value.
+    /// True if asking for documents with other values brought no further value. Example: a is red and blue, b is blue, c is
+    /// green. The list names red and blue; asked for what is neither, the node names green; asked for what is none of the
+    /// three, nothing: all are named.
     pub all_named: bool,
 }
 

@@ -20,6 +20,7 @@ pub struct Candidate<'a> {
     text: &'a str,
     query: &'a FederatedQuery,
     weighed: Weighed,
+    /// True if the vector of its search found it, not the words.
     semantic: bool,
 }
 
@@ -86,9 +87,12 @@ pub struct Best<'a> {
     pub hits: Vec<Candidate<'a>>,
     /// How many hits were left out because a better one of another node has the same distinct value.
     pub duplicates: u64,
-    /// True if nodes left out hits for one of these.
+    /// True if a node left out a hit for one that is left out here, so that it is missing. Example: node-0 has a of maker x;
+    /// node-1 has b of makers x and y, and c of maker y, which it leaves out for b. Here a displaces b: c would be shown, and
+    /// no list has it.
     pub hides: bool,
-    /// True if the list of a search ends where the page does.
+    /// True if the list of a search ends where the page does. Example: a page of two, a search that finds a, b and c: its
+    /// list is a and b, and does not tell of c.
     pub cut: bool,
 }
 

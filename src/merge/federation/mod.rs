@@ -46,7 +46,8 @@ pub struct IndexReplies<'a> {
     pub together: Vec<&'a [u8]>,
     /// For each search the replies to it alone; empty where it was not asked alone.
     pub apart: Vec<Vec<&'a [u8]>>,
-    /// True if nodes list all hits, also those of one distinct value.
+    /// True if nodes list all hits, also those of one distinct value. Example: a and b have one value, c another. The list
+    /// is a, b, c then, and b is left out here; else it is a, c.
     pub list_all: bool,
 }
 
@@ -57,7 +58,8 @@ pub struct Merged<'a> {
     /// By index.
     answers: Vec<IndexAnswer<'a>>,
     page: Vec<Candidate<'a>>,
-    /// True if a lone node saw the client's own page.
+    /// True if a lone node saw the client's own page. Example: `offset` 1 and `limit` 1 over a, b, c. Its list is b; several
+    /// nodes list a and b, and a is skipped here.
     relayed: bool,
 }
 
@@ -67,11 +69,13 @@ struct IndexAnswer<'a> {
     /// The best of the index, up to the end of the page.
     hits: Vec<Candidate<'a>>,
     total: u64,
-    /// True if there may be hits beyond the end of the page.
+    /// True if there may be hits beyond the end of the page. Example: of a, b, c a page of two has a and b, and nobody has
+    /// looked whether c has the distinct value of one of them. A page of five has them all.
     goes_on: bool,
-    /// True if a node left out hits for one that is left out here, so that hits are missing.
+    /// True if hits are missing; see [`Best::hides`].
     hides: bool,
-    /// True if a better hit of another index displaces one of this.
+    /// True if a better hit of another index displaces one of this. Example: a and b are of this index, c of another. c is
+    /// better than b and has its distinct value: b is left out, and the total of this index is one.
     displaced: bool,
     replies: Vec<FederatedReply<'a>>,
 }

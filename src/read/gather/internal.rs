@@ -10,7 +10,8 @@ use crate::placement::topology::NodeIx;
 pub(super) struct Internal {
     first: Option<Fault>,
     nodes: usize,
-    /// True if a node failed in another way.
+    /// True if a node failed in another way. Example: the nodes of a and b say that a task panicked, and that of c refuses
+    /// connections: nobody knows what it would say.
     differs: bool,
 }
 

@@ -85,9 +85,12 @@ pub struct Gathered {
     pub missing: ShardSet,
     /// Those of `missing` whose nodes work, and have not answered in the time that the read has.
     pub late: ShardSet,
-    /// True when there is one reply, to a request that was made for a lone node.
+    /// True when there is one reply, to a request that was made for a lone node. Example: node-0 has a, b and c, and is asked
+    /// for the client's own page: its reply is the answer. If it fails, node-1 answers for a and b and node-2 for c, up to the
+    /// end of the page, and their replies are merged.
     pub alone: bool,
-    /// True when shards are missing because there is too much to do, not because their replicas are away.
+    /// True when shards are missing because there is too much to do, not because their replicas are away. Example: a and b
+    /// were found, and the node that has c is busy. The answer is an error, not a and b: soon it would be another.
     pub overloaded: bool,
 }
 
