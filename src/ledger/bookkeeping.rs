@@ -71,6 +71,7 @@ impl Bookkeeping {
         Misses(self.node_misses.lock().get(node).copied().unwrap_or_default())
     }
 
+    /// What `node` is known to have missed, of indexes and as a whole; nothing for a node that has missed nothing.
     pub async fn missed_by(&self, node: &NodeId) -> Missed {
         self.missed.lock().await.get(node).cloned().unwrap_or_default()
     }

@@ -19,6 +19,7 @@ pub type Refused = BTreeMap<String, BTreeSet<NodeId>>;
 /// By index.
 type Notes = BTreeMap<String, Refused>;
 
+/// Changes of settings that some nodes carried out and others refused, until they are taken back.
 #[derive(Default)]
 pub struct Refusals {
     notes: Mutex<Notes>,
@@ -31,6 +32,7 @@ pub struct Refusals {
 // === impl Refusals ===
 
 impl Refusals {
+    /// What was noted before the last stop. A note that cannot be read is `StoreError::Corrupt`.
     pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
         let notes = match store.get_meta(TAKE_BACKS).await? {
             Some(text) => serde_json::from_str(&text)
@@ -60,6 +62,7 @@ impl Refusals {
         self.notes.lock().get(index).cloned()
     }
 
+    /// The indexes with something to be taken back.
     pub fn indexes(&self) -> Vec<String> {
         self.notes.lock().keys().cloned().collect()
     }

@@ -40,6 +40,7 @@ pub struct Undo(BTreeMap<String, Option<IndexEntry>>);
 // === impl Registry ===
 
 impl Registry {
+    /// The indexes that the store knows; of none of them are settings cached yet.
     pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
         let entries = store.indexes().await?.into_iter().map(|entry| (entry.uid.clone(), entry)).collect();
         Ok(Self { state: RwLock::new(State { entries, ..State::default() }) })
@@ -113,6 +114,7 @@ impl Registry {
         undo
     }
 
+    /// Puts entries back in memory. What was stored of the change meanwhile is for [`Registry::persist`].
     pub fn undo(&self, undo: &Undo) {
         let mut state = self.state.write();
         for (index, before) in &undo.0 {
@@ -154,6 +156,7 @@ impl Registry {
         self.state.write().suspect.insert(index.to_owned());
     }
 
+    /// Those of which the nodes must still be asked what they hold, by name.
     pub fn suspects(&self) -> Vec<String> {
         self.state.read().suspect.iter().cloned().collect()
     }

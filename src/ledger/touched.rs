@@ -30,6 +30,7 @@ impl Touched {
         }
     }
 
+    /// Both together; of more than [`MANY_KEYS`] keys it is everything.
     pub fn join(&mut self, other: Self) {
         match (&mut *self, other) {
             (Self::Everything, _) => {}

@@ -116,6 +116,7 @@ pub struct NodeClient {
 // === impl Trace ===
 
 impl Trace {
+    /// For a client's request, by the id that the client gave it or the gateway made.
     pub fn new(request_id: impl Into<String>) -> Self {
         Self { request_id: request_id.into() }
     }
@@ -163,6 +164,7 @@ impl Subrequest {
 // === impl SubBody ===
 
 impl SubBody {
+    /// In bytes.
     pub fn len(&self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -179,6 +181,7 @@ impl SubBody {
 // === impl NodeReply ===
 
 impl NodeReply {
+    /// True for 2xx. What other statuses mean is said by [`Meaning`].
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }

@@ -58,6 +58,7 @@ pub struct SpoolWriter {
 // === impl Spool ===
 
 impl Spool {
+    /// In bytes.
     pub fn len(&self) -> u64 {
         self.range.end - self.range.start
     }
@@ -73,6 +74,7 @@ impl Spool {
         Spool { range: start..end, ..self.clone() }
     }
 
+    /// Reads it from its start, block by block. A file that cannot be read is an `io::Error` of [`SpoolReader::next`].
     pub fn reader(&self) -> SpoolReader {
         SpoolReader { spool: self.clone(), block: Bytes::new() }
     }
@@ -136,6 +138,7 @@ impl SpoolWriter {
         self.reservation = Some(Reservation::new(budget));
     }
 
+    /// The bytes added so far, in memory and in the file.
     pub fn len(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }

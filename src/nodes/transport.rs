@@ -64,6 +64,8 @@ struct Failure {
 // === impl Endpoint ===
 
 impl Endpoint {
+    /// Reads `http://host:port/prefix`. The error says what was expected: another scheme, credentials, a query or a fragment are
+    /// refused.
     pub fn parse(url: &str) -> Result<Self, String> {
         let parsed = url::Url::parse(url).map_err(|error| error.to_string())?;
         let tls = match parsed.scheme() {
@@ -102,6 +104,7 @@ impl Endpoint {
 // === impl PingoraTransport ===
 
 impl PingoraTransport {
+    /// `connect_timeout` is for TCP, and twice as long with TLS. Up to `keepalive_pool_size` idle connections are kept.
     pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, node_key: Option<&Secret>) -> Self {
         Self {
             connector: Connector::new(Some(ConnectorOptions::new(keepalive_pool_size))),

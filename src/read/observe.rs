@@ -30,6 +30,7 @@ pub struct Observed {
     pub outcome: Outcome,
 }
 
+/// What came of one subrequest.
 #[derive(Debug)]
 pub enum Outcome {
     Answered { status: u16, body: Bytes },

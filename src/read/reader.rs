@@ -83,6 +83,7 @@ pub(super) struct Reader<'a, N: ?Sized> {
 // === impl Reply ===
 
 impl Reply {
+    /// `error` as the whole answer, with its own status.
     pub fn refusal(error: &ResponseError) -> Self {
         Self { status: error.status, ..Self::ok(error.to_body(), ShardSet::new()) }
     }
@@ -115,6 +116,7 @@ impl Inexact {
         all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
+    /// What differs in one of two answers, or in both.
     pub fn or(self, other: Self) -> Self {
         Self {
             order: self.order || other.order,

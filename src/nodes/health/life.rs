@@ -70,6 +70,7 @@ impl Signs {
 // === impl Life ===
 
 impl Life {
+    /// The signs of `node` to be changed; those of a node that nobody has heard of are empty.
     pub fn of(&self, node: &NodeId) -> Arc<Mutex<Signs>> {
         if let Some(known) = self.nodes.read().get(node) {
             return Arc::clone(known);
@@ -77,6 +78,7 @@ impl Life {
         Arc::clone(self.nodes.write().entry(node.clone()).or_default())
     }
 
+    /// The signs of `node` as they are now.
     pub fn signs(&self, node: &NodeId) -> Signs {
         *self.of(node).lock()
     }
@@ -112,6 +114,7 @@ impl Life {
         *self.revived.lock() = Some(Instant::now());
     }
 
+    /// When [`Life::revives`] was last called.
     pub fn revived(&self) -> Option<Instant> {
         *self.revived.lock()
     }

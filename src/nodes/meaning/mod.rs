@@ -84,6 +84,7 @@ impl Meaning {
         Self::Queued,
     ];
 
+    /// The meaning of what [`NodeClient::send`](super::client::NodeClient::send) brought.
     pub fn of(answer: &Result<NodeReply, NodeError>) -> Self {
         match answer {
             Ok(reply) => Self::of_reply(reply),
@@ -100,6 +101,7 @@ impl Meaning {
         }
     }
 
+    /// By status first, then by the code and the type of the engine's error `{message, code, type, link}`.
     pub fn of_reply(reply: &NodeReply) -> Self {
         of_status(reply.status).unwrap_or_else(|| match reply.error() {
             Some(error) => of_engine_error(&error),
@@ -123,6 +125,7 @@ impl Meaning {
         }
     }
 
+    /// The meaning of a failure, by what is known of the request's way.
     pub fn of_error(kind: &NodeErrorKind) -> Self {
         match kind {
             NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) => Self::Unreachable,

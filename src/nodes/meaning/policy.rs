@@ -122,6 +122,7 @@ impl Meaning {
         }
     }
 
+    /// What each of those who ask makes of it.
     #[rustfmt::skip]
     pub const fn policy(self) -> Policy {
         use {ForCircuit as C, ForForward as F, ForHealth as H, ForRead as R, ForRepair as A, ForWrite as W};

@@ -47,10 +47,12 @@ impl Circuit {
         }
     }
 
+    /// The node has answered well: whatever was before, the circuit is closed.
     pub fn succeeded(&mut self) {
         *self = Self::CLOSED;
     }
 
+    /// Counts one more failure, or opens: a failed trial opens for twice as long as the one before.
     pub fn failed(&mut self, now: Instant, settings: CircuitSettings) {
         *self = match *self {
             Self::Closed { failures } if failures + 1 < settings.failures => Self::Closed { failures: failures + 1 },

@@ -47,6 +47,7 @@ struct Waiting<'a>(&'a Turns);
 // === impl Limit ===
 
 impl Limit {
+    /// `most` requests at a time, one at least, and `most_waiting` that wait for their turn.
     pub fn new(most: usize, most_waiting: usize, in_flight_gauge: IntGauge, waiting_gauge: IntGauge) -> Self {
         let queue = Mutex::default();
         Self { turns: Arc::new(Turns { most: most.max(1), queue, in_flight_gauge, waiting_gauge }), most_waiting }

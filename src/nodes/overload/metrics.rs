@@ -83,6 +83,7 @@ impl OverloadMetrics {
         self.slow_writes.with_label_values(&[node]);
     }
 
+    /// The counter of what was turned away for `reason`.
     pub fn rejected(&self, reason: Rejection) -> IntCounter {
         self.rejected.with_label_values(&[reason.as_str()])
     }

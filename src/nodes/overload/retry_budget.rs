@@ -12,6 +12,7 @@ pub struct RetrySettings {
     pub burst: u32,
 }
 
+/// What may still be repeated: each request adds a share of a retry, each retry takes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
     tokens: u64,

@@ -38,6 +38,7 @@ impl SpoolBudget {
 // === impl Reservation ===
 
 impl Reservation {
+    /// Covers nothing yet; what it covers is given back when it is dropped.
     pub fn new(budget: &Arc<SpoolBudget>) -> Self {
         Self { budget: Arc::clone(budget), memory: 0, total: 0 }
     }

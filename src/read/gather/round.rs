@@ -14,6 +14,7 @@ pub struct Round {
 // === impl Round ===
 
 impl Round {
+    /// `parts` nodes are asked at once.
     pub fn new(parts: usize) -> Self {
         Self { parts, answered: Mutex::default() }
     }

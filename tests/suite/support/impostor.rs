@@ -33,6 +33,10 @@ pub enum Persona {
     /// Not HTTP.
     Garbage,
     DiskFull,
+    /// A key of Miroir's that the node does not take.
+    RefusesKey,
+    /// A proxy that does not reach the node.
+    BadGateway,
 }
 
 pub struct Impostor {
@@ -62,6 +66,8 @@ impl Persona {
         Self::EndlessBody,
         Self::Garbage,
         Self::DiskFull,
+        Self::RefusesKey,
+        Self::BadGateway,
     ];
 
     fn answer(self, stream: &mut TcpStream) -> std::io::Result<()> {
@@ -93,6 +99,10 @@ impl Persona {
                 json,
                 r#"{"message":"evil","code":"no_space_left_on_device","type":"system","link":""}"#,
             ),
+            Self::RefusesKey => {
+                whole("403 Forbidden", json, r#"{"message":"evil","code":"invalid_api_key","type":"auth","link":""}"#)
+            }
+            Self::BadGateway => whole("502 Bad Gateway", "text/html", "<html>evil</html>"),
         };
         stream.write_all(text.as_bytes())?;
         loop {
@@ -110,7 +120,9 @@ impl Persona {
                 | Self::ShortBody
                 | Self::LongBody
                 | Self::Garbage
-                | Self::DiskFull => return Ok(()),
+                | Self::DiskFull
+                | Self::RefusesKey
+                | Self::BadGateway => return Ok(()),
             }
         }
     }
