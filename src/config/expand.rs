@@ -35,7 +35,9 @@ pub(super) fn expand(value: &mut Value, path: &str, environment: Environment, re
 /// True for `${NAME:-}` and nothing else: a key that need not be set. Example: with `admin_key: ${ADMIN_KEY:-}` and no such
 /// variable there is no admin key, as if the line were not there.
 fn is_optional(text: &str) -> bool {
-    text.strip_prefix("${").and_then(|rest| rest.strip_suffix(":-}")).is_some_and(|name| !name.contains(['$', '}', ':']))
+    text.strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix(":-}"))
+        .is_some_and(|name| !name.contains(['$', '}', ':']))
 }
 
 fn expand_text(text: &str, path: &str, environment: Environment, report: &Report) -> String {
@@ -104,7 +106,8 @@ mod tests {
     #[test]
     fn a_value_that_may_be_left_unset_is_absent_then() {
         let environment = |name: &str| (name == "HOST").then(|| "example.org".to_owned());
-        let mut file = serde_json::json!({"a": "${NONE:-}", "b": "${HOST:-}", "c": "x${NONE:-}", "d": ["${NONE:-}${NONE:-}"]});
+        let mut file =
+            serde_json::json!({"a": "${NONE:-}", "b": "${HOST:-}", "c": "x${NONE:-}", "d": ["${NONE:-}${NONE:-}"]});
         let report = Report::default();
         expand(&mut file, "", &environment, &report);
         assert_eq!(file, serde_json::json!({"a": null, "b": "example.org", "c": "x", "d": [""]}));
