@@ -54,7 +54,7 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
-        match &ctx.forward {
+        match &mut ctx.forward {
             Some(forwarding) => forwarding.check_answer(upstream_response),
             None => Ok(()),
         }

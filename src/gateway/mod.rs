@@ -54,7 +54,7 @@ use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
-use crate::nodes::overload::{Sign, overloaded};
+use crate::nodes::overload::overloaded;
 use auth::{Access, Keyring};
 use compress::Encoding;
 pub use context::RequestContext;
@@ -253,7 +253,7 @@ fn unrouted(head: &Head, status: u16) -> Answer {
 pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
     let Some(forward) = &ctx.forward else { return false };
     if let Some(node) = forward.current() {
-        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, forward.sign());
     }
     forward.has_more() && session.as_downstream().response_written().is_none()
 }

@@ -272,8 +272,13 @@ async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
 
 fn read_status(session: &HttpSession) -> (u16, Option<Duration>) {
     let Some(head) = session.response_header() else { return (0, None) };
-    let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    (head.status.as_u16(), retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs))
+    (head.status.as_u16(), retry_after(&head.headers))
+}
+
+/// How long a node asks to be left alone; a date is not read.
+pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, NodeErrorKind> {
@@ -299,7 +304,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::error::RetryClass;
+    use super::super::meaning::{ForWrite, Meaning};
     use super::super::spool::SpoolWriter;
     use super::*;
     use crate::placement::topology::{NodeId, NodeState};
@@ -397,7 +402,7 @@ mod tests {
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
         assert!(matches!(error.kind, NodeErrorKind::Truncated(_)), "{error}");
-        assert_eq!(error.retry_class(), RetryClass::MaybeApplied);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::MaybeApplied);
     }
 
     #[tokio::test]
@@ -460,7 +465,7 @@ mod tests {
         drop(listener);
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
-        assert_eq!(error.retry_class(), RetryClass::NotSent);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::NotSent);
     }
 
     #[tokio::test]
