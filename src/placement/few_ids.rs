@@ -32,16 +32,16 @@ impl Default for FewIds {
 }
 
 impl FewIds {
-    /// Each id is to be added once.
-    pub fn add(&mut self, shard: ShardId, id: &str) {
-        let Some(left) = self.left else { return };
-        self.left = left.checked_sub(id.len() + BESIDES);
-        if self.left.is_none() {
+    /// Each id is to be added once. False once they are too many.
+    pub fn add(&mut self, shard: ShardId, id: &str) -> bool {
+        self.left = self.left.and_then(|left| left.checked_sub(id.len() + BESIDES));
+        if self.left.is_some() {
+            self.by_shard.entry(shard).or_default().push(id.to_owned());
+        } else {
             // An incomplete list is worse than none.
-            self.by_shard = BTreeMap::new();
-            return;
+            self.by_shard.clear();
         }
-        self.by_shard.entry(shard).or_default().push(id.to_owned());
+        self.left.is_some()
     }
 
     /// Empty if they were too many.
@@ -58,7 +58,7 @@ mod tests {
     fn few_ids_are_told_by_shard_and_of_too_many_none() {
         let mut ids = FewIds::default();
         for (shard, id) in [(7, "b"), (3, "c"), (7, "a")] {
-            ids.add(ShardId(shard), id);
+            assert!(ids.add(ShardId(shard), id));
         }
         let text = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         assert_eq!(ids.finish(), BTreeMap::from([(ShardId(3), text(&["c"])), (ShardId(7), text(&["b", "a"]))]));
@@ -68,7 +68,7 @@ mod tests {
         for number in 0..=ROOM / 500 {
             many.add(ShardId(0), &format!("{long}{number}"));
         }
-        many.add(ShardId(0), "short");
+        assert!(!many.add(ShardId(0), "short"));
         assert_eq!(many.finish(), BTreeMap::new());
     }
 }

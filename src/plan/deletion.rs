@@ -1,6 +1,6 @@
 //! Deletes documents by id: each node is told the ids of its own shards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::meili::task::TaskKind;
 use crate::meili::uid::index_not_found;
 use crate::meili::unknown::only_custom_metadata;
 use crate::placement::document::shard_of;
-use crate::placement::few_ids::FewIds;
+use crate::placement::few_ids::{FewIds, IdsByShard};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 use crate::placement::vocabulary::is_words_id;
@@ -127,12 +127,19 @@ impl Deletion {
 
     /// The write by the owners that shards have in `topology`.
     pub fn intent(&self, topology: &Topology) -> WriteIntent {
+        let ids = self.few_ids(topology);
+        WriteIntent { steps: self.steps(topology), ids, ..self.bare(Value::Null, topology) }
+    }
+
+    fn few_ids(&self, topology: &Topology) -> IdsByShard {
         let mut ids = FewIds::default();
-        // Each once.
-        for id in self.documents().collect::<BTreeSet<_>>() {
-            ids.add(shard_of(id, topology.shards), id);
+        let mut seen = HashSet::new();
+        for id in self.documents() {
+            if seen.insert(id) && !ids.add(shard_of(id, topology.shards), id) {
+                break;
+            }
         }
-        WriteIntent { steps: self.steps(topology), ids: ids.finish(), ..self.bare(Value::Null, topology) }
+        ids.finish()
     }
 
     fn bare(&self, deleted: Value, topology: &Topology) -> WriteIntent {
