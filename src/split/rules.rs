@@ -14,6 +14,7 @@ use super::document::Document;
 use super::geo::{self, GEO_FIELD, GeoError};
 use super::vectors::{self, Embedder, VECTORS_FIELD, VectorsError};
 use crate::meili::error::Code;
+use crate::placement::few_ids::{FewIds, IdsByShard};
 use crate::placement::shard::ShardId;
 use crate::placement::stable_hash::hash_bytes;
 
@@ -61,6 +62,7 @@ pub struct Checker {
     lacking: HashMap<String, Lacking>,
     /// How many documents, each once, each shard gets.
     documents: BTreeMap<ShardId, u64>,
+    ids: FewIds,
 }
 
 /// What is wrong with a document, and where in the body it came.
@@ -86,6 +88,8 @@ pub struct Checked {
     /// In the order of the body.
     pub lacking: Vec<Lacking>,
     pub documents: BTreeMap<ShardId, u64>,
+    /// Their ids, if they are few.
+    pub ids: IdsByShard,
 }
 
 // === impl Refusal ===
@@ -120,6 +124,7 @@ impl Checker {
             faults: HashMap::new(),
             lacking: HashMap::new(),
             documents: BTreeMap::new(),
+            ids: FewIds::default(),
         }
     }
 
@@ -131,6 +136,7 @@ impl Checker {
         let earlier = self.seen.get(&hash).copied().map(u64::from);
         if earlier.is_none() {
             *self.documents.entry(shard).or_default() += 1;
+            self.ids.add(shard, id);
             if self.seen.len() < MOST_SEEN {
                 self.seen.insert(hash, u32::try_from(self.taken).unwrap_or(u32::MAX));
             }
@@ -211,7 +217,12 @@ impl Checker {
         let first = found.into_iter().min_by_key(|(at, refusal)| (refusal.stage(), *at));
         let mut lacking: Vec<Lacking> = self.lacking.into_values().collect();
         lacking.sort_by_key(|document| document.place);
-        Checked { refusal: first.map(|(_, refusal)| refusal), lacking, documents: self.documents }
+        Checked {
+            refusal: first.map(|(_, refusal)| refusal),
+            lacking,
+            documents: self.documents,
+            ids: self.ids.finish(),
+        }
     }
 }
 
@@ -304,7 +315,9 @@ mod tests {
     #[test]
     fn each_document_counts_once() {
         let documents = [r#"{"id":"ab"}"#, r#"{"id":"\u0061b"}"#, r#"{"id":7}"#, r#"{"id":"7"}"#, r#"{"id":"ab"}"#];
-        assert_eq!(checked(Meets::LaidOver, &documents).documents, BTreeMap::from([(ShardId(0), 2)]));
+        let found = checked(Meets::LaidOver, &documents);
+        assert_eq!(found.documents, BTreeMap::from([(ShardId(0), 2)]));
+        assert_eq!(found.ids, BTreeMap::from([(ShardId(0), vec!["ab".to_owned(), "7".to_owned()])]));
     }
 
     #[test]
