@@ -12,6 +12,7 @@ use super::cors;
 use super::head::{Head, REQUEST_ID};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::forward::Forward;
+use crate::tls::nodes::NodeTls;
 
 /// A request on its way to one of several nodes.
 pub struct Forwarding {
@@ -24,6 +25,7 @@ pub struct Forwarding {
     /// Of a node after which there is another.
     attempt_timeout: Duration,
     timeout: Duration,
+    tls: NodeTls,
 }
 
 /// Headers of a node's answer that clients see; the gateway adds its own.
@@ -38,8 +40,9 @@ impl Forwarding {
         target: String,
         attempt_timeout: Duration,
         timeout: Duration,
+        tls: NodeTls,
     ) -> Self {
-        Self { topology, plan, tried: 0, target, attempt_timeout, timeout }
+        Self { topology, plan, tried: 0, target, attempt_timeout, timeout, tls }
     }
 
     /// The node that is being asked, or was asked last.
@@ -69,6 +72,7 @@ impl Forwarding {
                     let patience = if self.has_more() { self.attempt_timeout.min(self.timeout) } else { self.timeout };
                     peer.options.read_timeout = Some(patience);
                     peer.options.write_timeout = Some(self.timeout);
+                    self.tls.apply(&mut peer);
                     return Some(peer);
                 }
                 Err(error) => tracing::warn!(node = node.id.as_str(), %error, "cannot resolve a node's address"),
@@ -171,6 +175,7 @@ mod tests {
             "/indexes?limit=2".into(),
             Duration::from_secs(1),
             Duration::from_secs(5),
+            NodeTls::default(),
         )
     }
 

@@ -12,6 +12,7 @@ pub const RANKS: &[&[&str]] = &[
     &["tasks"],
     &["rebalance"],
     &["store"],
+    &["tls"],
     &["nodes"],
     &["read"],
     &["ledger"],
