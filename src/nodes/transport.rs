@@ -15,9 +15,11 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::client::{NodeReply, SubBody, Subrequest, Trace};
+use super::credentials::Credentials;
 use super::error::{NodeError, NodeErrorKind};
 use crate::placement::topology::Node;
 use crate::settings::Secret;
+use crate::tls::nodes::NodeTls;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
 const MAX_REPLY: usize = 256 << 20;
@@ -49,6 +51,7 @@ pub struct PingoraTransport {
     /// Guards the addresses found for each node's host and port; the one that answered last comes first.
     addresses: RwLock<HashMap<(String, u16), Vec<SocketAddr>>>,
     connect_timeout: Duration,
+    tls: NodeTls,
     /// `Bearer <node key>`.
     authorization: Option<Secret>,
     max_reply: usize,
@@ -102,12 +105,13 @@ impl Endpoint {
 // === impl PingoraTransport ===
 
 impl PingoraTransport {
-    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, node_key: Option<&Secret>) -> Self {
+    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, credentials: &Credentials) -> Self {
         Self {
+            tls: credentials.tls.clone(),
             connector: Connector::new(Some(ConnectorOptions::new(keepalive_pool_size))),
             addresses: RwLock::default(),
             connect_timeout,
-            authorization: node_key.map(|key| Secret::new(format!("Bearer {}", key.expose()))),
+            authorization: credentials.key.as_ref().map(|key| Secret::new(format!("Bearer {}", key.expose()))),
             max_reply: MAX_REPLY,
         }
     }
@@ -159,6 +163,7 @@ impl PingoraTransport {
         peer.options.connection_timeout = Some(self.connect_timeout);
         peer.options.total_connection_timeout = Some(self.connect_timeout.saturating_mul(2));
         peer.options.idle_timeout = Some(IDLE);
+        self.tls.apply(&mut peer);
         peer
     }
 
@@ -316,7 +321,8 @@ mod tests {
     }
 
     fn transport() -> PingoraTransport {
-        PingoraTransport::new(Duration::from_secs(2), 8, Some(&Secret::new("key")))
+        let credentials = Credentials { key: Some(Secret::new("key")), ..Credentials::default() };
+        PingoraTransport::new(Duration::from_secs(2), 8, &credentials)
     }
 
     fn trace() -> Trace {
