@@ -6,6 +6,7 @@ use prometheus::{
 
 use super::families::Families;
 use crate::placement::topology::{NodeState, Topology};
+use crate::plan::rounds::Later;
 
 /// How a subrequest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,7 @@ pub struct ClusterMetrics {
     pub vocabulary_words: IntGauge,
     pub vocabularies_read: IntCounter,
     rounds: IntCounterVec,
+    later_rounds: IntCounterVec,
 }
 
 // === impl Outcome ===
@@ -207,6 +209,11 @@ impl ClusterMetrics {
                 "Times that the documents of an index were read for their words",
             )?,
             rounds: families.counters("miroir_rounds_total", "Rounds of work in the background", &["loop"])?,
+            later_rounds: families.counters(
+                "miroir_read_rounds_total",
+                "Reads that asked nodes more after their first round, by what they asked",
+                &["round"],
+            )?,
         })
     }
 
@@ -214,6 +221,9 @@ impl ClusterMetrics {
     pub fn start_at_zero(&self, topology: &Topology) {
         for each in Loop::ALL {
             self.rounds.with_label_values(&[each.as_str()]);
+        }
+        for each in Later::ALL {
+            self.later_rounds.with_label_values(&[each.as_str()]);
         }
         for node in &topology.nodes {
             let id = node.id.as_str();
@@ -235,6 +245,11 @@ impl ClusterMetrics {
     /// Counts a round that has ended, whatever it found to do.
     pub fn went_round(&self, of: Loop) {
         self.rounds.with_label_values(&[of.as_str()]).inc();
+    }
+
+    /// Counts a read that asked nodes more.
+    pub fn asked_more(&self, round: Later) {
+        self.later_rounds.with_label_values(&[round.as_str()]).inc();
     }
 
     pub fn rounds(&self, of: Loop) -> u64 {

@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_word_is_counted_as_the_query_has_it() {
-        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: false };
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Unknown };
         let plan = plan("san jose");
         let asked = |word: Range<usize>| {
             let request = plan.request_frequency(&word, &part, 2);

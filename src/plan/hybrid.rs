@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn asked(plan: &SearchPlan) -> Value {
-        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: true };
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Nothing };
         serde_json::from_slice(&plan.request(&part, 1, false).body).unwrap()
     }
 

@@ -31,6 +31,8 @@ pub enum Later {
     ByVector,
     /// Hits by words alone, in the form of the client's page.
     ByWords,
+    /// All hits up to the end of the page, of nodes that have more of it than their likely share.
+    LargerShare,
     /// The best hit of each distinct value.
     Census,
     /// All hits, whatever their distinct value, because a node left one out that another one displaces.
@@ -133,6 +135,62 @@ pub enum Mixing {
     Everything,
     /// What the search by the vector left: where it stopped, one node need not have.
     Above,
+}
+
+// === impl Later ===
+
+impl Later {
+    pub const ALL: &'static [Later] = &[
+        Self::Judge,
+        Self::KnownAttributes,
+        Self::QueryVector,
+        Self::Frequencies,
+        Self::Stages,
+        Self::ByVector,
+        Self::ByWords,
+        Self::LargerShare,
+        Self::Census,
+        Self::WithoutDistinct,
+        Self::Unsearched,
+        Self::Listing,
+        Self::WithoutThreshold,
+        Self::Rest,
+        Self::Firsts,
+        Self::Everything,
+        Self::FacetValues,
+        Self::Marks,
+        Self::Apart,
+        Self::Pairs,
+        Self::Near,
+        Self::Slices,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Judge => "judge",
+            Self::KnownAttributes => "known_attributes",
+            Self::QueryVector => "query_vector",
+            Self::Frequencies => "frequencies",
+            Self::Stages => "stages",
+            Self::ByVector => "by_vector",
+            Self::ByWords => "by_words",
+            Self::LargerShare => "larger_share",
+            Self::Census => "census",
+            Self::WithoutDistinct => "without_distinct",
+            Self::Unsearched => "unsearched",
+            Self::Listing => "listing",
+            Self::WithoutThreshold => "without_threshold",
+            Self::Rest => "rest",
+            Self::Firsts => "firsts",
+            Self::Everything => "everything",
+            Self::FacetValues => "facet_values",
+            Self::Marks => "marks",
+            Self::Apart => "apart",
+            Self::Pairs => "pairs",
+            Self::Near => "near",
+            Self::Slices => "slices",
+        }
+    }
 }
 
 // === impl Stating ===
@@ -283,6 +341,7 @@ impl SearchPlan {
         let mut rounds = Vec::new();
         let asked = [
             (self.request_embedding().is_some(), Later::QueryVector),
+            (self.has_shares(), Later::LargerShare),
             (self.census().is_some(), Later::Census),
             (self.undistinguished().is_some(), Later::WithoutDistinct),
             (self.marking.is_some(), Later::Marks),
@@ -383,7 +442,7 @@ mod tests {
     fn what_nodes_state_of_a_plain_search_is_summed() {
         let plain = plan(&IndexInfo::new("movies"), json!({"q": "a", "offset": 5, "limit": 5, "facets": ["genre"]}));
         assert_eq!(ways(&plain, false), [["as stated"], ["as stated"], ["as stated"]]);
-        assert_eq!(plain.later(), [Later::Judge, Later::FacetValues]);
+        assert_eq!(plain.later(), [Later::Judge, Later::LargerShare, Later::FacetValues]);
     }
 
     #[test]

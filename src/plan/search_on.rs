@@ -72,7 +72,7 @@ mod tests {
             &patterns,
         );
         let of = |node| {
-            let part = CoverPart { node: NodeIx(node), shards: [ShardId(1)].into_iter().collect(), whole: false };
+            let part = CoverPart { node: NodeIx(node), shards: [ShardId(1)].into_iter().collect(), besides: Besides::Unknown };
             let body: Value = serde_json::from_slice(&plan.request(&part, 2, true).body).unwrap();
             body["attributesToSearchOn"].clone()
         };

@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn part() -> CoverPart {
-        CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: false }
+        CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Unknown }
     }
 
     #[test]

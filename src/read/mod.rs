@@ -13,6 +13,7 @@
 //! | `documents`, `fields`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
+//! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
 //! | [`settings`] | what the operator sets of reads |
 //! | `tests` | reads over pretended nodes |
 
@@ -38,6 +39,7 @@ mod query_vectors;
 mod reader;
 mod search;
 pub mod settings;
+mod shares;
 mod similar;
 mod stats;
 #[cfg(test)]

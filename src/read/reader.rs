@@ -56,8 +56,11 @@ pub(super) enum Stop {
 pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Result<Reply, ResponseError> {
     reads.nodes.overload.first_attempt();
     let nodes = ClusterNodes::new(reads, topology, scatter, trace);
-    let reply = Reader::new(reads, topology, &nodes).run(scatter).await;
-    reads.nodes.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
+    let reader = Reader::new(reads, topology, &nodes);
+    let reply = reader.run(scatter).await;
+    let metrics = &reads.nodes.metrics;
+    metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
+    reader.later.lock().iter().for_each(|round| metrics.asked_more(*round));
     reply
 }
 

@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     fn filter(&self, part: &CoverPart, shards: ShardSet) -> Value {
-        let part = CoverPart { node: part.node, shards, whole: false };
+        let part = CoverPart { node: part.node, shards, besides: Besides::Unknown };
         with_shards(Some(&self.edit.filter), &part, self.topology.shards)
     }
 
