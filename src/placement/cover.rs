@@ -86,7 +86,7 @@ fn cover_of(
 
     let besides = |node: NodeIx, part: &ShardSet| {
         let mut held = topology.shards_of(node).clone();
-        held.union_with(topology.residue.get(&node).unwrap_or(&ShardSet::new()));
+        topology.residue_of(node).into_iter().for_each(|residue| held.union_with(residue));
         held.subtract(part);
         if held.is_empty() { Besides::Nothing } else { Besides::Shards(held) }
     };

@@ -233,6 +233,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::topology::NodeIx;
 
     fn plan(body: Value) -> Result<DocumentsPlan, Obstacle> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::probe::{HITS_PARTS, Probe, quote};
 use super::values::Key;
-use crate::placement::cover::CoverPart;
+use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 
 use super::filter;

@@ -205,6 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
 

@@ -121,6 +121,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::shard::{ShardId, ShardSet};
     use crate::placement::topology::NodeIx;
     use crate::plan::index_info::IndexInfo;

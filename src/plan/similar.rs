@@ -244,6 +244,7 @@ fn is_sort(rule: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::topology::NodeIx;
 
     fn info() -> IndexInfo {

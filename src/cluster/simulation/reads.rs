@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::world::World;
 use super::{INDEX, SHARDS};
 use crate::meili::task::TaskStatus;
-use crate::placement::cover::{CoverPart, cover};
+use crate::placement::cover::{Besides, CoverPart, cover};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
 

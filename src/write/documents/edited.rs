@@ -11,7 +11,7 @@ use super::edit::{Edit, Page};
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::node_queue;
-use crate::placement::cover::{CoverPart, cover};
+use crate::placement::cover::{Besides, CoverPart, cover};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{Node, Topology};
 use crate::plan::filter::with_shards;
