@@ -15,6 +15,7 @@ use crate::nodes::overload::Sign;
 use crate::nodes::transport::retry_after;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::forward::Forward;
+use crate::tls::nodes::NodeTls;
 
 /// A request on its way to one of several nodes.
 pub struct Forwarding {
@@ -27,6 +28,7 @@ pub struct Forwarding {
     /// Of a node after which there is another.
     attempt_timeout: Duration,
     timeout: Duration,
+    tls: NodeTls,
     /// What the reply of the node that was asked last is a sign of, where it is no answer.
     unanswered: Option<Sign>,
 }
@@ -43,8 +45,9 @@ impl Forwarding {
         target: String,
         attempt_timeout: Duration,
         timeout: Duration,
+        tls: NodeTls,
     ) -> Self {
-        Self { topology, plan, tried: 0, target, attempt_timeout, timeout, unanswered: None }
+        Self { topology, plan, tried: 0, target, attempt_timeout, timeout, tls, unanswered: None }
     }
 
     /// The node that is being asked, or was asked last.
@@ -75,6 +78,7 @@ impl Forwarding {
                     let patience = if self.has_more() { self.attempt_timeout.min(self.timeout) } else { self.timeout };
                     peer.options.read_timeout = Some(patience);
                     peer.options.write_timeout = Some(self.timeout);
+                    self.tls.apply(&mut peer);
                     return Some(peer);
                 }
                 Err(error) => tracing::warn!(node = node.id.as_str(), %error, "cannot resolve a node's address"),
@@ -176,6 +180,7 @@ mod tests {
             "/indexes?limit=2".into(),
             Duration::from_secs(1),
             Duration::from_secs(5),
+            NodeTls::default(),
         )
     }
 

@@ -55,6 +55,7 @@ use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
+use crate::tls::listeners::Listeners;
 use auth::{Access, Keyring};
 use compress::Encoding;
 pub use context::RequestContext;
@@ -72,6 +73,8 @@ pub struct App {
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
+    /// What listeners show to clients.
+    pub tls: Arc<Listeners>,
 }
 
 // === impl App ===
@@ -82,8 +85,9 @@ impl App {
         keyring: Keyring,
         settings: GatewaySettings,
         metrics: GatewayMetrics,
+        tls: Arc<Listeners>,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default() })
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), tls })
     }
 }
 

@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `part` | what this room holds: [`Nodes`] |
+//! | [`credentials`] | what nodes are shown, and what they must show |
 //! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
 //! | [`error`] | what can go wrong between the gateway and a node |
@@ -19,6 +20,7 @@
 //! | [`shutdown`] | the end of the process, as its loops see it |
 
 pub mod client;
+pub mod credentials;
 pub mod error;
 pub(crate) mod families;
 pub mod health;

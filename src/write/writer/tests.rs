@@ -156,6 +156,7 @@ fn batch(number: usize) -> WriteIntent {
         registry: RegistryChange::None,
         copies: 2,
         documents: Default::default(),
+        ids: Default::default(),
         steps: vec![Step {
             to: Target::AllNodes,
             method: "POST",
