@@ -12,11 +12,11 @@ use time::OffsetDateTime;
 use super::error::{NodeError, NodeErrorKind};
 use super::meaning::{ForHealth, Meaning};
 use super::metrics::{ClusterMetrics, Outcome};
+pub use super::reply::NodeReply;
 use super::spool::Spool;
 use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
-use crate::merge::error::shown;
 use crate::placement::topology::{Node, NodeId};
 use crate::tasks::entry::NodeTaskState;
 
@@ -57,14 +57,6 @@ pub enum SubBody {
     Bytes(Bytes),
     /// A range of a spool's bytes.
     Spool(Spool, Range<u64>),
-}
-
-/// A node's whole answer, whatever its status.
-#[derive(Debug, Clone)]
-pub struct NodeReply {
-    pub status: u16,
-    pub body: Bytes,
-    pub retry_after: Option<Duration>,
 }
 
 /// A node's task, as its API shows it.
@@ -175,25 +167,6 @@ impl SubBody {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-// === impl NodeReply ===
-
-impl NodeReply {
-    /// True for 2xx. What other statuses mean is said by [`Meaning`].
-    pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// The node's error, if that is what the reply is, in the node's own words: for decisions, not for clients.
-    pub fn error(&self) -> Option<ResponseError> {
-        if self.is_success() { None } else { ResponseError::from_node(self.status, &self.body) }
-    }
-
-    /// The node's error as clients may see it.
-    pub fn shown_error(&self) -> Option<ResponseError> {
-        self.error().map(shown)
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
 //! | [`error`] | what can go wrong between the gateway and a node |
 //! | [`meaning`] | what a reply means, or that none came, and what each of those who ask makes of it |
+//! | `reply` | a node's reply, as it came |
 //! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
 //! | `older` | topologies that were replaced and are still in somebody's hands |
@@ -31,6 +32,7 @@ pub(crate) mod node_queue;
 mod older;
 pub mod overload;
 mod part;
+mod reply;
 pub(crate) mod shutdown;
 pub mod spool;
 pub mod stamp;

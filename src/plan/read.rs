@@ -21,7 +21,6 @@ use super::multi_search;
 use super::query_search;
 use super::scatter::{Ask, NodeRequest, Scatter};
 use super::search::SearchPlan;
-use super::several::Refused;
 use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
 use super::{Obstacle, Plan};
@@ -55,7 +54,7 @@ pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
 
 /// The plan of a read. `path` is the request's path and query as the client wrote them.
 pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topology) -> Plan {
-    let request = Request { path, body, infos, topology, shards: topology.shards };
+    let request = Request { path, body, infos, shards: topology.shards };
     match read {
         Read::Version | Read::GetIndex { .. } | Read::GetExperimentalFeatures => {
             Plan::Forward(Forward::to_any(topology))
@@ -87,7 +86,6 @@ struct Request<'a> {
     path: &'a str,
     body: &'a [u8],
     infos: &'a Infos,
-    topology: &'a Topology,
     shards: u16,
 }
 
@@ -97,11 +95,7 @@ impl Request<'_> {
     /// A read, or what takes its place: the engine's word on a request that is wrong, or Miroir's refusal.
     fn read(&self, method: &'static str, ask: Result<Ask, Obstacle>) -> Plan {
         match ask {
-            Ok(ask) => match ask.refused_on(self.topology, seed_of(&ask)) {
-                None => self.scatter(method, self.path, ask),
-                Some(Refused::AtOnce(error)) => Plan::Refuse(error),
-                Some(Refused::IfFaultless(error)) => self.scatter(method, self.path, Ask::Refused(error)),
-            },
+            Ok(ask) => self.scatter(method, self.path, ask),
             Err(Obstacle::Judge) => self.scatter(method, self.path, Ask::Judge),
             Err(Obstacle::Refuse(error)) => Plan::Refuse(error),
         }

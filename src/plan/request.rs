@@ -2,7 +2,7 @@
 
 use super::broadcast::{self, HiddenSettings};
 use super::read::{self, Infos};
-use super::{Plan, addition, deletion, own};
+use super::{Plan, addition, deletion, own, several};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Documents, Operation};
 use crate::meili::uid::{IndexUid, index_not_found};
@@ -73,7 +73,9 @@ impl Checked<'_> {
         let (query, topology) = (self.request.query(), known.topology);
         match operation {
             Operation::Own(own) => own::plan(own, body),
-            Operation::Read(read) => read::plan(read, target, body, &known.infos, topology),
+            Operation::Read(read) => {
+                several::or_refusal(read::plan(read, target, body, &known.infos, topology), topology)
+            }
             Operation::Change(change) => {
                 let mut plan = broadcast::plan(change, target, body, topology, &known.hidden, known.exists);
                 if let (Plan::Broadcast(intent), Some(version)) = (&mut plan, &known.version) {

@@ -2,9 +2,10 @@
 //! settings and topology tell: such a request has a plan that refuses it. Where one node has everything, a read refuses it
 //! only if others have to stand in for that node.
 
+use super::Plan;
 use super::documents::DocumentsPlan;
 use super::federation::FederationPlan;
-use super::scatter::Ask;
+use super::scatter::{Ask, Scatter};
 use super::search::SearchPlan;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::cover::cover;
@@ -74,11 +75,23 @@ impl DocumentsPlan {
 
 /// When a request is refused because several nodes have to answer it.
 #[derive(Debug)]
-pub(super) enum Refused {
+enum Refused {
     /// To ask a node may cost money: it would embed the query.
     AtOnce(ResponseError),
     /// One node is asked first whether the request is wrong: then the engine's words are the answer.
     IfFaultless(ResponseError),
+}
+
+/// The plan in the place of one that several nodes of `topology` would have to carry out, and cannot; any other as it is.
+pub fn or_refusal(plan: Plan, topology: &Topology) -> Plan {
+    let Plan::Scatter(scatter) = plan else { return plan };
+    match scatter.ask.refused_on(topology, scatter.seed) {
+        None => Plan::Scatter(scatter),
+        Some(Refused::AtOnce(error)) => Plan::Refuse(error),
+        Some(Refused::IfFaultless(error)) => {
+            Plan::Scatter(Box::new(Scatter { seed: 0, ask: Ask::Refused(error), ..*scatter }))
+        }
+    }
 }
 
 // === impl Ask ===
@@ -86,7 +99,7 @@ pub(super) enum Refused {
 impl Ask {
     /// The refusal if several nodes have to answer on `topology`, with the cover that `seed` chooses. Two indexes of a
     /// federation are compared with each other even where one node has both.
-    pub(super) fn refused_on(&self, topology: &Topology, seed: u64) -> Option<Refused> {
+    fn refused_on(&self, topology: &Topology, seed: u64) -> Option<Refused> {
         let error = self.refused_by_several()?;
         let all = ShardSet::all(topology.shards);
         let shared = |index: &str, wanted: &ShardSet, seed| cover(topology, index, wanted, &[], seed).parts.len() > 1;
@@ -153,7 +166,6 @@ mod tests {
     use super::*;
     use crate::meili::operation::Read;
     use crate::placement::topology::{Node, NodeId, NodeState};
-    use crate::plan::Plan;
     use crate::plan::index_info::IndexInfo;
     use crate::plan::read::{Infos, plan};
 
@@ -171,7 +183,7 @@ mod tests {
         let info = IndexInfo::from_settings("shop", Some("id".into()), &settings);
         let infos = Infos::from([("shop".to_owned(), Arc::new(info))]);
         let read = Read::SearchPost { index: "shop".to_owned() };
-        plan(&read, "/indexes/shop/search", br#"{"q":"a"}"#, &infos, &topology)
+        or_refusal(plan(&read, "/indexes/shop/search", br#"{"q":"a"}"#, &infos, &topology), &topology)
     }
 
     #[test]

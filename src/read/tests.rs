@@ -16,7 +16,7 @@ use crate::placement::shard::{ShardId, ShardSet, shard_value};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::index_info::IndexInfo;
 use crate::plan::scatter::NodeRequest;
-use crate::plan::{Plan, read};
+use crate::plan::{Plan, read, several};
 use crate::read::settings::UnavailableShards;
 
 const DOCUMENTS: u16 = 20;
@@ -82,7 +82,7 @@ async fn read<N: Nodes>(
 ) -> Result<Reply, ResponseError> {
     let info = IndexInfo { primary_key: Some("id".to_owned()), ..IndexInfo::new("movies") };
     let infos = [("movies".to_owned(), Arc::new(info))].into();
-    match read::plan(&operation, path, body.as_bytes(), &infos, topology) {
+    match several::or_refusal(read::plan(&operation, path, body.as_bytes(), &infos, topology), topology) {
         Plan::Scatter(scatter) => {
             let query_vectors = QueryVectors::default();
             let (uncounted, later) = (parking_lot::Mutex::default(), parking_lot::Mutex::default());

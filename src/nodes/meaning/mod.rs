@@ -8,8 +8,8 @@
 mod policy;
 
 pub use self::policy::{ForCircuit, ForForward, ForHealth, ForRead, ForRepair, ForWrite, Policy, Price};
-use super::client::NodeReply;
 use super::error::{NodeError, NodeErrorKind};
+use super::reply::NodeReply;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::merge::error::is_unready;
 
@@ -84,7 +84,7 @@ impl Meaning {
         Self::Queued,
     ];
 
-    /// The meaning of what [`NodeClient::send`](super::client::NodeClient::send) brought.
+    /// The meaning of what a subrequest brought.
     pub fn of(answer: &Result<NodeReply, NodeError>) -> Self {
         match answer {
             Ok(reply) => Self::of_reply(reply),
