@@ -83,6 +83,7 @@ codes! {
     MissingDocumentEditionFunction => "missing_document_edition_function", InvalidRequest, 400;
     InvalidDocumentFilter => "invalid_document_filter", InvalidRequest, 400;
     InvalidDocumentGeoField => "invalid_document_geo_field", InvalidRequest, 400;
+    InvalidSkipCreation => "invalid_skip_creation", InvalidRequest, 400;
     InvalidVectorDimensions => "invalid_vector_dimensions", InvalidRequest, 400;
     InvalidVectorsType => "invalid_vectors_type", InvalidRequest, 400;
     InvalidDocumentId => "invalid_document_id", InvalidRequest, 400;
