@@ -19,6 +19,7 @@
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
+//! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`settings`] | what the operator sets of the gateway |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
@@ -40,6 +41,7 @@ pub mod planning;
 pub mod respond;
 pub mod settings;
 pub mod speakers;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -64,6 +66,7 @@ use metrics::GatewayMetrics;
 use respond::Answer;
 use settings::{CompressionSettings, GatewaySettings};
 use speakers::{Caller, Speakers};
+use webhooks::WebhookBook;
 
 /// All that answering a request takes; one for the process.
 pub struct App {
@@ -72,6 +75,7 @@ pub struct App {
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
+    pub webhooks: Arc<WebhookBook>,
 }
 
 // === impl App ===
@@ -82,8 +86,10 @@ impl App {
         keyring: Keyring,
         settings: GatewaySettings,
         metrics: GatewayMetrics,
+        webhooks: WebhookBook,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default() })
+        let webhooks = Arc::new(webhooks);
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), webhooks })
     }
 }
 

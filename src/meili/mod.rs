@@ -14,6 +14,7 @@
 //! | `uid` | the uid of an index, and what Meilisearch says of a bad one |
 //! | `unknown` | names that a request may not have, refused in the engine's words |
 //! | `versions` | what differs between versions of the engine |
+//! | `webhook` | an address that is told of each task that has ended |
 
 pub mod action;
 pub mod error;
@@ -27,3 +28,4 @@ pub mod task;
 pub mod uid;
 pub mod unknown;
 pub mod versions;
+pub mod webhook;
