@@ -65,15 +65,19 @@ impl Key {
     pub fn defaults(now: OffsetDateTime) -> Vec<Self> {
         // The one after the other, as lists show the newest first.
         let mut moment = now;
-        let mut make = |name: &str, description: &str, actions: Vec<Action>| Self {
-            name: Some(name.to_owned()),
-            description: Some(description.to_owned()),
-            uid: Uuid::new_v4(),
-            actions,
-            indexes: vec![IndexPattern::all()],
-            expires_at: None,
-            created_at: moment,
-            updated_at: std::mem::replace(&mut moment, moment + time::Duration::microseconds(1)),
+        let mut make = |name: &str, description: &str, actions: Vec<Action>| {
+            let made = moment;
+            moment += time::Duration::microseconds(1);
+            Self {
+                name: Some(name.to_owned()),
+                description: Some(description.to_owned()),
+                uid: Uuid::new_v4(),
+                actions,
+                indexes: vec![IndexPattern::all()],
+                expires_at: None,
+                created_at: made,
+                updated_at: made,
+            }
         };
         let admin =
             "Use it for anything that is not a search operation. Caution! Do not expose it on a public frontend";

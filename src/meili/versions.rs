@@ -46,6 +46,11 @@ pub fn shows_renames(version: &str) -> bool {
     is_at_least(version, (1, 50))
 }
 
+/// True for engines that are known to give an index another name, and to compact one: seen of 1.50, not of 1.15.
+pub fn renames_and_compacts(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to have keys to other indexes among the settings: seen of 1.50, not of 1.15.
 pub fn shows_foreign_keys(version: &str) -> bool {
     is_at_least(version, (1, 50))
@@ -63,7 +68,15 @@ mod tests {
 
     #[test]
     fn the_version_tells_whether_totals_are_capped_and_pages_skipped_to() {
-        for is in [states_all_hits, searches_from_the_first, states_offset_asked, shows_renames, shows_foreign_keys] {
+        let seen_of_new = [
+            states_all_hits,
+            searches_from_the_first,
+            states_offset_asked,
+            shows_renames,
+            shows_foreign_keys,
+            renames_and_compacts,
+        ];
+        for is in seen_of_new {
             assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(is));
             assert!(!["1.15.1", "1.49.0", "unknown"].into_iter().any(is));
         }

@@ -91,6 +91,7 @@ const ROUTES: &[Route] = &[
     change("DELETE", "/indexes/{index_uid}", |p| Change::DeleteIndex { index: p.first() }),
     read("GET", "/indexes/{index_uid}/stats", |p| Read::IndexStats { index: p.first() }),
     change("POST", "/swap-indexes", |_| Change::SwapIndexes),
+    change("POST", "/indexes/{index_uid}/compact", |p| Change::CompactIndex { index: p.first() }),
     read("POST", "/indexes/{index_uid}/fields", |p| Read::ListFields { index: p.first() }),
     read("GET", "/indexes/{index_uid}/documents", |p| Read::ListDocuments { index: p.first() }),
     documents("POST", "/indexes/{index_uid}/documents", |p| Documents::Add {
@@ -169,7 +170,6 @@ const ROUTES: &[Route] = &[
     unsupported("GET", "/dynamic-search-rules/{uid}"),
     unsupported("PATCH", "/dynamic-search-rules/{uid}"),
     unsupported("DELETE", "/dynamic-search-rules/{uid}"),
-    unsupported("POST", "/indexes/{index_uid}/compact"),
     unsupported("GET", "/indexes/{index_uid}/settings/chat"),
     unsupported("PATCH", "/indexes/{index_uid}/settings/chat"),
     unsupported("DELETE", "/indexes/{index_uid}/settings/chat"),
