@@ -19,6 +19,7 @@
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
+//! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`settings`] | what the operator sets of the gateway |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
@@ -40,6 +41,7 @@ pub mod planning;
 pub mod respond;
 pub mod settings;
 pub mod speakers;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -65,6 +67,7 @@ use metrics::GatewayMetrics;
 use respond::Answer;
 use settings::{CompressionSettings, GatewaySettings};
 use speakers::{Caller, Speakers};
+use webhooks::WebhookBook;
 
 /// All that answering a request takes; one for the process.
 pub struct App {
@@ -75,6 +78,7 @@ pub struct App {
     pub speakers: Speakers,
     /// What listeners show to clients.
     pub tls: Arc<Listeners>,
+    pub webhooks: Arc<WebhookBook>,
 }
 
 // === impl App ===
@@ -86,8 +90,10 @@ impl App {
         settings: GatewaySettings,
         metrics: GatewayMetrics,
         tls: Arc<Listeners>,
+        webhooks: WebhookBook,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), tls })
+        let webhooks = Arc::new(webhooks);
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), tls, webhooks })
     }
 }
 

@@ -56,7 +56,7 @@ enum Intention {
     /// With the documents that it can touch, where that is known.
     CarryOut(Vec<Spool>, Option<Vec<String>>),
     /// The other writers of its index are held back already.
-    CarryOutHeld(Hold),
+    CarryOutHeld(Vec<Spool>, Option<Vec<String>>, Hold),
     Fail(ResponseError),
 }
 
@@ -93,7 +93,19 @@ impl Writes {
         hold: Hold,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        spawn(self, intent, Intention::CarryOutHeld(hold), trace).await
+        spawn(self, intent, Intention::CarryOutHeld(Vec::new(), None, hold), trace).await
+    }
+
+    /// [`Writes::submit_keys`] by who holds the only index that the write concerns.
+    pub(crate) async fn submit_keys_held(
+        self: &Arc<Self>,
+        intent: WriteIntent,
+        spools: Vec<Spool>,
+        keys: Option<Vec<String>>,
+        hold: Hold,
+        trace: &Trace,
+    ) -> Result<MiroirTask, ResponseError> {
+        spawn(self, intent, Intention::CarryOutHeld(spools, keys, hold), trace).await
     }
 
     /// Records a write that failed before any node saw its documents: the client gets a task, final from the start.
@@ -172,7 +184,7 @@ async fn carry_out(
     let _under_way = writes.nodes.overload.admit_write(&lane_names(&intent.indexes))?;
     let (spools, keys, failed, hold) = match intention {
         Intention::CarryOut(spools, keys) => (spools, keys, None, None),
-        Intention::CarryOutHeld(hold) => (Vec::new(), None, None, Some(hold)),
+        Intention::CarryOutHeld(spools, keys, hold) => (spools, keys, None, Some(hold)),
         // No node sees a document of it.
         Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error), None),
     };
