@@ -13,6 +13,7 @@ pub const RANKS: &[&[&str]] = &[
     &["tasks"],
     &["rebalance"],
     &["store"],
+    &["tls"],
     &["nodes"],
     &["read"],
     &["ledger"],
