@@ -6,9 +6,11 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `again` | the same nodes asked for more |
 //! | `internal` | errors inside the engine |
 //! | `round` | what the parts of one question know of each other |
 
+mod again;
 mod internal;
 mod round;
 
@@ -21,6 +23,7 @@ use futures::future::{BoxFuture, Either, join_all, ready, select};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub(super) use self::again::gather_again;
 use self::internal::Internal;
 pub use self::round::Round;
 use crate::nodes::client::NodeReply;
@@ -120,19 +123,7 @@ pub async fn gather<N: Nodes + ?Sized>(
     let avoided = nodes.avoided();
     let asking = Asking { nodes, topology, wanted, request, readable, avoided, seen: Mutex::default() };
     let answers = asking.shards(wanted.shards.clone(), true).await;
-    let seen = asking.seen.into_inner();
-    if let Some(fault) = answers.fault {
-        return Err(fault);
-    }
-    if let Some(fault) = seen.lagging.filter(|_| !answers.missing.is_empty()) {
-        return Err(fault);
-    }
-    if let Some(fault) = seen.internal.agreed(answers.replies.is_empty()).filter(|_| !answers.missing.is_empty()) {
-        return Err(fault);
-    }
-    let alone = answers.replies.len() == 1 && answers.replies.iter().all(|(.., alone)| *alone);
-    let replies = answers.replies.into_iter().map(|(part, body, _)| (part, body)).collect();
-    Ok(Gathered { replies, missing: answers.missing, late: answers.late, alone, overloaded: seen.overloaded })
+    answers.gathered(asking.seen.into_inner())
 }
 
 /// Asks one node outside of a cover. Where `others` could answer in its place, it is left when it comes into doubt.
@@ -211,6 +202,21 @@ impl Answers {
 
     fn late(shards: ShardSet) -> Self {
         Self { missing: shards.clone(), late: shards, ..Self::default() }
+    }
+
+    fn gathered(self, seen: Seen) -> Result<Gathered, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if let Some(fault) = seen.lagging.filter(|_| !self.missing.is_empty()) {
+            return Err(fault);
+        }
+        if let Some(fault) = seen.internal.agreed(self.replies.is_empty()).filter(|_| !self.missing.is_empty()) {
+            return Err(fault);
+        }
+        let alone = self.replies.len() == 1 && self.replies.iter().all(|(.., alone)| *alone);
+        let replies = self.replies.into_iter().map(|(part, body, _)| (part, body)).collect();
+        Ok(Gathered { replies, missing: self.missing, late: self.late, alone, overloaded: seen.overloaded })
     }
 
     fn is_conclusive(&self) -> bool {
