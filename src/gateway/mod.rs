@@ -13,6 +13,7 @@
 //! | [`content_type`], [`body`] | the body, bounded, or as a stream |
 //! | [`narrow`] | a tenant token's rules, written into searches |
 //! | [`planning`] | one plan, on one topology |
+//! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
@@ -24,6 +25,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod cache;
 mod compress;
 pub mod content_type;
 pub mod context;
@@ -56,6 +58,7 @@ use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::{Sign, overloaded};
 use auth::{Access, Keyring};
+use cache::Cache;
 use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
@@ -72,6 +75,7 @@ pub struct App {
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
+    pub cache: Cache,
 }
 
 // === impl App ===
@@ -83,7 +87,8 @@ impl App {
         settings: GatewaySettings,
         metrics: GatewayMetrics,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default() })
+        let cache = Cache::new(settings.cache.clone(), metrics.cache.clone());
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache })
     }
 }
 

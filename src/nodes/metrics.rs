@@ -20,6 +20,14 @@ pub enum Outcome {
     LocalError,
 }
 
+/// What becomes of asking another node beside one that takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hedge {
+    Sent,
+    /// The other one was heard.
+    Won,
+}
+
 /// In what condition a shard is, over all its replicas and indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShardCondition {
@@ -54,6 +62,7 @@ pub struct ClusterMetrics {
     /// How many subrequests one read took.
     pub fan_out: Histogram,
     pub retries: IntCounterVec,
+    hedges: IntCounterVec,
     pub bytes_sent: IntCounterVec,
     pub bytes_received: IntCounterVec,
     pub node_up: IntGaugeVec,
@@ -104,6 +113,19 @@ impl Outcome {
             0..=399 => Self::Ok,
             400..=499 => Self::ClientError,
             500.. => Self::ServerError,
+        }
+    }
+}
+
+// === impl Hedge ===
+
+impl Hedge {
+    pub const ALL: &'static [Hedge] = &[Self::Sent, Self::Won];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Won => "won",
         }
     }
 }
@@ -166,6 +188,11 @@ impl ClusterMetrics {
             subrequest_seconds,
             fan_out,
             retries: families.counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
+            hedges: families.counters(
+                "miroir_hedges_total",
+                "Reads asked of others beside a node that takes its time, and those of them that were heard",
+                &["outcome"],
+            )?,
             bytes_sent: families.counters("miroir_node_sent_bytes_total", "Body bytes sent to nodes", &["node"])?,
             bytes_received: families.counters(
                 "miroir_node_received_bytes_total",
@@ -215,6 +242,9 @@ impl ClusterMetrics {
         for each in Loop::ALL {
             self.rounds.with_label_values(&[each.as_str()]);
         }
+        for each in Hedge::ALL {
+            self.hedges.with_label_values(&[each.as_str()]);
+        }
         for node in &topology.nodes {
             let id = node.id.as_str();
             for outcome in Outcome::ALL {
@@ -230,6 +260,10 @@ impl ClusterMetrics {
             self.weight.with_label_values(&[id]).set(node.weight);
         }
         self.show(topology);
+    }
+
+    pub fn hedged(&self, what: Hedge) {
+        self.hedges.with_label_values(&[what.as_str()]).inc();
     }
 
     /// Counts a round that has ended, whatever it found to do.

@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `part` | what this room holds: [`Nodes`] |
+//! | [`changes`] | what was sent to nodes that may change what an index answers, until it is carried out |
 //! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
 //! | [`error`] | what can go wrong between the gateway and a node, and what may be done about it |
@@ -13,15 +14,18 @@
 //! | [`node_queue`] | a node's queue of tasks: whether it is empty, and waiting until it is |
 //! | [`spool`] | bytes collected for a node, in memory up to a bound and then in a file |
 //! | [`stamp`] | by what a node's task tells who gave it |
+//! | [`load`] | how long nodes take for reads, and how many are before them |
 //! | [`metrics`] | counters and gauges of the cluster's traffic and state |
 //! | [`families`] | families of metrics, registered as they are made |
 //! | [`shutdown`] | the end of the process, as its loops see it |
 
+pub mod changes;
 pub mod client;
 pub mod error;
 pub(crate) mod families;
 pub mod health;
 pub mod lanes;
+pub mod load;
 pub mod metrics;
 pub(crate) mod node_queue;
 mod older;

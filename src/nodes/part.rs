@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use super::client::NodeClient;
 use super::health::life::Life;
 use super::health::settings::HealthSettings;
+use super::load::Loads;
 use super::metrics::ClusterMetrics;
 use super::older::OlderTopologies;
 use super::overload::Overload;
@@ -26,6 +27,8 @@ pub struct Nodes {
     pub client: NodeClient,
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
+    /// How long nodes take for reads.
+    pub loads: Loads,
     pub metrics: ClusterMetrics,
     /// Sent to nodes with every request, if there is one.
     pub key: Option<Secret>,
@@ -59,6 +62,7 @@ impl Nodes {
             longest_read,
             client,
             overload,
+            loads: Loads::default(),
             metrics,
             key,
             topology: ArcSwap::from_pointee(topology),
