@@ -56,7 +56,8 @@ use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
-use crate::nodes::overload::{Sign, overloaded};
+use crate::nodes::overload::overloaded;
+use crate::tls::listeners::Listeners;
 use auth::{Access, Keyring};
 use cache::Cache;
 use compress::Encoding;
@@ -76,6 +77,8 @@ pub struct App {
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
     pub cache: Cache,
+    /// What listeners show to clients.
+    pub tls: Arc<Listeners>,
 }
 
 // === impl App ===
@@ -86,9 +89,10 @@ impl App {
         keyring: Keyring,
         settings: GatewaySettings,
         metrics: GatewayMetrics,
+        tls: Arc<Listeners>,
     ) -> Arc<Self> {
         let cache = Cache::new(settings.cache.clone(), metrics.cache.clone());
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache })
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls })
     }
 }
 
@@ -258,7 +262,7 @@ fn unrouted(head: &Head, status: u16) -> Answer {
 pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
     let Some(forward) = &ctx.forward else { return false };
     if let Some(node) = forward.current() {
-        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, forward.sign());
     }
     forward.has_more() && session.as_downstream().response_written().is_none()
 }

@@ -11,6 +11,8 @@ use time::OffsetDateTime;
 
 use super::changes::Changes;
 use super::error::{NodeError, NodeErrorKind};
+use super::fate::fate_of;
+use super::meaning::{ForHealth, Meaning};
 use super::metrics::{ClusterMetrics, Outcome};
 use super::spool::Spool;
 use super::transport::Transport;
@@ -176,6 +178,15 @@ impl SubBody {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// What is in memory anyway.
+    fn at_hand(&self) -> Option<&[u8]> {
+        match self {
+            Self::Empty => Some(&[]),
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Spool(..) => None,
+        }
+    }
 }
 
 // === impl NodeReply ===
@@ -234,14 +245,14 @@ impl NodeClient {
     pub async fn send(&self, node: &Node, request: Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
         let id = node.id.as_str();
         let started = tokio::time::Instant::now();
-        let change = self.changes.begin(&node.id, &request);
+        let change = self.changes.begin(&node.id, &request.method, &request.path, request.body.at_hand());
         let exchange = self.transport.exchange(node, &request, trace);
         let result = match tokio::time::timeout(request.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(NodeError::new(&node.id, NodeErrorKind::Timeout(request.timeout))),
         };
         if let Some(change) = change {
-            change.answered(&result);
+            change.is(fate_of(&result));
         }
         let outcome = match &result {
             Ok(reply) => Outcome::of_status(reply.status),
@@ -253,17 +264,16 @@ impl NodeClient {
             Ok(reply) => {
                 self.metrics.bytes_sent.with_label_values(&[id]).inc_by(request.body.len());
                 self.metrics.bytes_received.with_label_values(&[id]).inc_by(reply.body.len() as u64);
-                if let Some(observer) = self.observer.get() {
-                    observer.heard(&node.id);
-                }
             }
             Err(error) => {
                 tracing::debug!(node = id, request_id = %trace.request_id, path = %request.path, %error, "subrequest failed");
-                if matches!(error.kind, NodeErrorKind::Connect(_) | NodeErrorKind::Resolve(_))
-                    && let Some(observer) = self.observer.get()
-                {
-                    observer.connect_failed(&node.id);
-                }
+            }
+        }
+        if let Some(observer) = self.observer.get() {
+            match Meaning::of(&result).policy().health {
+                ForHealth::Heard => observer.heard(&node.id),
+                ForHealth::Gone => observer.connect_failed(&node.id),
+                ForHealth::Nothing => {}
             }
         }
         result
@@ -348,7 +358,7 @@ impl NodeClient {
         node: &Node,
         reply: &NodeReply,
     ) -> Result<Option<T>, NodeError> {
-        if reply.status == 404 && reply.error().is_some() {
+        if matches!(Meaning::of_reply(reply), Meaning::NotHere | Meaning::NoSuch) {
             return Ok(None);
         }
         self.read(node, reply).map(Some)

@@ -61,6 +61,10 @@ pub struct ClusterMetrics {
     pub subrequest_seconds: HistogramVec,
     /// How many subrequests one read took.
     pub fan_out: Histogram,
+    /// How many rounds of subrequests one read took, by its kind.
+    pub read_rounds: HistogramVec,
+    /// The rounds after the first, by what they were for.
+    pub later_rounds: IntCounterVec,
     pub retries: IntCounterVec,
     hedges: IntCounterVec,
     pub bytes_sent: IntCounterVec,
@@ -167,8 +171,9 @@ impl ClusterMetrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let families = Families(registry);
         let subrequest_seconds = HistogramVec::new(
-            HistogramOpts::new("miroir_subrequest_duration_seconds", "Time of subrequests, by node")
-                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+            HistogramOpts::new("miroir_subrequest_duration_seconds", "Time of subrequests, by node").buckets(vec![
+                0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+            ]),
             &["node"],
         )?;
         registry.register(Box::new(subrequest_seconds.clone()))?;
@@ -177,6 +182,12 @@ impl ClusterMetrics {
                 .buckets(vec![1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0]),
         )?;
         registry.register(Box::new(fan_out.clone()))?;
+        let read_rounds = HistogramVec::new(
+            HistogramOpts::new("miroir_read_rounds", "Rounds of subrequests of one read, by its kind")
+                .buckets(vec![1.0, 2.0, 3.0, 4.0, 6.0, 8.0]),
+            &["read"],
+        )?;
+        registry.register(Box::new(read_rounds.clone()))?;
         let weight = GaugeVec::new(Opts::new("miroir_node_weight", "Configured weight of a node"), &["node"])?;
         registry.register(Box::new(weight.clone()))?;
         Ok(Self {
@@ -187,6 +198,12 @@ impl ClusterMetrics {
             )?,
             subrequest_seconds,
             fan_out,
+            read_rounds,
+            later_rounds: families.counters(
+                "miroir_read_later_rounds_total",
+                "Rounds that followed the first round of a read, by what they were for",
+                &["round"],
+            )?,
             retries: families.counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
             hedges: families.counters(
                 "miroir_hedges_total",

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use super::client::NodeClient;
+use super::credentials::Credentials;
 use super::health::life::Life;
 use super::health::settings::HealthSettings;
 use super::load::Loads;
@@ -14,7 +15,6 @@ use super::metrics::ClusterMetrics;
 use super::older::OlderTopologies;
 use super::overload::Overload;
 use crate::placement::topology::{NodeId, Topology};
-use crate::settings::Secret;
 
 /// Repairs a node that answers again, in the background. Told by whoever knows how; see [`Nodes::on_return`].
 pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
@@ -30,8 +30,7 @@ pub struct Nodes {
     /// How long nodes take for reads.
     pub loads: Loads,
     pub metrics: ClusterMetrics,
-    /// Sent to nodes with every request, if there is one.
-    pub key: Option<Secret>,
+    pub credentials: Credentials,
     /// Loaded once per request; changed only by [`super::health::publish`].
     pub(crate) topology: ArcSwap<Topology>,
     /// Held while a new topology is made from the current one, so that no change is lost.
@@ -55,7 +54,7 @@ impl Nodes {
         overload: Overload,
         metrics: ClusterMetrics,
         topology: Topology,
-        key: Option<Secret>,
+        credentials: Credentials,
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
@@ -64,7 +63,7 @@ impl Nodes {
             overload,
             loads: Loads::default(),
             metrics,
-            key,
+            credentials,
             topology: ArcSwap::from_pointee(topology),
             publishing: Mutex::default(),
             older: OlderTopologies::default(),

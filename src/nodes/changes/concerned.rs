@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::nodes::client::SubBody;
-
 /// What a request may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Concerned {
@@ -27,8 +25,8 @@ struct Swap {
 // === impl Concerned ===
 
 impl Concerned {
-    /// `path` may have a query behind it.
-    pub fn by(method: &http::Method, path: &str, body: &SubBody) -> Self {
+    /// `path` may have a query behind it; `body` is `None` where it is not at hand.
+    pub fn by(method: &http::Method, path: &str, body: Option<&[u8]>) -> Self {
         if *method == http::Method::GET || *method == http::Method::HEAD {
             return Self::Nothing;
         }
@@ -51,10 +49,10 @@ impl Concerned {
         }
     }
 
-    fn named(index: Option<&str>, body: &SubBody) -> Self {
+    fn named(index: Option<&str>, body: Option<&[u8]>) -> Self {
         let uid = match body {
-            SubBody::Empty => None,
-            SubBody::Bytes(_) | SubBody::Spool(..) => match read::<Named>(body) {
+            Some([]) => None,
+            body => match read::<Named>(body) {
                 Some(named) => named.uid,
                 None => return Self::Everything,
             },
@@ -65,11 +63,8 @@ impl Concerned {
     }
 }
 
-fn read<'b, T: Deserialize<'b>>(body: &'b SubBody) -> Option<T> {
-    match body {
-        SubBody::Bytes(bytes) => serde_json::from_slice(bytes).ok(),
-        SubBody::Empty | SubBody::Spool(..) => None,
-    }
+fn read<'b, T: Deserialize<'b>>(body: Option<&'b [u8]>) -> Option<T> {
+    serde_json::from_slice(body?).ok()
 }
 
 #[cfg(test)]
@@ -77,7 +72,7 @@ mod tests {
     use super::*;
 
     fn concerned(method: &str, path: &str, body: &str) -> Concerned {
-        Concerned::by(&method.parse().unwrap(), path, &SubBody::Bytes(body.to_owned().into()))
+        Concerned::by(&method.parse().unwrap(), path, Some(body.as_bytes()))
     }
 
     fn indexes(names: &[&str]) -> Concerned {
@@ -107,7 +102,7 @@ mod tests {
         assert_eq!(concerned("POST", "/indexes", r#"{"uid": "a"}"#), indexes(&["a"]));
         let swap = r#"[{"indexes": ["a", "b"], "rename": false}]"#;
         assert_eq!(concerned("POST", "/swap-indexes", swap), indexes(&["a", "b"]));
-        assert_eq!(Concerned::by(&http::Method::DELETE, "/indexes/a", &SubBody::Empty), indexes(&["a"]));
+        assert_eq!(concerned("DELETE", "/indexes/a", ""), indexes(&["a"]));
     }
 
     #[test]
@@ -115,6 +110,7 @@ mod tests {
         assert_eq!(concerned("PATCH", "/experimental-features", "{}"), Concerned::Everything);
         assert_eq!(concerned("POST", "/swap-indexes", "{"), Concerned::Everything);
         assert_eq!(concerned("POST", "/indexes", "{"), Concerned::Everything);
+        assert_eq!(Concerned::by(&http::Method::POST, "/indexes", None), Concerned::Everything);
         assert_eq!(concerned("POST", "/a/new/route", "{}"), Concerned::Everything);
     }
 }

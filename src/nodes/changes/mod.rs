@@ -23,12 +23,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use serde::Deserialize;
 
 use self::concerned::Concerned;
-use self::queue::{Fate, Queue};
-use super::client::{NodeReply, Subrequest};
-use super::error::{NodeError, RetryClass};
+pub(super) use self::queue::Fate;
+use self::queue::Queue;
 use crate::placement::topology::NodeId;
 
 /// All changes of all indexes.
@@ -79,8 +77,14 @@ pub(super) struct Change<'a> {
 
 impl Changes {
     /// A request is about to be sent. `None` for one that changes nothing.
-    pub(super) fn begin(&self, node: &NodeId, request: &Subrequest) -> Option<Change<'_>> {
-        let concerned = Concerned::by(&request.method, &request.path, &request.body);
+    pub(super) fn begin(
+        &self,
+        node: &NodeId,
+        method: &http::Method,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> Option<Change<'_>> {
+        let concerned = Concerned::by(method, path, body);
         // Most requests are reads, and take no lock.
         if concerned == Concerned::Nothing {
             return None;
@@ -202,39 +206,15 @@ impl Moment {
 
 impl Change<'_> {
     /// The node has answered, or cannot.
-    pub(super) fn answered(mut self, answer: &Result<NodeReply, NodeError>) {
+    pub(super) fn is(mut self, fate: Fate) {
         let concerned = std::mem::replace(&mut self.concerned, Concerned::Nothing);
-        self.changes.conclude(&self.node, &concerned, fate_of(answer));
+        self.changes.conclude(&self.node, &concerned, fate);
     }
 }
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         self.changes.conclude(&self.node, &self.concerned, Fate::Unknown);
-    }
-}
-
-/// What an answer says of the change that it answers.
-fn fate_of(answer: &Result<NodeReply, NodeError>) -> Fate {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Accepted {
-        task_uid: u32,
-    }
-    match answer {
-        Ok(reply) => match reply.status {
-            200..300 => match serde_json::from_slice::<Accepted>(&reply.body) {
-                Ok(accepted) => Fate::Queued(accepted.task_uid),
-                Err(_) => Fate::Unknown,
-            },
-            408 => Fate::Unknown,
-            400..500 => Fate::Refused,
-            _ => Fate::Unknown,
-        },
-        Err(error) => match error.retry_class() {
-            RetryClass::NotSent => Fate::Refused,
-            RetryClass::MaybeApplied | RetryClass::Never => Fate::Unknown,
-        },
     }
 }
 

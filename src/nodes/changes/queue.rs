@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// What is known of a change that is not under way any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::nodes) enum Fate {
     /// The node has not done it, and will not.
     Refused,
     /// The node does it as this task.

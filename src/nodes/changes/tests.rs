@@ -1,9 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use super::queue::Before;
 use super::*;
-use crate::nodes::error::NodeErrorKind;
 
 const INDEXES: [&str; 2] = ["a", "b"];
 const NODES: usize = 2;
@@ -16,22 +14,14 @@ fn names(indexes: &[&str]) -> Vec<String> {
     indexes.iter().map(|index| (*index).to_owned()).collect()
 }
 
-fn write(index: &str) -> Subrequest {
+fn write<'c>(changes: &'c Changes, node: usize, index: &str) -> Change<'c> {
     let path = format!("/indexes/{index}/documents");
-    Subrequest::json(http::Method::POST, path, "[]".into(), Duration::ZERO, false)
+    changes.begin(&name(node), &http::Method::POST, &path, None).unwrap()
 }
 
-fn swap() -> Subrequest {
-    let body = r#"[{"indexes": ["a", "b"]}]"#;
-    Subrequest::json(http::Method::POST, "/swap-indexes", body.into(), Duration::ZERO, false)
-}
-
-fn accepted(task: u32) -> Result<NodeReply, NodeError> {
-    Ok(NodeReply { status: 202, body: format!(r#"{{"taskUid": {task}}}"#).into(), retry_after: None })
-}
-
-fn failed(kind: NodeErrorKind) -> Result<NodeReply, NodeError> {
-    Err(NodeError::new(&name(0), kind))
+fn swap(changes: &Changes, node: usize) -> Change<'_> {
+    let body = br#"[{"indexes": ["a", "b"]}]"#;
+    changes.begin(&name(node), &http::Method::POST, "/swap-indexes", Some(body)).unwrap()
 }
 
 /// As after a look at every node that finds nothing to do.
@@ -60,10 +50,10 @@ fn before_anybody_has_looked_nothing_is_quiet() {
 fn a_change_ends_the_era_before_it_is_sent_and_is_over_with_its_task() {
     let changes = settled();
     let (a, b) = (moment(&changes, &["a"]).unwrap(), moment(&changes, &["b"]).unwrap());
-    let change = changes.begin(&name(0), &write("a")).unwrap();
+    let change = write(&changes, 0, "a");
     assert!(!a.holds() && b.holds());
     assert!(moment(&changes, &["a"]).is_none() && moment(&changes, &["b", "a"]).is_none());
-    change.answered(&accepted(7));
+    change.is(Fate::Queued(7));
     assert!(moment(&changes, &["a"]).is_none());
     changes.ended(&name(1), 7);
     assert!(moment(&changes, &["a"]).is_none(), "that was another node's");
@@ -73,33 +63,26 @@ fn a_change_ends_the_era_before_it_is_sent_and_is_over_with_its_task() {
 
 #[test]
 fn what_a_node_surely_did_not_get_leaves_the_index_quiet_and_what_it_may_have_got_does_not() {
-    for (answer, quiet) in [
-        (failed(NodeErrorKind::Connect("no".into())), true),
-        (Ok(NodeReply { status: 400, body: Default::default(), retry_after: None }), true),
-        (failed(NodeErrorKind::Timeout(Duration::ZERO)), false),
-        (Ok(NodeReply { status: 500, body: Default::default(), retry_after: None }), false),
-        (Ok(NodeReply { status: 202, body: "nonsense".into(), retry_after: None }), false),
-    ] {
+    for (fate, quiet) in [(Fate::Refused, true), (Fate::Unknown, false)] {
         let changes = settled();
-        changes.begin(&name(0), &write("a")).unwrap().answered(&answer);
-        assert_eq!(moment(&changes, &["a"]).is_some(), quiet, "{answer:?}");
+        write(&changes, 0, "a").is(fate);
+        assert_eq!(moment(&changes, &["a"]).is_some(), quiet, "{fate:?}");
     }
     let changes = settled();
-    drop(changes.begin(&name(0), &write("a")));
+    drop(write(&changes, 0, "a"));
     assert!(moment(&changes, &["a"]).is_none(), "one that was given up");
 }
 
 #[test]
 fn a_swap_is_of_both_indexes_and_features_are_of_all() {
     let changes = settled();
-    changes.begin(&name(0), &swap()).unwrap().answered(&accepted(1));
+    swap(&changes, 0).is(Fate::Queued(1));
     assert!(moment(&changes, &["a"]).is_none() && moment(&changes, &["b"]).is_none());
     changes.ended(&name(0), 1);
     let both = moment(&changes, &["a", "b"]).unwrap();
-    let features = Subrequest::json(http::Method::PATCH, "/experimental-features", "{}".into(), Duration::ZERO, false);
-    let change = changes.begin(&name(0), &features).unwrap();
+    let change = changes.begin(&name(0), &http::Method::PATCH, "/experimental-features", Some(b"{}")).unwrap();
     assert!(!both.holds() && moment(&changes, &["a"]).is_none());
-    change.answered(&Ok(NodeReply { status: 200, body: "{}".into(), retry_after: None }));
+    change.is(Fate::Unknown);
     assert!(!both.holds() && moment(&changes, &["a"]).is_some());
 }
 
@@ -224,8 +207,11 @@ impl<'c> World<'c> {
 
     fn send(&mut self, node: usize, index: &'static str) {
         let swaps = self.dice.below(8) == 0;
-        let (request, indexes) = if swaps { (swap(), INDEXES.to_vec()) } else { (write(index), vec![index]) };
-        let change = self.changes.begin(&name(node), &request).unwrap();
+        let (change, indexes) = if swaps {
+            (swap(self.changes, node), INDEXES.to_vec())
+        } else {
+            (write(self.changes, node, index), vec![index])
+        };
         self.sent.push(Sent { change, node, indexes, task: None });
     }
 
@@ -246,9 +232,9 @@ impl<'c> World<'c> {
         let Sent { change, task, .. } = self.sent.swap_remove(at);
         match (task, self.dice.below(4)) {
             (Some(_), 0) => drop(change),
-            (Some(_), 1) => change.answered(&failed(NodeErrorKind::Timeout(Duration::ZERO))),
-            (Some(task), _) => change.answered(&accepted(task)),
-            (None, _) => change.answered(&failed(NodeErrorKind::Connect("no".into()))),
+            (Some(_), 1) => change.is(Fate::Unknown),
+            (Some(task), _) => change.is(Fate::Queued(task)),
+            (None, _) => change.is(Fate::Refused),
         }
     }
 
