@@ -245,6 +245,7 @@ fn gateway_settings(config: &Config) -> GatewaySettings {
         max_requests: config.overload.requests,
         limits: config.limits.clone(),
         compression: config.compression,
+        cache: config.cache.clone(),
         uid_format: config.tasks.uid_format,
     }
 }

@@ -13,6 +13,7 @@
 //! | [`content_type`], [`body`] | the body, bounded, or as a stream |
 //! | [`narrow`] | a tenant token's rules, written into searches |
 //! | [`planning`] | one plan, on one topology |
+//! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
@@ -25,6 +26,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod cache;
 mod compress;
 pub mod content_type;
 pub mod context;
@@ -59,6 +61,7 @@ use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
 use crate::tls::listeners::Listeners;
 use auth::{Access, Keyring};
+use cache::Cache;
 use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
@@ -76,6 +79,7 @@ pub struct App {
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
+    pub cache: Cache,
     /// What listeners show to clients.
     pub tls: Arc<Listeners>,
     pub webhooks: Arc<WebhookBook>,
@@ -92,8 +96,8 @@ impl App {
         tls: Arc<Listeners>,
         webhooks: WebhookBook,
     ) -> Arc<Self> {
-        let webhooks = Arc::new(webhooks);
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), tls, webhooks })
+        let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls, webhooks })
     }
 }
 

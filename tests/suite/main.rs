@@ -4,6 +4,7 @@
 
 mod alike;
 mod bad_input;
+mod cache;
 mod chaos;
 mod client_errors;
 mod compression;
