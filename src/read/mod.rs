@@ -8,6 +8,7 @@
 //! | `cluster_nodes` | the nodes of the cluster as one read asks them |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
 //! | `later` | which rounds followed the first |
+//! | `metrics` | how many rounds reads took |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `stats` | the other reads |
@@ -32,6 +33,7 @@ mod hybrid;
 mod judge;
 mod later;
 mod marks;
+mod metrics;
 mod multi_search;
 pub mod observe;
 mod part;
