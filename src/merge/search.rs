@@ -10,7 +10,7 @@ use super::facets::{self, Facets, NodeFacets};
 use super::hit::Hit;
 use super::hits::{self, Page};
 use super::raw::{Members, ObjectWriter, elements};
-use super::scan::Scanner;
+use super::scan::{Malformed, Scanner};
 use super::scores::MostTypos;
 use super::strip;
 use crate::plan::window::{Paging, Window};
@@ -34,6 +34,36 @@ impl<'a> SearchReply<'a> {
         let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
         Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
     }
+}
+
+/// True if [`SearchReply::parse`] takes `body`. Nothing is kept of it: a reply is judged before it is known whether it is merged.
+pub fn is_reply(body: &[u8]) -> bool {
+    check(body).unwrap_or(false)
+}
+
+fn check(body: &[u8]) -> Result<bool, Malformed> {
+    let mut scanner = Scanner::of_bytes(body)?;
+    let (mut hits, mut estimated, mut exact) = (None, None, None);
+    let mut within = scanner.enter(b'{')?;
+    while let Some(name) = scanner.member(&mut within)? {
+        let first = scanner.peek()?;
+        let value = scanner.value()?;
+        match name.as_ref() {
+            "hits" => {
+                hits.get_or_insert(first == b'[');
+            }
+            "estimatedTotalHits" => {
+                estimated.get_or_insert(value);
+            }
+            "totalHits" => {
+                exact.get_or_insert(value);
+            }
+            _ => {}
+        }
+    }
+    scanner.end()?;
+    let is_count = |value: Option<&str>| value.is_some_and(|value| value.parse::<u64>().is_ok());
+    Ok(hits == Some(true) && (is_count(estimated) || is_count(exact)))
 }
 
 /// Reads a reply with hits: its members, and the hits of the first that is called so.

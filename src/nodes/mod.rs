@@ -5,6 +5,8 @@
 //! | `part` | what this room holds: [`Nodes`] |
 //! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
+//! | `exchange` | a request and its answer on a connection |
+//! | `idle` | connections that wait for their next use |
 //! | [`error`] | what can go wrong between the gateway and a node, and what may be done about it |
 //! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
@@ -19,8 +21,10 @@
 
 pub mod client;
 pub mod error;
+mod exchange;
 pub(crate) mod families;
 pub mod health;
+mod idle;
 pub mod lanes;
 pub mod metrics;
 pub(crate) mod node_queue;
