@@ -67,7 +67,7 @@ fn check(body: &[u8]) -> Result<bool, Malformed> {
 }
 
 /// Reads a reply with hits: its members, and the hits of the first that is called so.
-pub(super) fn read<'a>(mut scanner: Scanner<'a>) -> Result<(Members<'a>, Vec<Hit<'a>>), MergeError> {
+pub(super) fn read(mut scanner: Scanner<'_>) -> Result<(Members<'_>, Vec<Hit<'_>>), MergeError> {
     let mut members = Members(Vec::with_capacity(8));
     let mut hits = None;
     let mut within = scanner.enter(b'{')?;
