@@ -1,12 +1,14 @@
 //! How bytes get to a node and back: one Pingora connector and its pool, behind a small trait.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::header::{self, HeaderName, HeaderValue};
 use parking_lot::RwLock;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
@@ -15,14 +17,17 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::client::{NodeReply, SubBody, Subrequest, Trace};
+use super::credentials::Credentials;
 use super::error::{NodeError, NodeErrorKind};
 use crate::placement::topology::Node;
-use crate::settings::Secret;
+use crate::tls::nodes::NodeTls;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
 const MAX_REPLY: usize = 256 << 20;
 /// How many idle connections to nodes are kept, over all of them, where `pingora.upstream_keepalive_pool_size` says nothing.
 pub const KEEPALIVE_POOL_SIZE: usize = 1024;
+/// As much of a reply is made room for at once as its head states, if it is no more.
+const EXPECTED: usize = 1 << 20;
 /// How long a connection waits in the pool for its next use.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -46,12 +51,35 @@ pub struct Endpoint {
 /// The transport of production: HTTP/1.1 over Pingora's connector, kept alive.
 pub struct PingoraTransport {
     connector: Connector,
-    /// Guards the addresses found for each node's host and port; the one that answered last comes first.
-    addresses: RwLock<HashMap<(String, u16), Vec<SocketAddr>>>,
+    /// Guards what was made of each url: it is parsed and resolved once, not for each subrequest.
+    targets: RwLock<HashMap<String, Arc<Target>>>,
     connect_timeout: Duration,
-    /// `Bearer <node key>`.
-    authorization: Option<Secret>,
+    tls: NodeTls,
+    /// `Bearer <node key>`; an error where the key is no header value.
+    authorization: Result<Option<HeaderValue>, NotAHeader>,
     max_reply: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct NotAHeader;
+
+/// A url, ready to be asked.
+struct Target {
+    endpoint: Endpoint,
+    /// The value of the header `Host`.
+    authority: HeaderValue,
+    /// Guards the addresses found for the host, as peers; the one that answered last comes first. Empty before they are looked
+    /// for, and after none has answered.
+    peers: RwLock<Arc<[HttpPeer]>>,
+}
+
+/// A connection and the peer it goes to.
+struct Connected {
+    session: HttpSession,
+    peers: Arc<[HttpPeer]>,
+    position: usize,
+    /// True if it comes from the pool.
+    reused: bool,
 }
 
 /// Why one attempt failed, and whether the node may be asked again on a fresh connection.
@@ -102,38 +130,57 @@ impl Endpoint {
 // === impl PingoraTransport ===
 
 impl PingoraTransport {
-    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, node_key: Option<&Secret>) -> Self {
+    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, credentials: &Credentials) -> Self {
+        let bearer = credentials.key.as_ref().map(|key| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| NotAHeader)?;
+            value.set_sensitive(true);
+            Ok(value)
+        });
         Self {
+            tls: credentials.tls.clone(),
             connector: Connector::new(Some(ConnectorOptions::new(keepalive_pool_size))),
-            addresses: RwLock::default(),
+            targets: RwLock::default(),
             connect_timeout,
-            authorization: node_key.map(|key| Secret::new(format!("Bearer {}", key.expose()))),
+            authorization: bearer.transpose(),
             max_reply: MAX_REPLY,
         }
     }
 
-    async fn addresses_of(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, NodeErrorKind> {
-        let key = (endpoint.host.clone(), endpoint.port);
-        if let Some(known) = self.addresses.read().get(&key) {
-            return Ok(known.clone());
+    fn target(&self, url: &str) -> Result<Arc<Target>, String> {
+        if let Some(known) = self.targets.read().get(url) {
+            return Ok(Arc::clone(known));
         }
-        let found = endpoint.resolve().await.map_err(NodeErrorKind::Resolve)?;
-        self.addresses.write().insert(key, found.clone());
+        let endpoint = Endpoint::parse(url)?;
+        let authority = HeaderValue::from_str(&endpoint.authority()).map_err(|error| error.to_string())?;
+        let target = Arc::new(Target { endpoint, authority, peers: RwLock::new(Arc::new([])) });
+        Ok(Arc::clone(self.targets.write().entry(url.to_owned()).or_insert(target)))
+    }
+
+    async fn peers_of(&self, target: &Target) -> Result<Arc<[HttpPeer]>, NodeErrorKind> {
+        let known = Arc::clone(&target.peers.read());
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        let addresses = target.endpoint.resolve().await.map_err(NodeErrorKind::Resolve)?;
+        let found: Arc<[HttpPeer]> =
+            addresses.into_iter().map(|address| self.peer(&target.endpoint, address)).collect();
+        *target.peers.write() = Arc::clone(&found);
         Ok(found)
     }
 
     /// A session with the first address that answers. When none does, the next call resolves the name again.
-    async fn connect(&self, endpoint: &Endpoint) -> Result<(HttpSession, HttpPeer, bool), NodeErrorKind> {
-        let addresses = self.addresses_of(endpoint).await?;
+    async fn connect(&self, target: &Target) -> Result<Connected, NodeErrorKind> {
+        let peers = self.peers_of(target).await?;
         let mut last = NodeErrorKind::Connect("it has no address".to_owned());
-        for (position, address) in addresses.iter().enumerate() {
-            let peer = self.peer(endpoint, *address);
-            match self.connector.get_http_session(&peer).await {
+        for position in 0..peers.len() {
+            match self.connector.get_http_session(&peers[position]).await {
                 Ok((session, reused)) => {
                     if position > 0 {
-                        self.prefer(endpoint, position);
+                        let mut preferred = peers.to_vec();
+                        preferred.swap(0, position);
+                        *target.peers.write() = preferred.into();
                     }
-                    return Ok((session, peer, reused));
+                    return Ok(Connected { session, peers, position, reused });
                 }
                 Err(error) if *error.etype() == pingora::ErrorType::ConnectTimedout => {
                     last = NodeErrorKind::ConnectTimeout(error.to_string());
@@ -141,16 +188,8 @@ impl PingoraTransport {
                 Err(error) => last = NodeErrorKind::Connect(error.to_string()),
             }
         }
-        self.addresses.write().remove(&(endpoint.host.clone(), endpoint.port));
+        *target.peers.write() = Arc::new([]);
         Err(last)
-    }
-
-    fn prefer(&self, endpoint: &Endpoint, position: usize) {
-        if let Some(addresses) = self.addresses.write().get_mut(&(endpoint.host.clone(), endpoint.port))
-            && position < addresses.len()
-        {
-            addresses.swap(0, position);
-        }
     }
 
     fn peer(&self, endpoint: &Endpoint, address: SocketAddr) -> HttpPeer {
@@ -159,40 +198,44 @@ impl PingoraTransport {
         peer.options.connection_timeout = Some(self.connect_timeout);
         peer.options.total_connection_timeout = Some(self.connect_timeout.saturating_mul(2));
         peer.options.idle_timeout = Some(IDLE);
+        self.tls.apply(&mut peer);
         peer
     }
 
-    fn head(
-        &self,
-        endpoint: &Endpoint,
-        request: &Subrequest,
-        trace: &Trace,
-    ) -> Result<Box<RequestHeader>, NodeErrorKind> {
+    fn head(&self, target: &Target, request: &Subrequest, trace: &Trace) -> Result<Box<RequestHeader>, NodeErrorKind> {
         let local = |error: Box<pingora::Error>| NodeErrorKind::Local(error.to_string());
-        let path = format!("{}{}", endpoint.prefix, request.path);
-        let mut head = RequestHeader::build(request.method.clone(), path.as_bytes(), Some(8)).map_err(local)?;
-        head.insert_header(header::HOST, endpoint.authority()).map_err(local)?;
-        head.insert_header("x-request-id", trace.request_id.as_str()).map_err(local)?;
-        head.insert_header(header::ACCEPT, "application/json").map_err(local)?;
-        if let Some(authorization) = &self.authorization {
-            // The error would quote the value.
-            head.insert_header(header::AUTHORIZATION, authorization.expose())
-                .map_err(|_| NodeErrorKind::Local("the node key is no header value".to_owned()))?;
+        let prefix = &target.endpoint.prefix;
+        let path = if prefix.is_empty() {
+            Cow::Borrowed(request.path.as_str())
+        } else {
+            Cow::Owned(format!("{prefix}{}", request.path))
+        };
+        // Nodes mind the case of no header's name.
+        let mut head = RequestHeader::build_no_case(request.method.clone(), path.as_bytes(), Some(8)).map_err(local)?;
+        head.insert_header(header::HOST, target.authority.clone()).map_err(local)?;
+        head.insert_header(HeaderName::from_static("x-request-id"), trace.request_id.as_str()).map_err(local)?;
+        head.insert_header(header::ACCEPT, HeaderValue::from_static("application/json")).map_err(local)?;
+        // An error of the header would quote the value.
+        let authorization = self.authorization.as_ref();
+        let authorization =
+            authorization.map_err(|_| NodeErrorKind::Local("the node key is no header value".to_owned()))?;
+        if let Some(authorization) = authorization {
+            head.insert_header(header::AUTHORIZATION, authorization.clone()).map_err(local)?;
         }
         if let Some(content_type) = request.content_type {
-            head.insert_header(header::CONTENT_TYPE, content_type).map_err(local)?;
+            head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(content_type)).map_err(local)?;
         }
         let length = request.body.len();
         if length > 0 || request.method != http::Method::GET {
-            head.insert_header(header::CONTENT_LENGTH, length.to_string()).map_err(local)?;
+            head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length)).map_err(local)?;
         }
         Ok(Box::new(head))
     }
 
-    async fn attempt(&self, endpoint: &Endpoint, request: &Subrequest, trace: &Trace) -> Result<NodeReply, Failure> {
+    async fn attempt(&self, target: &Target, request: &Subrequest, trace: &Trace) -> Result<NodeReply, Failure> {
         let fatal = |kind| Failure { kind, stale_connection: false };
-        let head = self.head(endpoint, request, trace).map_err(fatal)?;
-        let (mut session, peer, reused) = self.connect(endpoint).await.map_err(fatal)?;
+        let head = self.head(target, request, trace).map_err(fatal)?;
+        let Connected { mut session, peers, position, reused } = self.connect(target).await.map_err(fatal)?;
         let sent = write_request(&mut session, head, &request.body).await;
         if let Err(WriteFailure::Local(reason)) = sent {
             return Err(fatal(NodeErrorKind::Local(reason)));
@@ -210,7 +253,7 @@ impl PingoraTransport {
         let (status, retry_after) = read_status(&session);
         let body = read_body(&mut session, self.max_reply).await.map_err(fatal)?;
         if sent.is_ok() {
-            self.connector.release_http_session(session, &peer, Some(IDLE)).await;
+            self.connector.release_http_session(session, &peers[position], Some(IDLE)).await;
         }
         Ok(NodeReply { status, body, retry_after })
     }
@@ -219,10 +262,10 @@ impl PingoraTransport {
 #[async_trait]
 impl Transport for PingoraTransport {
     async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
-        let endpoint =
-            Endpoint::parse(&node.url).map_err(|reason| NodeError::new(&node.id, NodeErrorKind::Resolve(reason)))?;
+        let target =
+            self.target(&node.url).map_err(|reason| NodeError::new(&node.id, NodeErrorKind::Resolve(reason)))?;
         loop {
-            match self.attempt(&endpoint, request, trace).await {
+            match self.attempt(&target, request, trace).await {
                 Ok(reply) => return Ok(reply),
                 // Each round uses up a pooled connection; a fresh one ends the loop.
                 Err(failure) if failure.stale_connection && request.idempotent => continue,
@@ -272,19 +315,31 @@ async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
 
 fn read_status(session: &HttpSession) -> (u16, Option<Duration>) {
     let Some(head) = session.response_header() else { return (0, None) };
-    let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    (head.status.as_u16(), retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs))
+    (head.status.as_u16(), retry_after(&head.headers))
+}
+
+/// How long a node asks to be left alone; a date is not read.
+pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, NodeErrorKind> {
     let truncated = |error: Box<pingora::Error>| NodeErrorKind::Truncated(error.to_string());
+    let too_large = |length: usize| if length > limit { Err(NodeErrorKind::TooLarge { limit }) } else { Ok(()) };
     let Some(first) = session.read_response_body().await.map_err(truncated)? else { return Ok(Bytes::new()) };
-    let mut body = BytesMut::new();
-    let mut next = Some(first);
+    too_large(first.len())?;
+    let mut next = session.read_response_body().await.map_err(truncated)?;
+    if next.is_none() {
+        return Ok(first);
+    }
+    let length = session.response_header().and_then(|head| head.headers.get(header::CONTENT_LENGTH));
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok()).unwrap_or(0);
+    // What a node states is no reason to set aside more than it may send.
+    let mut body = BytesMut::with_capacity(length.min(limit).min(EXPECTED).max(first.len() * 2));
+    body.extend_from_slice(&first);
     while let Some(chunk) = next {
-        if body.len() + chunk.len() > limit {
-            return Err(NodeErrorKind::TooLarge { limit });
-        }
+        too_large(body.len() + chunk.len())?;
         body.extend_from_slice(&chunk);
         next = session.read_response_body().await.map_err(truncated)?;
     }
@@ -299,10 +354,11 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::error::RetryClass;
+    use super::super::meaning::{ForWrite, Meaning};
     use super::super::spool::SpoolWriter;
     use super::*;
     use crate::placement::topology::{NodeId, NodeState};
+    use crate::settings::Secret;
 
     const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
@@ -311,7 +367,8 @@ mod tests {
     }
 
     fn transport() -> PingoraTransport {
-        PingoraTransport::new(Duration::from_secs(2), 8, Some(&Secret::new("key")))
+        let credentials = Credentials { key: Some(Secret::new("key")), ..Credentials::default() };
+        PingoraTransport::new(Duration::from_secs(2), 8, &credentials)
     }
 
     fn trace() -> Trace {
@@ -397,7 +454,7 @@ mod tests {
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
         assert!(matches!(error.kind, NodeErrorKind::Truncated(_)), "{error}");
-        assert_eq!(error.retry_class(), RetryClass::MaybeApplied);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::MaybeApplied);
     }
 
     #[tokio::test]
@@ -460,7 +517,7 @@ mod tests {
         drop(listener);
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
-        assert_eq!(error.retry_class(), RetryClass::NotSent);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::NotSent);
     }
 
     #[tokio::test]
