@@ -10,7 +10,7 @@ use crate::placement::topology::Topology;
 use crate::plan::read::Infos;
 use crate::plan::{Known, Plan, Request};
 use crate::tasks::filter::IndexAccess;
-use crate::tasks::query::{parse_cancel, parse_delete, parse_id, parse_list};
+use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
 
 /// The plan as `explain` shows it. What is wrong with a request about tasks is found where they are read, which is not done
 /// here: it is looked for, so that it shows as the refusal that comes of it.
@@ -65,6 +65,8 @@ fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
     let everyone = || IndexAccess::All;
     match own {
         Own::ListTasks => parse_list(query, everyone()).map(drop),
+        Own::ListBatches => parse_batches(query, everyone()).map(drop),
+        Own::GetBatch { id } => parse_batch_id(id).map(drop),
         Own::CancelTasks => parse_cancel(query, everyone()).map(drop),
         Own::DeleteTasks => parse_delete(query, everyone()).map(drop),
         Own::GetTask { id } | Own::DeleteTask { id } => parse_id(id).map(drop),
@@ -73,6 +75,11 @@ fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
         | Own::CreateKey
         | Own::GetKey { .. }
         | Own::UpdateKey { .. }
-        | Own::DeleteKey { .. } => Ok(()),
+        | Own::DeleteKey { .. }
+        | Own::ListWebhooks
+        | Own::CreateWebhook
+        | Own::GetWebhook { .. }
+        | Own::UpdateWebhook { .. }
+        | Own::DeleteWebhook { .. } => Ok(()),
     }
 }

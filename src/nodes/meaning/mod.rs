@@ -3,11 +3,11 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `policy` | the table of what reads, circuits, writes, forwards, health and repairs make of each meaning |
+//! | `policy` | the table of what reads, circuits, writes, the order of changes, forwards, health and repairs make of each meaning |
 
 mod policy;
 
-pub use self::policy::{ForCircuit, ForForward, ForHealth, ForRead, ForRepair, ForWrite, Policy, Price};
+pub use self::policy::{ForChange, ForCircuit, ForForward, ForHealth, ForRead, ForRepair, ForWrite, Policy, Price};
 use super::error::{NodeError, NodeErrorKind};
 use super::reply::NodeReply;
 use crate::meili::error::{Code, ErrorType, ResponseError};

@@ -10,6 +10,7 @@ pub struct Policy {
     pub price: Price,
     pub circuit: ForCircuit,
     pub write: ForWrite,
+    pub change: ForChange,
     pub forward: ForForward,
     pub health: ForHealth,
     pub repair: ForRepair,
@@ -70,6 +71,17 @@ pub enum ForWrite {
     Unanswered,
 }
 
+/// What is known of a change's place in the node's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForChange {
+    /// The reply names the node's task.
+    Queued,
+    /// It has none, and will have none.
+    Refused,
+    /// It may have one.
+    Unknown,
+}
+
 /// What is made of a forwarded request's reply, of which the head is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForForward {
@@ -98,16 +110,18 @@ pub enum ForRepair {
 // === impl Policy ===
 
 impl Policy {
+    #[allow(clippy::too_many_arguments, reason = "one for each column")]
     const fn row(
         read: ForRead,
         price: Price,
         circuit: ForCircuit,
         write: ForWrite,
+        change: ForChange,
         forward: ForForward,
         health: ForHealth,
         repair: ForRepair,
     ) -> Self {
-        Self { read, price, circuit, write, forward, health, repair }
+        Self { read, price, circuit, write, change, forward, health, repair }
     }
 }
 
@@ -125,33 +139,33 @@ impl Meaning {
     /// What each of those who ask makes of it.
     #[rustfmt::skip]
     pub const fn policy(self) -> Policy {
-        use {ForCircuit as C, ForForward as F, ForHealth as H, ForRead as R, ForRepair as A, ForWrite as W};
+        use {ForChange as Q, ForCircuit as C, ForForward as F, ForHealth as H, ForRead as R, ForRepair as A, ForWrite as W};
         let row = Policy::row;
         match self {
-            Self::Answer       => row(R::Use,                      Price::Retry, C::Good,    W::Taken,        F::Relay,    H::Heard,   A::Index),
-            Self::Wrong        => row(R::Relay,                    Price::Retry, C::Good,    W::Refused,      F::Relay,    H::Heard,   A::Index),
-            Self::NoSuch       => row(R::Relay,                    Price::Retry, C::Good,    W::Refused,      F::Relay,    H::Heard,   A::Index),
-            Self::NotHere      => row(R::OtherReplicaOrRelay,      Price::Free,  C::Good,    W::Refused,      F::Relay,    H::Heard,   A::Index),
+            Self::Answer       => row(R::Use,                      Price::Retry, C::Good,    W::Taken,        Q::Queued,  F::Relay,    H::Heard,   A::Index),
+            Self::Wrong        => row(R::Relay,                    Price::Retry, C::Good,    W::Refused,      Q::Refused, F::Relay,    H::Heard,   A::Index),
+            Self::NoSuch       => row(R::Relay,                    Price::Retry, C::Good,    W::Refused,      Q::Refused, F::Relay,    H::Heard,   A::Index),
+            Self::NotHere      => row(R::OtherReplicaOrRelay,      Price::Free,  C::Good,    W::Refused,      Q::Refused, F::Relay,    H::Heard,   A::Index),
             // It works, and lacks one index only.
-            Self::Unready      => row(R::OtherReplica,             Price::Retry, C::Good,    W::Hopeless,     F::NextNode, H::Heard,   A::Index),
-            Self::Busy         => row(R::OtherReplica,             Price::Retry, C::Busy,    W::Busy,         F::NextNode, H::Heard,   A::Index),
+            Self::Unready      => row(R::OtherReplica,             Price::Retry, C::Good,    W::Hopeless,     Q::Refused, F::NextNode, H::Heard,   A::Index),
+            Self::Busy         => row(R::OtherReplica,             Price::Retry, C::Busy,    W::Busy,         Q::Unknown, F::NextNode, H::Heard,   A::Index),
             // Not the client's fault.
-            Self::Unauthorised => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     F::NextNode, H::Heard,   A::Index),
-            Self::Ailing       => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     F::NextNode, H::Heard,   A::Index),
-            Self::Internal     => row(R::OtherReplicaUnlessAgreed, Price::Retry, C::Bad,     W::Hopeless,     F::NextNode, H::Heard,   A::Index),
-            Self::Broken       => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     F::NextNode, H::Heard,   A::Index),
-            Self::Unanswered   => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Unanswered,   F::NextNode, H::Heard,   A::Index),
-            Self::Foreign      => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     F::NextNode, H::Heard,   A::Index),
-            Self::Unreachable  => row(R::OtherReplica,             Price::Free,  C::Nothing, W::NotSent,      F::NextNode, H::Gone,    A::Node),
-            Self::Unconnected  => row(R::OtherReplica,             Price::Free,  C::Nothing, W::NotSent,      F::NextNode, H::Nothing, A::Index),
+            Self::Unauthorised => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     Q::Refused, F::NextNode, H::Heard,   A::Index),
+            Self::Ailing       => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     Q::Unknown, F::NextNode, H::Heard,   A::Index),
+            Self::Internal     => row(R::OtherReplicaUnlessAgreed, Price::Retry, C::Bad,     W::Hopeless,     Q::Unknown, F::NextNode, H::Heard,   A::Index),
+            Self::Broken       => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     Q::Unknown, F::NextNode, H::Heard,   A::Index),
+            Self::Unanswered   => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Unanswered,   Q::Unknown, F::NextNode, H::Heard,   A::Index),
+            Self::Foreign      => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     Q::Unknown, F::NextNode, H::Heard,   A::Index),
+            Self::Unreachable  => row(R::OtherReplica,             Price::Free,  C::Nothing, W::NotSent,      Q::Refused, F::NextNode, H::Gone,    A::Node),
+            Self::Unconnected  => row(R::OtherReplica,             Price::Free,  C::Nothing, W::NotSent,      Q::Refused, F::NextNode, H::Nothing, A::Index),
             // A node that works is not a node that fails: it may be the request that takes so long.
-            Self::TimedOut     => row(R::OutOfTime,                Price::Retry, C::Nothing, W::MaybeApplied, F::NextNode, H::Nothing, A::Index),
-            Self::Closed       => row(R::OtherReplica,             Price::Free,  C::Bad,     W::MaybeApplied, F::NextNode, H::Nothing, A::Node),
-            Self::Garbled      => row(R::OtherReplica,             Price::Retry, C::Bad,     W::MaybeApplied, F::NextNode, H::Nothing, A::Index),
+            Self::TimedOut     => row(R::OutOfTime,                Price::Retry, C::Nothing, W::MaybeApplied, Q::Unknown, F::NextNode, H::Nothing, A::Index),
+            Self::Closed       => row(R::OtherReplica,             Price::Free,  C::Bad,     W::MaybeApplied, Q::Unknown, F::NextNode, H::Nothing, A::Node),
+            Self::Garbled      => row(R::OtherReplica,             Price::Retry, C::Bad,     W::MaybeApplied, Q::Unknown, F::NextNode, H::Nothing, A::Index),
             // Sent again, it would be as large.
-            Self::TooLarge     => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     F::NextNode, H::Nothing, A::Index),
-            Self::Unsent       => row(R::OtherReplica,             Price::Free,  C::Nothing, W::Hopeless,     F::NextNode, H::Nothing, A::Index),
-            Self::Queued       => row(R::OtherReplica,             Price::Free,  C::Nothing, W::NotSent,      F::NextNode, H::Nothing, A::Index),
+            Self::TooLarge     => row(R::OtherReplica,             Price::Retry, C::Bad,     W::Hopeless,     Q::Unknown, F::NextNode, H::Nothing, A::Index),
+            Self::Unsent       => row(R::OtherReplica,             Price::Free,  C::Nothing, W::Hopeless,     Q::Refused, F::NextNode, H::Nothing, A::Index),
+            Self::Queued       => row(R::OtherReplica,             Price::Free,  C::Nothing, W::NotSent,      Q::Refused, F::NextNode, H::Nothing, A::Index),
         }
     }
 }

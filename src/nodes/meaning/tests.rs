@@ -92,34 +92,34 @@ fn a_head_alone_is_read_as_the_whole_reply_is() {
 
 #[test]
 fn the_table_is_as_it_was_agreed() {
-    let header = format!("{:?}", ["read", "price", "circuit", "write", "forward", "health", "repair"]);
+    let header = format!("{:?}", ["read", "price", "circuit", "write", "change", "forward", "health", "repair"]);
     let mut table = format!("{:<13}{header}\n", "");
     for meaning in Meaning::ALL {
-        let Policy { read, price, circuit, write, forward, health, repair } = meaning.policy();
-        let row = format!("{read:?} {price:?} {circuit:?} {write:?} {forward:?} {health:?} {repair:?}");
+        let Policy { read, price, circuit, write, change, forward, health, repair } = meaning.policy();
+        let row = format!("{read:?} {price:?} {circuit:?} {write:?} {change:?} {forward:?} {health:?} {repair:?}");
         table += &format!("{:<13}{row}\n", format!("{meaning:?}"));
     }
-    let agreed = r#"             ["read", "price", "circuit", "write", "forward", "health", "repair"]
-Answer       Use Retry Good Taken Relay Heard Index
-Wrong        Relay Retry Good Refused Relay Heard Index
-NoSuch       Relay Retry Good Refused Relay Heard Index
-NotHere      OtherReplicaOrRelay Free Good Refused Relay Heard Index
-Unready      OtherReplica Retry Good Hopeless NextNode Heard Index
-Busy         OtherReplica Retry Busy Busy NextNode Heard Index
-Unauthorised OtherReplica Retry Bad Hopeless NextNode Heard Index
-Ailing       OtherReplica Retry Bad Hopeless NextNode Heard Index
-Internal     OtherReplicaUnlessAgreed Retry Bad Hopeless NextNode Heard Index
-Broken       OtherReplica Retry Bad Hopeless NextNode Heard Index
-Unanswered   OtherReplica Retry Bad Unanswered NextNode Heard Index
-Foreign      OtherReplica Retry Bad Hopeless NextNode Heard Index
-Unreachable  OtherReplica Free Nothing NotSent NextNode Gone Node
-Unconnected  OtherReplica Free Nothing NotSent NextNode Nothing Index
-TimedOut     OutOfTime Retry Nothing MaybeApplied NextNode Nothing Index
-Closed       OtherReplica Free Bad MaybeApplied NextNode Nothing Node
-Garbled      OtherReplica Retry Bad MaybeApplied NextNode Nothing Index
-TooLarge     OtherReplica Retry Bad Hopeless NextNode Nothing Index
-Unsent       OtherReplica Free Nothing Hopeless NextNode Nothing Index
-Queued       OtherReplica Free Nothing NotSent NextNode Nothing Index
+    let agreed = r#"             ["read", "price", "circuit", "write", "change", "forward", "health", "repair"]
+Answer       Use Retry Good Taken Queued Relay Heard Index
+Wrong        Relay Retry Good Refused Refused Relay Heard Index
+NoSuch       Relay Retry Good Refused Refused Relay Heard Index
+NotHere      OtherReplicaOrRelay Free Good Refused Refused Relay Heard Index
+Unready      OtherReplica Retry Good Hopeless Refused NextNode Heard Index
+Busy         OtherReplica Retry Busy Busy Unknown NextNode Heard Index
+Unauthorised OtherReplica Retry Bad Hopeless Refused NextNode Heard Index
+Ailing       OtherReplica Retry Bad Hopeless Unknown NextNode Heard Index
+Internal     OtherReplicaUnlessAgreed Retry Bad Hopeless Unknown NextNode Heard Index
+Broken       OtherReplica Retry Bad Hopeless Unknown NextNode Heard Index
+Unanswered   OtherReplica Retry Bad Unanswered Unknown NextNode Heard Index
+Foreign      OtherReplica Retry Bad Hopeless Unknown NextNode Heard Index
+Unreachable  OtherReplica Free Nothing NotSent Refused NextNode Gone Node
+Unconnected  OtherReplica Free Nothing NotSent Refused NextNode Nothing Index
+TimedOut     OutOfTime Retry Nothing MaybeApplied Unknown NextNode Nothing Index
+Closed       OtherReplica Free Bad MaybeApplied Unknown NextNode Nothing Node
+Garbled      OtherReplica Retry Bad MaybeApplied Unknown NextNode Nothing Index
+TooLarge     OtherReplica Retry Bad Hopeless Unknown NextNode Nothing Index
+Unsent       OtherReplica Free Nothing Hopeless Refused NextNode Nothing Index
+Queued       OtherReplica Free Nothing NotSent Refused NextNode Nothing Index
 "#;
     assert_eq!(table, agreed);
 }

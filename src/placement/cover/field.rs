@@ -10,7 +10,7 @@ const TRIES: usize = 4;
 pub(super) struct Field {
     /// Words of a row.
     width: usize,
-    /// In the order that the seed gives.
+    /// Those of the gateway's own zone first, and in the order that the seed gives.
     pub(super) nodes: Vec<NodeIx>,
     rows: Vec<u64>,
     /// All rows together.
@@ -29,11 +29,11 @@ impl Field {
     ) -> Self {
         let wanted = shards.words();
         let width = wanted.len();
-        let mut order: Vec<(u64, NodeIx)> = topology
+        let mut order: Vec<(bool, u64, NodeIx)> = topology
             .indexes()
             .filter(|node| topology.node(*node).state.serves_reads() && !exclude.contains(node))
             .filter(|node| topology.apart_of(*node, index) == apart)
-            .map(|node| (shuffle(seed, node), node))
+            .map(|node| (topology.is_far(node), shuffle(seed, node), node))
             .collect();
         order.sort_unstable();
 
@@ -43,7 +43,7 @@ impl Field {
             rows: Vec::with_capacity(order.len() * width),
             reachable: vec![0; width],
         };
-        for (_, node) in order {
+        for (_, _, node) in order {
             let start = field.rows.len();
             field.rows.extend_from_slice(wanted);
             let row = &mut field.rows[start..];
@@ -83,6 +83,8 @@ impl Field {
             }
         };
         let mut rotated = all.clone();
+        // Those that come first are left out first.
+        rotated.rotate_left(all.partition_point(|candidate| !topology.is_far(self.nodes[*candidate])));
         for _ in 0..all.len().min(TRIES) {
             consider(self.thin_out(&rotated));
             rotated.rotate_left(1);

@@ -64,6 +64,29 @@ fn one_node_is_asked_if_it_holds_everything() {
 }
 
 #[test]
+fn the_gateways_own_zone_is_asked_first_where_it_needs_no_more_nodes() {
+    let asked = |topology: &Topology, seed| {
+        let cover = cover(topology, "i", &ShardSet::all(256), &[], seed);
+        assert!(cover.missing.is_empty());
+        cover.parts.iter().map(|part| part.node.0).collect::<Vec<_>>()
+    };
+    let mut one_each = cluster(&[Some("a"), Some("b"), Some("c")], 256, 3);
+    one_each.own_zone = Some("b".into());
+    let mut pairs = cluster(&[Some("a"), Some("b"), Some("a"), Some("b")], 256, 2);
+    pairs.own_zone = Some("b".into());
+    for seed in 0..50 {
+        assert_eq!(asked(&one_each, seed), [1]);
+        assert_eq!(asked(&pairs, seed), [1, 3]);
+    }
+    one_each.nodes[1].state = NodeState::Down;
+    let others: BTreeSet<Vec<usize>> = (0..50).map(|seed| asked(&one_each, seed)).collect();
+    assert_eq!(others, BTreeSet::from([vec![0], vec![2]]));
+    pairs.own_zone = Some("elsewhere".into());
+    let all: BTreeSet<Vec<usize>> = (0..50).map(|seed| asked(&pairs, seed)).collect();
+    assert_eq!(all, BTreeSet::from([vec![0, 2], vec![1, 3]]), "the seed chooses");
+}
+
+#[test]
 fn two_of_three_nodes_answer_with_two_replicas() {
     let topology = cluster(&[None; 3], 256, 2);
     let mut pairs = BTreeSet::new();

@@ -17,8 +17,8 @@ pub async fn gather_again<N: Nodes + ?Sized>(
     request: &(dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
     readable: &(dyn Fn(&[u8]) -> bool + Sync),
 ) -> Result<Gathered, Fault> {
-    let avoided = nodes.avoided();
-    let asking = Asking { nodes, topology, wanted, request, readable, avoided, seen: Mutex::default() };
+    let (avoided, laden) = (nodes.avoided(), nodes.laden(wanted.seed));
+    let asking = Asking { nodes, topology, wanted, request, readable, avoided, laden, seen: Mutex::default() };
     let answers = asking.covered(Cover { parts, missing: ShardSet::new() }, false).await;
     answers.gathered(asking.seen.into_inner())
 }

@@ -1,6 +1,6 @@
 //! Errors inside the engine: one node's may be its own trouble; what several nodes say alike is about the request.
 
-use super::Fault;
+use super::fault::Fault;
 use crate::meili::error::ResponseError;
 use crate::nodes::client::NodeReply;
 use crate::nodes::meaning::{ForRead, Meaning};
