@@ -23,7 +23,7 @@ demo: build ## three embedded nodes, the gateway, real cities; Ctrl-C ends it
 
 test: setup ## all tests: unit, end to end on real processes, the engine as judge
 	$(CARGO) build $(FEATURES)
-	$(CARGO) test $(FEATURES)
+	$(CARGO) test --workspace $(FEATURES)
 
 quick: setup ## what needs no engine: unit tests, the layers, fuzzing over the corpus
 	$(CARGO) test --lib --test layers --test fuzz
@@ -33,7 +33,7 @@ fuzz: setup ## random changes of real inputs for SECONDS_EACH=60 a target; SEED=
 
 lint: setup ## formatting, clippy and docs without warnings
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
+	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory docs
 

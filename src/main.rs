@@ -49,7 +49,7 @@ struct NodeArgs {
     action: Option<commands::node::Action>,
     #[cfg(feature = "embedded")]
     #[command(flatten)]
-    options: miroir::embedded::node::NodeOptions,
+    options: miroir_engine::node::NodeOptions,
     #[cfg(not(feature = "embedded"))]
     #[command(subcommand)]
     action: commands::node::Action,
@@ -83,7 +83,7 @@ fn node(args: NodeArgs) -> ExitCode {
     if let Some(action) = args.action {
         return commands::node::run(action);
     }
-    match miroir::embedded::node::run_node(args.options) {
+    match miroir_engine::node::run_node(args.options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("miroir: {error}");

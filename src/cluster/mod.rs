@@ -63,7 +63,7 @@ impl Cluster {
         prometheus: &prometheus::Registry,
     ) -> Result<Arc<Cluster>, ClusterError> {
         let transport =
-            PingoraTransport::new(settings.health.timeout, settings.keepalive_pool_size, settings.node_key.as_ref());
+            PingoraTransport::new(settings.health.timeout, settings.keepalive_pool_size, &settings.credentials);
         Self::with_transport(settings, store, prometheus, Box::new(transport)).await
     }
 
@@ -97,7 +97,7 @@ impl Cluster {
             overload,
             metrics,
             topology,
-            settings.node_key,
+            settings.credentials,
         );
         let registry = Registry::load(store.as_ref()).await?;
         let remembered = LedgerSettings {

@@ -17,6 +17,7 @@ use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
 use crate::settings::{Secret, Section};
 use crate::tasks::settings::TaskSettings;
+use crate::tls::settings::TlsSettings;
 use crate::write::settings::WriteSettings;
 
 /// A whole configuration. Each section is the settings of the room that it is about, where its keys and defaults stand.
@@ -34,6 +35,7 @@ pub struct Config {
     pub admin_key: Option<Secret>,
     /// What the gateway shows to the nodes: their master key, or a key of theirs that may do everything.
     pub node_key: Option<Secret>,
+    pub tls: TlsSettings,
     pub cluster: PlacementSettings,
     pub health: HealthSettings,
     pub write: WriteSettings,
@@ -64,6 +66,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         master_key: secret(&mut file, "master_key", files),
         admin_key: secret(&mut file, "admin_key", files),
         node_key: secret(&mut file, "node_key", files),
+        tls: file.read("tls"),
         cluster: file.read("cluster"),
         health: file.read("health"),
         write: file.read("write"),

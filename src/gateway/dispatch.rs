@@ -108,7 +108,8 @@ fn forward(
     let avoided = app.cluster.nodes.overload.avoided(&topology);
     plan.candidates.sort_by_key(|node| avoided.contains(node));
     let attempt = app.cluster.reads.settings.attempt_timeout;
-    Ok(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout))
+    let tls = app.cluster.nodes.credentials.tls.clone();
+    Ok(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout, tls))
 }
 
 async fn scattered(

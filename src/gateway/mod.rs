@@ -54,7 +54,8 @@ use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
-use crate::nodes::overload::{Sign, overloaded};
+use crate::nodes::overload::overloaded;
+use crate::tls::listeners::Listeners;
 use auth::{Access, Keyring};
 use compress::Encoding;
 pub use context::RequestContext;
@@ -72,6 +73,8 @@ pub struct App {
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
+    /// What listeners show to clients.
+    pub tls: Arc<Listeners>,
 }
 
 // === impl App ===
@@ -82,8 +85,9 @@ impl App {
         keyring: Keyring,
         settings: GatewaySettings,
         metrics: GatewayMetrics,
+        tls: Arc<Listeners>,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default() })
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), tls })
     }
 }
 
@@ -253,7 +257,7 @@ fn unrouted(head: &Head, status: u16) -> Answer {
 pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
     let Some(forward) = &ctx.forward else { return false };
     if let Some(node) = forward.current() {
-        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, forward.sign());
     }
     forward.has_more() && session.as_downstream().response_written().is_none()
 }

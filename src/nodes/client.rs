@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::error::{NodeError, NodeErrorKind};
+use super::meaning::{ForHealth, Meaning};
 use super::metrics::{ClusterMetrics, Outcome};
 use super::spool::Spool;
 use super::transport::Transport;
@@ -242,17 +243,16 @@ impl NodeClient {
             Ok(reply) => {
                 self.metrics.bytes_sent.with_label_values(&[id]).inc_by(request.body.len());
                 self.metrics.bytes_received.with_label_values(&[id]).inc_by(reply.body.len() as u64);
-                if let Some(observer) = self.observer.get() {
-                    observer.heard(&node.id);
-                }
             }
             Err(error) => {
                 tracing::debug!(node = id, request_id = %trace.request_id, path = %request.path, %error, "subrequest failed");
-                if matches!(error.kind, NodeErrorKind::Connect(_) | NodeErrorKind::Resolve(_))
-                    && let Some(observer) = self.observer.get()
-                {
-                    observer.connect_failed(&node.id);
-                }
+            }
+        }
+        if let Some(observer) = self.observer.get() {
+            match Meaning::of(&result).policy().health {
+                ForHealth::Heard => observer.heard(&node.id),
+                ForHealth::Gone => observer.connect_failed(&node.id),
+                ForHealth::Nothing => {}
             }
         }
         result
@@ -333,7 +333,7 @@ impl NodeClient {
         node: &Node,
         reply: &NodeReply,
     ) -> Result<Option<T>, NodeError> {
-        if reply.status == 404 && reply.error().is_some() {
+        if matches!(Meaning::of_reply(reply), Meaning::NotHere | Meaning::NoSuch) {
             return Ok(None);
         }
         self.read(node, reply).map(Some)

@@ -3,11 +3,13 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `part` | what this room holds: [`Nodes`] |
+//! | [`credentials`] | what nodes are shown, and what they must show |
 //! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
 //! | `exchange` | a request and its answer on a connection |
 //! | `idle` | connections that wait for their next use |
-//! | [`error`] | what can go wrong between the gateway and a node, and what may be done about it |
+//! | [`error`] | what can go wrong between the gateway and a node |
+//! | [`meaning`] | what a reply means, or that none came, and what each of those who ask makes of it |
 //! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
 //! | `older` | topologies that were replaced and are still in somebody's hands |
@@ -20,12 +22,14 @@
 //! | [`shutdown`] | the end of the process, as its loops see it |
 
 pub mod client;
+pub mod credentials;
 pub mod error;
 mod exchange;
 pub(crate) mod families;
 pub mod health;
 mod idle;
 pub mod lanes;
+pub mod meaning;
 pub mod metrics;
 pub(crate) mod node_queue;
 mod older;

@@ -7,13 +7,13 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use super::client::NodeClient;
+use super::credentials::Credentials;
 use super::health::life::Life;
 use super::health::settings::HealthSettings;
 use super::metrics::ClusterMetrics;
 use super::older::OlderTopologies;
 use super::overload::Overload;
 use crate::placement::topology::{NodeId, Topology};
-use crate::settings::Secret;
 
 /// Repairs a node that answers again, in the background. Told by whoever knows how; see [`Nodes::on_return`].
 pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
@@ -27,8 +27,7 @@ pub struct Nodes {
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
     pub metrics: ClusterMetrics,
-    /// Sent to nodes with every request, if there is one.
-    pub key: Option<Secret>,
+    pub credentials: Credentials,
     /// Loaded once per request; changed only by [`super::health::publish`].
     pub(crate) topology: ArcSwap<Topology>,
     /// Held while a new topology is made from the current one, so that no change is lost.
@@ -52,7 +51,7 @@ impl Nodes {
         overload: Overload,
         metrics: ClusterMetrics,
         topology: Topology,
-        key: Option<Secret>,
+        credentials: Credentials,
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
@@ -60,7 +59,7 @@ impl Nodes {
             client,
             overload,
             metrics,
-            key,
+            credentials,
             topology: ArcSwap::from_pointee(topology),
             publishing: Mutex::default(),
             older: OlderTopologies::default(),

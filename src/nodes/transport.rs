@@ -13,11 +13,13 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::client::{NodeReply, Subrequest, Trace};
+use super::credentials::Credentials;
 use super::error::{NodeError, NodeErrorKind};
 use super::exchange::{Failure, TOGETHER, exchange};
 use super::idle::{Bound, Idle};
 use crate::placement::topology::Node;
 use crate::settings::Secret;
+use crate::tls::nodes::NodeTls;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
 const MAX_REPLY: usize = 256 << 20;
@@ -48,6 +50,7 @@ pub struct PingoraTransport {
     targets: RwLock<HashMap<String, Arc<Target>>>,
     idle: Bound,
     connect_timeout: Duration,
+    tls: NodeTls,
     /// `Bearer <node key>`; an error where the key is no header value.
     authorization: Result<Option<Secret>, NotAHeader>,
     max_reply: usize,
@@ -108,12 +111,13 @@ impl Endpoint {
 // === impl PingoraTransport ===
 
 impl PingoraTransport {
-    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, node_key: Option<&Secret>) -> Self {
-        let bearer = node_key.map(|key| {
+    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, credentials: &Credentials) -> Self {
+        let bearer = credentials.key.as_ref().map(|key| {
             let value = format!("Bearer {}", key.expose());
             HeaderValue::from_str(&value).map(|_| Secret::new(value)).map_err(|_| NotAHeader)
         });
         Self {
+            tls: credentials.tls.clone(),
             // Its own pool stays empty.
             connector: TransportConnector::new(Some(ConnectorOptions::new(1))),
             targets: RwLock::default(),
@@ -179,6 +183,7 @@ impl PingoraTransport {
         let mut peer = HttpPeer::new(address, endpoint.tls, sni);
         peer.options.connection_timeout = Some(self.connect_timeout);
         peer.options.total_connection_timeout = Some(self.connect_timeout.saturating_mul(2));
+        self.tls.apply(&mut peer);
         peer
     }
 
@@ -242,6 +247,12 @@ impl Transport for PingoraTransport {
     }
 }
 
+/// How long a node asks to be left alone; a date is not read.
+pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -252,7 +263,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::client::SubBody;
-    use super::super::error::RetryClass;
+    use super::super::meaning::{ForWrite, Meaning};
     use super::super::spool::SpoolWriter;
     use super::*;
     use crate::placement::topology::{NodeId, NodeState};
@@ -264,7 +275,8 @@ mod tests {
     }
 
     fn transport() -> PingoraTransport {
-        PingoraTransport::new(Duration::from_secs(2), 8, Some(&Secret::new("key")))
+        let credentials = Credentials { key: Some(Secret::new("key")), ..Credentials::default() };
+        PingoraTransport::new(Duration::from_secs(2), 8, &credentials)
     }
 
     fn trace() -> Trace {
@@ -350,7 +362,7 @@ mod tests {
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
         assert!(matches!(error.kind, NodeErrorKind::Truncated(_)), "{error}");
-        assert_eq!(error.retry_class(), RetryClass::MaybeApplied);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::MaybeApplied);
     }
 
     #[tokio::test]
@@ -413,7 +425,7 @@ mod tests {
         drop(listener);
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
-        assert_eq!(error.retry_class(), RetryClass::NotSent);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::NotSent);
     }
 
     #[tokio::test]

@@ -13,8 +13,9 @@ use super::gather::{Doubt, Nodes, Round};
 use super::part::Reads;
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::meaning::Meaning;
 use crate::nodes::overload::limit::Permit;
-use crate::nodes::overload::{self, Traffic};
+use crate::nodes::overload::{Sign, Traffic};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::read::settings::SearchSettings;
@@ -113,7 +114,12 @@ impl Nodes for ClusterNodes<'_> {
         let turn = Turn::new(self.reads, node, traffic, permit);
         let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
         turn.ends(&answer);
-        self.reads.nodes.overload.learn(&node.id, overload::Sign::of(&answer));
+        // Whether a success is one its reader knows.
+        let meaning = Meaning::of(&answer);
+        if meaning != Meaning::Answer {
+            let retry_after = answer.as_ref().ok().and_then(|reply| reply.retry_after);
+            self.reads.nodes.overload.learn(&node.id, Sign::of(meaning, retry_after));
+        }
         answer
     }
 
@@ -144,15 +150,15 @@ impl Nodes for ClusterNodes<'_> {
     }
 
     fn outrun(&self, node: NodeIx) {
-        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, Sign::Bad);
     }
 
     fn avoided(&self) -> Vec<NodeIx> {
         self.reads.nodes.overload.avoided(self.topology)
     }
 
-    fn unusable(&self, node: NodeIx) {
-        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+    fn learn(&self, node: NodeIx, meaning: Meaning) {
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, Sign::of(meaning, None));
     }
 
     fn may_retry(&self) -> bool {

@@ -14,6 +14,7 @@ use super::reader::{Reader, Reply};
 use crate::meili::error::ResponseError;
 use crate::nodes::client::{NodeReply, Trace};
 use crate::nodes::error::NodeError;
+use crate::nodes::meaning::Meaning;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::rounds::Later;
 use crate::plan::scatter::{NodeRequest, Scatter};
@@ -89,8 +90,8 @@ impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
         self.nodes.avoided()
     }
 
-    fn unusable(&self, node: NodeIx) {
-        self.nodes.unusable(node);
+    fn learn(&self, node: NodeIx, meaning: Meaning) {
+        self.nodes.learn(node, meaning);
     }
 
     fn may_retry(&self) -> bool {

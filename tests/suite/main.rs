@@ -25,6 +25,7 @@ mod scrub;
 mod support;
 mod tasks;
 mod ties;
+mod tls;
 mod vectors;
 mod vocabulary;
 mod whole_tasks;

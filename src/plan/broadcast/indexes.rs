@@ -77,6 +77,7 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
         registry: RegistryChange::Swap { pairs },
         copies: 1,
         documents: BTreeMap::new(),
+        ids: BTreeMap::new(),
         steps: vec![whole("POST", "/swap-indexes", StepBody::Json(body))],
     })
 }

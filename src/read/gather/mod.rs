@@ -23,10 +23,9 @@ use tokio::time::Instant;
 
 use self::internal::Internal;
 pub use self::round::Round;
-use crate::meili::error::{Code, ErrorType};
-use crate::merge::error::is_unready;
 use crate::nodes::client::NodeReply;
-use crate::nodes::error::{NodeError, NodeErrorKind, RetryClass};
+use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::meaning::{ForRead, Meaning, Policy, Price};
 use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
@@ -60,8 +59,8 @@ pub trait Nodes: Sync {
         Vec::new()
     }
 
-    /// A node's reply was not what was asked for.
-    fn unusable(&self, _node: NodeIx) {}
+    /// What a node's successful reply was found to be: an answer, or not what was asked for.
+    fn learn(&self, _node: NodeIx, _meaning: Meaning) {}
 
     /// True when what cost a node something may be asked of another.
     fn may_retry(&self) -> bool {
@@ -75,18 +74,6 @@ pub struct Wanted<'a> {
     pub index: &'a str,
     pub shards: &'a ShardSet,
     pub seed: u64,
-}
-
-/// What is made of one node's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Use,
-    /// Any replica would say the same: the client is told.
-    Relay,
-    /// Another replica may do better.
-    OtherReplica,
-    /// Another replica may do better; if none does, the client is told.
-    OtherReplicaOrRelay,
 }
 
 /// The usable replies.
@@ -118,35 +105,6 @@ impl Gathered {
 pub struct Fault {
     pub node: NodeIx,
     pub reply: NodeReply,
-}
-
-/// Decides about one answer. `readable` says whether a successful reply's body is what was asked for.
-pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -> bool) -> Verdict {
-    match answer {
-        Err(error) => match error.retry_class() {
-            RetryClass::NotSent | RetryClass::MaybeApplied | RetryClass::Never => Verdict::OtherReplica,
-        },
-        Ok(reply) => match reply.status {
-            200..300 if readable(&reply.body) => Verdict::Use,
-            // A node that refuses Miroir's key, or has too much to do, is not the client's fault.
-            401 | 403 | 408 | 429 => Verdict::OtherReplica,
-            // A node may not have got to the task that creates the index, or may not hold the document.
-            404 if reply
-                .error()
-                .is_some_and(|error| error.is(Code::IndexNotFound) || error.is(Code::NotFoundSimilarId)) =>
-            {
-                Verdict::OtherReplicaOrRelay
-            }
-            // It lacks what Miroir asks by: it has not all of the index yet.
-            400..500 if reply.error().is_some_and(|error| is_unready(&error)) => Verdict::OtherReplica,
-            400..500 => match reply.error().map(|error| error.error_type) {
-                Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
-                // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.
-                Some(ErrorType::System | ErrorType::Internal) | None => Verdict::OtherReplica,
-            },
-            _ => Verdict::OtherReplica,
-        },
-    }
 }
 
 /// Asks for all of `wanted`. `request` makes the request for a part, knowing whether it is the only one.
@@ -199,6 +157,9 @@ pub async fn ask_one<N: Nodes + ?Sized>(
         },
     };
     round.answered(started.elapsed());
+    if Meaning::of(&answer) == Meaning::Answer {
+        nodes.learn(node, Meaning::Answer);
+    }
     answer
 }
 
@@ -224,6 +185,12 @@ struct Seen {
     lagging: Option<Fault>,
     internal: Internal,
     overloaded: bool,
+}
+
+/// A node's answer, and what it means.
+struct Heard {
+    meaning: Meaning,
+    answer: Result<NodeReply, NodeError>,
 }
 
 /// What came of some shards. The fault is the first in the order of the parts.
@@ -294,7 +261,8 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
             biased;
             answer = &mut asked => {
                 round.answered(started.elapsed());
-                return self.conclude(part, sole, answer).await;
+                let heard = self.read(part.node, answer);
+                return self.conclude(part, sole, heard).await;
             }
             doubt = self.nodes.doubt(part.node, round) => doubt,
         };
@@ -306,7 +274,8 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
         let Some(hedge) = self.hedge(&part, sole) else {
             let answer = asked.await;
             round.answered(started.elapsed());
-            return self.conclude(part, sole, answer).await;
+            let heard = self.read(part.node, answer);
+            return self.conclude(part, sole, heard).await;
         };
         let (answer, hedge) = match select(asked, hedge).await {
             Either::Left((answer, hedge)) => (answer, hedge),
@@ -317,10 +286,14 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
             Either::Right((hedged, asked)) => (asked.await, ready(hedged).boxed()),
         };
         round.answered(started.elapsed());
-        match verdict(&answer, self.readable) {
-            Verdict::Use | Verdict::Relay => self.conclude(part, sole, answer).await,
-            Verdict::OtherReplica | Verdict::OtherReplicaOrRelay => {
-                self.note_failure(part.node, answer);
+        let heard = self.read(part.node, answer);
+        match heard.meaning.policy().read {
+            ForRead::Use | ForRead::Relay => self.conclude(part, sole, heard).await,
+            ForRead::OtherReplica
+            | ForRead::OtherReplicaOrRelay
+            | ForRead::OtherReplicaUnlessAgreed
+            | ForRead::OutOfTime => {
+                self.note_failure(part.node, heard);
                 hedge.await
             }
         }
@@ -341,26 +314,37 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
         Some(self.covered(others, sole))
     }
 
+    /// What a node's answer means for the part; the node's circuit learns of what only its reader can tell.
+    fn read(&self, node: NodeIx, answer: Result<NodeReply, NodeError>) -> Heard {
+        let meaning = Meaning::of_readable(&answer, self.readable);
+        if answer.as_ref().is_ok_and(NodeReply::is_success) {
+            self.nodes.learn(node, meaning);
+        }
+        Heard { meaning, answer }
+    }
+
     /// Makes the part's answer of the node's, or asks others.
-    async fn conclude(&self, part: CoverPart, sole: bool, answer: Result<NodeReply, NodeError>) -> Answers {
-        match (verdict(&answer, self.readable), answer) {
-            (Verdict::Use, Ok(reply)) => Answers { replies: vec![(part, reply.body, sole)], ..Answers::default() },
-            (Verdict::Relay, Ok(reply)) => {
+    async fn conclude(&self, part: CoverPart, sole: bool, heard: Heard) -> Answers {
+        let Policy { read, price, .. } = heard.meaning.policy();
+        match (read, heard.answer) {
+            (ForRead::Use, Ok(reply)) => Answers { replies: vec![(part, reply.body, sole)], ..Answers::default() },
+            (ForRead::Relay, Ok(reply)) => {
                 Answers { fault: Some(Fault { node: part.node, reply }), ..Answers::default() }
             }
-            (Verdict::OtherReplicaOrRelay, answer) => {
-                self.note_failure(part.node, answer);
-                self.shards(part.shards, sole).await
+            (ForRead::OutOfTime, answer) => {
+                self.note_failure(part.node, Heard { answer, ..heard });
+                Answers::late(part.shards)
             }
-            (_, answer) => {
-                // There is no time left to ask anybody else.
-                if matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_))) {
-                    self.note_failure(part.node, answer);
-                    return Answers::late(part.shards);
-                }
-                let free = costs_nothing(&answer);
-                self.note_failure(part.node, answer);
-                if free || self.nodes.may_retry() {
+            (
+                ForRead::Use
+                | ForRead::Relay
+                | ForRead::OtherReplica
+                | ForRead::OtherReplicaOrRelay
+                | ForRead::OtherReplicaUnlessAgreed,
+                answer,
+            ) => {
+                self.note_failure(part.node, Heard { answer, ..heard });
+                if price == Price::Free || self.nodes.may_retry() {
                     return self.shards(part.shards, sole).await;
                 }
                 self.seen.lock().overloaded = true;
@@ -369,23 +353,21 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
         }
     }
 
-    fn note_failure(&self, node: NodeIx, answer: Result<NodeReply, NodeError>) {
-        if let Ok(reply) = &answer
-            && verdict(&answer, self.readable) == Verdict::OtherReplicaOrRelay
-        {
-            let mut seen = self.seen.lock();
-            seen.lagging.get_or_insert(Fault { node, reply: reply.clone() });
-            seen.failed.push(node);
-            return;
-        }
-        log_failure(self.topology, node, &answer);
-        if answer.as_ref().is_ok_and(NodeReply::is_success) {
-            self.nodes.unusable(node);
+    fn note_failure(&self, node: NodeIx, heard: Heard) {
+        let Heard { meaning, answer } = heard;
+        let lags = meaning.policy().read == ForRead::OtherReplicaOrRelay;
+        if !lags {
+            log_failure(self.topology, node, &answer);
         }
         let mut seen = self.seen.lock();
-        seen.internal.see(node, &answer);
         seen.failed.push(node);
-        seen.overloaded |= matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::QueueFull { .. }));
+        match answer {
+            Ok(reply) if lags => {
+                seen.lagging.get_or_insert(Fault { node, reply });
+            }
+            answer => seen.internal.see(node, meaning, answer.ok()),
+        }
+        seen.overloaded |= meaning == Meaning::Queued;
     }
 }
 
@@ -405,25 +387,6 @@ fn cover_avoiding(
         }
     }
     cover(topology, wanted.index, shards, failed, wanted.seed)
-}
-
-/// True for a failure that another attempt does not make worse: the node has not worked on the request.
-fn costs_nothing(answer: &Result<NodeReply, NodeError>) -> bool {
-    match answer {
-        Ok(_) => false,
-        Err(error) => match &error.kind {
-            NodeErrorKind::Resolve(_)
-            | NodeErrorKind::Connect(_)
-            | NodeErrorKind::ConnectTimeout(_)
-            | NodeErrorKind::Closed(_)
-            | NodeErrorKind::Local(_)
-            | NodeErrorKind::QueueFull { .. } => true,
-            NodeErrorKind::Timeout(_)
-            | NodeErrorKind::Truncated(_)
-            | NodeErrorKind::TooLarge { .. }
-            | NodeErrorKind::Malformed(_) => false,
-        },
-    }
 }
 
 pub(crate) fn log_failure(topology: &Topology, node: NodeIx, answer: &Result<NodeReply, NodeError>) {

@@ -124,6 +124,7 @@ impl Writes {
         task.custom_metadata = intent.custom_metadata.clone();
         task.copies = intent.copies.max(1);
         task.documents = intent.documents.clone();
+        task.ids = intent.ids.clone();
         let extra = extra_steps(self, intent, &undo);
         let lanes = lane_names(&intent.indexes);
         let flight = self.ledger.watchers.place(task.uid, &lanes, told_apart(intent.kind, keys));
