@@ -78,6 +78,7 @@ impl Cluster {
         let layout =
             moves::load::load(store.as_ref(), &settings.placement, settings.rebalance.on_config_change).await?;
         let mut topology = layout.to_topology();
+        topology.own_zone = settings.search.zone.as_deref().map(Into::into);
         let (bookkeeping, stale) = Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
         topology.apart = Arc::new(insync::apart_sets(bookkeeping.hold().await.missed(), &topology));

@@ -16,6 +16,7 @@ const NO_DEFAULT: &[&str] = &[
     "admin_key_file",
     "node_key",
     "node_key_file",
+    "search.zone",
     "cluster.nodes",
     "cluster.nodes[0].id",
     "cluster.nodes[0].url",

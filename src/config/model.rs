@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use pingora::server::configuration::ServerConf;
 
 use super::pingora_conf::PingoraSection;
+use crate::gateway::cache::settings::CacheSettings;
 use crate::gateway::settings::{CompressionSettings, LimitSettings};
 use crate::logging::LogSettings;
 use crate::moves::settings::RebalanceSettings;
@@ -47,6 +48,7 @@ pub struct Config {
     pub tasks: TaskSettings,
     pub limits: LimitSettings,
     pub compression: CompressionSettings,
+    pub cache: CacheSettings,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
     pub state: String,
     pub log: LogSettings,
@@ -78,6 +80,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         tasks: file.read("tasks"),
         limits: file.read("limits"),
         compression: file.read("compression"),
+        cache: file.read("cache"),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
         log: file.read("log"),
         pingora: file.read::<PingoraSection>("pingora").0,

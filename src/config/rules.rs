@@ -201,6 +201,9 @@ fn doubt_placement(config: &Config, report: &Report) {
     }
     let zones: BTreeSet<&str> = cluster.nodes.iter().filter_map(|node| node.zone.as_deref()).collect();
     let without = cluster.nodes.iter().filter(|node| node.zone.is_none()).count();
+    if let Some(own) = config.search.zone.as_deref().filter(|own| !zones.contains(own)) {
+        report.warning("search.zone", format!("no node is in zone `{own}`, so it has no effect"));
+    }
     if !zones.is_empty() && without > 0 {
         report.warning("cluster.nodes", "some nodes have a zone and some have none; each of those counts as a zone");
     } else if !zones.is_empty() && zones.len() < copies.min(nodes) {

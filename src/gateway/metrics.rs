@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use super::cache::metrics::CacheMetrics;
+
 /// Families and handles; cheap to clone.
 #[derive(Clone)]
 pub struct GatewayMetrics {
@@ -14,6 +16,7 @@ pub struct GatewayMetrics {
     pub inexact: IntCounter,
     request_bytes: IntCounter,
     response_bytes: IntCounter,
+    pub cache: CacheMetrics,
 }
 
 /// Counts one request as being in flight for as long as it lives.
@@ -52,6 +55,7 @@ impl GatewayMetrics {
             )?,
             request_bytes: IntCounter::new("miroir_request_bytes_total", "Bytes of clients' request bodies.")?,
             response_bytes: IntCounter::new("miroir_response_bytes_total", "Bytes of answers' bodies to clients.")?,
+            cache: CacheMetrics::register(registry)?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;

@@ -13,17 +13,20 @@
 //! | [`content_type`], [`body`] | the body, bounded, or as a stream |
 //! | [`narrow`] | a tenant token's rules, written into searches |
 //! | [`planning`] | one plan, on one topology |
+//! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
+//! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`settings`] | what the operator sets of the gateway |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
 pub mod auth;
 pub mod body;
+pub mod cache;
 mod compress;
 pub mod content_type;
 pub mod context;
@@ -40,6 +43,7 @@ pub mod planning;
 pub mod respond;
 pub mod settings;
 pub mod speakers;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -57,6 +61,7 @@ use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
 use crate::tls::listeners::Listeners;
 use auth::{Access, Keyring};
+use cache::Cache;
 use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
@@ -65,6 +70,7 @@ use metrics::GatewayMetrics;
 use respond::Answer;
 use settings::{CompressionSettings, GatewaySettings};
 use speakers::{Caller, Speakers};
+use webhooks::WebhookBook;
 
 /// All that answering a request takes; one for the process.
 pub struct App {
@@ -73,8 +79,10 @@ pub struct App {
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
+    pub cache: Cache,
     /// What listeners show to clients.
     pub tls: Arc<Listeners>,
+    pub webhooks: Arc<WebhookBook>,
 }
 
 // === impl App ===
@@ -86,8 +94,10 @@ impl App {
         settings: GatewaySettings,
         metrics: GatewayMetrics,
         tls: Arc<Listeners>,
+        webhooks: WebhookBook,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), tls })
+        let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls, webhooks })
     }
 }
 

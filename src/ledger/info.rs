@@ -45,6 +45,16 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// The same where it is known already, surely.
+    pub fn known_info(&self, index: &str) -> Option<Arc<IndexInfo>> {
+        match self.registry.known(index) {
+            Some(Known::Info(info)) => Some(info),
+            Some(Known::Entry { .. }) | None => None,
+        }
+    }
+}
+
 /// Whether settings are known to be those of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Surely {

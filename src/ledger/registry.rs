@@ -15,6 +15,9 @@ pub struct Registry {
     state: RwLock<State>,
 }
 
+/// Told of every index of which something cached is dropped.
+type Listener = Box<dyn Fn(&str) + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     entries: BTreeMap<String, IndexEntry>,
@@ -23,6 +26,7 @@ struct State {
     generation: u64,
     /// Indexes of which a failed task leaves it open what the nodes hold: compared when their queues are empty.
     suspect: BTreeSet<String>,
+    listener: Option<Listener>,
 }
 
 /// What the registry knows of an index.
@@ -43,6 +47,11 @@ impl Registry {
     pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
         let entries = store.indexes().await?.into_iter().map(|entry| (entry.uid.clone(), entry)).collect();
         Ok(Self { state: RwLock::new(State { entries, ..State::default() }) })
+    }
+
+    /// Who is to hear of it when requests to an index may be planned otherwise than before.
+    pub(super) fn on_change(&self, listener: Listener) {
+        self.state.write().listener = Some(listener);
     }
 
     /// What is known of `index`; `None` where there is none.
@@ -105,6 +114,19 @@ impl Registry {
                     if let (Some(first), Some(second)) = keys {
                         state.put(&mut undo, IndexEntry { primary_key: second.primary_key, ..first.clone() });
                         state.put(&mut undo, IndexEntry { primary_key: first.primary_key, ..second });
+                    }
+                }
+            }
+            RegistryChange::Rename { pairs, primary_key } => {
+                for (from, to) in pairs {
+                    // Where the new name is in use the engine refuses.
+                    if state.entries.contains_key(to) {
+                        continue;
+                    }
+                    if let Some(entry) = state.entries.get(from).cloned() {
+                        state.remove(&mut undo, from);
+                        let primary_key = entry.primary_key.or_else(|| primary_key.clone());
+                        state.put(&mut undo, IndexEntry { uid: to.clone(), primary_key });
                     }
                 }
             }
@@ -215,6 +237,9 @@ impl State {
     fn forget(&mut self, index: &str) {
         self.generation += 1;
         self.infos.remove(index);
+        if let Some(listener) = &self.listener {
+            listener(index);
+        }
     }
 }
 
@@ -246,6 +271,26 @@ mod tests {
         assert!(!registry.exists("a"));
         registry.undo(&undo);
         assert_eq!(registry.entries(), before);
+    }
+
+    #[test]
+    fn an_index_that_is_renamed_keeps_its_key_and_can_go_back() {
+        let registry = Registry::default();
+        registry.apply(&create("a", Some("id")), None);
+        registry.apply(&create("b", None), None);
+        let before = registry.entries();
+        let rename = |from: &str, to: &str| RegistryChange::Rename {
+            pairs: vec![(from.to_owned(), to.to_owned())],
+            primary_key: Some("other".to_owned()),
+        };
+        let undo = registry.apply(&rename("a", "c"), None);
+        assert_eq!(registry.entries(), [entry("b", None), entry("c", Some("id"))]);
+        registry.undo(&undo);
+        assert_eq!(registry.entries(), before);
+        assert!(registry.apply(&rename("a", "b"), None).is_empty(), "the name is in use");
+        assert!(registry.apply(&rename("no", "d"), None).is_empty());
+        registry.apply(&rename("b", "d"), None);
+        assert_eq!(registry.entry("d"), Some(entry("d", Some("other"))));
     }
 
     #[test]

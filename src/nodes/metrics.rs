@@ -6,6 +6,7 @@ use prometheus::{
 
 use super::families::Families;
 use crate::placement::topology::{NodeState, Topology};
+use crate::plan::rounds::Later;
 
 /// How a subrequest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,14 @@ pub enum Outcome {
     Closed,
     BadReply,
     LocalError,
+}
+
+/// What becomes of asking another node beside one that takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hedge {
+    Sent,
+    /// The other one was heard.
+    Won,
 }
 
 /// In what condition a shard is, over all its replicas and indexes.
@@ -58,6 +67,7 @@ pub struct ClusterMetrics {
     /// The rounds after the first, by what they were for.
     pub later_rounds: IntCounterVec,
     pub retries: IntCounterVec,
+    hedges: IntCounterVec,
     pub bytes_sent: IntCounterVec,
     pub bytes_received: IntCounterVec,
     pub node_up: IntGaugeVec,
@@ -108,6 +118,19 @@ impl Outcome {
             0..=399 => Self::Ok,
             400..=499 => Self::ClientError,
             500.. => Self::ServerError,
+        }
+    }
+}
+
+// === impl Hedge ===
+
+impl Hedge {
+    pub const ALL: &'static [Hedge] = &[Self::Sent, Self::Won];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Won => "won",
         }
     }
 }
@@ -183,6 +206,11 @@ impl ClusterMetrics {
                 &["round"],
             )?,
             retries: families.counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
+            hedges: families.counters(
+                "miroir_hedges_total",
+                "Reads asked of others beside a node that takes its time, and those of them that were heard",
+                &["outcome"],
+            )?,
             bytes_sent: families.counters("miroir_node_sent_bytes_total", "Body bytes sent to nodes", &["node"])?,
             bytes_received: families.counters(
                 "miroir_node_received_bytes_total",
@@ -232,6 +260,12 @@ impl ClusterMetrics {
         for each in Loop::ALL {
             self.rounds.with_label_values(&[each.as_str()]);
         }
+        for each in Later::ALL {
+            self.later_rounds.with_label_values(&[each.as_str()]);
+        }
+        for each in Hedge::ALL {
+            self.hedges.with_label_values(&[each.as_str()]);
+        }
         for node in &topology.nodes {
             let id = node.id.as_str();
             for outcome in Outcome::ALL {
@@ -247,6 +281,10 @@ impl ClusterMetrics {
             self.weight.with_label_values(&[id]).set(node.weight);
         }
         self.show(topology);
+    }
+
+    pub fn hedged(&self, what: Hedge) {
+        self.hedges.with_label_values(&[what.as_str()]).inc();
     }
 
     /// Counts a round that has ended, whatever it found to do.

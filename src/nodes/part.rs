@@ -10,6 +10,7 @@ use super::client::NodeClient;
 use super::credentials::Credentials;
 use super::health::life::Life;
 use super::health::settings::HealthSettings;
+use super::load::Loads;
 use super::metrics::ClusterMetrics;
 use super::older::OlderTopologies;
 use super::overload::Overload;
@@ -26,6 +27,8 @@ pub struct Nodes {
     pub client: NodeClient,
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
+    /// How long nodes take for reads.
+    pub loads: Loads,
     pub metrics: ClusterMetrics,
     pub credentials: Credentials,
     /// Loaded once per request; changed only by [`super::health::publish`].
@@ -58,6 +61,7 @@ impl Nodes {
             longest_read,
             client,
             overload,
+            loads: Loads::default(),
             metrics,
             credentials,
             topology: ArcSwap::from_pointee(topology),

@@ -14,6 +14,7 @@ use super::part::Reads;
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::meaning::Meaning;
+use crate::nodes::metrics::Hedge;
 use crate::nodes::overload::limit::Permit;
 use crate::nodes::overload::{Sign, Traffic};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
@@ -28,6 +29,9 @@ const HEAVY_FILTER: usize = 16 << 10;
 
 /// As is a page that reaches farther than this.
 const LONG_PAGE: u64 = 1000;
+
+/// Nobody is late before that, however fast he usually is.
+const LEAST_LATE: Duration = Duration::from_millis(10);
 
 /// How many times `search.attempt_timeout` a node that works may take, where nothing says how long others would.
 const ALONE_PATIENCE: u32 = 5;
@@ -112,7 +116,10 @@ impl Nodes for ClusterNodes<'_> {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
         let turn = Turn::new(self.reads, node, traffic, permit);
+        // What a heavy read takes says nothing of others.
+        let asked = (traffic == Traffic::Read).then(|| self.reads.nodes.loads.ask(&node.id));
         let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
+        drop(asked);
         turn.ends(&answer);
         // Whether a success is one its reader knows.
         let meaning = Meaning::of(&answer);
@@ -147,6 +154,34 @@ impl Nodes for ClusterNodes<'_> {
                 return Doubt::Slow;
             }
         }
+    }
+
+    /// A node of which nothing is heard is not late but perhaps gone, which [`Nodes::doubt`] finds out.
+    async fn late(&self, node: NodeIx) {
+        let id = &self.topology.node(node).id;
+        let p95 = self.reads.nodes.loads.p95(id).filter(|_| self.traffic == Traffic::Read);
+        let Some(usual) = p95 else { return std::future::pending().await };
+        let usual = usual.max(LEAST_LATE);
+        tokio::time::sleep(usual).await;
+        while self.queued.lock().contains(&node) {
+            tokio::time::sleep(usual).await;
+        }
+        let heard = self.reads.nodes.life.signs(id).heard;
+        if heard.is_none_or(|heard| heard.elapsed() > self.attempt) {
+            std::future::pending().await
+        }
+    }
+
+    fn hedged(&self, what: Hedge) {
+        self.reads.nodes.metrics.hedged(what);
+    }
+
+    fn laden(&self, seed: u64) -> Vec<NodeIx> {
+        self.reads.nodes.loads.spared(self.topology, seed)
+    }
+
+    fn may_hedge(&self) -> bool {
+        self.reads.nodes.overload.may_hedge()
     }
 
     fn outrun(&self, node: NodeIx) {

@@ -4,6 +4,7 @@
 
 mod alike;
 mod bad_input;
+mod cache;
 mod chaos;
 mod client_errors;
 mod compression;
@@ -13,6 +14,7 @@ mod failures;
 mod faults;
 mod federation;
 mod maintenance;
+mod newer_api;
 mod operations;
 mod overload;
 mod reads;

@@ -258,6 +258,11 @@ impl Overload {
         granted
     }
 
+    /// True when another node may be asked beside one that takes its time.
+    pub fn may_hedge(&self) -> bool {
+        self.retries.lock().withdraw_spare()
+    }
+
     fn traffic_of(&self, node: &NodeId) -> Arc<NodeTraffic> {
         if let Some(known) = self.nodes.read().get(node) {
             return Arc::clone(known);

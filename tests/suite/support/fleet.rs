@@ -40,6 +40,8 @@ pub struct FleetOptions {
     pub replication_factor: usize,
     pub master_key: Option<&'static str>,
     pub node_key: Option<&'static str>,
+    /// Whether answers are kept. Most tests want to see what nodes answer, however often the same is asked.
+    pub cache: bool,
     /// Lines of YAML appended to the gateway's configuration.
     pub more: String,
     /// Puts a [`FaultProxy`] between the gateway and each node.
@@ -76,6 +78,7 @@ impl Default for FleetOptions {
             replication_factor: 2,
             master_key: None,
             node_key: None,
+            cache: false,
             more: String::new(),
             proxied: false,
             disk: None,
@@ -244,6 +247,9 @@ impl Fleet {
         }
         if !options.more.contains("health:") {
             config += "health: { interval: 100ms, timeout: 2s, rise: 1, fall: 3 }\n";
+        }
+        if !options.cache {
+            config += "cache: { size: 0 }\n";
         }
         config += &options.more;
         let path = folder.path().join("miroir.yaml");
