@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::changes::Fate;
-use super::client::NodeReply;
 use super::error::NodeError;
 use super::meaning::Meaning;
+use super::message::NodeReply;
 
 /// What became of a change that was sent to a node.
 pub(super) fn fate_of(answer: &Result<NodeReply, NodeError>) -> Fate {

@@ -8,8 +8,8 @@
 mod policy;
 
 pub use self::policy::{ForCircuit, ForForward, ForHealth, ForRead, ForRepair, ForWrite, Policy, Price};
-use super::client::NodeReply;
 use super::error::{NodeError, NodeErrorKind};
+use super::message::NodeReply;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::merge::error::is_unready;
 
