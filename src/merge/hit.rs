@@ -1,7 +1,7 @@
 //! One hit of a reply: its text, and where in it stands what is not the client's.
 
 use super::error::MergeError;
-use super::scan::{Malformed, Scanner};
+use super::scan::{Malformed, Scanner, string};
 use crate::split::document::RESERVED_PREFIX;
 
 /// How many members of a hit are remembered that may have to go out of it; hits with more are read once again when they are
@@ -88,12 +88,14 @@ impl<'a> Hit<'a> {
         let mut own = Own::Spans { spans: [Span::default(); REMEMBERED], count: 0 };
         let mut within = scanner.enter(b'{')?;
         let mut stated = false;
-        while let Some((from, name)) = scanner.member_from(&mut within)? {
+        while let Some((from, name)) = scanner.quoted_member(&mut within)? {
             let value = scanner.value()?;
-            if !name.starts_with('_') {
+            // Most names are told apart by one byte.
+            if !name.starts_with("\"_") && !name.starts_with("\"\\") {
                 continue;
             }
-            match name.as_ref() {
+            // What is written so that nobody can read it is no name of ours.
+            match string(name).unwrap_or_default().as_ref() {
                 "_rankingScoreDetails" => {
                     details = match (stated, value) {
                         (true, _) => Details::Unreadable,

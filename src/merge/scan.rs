@@ -115,24 +115,21 @@ impl<'a> Scanner<'a> {
 
     /// Goes to the value of the next member and returns its name; `None` behind the last one.
     pub fn member(&mut self, within: &mut Within) -> Result<Option<Cow<'a, str>>, Malformed> {
-        Ok(self.member_from(within)?.map(|(_, name)| name))
+        let Some((_, name)) = self.quoted_member(within)? else { return Ok(None) };
+        string(name).map(Some).ok_or(Malformed::Value)
     }
 
-    /// The same, and where the name begins.
-    pub fn member_from(&mut self, within: &mut Within) -> Result<Option<(usize, Cow<'a, str>)>, Malformed> {
+    /// The same with the name as it is written, quotes and escapes too, and where it begins.
+    pub fn quoted_member(&mut self, within: &mut Within) -> Result<Option<(usize, &'a str)>, Malformed> {
         if !self.goes_on(within, b'}')? {
             return Ok(None);
         }
         self.peek()?;
         let from = self.at;
-        let escaped = self.name()?;
-        let end = self.at;
+        self.name()?;
+        let name = self.since(from);
         self.expect(b':')?;
-        if !escaped {
-            return Ok(Some((from, Cow::Borrowed(&self.text[from + 1..end - 1]))));
-        }
-        let name = serde_json::from_str(&self.text[from..end]).map_err(|_| Malformed::Value)?;
-        Ok(Some((from, Cow::Owned(name))))
+        Ok(Some((from, name)))
     }
 
     /// Reads a value, whatever it is.
@@ -163,9 +160,9 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Reads a member's name with its quotes. True if there are escapes in it.
+    /// Reads a member's name with its quotes.
     #[inline(always)]
-    fn name(&mut self) -> Result<bool, Malformed> {
+    fn name(&mut self) -> Result<(), Malformed> {
         if self.peek()? != b'"' {
             return Err(self.unexpected());
         }
@@ -175,9 +172,7 @@ impl<'a> Scanner<'a> {
     fn step_over(&mut self) -> Result<(), Malformed> {
         loop {
             match self.peek()? {
-                b'"' => {
-                    self.string()?;
-                }
+                b'"' => self.string()?,
                 b'-' | b'0'..=b'9' => self.digits()?,
                 bracket @ (b'{' | b'[') => {
                     self.at += 1;
@@ -218,12 +213,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a string from its opening quote on. True if there are escapes in it.
+    /// Reads a string from its opening quote on.
     #[inline(always)]
-    fn string(&mut self) -> Result<bool, Malformed> {
+    fn string(&mut self) -> Result<(), Malformed> {
         self.at += 1;
         let bytes = self.text.as_bytes();
-        let mut escaped = false;
         loop {
             while let Some(chunk) = bytes[self.at..].first_chunk::<8>() {
                 let marks = special(u64::from_le_bytes(*chunk));
@@ -236,12 +230,9 @@ impl<'a> Scanner<'a> {
             match self.byte() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(escaped);
+                    return Ok(());
                 }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                Some(b'\\') => self.escape()?,
                 Some(0..=0x1f) => return Err(self.unexpected()),
                 // Near the end of the text.
                 Some(_) => self.at += 1,

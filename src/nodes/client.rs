@@ -1,10 +1,8 @@
 //! Subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account.
 
-use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -13,9 +11,8 @@ use super::changes::Changes;
 use super::error::{NodeError, NodeErrorKind};
 use super::fate::fate_of;
 use super::meaning::{ForHealth, Meaning};
+pub use super::message::{NodeReply, SubBody, Subrequest, Trace};
 use super::metrics::{ClusterMetrics, Outcome};
-pub use super::reply::NodeReply;
-use super::spool::Spool;
 use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -30,36 +27,6 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60);
 const TASK_PAGE: usize = 500;
 /// Bounds a search of a node's tasks, whatever its queue holds.
 const MAX_TASK_PAGES: usize = 40;
-
-/// What ties the subrequests of one client's request together in logs, here and on the nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
-    /// Sent as `x-request-id`.
-    pub request_id: String,
-}
-
-/// One request to one node.
-#[derive(Debug, Clone)]
-pub struct Subrequest {
-    pub method: http::Method,
-    /// Path and query.
-    pub path: String,
-    pub content_type: Option<&'static str>,
-    pub body: SubBody,
-    /// For all of it, from resolving the address to the reply's last byte.
-    pub timeout: Duration,
-    /// True when carrying it out twice does no harm: it is repeated once if a kept-alive connection turns out closed.
-    pub idempotent: bool,
-}
-
-/// What a subrequest sends.
-#[derive(Debug, Clone)]
-pub enum SubBody {
-    Empty,
-    Bytes(Bytes),
-    /// A range of a spool's bytes.
-    Spool(Spool, Range<u64>),
-}
 
 /// A node's task, as its API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,80 +74,6 @@ pub struct NodeClient {
     changes: Changes,
     /// For the gateway's own questions to nodes.
     timeout: Duration,
-}
-
-// === impl Trace ===
-
-impl Trace {
-    /// For a client's request, by the id that the client gave it or the gateway made.
-    pub fn new(request_id: impl Into<String>) -> Self {
-        Self { request_id: request_id.into() }
-    }
-
-    /// For work that no client asked for: `repair-<uuid>`.
-    pub fn background(what: &str) -> Self {
-        Self { request_id: format!("{what}-{}", uuid::Uuid::now_v7()) }
-    }
-}
-
-// === impl Subrequest ===
-
-impl Subrequest {
-    /// A GET, which is idempotent.
-    pub fn get(path: impl Into<String>, timeout: Duration) -> Self {
-        Self {
-            method: http::Method::GET,
-            path: path.into(),
-            content_type: None,
-            body: SubBody::Empty,
-            timeout,
-            idempotent: true,
-        }
-    }
-
-    /// A request with a JSON body; `idempotent` says whether it may be repeated (a POST that only reads may).
-    pub fn json(
-        method: http::Method,
-        path: impl Into<String>,
-        body: Bytes,
-        timeout: Duration,
-        idempotent: bool,
-    ) -> Self {
-        Self {
-            method,
-            path: path.into(),
-            content_type: Some("application/json"),
-            body: SubBody::Bytes(body),
-            timeout,
-            idempotent,
-        }
-    }
-}
-
-// === impl SubBody ===
-
-impl SubBody {
-    /// In bytes.
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Empty => 0,
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Spool(_, range) => range.end - range.start,
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What is in memory anyway.
-    fn at_hand(&self) -> Option<&[u8]> {
-        match self {
-            Self::Empty => Some(&[]),
-            Self::Bytes(bytes) => Some(bytes),
-            Self::Spool(..) => None,
-        }
-    }
 }
 
 // === impl TaskStatusResponse ===

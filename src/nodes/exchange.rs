@@ -9,8 +9,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::client::{NodeReply, SubBody};
 use super::error::NodeErrorKind;
+use super::message::{NodeReply, SubBody};
 
 /// A body up to this size goes out together with its head.
 pub(super) const TOGETHER: usize = 64 << 10;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::changes::Fate;
 use super::error::NodeError;
 use super::meaning::{ForChange, Meaning};
-use super::reply::NodeReply;
+use super::message::NodeReply;
 
 /// What became of a change that was sent to a node.
 pub(super) fn fate_of(answer: &Result<NodeReply, NodeError>) -> Fate {

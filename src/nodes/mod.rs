@@ -11,7 +11,7 @@
 //! | `idle` | connections that wait for their next use |
 //! | [`error`] | what can go wrong between the gateway and a node |
 //! | [`meaning`] | what a reply means, or that none came, and what each of those who ask makes of it |
-//! | `reply` | a node's reply, as it came |
+//! | `message` | a request to a node and its answer |
 //! | `fate` | what an answer says of the change that it answers |
 //! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
@@ -37,12 +37,12 @@ mod idle;
 pub mod lanes;
 pub mod load;
 pub mod meaning;
+mod message;
 pub mod metrics;
 pub(crate) mod node_queue;
 mod older;
 pub mod overload;
 mod part;
-mod reply;
 pub(crate) mod shutdown;
 pub mod spool;
 pub mod stamp;

@@ -12,11 +12,11 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::client::{NodeReply, Subrequest, Trace};
 use super::credentials::Credentials;
 use super::error::{NodeError, NodeErrorKind};
 use super::exchange::{Failure, TOGETHER, exchange};
 use super::idle::{Bound, Idle};
+use super::message::{NodeReply, Subrequest, Trace};
 use crate::placement::topology::Node;
 use crate::settings::Secret;
 use crate::tls::nodes::NodeTls;
@@ -265,8 +265,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::client::SubBody;
     use super::super::meaning::{ForWrite, Meaning};
+    use super::super::message::SubBody;
     use super::super::spool::SpoolWriter;
     use super::*;
     use crate::placement::topology::{NodeId, NodeState};

@@ -9,7 +9,7 @@ mod policy;
 
 pub use self::policy::{ForChange, ForCircuit, ForForward, ForHealth, ForRead, ForRepair, ForWrite, Policy, Price};
 use super::error::{NodeError, NodeErrorKind};
-use super::reply::NodeReply;
+use super::message::NodeReply;
 use crate::meili::error::{Code, ErrorType, ResponseError};
 use crate::merge::error::is_unready;
 
