@@ -27,6 +27,10 @@ pub struct Page<'a> {
     pub hides: bool,
     /// Hits up to the end of the page, those before it included.
     pub passed: u64,
+    /// How many hits of each list that took.
+    pub used: Vec<u64>,
+    /// The list of the last of them.
+    pub last: Option<usize>,
 }
 
 /// One node's list, of which only the head is parsed.
@@ -59,11 +63,14 @@ pub enum PrimaryKey {
 pub fn merge<'a>(lists: Vec<Vec<Hit<'a>>>, rules: &Rules, skip: u64, take: u64) -> Result<Page<'a>, MergeError> {
     let mut page = Page::default();
     let mut lists = lists.into_iter().map(List::start).collect::<Result<Vec<_>, _>>()?;
+    page.used = vec![0; lists.len()];
     // By value, the rank of the hit that has it.
     let mut seen: HashMap<Key, Rc<Rank>> = HashMap::new();
     while (page.hits.len() as u64) < take {
         let Some(best) = best_of(&lists, rules) else { break };
         let Some(head) = lists[best].pop()? else { break };
+        page.used[best] += 1;
+        page.last = Some(best);
         if let Some(field) = &rules.distinct {
             let values = values_at(&only(head.hit.text, field)?, field);
             if let Some(better) = values.iter().find_map(|value| seen.get(value)) {
@@ -81,6 +88,16 @@ pub fn merge<'a>(lists: Vec<Vec<Hit<'a>>>, rules: &Rules, skip: u64, take: u64) 
         }
     }
     Ok(page)
+}
+
+/// True if `hit` stands before `other` whichever lists they are in, by rank or by place; what no place tells is not sure.
+pub fn is_surely_before(hit: &Hit<'_>, other: &Hit<'_>) -> Result<bool, MergeError> {
+    let (hit, other) = (Head::parse(*hit)?, Head::parse(*other)?);
+    Ok(match hit.rank.compare(&other.rank) {
+        Ordering::Greater => true,
+        Ordering::Less => false,
+        Ordering::Equal => hit.place.is_some_and(|place| other.place.is_none_or(|other| place < other)),
+    })
 }
 
 /// How many of the first of `hits` one node has met when it has filled a page up to `reach`: it takes hits by the

@@ -24,6 +24,7 @@
 //! | `scan` | JSON in one pass, as slices |
 //! | `scores` | the score details of a hit, as they are compared |
 //! | `search` | the replies to one search as one reply, member by member in the order in which a node writes them |
+//! | `shares` | whether the shares of a page that nodes were asked for were enough of it |
 //! | `similar` | documents like one document, out of what several nodes have near its vectors |
 //! | `sorted` | one page of documents out of the sorted lists of several nodes |
 //! | `stages` | hits of stages, each of which left out more words of the query, as one list |
@@ -54,6 +55,7 @@ pub mod scan;
 mod scan_tests;
 pub mod scores;
 pub mod search;
+pub mod shares;
 pub mod similar;
 pub mod sorted;
 pub mod stages;

@@ -12,7 +12,9 @@ use super::hits::{self, Page};
 use super::raw::{Members, ObjectWriter, elements};
 use super::scan::Scanner;
 use super::scores::MostTypos;
+use super::shares::{self, Listed};
 use super::strip;
+use crate::plan::share::Span;
 use crate::plan::window::{Paging, Window};
 
 /// The member by which newer engines name the request.
@@ -61,8 +63,8 @@ pub struct Merged<'a> {
     plan: &'a SearchPlan,
     replies: Vec<SearchReply<'a>>,
     page: Page<'a>,
-    /// How many hits each node listed.
-    listed: Vec<u64>,
+    /// What each node listed.
+    listed: Vec<Listed<'a>>,
     /// What scores are related to, where they are shown.
     typos: Option<MostTypos>,
 }
@@ -72,26 +74,45 @@ pub struct Merged<'a> {
 impl<'a> Merged<'a> {
     /// `replies` are those to [`SearchPlan::request`], in the order of the cover.
     pub fn new(plan: &'a SearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
+        Self::of_spans(plan, replies, &[])
+    }
+
+    /// `replies` are those to [`SearchPlan::request_share`], each for one of the `spans`.
+    pub fn of_spans(plan: &'a SearchPlan, replies: &[&'a [u8]], spans: &[Span]) -> Result<Self, MergeError> {
         let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
         let lists: Vec<_> = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
-        Self::out_of(plan, replies, lists)
+        Self::out_of(plan, replies, lists, spans)
     }
 
     /// The page out of `lists` of hits that were put together from more than `replies`, which have the other members.
     pub fn of_lists(plan: &'a SearchPlan, replies: &[&'a [u8]], lists: Vec<Vec<Hit<'a>>>) -> Result<Self, MergeError> {
         let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
-        Self::out_of(plan, replies, lists)
+        Self::out_of(plan, replies, lists, &[])
     }
 
     fn out_of(
         plan: &'a SearchPlan,
         replies: Vec<SearchReply<'a>>,
         lists: Vec<Vec<Hit<'a>>>,
+        spans: &[Span],
     ) -> Result<Self, MergeError> {
-        let listed = lists.iter().map(|list| list.len() as u64).collect();
+        let listed =
+            lists.iter().map(|list| Listed { count: list.len() as u64, first: list.first().copied() }).collect();
+        let left_out: u64 = spans.iter().map(|span| span.skip()).sum();
         let typos = (plan.shown.score || plan.shown.details).then(|| most_typos(&lists));
-        let page = hits::merge(lists, &plan.rules(), plan.window.skip(), plan.window.take())?;
+        let skip = plan.window.skip().saturating_sub(left_out);
+        let page = hits::merge(lists, &plan.rules(), skip, plan.window.take())?;
         Ok(Self { plan, replies, page, listed, typos })
+    }
+
+    /// The replies whose spans were too narrow for the page.
+    pub fn too_narrow(&self, spans: &[Span]) -> Result<Vec<usize>, MergeError> {
+        // A page behind the last hit of all is empty whatever the lists have.
+        let found = self.replies.iter().fold(0, |sum: u64, reply| sum.saturating_add(reply.total));
+        if self.page.hits.is_empty() && found <= self.plan.window.skip() {
+            return Ok(Vec::new());
+        }
+        shares::too_narrow(&self.page, self.plan.window.take(), &self.listed, spans)
     }
 
     /// True if a single node would have stopped at the end of the page, not for want of hits.
@@ -106,12 +127,12 @@ impl<'a> Merged<'a> {
 
     /// True if hits may be missing that nodes would list beyond `most`.
     pub fn ends_too_early(&self, most: u64) -> bool {
-        !self.is_full() && self.listed.iter().any(|listed| *listed >= most)
+        !self.is_full() && self.listed.iter().any(|listed| listed.count >= most)
     }
 
     /// True if the node with the `at`th reply stopped for that reason.
     pub fn stopped(&self, at: usize) -> bool {
-        self.listed.get(at).is_some_and(|listed| *listed >= self.plan.window.reach())
+        self.listed.get(at).is_some_and(|listed| listed.count >= self.plan.window.reach())
     }
 
     /// What ends the page.

@@ -6,6 +6,7 @@ use prometheus::{
 
 use super::families::Families;
 use crate::placement::topology::{NodeState, Topology};
+use crate::plan::rounds::Later;
 
 /// How a subrequest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,6 +262,9 @@ impl ClusterMetrics {
         }
         for each in Hedge::ALL {
             self.hedges.with_label_values(&[each.as_str()]);
+        }
+        for each in Later::ALL {
+            self.later_rounds.with_label_values(&[each.as_str()]);
         }
         for node in &topology.nodes {
             let id = node.id.as_str();

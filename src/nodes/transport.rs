@@ -20,7 +20,6 @@ use super::client::{NodeReply, SubBody, Subrequest, Trace};
 use super::credentials::Credentials;
 use super::error::{NodeError, NodeErrorKind};
 use crate::placement::topology::Node;
-use crate::settings::Secret;
 use crate::tls::nodes::NodeTls;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
@@ -359,6 +358,7 @@ mod tests {
     use super::super::spool::SpoolWriter;
     use super::*;
     use crate::placement::topology::{NodeId, NodeState};
+    use crate::settings::Secret;
 
     const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 

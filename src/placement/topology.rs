@@ -264,9 +264,9 @@ impl Topology {
         &self.owned[node.0]
     }
 
-    /// True when `node` may hold documents of shards that it does not own.
-    pub fn has_residue(&self, node: NodeIx) -> bool {
-        self.residue.contains_key(&node)
+    /// The shards of which `node` may hold documents without owning them.
+    pub fn residue_of(&self, node: NodeIx) -> Option<&ShardSet> {
+        self.residue.get(&node)
     }
 
     /// True when each shard has the same owners in both: the same documents go to the same nodes.

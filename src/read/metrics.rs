@@ -4,43 +4,18 @@ use crate::nodes::metrics::ClusterMetrics;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::Ask;
 
-/// Every round, for counts that start at zero.
-const ALL: &[Later] = &[
-    Later::Judge,
-    Later::KnownAttributes,
-    Later::QueryVector,
-    Later::Frequencies,
-    Later::Stages,
-    Later::ByVector,
-    Later::ByWords,
-    Later::Census,
-    Later::WithoutDistinct,
-    Later::Unsearched,
-    Later::Listing,
-    Later::WithoutThreshold,
-    Later::Rest,
-    Later::Firsts,
-    Later::Everything,
-    Later::FacetValues,
-    Later::Marks,
-    Later::Apart,
-    Later::Pairs,
-    Later::Near,
-    Later::Slices,
-];
-
 /// The kinds of reads, as [`kind`] names them.
 const KINDS: &[&str] = &["search", "facet_search", "multi_search", "federation", "similar", "documents", "other"];
 
 pub(super) fn start_at_zero(metrics: &ClusterMetrics) {
-    ALL.iter().for_each(|round| drop(metrics.later_rounds.with_label_values(&[label(*round)])));
+    Later::ALL.iter().for_each(|round| drop(metrics.later_rounds.with_label_values(&[round.as_str()])));
     KINDS.iter().for_each(|kind| drop(metrics.read_rounds.with_label_values(&[kind])));
 }
 
 /// Counts the rounds of a read that is over; `later` are those after the first.
 pub(super) fn count(metrics: &ClusterMetrics, ask: &Ask, later: &[Later]) {
     metrics.read_rounds.with_label_values(&[kind(ask)]).observe(1.0 + later.len() as f64);
-    later.iter().for_each(|round| metrics.later_rounds.with_label_values(&[label(*round)]).inc());
+    later.iter().for_each(|round| metrics.later_rounds.with_label_values(&[round.as_str()]).inc());
 }
 
 fn kind(ask: &Ask) -> &'static str {
@@ -55,32 +30,6 @@ fn kind(ask: &Ask) -> &'static str {
     }
 }
 
-fn label(round: Later) -> &'static str {
-    match round {
-        Later::Judge => "judge",
-        Later::KnownAttributes => "known_attributes",
-        Later::QueryVector => "query_vector",
-        Later::Frequencies => "frequencies",
-        Later::Stages => "stages",
-        Later::ByVector => "by_vector",
-        Later::ByWords => "by_words",
-        Later::Census => "census",
-        Later::WithoutDistinct => "without_distinct",
-        Later::Unsearched => "unsearched",
-        Later::Listing => "listing",
-        Later::WithoutThreshold => "without_threshold",
-        Later::Rest => "rest",
-        Later::Firsts => "firsts",
-        Later::Everything => "everything",
-        Later::FacetValues => "facet_values",
-        Later::Marks => "marks",
-        Later::Apart => "apart",
-        Later::Pairs => "pairs",
-        Later::Near => "near",
-        Later::Slices => "slices",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,7 +39,7 @@ mod tests {
         let metrics = ClusterMetrics::new(&prometheus::Registry::new()).unwrap();
         start_at_zero(&metrics);
         count(&metrics, &Ask::Judge, &[Later::Judge, Later::Marks]);
-        let later = |round: Later| metrics.later_rounds.with_label_values(&[label(round)]).get();
+        let later = |round: Later| metrics.later_rounds.with_label_values(&[round.as_str()]).get();
         assert_eq!((later(Later::Judge), later(Later::Marks), later(Later::Census)), (1, 1, 0));
         let rounds = metrics.read_rounds.with_label_values(&["other"]);
         assert_eq!((rounds.get_sample_count(), rounds.get_sample_sum()), (1, 3.0));

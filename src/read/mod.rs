@@ -14,6 +14,7 @@
 //! | `documents`, `fields`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
+//! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
 //! | [`settings`] | what the operator sets of reads |
 //! | `tests` | reads over pretended nodes |
 
@@ -40,6 +41,7 @@ mod query_vectors;
 mod reader;
 mod search;
 pub mod settings;
+mod shares;
 mod similar;
 mod stats;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Fault;
+use super::{Fault, Gathered, Seen};
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 
@@ -24,6 +24,21 @@ impl Answers {
 
     pub fn late(shards: ShardSet) -> Self {
         Self { missing: shards.clone(), late: shards, ..Self::default() }
+    }
+
+    pub fn gathered(self, seen: Seen) -> Result<Gathered, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if let Some(fault) = seen.lagging.filter(|_| !self.missing.is_empty()) {
+            return Err(fault);
+        }
+        if let Some(fault) = seen.internal.agreed(self.replies.is_empty()).filter(|_| !self.missing.is_empty()) {
+            return Err(fault);
+        }
+        let alone = self.replies.len() == 1 && self.replies.iter().all(|(.., alone)| *alone);
+        let replies = self.replies.into_iter().map(|(part, body, _)| (part, body)).collect();
+        Ok(Gathered { replies, missing: self.missing, late: self.late, alone, overloaded: seen.overloaded })
     }
 
     pub fn is_conclusive(&self) -> bool {

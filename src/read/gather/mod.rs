@@ -6,11 +6,13 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `again` | the same nodes asked for more |
 //! | `answers` | what came of some shards |
 //! | `choice` | covers that leave some nodes alone |
 //! | `internal` | errors inside the engine |
 //! | `round` | what the parts of one question know of each other |
 
+mod again;
 mod answers;
 mod choice;
 mod internal;
@@ -25,6 +27,7 @@ use futures::future::{BoxFuture, Either, join_all, ready, select};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub(super) use self::again::gather_again;
 use self::answers::Answers;
 use self::choice::{cover_avoiding, lighter};
 use self::internal::Internal;
@@ -153,19 +156,7 @@ pub async fn gather<N: Nodes + ?Sized>(
     let (avoided, laden) = (nodes.avoided(), nodes.laden(wanted.seed));
     let asking = Asking { nodes, topology, wanted, request, readable, avoided, laden, seen: Mutex::default() };
     let answers = asking.shards(wanted.shards.clone(), true).await;
-    let seen = asking.seen.into_inner();
-    if let Some(fault) = answers.fault {
-        return Err(fault);
-    }
-    if let Some(fault) = seen.lagging.filter(|_| !answers.missing.is_empty()) {
-        return Err(fault);
-    }
-    if let Some(fault) = seen.internal.agreed(answers.replies.is_empty()).filter(|_| !answers.missing.is_empty()) {
-        return Err(fault);
-    }
-    let alone = answers.replies.len() == 1 && answers.replies.iter().all(|(.., alone)| *alone);
-    let replies = answers.replies.into_iter().map(|(part, body, _)| (part, body)).collect();
-    Ok(Gathered { replies, missing: answers.missing, late: answers.late, alone, overloaded: seen.overloaded })
+    answers.gathered(asking.seen.into_inner())
 }
 
 /// Asks one node outside of a cover. Where `others` could answer in its place, it is left when it comes into doubt.
