@@ -128,7 +128,7 @@ fn ranks(body: &[u8]) -> Vec<(Value, Rank)> {
     let hits = answer["hits"].as_array_mut().expect("hits").iter_mut();
     hits.map(|hit| {
         let details = to_raw_value(&hit["_rankingScoreDetails"]).expect("JSON");
-        (hit["id"].take(), Rank::parse(&details).expect("the scores of a hit"))
+        (hit["id"].take(), Rank::parse(details.get()).expect("the scores of a hit"))
     })
     .collect()
 }

@@ -15,6 +15,7 @@ use miroir::gateway::auth::Keyring;
 use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
 use miroir::gateway::settings::GatewaySettings;
+use miroir::gateway::webhooks::{WebhookBook, notify};
 use miroir::gateway::{self, App};
 use miroir::logging;
 use miroir::metrics::MetricsApp;
@@ -79,9 +80,9 @@ enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// What runs beside the requests: health checks, repairs, polling of tasks, housekeeping.
+/// What runs beside the requests: health checks, repairs, polling of tasks, housekeeping, webhooks.
 struct Background {
-    cluster: Arc<Cluster>,
+    app: Arc<App>,
     tls: Arc<Listeners>,
     retention: std::time::Duration,
 }
@@ -123,9 +124,11 @@ fn start(args: &Args) -> Result<Server, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let app = runtime.block_on(async {
         let cluster = Cluster::start(cluster_settings(&config)?, store.clone(), &registry).await?;
-        let keyring = Keyring::open(store, config.master_key.clone()).await?;
+        let keyring = Keyring::open(store.clone(), config.master_key.clone()).await?;
+        let webhooks = WebhookBook::open(store).await?;
         let metrics = GatewayMetrics::register(&registry)?;
-        Ok::<_, StartError>(App::new(cluster, keyring, gateway_settings(&config), metrics, Arc::clone(&tls)))
+        let settings = gateway_settings(&config);
+        Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), webhooks))
     })?;
     gateway::install_hooks(&app);
     let path = args.config.clone();
@@ -146,8 +149,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
     listen(&mut admin, &tls, "admin", config.admin)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
     listen(&mut metrics, &tls, "metrics", config.metrics)?;
-    let background =
-        Background { cluster: Arc::clone(&app.cluster), tls: Arc::clone(&tls), retention: config.tasks.retention };
+    let background = Background { app, tls, retention: config.tasks.retention };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
     server.add_service(admin);
@@ -168,11 +170,14 @@ fn start(args: &Args) -> Result<Server, StartError> {
 #[async_trait]
 impl BackgroundService for Background {
     async fn start(&self, shutdown: ShutdownWatch) {
-        let reconciler = self.cluster.tracking.reconciler.metrics().clone();
-        let store = Arc::clone(&self.cluster.ledger.store);
+        let cluster = &self.app.cluster;
+        let reconciler = cluster.tracking.reconciler.metrics().clone();
+        let store = Arc::clone(&cluster.ledger.store);
+        let (ended, format) = (store.ended_tasks(), self.app.settings.uid_format);
         tokio::join!(
-            cluster::run(Arc::clone(&self.cluster), shutdown.clone()),
-            reload_on_hangup(Arc::clone(&self.cluster.moves), Arc::clone(&self.tls), shutdown.clone()),
+            notify::run(Arc::clone(&self.app.webhooks), format, ended, shutdown.clone()),
+            cluster::run(Arc::clone(cluster), shutdown.clone()),
+            reload_on_hangup(Arc::clone(&cluster.moves), Arc::clone(&self.tls), shutdown.clone()),
             Arc::clone(&self.tls).watch(shutdown.clone()),
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );

@@ -1,7 +1,7 @@
 //! What a process has cost so far, as the kernel counts it.
 
-/// Processor time of all threads of `pid`, in milliseconds. Of threads that have ended only whole ticks are known, so the finer
-/// of the two counts is taken.
+/// Processor time of all threads of `pid`, in milliseconds. Threads that have ended are left out: those that answer searches do
+/// not end.
 pub fn cpu_ms(pid: u32) -> f64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
     let of_threads: f64 = tasks

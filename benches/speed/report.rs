@@ -78,6 +78,13 @@ impl Figure {
     pub fn new(what: String, spread: Spread, unit: &'static str, goal: Option<f64>) -> Self {
         Self { what, spread, unit, goal }
     }
+
+    /// A row of the table.
+    pub fn row(&self) -> String {
+        let Self { what, spread, unit, goal } = self;
+        let goal = goal.map_or_else(String::new, |goal| format!("<= {goal} {unit}"));
+        format!("| {what} | {} {unit} | {goal} |", spread.show())
+    }
 }
 
 /// The tables, as Markdown.
@@ -85,9 +92,8 @@ pub fn tables(figures: &[Figure], real: &[Real]) -> String {
     let mut text = String::from(
         "## The gateway by itself: stub nodes\n\n| figure | median (least to most) | goal |\n|---|---|---|\n",
     );
-    for Figure { what, spread, unit, goal } in figures {
-        let goal = goal.map_or_else(String::new, |goal| format!("<= {goal} {unit}"));
-        writeln!(text, "| {what} | {} {unit} | {goal} |", spread.show()).expect("a string takes everything");
+    for figure in figures {
+        writeln!(text, "{}", figure.row()).expect("a string takes everything");
     }
     for Real { topology, kinds } in real {
         write!(

@@ -136,9 +136,7 @@ impl State {
             (_, ["health"]) => (200, json!({"status": "available"})),
             (_, ["version"]) => (200, json!({"commitSha": "unknown", "commitDate": "unknown", "pkgVersion": "1.50.0"})),
             (_, ["experimental-features"]) => (200, json!({})),
-            ("GET", ["tasks", uid]) => {
-                (200, task(uid.parse().unwrap_or(0), "succeeded", "documentAdditionOrUpdate", None))
-            }
+            ("GET", ["tasks", uid]) => (200, ended(uid.parse().unwrap_or(0))),
             ("GET", ["indexes"]) => (200, self.indexes()),
             ("POST", ["indexes"]) => {
                 let uid = body()["uid"].as_str().unwrap_or_default().to_owned();
@@ -180,14 +178,15 @@ impl State {
 
     fn accepted(&self, kind: &str, index: &str) -> (u16, Value) {
         let uid = self.tasks.fetch_add(1, Ordering::Relaxed);
-        (202, task(uid, "enqueued", kind, Some(index)))
+        (202, json!({"taskUid": uid, "indexUid": index, "status": "enqueued", "type": kind, "enqueuedAt": DATE}))
     }
 }
 
 const DATE: &str = "2026-01-01T00:00:00Z";
 
-fn task(uid: u64, status: &str, kind: &str, index: Option<&str>) -> Value {
-    json!({"uid": uid, "taskUid": uid, "batchUid": uid, "indexUid": index, "status": status, "type": kind,
+/// A task as it is shown.
+fn ended(uid: u64) -> Value {
+    json!({"uid": uid, "batchUid": uid, "indexUid": null, "status": "succeeded", "type": "documentAdditionOrUpdate",
         "canceledBy": null, "details": {}, "error": null, "duration": "PT0.001S", "enqueuedAt": DATE,
         "startedAt": DATE, "finishedAt": DATE})
 }

@@ -132,7 +132,7 @@ fn uploaded(effort: Effort, figures: &mut Vec<Figure>) {
         let mut lines = String::with_capacity(1 << 16);
         for _ in 0..250 {
             id += 1;
-            let line = format!(r#"{{"id":{id:010},"name":"Saint {}","country":"FR","text":"#, id % 997);
+            let line = format!(r#"{{"id":"{id:010}","name":"Saint {}","country":"FR","text":"#, id % 997);
             lines += &line;
             lines += &format!("{:>width$}\n", r#""as long as a city is"}"#, width = 199 - line.len());
         }
@@ -158,11 +158,13 @@ fn address_of(gateway: &Gateway) -> String {
     format!("127.0.0.1:{}", gateway.stubs[0].port)
 }
 
+/// Shows each figure as soon as it is there.
 pub fn measure(effort: Effort) -> Vec<Figure> {
     let mut figures = Vec::new();
-    fanned_out(effort, &mut figures);
-    by_nodes(effort, &mut figures);
-    passed_through(effort, &mut figures);
-    uploaded(effort, &mut figures);
+    for part in [fanned_out, by_nodes, passed_through, uploaded] {
+        let known = figures.len();
+        part(effort, &mut figures);
+        figures[known..].iter().for_each(|figure| println!("{}", figure.row()));
+    }
     figures
 }

@@ -221,13 +221,19 @@ async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answ
     let access = admitted.access.tasks();
     let named = match &own {
         Own::GetTask { id } | Own::DeleteTask { id } => TaskRef::parse(id).into(),
-        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks => named_in(query),
+        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks | Own::ListBatches => named_in(query),
         Own::Health
         | Own::ListKeys
         | Own::CreateKey
         | Own::GetKey { .. }
         | Own::UpdateKey { .. }
-        | Own::DeleteKey { .. } => Named::Nothing,
+        | Own::DeleteKey { .. }
+        | Own::GetBatch { .. }
+        | Own::ListWebhooks
+        | Own::CreateWebhook
+        | Own::GetWebhook { .. }
+        | Own::UpdateWebhook { .. }
+        | Own::DeleteWebhook { .. } => Named::Nothing,
     };
     let format = uid_format(app, admitted, named);
     match own {
@@ -247,6 +253,17 @@ async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answ
         Own::DeleteTask { id } => {
             task_ops::delete_one(&cluster.tracking, &id, access, format).await.map(|body| Answer::json(200, &body))
         }
+        Own::ListBatches => {
+            task_ops::list_batches(&cluster.tracking, query, access).await.map(|body| Answer::json(200, &body))
+        }
+        Own::GetBatch { id } => {
+            task_ops::get_batch(&cluster.tracking, &id, access).await.map(|body| Answer::json(200, &body))
+        }
+        Own::ListWebhooks => Ok(Answer::json(200, &app.webhooks.list())),
+        Own::CreateWebhook => app.webhooks.create(&body).await.map(|body| Answer::json(201, &body)),
+        Own::GetWebhook { uuid } => app.webhooks.get(&uuid).map(|body| Answer::json(200, &body)),
+        Own::UpdateWebhook { uuid } => app.webhooks.update(&uuid, &body).await.map(|body| Answer::json(200, &body)),
+        Own::DeleteWebhook { uuid } => app.webhooks.delete(&uuid).await.map(|()| Answer::empty(204)),
         Own::ListKeys => keys::list(app, query),
         Own::CreateKey => keys::create(app, &body, &admitted.trace).await,
         Own::GetKey { key } => keys::get(app, &key),

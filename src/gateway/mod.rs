@@ -20,6 +20,7 @@
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
+//! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`settings`] | what the operator sets of the gateway |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
@@ -42,6 +43,7 @@ pub mod planning;
 pub mod respond;
 pub mod settings;
 pub mod speakers;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -68,6 +70,7 @@ use metrics::GatewayMetrics;
 use respond::Answer;
 use settings::{CompressionSettings, GatewaySettings};
 use speakers::{Caller, Speakers};
+use webhooks::WebhookBook;
 
 /// All that answering a request takes; one for the process.
 pub struct App {
@@ -79,6 +82,7 @@ pub struct App {
     pub cache: Cache,
     /// What listeners show to clients.
     pub tls: Arc<Listeners>,
+    pub webhooks: Arc<WebhookBook>,
 }
 
 // === impl App ===
@@ -90,9 +94,10 @@ impl App {
         settings: GatewaySettings,
         metrics: GatewayMetrics,
         tls: Arc<Listeners>,
+        webhooks: WebhookBook,
     ) -> Arc<Self> {
-        let cache = Cache::new(settings.cache.clone(), metrics.cache.clone());
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls })
+        let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls, webhooks })
     }
 }
 

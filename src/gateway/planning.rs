@@ -10,7 +10,7 @@ use crate::placement::topology::Topology;
 use crate::plan::read::Infos;
 use crate::plan::{Known, Plan, Request};
 use crate::tasks::filter::IndexAccess;
-use crate::tasks::query::{parse_cancel, parse_delete, parse_id, parse_list};
+use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
 
 /// Plans any request. Reads settings of indexes from a node where they are not cached.
 pub async fn plan(
@@ -54,6 +54,8 @@ fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
     let everyone = || IndexAccess::All;
     match own {
         Own::ListTasks => parse_list(query, everyone()).map(drop),
+        Own::ListBatches => parse_batches(query, everyone()).map(drop),
+        Own::GetBatch { id } => parse_batch_id(id).map(drop),
         Own::CancelTasks => parse_cancel(query, everyone()).map(drop),
         Own::DeleteTasks => parse_delete(query, everyone()).map(drop),
         Own::GetTask { id } | Own::DeleteTask { id } => parse_id(id).map(drop),
@@ -62,6 +64,11 @@ fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
         | Own::CreateKey
         | Own::GetKey { .. }
         | Own::UpdateKey { .. }
-        | Own::DeleteKey { .. } => Ok(()),
+        | Own::DeleteKey { .. }
+        | Own::ListWebhooks
+        | Own::CreateWebhook
+        | Own::GetWebhook { .. }
+        | Own::UpdateWebhook { .. }
+        | Own::DeleteWebhook { .. } => Ok(()),
     }
 }

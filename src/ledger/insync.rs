@@ -18,6 +18,7 @@ use crate::store::StoreError;
 use crate::tasks::details::settle_unsuccessful;
 use crate::tasks::entry::{MiroirTask, NodeTask};
 use crate::tasks::stale::stale_parts;
+use crate::tasks::swap::renamed;
 
 /// What may be made of marks: the stale sets that they change, whole.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -286,10 +287,10 @@ pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
             marks.stale.extend(task.index_uid.iter().map(|index| (node, index.clone(), part.shards.clone())));
             continue;
         }
-        // Only a deletion and a swap change what documents an index holds as a whole.
+        // Only a deletion, a swap and a new name change what documents an index holds as a whole.
         let outdated = if task.kind == TaskKind::IndexDeletion {
             task.index_uid.iter().cloned().collect()
-        } else if task.kind == TaskKind::IndexSwap {
+        } else if matches!(task.kind, TaskKind::IndexSwap | TaskKind::IndexUpdate) {
             swapped(task).into_iter().collect()
         } else {
             BTreeSet::new()
@@ -300,11 +301,12 @@ pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
     marks
 }
 
-/// The indexes that a swap names in its details.
+/// The indexes that a swap or a new name concerns, as the details name them.
 pub fn swapped(task: &MiroirTask) -> Vec<String> {
     let swaps = task.details.as_ref().and_then(|details| details.get("swaps")).and_then(|swaps| swaps.as_array());
     let names = swaps.into_iter().flatten().filter_map(|swap| swap.get("indexes")?.as_array()).flatten();
-    let names: BTreeSet<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    let mut names: BTreeSet<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    names.extend(renamed(task).into_iter().flat_map(|(from, to)| [from, to]));
     names.into_iter().collect()
 }
 

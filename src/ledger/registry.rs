@@ -117,6 +117,19 @@ impl Registry {
                     }
                 }
             }
+            RegistryChange::Rename { pairs, primary_key } => {
+                for (from, to) in pairs {
+                    // Where the new name is in use the engine refuses.
+                    if state.entries.contains_key(to) {
+                        continue;
+                    }
+                    if let Some(entry) = state.entries.get(from).cloned() {
+                        state.remove(&mut undo, from);
+                        let primary_key = entry.primary_key.or_else(|| primary_key.clone());
+                        state.put(&mut undo, IndexEntry { uid: to.clone(), primary_key });
+                    }
+                }
+            }
             RegistryChange::Settings { index } => state.forget(index),
         }
         undo
@@ -258,6 +271,26 @@ mod tests {
         assert!(!registry.exists("a"));
         registry.undo(&undo);
         assert_eq!(registry.entries(), before);
+    }
+
+    #[test]
+    fn an_index_that_is_renamed_keeps_its_key_and_can_go_back() {
+        let registry = Registry::default();
+        registry.apply(&create("a", Some("id")), None);
+        registry.apply(&create("b", None), None);
+        let before = registry.entries();
+        let rename = |from: &str, to: &str| RegistryChange::Rename {
+            pairs: vec![(from.to_owned(), to.to_owned())],
+            primary_key: Some("other".to_owned()),
+        };
+        let undo = registry.apply(&rename("a", "c"), None);
+        assert_eq!(registry.entries(), [entry("b", None), entry("c", Some("id"))]);
+        registry.undo(&undo);
+        assert_eq!(registry.entries(), before);
+        assert!(registry.apply(&rename("a", "b"), None).is_empty(), "the name is in use");
+        assert!(registry.apply(&rename("no", "d"), None).is_empty());
+        registry.apply(&rename("b", "d"), None);
+        assert_eq!(registry.entry("d"), Some(entry("d", Some("other"))));
     }
 
     #[test]

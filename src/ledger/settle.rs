@@ -31,7 +31,8 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
         touched.union_with(&step.shards);
     }
     let mut indexes: Vec<&str> = intent.index_uid.as_deref().into_iter().collect();
-    if let RegistryChange::Swap { pairs } = &intent.registry {
+    let pairs = intent.registry.moved();
+    if !pairs.is_empty() {
         // Nodes that miss a swap are rebuilt, both indexes: of every shard a replica must be there to rebuild them from.
         touched = ShardSet::all(topology.shards);
         indexes = pairs.iter().flat_map(|(left, right)| [left.as_str(), right.as_str()]).collect();
@@ -194,7 +195,7 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
     }
     let outdated: BTreeSet<String> = match &intent.registry {
         RegistryChange::Delete { index } => BTreeSet::from([index.clone()]),
-        RegistryChange::Swap { pairs } => {
+        RegistryChange::Swap { pairs } | RegistryChange::Rename { pairs, .. } => {
             pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect()
         }
         RegistryChange::None
@@ -205,10 +206,8 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
     let indexes = intent.index_uid.iter().filter(|index| !outdated.contains(*index));
     let missed = Missed { outdated: outdated.clone(), ..Missed::of(indexes.cloned()) };
     settled.marks.missed.extend(behind.into_iter().map(|node| (node, missed.clone())));
-    if let RegistryChange::Swap { pairs } = &intent.registry {
-        for (left, right) in pairs {
-            swap_stale(topology, left, right, &mut settled.marks);
-        }
+    for (left, right) in intent.registry.moved() {
+        swap_stale(topology, left, right, &mut settled.marks);
     }
     // Parts with shards count as well: where a write brings documents to some nodes and only the primary key to the
     // others, the others may all be away.

@@ -15,11 +15,13 @@
 //! | `uid` | the uid of an index, and what Meilisearch says of a bad one |
 //! | `unknown` | names that a request may not have, refused in the engine's words |
 //! | `versions` | what differs between versions of the engine |
+//! | `webhook` | an address that is told of each task that has ended |
 
 pub mod operation;
 pub mod payload;
 pub mod query;
 pub mod unknown;
 pub mod versions;
+pub mod webhook;
 
 pub use miroir_words::{action, error, key, pattern, settings, task, uid};

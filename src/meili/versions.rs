@@ -46,6 +46,11 @@ pub fn shows_renames(version: &str) -> bool {
     is_at_least(version, (1, 50))
 }
 
+/// True for engines that are known to give an index another name, and to compact one: seen of 1.50, not of 1.15.
+pub fn renames_and_compacts(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to have keys to other indexes among the settings: seen of 1.50, not of 1.15.
 pub fn shows_foreign_keys(version: &str) -> bool {
     is_at_least(version, (1, 50))
@@ -75,6 +80,7 @@ mod tests {
             shows_renames,
             shows_foreign_keys,
             names_index_of_edit,
+            renames_and_compacts,
         ];
         for is in since_1_50 {
             assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(is));

@@ -68,14 +68,7 @@ impl<'a> Hit<'a> {
         Ok(hit)
     }
 
-    /// The hits of the array that `text` is.
-    pub fn list(text: &'a str) -> Result<Vec<Self>, Malformed> {
-        let mut scanner = Scanner::new(text);
-        let hits = Self::read_list(&mut scanner)?;
-        scanner.end()?;
-        Ok(hits)
-    }
-
+    /// The hits of an array.
     pub fn read_list(scanner: &mut Scanner<'a>) -> Result<Vec<Self>, Malformed> {
         let mut hits = Vec::with_capacity(20);
         let mut within = scanner.enter(b'[')?;

@@ -125,11 +125,13 @@ impl<'a> Scanner<'a> {
         }
         self.peek()?;
         let from = self.at;
-        let (quoted, escaped) = self.name()?;
+        let escaped = self.name()?;
+        let end = self.at;
+        self.expect(b':')?;
         if !escaped {
-            return Ok(Some((from, Cow::Borrowed(&quoted[1..quoted.len() - 1]))));
+            return Ok(Some((from, Cow::Borrowed(&self.text[from + 1..end - 1]))));
         }
-        let name = serde_json::from_str(quoted).map_err(|_| Malformed::Value)?;
+        let name = serde_json::from_str(&self.text[from..end]).map_err(|_| Malformed::Value)?;
         Ok(Some((from, Cow::Owned(name))))
     }
 
@@ -161,16 +163,13 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Reads a member's name with its quotes, and the colon. True if there are escapes in it.
-    fn name(&mut self) -> Result<(&'a str, bool), Malformed> {
+    /// Reads a member's name with its quotes. True if there are escapes in it.
+    #[inline(always)]
+    fn name(&mut self) -> Result<bool, Malformed> {
         if self.peek()? != b'"' {
             return Err(self.unexpected());
         }
-        let from = self.at;
-        let escaped = self.string()?;
-        let quoted = self.since(from);
-        self.expect(b':')?;
-        Ok((quoted, escaped))
+        self.string()
     }
 
     fn step_over(&mut self) -> Result<(), Malformed> {
@@ -188,6 +187,7 @@ impl<'a> Scanner<'a> {
                         self.open.push(bracket);
                         if bracket == b'{' {
                             self.name()?;
+                            self.expect(b':')?;
                         }
                         continue;
                     }
@@ -205,6 +205,7 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     if bracket == b'{' {
                         self.name()?;
+                        self.expect(b':')?;
                     }
                     break;
                 }

@@ -10,7 +10,7 @@ use super::facets::{self, Facets, NodeFacets};
 use super::hit::Hit;
 use super::hits::{self, Page};
 use super::raw::{Members, ObjectWriter, elements};
-use super::scan::Scanner;
+use super::scan::{Malformed, Scanner};
 use super::scores::MostTypos;
 use super::shares::{self, Listed};
 use super::strip;
@@ -38,8 +38,38 @@ impl<'a> SearchReply<'a> {
     }
 }
 
+/// True if [`SearchReply::parse`] takes `body`. Nothing is kept of it: a reply is judged before it is known whether it is merged.
+pub fn is_reply(body: &[u8]) -> bool {
+    check(body).unwrap_or(false)
+}
+
+fn check(body: &[u8]) -> Result<bool, Malformed> {
+    let mut scanner = Scanner::of_bytes(body)?;
+    let (mut hits, mut estimated, mut exact) = (None, None, None);
+    let mut within = scanner.enter(b'{')?;
+    while let Some(name) = scanner.member(&mut within)? {
+        let first = scanner.peek()?;
+        let value = scanner.value()?;
+        match name.as_ref() {
+            "hits" => {
+                hits.get_or_insert(first == b'[');
+            }
+            "estimatedTotalHits" => {
+                estimated.get_or_insert(value);
+            }
+            "totalHits" => {
+                exact.get_or_insert(value);
+            }
+            _ => {}
+        }
+    }
+    scanner.end()?;
+    let is_count = |value: Option<&str>| value.is_some_and(|value| value.parse::<u64>().is_ok());
+    Ok(hits == Some(true) && (is_count(estimated) || is_count(exact)))
+}
+
 /// Reads a reply with hits: its members, and the hits of the first that is called so.
-pub(super) fn read<'a>(mut scanner: Scanner<'a>) -> Result<(Members<'a>, Vec<Hit<'a>>), MergeError> {
+pub(super) fn read(mut scanner: Scanner<'_>) -> Result<(Members<'_>, Vec<Hit<'_>>), MergeError> {
     let mut members = Members(Vec::with_capacity(8));
     let mut hits = None;
     let mut within = scanner.enter(b'{')?;

@@ -260,11 +260,11 @@ impl ClusterMetrics {
         for each in Loop::ALL {
             self.rounds.with_label_values(&[each.as_str()]);
         }
-        for each in Hedge::ALL {
-            self.hedges.with_label_values(&[each.as_str()]);
-        }
         for each in Later::ALL {
             self.later_rounds.with_label_values(&[each.as_str()]);
+        }
+        for each in Hedge::ALL {
+            self.hedges.with_label_values(&[each.as_str()]);
         }
         for node in &topology.nodes {
             let id = node.id.as_str();

@@ -7,6 +7,8 @@
 //! | [`credentials`] | what nodes are shown, and what they must show |
 //! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
+//! | `exchange` | a request and its answer on a connection |
+//! | `idle` | connections that wait for their next use |
 //! | [`error`] | what can go wrong between the gateway and a node |
 //! | [`meaning`] | what a reply means, or that none came, and what each of those who ask makes of it |
 //! | `fate` | what an answer says of the change that it answers |
@@ -26,9 +28,11 @@ pub mod changes;
 pub mod client;
 pub mod credentials;
 pub mod error;
+mod exchange;
 pub(crate) mod families;
 mod fate;
 pub mod health;
+mod idle;
 pub mod lanes;
 pub mod load;
 pub mod meaning;

@@ -1,35 +1,30 @@
-//! How bytes get to a node and back: one Pingora connector and its pool, behind a small trait.
+//! How bytes get to a node and back: connections by Pingora's connector, kept and used again, behind a small trait.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use parking_lot::RwLock;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::client::{NodeReply, SubBody, Subrequest, Trace};
+use super::client::{NodeReply, Subrequest, Trace};
 use super::credentials::Credentials;
 use super::error::{NodeError, NodeErrorKind};
+use super::exchange::{Failure, TOGETHER, exchange};
+use super::idle::{Bound, Idle};
 use crate::placement::topology::Node;
+use crate::settings::Secret;
 use crate::tls::nodes::NodeTls;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
 const MAX_REPLY: usize = 256 << 20;
 /// How many idle connections to nodes are kept, over all of them, where `pingora.upstream_keepalive_pool_size` says nothing.
 pub const KEEPALIVE_POOL_SIZE: usize = 1024;
-/// As much of a reply is made room for at once as its head states, if it is no more.
-const EXPECTED: usize = 1 << 20;
-/// How long a connection waits in the pool for its next use.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// Carries one subrequest to a node. Whoever calls puts the time limit round it.
 #[async_trait]
@@ -48,15 +43,16 @@ pub struct Endpoint {
     pub prefix: String,
 }
 
-/// The transport of production: HTTP/1.1 over Pingora's connector, kept alive.
+/// The transport of production: HTTP/1.1 over connections that Pingora's connector makes, kept alive.
 pub struct PingoraTransport {
-    connector: Connector,
+    connector: TransportConnector,
     /// Guards what was made of each url: it is parsed and resolved once, not for each subrequest.
     targets: RwLock<HashMap<String, Arc<Target>>>,
+    idle: Bound,
     connect_timeout: Duration,
     tls: NodeTls,
     /// `Bearer <node key>`; an error where the key is no header value.
-    authorization: Result<Option<HeaderValue>, NotAHeader>,
+    authorization: Result<Option<Secret>, NotAHeader>,
     max_reply: usize,
 }
 
@@ -67,26 +63,11 @@ struct NotAHeader;
 struct Target {
     endpoint: Endpoint,
     /// The value of the header `Host`.
-    authority: HeaderValue,
+    authority: String,
     /// Guards the addresses found for the host, as peers; the one that answered last comes first. Empty before they are looked
     /// for, and after none has answered.
     peers: RwLock<Arc<[HttpPeer]>>,
-}
-
-/// A connection and the peer it goes to.
-struct Connected {
-    session: HttpSession,
-    peers: Arc<[HttpPeer]>,
-    position: usize,
-    /// True if it comes from the pool.
-    reused: bool,
-}
-
-/// Why one attempt failed, and whether the node may be asked again on a fresh connection.
-struct Failure {
-    kind: NodeErrorKind,
-    /// The connection came from the pool and broke before a byte of the reply: the node had closed it meanwhile.
-    stale_connection: bool,
+    idle: Idle,
 }
 
 // === impl Endpoint ===
@@ -132,14 +113,15 @@ impl Endpoint {
 impl PingoraTransport {
     pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, credentials: &Credentials) -> Self {
         let bearer = credentials.key.as_ref().map(|key| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| NotAHeader)?;
-            value.set_sensitive(true);
-            Ok(value)
+            let value = format!("Bearer {}", key.expose());
+            HeaderValue::from_str(&value).map(|_| Secret::new(value)).map_err(|_| NotAHeader)
         });
         Self {
             tls: credentials.tls.clone(),
-            connector: Connector::new(Some(ConnectorOptions::new(keepalive_pool_size))),
+            // Its own pool stays empty.
+            connector: TransportConnector::new(Some(ConnectorOptions::new(1))),
             targets: RwLock::default(),
+            idle: Bound::new(keepalive_pool_size),
             connect_timeout,
             authorization: bearer.transpose(),
             max_reply: MAX_REPLY,
@@ -151,8 +133,12 @@ impl PingoraTransport {
             return Ok(Arc::clone(known));
         }
         let endpoint = Endpoint::parse(url)?;
-        let authority = HeaderValue::from_str(&endpoint.authority()).map_err(|error| error.to_string())?;
-        let target = Arc::new(Target { endpoint, authority, peers: RwLock::new(Arc::new([])) });
+        let target = Arc::new(Target {
+            authority: endpoint.authority(),
+            endpoint,
+            peers: RwLock::new(Arc::new([])),
+            idle: Idle::new(self.idle.clone()),
+        });
         Ok(Arc::clone(self.targets.write().entry(url.to_owned()).or_insert(target)))
     }
 
@@ -168,19 +154,19 @@ impl PingoraTransport {
         Ok(found)
     }
 
-    /// A session with the first address that answers. When none does, the next call resolves the name again.
-    async fn connect(&self, target: &Target) -> Result<Connected, NodeErrorKind> {
+    /// A connection to the first address that answers. When none does, the next call resolves the name again.
+    async fn connect(&self, target: &Target) -> Result<Stream, NodeErrorKind> {
         let peers = self.peers_of(target).await?;
         let mut last = NodeErrorKind::Connect("it has no address".to_owned());
-        for position in 0..peers.len() {
-            match self.connector.get_http_session(&peers[position]).await {
-                Ok((session, reused)) => {
+        for (position, peer) in peers.iter().enumerate() {
+            match self.connector.new_stream(peer).await {
+                Ok(stream) => {
                     if position > 0 {
                         let mut preferred = peers.to_vec();
                         preferred.swap(0, position);
                         *target.peers.write() = preferred.into();
                     }
-                    return Ok(Connected { session, peers, position, reused });
+                    return Ok(stream);
                 }
                 Err(error) if *error.etype() == pingora::ErrorType::ConnectTimedout => {
                     last = NodeErrorKind::ConnectTimeout(error.to_string());
@@ -197,153 +183,74 @@ impl PingoraTransport {
         let mut peer = HttpPeer::new(address, endpoint.tls, sni);
         peer.options.connection_timeout = Some(self.connect_timeout);
         peer.options.total_connection_timeout = Some(self.connect_timeout.saturating_mul(2));
-        peer.options.idle_timeout = Some(IDLE);
         self.tls.apply(&mut peer);
         peer
     }
 
-    fn head(&self, target: &Target, request: &Subrequest, trace: &Trace) -> Result<Box<RequestHeader>, NodeErrorKind> {
-        let local = |error: Box<pingora::Error>| NodeErrorKind::Local(error.to_string());
-        let prefix = &target.endpoint.prefix;
-        let path = if prefix.is_empty() {
-            Cow::Borrowed(request.path.as_str())
-        } else {
-            Cow::Owned(format!("{prefix}{}", request.path))
-        };
-        // Nodes mind the case of no header's name.
-        let mut head = RequestHeader::build_no_case(request.method.clone(), path.as_bytes(), Some(8)).map_err(local)?;
-        head.insert_header(header::HOST, target.authority.clone()).map_err(local)?;
-        head.insert_header(HeaderName::from_static("x-request-id"), trace.request_id.as_str()).map_err(local)?;
-        head.insert_header(header::ACCEPT, HeaderValue::from_static("application/json")).map_err(local)?;
+    /// The head of `request` as it goes over the wire.
+    fn head(&self, target: &Target, request: &Subrequest, trace: &Trace) -> Result<Vec<u8>, NodeErrorKind> {
+        let local = |reason: &str| NodeErrorKind::Local(reason.to_owned());
+        // Either comes from clients, who must not write a line of their own.
+        if !request.path.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
+            return Err(local("the path is none"));
+        }
+        HeaderValue::from_str(&trace.request_id).map_err(|_| local("the request's id is no header value"))?;
+        let body = usize::try_from(request.body.len()).unwrap_or(usize::MAX).min(TOGETHER);
+        let mut head = Vec::with_capacity(512 + request.path.len() + body);
+        let mut add = |parts: &[&str]| parts.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
+        let Endpoint { prefix, .. } = &target.endpoint;
+        add(&[request.method.as_str(), " ", prefix, &request.path, " HTTP/1.1\r\nhost: ", &target.authority]);
+        add(&["\r\nx-request-id: ", &trace.request_id, "\r\naccept: application/json"]);
         // An error of the header would quote the value.
-        let authorization = self.authorization.as_ref();
-        let authorization =
-            authorization.map_err(|_| NodeErrorKind::Local("the node key is no header value".to_owned()))?;
-        if let Some(authorization) = authorization {
-            head.insert_header(header::AUTHORIZATION, authorization.clone()).map_err(local)?;
+        match &self.authorization {
+            Ok(Some(authorization)) => add(&["\r\nauthorization: ", authorization.expose()]),
+            Ok(None) => {}
+            Err(NotAHeader) => return Err(local("the node key is no header value")),
         }
         if let Some(content_type) = request.content_type {
-            head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(content_type)).map_err(local)?;
+            add(&["\r\ncontent-type: ", content_type]);
         }
         let length = request.body.len();
         if length > 0 || request.method != http::Method::GET {
-            head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length)).map_err(local)?;
+            add(&["\r\ncontent-length: ", &length.to_string()]);
         }
-        Ok(Box::new(head))
-    }
-
-    async fn attempt(&self, target: &Target, request: &Subrequest, trace: &Trace) -> Result<NodeReply, Failure> {
-        let fatal = |kind| Failure { kind, stale_connection: false };
-        let head = self.head(target, request, trace).map_err(fatal)?;
-        let Connected { mut session, peers, position, reused } = self.connect(target).await.map_err(fatal)?;
-        let sent = write_request(&mut session, head, &request.body).await;
-        if let Err(WriteFailure::Local(reason)) = sent {
-            return Err(fatal(NodeErrorKind::Local(reason)));
-        }
-        // A node may answer before it has read everything, and close: its answer says more than a broken pipe.
-        if let Err(error) = read_head(&mut session).await {
-            let reason = match sent {
-                Err(WriteFailure::Connection(reason)) => reason,
-                Err(WriteFailure::Local(_)) | Ok(()) => error.to_string(),
-            };
-            let malformed = *error.etype() == pingora::ErrorType::InvalidHTTPHeader;
-            let kind = if malformed { NodeErrorKind::Malformed(reason) } else { NodeErrorKind::Closed(reason) };
-            return Err(Failure { kind, stale_connection: reused && !malformed });
-        }
-        let (status, retry_after) = read_status(&session);
-        let body = read_body(&mut session, self.max_reply).await.map_err(fatal)?;
-        if sent.is_ok() {
-            self.connector.release_http_session(session, &peers[position], Some(IDLE)).await;
-        }
-        Ok(NodeReply { status, body, retry_after })
+        add(&["\r\n\r\n"]);
+        Ok(head)
     }
 }
 
 #[async_trait]
 impl Transport for PingoraTransport {
     async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
-        let target =
-            self.target(&node.url).map_err(|reason| NodeError::new(&node.id, NodeErrorKind::Resolve(reason)))?;
+        let failed = |kind| NodeError::new(&node.id, kind);
+        let target = self.target(&node.url).map_err(|reason| failed(NodeErrorKind::Resolve(reason)))?;
         loop {
-            match self.attempt(&target, request, trace).await {
-                Ok(reply) => return Ok(reply),
-                // Each round uses up a pooled connection; a fresh one ends the loop.
-                Err(failure) if failure.stale_connection && request.idempotent => continue,
-                Err(failure) => return Err(NodeError::new(&node.id, failure.kind)),
+            let head = self.head(&target, request, trace).map_err(failed)?;
+            let kept = target.idle.take();
+            let reused = kept.is_some();
+            let mut stream = match kept {
+                Some(stream) => stream,
+                None => self.connect(&target).await.map_err(failed)?,
+            };
+            match exchange(&mut stream, head, &request.body, self.max_reply).await {
+                Ok(answered) => {
+                    if answered.reusable {
+                        target.idle.put(stream);
+                    }
+                    return Ok(answered.reply);
+                }
+                // The node had closed it meanwhile. Each round uses up a kept connection; a fresh one ends the loop.
+                Err(Failure::Unanswered(_)) if reused && request.idempotent => {}
+                Err(Failure::Unanswered(kind) | Failure::Failed(kind)) => return Err(failed(kind)),
             }
         }
     }
-}
-
-enum WriteFailure {
-    Connection(String),
-    Local(String),
-}
-
-async fn write_request(
-    session: &mut HttpSession,
-    head: Box<RequestHeader>,
-    body: &SubBody,
-) -> Result<(), WriteFailure> {
-    let broken = |error: Box<pingora::Error>| WriteFailure::Connection(error.to_string());
-    session.write_request_header(head).await.map_err(broken)?;
-    match body {
-        SubBody::Empty => {}
-        SubBody::Bytes(bytes) if bytes.is_empty() => {}
-        SubBody::Bytes(bytes) => session.write_request_body(bytes.clone(), true).await.map_err(broken)?,
-        SubBody::Spool(spool, range) => {
-            let mut reader = spool.slice(range.clone()).reader();
-            loop {
-                let chunk = reader.next().await.map_err(|error| WriteFailure::Local(error.to_string()))?;
-                let Some(chunk) = chunk else { break };
-                session.write_request_body(chunk, false).await.map_err(broken)?;
-            }
-        }
-    }
-    session.finish_request_body().await.map_err(broken)
-}
-
-async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
-    loop {
-        session.read_response_header().await?;
-        let informational = session.response_header().is_some_and(|head| head.status.is_informational());
-        if !informational {
-            return Ok(());
-        }
-    }
-}
-
-fn read_status(session: &HttpSession) -> (u16, Option<Duration>) {
-    let Some(head) = session.response_header() else { return (0, None) };
-    (head.status.as_u16(), retry_after(&head.headers))
 }
 
 /// How long a node asks to be left alone; a date is not read.
 pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
-async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, NodeErrorKind> {
-    let truncated = |error: Box<pingora::Error>| NodeErrorKind::Truncated(error.to_string());
-    let too_large = |length: usize| if length > limit { Err(NodeErrorKind::TooLarge { limit }) } else { Ok(()) };
-    let Some(first) = session.read_response_body().await.map_err(truncated)? else { return Ok(Bytes::new()) };
-    too_large(first.len())?;
-    let mut next = session.read_response_body().await.map_err(truncated)?;
-    if next.is_none() {
-        return Ok(first);
-    }
-    let length = session.response_header().and_then(|head| head.headers.get(header::CONTENT_LENGTH));
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok()).unwrap_or(0);
-    // What a node states is no reason to set aside more than it may send.
-    let mut body = BytesMut::with_capacity(length.min(limit).min(EXPECTED).max(first.len() * 2));
-    body.extend_from_slice(&first);
-    while let Some(chunk) = next {
-        too_large(body.len() + chunk.len())?;
-        body.extend_from_slice(&chunk);
-        next = session.read_response_body().await.map_err(truncated)?;
-    }
-    Ok(body.freeze())
 }
 
 #[cfg(test)]
@@ -351,9 +258,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::client::SubBody;
     use super::super::meaning::{ForWrite, Meaning};
     use super::super::spool::SpoolWriter;
     use super::*;

@@ -31,6 +31,18 @@ pub struct AddParams {
     pub csv_delimiter: Option<u8>,
     /// The client's own note on the task. Nodes never see it: there Miroir's stamp takes its place.
     pub custom_metadata: Option<String>,
+    #[serde(skip_serializing_if = "Missing::are_created")]
+    pub missing: Missing,
+}
+
+/// What becomes of documents that the index does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Missing {
+    #[default]
+    Created,
+    /// They are left out, as if the body did not have them.
+    Skipped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +50,7 @@ enum Param {
     PrimaryKey,
     CsvDelimiter,
     CustomMetadata,
+    SkipCreation,
 }
 
 /// Plans an addition to `index`.
@@ -63,13 +76,14 @@ impl Split {
 // === impl Param ===
 
 impl Param {
-    const ALL: [Param; 3] = [Self::PrimaryKey, Self::CsvDelimiter, Self::CustomMetadata];
+    const ALL: [Param; 4] = [Self::PrimaryKey, Self::CsvDelimiter, Self::CustomMetadata, Self::SkipCreation];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::PrimaryKey => "primaryKey",
             Self::CsvDelimiter => "csvDelimiter",
             Self::CustomMetadata => "customMetadata",
+            Self::SkipCreation => "skipCreation",
         }
     }
 }
@@ -87,9 +101,30 @@ impl AddParams {
                 Param::PrimaryKey => params.primary_key = Some(value.to_owned()),
                 Param::CsvDelimiter => params.csv_delimiter = Some(csv_delimiter(value)?),
                 Param::CustomMetadata => params.custom_metadata = Some(value.to_owned()),
+                Param::SkipCreation => params.missing = Missing::parse(value)?,
             }
         }
         Ok(params)
+    }
+}
+
+// === impl Missing ===
+
+impl Missing {
+    /// The value of `skipCreation`, in letters of any case.
+    fn parse(value: &str) -> Result<Self, ResponseError> {
+        if value.eq_ignore_ascii_case("true") {
+            return Ok(Self::Skipped);
+        }
+        if value.eq_ignore_ascii_case("false") {
+            return Ok(Self::Created);
+        }
+        let message = format!("skipCreation must be either `true` or `false`. Found: `{value}`");
+        Err(ResponseError::new(Code::InvalidSkipCreation, message))
+    }
+
+    fn are_created(&self) -> bool {
+        *self == Self::Created
     }
 }
 
@@ -213,11 +248,22 @@ mod tests {
         assert_eq!(
             error.message,
             "Unknown parameter `primarykey`: did you mean `primaryKey`? expected one of `primaryKey`, `csvDelimiter`, \
-             `customMetadata`"
+             `customMetadata`, `skipCreation`"
         );
         assert_eq!(error.code, "bad_request");
         let error = AddParams::parse("foo=1").unwrap_err();
         assert!(error.message.starts_with("Unknown parameter `foo`: expected one of"), "{}", error.message);
+    }
+
+    #[test]
+    fn missing_documents_are_created_or_skipped() {
+        let missing = |query: &str| AddParams::parse(query).map(|params| params.missing);
+        assert_eq!(missing(""), Ok(Missing::Created));
+        assert_eq!(missing("skipCreation=False"), Ok(Missing::Created));
+        assert_eq!(missing("skipCreation=TRUE"), Ok(Missing::Skipped));
+        let error = missing("skipCreation=1").unwrap_err();
+        assert_eq!(error.code, "invalid_skip_creation");
+        assert_eq!(error.message, "skipCreation must be either `true` or `false`. Found: `1`");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn plan(own: &Own, body: &[u8]) -> Plan {
 
 fn parsed(own: &Own, body: &[u8]) -> Result<Value, ResponseError> {
     match own {
-        Own::CreateKey | Own::UpdateKey { .. } => payload::parse(body),
+        Own::CreateKey | Own::UpdateKey { .. } | Own::CreateWebhook | Own::UpdateWebhook { .. } => payload::parse(body),
         Own::Health
         | Own::ListTasks
         | Own::GetTask { .. }
@@ -37,6 +37,11 @@ fn parsed(own: &Own, body: &[u8]) -> Result<Value, ResponseError> {
         | Own::DeleteTask { .. }
         | Own::ListKeys
         | Own::GetKey { .. }
-        | Own::DeleteKey { .. } => Ok(Value::Null),
+        | Own::DeleteKey { .. }
+        | Own::ListBatches
+        | Own::GetBatch { .. }
+        | Own::ListWebhooks
+        | Own::GetWebhook { .. }
+        | Own::DeleteWebhook { .. } => Ok(Value::Null),
     }
 }

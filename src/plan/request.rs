@@ -76,8 +76,13 @@ impl Checked<'_> {
             Operation::Read(read) => read::plan(read, target, body, &known.infos, topology),
             Operation::Change(change) => {
                 let mut plan = broadcast::plan(change, target, body, topology, &known.hidden, known.exists);
-                if let (Plan::Broadcast(intent), Some(version)) = (&mut plan, &known.version) {
-                    broadcast::show_as_of(version, intent);
+                if let Plan::Broadcast(intent) = &mut plan {
+                    if let Some(error) = broadcast::refused_as_of(known.version.as_deref(), change, intent) {
+                        return Plan::Refuse(error);
+                    }
+                    if let Some(version) = &known.version {
+                        broadcast::show_as_of(version, intent);
+                    }
                 }
                 plan
             }

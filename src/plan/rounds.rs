@@ -276,21 +276,31 @@ impl SearchPlan {
     }
 
     /// How many hits of each node will do to make one node's walk again, where it probably does not go through all of them: it
-    /// ends at the first hit below the threshold, or with the page. `stated`: what nodes have stated as totals.
-    pub fn likely_listing(&self, end: PageEnd, stated: u64) -> Option<u64> {
+    /// ends at the first hit below the threshold, with the page, or when each value was met. `stated` are the totals of the
+    /// nodes. `None` where all are needed, or nothing says that there are more.
+    pub fn likely_listing(&self, end: PageEnd, stated: &[u64]) -> Option<u64> {
+        let reach = self.window.reach();
         let enough = match (&self.distinct, self.uneven, end) {
+            (Some(_), _, _) if self.exceeds(stated) && !self.threshold => reach.saturating_mul(4).saturating_add(100),
             (Some(_), _, _) | (None, true, PageEnd::Short | PageEnd::Empty) => return None,
             (None, true, PageEnd::Full) if self.counts_whole || self.facets.is_some() => return None,
             // What is below the threshold lies between hits that are not: some more show how far it goes.
-            (None, true, PageEnd::Full) => self.window.reach() * 2,
-            (None, false, _) => stated.max(self.window.skip()) + 1,
+            (None, true, PageEnd::Full) => reach.saturating_mul(2),
+            (None, false, _) => {
+                stated.iter().fold(0, |sum: u64, total| sum.saturating_add(*total)).max(self.window.skip()) + 1
+            }
         };
         (enough < self.window.max_total_hits).then_some(enough)
     }
 
     /// True where a listing of all hits does not tell: with more of them than can be listed, what stays uncounted cannot be.
-    pub fn is_listed_in_vain(&self, most_of_a_node: u64) -> bool {
-        self.distinct.is_none() && self.uneven && most_of_a_node >= self.window.max_total_hits
+    pub fn is_listed_in_vain(&self, found: &[u64]) -> bool {
+        self.distinct.is_none() && self.uneven && self.exceeds(found)
+    }
+
+    /// True if one of the nodes has more documents than it can list.
+    fn exceeds(&self, found: &[u64]) -> bool {
+        found.iter().any(|found| *found >= self.window.max_total_hits)
     }
 
     /// True where it is told by the order in which one node got its documents which of them stands for a value: one that no
@@ -488,17 +498,20 @@ mod tests {
             plan(info, body)
         };
         let even = below(json!({}), &IndexInfo::new("movies"));
-        assert_eq!(even.likely_listing(PageEnd::Empty, 3), Some(6));
-        assert_eq!(even.likely_listing(PageEnd::Full, 30), Some(31));
-        assert_eq!(even.likely_listing(PageEnd::Full, 3000), None);
-        assert!(!even.is_listed_in_vain(3000));
+        assert_eq!(even.likely_listing(PageEnd::Empty, &[1, 2]), Some(6));
+        assert_eq!(even.likely_listing(PageEnd::Full, &[10, 20]), Some(31));
+        assert_eq!(even.likely_listing(PageEnd::Full, &[3000, 1]), None);
+        assert!(!even.is_listed_in_vain(&[3000]));
         let sorted = below(json!({"sort": ["price:asc"]}), &IndexInfo::new("movies"));
         assert!(sorted.uneven);
-        assert_eq!(sorted.likely_listing(PageEnd::Full, 300), Some(20));
-        assert_eq!(sorted.likely_listing(PageEnd::Short, 3), None);
-        assert!(sorted.is_listed_in_vain(1000) && !sorted.is_listed_in_vain(999));
+        assert_eq!(sorted.likely_listing(PageEnd::Full, &[300]), Some(20));
+        assert_eq!(sorted.likely_listing(PageEnd::Short, &[3]), None);
+        assert!(sorted.is_listed_in_vain(&[1, 1000]) && !sorted.is_listed_in_vain(&[999, 999]));
         let counted = below(json!({"sort": ["price:asc"], "facets": ["maker"]}), &IndexInfo::new("movies"));
-        assert_eq!(counted.likely_listing(PageEnd::Full, 300), None);
+        assert_eq!(counted.likely_listing(PageEnd::Full, &[300]), None);
+        let distinct = plan(&IndexInfo::new("movies"), json!({"offset": 5, "limit": 5, "distinct": "maker"}));
+        assert_eq!(distinct.likely_listing(PageEnd::Full, &[999, 999]), None);
+        assert_eq!(distinct.likely_listing(PageEnd::Full, &[999, 1000]), Some(140));
     }
 
     #[test]

@@ -106,8 +106,30 @@ pub enum RegistryChange {
     Swap {
         pairs: Vec<(String, String)>,
     },
+    /// Indexes go by other names from here on, each from the first of a pair to the second.
+    Rename {
+        pairs: Vec<(String, String)>,
+        /// Set with it where the index has none.
+        primary_key: Option<String>,
+    },
     /// Settings change: what is cached of them is read again when the task has ended.
     Settings {
         index: String,
     },
+}
+
+// === impl RegistryChange ===
+
+impl RegistryChange {
+    /// The pairs of names under which indexes were and are, where whole indexes change them.
+    pub fn moved(&self) -> &[(String, String)] {
+        match self {
+            Self::Swap { pairs } | Self::Rename { pairs, .. } => pairs,
+            Self::None
+            | Self::Create { .. }
+            | Self::SetPrimaryKey { .. }
+            | Self::Delete { .. }
+            | Self::Settings { .. } => &[],
+        }
+    }
 }

@@ -5,7 +5,7 @@ use futures::future::join;
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
 use crate::merge;
-use crate::merge::search::{Merged, SearchReply};
+use crate::merge::search::{Merged, is_reply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::plan::frequency::ByFrequency;
@@ -132,5 +132,5 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 pub(super) fn is_search(body: &[u8]) -> bool {
-    SearchReply::parse(body).is_ok()
+    is_reply(body)
 }

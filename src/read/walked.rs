@@ -29,13 +29,6 @@ use crate::split::document::RESERVED_PREFIX;
 /// For how many distinct values nodes are asked one by one.
 const MOST_VALUES: usize = 400;
 
-/// What the first hits of each node told.
-struct Few {
-    overview: Option<Overview>,
-    /// The most documents that one node finds.
-    most_of_a_node: u64,
-}
-
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// What is stated of all hits, found by one node's own walk over the documents that nodes list. `best` are the best
     /// hits of distinct values, of which `first_met` are met where the page begins with the first hit. `None` if the lists
@@ -72,24 +65,31 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let left = Left { documents: documents.collect(), beyond: Beyond::Nothing };
             return self.counted_in_pages(plan, seed, merged, &left, (&met, &best)).await;
         }
-        self.note(Later::Listing);
         let stated = merged.totals();
-        if let Some(enough) = plan.likely_listing(merged.end(), stated.iter().sum()) {
-            let few = self.walked_over_few(plan, seed, (&whole, enough), walk, merged).await?;
-            if few.overview.is_some() || plan.is_listed_in_vain(few.most_of_a_node) {
-                return Ok(few.overview);
-            }
-        } else if plan.is_listed_in_vain(stated.iter().copied().max().unwrap_or(0)) {
+        if plan.is_listed_in_vain(&stated) && plan.likely_listing(merged.end(), &stated).is_none() {
             return Ok(None);
         }
+        self.note(Later::Listing);
+        let all = plan.window.max_total_hits;
+        let mut most = plan.likely_listing(merged.end(), &stated).unwrap_or(all);
         let mut before = Stretch::default();
         for _ in 0..ROUNDS {
+            listing.window.paging = Paging::Offset { offset: 0, limit: most };
             let request = |part: &CoverPart, _| listing.request(part, shards, false);
-            let Some(listed) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
-            let bodies = listed.bodies();
-            let listed = Listing::of(&bodies, plan.window.max_total_hits, distinct, plan.scored_by)?;
-            let left = match walk::left(&listed, &best, walk, &before) {
-                Outcome::Left(left) => left,
+            let Some(gathered) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
+            let bodies = gathered.bodies();
+            let listed = Listing::of(&bodies, most, distinct, plan.scored_by)?;
+            let outcome = walk::left(&listed, &best, walk, &before);
+            let left = match outcome {
+                Outcome::Left(left) if left.beyond != Beyond::Unlisted || plan.facets.is_none() => left,
+                // What is likely was not enough.
+                Outcome::Left(_) | Outcome::GoesOn(_) | Outcome::Unknown if most < all => {
+                    if plan.is_listed_in_vain(&found(&bodies)?) {
+                        return Ok(None);
+                    }
+                    most = all;
+                    continue;
+                }
                 Outcome::GoesOn(stretch) => {
                     let Some(Candidates { unmet: Some(unmet), .. }) = unmet(plan, &stretch.met) else {
                         return Ok(None);
@@ -99,12 +99,16 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                     before = stretch;
                     continue;
                 }
-                Outcome::Unknown => return Ok(None),
+                Outcome::Left(_) | Outcome::Unknown => return Ok(None),
             };
             return match &left.beyond {
                 Beyond::Nothing => self.counted_here(plan, merged, &left).map(Some),
-                // Only where there is more of them than can be listed.
-                Beyond::Unlisted => Ok(None),
+                Beyond::Unlisted => {
+                    let left_out = listed.hits.len() - left.documents.len();
+                    let all = found(&bodies)?.into_iter().fold(0, u64::saturating_add);
+                    let total = plan.window.counted(all.saturating_sub(left_out as u64) as usize);
+                    Ok(Some(Overview { facets: None, total, inexact: Inexact::default() }))
+                }
                 Beyond::Unmet(met) if walk.paged => {
                     self.counted_in_pages(plan, seed, merged, &left, (met, &best)).await
                 }
@@ -112,39 +116,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             };
         }
         Ok(None)
-    }
-
-    /// The same over the first hits of each node.
-    async fn walked_over_few(
-        &self,
-        plan: &SearchPlan,
-        seed: u64,
-        (listing, enough): (&SearchPlan, u64),
-        walk: Walk,
-        merged: &Merged<'_>,
-    ) -> Result<Few, Stop> {
-        let shards = self.topology.shards;
-        let mut listing = listing.clone();
-        listing.window.paging = Paging::Offset { offset: 0, limit: enough };
-        let request = |part: &CoverPart, _| listing.request(part, shards, false);
-        let Some(gathered) = self.ask_more(plan, seed, &request, &is_search).await? else {
-            return Ok(Few { overview: None, most_of_a_node: 0 });
-        };
-        let bodies = gathered.bodies();
-        let found = bodies.iter().map(|body| Ok(candidates(body)?.hits)).collect::<Result<Vec<u64>, MergeError>>()?;
-        let most_of_a_node = found.iter().copied().max().unwrap_or(0);
-        let listed = Listing::of(&bodies, enough, None, plan.scored_by)?;
-        let overview = match walk::left(&listed, &[], walk, &Stretch::default()) {
-            Outcome::Left(left) if left.beyond == Beyond::Nothing => Some(self.counted_here(plan, merged, &left)?),
-            Outcome::Left(left) if plan.facets.is_none() => {
-                let found = found.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
-                let left_out = (listed.hits.len() - left.documents.len()) as u64;
-                let total = plan.window.counted(found.saturating_sub(left_out) as usize);
-                Some(Overview { facets: None, total, inexact: Inexact::default() })
-            }
-            Outcome::Left(_) | Outcome::GoesOn(_) | Outcome::Unknown => None,
-        };
-        Ok(Few { overview, most_of_a_node })
     }
 
     fn counted_here(&self, plan: &SearchPlan, merged: &Merged<'_>, left: &Left<'_>) -> Result<Overview, Stop> {
@@ -303,6 +274,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         self.complete_later(&gathered)?;
         Ok(Some(gathered))
     }
+}
+
+/// How many documents each node finds.
+fn found(bodies: &[&[u8]]) -> Result<Vec<u64>, MergeError> {
+    bodies.iter().map(|body| Ok(candidates(body)?.hits)).collect()
 }
 
 /// Those whose values are none of `met`; `None` where a filter cannot be written.

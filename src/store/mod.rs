@@ -7,7 +7,10 @@
 //! | `task_sql` | the table of tasks |
 //! | `worker` | a thread that owns a connection |
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use tokio::sync::broadcast;
 
 use crate::meili::task::TaskStatus;
 use crate::placement::shard::ShardSet;
@@ -74,6 +77,8 @@ pub trait Store: Send + Sync + 'static {
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError>;
     /// Writes the row of a task that has ended. Where it swapped indexes, the rows of older tasks follow them.
     async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError>;
+    /// Brings each task whose end is on disk from now on, once.
+    fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>>;
     async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError>;
     async fn list_tasks(&self, page: TaskPage) -> Result<TaskList, StoreError>;
     /// The uids of all the tasks that meet the filter, oldest first.

@@ -9,8 +9,11 @@ use time::OffsetDateTime;
 use super::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema};
 use crate::meili::task::TaskStatus;
 use crate::tasks::entry::MiroirTask;
-use crate::tasks::filter::TaskKey;
+use crate::tasks::filter::{TaskKey, Unit};
 use crate::tasks::swap::follow_swaps;
+
+/// The batch of a task that is not enqueued any more.
+const BATCH: &str = "coalesce(canceled_by, uid)";
 
 /// A `WHERE` clause and its parameters.
 struct Condition {
@@ -23,20 +26,23 @@ pub fn insert(connection: &Connection, task: &MiroirTask) -> Result<(), StoreErr
     schema::use_task_uid(connection, task.uid)
 }
 
-/// Writes the row anew if it is still there: a task that was deleted meanwhile does not come back.
-pub fn update(connection: &Connection, task: &MiroirTask) -> Result<(), StoreError> {
-    let mut present = connection.prepare_cached("SELECT 1 FROM tasks WHERE uid = ?")?;
-    if present.exists([task.uid])? {
+/// Writes the row anew if it is still there: a task that was deleted meanwhile does not come back. True when the row says for
+/// the first time that the task has ended.
+pub fn update(connection: &Connection, task: &MiroirTask) -> Result<bool, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT status IN ('enqueued', 'processing') FROM tasks WHERE uid = ?")?;
+    let open: Option<bool> = select.query_row([task.uid], |row| row.get(0)).optional()?;
+    if open.is_some() {
         write(connection, "REPLACE", task)?;
     }
-    Ok(())
+    Ok(open == Some(true) && task.status.is_final())
 }
 
 /// As [`update`]; rows older than a swap follow the swapped indexes.
-pub fn finish(connection: &Connection, task: &MiroirTask, swaps: &[(String, String)]) -> Result<(), StoreError> {
-    update(connection, task)?;
+pub fn finish(connection: &Connection, task: &MiroirTask, swaps: &[(String, String)]) -> Result<bool, StoreError> {
+    let ended = update(connection, task)?;
     if swaps.is_empty() {
-        return Ok(());
+        return Ok(ended);
     }
     let names: Vec<&String> = swaps.iter().flat_map(|(left, right)| [left, right]).collect();
     let older = {
@@ -53,7 +59,7 @@ pub fn finish(connection: &Connection, task: &MiroirTask, swaps: &[(String, Stri
             write(connection, "REPLACE", &other)?;
         }
     }
-    Ok(())
+    Ok(ended)
 }
 
 fn write(connection: &Connection, verb: &str, task: &MiroirTask) -> Result<(), StoreError> {
@@ -208,6 +214,8 @@ fn condition(filter: &TaskFilter) -> Condition {
         before_finished_at,
         after_finished_at,
         access,
+        batches,
+        unit,
     } = filter;
     let mut condition = Condition { sql: "1".to_owned(), values: Vec::new() };
     if let Some(uids) = uids {
@@ -237,10 +245,22 @@ fn condition(filter: &TaskFilter) -> Condition {
             condition.and(&format!("{column} {comparison} ?"), SqlValue::Integer(nanos(*date)));
         }
     }
+    if let Some(batches) = batches {
+        condition.and(
+            &format!("status != 'enqueued' AND {BATCH} IN (SELECT value FROM json_each(?))"),
+            serde_json::json!(batches).to_string(),
+        );
+    }
     if let IndexAccess::Only(patterns) = access {
         condition.allowed(patterns);
     }
-    condition
+    match unit {
+        Unit::Task => condition,
+        Unit::Batch => Condition {
+            sql: format!("uid IN (SELECT {BATCH} FROM tasks WHERE status != 'enqueued' AND {})", condition.sql),
+            values: condition.values,
+        },
+    }
 }
 
 // === impl Condition ===

@@ -39,6 +39,9 @@ pub struct MiroirTask {
     /// Of an addition or deletion that is under way: the ids of its documents, unless they are many.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ids: IdsByShard,
+    /// Why it fails, where that was found before any node saw a document of it: all that is under way is its index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<ResponseError>,
     #[serde(with = "time::serde::rfc3339")]
     pub enqueued_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -146,6 +149,7 @@ impl MiroirTask {
             copies: 1,
             documents: BTreeMap::new(),
             ids: IdsByShard::new(),
+            foreseen: None,
             enqueued_at,
             started_at: None,
             finished_at: None,

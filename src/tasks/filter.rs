@@ -20,6 +20,18 @@ pub struct TaskFilter {
     pub before_finished_at: Option<OffsetDateTime>,
     pub after_finished_at: Option<OffsetDateTime>,
     pub access: IndexAccess,
+    /// The batches that tasks belong to.
+    pub batches: Option<Vec<u32>>,
+    pub unit: Unit,
+}
+
+/// What a filter meets: tasks, or the batches of the tasks that it meets. A task that has begun is a batch of its own, whose
+/// uid is the task's; one that was canceled before belongs to the batch of the cancelation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unit {
+    #[default]
+    Task,
+    Batch,
 }
 
 /// The indexes whose tasks the client may see. With a restriction, tasks that belong to no index stay hidden.

@@ -192,6 +192,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_whose_failing_was_foreseen_ends_when_its_index_is_there() {
+        let ensure = |state| NodeTask { purpose: Purpose::EnsureIndex, ..part("a", &[], state) };
+        let error = ResponseError::new(Code::InvalidDocumentId, "bad id");
+        let mut task = task(vec![ensure(Succeeded), ensure(Enqueued)]);
+        task.foreseen = Some(error.clone());
+        fold(&mut task, T0);
+        assert_eq!((task.status, &task.error), (TaskStatus::Enqueued, &None));
+        task.parts[1] = ensure(Succeeded);
+        fold(&mut task, T0);
+        assert_eq!((task.status, &task.error), (TaskStatus::Failed, &Some(error)));
+    }
+
+    #[test]
     fn a_partly_applied_write_of_few_documents_names_those_that_it_has_not_reached() {
         let mut task = task(vec![part("a", &[1], Succeeded), failing("b", &[2, 3], "bad.")]);
         let ids = [(1, ["x", "y"]), (2, ["v", "u"]), (3, ["w", "t"])];

@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `adopt` | after a crash: which of a node's tasks belong to parts whose acceptance was never recorded |
+//! | `batch` | batches as the client sees them: one for each task |
 //! | `details` | the counts in a task's details |
 //! | `entry` | what Miroir keeps of a task |
 //! | `filter` | which tasks are meant |
@@ -18,6 +19,7 @@
 //! | `view` | a task as the client sees it, in Meilisearch's JSON |
 
 pub mod adopt;
+pub mod batch;
 pub mod details;
 pub mod entry;
 pub mod filter;

@@ -1,6 +1,6 @@
 //! Query strings of the task routes, with the engine's errors.
 
-use super::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
+use super::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef, Unit};
 use super::params::{self, Side};
 use super::view::Named;
 use crate::meili::error::{Code, ResponseError};
@@ -63,6 +63,23 @@ pub fn parse_list(query: &str, access: IndexAccess) -> Result<TaskPage, Response
     Ok(page)
 }
 
+/// `GET /batches?...`.
+pub fn parse_batches(query: &str, access: IndexAccess) -> Result<TaskPage, ResponseError> {
+    let mut page = parse_list(query, access)?;
+    page.filter.unit = Unit::Batch;
+    Ok(page)
+}
+
+/// The id in `/batches/{id}`.
+pub fn parse_batch_id(id: &str) -> Result<u32, ResponseError> {
+    id.parse().map_err(|_| {
+        ResponseError::new(
+            Code::InvalidBatchUids,
+            format!("Batch uid `{id}` is invalid. It should only contain numeric characters."),
+        )
+    })
+}
+
 /// `POST /tasks/cancel?...`.
 pub fn parse_cancel(query: &str, access: IndexAccess) -> Result<TaskFilter, ResponseError> {
     parse_filter(query, access, "cancel")
@@ -119,19 +136,8 @@ fn parse_filter(query: &str, access: IndexAccess, verb: &str) -> Result<TaskFilt
 fn read_filter(filter: &mut TaskFilter, name: &str, value: &str) -> Result<(), ResponseError> {
     let date = |code, side| params::date(name, value, code, side);
     match name {
-        "uids" => {
-            let uids = params::list(name, value, Code::InvalidTaskUids, params::task_ref)?;
-            // Batches, if they were asked for too, have emptied the filter for good.
-            if filter.uids.as_ref().is_none_or(|uids| !uids.is_empty()) {
-                filter.uids = uids;
-            }
-        }
-        "batchUids" => {
-            // The cluster has no batches: a list of them meets no task.
-            if params::list(name, value, Code::InvalidBatchUids, params::integer)?.is_some() {
-                filter.uids = Some(Vec::new());
-            }
-        }
+        "uids" => filter.uids = params::list(name, value, Code::InvalidTaskUids, params::task_ref)?,
+        "batchUids" => filter.batches = params::list(name, value, Code::InvalidBatchUids, params::integer)?,
         "canceledBy" => {
             filter.canceled_by = params::list(name, value, Code::InvalidTaskCanceledBy, params::task_ref)?;
         }
@@ -194,10 +200,21 @@ mod tests {
     }
 
     #[test]
-    fn batches_meet_nothing_whatever_else_is_asked() {
-        assert_eq!(list("uids=1&batchUids=1").filter.uids, Some(vec![]));
-        assert_eq!(list("batchUids=1&uids=1").filter.uids, Some(vec![]));
-        assert_eq!(list("batchUids=*&uids=1").filter.uids, Some(vec![TaskRef::Uid(1)]));
+    fn batches_and_tasks_are_named_apart() {
+        let filter = list("batchUids=1,4&uids=2").filter;
+        assert_eq!((filter.batches, filter.uids), (Some(vec![1, 4]), Some(vec![TaskRef::Uid(2)])));
+        let filter = list("batchUids=*&uids=1").filter;
+        assert_eq!((filter.batches, filter.uids), (None, Some(vec![TaskRef::Uid(1)])));
+    }
+
+    #[test]
+    fn batches_are_listed_as_tasks_are() {
+        let page = parse_batches("limit=3&from=7&statuses=failed", IndexAccess::All).unwrap();
+        assert_eq!((page.limit, page.from, page.filter.unit), (3, Some(TaskRef::Uid(7)), Unit::Batch));
+        assert_eq!(parse_batch_id("12"), Ok(12));
+        let error = parse_batch_id("x").unwrap_err();
+        assert_eq!(error.code, "invalid_batch_uids");
+        assert_eq!(error.message, "Batch uid `x` is invalid. It should only contain numeric characters.");
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::meili::task::TaskKind;
 
 /// The pairs that a task swaps, in order; none if it is no swap.
 pub fn swapped_pairs(task: &MiroirTask) -> Vec<(String, String)> {
+    if let Some(pair) = renamed(task) {
+        return vec![pair];
+    }
     if task.kind != TaskKind::IndexSwap {
         return Vec::new();
     }
@@ -15,6 +18,16 @@ pub fn swapped_pairs(task: &MiroirTask) -> Vec<(String, String)> {
         Some((indexes.get(0)?.as_str()?.to_owned(), indexes.get(1)?.as_str()?.to_owned()))
     };
     swaps.into_iter().flatten().filter_map(pair).collect()
+}
+
+/// The old and the new name of the index that a task gives another one.
+pub fn renamed(task: &MiroirTask) -> Option<(String, String)> {
+    if task.kind != TaskKind::IndexUpdate {
+        return None;
+    }
+    let details = task.details.as_ref()?;
+    let name = |key: &str| details.get(key)?.as_str().map(str::to_owned);
+    name("oldIndexUid").zip(name("newIndexUid")).filter(|(old, new)| old != new)
 }
 
 /// Renames the index of a task that came before the swap. True if it has another name now.
@@ -44,6 +57,12 @@ mod tests {
         let pair = |left: &str, right: &str| (left.to_owned(), right.to_owned());
         assert_eq!(swapped_pairs(&swap), [pair("a", "b"), pair("c", "d")]);
         swap.kind = TaskKind::SettingsUpdate;
+        assert_eq!(swapped_pairs(&swap), []);
+        swap.kind = TaskKind::IndexUpdate;
+        swap.details =
+            serde_json::json!({ "primaryKey": null, "oldIndexUid": "a", "newIndexUid": "c" }).as_object().cloned();
+        assert_eq!(swapped_pairs(&swap), [pair("a", "c")]);
+        swap.details = serde_json::json!({ "primaryKey": "id" }).as_object().cloned();
         assert_eq!(swapped_pairs(&swap), []);
     }
 

@@ -30,6 +30,9 @@ pub fn verdict(task: &MiroirTask) -> Verdict {
     if let Some(open) = still_open(task) {
         return open;
     }
+    if let Some(error) = &task.foreseen {
+        return Verdict::Failed(error.clone());
+    }
     let decisive = decisive_parts(task);
     let failed: Vec<&NodeTask> = decisive.iter().copied().filter(|part| part.state == NodeTaskState::Failed).collect();
     if !failed.is_empty() {

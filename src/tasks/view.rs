@@ -97,11 +97,10 @@ impl UidFormat {
 /// What `GET /tasks/{id}` shows. `canceledBy` is an integer in either format.
 pub fn task_view(task: &MiroirTask, format: UidFormat) -> Value {
     let canceled_by = if task.status == TaskStatus::Canceled { task.canceled_by } else { None };
-    let duration = task.started_at.zip(task.finished_at).and_then(|(start, end)| duration(end - start));
     let mut view = Map::new();
     let mut put = |name: &str, value: Value| view.insert(name.to_owned(), value);
     put("uid", format.write(TaskKey::of(task)));
-    put("batchUid", Value::Null);
+    put("batchUid", json!(batch_of(task)));
     put("indexUid", json!(task.index_uid));
     put("status", json!(task.status));
     put("type", json!(task.kind));
@@ -110,7 +109,7 @@ pub fn task_view(task: &MiroirTask, format: UidFormat) -> Value {
         put("details", Value::Object(details));
     }
     put("error", json!(task.error));
-    put("duration", json!(duration));
+    put("duration", json!(span(task.started_at, task.finished_at)));
     put("enqueuedAt", json!(rfc3339(task.enqueued_at)));
     put("startedAt", json!(task.started_at.map(rfc3339)));
     put("finishedAt", json!(task.finished_at.map(rfc3339)));
@@ -118,6 +117,15 @@ pub fn task_view(task: &MiroirTask, format: UidFormat) -> Value {
         put("customMetadata", json!(metadata));
     }
     Value::Object(view)
+}
+
+/// The batch that a task belongs to, once it has begun: its own, or that of the cancelation that kept it from beginning.
+pub(super) fn batch_of(task: &MiroirTask) -> Option<u32> {
+    match task.status {
+        TaskStatus::Enqueued => None,
+        TaskStatus::Canceled => Some(task.canceled_by.unwrap_or(task.uid)),
+        TaskStatus::Processing | TaskStatus::Succeeded | TaskStatus::Failed => Some(task.uid),
+    }
 }
 
 /// What the answer to a write shows.
@@ -147,7 +155,7 @@ pub fn list_view(list: &TaskList, limit: u32, format: UidFormat) -> Value {
     })
 }
 
-fn details(task: &MiroirTask) -> Option<Map<String, Value>> {
+pub(super) fn details(task: &MiroirTask) -> Option<Map<String, Value>> {
     let mut details = task.details.clone();
     let mut unreachable: Vec<&str> = task
         .parts
@@ -163,8 +171,13 @@ fn details(task: &MiroirTask) -> Option<Map<String, Value>> {
     details
 }
 
-fn rfc3339(date: OffsetDateTime) -> String {
+pub(super) fn rfc3339(date: OffsetDateTime) -> String {
     date.format(&Rfc3339).expect("dates come from clocks, whose years have four digits")
+}
+
+/// The time between two moments; see [`duration`].
+pub(super) fn span(start: Option<OffsetDateTime>, end: Option<OffsetDateTime>) -> Option<String> {
+    start.zip(end).and_then(|(start, end)| duration(end - start))
 }
 
 /// ISO 8601 as the engine writes it: days, then seconds with as many of 0, 3, 6 or 9 digits as are needed.
@@ -213,7 +226,7 @@ mod tests {
         task.finished_at = task.started_at.map(|start| start + Duration::microseconds(12_345));
         assert_eq!(
             golden(task, UidFormat::Integer),
-            r#"{"uid":3,"batchUid":null,"indexUid":"cities","status":"succeeded","type":"documentAdditionOrUpdate","canceledBy":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"error":null,"duration":"PT0.012345S","enqueuedAt":"2026-01-02T03:04:05Z","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06.012345Z"}"#
+            r#"{"uid":3,"batchUid":3,"indexUid":"cities","status":"succeeded","type":"documentAdditionOrUpdate","canceledBy":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"error":null,"duration":"PT0.012345S","enqueuedAt":"2026-01-02T03:04:05Z","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06.012345Z"}"#
         );
     }
 
@@ -239,7 +252,7 @@ mod tests {
         (task.started_at, task.finished_at) = (Some(T0), Some(T0));
         assert_eq!(
             golden(task, UidFormat::Integer),
-            r#"{"uid":0,"batchUid":null,"indexUid":null,"status":"failed","type":"indexSwap","canceledBy":null,"error":{"message":"Index `a` not found.","code":"index_not_found","type":"invalid_request","link":"https://docs.meilisearch.com/errors#index_not_found"},"duration":"PT0S","enqueuedAt":"2026-01-02T03:04:05Z","startedAt":"2026-01-02T03:04:05Z","finishedAt":"2026-01-02T03:04:05Z"}"#
+            r#"{"uid":0,"batchUid":0,"indexUid":null,"status":"failed","type":"indexSwap","canceledBy":null,"error":{"message":"Index `a` not found.","code":"index_not_found","type":"invalid_request","link":"https://docs.meilisearch.com/errors#index_not_found"},"duration":"PT0S","enqueuedAt":"2026-01-02T03:04:05Z","startedAt":"2026-01-02T03:04:05Z","finishedAt":"2026-01-02T03:04:05Z"}"#
         );
     }
 
@@ -250,6 +263,7 @@ mod tests {
         assert_eq!(task_view(&task, UidFormat::Integer)["canceledBy"], Value::Null);
         task.status = TaskStatus::Canceled;
         assert_eq!(task_view(&task, UidFormat::Integer)["canceledBy"], 9);
+        assert_eq!(task_view(&task, UidFormat::Integer)["batchUid"], 9);
     }
 
     #[test]

@@ -11,9 +11,10 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::error::store_failed;
 use crate::store::StoreError;
+use crate::tasks::batch::{batch_view, batches_view};
 use crate::tasks::entry::MiroirTask;
-use crate::tasks::filter::{IndexAccess, TaskFilter, TaskKey, TaskRef};
-use crate::tasks::query::{parse_cancel, parse_delete, parse_id, parse_list};
+use crate::tasks::filter::{IndexAccess, TaskFilter, TaskKey, TaskPage, TaskRef, Unit};
+use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
 use crate::tasks::view::{UidFormat, list_view, summary_view, task_view};
 
 /// `GET /tasks`: the answer's body.
@@ -39,6 +40,46 @@ pub async fn get<H: TaskHost>(
 ) -> Result<Value, ResponseError> {
     let task = find(host, parse_id(id)?, &access).await?;
     Ok(task_view(&task, format))
+}
+
+/// `GET /batches`: the answer's body.
+pub async fn list_batches<H: TaskHost>(
+    host: &Arc<H>,
+    query: &str,
+    access: IndexAccess,
+) -> Result<Value, ResponseError> {
+    let page = parse_batches(query, access)?;
+    let limit = page.limit;
+    let mut list = host.store().list_tasks(page).await.map_err(|error| store_failed(&error))?;
+    host.reconciler().refresh(&mut list.tasks);
+    let mut views = Vec::new();
+    for task in &list.tasks {
+        views.push(batch_view(task, &canceled_by(host, task).await?));
+    }
+    Ok(batches_view(&list, views, limit))
+}
+
+/// `GET /batches/{id}`.
+pub async fn get_batch<H: TaskHost>(host: &Arc<H>, id: &str, access: IndexAccess) -> Result<Value, ResponseError> {
+    let uid = parse_batch_id(id)?;
+    let filter = TaskFilter { batches: Some(vec![uid]), access, unit: Unit::Batch, ..TaskFilter::default() };
+    let page = TaskPage { filter, limit: 1, ..TaskPage::default() };
+    let mut list = host.store().list_tasks(page).await.map_err(|error| store_failed(&error))?;
+    host.reconciler().refresh(&mut list.tasks);
+    match list.tasks.first() {
+        Some(task) => Ok(batch_view(task, &canceled_by(host, task).await?)),
+        None => Err(ResponseError::new(Code::BatchNotFound, format!("Batch `{uid}` not found."))),
+    }
+}
+
+/// The tasks that a cancelation has kept from beginning.
+async fn canceled_by<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) -> Result<Vec<MiroirTask>, ResponseError> {
+    if task.kind != TaskKind::TaskCancelation {
+        return Ok(Vec::new());
+    }
+    let filter = TaskFilter { canceled_by: Some(vec![TaskRef::Uid(task.uid)]), ..TaskFilter::default() };
+    let page = TaskPage { filter, limit: u32::MAX, ..TaskPage::default() };
+    host.store().list_tasks(page).await.map(|list| list.tasks).map_err(|error| store_failed(&error))
 }
 
 /// `POST /tasks/cancel`: the summary of the cancelation (status 200).

@@ -14,6 +14,7 @@ mod failures;
 mod faults;
 mod federation;
 mod maintenance;
+mod newer_api;
 mod operations;
 mod overload;
 mod reads;

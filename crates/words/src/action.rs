@@ -55,6 +55,7 @@ actions! {
     KeysDelete => "keys.delete";
     ExperimentalGet => "experimental.get";
     ExperimentalUpdate => "experimental.update";
+    Export => "export";
     NetworkGet => "network.get";
     NetworkUpdate => "network.update";
     ChatCompletions => "chatCompletions";
@@ -64,6 +65,20 @@ actions! {
     ChatsSettingsAny => "chatsSettings.*";
     ChatsSettingsGet => "chatsSettings.get";
     ChatsSettingsUpdate => "chatsSettings.update";
+    AnyGet => "*.get";
+    WebhooksGet => "webhooks.get";
+    WebhooksUpdate => "webhooks.update";
+    WebhooksDelete => "webhooks.delete";
+    WebhooksCreate => "webhooks.create";
+    WebhooksAny => "webhooks.*";
+    IndexesCompact => "indexes.compact";
+    FieldsPost => "fields.post";
+    TasksCompact => "tasks.compact";
+    DynamicSearchRulesGet => "dynamicSearchRules.get";
+    DynamicSearchRulesCreate => "dynamicSearchRules.create";
+    DynamicSearchRulesUpdate => "dynamicSearchRules.update";
+    DynamicSearchRulesDelete => "dynamicSearchRules.delete";
+    DynamicSearchRulesAny => "dynamicSearchRules.*";
 }
 
 impl Action {
@@ -75,10 +90,78 @@ impl Action {
     /// True when a key that holds `self` may do `wanted`. As in the engine, `documents.*` and its like stand for their
     /// members and not for themselves: editing documents by function, which asks for `documents.*`, takes `*`.
     pub fn grants(self, wanted: Self) -> bool {
+        if self == Self::AnyGet {
+            return wanted.only_reads();
+        }
         match self.as_str().strip_suffix('*') {
             Some("") => true,
             Some(group) => self != wanted && wanted.as_str().starts_with(group),
             None => self == wanted,
+        }
+    }
+
+    /// What `*.get` stands for: what changes nothing, but for reading keys, which could give more than it has, and chats, which
+    /// may make new ones. Groups are asked for by what changes.
+    fn only_reads(self) -> bool {
+        match self {
+            Self::Search
+            | Self::DocumentsGet
+            | Self::IndexesGet
+            | Self::TasksGet
+            | Self::SettingsGet
+            | Self::StatsGet
+            | Self::MetricsGet
+            | Self::Version
+            | Self::ExperimentalGet
+            | Self::Export
+            | Self::NetworkGet
+            | Self::ChatsGet
+            | Self::ChatsSettingsGet
+            | Self::WebhooksGet
+            | Self::FieldsPost
+            | Self::DynamicSearchRulesGet => true,
+            Self::Any
+            | Self::AnyGet
+            | Self::DocumentsAny
+            | Self::DocumentsAdd
+            | Self::DocumentsDelete
+            | Self::IndexesAny
+            | Self::IndexesCreate
+            | Self::IndexesUpdate
+            | Self::IndexesDelete
+            | Self::IndexesSwap
+            | Self::IndexesCompact
+            | Self::TasksAny
+            | Self::TasksCancel
+            | Self::TasksDelete
+            | Self::TasksCompact
+            | Self::SettingsAny
+            | Self::SettingsUpdate
+            | Self::StatsAny
+            | Self::MetricsAny
+            | Self::DumpsAny
+            | Self::DumpsCreate
+            | Self::SnapshotsAny
+            | Self::SnapshotsCreate
+            | Self::KeysCreate
+            | Self::KeysGet
+            | Self::KeysUpdate
+            | Self::KeysDelete
+            | Self::ExperimentalUpdate
+            | Self::NetworkUpdate
+            | Self::ChatCompletions
+            | Self::ChatsAny
+            | Self::ChatsDelete
+            | Self::ChatsSettingsAny
+            | Self::ChatsSettingsUpdate
+            | Self::WebhooksUpdate
+            | Self::WebhooksDelete
+            | Self::WebhooksCreate
+            | Self::WebhooksAny
+            | Self::DynamicSearchRulesCreate
+            | Self::DynamicSearchRulesUpdate
+            | Self::DynamicSearchRulesDelete
+            | Self::DynamicSearchRulesAny => false,
         }
     }
 }
@@ -86,6 +169,33 @@ impl Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reading_all_is_not_reading_keys() {
+        let granted: Vec<&str> =
+            Action::ALL.iter().filter(|action| Action::AnyGet.grants(**action)).map(|action| action.as_str()).collect();
+        assert_eq!(
+            granted,
+            [
+                "search",
+                "documents.get",
+                "indexes.get",
+                "tasks.get",
+                "settings.get",
+                "stats.get",
+                "metrics.get",
+                "version",
+                "experimental.get",
+                "export",
+                "network.get",
+                "chats.get",
+                "chatsSettings.get",
+                "webhooks.get",
+                "fields.post",
+                "dynamicSearchRules.get",
+            ]
+        );
+    }
 
     #[test]
     fn a_group_grants_its_members_only() {

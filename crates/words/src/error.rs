@@ -83,6 +83,15 @@ codes! {
     MissingDocumentEditionFunction => "missing_document_edition_function", InvalidRequest, 400;
     InvalidDocumentFilter => "invalid_document_filter", InvalidRequest, 400;
     InvalidDocumentGeoField => "invalid_document_geo_field", InvalidRequest, 400;
+    InvalidWebhooks => "invalid_webhooks", InvalidRequest, 400;
+    InvalidWebhookUrl => "invalid_webhook_url", InvalidRequest, 400;
+    InvalidWebhookHeaders => "invalid_webhook_headers", InvalidRequest, 400;
+    ImmutableWebhook => "immutable_webhook", InvalidRequest, 400;
+    InvalidWebhookUuid => "invalid_webhook_uuid", InvalidRequest, 400;
+    WebhookNotFound => "webhook_not_found", InvalidRequest, 404;
+    ImmutableWebhookUuid => "immutable_webhook_uuid", InvalidRequest, 400;
+    ImmutableWebhookIsEditable => "immutable_webhook_is_editable", InvalidRequest, 400;
+    InvalidSkipCreation => "invalid_skip_creation", InvalidRequest, 400;
     InvalidVectorDimensions => "invalid_vector_dimensions", InvalidRequest, 400;
     InvalidVectorsType => "invalid_vectors_type", InvalidRequest, 400;
     InvalidDocumentId => "invalid_document_id", InvalidRequest, 400;

@@ -63,15 +63,21 @@ fn moment(text: &str) -> Option<OffsetDateTime> {
 impl Key {
     /// The keys of a new Meilisearch, made at the moment `now`.
     pub fn defaults(now: OffsetDateTime) -> Vec<Self> {
-        let make = |name: &str, description: &str, actions: Vec<Action>| Self {
-            name: Some(name.to_owned()),
-            description: Some(description.to_owned()),
-            uid: Uuid::new_v4(),
-            actions,
-            indexes: vec![IndexPattern::all()],
-            expires_at: None,
-            created_at: now,
-            updated_at: now,
+        // The one after the other, as lists show the newest first.
+        let mut moment = now;
+        let mut make = |name: &str, description: &str, actions: Vec<Action>| {
+            let made = moment;
+            moment += time::Duration::microseconds(1);
+            Self {
+                name: Some(name.to_owned()),
+                description: Some(description.to_owned()),
+                uid: Uuid::new_v4(),
+                actions,
+                indexes: vec![IndexPattern::all()],
+                expires_at: None,
+                created_at: made,
+                updated_at: made,
+            }
         };
         let admin =
             "Use it for anything that is not a search operation. Caution! Do not expose it on a public frontend";
@@ -80,6 +86,12 @@ impl Key {
                 "Default Chat API Key",
                 "Use it to chat and search from the frontend",
                 vec![Action::ChatCompletions, Action::Search],
+            ),
+            make(
+                "Default Read-Only Admin API Key",
+                "Use it to read information across the whole database. Caution! Do not expose this key on a public \
+                 frontend",
+                vec![Action::AnyGet, Action::KeysGet],
             ),
             make("Default Admin API Key", admin, vec![Action::Any]),
             make("Default Search API Key", "Use it to search from the frontend", vec![Action::Search]),
@@ -144,7 +156,7 @@ mod tests {
     #[test]
     fn a_key_is_good_for_its_actions_indexes_and_time() {
         let now = OffsetDateTime::now_utc();
-        let mut key = Key::defaults(now).remove(2);
+        let mut key = Key::defaults(now).remove(3);
         key.indexes = vec![IndexPattern::parse("movies_*").unwrap()];
         assert!(key.allows(Action::Search, Some("movies_fr"), now));
         assert!(key.allows(Action::Search, None, now));

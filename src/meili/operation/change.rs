@@ -14,6 +14,7 @@ pub enum Change {
     UpdateIndex { index: String },
     DeleteIndex { index: String },
     SwapIndexes,
+    CompactIndex { index: String },
     DeleteDocumentsByFilter { index: String },
     DeleteAllDocuments { index: String },
     EditDocuments { index: String },
@@ -33,12 +34,13 @@ impl Change {
                 Facts::new("createIndex", Action::IndexesCreate).taking(Takes::Json).reaching(Reach::Uid)
             }
             Self::UpdateIndex { index } => {
-                Facts::new("updateIndex", Action::IndexesUpdate).of(index).taking(Takes::Json)
+                Facts::new("updateIndex", Action::IndexesUpdate).of(index).taking(Takes::Json).reaching(Reach::Uid)
             }
             Self::DeleteIndex { index } => Facts::new("deleteIndex", Action::IndexesDelete).of(index),
             Self::SwapIndexes => {
                 Facts::new("swapIndexes", Action::IndexesSwap).taking(Takes::Json).reaching(Reach::Swaps)
             }
+            Self::CompactIndex { index } => Facts::new("compactIndex", Action::IndexesCompact).of(index),
 
             Self::DeleteDocumentsByFilter { index } => {
                 Facts::new("deleteDocumentsByFilter", Action::DocumentsDelete).of(index).taking(Takes::Json)

@@ -15,11 +15,18 @@ pub enum Own {
     CancelTasks,
     DeleteTasks,
     DeleteTask { id: String },
+    ListBatches,
+    GetBatch { id: String },
     ListKeys,
     CreateKey,
     GetKey { key: String },
     UpdateKey { key: String },
     DeleteKey { key: String },
+    ListWebhooks,
+    CreateWebhook,
+    GetWebhook { uuid: String },
+    UpdateWebhook { uuid: String },
+    DeleteWebhook { uuid: String },
 }
 
 // === impl Own ===
@@ -34,12 +41,20 @@ impl Own {
             Self::CancelTasks => Facts::new("cancelTasks", Action::TasksCancel),
             Self::DeleteTasks => Facts::new("deleteTasks", Action::TasksDelete),
             Self::DeleteTask { .. } => Facts::new("deleteTask", Action::TasksDelete),
+            Self::ListBatches => Facts::new("listBatches", Action::TasksGet),
+            Self::GetBatch { .. } => Facts::new("getBatch", Action::TasksGet),
 
             Self::ListKeys => Facts::new("listKeys", Action::KeysGet),
             Self::CreateKey => Facts::new("createKey", Action::KeysCreate).taking(Takes::Json),
             Self::GetKey { .. } => Facts::new("getKey", Action::KeysGet),
             Self::UpdateKey { .. } => Facts::new("updateKey", Action::KeysUpdate).taking(Takes::Json),
             Self::DeleteKey { .. } => Facts::new("deleteKey", Action::KeysDelete),
+
+            Self::ListWebhooks => Facts::new("listWebhooks", Action::WebhooksGet),
+            Self::CreateWebhook => Facts::new("createWebhook", Action::WebhooksCreate).taking(Takes::Json),
+            Self::GetWebhook { .. } => Facts::new("getWebhook", Action::WebhooksGet),
+            Self::UpdateWebhook { .. } => Facts::new("updateWebhook", Action::WebhooksUpdate).taking(Takes::Json),
+            Self::DeleteWebhook { .. } => Facts::new("deleteWebhook", Action::WebhooksDelete),
         }
     }
 }

@@ -46,8 +46,7 @@ impl Read {
             Self::FetchDocuments { index } => {
                 Facts::new("fetchDocuments", Action::DocumentsGet).of(index).taking(Takes::Json)
             }
-            // Its own action is newer than the others; whoever may do all may do this.
-            Self::ListFields { index } => Facts::new("listFields", Action::Any).of(index).taking(Takes::Json),
+            Self::ListFields { index } => Facts::new("listFields", Action::FieldsPost).of(index).taking(Takes::Json),
 
             Self::SearchGet { index } => search("searchGet").of(index).reaching(Reach::QueryFilter),
             Self::SearchPost { index } => {

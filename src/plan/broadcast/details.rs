@@ -13,8 +13,7 @@ pub fn show_as_of(version: &str, intent: &mut WriteIntent) {
     if intent.kind == TaskKind::IndexSwap && shows_renames(version) {
         let swaps = details.get_mut("swaps").and_then(Value::as_array_mut);
         for swap in swaps.into_iter().flatten().filter_map(Value::as_object_mut) {
-            // Those that do rename are refused.
-            swap.insert("rename".to_owned(), Value::Bool(false));
+            swap.entry("rename").or_insert(Value::Bool(false));
         }
     }
     if is_reset(intent.kind, details) && shows_foreign_keys(version) {

@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::{of_index, whole};
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::Change;
 use crate::meili::payload;
 use crate::meili::task::TaskKind;
 use crate::meili::uid::IndexUid;
+use crate::meili::versions::renames_and_compacts;
 use crate::plan::write::{RegistryChange, StepBody, WriteIntent};
 
 pub(super) fn create_index(body: &[u8]) -> Result<WriteIntent, ResponseError> {
@@ -24,18 +26,26 @@ pub(super) fn create_index(body: &[u8]) -> Result<WriteIntent, ResponseError> {
 
 pub(super) fn update_index(index: &str, body: &[u8]) -> Result<WriteIntent, ResponseError> {
     let body = payload::object(body)?;
-    if body.contains_key("uid") {
-        // Newer engines rename an index by this; lanes and placement go by the name, so Miroir keeps to the older rule.
-        return Err(ResponseError::new(Code::ImmutableIndexUid, "Immutable field `uid`: expected one of `primaryKey`"));
-    }
     let primary_key = text(&body, "primaryKey");
-    let details = Map::from_iter([("primaryKey".to_owned(), json!(primary_key))]);
-    let registry = match primary_key {
-        Some(primary_key) => RegistryChange::SetPrimaryKey { index: index.to_owned(), primary_key },
-        None => RegistryChange::None,
+    let new_uid = text(&body, "uid");
+    let mut details = Map::from_iter([("primaryKey".to_owned(), json!(primary_key))]);
+    let mut indexes = vec![index.to_owned()];
+    if let Some(new_uid) = &new_uid {
+        IndexUid::refuse_reserved(new_uid)?;
+        details.insert("oldIndexUid".to_owned(), json!(index));
+        details.insert("newIndexUid".to_owned(), json!(new_uid));
+    }
+    let registry = match (new_uid, primary_key) {
+        (Some(new_uid), primary_key) if new_uid != index => {
+            indexes.push(new_uid.clone());
+            indexes.sort();
+            RegistryChange::Rename { pairs: vec![(index.to_owned(), new_uid)], primary_key }
+        }
+        (_, Some(primary_key)) => RegistryChange::SetPrimaryKey { index: index.to_owned(), primary_key },
+        (_, None) => RegistryChange::None,
     };
     let step = whole("PATCH", &format!("/indexes/{index}"), StepBody::Json(Value::Object(body)));
-    Ok(WriteIntent { registry, ..of_index(TaskKind::IndexUpdate, index, details, step) })
+    Ok(WriteIntent { registry, indexes, ..of_index(TaskKind::IndexUpdate, index, details, step) })
 }
 
 pub(super) fn delete_index(index: &str, copies: u8) -> WriteIntent {
@@ -48,13 +58,17 @@ pub(super) fn delete_index(index: &str, copies: u8) -> WriteIntent {
 pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
     let body = payload::parse(body)?;
     let mut pairs = Vec::new();
-    for swap in body.as_array().into_iter().flatten() {
-        if swap.get("rename").and_then(Value::as_bool) == Some(true) {
-            return Err(ResponseError::new(
-                Code::MiroirNotSupported,
-                "Renaming an index by `swap-indexes` is not supported by Miroir; swap with an existing index instead.",
-            ));
-        }
+    let renames = |swap: &Value| swap.get("rename").and_then(Value::as_bool) == Some(true);
+    let all = || body.as_array().into_iter().flatten();
+    let renaming = all().any(renames);
+    if renaming && !all().all(renames) {
+        return Err(ResponseError::new(
+            Code::MiroirNotSupported,
+            "Swaps of which some rename and some do not are not supported by Miroir in one request; send them one after \
+             the other.",
+        ));
+    }
+    for swap in all() {
         // Anything else than two names is left to the nodes, which refuse it in their own words.
         let names = swap.get("indexes").and_then(Value::as_array);
         if let Some([Value::String(left), Value::String(right)]) = names.map(Vec::as_slice) {
@@ -63,7 +77,10 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
             pairs.push((left.clone(), right.clone()));
         }
     }
-    let swaps: Vec<Value> = pairs.iter().map(|(left, right)| json!({"indexes": [left, right]})).collect();
+    let shown = |(left, right): &(String, String)| {
+        if renaming { json!({"indexes": [left, right], "rename": true}) } else { json!({"indexes": [left, right]}) }
+    };
+    let swaps: Vec<Value> = pairs.iter().map(shown).collect();
     let mut indexes: Vec<String> = pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect();
     indexes.sort();
     indexes.dedup();
@@ -74,11 +91,40 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
         details: Some(Map::from_iter([("swaps".to_owned(), Value::Array(swaps))])),
         custom_metadata: None,
         ensure_index: false,
-        registry: RegistryChange::Swap { pairs },
+        registry: if renaming {
+            RegistryChange::Rename { pairs, primary_key: None }
+        } else {
+            RegistryChange::Swap { pairs }
+        },
         copies: 1,
         documents: BTreeMap::new(),
         ids: BTreeMap::new(),
         steps: vec![whole("POST", "/swap-indexes", StepBody::Json(body))],
+    })
+}
+
+pub(super) fn compact_index(index: &str) -> WriteIntent {
+    let step = whole("POST", &format!("/indexes/{index}/compact"), StepBody::Empty);
+    of_index(TaskKind::IndexCompaction, index, Map::new(), step)
+}
+
+/// What nodes of `version` are not known to do; `None` where they will take the write.
+pub fn refused_as_of(version: Option<&str>, change: &Change, intent: &WriteIntent) -> Option<ResponseError> {
+    let asks_for_more = intent.kind == TaskKind::IndexCompaction
+        || matches!(intent.registry, RegistryChange::Rename { .. })
+        || intent.details.as_ref().is_some_and(|details| details.contains_key("newIndexUid"));
+    if !asks_for_more || version.is_some_and(renames_and_compacts) {
+        return None;
+    }
+    Some(match change {
+        // The words of the engines that do not know it.
+        Change::UpdateIndex { .. } => {
+            ResponseError::new(Code::ImmutableIndexUid, "Immutable field `uid`: expected one of `primaryKey`")
+        }
+        _ => ResponseError::new(
+            Code::MiroirNotSupported,
+            "Renaming and compacting an index is supported where all nodes run Meilisearch 1.50 or newer.",
+        ),
     })
 }
 

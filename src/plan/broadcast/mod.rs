@@ -32,6 +32,7 @@ use crate::placement::topology::Topology;
 
 pub use details::show_as_of;
 pub use hidden::{HiddenPart, HiddenSettings, TieBreak, hidden_filterable, is_hidden_filterable};
+pub use indexes::refused_as_of;
 
 /// What a change of documents that names no shard touches.
 #[derive(Clone, Copy)]
@@ -57,6 +58,7 @@ pub fn plan(
         Change::UpdateIndex { index } => indexes::update_index(index, body),
         Change::DeleteIndex { index } => Ok(indexes::delete_index(index, all.copies)),
         Change::SwapIndexes => indexes::swap_indexes(body),
+        Change::CompactIndex { index } => Ok(indexes::compact_index(index)),
         Change::UpdateSettings { index } => settings::update_settings(index, body, hidden),
         Change::ResetSettings { index } => Ok(settings::reset_settings(index, hidden, exists(index))),
         Change::UpdateSetting { index, setting } => settings::update_setting(index, *setting, body, hidden),

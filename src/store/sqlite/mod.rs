@@ -6,9 +6,11 @@ mod properties;
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, params};
+use tokio::sync::broadcast;
 
 use super::worker::Worker;
 use super::{
@@ -19,12 +21,17 @@ use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
 
+/// So many ends are kept for a listener that is slow.
+const ENDS_KEPT: usize = 8192;
+
 /// The default store: one thread writes, commits what is queued together, and answers when it is on disk; another
 /// reads, so that a long list of tasks delays no write.
 pub struct SqliteStore {
     writer: Worker,
     /// `None` in memory, where a second connection would see another database.
     reader: Option<Worker>,
+    /// Each task whose end is on disk.
+    ended: broadcast::Sender<Arc<MiroirTask>>,
 }
 
 // === impl SqliteStore ===
@@ -50,7 +57,30 @@ impl SqliteStore {
             configure(&reading).map_err(opening)?;
             Some(Worker::spawn("miroir-state-read", reading)?)
         };
-        Ok(Self { writer: Worker::spawn("miroir-state", connection)?, reader })
+        let ended = broadcast::Sender::new(ENDS_KEPT);
+        Ok(Self { writer: Worker::spawn("miroir-state", connection)?, reader, ended })
+    }
+
+    /// Tells whoever listens.
+    fn tell(&self, task: MiroirTask) {
+        if self.ended.receiver_count() > 0 {
+            // Whoever listened may be gone by now.
+            let _unheard = self.ended.send(Arc::new(task));
+        }
+    }
+
+    /// Writes a row; `write` says whether the task has ended with it.
+    async fn write_task(
+        &self,
+        task: MiroirTask,
+        write: impl FnOnce(&Connection, &MiroirTask) -> Result<bool, StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (task, ended) =
+            self.writer.call(move |connection| write(connection, &task).map(|ended| (task, ended))).await?;
+        if ended {
+            self.tell(task);
+        }
+        Ok(())
     }
 
     fn reader(&self) -> &Worker {
@@ -113,26 +143,30 @@ impl Store for SqliteStore {
     }
 
     async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError> {
-        self.writer.call(move |connection| task_sql::insert(connection, &task)).await
-    }
-
-    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<(), StoreError> {
-        self.writer
-            .call(move |connection| {
-                for (uid, entry) in &indexes {
-                    write_index(connection, uid, entry.as_ref())?;
-                }
-                task_sql::insert(connection, &task)
-            })
+        self.write_task(task, |connection, task| task_sql::insert(connection, task).map(|()| task.status.is_final()))
             .await
     }
 
+    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<(), StoreError> {
+        self.write_task(task, move |connection, task| {
+            for (uid, entry) in &indexes {
+                write_index(connection, uid, entry.as_ref())?;
+            }
+            task_sql::insert(connection, task).map(|()| task.status.is_final())
+        })
+        .await
+    }
+
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError> {
-        self.writer.call(move |connection| task_sql::update(connection, &task)).await
+        self.write_task(task, task_sql::update).await
     }
 
     async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError> {
-        self.writer.call(move |connection| task_sql::finish(connection, &task, &swaps)).await
+        self.write_task(task, move |connection, task| task_sql::finish(connection, task, &swaps)).await
+    }
+
+    fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>> {
+        self.ended.subscribe()
     }
 
     async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError> {

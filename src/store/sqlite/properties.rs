@@ -9,7 +9,7 @@ use super::tests::{T0, task};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::store::{Store as _, TaskFilter, TaskList, TaskPage, TaskRef};
 use crate::tasks::entry::MiroirTask;
-use crate::tasks::filter::{IndexAccess, TaskKey};
+use crate::tasks::filter::{IndexAccess, TaskKey, Unit};
 
 const INDEXES: [Option<&str>; 4] = [None, Some("a"), Some("b"), Some("b*")];
 
@@ -50,8 +50,10 @@ fn any_filter() -> impl Strategy<Value = TaskFilter> {
         3 => Just(IndexAccess::All),
         1 => Just(IndexAccess::Only(vec!["a".to_owned(), "b*".to_owned()])),
     ];
+    let batches = proptest::option::weighted(0.3, proptest::collection::vec(0u32..12, 0..4));
+    let unit = prop_oneof![3 => Just(Unit::Task), 1 => Just(Unit::Batch)];
     (
-        (uids(), uids(), access),
+        (uids(), uids(), access, batches, unit),
         (
             proptest::option::weighted(0.3, proptest::sample::subsequence(TaskStatus::ALL.to_vec(), 0..4)),
             proptest::option::weighted(0.3, proptest::sample::subsequence(TaskKind::ALL.to_vec(), 0..9)),
@@ -59,20 +61,40 @@ fn any_filter() -> impl Strategy<Value = TaskFilter> {
         ),
         (date(), date(), date(), date(), date(), date()),
     )
-        .prop_map(|((uids, canceled_by, access), (statuses, kinds, index_uids), dates)| TaskFilter {
-            uids,
-            statuses,
-            kinds,
-            index_uids,
-            canceled_by,
-            before_enqueued_at: dates.0,
-            after_enqueued_at: dates.1,
-            before_started_at: dates.2,
-            after_started_at: dates.3,
-            before_finished_at: dates.4,
-            after_finished_at: dates.5,
-            access,
+        .prop_map(|((uids, canceled_by, access, batches, unit), (statuses, kinds, index_uids), dates)| {
+            TaskFilter {
+                uids,
+                statuses,
+                kinds,
+                index_uids,
+                canceled_by,
+                before_enqueued_at: dates.0,
+                after_enqueued_at: dates.1,
+                before_started_at: dates.2,
+                after_started_at: dates.3,
+                before_finished_at: dates.4,
+                after_finished_at: dates.5,
+                access,
+                batches,
+                unit,
+            }
         })
+}
+
+fn batch_of(task: &MiroirTask) -> Option<u32> {
+    match task.status {
+        TaskStatus::Enqueued => None,
+        TaskStatus::Canceled => Some(task.canceled_by.unwrap_or(task.uid)),
+        TaskStatus::Processing | TaskStatus::Succeeded | TaskStatus::Failed => Some(task.uid),
+    }
+}
+
+/// A batch is met by the task that has its uid, if any of its tasks meets the filter.
+fn is_met(task: &MiroirTask, filter: &TaskFilter, all: &[MiroirTask]) -> bool {
+    match filter.unit {
+        Unit::Task => meets(task, filter, all),
+        Unit::Batch => all.iter().any(|other| batch_of(other) == Some(task.uid) && meets(other, filter, all)),
+    }
 }
 
 fn meets(task: &MiroirTask, filter: &TaskFilter, all: &[MiroirTask]) -> bool {
@@ -104,6 +126,7 @@ fn meets(task: &MiroirTask, filter: &TaskFilter, all: &[MiroirTask]) -> bool {
         && after(task.started_at, filter.after_started_at)
         && before(task.finished_at, filter.before_finished_at)
         && after(task.finished_at, filter.after_finished_at)
+        && filter.batches.as_ref().is_none_or(|batches| batch_of(task).is_some_and(|batch| batches.contains(&batch)))
         && filter.access.allows(task.index_uid.as_deref())
 }
 
@@ -128,7 +151,7 @@ proptest! {
                 store.insert_task(task.clone()).await.unwrap();
             }
             for (filter, from, limit, reverse) in pages {
-                let mut met: Vec<&MiroirTask> = tasks.iter().filter(|task| meets(task, &filter, &tasks)).collect();
+                let mut met: Vec<&MiroirTask> = tasks.iter().filter(|task| is_met(task, &filter, &tasks)).collect();
                 let uids: Vec<u32> = met.iter().map(|task| task.uid).collect();
                 prop_assert_eq!(store.task_uids(filter.clone()).await.unwrap(), uids);
                 let total = met.len() as u64;

@@ -262,3 +262,17 @@ async fn older_tasks_follow_a_swapped_index() {
     let filter = TaskFilter { index_uids: Some(vec!["a".to_owned()]), ..TaskFilter::default() };
     assert_eq!(store.task_uids(filter).await.unwrap(), [1, 4]);
 }
+
+#[tokio::test]
+async fn each_end_is_told_once() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    let mut told = store.ended_tasks();
+    store.insert_task(task(1)).await.unwrap();
+    store.begin_write(ended(2, TaskStatus::Failed), Vec::new()).await.unwrap();
+    store.finish_task(ended(1, TaskStatus::Succeeded), Vec::new()).await.unwrap();
+    // Notes are made in rows of tasks that ended long ago.
+    store.update_task(ended(1, TaskStatus::Succeeded)).await.unwrap();
+    store.update_task(ended(7, TaskStatus::Succeeded)).await.unwrap();
+    assert_eq!([told.try_recv().unwrap().uid, told.try_recv().unwrap().uid], [2, 1]);
+    assert!(told.try_recv().is_err());
+}

@@ -1,5 +1,6 @@
 //! Reads a body and collects each document, with its shard, for the nodes that own it.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -48,7 +49,25 @@ pub(super) struct Collector<'a> {
     keys: Option<Vec<String>>,
     /// The new words of the documents, where nodes share words.
     words: Option<Gatherer>,
+    takes: Takes,
     line: Vec<u8>,
+}
+
+/// Which documents of a body go to nodes.
+enum Takes {
+    All,
+    /// None: only their ids are gathered, each once, and the body is kept.
+    Ids(Ids),
+    /// Those whose ids are among these.
+    Existing(HashSet<String>),
+}
+
+/// The ids of a body.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ids {
+    pub ids: HashSet<String>,
+    /// How many of them belong to each shard.
+    pub by_shard: BTreeMap<ShardId, u64>,
 }
 
 /// Why a batch fails as a whole.
@@ -87,6 +106,8 @@ pub(super) struct Collected {
     pub unsplit: Option<Vec<Spool>>,
     /// Their new words, where nodes share words.
     pub words: Option<Gathered>,
+    /// All ids, if that was asked.
+    pub ids: Ids,
 }
 
 /// One payload for one node.
@@ -127,6 +148,7 @@ impl<'a> Collector<'a> {
             checker: Checker::new(DocumentRules::default(), Meets::Replacing),
             keys: None,
             words: None,
+            takes: Takes::All,
             line: Vec::new(),
         }
     }
@@ -145,6 +167,18 @@ impl<'a> Collector<'a> {
         error: IdError,
     ) -> Self {
         Self { primary_key: None, error: Some(error), ..Self::new(topology, settings, batches, String::new()) }
+    }
+
+    /// Sends nothing: only gathers the ids, and keeps the body for a second pass.
+    pub(super) fn listing(mut self, settings: &WriteSettings) -> Self {
+        self.takes = Takes::Ids(Ids::default());
+        self.unsplit.get_or_insert_with(|| SpoolWriter::new(settings.spool_memory, u64::MAX));
+        self
+    }
+
+    /// Takes only the documents with these ids.
+    pub(super) fn only(self, ids: HashSet<String>) -> Self {
+        Self { takes: Takes::Existing(ids), ..self }
     }
 
     /// Counts what is spooled against `budget`.
@@ -246,6 +280,15 @@ impl<'a> Collector<'a> {
             return Err(IdError::Reserved { id: id.into_owned() });
         }
         let shard = shard_of(&id, self.topology.shards);
+        match &mut self.takes {
+            Takes::All => {}
+            Takes::Ids(ids) => {
+                ids.take(id.into_owned(), shard);
+                return Ok(());
+            }
+            Takes::Existing(ids) if !ids.contains(&*id) => return Ok(()),
+            Takes::Existing(_) => {}
+        }
         self.checker.take(document, &id, shard);
         self.keys = self.keys.take().filter(|keys| keys.len() < MANY_KEYS);
         if let Some(keys) = &mut self.keys {
@@ -289,7 +332,21 @@ impl<'a> Collector<'a> {
         }
         let parts = if error.is_some() { Vec::new() } else { self.payloads.finish().await? };
         let (received, primary_key, keys) = (self.received, self.primary_key, self.keys);
-        Ok(Collected { received, primary_key, error, checked, parts, keys, unsplit, words })
+        let ids = match self.takes {
+            Takes::Ids(ids) => ids,
+            Takes::All | Takes::Existing(_) => Ids::default(),
+        };
+        Ok(Collected { received, primary_key, error, checked, parts, keys, unsplit, words, ids })
+    }
+}
+
+// === impl Ids ===
+
+impl Ids {
+    fn take(&mut self, id: String, shard: ShardId) {
+        if self.ids.insert(id) {
+            *self.by_shard.entry(shard).or_default() += 1;
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 //! | `delete` | deletes documents by id |
 //! | `edit` | edits by a function, tried on the documents before any node gets the function |
 //! | `edited` | reads the documents that an edit by a function would run on, each whole, in pages of bounded size |
+//! | `existing` | additions that skip the documents which the index does not have |
 //! | `finish` | the rest of a task that ended in part |
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
@@ -25,6 +26,7 @@ mod collect;
 mod delete;
 mod edit;
 mod edited;
+mod existing;
 mod finish;
 mod redistribute;
 mod rules;
@@ -46,7 +48,7 @@ use crate::meili::operation::DocumentMethod;
 use crate::nodes::client::Trace;
 use crate::nodes::overload::metrics::Rejection;
 use crate::placement::topology::{NodeIx, Topology};
-use crate::plan::addition::{Split, missing_payload};
+use crate::plan::addition::{Missing, Split, missing_payload};
 use crate::split::PayloadFormat;
 use crate::split::primary_key::IdError;
 use crate::split::rules::{DocumentRules, Meets};
@@ -89,8 +91,16 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
-    let watched = writes.ledger.watchers.is_watched(&index);
     let mut decoded = DecodedBody::new(body, encoding, Content::Documents, limit);
+    if params.missing == Missing::Skipped {
+        let body = existing::listed(writes, collector, Source::Body(&mut decoded), format).await?;
+        let body = body.ok_or_else(|| missing_payload(format))?;
+        let named_key = params.primary_key.is_some();
+        let sets_primary_key = at_start.is_none();
+        let addition = Addition { index, method, custom_metadata: params.custom_metadata, sets_primary_key };
+        return existing::add(writes, addition, body, named_key, trace).await;
+    }
+    let watched = writes.ledger.watchers.is_watched(&index);
     let exists = writes.ledger.registry.exists(&index);
     let budget = &writes.nodes.overload.spools;
     let words = async || vocabulary::gatherer(writes, &topology, &index, trace).await;

@@ -81,7 +81,8 @@ pub(super) async fn missing_vectors(
         return None;
     }
     for some in lacking.chunks(ASKED_AT_ONCE) {
-        let known = known(writes, index, primary_key, some, trace).await?;
+        let ids: Vec<&str> = some.iter().map(|document| document.id.as_str()).collect();
+        let known = known(writes, index, primary_key, &ids, trace).await?;
         let new: Vec<Lacking> = some.iter().filter(|document| !known.contains(&document.id)).cloned().collect();
         if let Some(refusal) = rules::missing_vectors(&new) {
             return Some(BatchError::Document(refusal));
@@ -90,26 +91,25 @@ pub(super) async fn missing_vectors(
     None
 }
 
-/// Those of the documents that the index has.
-async fn known(
+/// Those of `ids` that the index has; `None` where nobody can say.
+pub(super) async fn known(
     writes: &Writes,
     index: &str,
     primary_key: &str,
-    documents: &[Lacking],
+    ids: &[&str],
     trace: &Trace,
 ) -> Option<HashSet<String>> {
     let topology = writes.nodes.topology();
-    let place = |document: &Lacking| shard_of(&document.id, topology.shards);
-    let wanted: ShardSet = documents.iter().map(place).collect();
+    let place = |id: &str| shard_of(id, topology.shards);
+    let wanted: ShardSet = ids.iter().map(|id| place(id)).collect();
     let cover = cover(&topology, index, &wanted, &[], 0);
     if !cover.missing.is_empty() {
         return None;
     }
     let mut known = HashSet::new();
     for part in &cover.parts {
-        let here = documents.iter().filter(|document| part.shards.contains(place(document)));
-        let ids: Vec<&str> = here.map(|document| document.id.as_str()).collect();
-        let body = json!({"ids": ids, "fields": [primary_key], "limit": ids.len()}).to_string();
+        let here: Vec<&str> = ids.iter().copied().filter(|id| part.shards.contains(place(id))).collect();
+        let body = json!({"ids": here, "fields": [primary_key], "limit": here.len()}).to_string();
         let path = format!("/indexes/{index}/documents/fetch");
         let request = Subrequest::json(Method::POST, path, Bytes::from(body), OWN_QUESTION, true);
         let reply = writes.nodes.client.send(topology.node(part.node), request, trace).await.ok()?;

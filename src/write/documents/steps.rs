@@ -39,7 +39,7 @@ impl Addition {
         };
         let mut steps = Vec::new();
         let mut spools = Vec::new();
-        if collected.received == 0 {
+        if collected.parts.is_empty() {
             // The engine has a task for this too, and takes the primary key from it.
             steps.push(nothing(Target::AllNodes));
         } else if self.sets_primary_key {

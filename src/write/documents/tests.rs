@@ -254,3 +254,24 @@ async fn vectors_of_no_shape_fail_the_batch_in_any_index() {
     assert!(error.message.starts_with("Index `books`: Bad embedder configuration in the document with id: `2`. "));
     assert!(collected.parts.is_empty());
 }
+
+#[tokio::test]
+async fn a_body_that_skips_is_listed_first_and_then_shared_out_by_what_exists() {
+    let topology = topology(3, 2);
+    let body = r#"[{"id":1,"a":1},{"id":"two"},{"id":1,"a":2},{"id":3}]"#;
+    let collector = Collector::guessing(&topology, &settings(), &BATCHES).listing(&settings());
+    let listed = read(collector, PayloadFormat::Json, body).await.unwrap().unwrap();
+    assert_eq!((listed.received, listed.primary_key.as_deref()), (4, Some("id")));
+    assert_eq!(listed.ids.ids, ["1", "two", "3"].map(str::to_owned).into());
+    assert_eq!(listed.ids.by_shard.values().sum::<u64>(), 3);
+    assert!(listed.parts.is_empty());
+
+    let collector = Collector::new(&topology, &settings(), &BATCHES, "id".to_owned()).only(["1".to_owned()].into());
+    let kept = listed.unsplit.unwrap();
+    let taken = collector.read(Source::Spools(&kept), PayloadFormat::Ndjson).await.unwrap().unwrap();
+    assert_eq!((taken.received, taken.parts.len()), (4, 2));
+    for part in &taken.parts {
+        let values: Vec<Value> = lines(&part.spool).await.iter().map(|line| line["a"].clone()).collect();
+        assert_eq!(values, [1, 2]);
+    }
+}

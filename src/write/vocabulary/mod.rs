@@ -154,7 +154,7 @@ impl Vocabularies {
             RegistryChange::Delete { index } => {
                 self.all.lock().remove(index);
             }
-            RegistryChange::Swap { pairs } => {
+            RegistryChange::Swap { pairs } | RegistryChange::Rename { pairs, .. } => {
                 for index in pairs.iter().flat_map(|(left, right)| [left, right]) {
                     self.of(index).doubt();
                 }

@@ -14,7 +14,6 @@ mod runs;
 pub(crate) mod steps;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::Either;
 use time::OffsetDateTime;
@@ -38,9 +37,6 @@ use crate::plan::write::WriteIntent;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::write::part::Writes;
 
-/// How long a failed first write waits for its index.
-const CREATION: Duration = Duration::from_secs(10);
-
 /// A write that has its place in the order.
 struct Placed {
     task: MiroirTask,
@@ -56,7 +52,7 @@ enum Intention {
     /// With the documents that it can touch, where that is known.
     CarryOut(Vec<Spool>, Option<Vec<String>>),
     /// The other writers of its index are held back already.
-    CarryOutHeld(Hold),
+    CarryOutHeld(Vec<Spool>, Option<Vec<String>>, Hold),
     Fail(ResponseError),
 }
 
@@ -93,7 +89,19 @@ impl Writes {
         hold: Hold,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        spawn(self, intent, Intention::CarryOutHeld(hold), trace).await
+        spawn(self, intent, Intention::CarryOutHeld(Vec::new(), None, hold), trace).await
+    }
+
+    /// [`Writes::submit_keys`] by who holds the only index that the write concerns.
+    pub(crate) async fn submit_keys_held(
+        self: &Arc<Self>,
+        intent: WriteIntent,
+        spools: Vec<Spool>,
+        keys: Option<Vec<String>>,
+        hold: Hold,
+        trace: &Trace,
+    ) -> Result<MiroirTask, ResponseError> {
+        spawn(self, intent, Intention::CarryOutHeld(spools, keys, hold), trace).await
     }
 
     /// Records a write that failed before any node saw its documents: the client gets a task, final from the start.
@@ -172,7 +180,7 @@ async fn carry_out(
     let _under_way = writes.nodes.overload.admit_write(&lane_names(&intent.indexes))?;
     let (spools, keys, failed, hold) = match intention {
         Intention::CarryOut(spools, keys) => (spools, keys, None, None),
-        Intention::CarryOutHeld(hold) => (Vec::new(), None, None, Some(hold)),
+        Intention::CarryOutHeld(spools, keys, hold) => (spools, keys, None, Some(hold)),
         // No node sees a document of it.
         Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error), None),
     };
@@ -204,24 +212,20 @@ async fn carry_out(
     let settled =
         insync::settle(&writes.ledger, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
-        created(writes, &topology, &task).await;
-        return Ok(row);
+        return Ok(ends_with_index(writes, row, task));
     }
     conclude(writes, task, settled, &undo).await
 }
 
-/// A batch that fails has made its index all the same, and its task has ended already: waits, for a moment at most, until the
-/// nodes have the index, so that who sees the task sees the index too.
-async fn created(writes: &Writes, topology: &Topology, task: &MiroirTask) {
-    let waits = task.parts.iter().filter_map(|part| {
-        let node = topology.find(part.node.as_str())?;
-        Some(writes.nodes.client.wait(topology.node(node), part.task_uid?, CREATION))
-    });
-    for waited in futures::future::join_all(waits).await {
-        if let Err(error) = waited {
-            tracing::warn!(%error, task = %task.id(), "a node takes its time to make the index of a failed write");
-        }
+/// A batch that fails has made its index all the same: it ends when the nodes have the index, so that who sees that it has
+/// failed sees the index too. `row`, which is stored, says already how it ends, should the gateway stop meanwhile.
+fn ends_with_index(writes: &Writes, row: MiroirTask, sent: MiroirTask) -> MiroirTask {
+    if row.error.is_none() || sent.parts.iter().all(|part| part.task_uid.is_none()) {
+        return row;
     }
+    let open = MiroirTask { foreseen: row.error, acknowledged: true, ..sent };
+    writes.tracking.watch(open.clone());
+    open
 }
 
 /// Tells store, reconciler and client how the write went.

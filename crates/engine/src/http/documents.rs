@@ -6,7 +6,9 @@ use miroir_words::uid::IndexUid;
 use serde_json::Value;
 
 use super::body::{document_format, json_failure};
-use super::extract::{InvalidDocumentCsvDelimiter, InvalidIndexPrimaryKey, QueryRefusal, from_query};
+use super::extract::{
+    InvalidDocumentCsvDelimiter, InvalidIndexPrimaryKey, InvalidSkipCreation, QueryRefusal, from_query,
+};
 use super::{Answer, Call, accepted, blocking, ok};
 use crate::documents::{self, BrowseQuery, Edition, GetDocument};
 use crate::error::Code;
@@ -14,7 +16,7 @@ use crate::payload::io_failure;
 use crate::queue::task::{AdditionMethod, TaskContent};
 
 /// The parameters of a request that brings documents. `customMetadata` is a newer engine's; Miroir stamps its writes
-/// with it.
+/// with it. So is `skipCreation`, of which this engine can do no more than `false`.
 #[derive(Debug, Deserr)]
 #[deserr(error = QueryRefusal, rename_all = camelCase, deny_unknown_fields)]
 struct AddDocuments {
@@ -24,6 +26,8 @@ struct AddDocuments {
     csv_delimiter: Option<u8>,
     #[deserr(default)]
     custom_metadata: Option<String>,
+    #[deserr(default, error = QueryRefusal<InvalidSkipCreation>, try_from(&String) = no_skipping -> QueryRefusal<InvalidSkipCreation>)]
+    skip_creation: Option<bool>,
 }
 
 pub async fn get(call: Call, index: &str, id: &str) -> Answer {
@@ -70,7 +74,7 @@ pub async fn update(call: Call, index: &str) -> Answer {
 
 async fn add(mut call: Call, index: &str, method: AdditionMethod) -> Answer {
     let access = call.authorize(Action::DocumentsAdd, Some(index))?;
-    let AddDocuments { primary_key, csv_delimiter, custom_metadata } = from_query(&call.query)?;
+    let AddDocuments { primary_key, csv_delimiter, custom_metadata, skip_creation: _ } = from_query(&call.query)?;
     let index = IndexUid::parse(index)?.into_string();
     let format = document_format(&call.headers, csv_delimiter)?;
     let file = call.node.queue.payloads.receive().map_err(|error| io_failure(&error))?;
@@ -140,6 +144,18 @@ async fn register(call: Call, index: String, content: TaskContent) -> Answer {
     let metadata = call.loose_parameter("customMetadata");
     let task = blocking(&call.node, move |node| node.queue.register(Some(index), content, metadata)).await?;
     Ok(accepted(&task))
+}
+
+fn no_skipping(value: &String) -> Result<Option<bool>, QueryRefusal<InvalidSkipCreation>> {
+    if value.eq_ignore_ascii_case("false") {
+        return Ok(Some(false));
+    }
+    let message = if value.eq_ignore_ascii_case("true") {
+        "skipCreation is not known to the engine of this node.".to_owned()
+    } else {
+        format!("skipCreation must be either `true` or `false`. Found: `{value}`")
+    };
+    Err(QueryRefusal::new(message, Code::InvalidSkipCreation))
 }
 
 fn ascii_delimiter(delimiter: char) -> Result<Option<u8>, QueryRefusal<InvalidDocumentCsvDelimiter>> {

@@ -53,6 +53,7 @@ field_codes!(
     InvalidApiKeyUid,
     InvalidBatchUids,
     InvalidDocumentCsvDelimiter,
+    InvalidSkipCreation,
     InvalidIndexLimit,
     InvalidIndexOffset,
     InvalidIndexPrimaryKey,

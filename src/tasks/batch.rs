@@ -1,0 +1,87 @@
+//! Batches as the client sees them: each task that has begun is one of its own, with the tasks that it has canceled.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::entry::MiroirTask;
+use super::filter::TaskList;
+use super::view::{details, rfc3339, span};
+
+/// Why a batch holds no more tasks. The engine says here what kept further tasks out.
+const STRATEGY: &str = "each task is carried out by itself";
+
+/// What `GET /batches/{id}` shows of the batch that `task` leads; `canceled` are the tasks that it has kept from beginning.
+pub fn batch_view(task: &MiroirTask, canceled: &[MiroirTask]) -> Value {
+    let members = || std::iter::once(task).chain(canceled.iter().filter(|other| other.uid != task.uid));
+    let progress = if task.status.is_final() {
+        Value::Null
+    } else {
+        let step = json!({ "currentStep": "processing tasks", "finished": 0, "total": 1 });
+        json!({ "steps": [step], "percentage": 0.0 })
+    };
+    json!({
+        "uid": task.uid,
+        "progress": progress,
+        "details": details(task).unwrap_or_default(),
+        "stats": {
+            "totalNbTasks": members().count(),
+            "status": counted(members().map(|task| task.status.as_str())),
+            "types": counted(members().map(|task| task.kind.as_str())),
+            "indexUids": counted(members().filter_map(|task| task.index_uid.as_deref())),
+        },
+        "duration": span(task.started_at, task.finished_at),
+        "startedAt": rfc3339(task.started_at.unwrap_or(task.enqueued_at)),
+        "finishedAt": task.finished_at.map(rfc3339),
+        "batchStrategy": STRATEGY,
+    })
+}
+
+/// What `GET /batches` shows; `views` are those of the tasks of `list`.
+pub fn batches_view(list: &TaskList, views: Vec<Value>, limit: u32) -> Value {
+    json!({
+        "results": views,
+        "total": list.total,
+        "limit": limit,
+        "from": list.tasks.first().map(|task| task.uid),
+        "next": list.next.map(|key| key.uid),
+    })
+}
+
+fn counted<'a>(names: impl Iterator<Item = &'a str>) -> Map<String, Value> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meili::task::{TaskKind, TaskStatus};
+    use crate::tasks::entry::NodeTaskState;
+    use crate::tasks::fold::samples::{T0, folded, part};
+
+    #[test]
+    fn a_task_is_a_batch_of_its_own() {
+        let task = folded(vec![part("a", &[1], NodeTaskState::Succeeded)]);
+        assert_eq!(
+            batch_view(&task, &[]).to_string(),
+            r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1}},"duration":"PT1S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:07Z","batchStrategy":"each task is carried out by itself"}"#
+        );
+    }
+
+    #[test]
+    fn a_cancelation_has_what_it_canceled_in_its_batch() {
+        let mut cancelation = MiroirTask::new(9, TaskKind::TaskCancelation, None, T0);
+        cancelation.status = TaskStatus::Processing;
+        let mut canceled = folded(vec![part("a", &[1], NodeTaskState::Canceled)]);
+        canceled.status = TaskStatus::Canceled;
+        let view = batch_view(&cancelation, &[canceled, cancelation.clone()]);
+        assert_eq!(view["stats"]["totalNbTasks"], 2);
+        assert_eq!(view["stats"]["status"], json!({"canceled": 1, "processing": 1}));
+        assert_eq!(view["stats"]["types"], json!({"documentAdditionOrUpdate": 1, "taskCancelation": 1}));
+        assert_eq!(view["progress"]["percentage"], 0.0);
+    }
+}

@@ -1,0 +1,242 @@
+//! What engines newer than the embedded one serve, made by the gateway whatever version its nodes have. The answers written
+//! here are those of an engine of 1.50.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::support::client::eventually;
+use crate::support::{Fleet, FleetOptions};
+
+const AS_SDK: &[(&str, &str)] =
+    &[("X-Meilisearch-Client", "Meilisearch Python (v0.43.0)"), ("Content-Type", "application/json")];
+
+/// What a webhook was sent in one request.
+#[derive(Clone)]
+struct Sent {
+    headers: BTreeMap<String, String>,
+    tasks: Vec<Value>,
+}
+
+/// Listens as the owner of a webhook does; fails the first `failing` requests.
+struct Listener {
+    url: String,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+impl Listener {
+    fn start(mut failing: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/hook?token=sesame", listener.local_addr().expect("an address"));
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&sent);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let Some(request) = read(&stream) else { continue };
+                let fails = failing > 0;
+                failing = failing.saturating_sub(1);
+                let status = if fails { "503 Busy" } else { "204 Gone through" };
+                if !fails {
+                    kept.lock().expect("nobody panics with it").push(request);
+                }
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                // A client that hangs up early has what it wants.
+                let _ = (&stream).write_all(answer.as_bytes());
+            }
+        });
+        Self { url, sent }
+    }
+
+    fn sent(&self) -> Vec<Sent> {
+        self.sent.lock().expect("nobody panics with it").clone()
+    }
+
+    fn tasks(&self) -> Vec<Value> {
+        self.sent().into_iter().flat_map(|sent| sent.tasks).collect()
+    }
+}
+
+fn read(stream: &TcpStream) -> Option<Sent> {
+    let mut reader = BufReader::new(stream);
+    let mut headers = BTreeMap::new();
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).ok()?;
+    let tasks = text.lines().map(|line| serde_json::from_str(line).expect("a task a line")).collect();
+    Some(Sent { headers, tasks })
+}
+
+#[test]
+fn a_webhook_is_told_of_each_task_once_by_the_gateway() {
+    let fleet = Fleet::start();
+    let (listener, busy) = (Listener::start(0), Listener::start(1));
+    let headers = json!({"Authorization": "Bearer abcdefghijklmnop", "X-Own": "mine"});
+    let made = fleet.client.post("/webhooks", &json!({"url": listener.url, "headers": headers}));
+    assert_eq!(made.status, 201, "{}", made.text);
+    let made = made.value();
+    assert_eq!(made["headers"], json!({"Authorization": "Bearer abXXXX...", "X-Own": "mine"}));
+    fleet.client.post("/webhooks", &json!({"url": busy.url})).ok();
+    for node in &fleet.nodes {
+        let answer = node.client.get("/webhooks");
+        assert!(answer.status != 200 || answer.value()["results"] == json!([]), "nodes have none: {}", answer.text);
+    }
+
+    let as_sdk = |method: &str, path: &str, body: &str| fleet.client.send(method, path, AS_SDK, body.as_bytes()).ok();
+    let added = as_sdk("POST", "/indexes/a/documents", r#"[{"id":1},{"id":2}]"#)["taskUid"].clone();
+    let failed = as_sdk("POST", "/indexes/a/documents", r#"[{"no":1}]"#)["taskUid"].clone();
+    let deleted = as_sdk("DELETE", "/indexes/a", "")["taskUid"].clone();
+    for uid in [&added, &failed, &deleted] {
+        fleet.client.wait_id(&uid.to_string());
+    }
+    let cancelation = as_sdk("POST", "/tasks/cancel?uids=0", "")["taskUid"].clone();
+    for heard in [&listener, &busy] {
+        let mut tasks = eventually("all tasks are told", || Some(heard.tasks()).filter(|tasks| tasks.len() >= 4));
+        tasks.sort_by_key(|task| task["uid"].as_u64());
+        let told: Vec<&Value> = tasks.iter().map(|task| &task["uid"]).collect();
+        assert_eq!(told, [&added, &failed, &deleted, &cancelation], "{tasks:?}");
+        assert_eq!((&tasks[0]["status"], &tasks[1]["status"]), (&json!("succeeded"), &json!("failed")));
+        for task in &tasks {
+            assert_eq!(*task, as_sdk("GET", &format!("/tasks/{}", task["uid"]), ""));
+        }
+    }
+    let head = &listener.sent()[0].headers;
+    assert_eq!(head["authorization"], "Bearer abcdefghijklmnop");
+    assert_eq!((head["x-own"].as_str(), head["content-encoding"].as_str()), ("mine", "gzip"));
+    assert_eq!(head["content-type"], "application/x-ndjson");
+    let log = fleet.gateway().log();
+    assert!(log.contains("a webhook is told again"), "one was busy: {log}");
+    assert!(!log.contains("sesame") && !log.contains("abcdefghijklmnop"), "a secret stands in the log");
+}
+
+#[test]
+fn webhooks_outlive_the_gateway() {
+    let mut fleet = Fleet::start();
+    let made = fleet.client.post("/webhooks", &json!({"url": "http://127.0.0.1:1", "headers": {"a": "b"}})).ok();
+    let path = format!("/webhooks/{}", made["uuid"].as_str().expect("a uuid"));
+    fleet.client.json("PATCH", &path, &json!({"headers": {"a": null, "c": "d"}})).ok();
+    fleet.kill_gateway();
+    fleet.start_gateway();
+    let expected =
+        json!({"uuid": made["uuid"], "isEditable": true, "url": "http://127.0.0.1:1", "headers": {"c": "d"}});
+    assert_eq!(fleet.client.get(&path).ok(), expected);
+    assert_eq!(fleet.client.get("/webhooks").ok(), json!({"results": [expected]}));
+    assert_eq!(fleet.client.delete(&path).status, 204);
+    let gone = fleet.client.delete(&path);
+    assert_eq!((gone.status, &gone.value()["code"]), (404, &json!("webhook_not_found")));
+}
+
+#[test]
+fn documents_that_are_not_there_can_be_skipped() {
+    let fleet = Fleet::start();
+    let write = |method: &str, query: &str, body: &Value| {
+        let task = fleet.client.done(&fleet.client.json(method, &format!("/indexes/a/documents{query}"), body));
+        (task["details"].clone(), fleet.client.documents("a").into_values().collect::<Vec<_>>())
+    };
+    let counts = |received: u64, indexed: u64| json!({"receivedDocuments": received, "indexedDocuments": indexed});
+    // The index is made, and its key is known from then on.
+    assert_eq!(write("POST", "?skipCreation=true", &json!([{"id": 1}, {"id": 2}])), (counts(2, 2), vec![]));
+    assert_eq!(fleet.client.get("/indexes/a").ok()["primaryKey"], "id");
+    let one = json!({"id": 1, "a": 1});
+    assert_eq!(write("PUT", "?skipCreation=False", &json!([one])), (counts(1, 1), vec![one]));
+    // Documents that come again count once.
+    let body = json!([{"id": 1, "b": 1}, {"id": 3}, {"id": 3}]);
+    let both = json!({"id": 1, "a": 1, "b": 1});
+    assert_eq!(write("PUT", "?skipCreation=TRUE", &body), (counts(3, 2), vec![both]));
+    let replaced = json!({"id": 1, "b": 1});
+    assert_eq!(write("POST", "?skipCreation=true", &body), (counts(3, 2), vec![replaced]));
+    assert_eq!(fleet.client.search("a", &json!({"q": "3"}))["hits"], json!([]), "its words are not spread, either");
+}
+
+/// What came before counts, though it is not carried out yet.
+#[test]
+fn what_is_skipped_is_decided_in_the_order_of_writes() {
+    let fleet = Fleet::start();
+    let many: Vec<Value> = (0..3000).map(|id| json!({"id": id, "text": format!("word{id} and more")})).collect();
+    fleet.client.post("/indexes/a/documents", &json!(many)).ok();
+    let reply = fleet.client.json(
+        "PUT",
+        "/indexes/a/documents?skipCreation=true",
+        &json!([{"id": 2999, "new": 1}, {"id": 3000}]),
+    );
+    fleet.client.delete("/indexes/a/documents/7").ok();
+    let late = fleet.client.json("PUT", "/indexes/a/documents?skipCreation=true", &json!([{"id": 7, "new": 1}]));
+    fleet.client.done(&reply);
+    fleet.client.done(&late);
+    let documents = fleet.client.documents("a");
+    assert_eq!(documents.len(), 2999);
+    assert_eq!(documents["2999"]["new"], 1);
+    assert!(!documents.contains_key("7") && !documents.contains_key("3000"));
+    fleet.equal_replicas("a");
+}
+
+#[test]
+fn each_task_is_a_batch() {
+    let fleet = Fleet::start();
+    fleet.client.add("a", &json!([{"id": 1}]));
+    let task = fleet.client.add("b", &json!([{"id": 1}, {"id": 2}]));
+    let uid = task["batchUid"].as_u64().expect("a task that has ended has a batch");
+    let batch = fleet.client.get(&format!("/batches/{uid}")).ok();
+    assert_eq!(batch["uid"], uid);
+    assert_eq!(batch["details"], task["details"]);
+    assert_eq!(
+        batch["stats"],
+        json!({
+            "totalNbTasks": 1, "status": {"succeeded": 1}, "types": {"documentAdditionOrUpdate": 1}, "indexUids": {"b": 1},
+        })
+    );
+    assert_eq!((&batch["finishedAt"], &batch["duration"]), (&task["finishedAt"], &task["duration"]));
+    let list = fleet.client.get("/batches?limit=1").ok();
+    assert_eq!((&list["results"], &list["total"], &list["from"]), (&json!([batch]), &json!(2), &json!(uid)));
+    let of_index = fleet.client.get("/batches?indexUids=a").ok();
+    assert_eq!((&of_index["total"], &of_index["results"][0]["uid"]), (&json!(1), &list["next"]));
+    let tasks = fleet.client.get(&format!("/tasks?batchUids={uid}")).ok();
+    assert_eq!(tasks["results"], json!([task]));
+    let none = fleet.client.get("/batches/9999");
+    assert_eq!((none.status, &none.value()["message"]), (404, &json!("Batch `9999` not found.")));
+}
+
+#[test]
+fn a_key_may_read_all_and_no_more() {
+    let fleet = Fleet::with(FleetOptions { master_key: Some("a master key of 16"), ..Default::default() });
+    let keys = fleet.client.get("/keys").ok();
+    let names: Vec<&str> =
+        keys["results"].as_array().expect("keys").iter().filter_map(|key| key["name"].as_str()).collect();
+    assert_eq!(
+        names,
+        ["Default Search API Key", "Default Admin API Key", "Default Read-Only Admin API Key", "Default Chat API Key"]
+    );
+    let read_only = &keys["results"][2];
+    assert_eq!(read_only["actions"], json!(["*.get", "keys.get"]));
+    let reader = fleet.client.with_key(read_only["key"].as_str().expect("a secret"));
+    for path in ["/keys", "/indexes", "/stats", "/tasks", "/batches", "/webhooks", "/version", "/experimental-features"]
+    {
+        assert_eq!(reader.get(path).status, 200, "{path}");
+    }
+    for (method, path, body) in [
+        ("POST", "/indexes", json!({"uid": "a"})),
+        ("POST", "/webhooks", json!({"url": "http://a"})),
+        ("DELETE", "/tasks?uids=1", Value::Null),
+        ("POST", "/indexes/a/documents", json!([])),
+    ] {
+        let refused = reader.json(method, path, &body);
+        assert_eq!((refused.status, &refused.value()["code"]), (403, &json!("invalid_api_key")), "{method} {path}");
+    }
+    let hooks = json!({"actions": ["webhooks.*", "dynamicSearchRules.get"], "indexes": ["*"], "expiresAt": null});
+    let made = fleet.client.post("/keys", &hooks).ok();
+    assert_eq!(made["actions"], hooks["actions"]);
+    let hooks = fleet.client.with_key(made["key"].as_str().expect("a secret"));
+    assert_eq!(hooks.post("/webhooks", &json!({"url": "http://127.0.0.1:1"})).status, 201);
+    assert_eq!(hooks.get("/tasks").status, 403);
+}
