@@ -1,7 +1,7 @@
 //! A plan carried out: what was understood becomes an answer, or a request for Pingora to forward.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -12,7 +12,7 @@ use super::cache::{Entered, Question, Worth};
 use super::forward::Forwarding;
 use super::planning;
 use super::respond::Answer;
-use super::{Admitted, App, keys, listing, narrow};
+use super::{Admitted, App, described, keys, listing, narrow};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Own;
 use crate::meili::uid::index_not_found;
@@ -165,8 +165,14 @@ async fn scattered(
     admitted: &Admitted<'_>,
     scatter: &Scatter,
 ) -> Result<Answer, ResponseError> {
+    let began = Instant::now();
     let reply = read::run(&app.cluster.reads, topology, scatter, &admitted.trace).await?;
-    let answer = Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, reply.body) };
+    let key_of = |index: &str| app.cluster.ledger.registry.entry(index).and_then(|entry| entry.primary_key);
+    let body = match reply.status {
+        200 => described::describe(admitted.head, scatter, began.elapsed(), &key_of, reply.body),
+        _ => reply.body,
+    };
+    let answer = Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, body) };
     let lists_indexes = matches!(scatter.ask, Ask::Stats(StatsPlan::AllIndexes));
     Ok(if lists_indexes && !admitted.access.is_unrestricted() {
         listing::stats(&admitted.access, answer)

@@ -15,6 +15,7 @@
 //! | [`planning`] | one plan, on one topology |
 //! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
+//! | `described` | what an answer to a search says beside it |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
 //! | [`forward`] | what one node answers, by Pingora's own path |
@@ -31,6 +32,7 @@ mod compress;
 pub mod content_type;
 pub mod context;
 pub mod cors;
+mod described;
 pub mod dispatch;
 pub mod forward;
 pub mod head;

@@ -23,6 +23,8 @@ use super::reserved;
 use super::scatter::NodeRequest;
 use super::search::{SearchPlan, paging, sorted_field};
 
+const PERFORMANCE: &str = "showPerformanceDetails";
+
 /// A multi-search whose answers become one list.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,10 +98,11 @@ pub enum Which {
 impl FederationPlan {
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
-        let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct"];
+        let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct", PERFORMANCE];
         if federation.keys().any(|name| !known.contains(&name.as_str())) {
             return Err(Obstacle::Judge);
         }
+        shows_performance(federation, infos)?;
         let mut facets = facets_by_index(federation)?;
         let merge_facets = match federation.get("mergeFacets") {
             None | Some(Value::Null) => None,
@@ -265,6 +268,15 @@ fn check(body: &Map<String, Value>, federation: &Map<String, Value>) -> NodeRequ
     let mut body = body.clone();
     body.insert("federation".into(), federation.into());
     NodeRequest::post("/multi-search", &body)
+}
+
+/// How long a search took the gateway says itself; an engine that does not know the field refuses it.
+fn shows_performance(federation: &Map<String, Value>, infos: &Infos) -> Result<(), Obstacle> {
+    match federation.get(PERFORMANCE) {
+        None => Ok(()),
+        Some(Value::Bool(_)) if infos.values().all(|info| info.searches_from_the_first) => Ok(()),
+        Some(_) => Err(Obstacle::Judge),
+    }
 }
 
 fn facets_by_index(federation: &Map<String, Value>) -> Result<BTreeMap<String, Option<Vec<String>>>, Obstacle> {

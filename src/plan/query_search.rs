@@ -25,7 +25,11 @@ fn kind_of(name: &str) -> Option<Kind> {
     Some(match name {
         "q" | "distinct" | "highlightPreTag" | "highlightPostTag" | "cropMarker" | "matchingStrategy" => Kind::Text,
         "offset" | "limit" | "page" | "hitsPerPage" | "cropLength" => Kind::Count,
-        "retrieveVectors" | "showMatchesPosition" | "showRankingScore" | "showRankingScoreDetails" => Kind::Flag,
+        "retrieveVectors"
+        | "showMatchesPosition"
+        | "showRankingScore"
+        | "showRankingScoreDetails"
+        | "showPerformanceDetails" => Kind::Flag,
         "rankingScoreThreshold" => Kind::Number,
         "attributesToRetrieve"
         | "attributesToCrop"

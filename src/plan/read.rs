@@ -121,7 +121,12 @@ impl Request<'_> {
 
     fn search_get(&self, index: &str) -> Result<Ask, Obstacle> {
         let body = query_search::body(&self.query())?;
-        Ok(Ask::Search(Box::new(SearchPlan::new(self.info(index)?, body)?)))
+        let info = self.info(index)?;
+        // An older engine refuses it in the words for parameters, which are not those for fields of a body.
+        if body.contains_key("showPerformanceDetails") && !info.searches_from_the_first {
+            return Err(Obstacle::Judge);
+        }
+        Ok(Ask::Search(Box::new(SearchPlan::new(info, body)?)))
     }
 
     fn search_post(&self, index: &str) -> Result<Ask, Obstacle> {
