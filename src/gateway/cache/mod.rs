@@ -119,6 +119,9 @@ impl Cache {
 
     /// Looks for an answer to `question` that is there, or on its way.
     pub async fn enter(&self, cluster: &Cluster, topology: &Topology, question: Question) -> Entered {
+        if question.len() > self.settings.largest_answer {
+            return Entered::Asks(Turn { question, why: Forward::Bypass(Bypass::Long), read: None });
+        }
         loop {
             let why = match self.find(&question, topology.epoch) {
                 Ok(answer) => return self.answered(Ok(answer), CacheStatus::Hit),
@@ -166,9 +169,6 @@ impl Cache {
 
     /// The moment from which on nothing may change that an answer depends on.
     fn moment(&self, cluster: &Cluster, topology: &Topology, question: &Question) -> Result<Moment, Bypass> {
-        if question.len() > self.settings.largest_answer {
-            return Err(Bypass::Long);
-        }
         let indexes = question.indexes();
         if indexes.iter().any(|index| self.settings.except.iter().any(|pattern| pattern.meets(index))) {
             return Err(Bypass::Excepted);
@@ -179,7 +179,9 @@ impl Cache {
         let serving: Vec<&NodeId> =
             topology.nodes.iter().filter(|node| node.state.serves_reads()).map(|node| &node.id).collect();
         cluster.nodes.client.changes().moment(&indexes, &serving).map_err(|noisy| {
-            look(&cluster.nodes, noisy);
+            if !noisy.is_empty() {
+                look(&cluster.nodes, noisy);
+            }
             Bypass::Changing
         })
     }

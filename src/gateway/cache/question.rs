@@ -9,7 +9,7 @@ use crate::gateway::head::Head;
 use crate::meili::operation::{Operation, Read};
 use crate::plan::multi_search;
 
-/// Asks nodes to say what they made of a search.
+/// Asks for what names a search, and so is another each time.
 const INCLUDE_METADATA: &str = "meili-include-metadata";
 
 /// A read, by all that its answer depends on: what the client wrote, with what its key restricts written into it. Bytes are
@@ -21,7 +21,6 @@ pub struct Question {
     index: Option<String>,
     /// Path and query.
     target: String,
-    metadata: Option<String>,
     body: Bytes,
     pub wish: Wish,
 }
@@ -53,12 +52,14 @@ impl Question {
             | Read::GetSetting { .. }
             | Read::GetExperimentalFeatures => return None,
         }
+        if head.headers.contains_key(INCLUDE_METADATA) {
+            return None;
+        }
         let lines = head.headers.get_all(http::header::CACHE_CONTROL).iter();
         Some(Self {
             name: operation.name(),
             index: operation.index().map(str::to_owned),
             target: target.to_owned(),
-            metadata: head.text(INCLUDE_METADATA).map(str::to_owned),
             body: body.clone(),
             wish: Wish::of(lines.filter_map(|line| line.to_str().ok())),
         })
@@ -77,8 +78,8 @@ impl Question {
         }
     }
 
-    fn parts(&self) -> (&str, &str, Option<&str>, &[u8]) {
-        (self.name, &self.target, self.metadata.as_deref(), &self.body)
+    fn parts(&self) -> (&str, &str, &[u8]) {
+        (self.name, &self.target, &self.body)
     }
 }
 

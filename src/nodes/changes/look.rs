@@ -71,15 +71,6 @@ impl Changes {
     pub(super) fn settle(&self, index: &str, node: &NodeId, before: Before) {
         let mut state = self.state.lock();
         let ended = state.of(index).queues.entry(node.clone()).or_default().settle(before);
-        for task in ended {
-            let key = (node.clone(), task);
-            // A swap's task is that of another index, too.
-            if let Some(indexes) = state.tasks.get_mut(&key) {
-                indexes.retain(|other| other != index);
-                if indexes.is_empty() {
-                    state.tasks.remove(&key);
-                }
-            }
-        }
+        state.forget(index, node, ended);
     }
 }

@@ -18,7 +18,7 @@ pub mod concerned;
 pub mod look;
 mod queue;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -159,11 +159,14 @@ impl Changes {
                 self.everything.ends();
             }
             Concerned::Indexes(indexes) => {
-                for index in indexes {
-                    state.of(index).queues.entry(node.clone()).or_default().conclude(fate);
-                }
                 if let Fate::Queued(task) = fate {
                     state.tasks.insert((node.clone(), task), indexes.clone());
+                }
+                for index in indexes {
+                    let queue = state.of(index).queues.entry(node.clone()).or_default();
+                    queue.conclude(fate);
+                    let forgotten = queue.forget_many();
+                    state.forget(index, node, forgotten);
                 }
             }
         }
@@ -178,6 +181,19 @@ impl State {
             self.indexes.insert(index.to_owned(), Changed::default());
         }
         self.indexes.get_mut(index).expect("it was put there if it was not")
+    }
+
+    /// The queue of `index` on `node` does not wait for these tasks any more. A swap's is that of another index, too.
+    fn forget(&mut self, index: &str, node: &NodeId, tasks: BTreeSet<u32>) {
+        for task in tasks {
+            let key = (node.clone(), task);
+            if let Some(indexes) = self.tasks.get_mut(&key) {
+                indexes.retain(|other| other != index);
+                if indexes.is_empty() {
+                    self.tasks.remove(&key);
+                }
+            }
+        }
     }
 }
 

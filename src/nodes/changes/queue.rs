@@ -12,6 +12,9 @@ pub(in crate::nodes) enum Fate {
     Unknown,
 }
 
+/// More tasks are not remembered one by one: nobody may ever ask what became of those that bring words or copies.
+pub(super) const MOST_TASKS: usize = 100;
+
 /// An index's changes on one node.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -54,6 +57,15 @@ impl Queue {
             }
             Fate::Unknown => self.doubts += 1,
         }
+    }
+
+    /// Gives up single tasks where there are many, for the doubt that a look at the node settles. Returns them.
+    pub fn forget_many(&mut self) -> BTreeSet<u32> {
+        if self.tasks.len() <= MOST_TASKS {
+            return BTreeSet::new();
+        }
+        self.doubts += 1;
+        std::mem::take(&mut self.tasks)
     }
 
     pub fn before(&self) -> Before {

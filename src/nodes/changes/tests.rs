@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use super::queue::Before;
+use super::queue::{Before, MOST_TASKS};
 use super::*;
 
 const INDEXES: [&str; 2] = ["a", "b"];
@@ -84,6 +84,19 @@ fn a_swap_is_of_both_indexes_and_features_are_of_all() {
     assert!(!both.holds() && moment(&changes, &["a"]).is_none());
     change.is(Fate::Unknown);
     assert!(!both.holds() && moment(&changes, &["a"]).is_some());
+}
+
+#[test]
+fn tasks_that_nobody_follows_take_little_room() {
+    let changes = settled();
+    for task in 0..10_000 {
+        write(&changes, 0, "a").is(Fate::Queued(task));
+        assert!(changes.state.lock().tasks.len() <= MOST_TASKS);
+        assert!(moment(&changes, &["a"]).is_none());
+    }
+    let before = changes.state.lock().of("a").queues[&name(0)].before();
+    changes.settle("a", &name(0), before);
+    assert!(moment(&changes, &["a"]).is_some() && changes.state.lock().tasks.is_empty());
 }
 
 #[test]
