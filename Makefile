@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside parity chaos release clean
+.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside speed parity chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,7 @@ demo: build ## three embedded nodes, the gateway, real cities; Ctrl-C ends it
 
 test: setup ## all tests: unit, end to end on real processes, the engine as judge
 	$(CARGO) build $(FEATURES)
-	$(CARGO) test $(FEATURES)
+	$(CARGO) test --workspace $(FEATURES)
 
 quick: setup ## what needs no engine: unit tests, the layers, fuzzing over the corpus
 	$(CARGO) test --lib --test layers --test fuzz
@@ -33,7 +33,7 @@ fuzz: setup ## random changes of real inputs for SECONDS_EACH=60 a target; SEED=
 
 lint: setup ## formatting, clippy and docs without warnings
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
+	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory docs
 
@@ -59,6 +59,9 @@ comparability: setup ## scores of differently filled shards compare, and what co
 
 latency: setup ## searches through the gateway against one node, their subrequests and a plain proxy
 	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench search_latency
+
+speed: setup ## what searches and uploads cost the gateway, with recorded replies, and with real nodes where MIROIR_TEST_MEILISEARCH names one; writes docs/speed.md
+	$(CARGO) bench --bench speed
 
 moving: setup ## add and drain a node, kill one and bring it back, while clients search and write: moved volume, times, correctness
 	CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev $(FEATURES) --bench moving

@@ -8,14 +8,14 @@ use std::hint::black_box;
 use std::io::Write as _;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use miroir::embedded::engine::{Engine, EngineOptions, Features, IndexHandle};
-use miroir::embedded::indexing::{AdditionMethod, IndexOperation, apply};
-use miroir::embedded::search::{SearchQuery, search};
-use miroir::embedded::settings::parse_update;
 use miroir::merge::order::Rank;
 use miroir::merge::search::Merged;
 use miroir::plan::index_info::IndexInfo;
 use miroir::plan::search::SearchPlan;
+use miroir_engine::engine::{Engine, EngineOptions, Features, IndexHandle};
+use miroir_engine::indexing::{AdditionMethod, IndexOperation, apply};
+use miroir_engine::search::{SearchQuery, search};
+use miroir_engine::settings::parse_update;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
@@ -128,7 +128,7 @@ fn ranks(body: &[u8]) -> Vec<(Value, Rank)> {
     let hits = answer["hits"].as_array_mut().expect("hits").iter_mut();
     hits.map(|hit| {
         let details = to_raw_value(&hit["_rankingScoreDetails"]).expect("JSON");
-        (hit["id"].take(), Rank::parse(&details).expect("the scores of a hit"))
+        (hit["id"].take(), Rank::parse(details.get()).expect("the scores of a hit"))
     })
     .collect()
 }

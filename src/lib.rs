@@ -6,21 +6,20 @@
 //!
 //! | layer | modules | what lives there |
 //! |---|---|---|
-//! | words | [`meili`], [`settings`] | Meilisearch's API as types: operations, errors, tasks, settings; how the configuration's sections are read. serde only |
+//! | words | [`meili`], [`settings`] | Meilisearch's API as types: operations, errors, tasks, settings (what an engine says too is the crate `miroir-words`); how the configuration's sections are read. serde only |
 //! | pure core | [`placement`], [`split`], [`plan`], [`rebalance`], [`merge`], [`tasks`] | where shards live; a body cut into documents; request → plan; replies → one reply; many statuses → one. No I/O, no clock |
 //! | state | [`store`] | the state file, behind a trait |
+//! | TLS | [`tls`] | certificates of listeners, and what nodes are shown |
 //! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`] | talk to nodes; each `mod.rs` is a map |
 //! | cluster | [`cluster`] | the rooms' parts put together, and their loops |
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
 //! | programs | `main.rs`, [`commands`], [`config`], [`metrics`], [`logging`] | arguments, settings, logs, the composition root |
-//! | engine | `embedded` | cargo feature: a Meilisearch-compatible node on milli |
+//! | engine | `miroir_engine`, a crate | cargo feature `embedded`: a Meilisearch-compatible node on milli |
 
 pub mod admin;
 pub mod cluster;
 pub mod commands;
 pub mod config;
-#[cfg(feature = "embedded")]
-pub mod embedded;
 pub mod gateway;
 pub mod ledger;
 pub mod logging;
@@ -38,5 +37,6 @@ pub mod settings;
 pub mod split;
 pub mod store;
 pub mod tasks;
+pub mod tls;
 pub mod tracking;
 pub mod write;

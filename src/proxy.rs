@@ -42,7 +42,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         if let (Some(forwarding), Some(head)) = (&ctx.forward, &ctx.head) {
-            let key = self.0.cluster.nodes.key.as_ref().map(|key| key.expose());
+            let key = self.0.cluster.nodes.credentials.key.as_ref().map(|key| key.expose());
             *upstream_request = forwarding.request(head, key, ctx.request_id())?;
         }
         Ok(())
@@ -54,7 +54,7 @@ impl ProxyHttp for Proxy {
         upstream_response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
-        match &ctx.forward {
+        match &mut ctx.forward {
             Some(forwarding) => forwarding.check_answer(upstream_response),
             None => Ok(()),
         }

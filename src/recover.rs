@@ -8,6 +8,7 @@ use miroir::cluster::{Cluster, ClusterError};
 use miroir::replicas::recover::{RecoverError, Recovered, recover};
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
+use miroir::tls::TlsError;
 
 use crate::server::{BadConfig, cluster_settings, load};
 
@@ -29,6 +30,8 @@ enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Recover(#[from] RecoverError),
 }
@@ -57,7 +60,7 @@ fn rebuild(args: &Args) -> Result<Recovered, Failure> {
     let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(async {
-        let cluster = Cluster::start(cluster_settings(&config), store, &prometheus::Registry::new()).await?;
+        let cluster = Cluster::start(cluster_settings(&config)?, store, &prometheus::Registry::new()).await?;
         Ok(recover(&cluster.writes, &|step| eprintln!("{step}")).await?)
     })
 }

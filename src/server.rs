@@ -20,9 +20,14 @@ use miroir::gateway::{self, App};
 use miroir::logging;
 use miroir::metrics::MetricsApp;
 use miroir::moves::{self, Rebalancer};
+use miroir::nodes::credentials::Credentials;
 use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
+use miroir::tls::TlsError;
+use miroir::tls::expiry::Expiry;
+use miroir::tls::listeners::Listeners;
+use miroir::tls::nodes::NodeTls;
 use miroir::tracking::housekeeping;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
@@ -67,6 +72,10 @@ enum StartError {
     Cluster(#[from] ClusterError),
     #[error("admin: {0} can be reached from elsewhere, so an admin_key or master_key is needed")]
     AdminOpen(SocketAddr),
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    #[error("tls: {0}")]
+    Listener(Box<pingora::Error>),
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -74,6 +83,7 @@ enum StartError {
 /// What runs beside the requests: health checks, repairs, polling of tasks, housekeeping, webhooks.
 struct Background {
     app: Arc<App>,
+    tls: Arc<Listeners>,
     retention: std::time::Duration,
 }
 
@@ -110,13 +120,15 @@ fn start(args: &Args) -> Result<Server, StartError> {
 
     let registry = prometheus::Registry::new();
     let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
+    let tls = Listeners::open(&config.tls, Expiry::register(&registry)?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let app = runtime.block_on(async {
-        let cluster = Cluster::start(cluster_settings(&config), store.clone(), &registry).await?;
+        let cluster = Cluster::start(cluster_settings(&config)?, store.clone(), &registry).await?;
         let keyring = Keyring::open(store.clone(), config.master_key.clone()).await?;
         let webhooks = WebhookBook::open(store).await?;
         let metrics = GatewayMetrics::register(&registry)?;
-        Ok::<_, StartError>(App::new(cluster, keyring, gateway_settings(&config), metrics, webhooks))
+        let settings = gateway_settings(&config);
+        Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), webhooks))
     })?;
     gateway::install_hooks(&app);
     let path = args.config.clone();
@@ -132,12 +144,12 @@ fn start(args: &Args) -> Result<Server, StartError> {
     server.bootstrap();
     let proxy = pingora_proxy::http_proxy(&server.configuration, Proxy(Arc::clone(&app)));
     let mut api = Service::new("api".to_owned(), Watched::new(proxy));
-    api.add_tcp(&config.listen.to_string());
+    listen(&mut api, &tls, "api", config.listen)?;
     let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key));
-    admin.add_tcp(&config.admin.to_string());
+    listen(&mut admin, &tls, "admin", config.admin)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
-    metrics.add_tcp(&config.metrics.to_string());
-    let background = Background { app, retention: config.tasks.retention };
+    listen(&mut metrics, &tls, "metrics", config.metrics)?;
+    let background = Background { app, tls, retention: config.tasks.retention };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
     server.add_service(admin);
@@ -165,14 +177,26 @@ impl BackgroundService for Background {
         tokio::join!(
             notify::run(Arc::clone(&self.app.webhooks), format, ended, shutdown.clone()),
             cluster::run(Arc::clone(cluster), shutdown.clone()),
-            reload_on_hangup(Arc::clone(&cluster.moves), shutdown.clone()),
+            reload_on_hangup(Arc::clone(&cluster.moves), Arc::clone(&self.tls), shutdown.clone()),
+            Arc::clone(&self.tls).watch(shutdown.clone()),
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );
     }
 }
 
-/// SIGHUP: the configuration's nodes and replication factor are read again.
-async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, mut shutdown: ShutdownWatch) {
+/// Listens with TLS where the listener has certificates.
+fn listen<A>(service: &mut Service<A>, tls: &Listeners, name: &str, address: SocketAddr) -> Result<(), StartError> {
+    match tls.of(name) {
+        None => service.add_tcp(&address.to_string()),
+        Some(settings) => {
+            service.add_tls_with_settings(&address.to_string(), None, settings.map_err(StartError::Listener)?);
+        }
+    }
+    Ok(())
+}
+
+/// SIGHUP: certificates and the configuration's nodes and replication factor are read again.
+async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, tls: Arc<Listeners>, mut shutdown: ShutdownWatch) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => {
@@ -185,6 +209,10 @@ async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, mut shutdown: ShutdownWat
             _ = hangups.recv() => {}
             _ = shutdown.changed() => return,
         }
+        match tls.reload() {
+            Ok(()) => tracing::info!("certificates were read again"),
+            Err(error) => tracing::error!(%error, "certificates were not taken over"),
+        }
         match moves::wishes::reload(&rebalancer).await {
             Ok(true) => tracing::info!("the changed configuration is the cluster's goal now"),
             Ok(false) => tracing::info!("the configuration names no other nodes than before"),
@@ -193,8 +221,12 @@ async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, mut shutdown: ShutdownWat
     }
 }
 
-pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
-    ClusterSettings {
+/// # Errors
+///
+/// When a file that `tls.nodes` names is of no use.
+pub(crate) fn cluster_settings(config: &Config) -> Result<ClusterSettings, TlsError> {
+    let credentials = Credentials { key: config.node_key.clone(), tls: NodeTls::open(&config.tls.nodes)? };
+    Ok(ClusterSettings {
         placement: config.cluster.clone(),
         health: config.health.clone(),
         write: config.write.clone(),
@@ -203,9 +235,9 @@ pub(crate) fn cluster_settings(config: &Config) -> ClusterSettings {
         overload: config.overload.clone(),
         resilver: config.resilver.clone(),
         scrub: config.scrub,
-        node_key: config.node_key.clone(),
+        credentials,
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
-    }
+    })
 }
 
 fn gateway_settings(config: &Config) -> GatewaySettings {
@@ -213,6 +245,7 @@ fn gateway_settings(config: &Config) -> GatewaySettings {
         max_requests: config.overload.requests,
         limits: config.limits.clone(),
         compression: config.compression,
+        cache: config.cache.clone(),
         uid_format: config.tasks.uid_format,
     }
 }

@@ -27,6 +27,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::settings::Secret;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::view::UidFormat;
+use crate::tls::TlsError;
 use crate::tracking::task_ops;
 
 use explain::Question;
@@ -107,6 +108,11 @@ impl AdminApp {
                 Ok((202, json!({ "started": true })))
             }
             Route::Layout(route) => {
+                // All or nothing: a certificate of no use stops the rest.
+                if matches!(route, rebalance::Route::Reload) {
+                    let told = |error: TlsError| ResponseError::new(Code::BadRequest, error.to_string());
+                    self.app.tls.reload().map_err(told)?;
+                }
                 let body = read_body(session).await?;
                 Ok((200, rebalance::answer(&self.app.cluster.moves, route, &body).await?))
             }

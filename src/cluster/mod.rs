@@ -63,7 +63,7 @@ impl Cluster {
         prometheus: &prometheus::Registry,
     ) -> Result<Arc<Cluster>, ClusterError> {
         let transport =
-            PingoraTransport::new(settings.health.timeout, settings.keepalive_pool_size, settings.node_key.as_ref());
+            PingoraTransport::new(settings.health.timeout, settings.keepalive_pool_size, &settings.credentials);
         Self::with_transport(settings, store, prometheus, Box::new(transport)).await
     }
 
@@ -78,6 +78,7 @@ impl Cluster {
         let layout =
             moves::load::load(store.as_ref(), &settings.placement, settings.rebalance.on_config_change).await?;
         let mut topology = layout.to_topology();
+        topology.own_zone = settings.search.zone.as_deref().map(Into::into);
         let (bookkeeping, stale) = Bookkeeping::load(store.as_ref(), &topology).await?;
         topology.stale = Arc::new(stale);
         topology.apart = Arc::new(insync::apart_sets(bookkeeping.hold().await.missed(), &topology));
@@ -97,7 +98,7 @@ impl Cluster {
             overload,
             metrics,
             topology,
-            settings.node_key,
+            settings.credentials,
         );
         let registry = Registry::load(store.as_ref()).await?;
         let remembered = LedgerSettings {

@@ -1,6 +1,7 @@
 //! What an operator sets of the cluster: the settings of all rooms.
 
 use crate::moves::settings::RebalanceSettings;
+use crate::nodes::credentials::Credentials;
 use crate::nodes::health::settings::HealthSettings;
 use crate::nodes::overload::OverloadSettings;
 #[cfg(test)]
@@ -11,11 +12,10 @@ use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
 #[cfg(test)]
 use crate::settings::FromSection as _;
-use crate::settings::Secret;
 use crate::write::settings::WriteSettings;
 
 /// All that [`super::Cluster::start`] needs; the sections of the file as `config` reads them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClusterSettings {
     pub placement: PlacementSettings,
     pub health: HealthSettings,
@@ -25,8 +25,7 @@ pub struct ClusterSettings {
     pub overload: OverloadSettings,
     pub resilver: ResilverSettings,
     pub scrub: ScrubSettings,
-    /// Sent to nodes as `Authorization: Bearer`.
-    pub node_key: Option<Secret>,
+    pub credentials: Credentials,
     /// How many idle connections to nodes are kept, over all of them.
     pub keepalive_pool_size: usize,
 }
@@ -46,7 +45,7 @@ impl ClusterSettings {
             overload: OverloadSettings::defaults(),
             resilver: ResilverSettings::defaults(),
             scrub: ScrubSettings::defaults(),
-            node_key: None,
+            credentials: Credentials::default(),
             keepalive_pool_size: KEEPALIVE_POOL_SIZE,
         }
     }

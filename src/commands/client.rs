@@ -1,8 +1,10 @@
 //! Asks the admin API: the address and key that the commands share, and errors as a person reads them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::{ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 
 /// Where the admin API is.
 #[derive(Debug, Clone, clap::Args)]
@@ -13,6 +15,15 @@ pub struct AdminArgs {
     /// The admin key; better given by the environment than on the command line, which others can read.
     #[arg(long, env = "MIROIR_ADMIN_KEY", hide_env_values = true)]
     pub admin_key: Option<String>,
+    /// Who has signed the listener's certificate (PEM), instead of the authorities that everybody trusts.
+    #[arg(long, env = "MIROIR_ADMIN_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The certificate to show to a listener that asks for one (PEM).
+    #[arg(long, env = "MIROIR_ADMIN_CERT_FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, env = "MIROIR_ADMIN_KEY_FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
     /// Print the answer as JSON.
     #[arg(long)]
     pub json: bool,
@@ -25,6 +36,8 @@ pub enum ClientError {
     Unreachable { url: String, source: ureq::Error },
     #[error("{url} answered {status}: {message}")]
     Refused { url: String, status: u16, message: String },
+    #[error("cannot use `{}`: {reason}", file.display())]
+    File { file: PathBuf, reason: String },
     #[error("{url} answered something that is not JSON: {source}")]
     NotJson { url: String, source: serde_json::Error },
 }
@@ -42,8 +55,43 @@ impl AdminArgs {
 
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
-        send(&url, method, self.admin_key.as_deref(), body)
+        let bytes = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        let agent = agent(self.tls()?);
+        exchange(&agent, &url, method, self.admin_key.as_deref(), "application/json", &bytes)
     }
+
+    fn tls(&self) -> Result<TlsConfig, ClientError> {
+        let read = |file: &PathBuf| {
+            std::fs::read(file).map_err(|error| ClientError::File { file: file.clone(), reason: error.to_string() })
+        };
+        let chain = |file: &PathBuf| {
+            let text = read(file)?;
+            let items = ureq::tls::parse_pem(&text).filter_map(Result::ok);
+            let found: Vec<_> = items
+                .filter_map(|item| if let PemItem::Certificate(found) = item { Some(found) } else { None })
+                .collect();
+            if found.is_empty() {
+                return Err(ClientError::File { file: file.clone(), reason: "no certificate in PEM".to_owned() });
+            }
+            Ok(found)
+        };
+        let mut config = TlsConfig::builder();
+        if let Some(file) = &self.ca_file {
+            config = config.root_certs(RootCerts::from(chain(file)?));
+        }
+        if let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) {
+            let private = PrivateKey::from_pem(&read(key)?)
+                .map_err(|_| ClientError::File { file: key.clone(), reason: "no private key in PEM".to_owned() })?;
+            config = config.client_cert(Some(ClientCert::new_with_certs(&chain(cert)?, private)));
+        }
+        Ok(config.build())
+    }
+}
+
+fn agent(tls: TlsConfig) -> ureq::Agent {
+    let config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30)));
+    config.tls_config(tls).build().into()
 }
 
 /// Sends a JSON request and reads a JSON answer.
@@ -60,12 +108,18 @@ pub fn send_bytes(
     content_type: &str,
     body: &[u8],
 ) -> Result<Value, ClientError> {
+    exchange(&agent(TlsConfig::default()), url, method, key, content_type, body)
+}
+
+fn exchange(
+    agent: &ureq::Agent,
+    url: &str,
+    method: &str,
+    key: Option<&str>,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Value, ClientError> {
     let unreachable = |source: ureq::Error| ClientError::Unreachable { url: url.to_owned(), source };
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(30)))
-        .build()
-        .into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     if let Some(key) = key {
         request = request.header("Authorization", format!("Bearer {key}"));

@@ -16,10 +16,18 @@ const NO_DEFAULT: &[&str] = &[
     "admin_key_file",
     "node_key",
     "node_key_file",
+    "search.zone",
     "cluster.nodes",
     "cluster.nodes[0].id",
     "cluster.nodes[0].url",
     "cluster.nodes[0].zone",
+    "tls.api.client_ca_file",
+    "tls.admin.client_ca_file",
+    "tls.metrics.client_ca_file",
+    "tls.nodes.ca_file",
+    "tls.nodes.cert_file",
+    "tls.nodes.key_file",
+    "tls.nodes.server_name",
 ];
 
 fn here(path: &str) -> PathBuf {

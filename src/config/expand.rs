@@ -11,7 +11,11 @@ pub(super) fn expand(value: &mut Value, path: &str, environment: Environment, re
     match value {
         Value::String(text) => {
             if text.contains('$') {
+                let optional = is_optional(text);
                 *text = expand_text(text, path, environment, report);
+                if optional && text.is_empty() {
+                    *value = Value::Null;
+                }
             }
         }
         Value::Array(items) => {
@@ -26,6 +30,14 @@ pub(super) fn expand(value: &mut Value, path: &str, environment: Environment, re
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// True for `${NAME:-}` and nothing else: a key that need not be set. Example: with `admin_key: ${ADMIN_KEY:-}` and no such
+/// variable there is no admin key, as if the line were not there.
+fn is_optional(text: &str) -> bool {
+    text.strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix(":-}"))
+        .is_some_and(|name| !name.contains(['$', '}', ':']))
 }
 
 fn expand_text(text: &str, path: &str, environment: Environment, report: &Report) -> String {
@@ -89,6 +101,17 @@ mod tests {
         ] {
             assert_eq!(expanded(text), (expected.to_owned(), 0), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_that_may_be_left_unset_is_absent_then() {
+        let environment = |name: &str| (name == "HOST").then(|| "example.org".to_owned());
+        let mut file =
+            serde_json::json!({"a": "${NONE:-}", "b": "${HOST:-}", "c": "x${NONE:-}", "d": ["${NONE:-}${NONE:-}"]});
+        let report = Report::default();
+        expand(&mut file, "", &environment, &report);
+        assert_eq!(file, serde_json::json!({"a": null, "b": "example.org", "c": "x", "d": [""]}));
+        assert_eq!(report.into_parts().0.len(), 0);
     }
 
     #[test]

@@ -34,8 +34,8 @@ type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 // === impl Config ===
 
 impl Config {
-    /// Reads the file at `path`. Every problem is reported, not the first one. Paths of key files are relative to the
-    /// folder of `path`.
+    /// Reads the file at `path`. Every problem is reported, not the first one. Paths of keys and certificates are
+    /// relative to the folder of `path`.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), Problems> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Problems::of_file(format!("cannot read {}: {error}", path.display())))?;
@@ -60,7 +60,8 @@ impl Config {
         let report = Report::default();
         expand::expand(&mut file, "", environment, &report);
         let files = |name: &str| std::fs::read_to_string(folder.join(name));
-        let config = model::read(Section::new("", file, &report), &files);
+        let mut config = model::read(Section::new("", file, &report), &files);
+        config.tls.relative_to(folder);
         rules::check(&config, &report);
         let (problems, mut warnings) = report.into_parts();
         if !problems.is_empty() {

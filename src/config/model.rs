@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use pingora::server::configuration::ServerConf;
 
 use super::pingora_conf::PingoraSection;
+use crate::gateway::cache::settings::CacheSettings;
 use crate::gateway::settings::{CompressionSettings, LimitSettings};
 use crate::logging::LogSettings;
 use crate::moves::settings::RebalanceSettings;
@@ -17,6 +18,7 @@ use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
 use crate::settings::{Secret, Section};
 use crate::tasks::settings::TaskSettings;
+use crate::tls::settings::TlsSettings;
 use crate::write::settings::WriteSettings;
 
 /// A whole configuration. Each section is the settings of the room that it is about, where its keys and defaults stand.
@@ -34,6 +36,7 @@ pub struct Config {
     pub admin_key: Option<Secret>,
     /// What the gateway shows to the nodes: their master key, or a key of theirs that may do everything.
     pub node_key: Option<Secret>,
+    pub tls: TlsSettings,
     pub cluster: PlacementSettings,
     pub health: HealthSettings,
     pub write: WriteSettings,
@@ -45,6 +48,7 @@ pub struct Config {
     pub tasks: TaskSettings,
     pub limits: LimitSettings,
     pub compression: CompressionSettings,
+    pub cache: CacheSettings,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
     pub state: String,
     pub log: LogSettings,
@@ -64,6 +68,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         master_key: secret(&mut file, "master_key", files),
         admin_key: secret(&mut file, "admin_key", files),
         node_key: secret(&mut file, "node_key", files),
+        tls: file.read("tls"),
         cluster: file.read("cluster"),
         health: file.read("health"),
         write: file.read("write"),
@@ -75,6 +80,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         tasks: file.read("tasks"),
         limits: file.read("limits"),
         compression: file.read("compression"),
+        cache: file.read("cache"),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
         log: file.read("log"),
         pingora: file.read::<PingoraSection>("pingora").0,

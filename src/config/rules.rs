@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
+use time::OffsetDateTime;
 use tracing_subscriber::EnvFilter;
 
 use super::model::Config;
@@ -10,6 +11,7 @@ use crate::placement::balance::{self, OVERFULL};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 use crate::settings::section::item;
 use crate::settings::{Report, Warning};
+use crate::tls::listeners;
 
 /// Shards for each node below which shares get uneven.
 const SHARDS_PER_NODE: usize = 64;
@@ -17,6 +19,7 @@ const SHARDS_PER_NODE: usize = 64;
 /// Reports every rule that `config` breaks.
 pub(super) fn check(config: &Config, report: &Report) {
     check_listeners(config, report);
+    check_tls(config, report);
     check_nodes(config, report);
     if config.write.min_in_sync > config.cluster.replication_factor {
         report.problem(
@@ -54,6 +57,15 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0
         && one.port() == other.port()
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+/// Every file that `tls` names is read: what is of no use is found before a client finds it.
+fn check_tls(config: &Config, report: &Report) {
+    if let Err(errors) = listeners::check(&config.tls, OffsetDateTime::now_utc()) {
+        for (path, error) in errors {
+            report.problem(&path, error.to_string());
+        }
+    }
 }
 
 fn check_nodes(config: &Config, report: &Report) {
@@ -120,6 +132,9 @@ pub(super) fn doubts(config: &Config) -> Vec<Warning> {
     let report = Report::default();
     doubt_keys(config, &report);
     doubt_placement(config, &report);
+    for (path, doubt) in listeners::check(&config.tls, OffsetDateTime::now_utc()).unwrap_or_default() {
+        report.warning(&path, doubt);
+    }
     if config.health.timeout > config.health.patience {
         report.warning(
             "health.timeout",
@@ -154,6 +169,12 @@ fn doubt_keys(config: &Config, report: &Report) {
         let reach = if config.admin.ip().is_loopback() { "on this machine" } else { "who can reach it" };
         report.warning("admin_key", format!("not set: everybody {reach} may operate the cluster"));
     }
+    if config.master_key.is_some() && !config.tls.api.is_on() && !config.listen.ip().is_loopback() {
+        report.warning(
+            "tls.api",
+            "no certificate: keys and documents travel in clear text unless a proxy in front speaks TLS",
+        );
+    }
     if config.node_key.is_none() && config.master_key.is_some() {
         report.warning("node_key", "not set: the nodes take requests from everybody who can reach them");
     }
@@ -180,6 +201,9 @@ fn doubt_placement(config: &Config, report: &Report) {
     }
     let zones: BTreeSet<&str> = cluster.nodes.iter().filter_map(|node| node.zone.as_deref()).collect();
     let without = cluster.nodes.iter().filter(|node| node.zone.is_none()).count();
+    if let Some(own) = config.search.zone.as_deref().filter(|own| !zones.contains(own)) {
+        report.warning("search.zone", format!("no node is in zone `{own}`, so it has no effect"));
+    }
     if !zones.is_empty() && without > 0 {
         report.warning("cluster.nodes", "some nodes have a zone and some have none; each of those counts as a zone");
     } else if !zones.is_empty() && zones.len() < copies.min(nodes) {

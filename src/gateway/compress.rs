@@ -3,6 +3,8 @@
 //! Answers are whole when they are written, so their length is stated. Pingora's own module is not used: it streams, picks
 //! what the client names first even where it cannot do that, and does not end what it writes as br.
 
+use std::sync::OnceLock;
+
 use async_compression::Level;
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 use bytes::Bytes;
@@ -18,6 +20,29 @@ pub enum Encoding {
     Gzip,
     Brotli,
     Deflate,
+}
+
+/// An answer that is sent more than once, packed as the first of its clients liked it.
+#[derive(Debug, Default)]
+pub struct Packed(OnceLock<(Encoding, Bytes)>);
+
+// === impl Packed ===
+
+impl Packed {
+    /// [`Encoding::compress`] of `body`, which is always the same; done once.
+    pub async fn get(&self, encoding: Encoding, body: &Bytes, level: u32) -> Option<Bytes> {
+        match self.0.get() {
+            Some((packed_as, packed)) if *packed_as == encoding => return Some(packed.clone()),
+            Some(_) => return encoding.compress(body, level).await,
+            None => {}
+        }
+        let packed = encoding.compress(body, level).await?;
+        // Of two who come first, one is heard. What grew would take more room than it was counted for.
+        if packed.len() <= body.len() {
+            let _ = self.0.set((encoding, packed.clone()));
+        }
+        Some(packed)
+    }
 }
 
 // === impl Encoding ===

@@ -1,13 +1,14 @@
 //! A plan carried out: what was understood becomes an answer, or a request for Pingora to forward.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use pingora_proxy::Session;
 
 use super::body::SessionBody;
+use super::cache::{Entered, Question, Worth};
 use super::forward::Forwarding;
 use super::planning;
 use super::respond::Answer;
@@ -17,7 +18,7 @@ use crate::meili::operation::Own;
 use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
 use crate::plan::addition::Split;
-use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::scatter::{Ask, Lasting, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
 use crate::plan::write::{FailedWrite, WriteIntent};
 use crate::plan::{self, Plan, Request};
@@ -50,13 +51,42 @@ pub async fn run(
     let narrowed = narrow::narrow(operation, &admitted.access, &head.query, &body)?;
     let target =
         if narrowed.query.is_empty() { head.path.clone() } else { format!("{}?{}", head.path, narrowed.query) };
-    let content_type = head.text(http::header::CONTENT_TYPE);
-    let request = Request { operation, target: &target, body: &narrowed.body, content_type };
+    let question = if app.cache.is_on() { Question::of(operation, head, &target, &narrowed.body) } else { None };
+    let Some(question) = question else {
+        return carry_out(app, topology, admitted, session, (target, &narrowed.body), &mut Worth::Once).boxed().await;
+    };
+    let turn = match app.cache.enter(&app.cluster, &topology, question).boxed().await {
+        Entered::Answered(result) => return result.map(Outcome::Answer),
+        Entered::Asks(turn) => turn,
+    };
+    let mut worth = Worth::Once;
+    let outcome = carry_out(app, topology, admitted, session, (target, &narrowed.body), &mut worth).boxed().await;
+    match outcome {
+        Ok(Outcome::Answer(answer)) => app.cache.end(turn, Ok(answer), worth).map(Outcome::Answer),
+        Ok(Outcome::Forward(forward)) => Ok(Outcome::Forward(forward)),
+        Err(error) => app.cache.end(turn, Err(error), worth).map(Outcome::Answer),
+    }
+}
+
+/// Plans what `target` and `body` ask for and carries the plan out; `worth` is set to what the plan says of its answer.
+async fn carry_out(
+    app: &Arc<App>,
+    topology: Arc<Topology>,
+    admitted: &Admitted<'_>,
+    session: &mut Session,
+    (target, body): (String, &Bytes),
+    worth: &mut Worth,
+) -> Result<Outcome, ResponseError> {
+    let content_type = admitted.head.text(http::header::CONTENT_TYPE);
+    let request = Request { operation: admitted.operation, target: &target, body, content_type };
     let plan = planning::plan(&app.cluster, &topology, request, &admitted.trace).boxed().await?;
     let answer = match plan {
         Plan::Forward(plan) => return forward(app, topology, plan, target).map(Outcome::Forward),
         Plan::List(list) => listing::indexes(app, &topology, admitted, &list).boxed().await,
-        Plan::Scatter(scatter) => scattered(app, &topology, admitted, &scatter).boxed().await,
+        Plan::Scatter(scatter) => {
+            *worth = worth_of(app, &scatter.ask);
+            scattered(app, &topology, admitted, &scatter).boxed().await
+        }
         Plan::Split(split) => add_documents(app, topology, admitted, session, split).boxed().await,
         Plan::Delete(deletion) => {
             let task = documents::delete(&app.cluster.writes, topology, &deletion, &admitted.trace).boxed().await?;
@@ -109,7 +139,24 @@ fn forward(
     let avoided = app.cluster.nodes.overload.avoided(&topology);
     plan.candidates.sort_by_key(|node| avoided.contains(node));
     let attempt = app.cluster.reads.settings.attempt_timeout;
-    Ok(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout))
+    let tls = app.cluster.nodes.credentials.tls.clone();
+    Ok(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout, tls))
+}
+
+/// For how long the answer to a read is the answer.
+fn worth_of(app: &App, ask: &Ask) -> Worth {
+    let cutoffs = match ask.lasting() {
+        Lasting::Never => return Worth::Once,
+        Lasting::Always => return Worth::Lasts,
+        Lasting::IfInTime { indexes } => {
+            indexes.into_iter().map(|index| Some(app.cluster.ledger.known_info(index)?.search_cutoff)).min()
+        }
+    };
+    match cutoffs {
+        Some(Some(cutoff)) => Worth::LastsIfWithin(Duration::from_millis(cutoff)),
+        // Settings that are not kept either are in doubt.
+        Some(None) | None => Worth::Once,
+    }
 }
 
 async fn scattered(

@@ -10,8 +10,12 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::cors;
 use super::head::{Head, REQUEST_ID};
+use crate::nodes::meaning::{ForForward, Meaning};
+use crate::nodes::overload::Sign;
+use crate::nodes::transport::retry_after;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::forward::Forward;
+use crate::tls::nodes::NodeTls;
 
 /// A request on its way to one of several nodes.
 pub struct Forwarding {
@@ -24,6 +28,9 @@ pub struct Forwarding {
     /// Of a node after which there is another.
     attempt_timeout: Duration,
     timeout: Duration,
+    tls: NodeTls,
+    /// What the reply of the node that was asked last is a sign of, where it is no answer.
+    unanswered: Option<Sign>,
 }
 
 /// Headers of a node's answer that clients see; the gateway adds its own.
@@ -38,8 +45,9 @@ impl Forwarding {
         target: String,
         attempt_timeout: Duration,
         timeout: Duration,
+        tls: NodeTls,
     ) -> Self {
-        Self { topology, plan, tried: 0, target, attempt_timeout, timeout }
+        Self { topology, plan, tried: 0, target, attempt_timeout, timeout, tls, unanswered: None }
     }
 
     /// The node that is being asked, or was asked last.
@@ -60,6 +68,7 @@ impl Forwarding {
     pub async fn next_peer(&mut self) -> Option<HttpPeer> {
         while self.has_more() {
             self.tried += 1;
+            self.unanswered = None;
             let node = self.topology.node(self.current()?);
             match resolve(&node.url).await {
                 Ok((address, tls, host)) => {
@@ -69,6 +78,7 @@ impl Forwarding {
                     let patience = if self.has_more() { self.attempt_timeout.min(self.timeout) } else { self.timeout };
                     peer.options.read_timeout = Some(patience);
                     peer.options.write_timeout = Some(self.timeout);
+                    self.tls.apply(&mut peer);
                     return Some(peer);
                 }
                 Err(error) => tracing::warn!(node = node.id.as_str(), %error, "cannot resolve a node's address"),
@@ -79,13 +89,21 @@ impl Forwarding {
 
     /// An error for what is no answer to the client's request: a node's own trouble, or a page of something that stands
     /// in front of it.
-    pub fn check_answer(&self, answer: &ResponseHeader) -> pingora::Result<()> {
+    pub fn check_answer(&mut self, answer: &ResponseHeader) -> pingora::Result<()> {
         let content_type = answer.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-        if is_answer(answer.status.as_u16(), content_type) {
-            return Ok(());
+        let meaning = Meaning::of_head(answer.status.as_u16(), content_type);
+        match meaning.policy().forward {
+            ForForward::Relay => return Ok(()),
+            ForForward::NextNode => {}
         }
-        tracing::warn!(node = self.node_id(), status = answer.status.as_u16(), "a forwarded request failed");
+        self.unanswered = Some(Sign::of(meaning, retry_after(&answer.headers)));
+        tracing::warn!(node = self.node_id(), status = answer.status.as_u16(), ?meaning, "a forwarded request failed");
         Err(pingora::Error::explain(pingora::ErrorType::HTTPStatus(answer.status.as_u16()), "not a node's answer"))
+    }
+
+    /// What a node that was given up is a sign of: where no reply came, others are asked in its place, or have to be.
+    pub(super) fn sign(&self) -> Sign {
+        self.unanswered.unwrap_or(Sign::Bad)
     }
 
     /// The request as the node sees it: nothing of the client's head but its method and its target.
@@ -99,15 +117,6 @@ impl Forwarding {
             request.insert_header(AUTHORIZATION, format!("Bearer {key}"))?;
         }
         Ok(request)
-    }
-}
-
-fn is_answer(status: u16, content_type: Option<&[u8]>) -> bool {
-    match status {
-        401 | 403 | 408 | 429 => false,
-        204 => true,
-        200..500 => content_type.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"application/json")),
-        _ => false,
     }
 }
 
@@ -171,6 +180,7 @@ mod tests {
             "/indexes?limit=2".into(),
             Duration::from_secs(1),
             Duration::from_secs(5),
+            NodeTls::default(),
         )
     }
 
@@ -207,10 +217,29 @@ mod tests {
 
     #[test]
     fn what_is_not_json_or_is_a_nodes_own_trouble_is_no_answer() {
-        let json: Option<&[u8]> = Some(b"application/json; charset=utf-8");
+        let mut forwarding = forwarding(&["http://127.0.0.1:1"]);
+        let mut is_answer = |status: u16, kind: Option<&str>| {
+            let mut head = ResponseHeader::build(status, None).unwrap();
+            if let Some(kind) = kind {
+                head.insert_header(CONTENT_TYPE, kind).unwrap();
+            }
+            forwarding.check_answer(&head).is_ok()
+        };
+        let json = Some("application/json; charset=utf-8");
         assert!(is_answer(200, json) && is_answer(404, json) && is_answer(204, None));
-        assert!(!is_answer(200, Some(b"text/html")) && !is_answer(200, None));
+        assert!(!is_answer(200, Some("text/html")) && !is_answer(200, None));
         assert!(!is_answer(500, json) && !is_answer(503, json) && !is_answer(403, json));
+        assert!(!is_answer(422, json), "a full disk is the node's own trouble");
+    }
+
+    #[test]
+    fn a_node_that_asks_to_be_left_alone_is_left_alone_as_after_a_read() {
+        let mut forwarding = forwarding(&["http://127.0.0.1:1"]);
+        assert_eq!(forwarding.sign(), Sign::Bad, "no reply came");
+        let mut busy = ResponseHeader::build(503, None).unwrap();
+        busy.insert_header(RETRY_AFTER, "7").unwrap();
+        assert!(forwarding.check_answer(&busy).is_err());
+        assert_eq!(forwarding.sign(), Sign::Busy(Some(Duration::from_secs(7))));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use super::{Admitted, App, no_node};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Subrequest;
+use crate::nodes::meaning::{ForForward, Meaning};
 use crate::placement::topology::Topology;
 use crate::plan::indexes::{IndexList, IndexPage};
 
@@ -23,10 +24,17 @@ pub async fn indexes(
         let Ok(reply) = app.cluster.nodes.client.send(topology.node(*candidate), request, &admitted.trace).await else {
             continue;
         };
-        return match (list.page, reply.is_success()) {
-            (_, false) => Ok(Answer::bytes(reply.status, reply.body)),
-            (IndexPage::OfAll { offset, limit }, true) => page(&admitted.access, &reply.body, offset, limit),
-            (IndexPage::Judged, true) => Err(ResponseError::new(
+        return match (Meaning::of_reply(&reply).policy().forward, list.page) {
+            (ForForward::NextNode, _) => {
+                let node = &topology.node(*candidate).id;
+                tracing::warn!(%node, status = reply.status, "a list of indexes failed");
+                continue;
+            }
+            (ForForward::Relay, _) if !reply.is_success() => Ok(Answer::bytes(reply.status, reply.body)),
+            (ForForward::Relay, IndexPage::OfAll { offset, limit }) => {
+                page(&admitted.access, &reply.body, offset, limit)
+            }
+            (ForForward::Relay, IndexPage::Judged) => Err(ResponseError::new(
                 Code::MiroirNotSupported,
                 "The request has parameters that this version of Miroir does not know.",
             )),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use super::cache::metrics::CacheMetrics;
+
 /// Families and handles; cheap to clone.
 #[derive(Clone)]
 pub struct GatewayMetrics {
@@ -14,6 +16,7 @@ pub struct GatewayMetrics {
     pub inexact: IntCounter,
     request_bytes: IntCounter,
     response_bytes: IntCounter,
+    pub cache: CacheMetrics,
 }
 
 /// Counts one request as being in flight for as long as it lives.
@@ -24,7 +27,8 @@ pub struct InFlight {
 }
 
 /// Seconds: from a cached answer to a write of some size.
-const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const BUCKETS: &[f64] =
+    &[0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 // === impl GatewayMetrics ===
 
@@ -51,6 +55,7 @@ impl GatewayMetrics {
             )?,
             request_bytes: IntCounter::new("miroir_request_bytes_total", "Bytes of clients' request bodies.")?,
             response_bytes: IntCounter::new("miroir_response_bytes_total", "Bytes of answers' bodies to clients.")?,
+            cache: CacheMetrics::register(registry)?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;

@@ -13,6 +13,7 @@
 //! | [`content_type`], [`body`] | the body, bounded, or as a stream |
 //! | [`narrow`] | a tenant token's rules, written into searches |
 //! | [`planning`] | one plan, on one topology |
+//! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
 //! | `described` | what an answer to a search says beside it |
 //! | [`speakers`] | in which form its client speaks of tasks |
@@ -26,6 +27,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod cache;
 mod compress;
 pub mod content_type;
 pub mod context;
@@ -58,8 +60,10 @@ use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
-use crate::nodes::overload::{Sign, overloaded};
+use crate::nodes::overload::overloaded;
+use crate::tls::listeners::Listeners;
 use auth::{Access, Keyring};
+use cache::Cache;
 use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
@@ -77,6 +81,9 @@ pub struct App {
     pub settings: GatewaySettings,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
+    pub cache: Cache,
+    /// What listeners show to clients.
+    pub tls: Arc<Listeners>,
     pub webhooks: Arc<WebhookBook>,
 }
 
@@ -88,10 +95,11 @@ impl App {
         keyring: Keyring,
         settings: GatewaySettings,
         metrics: GatewayMetrics,
+        tls: Arc<Listeners>,
         webhooks: WebhookBook,
     ) -> Arc<Self> {
-        let webhooks = Arc::new(webhooks);
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), webhooks })
+        let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls, webhooks })
     }
 }
 
@@ -261,7 +269,7 @@ fn unrouted(head: &Head, status: u16) -> Answer {
 pub fn goes_on(app: &App, session: &Session, ctx: &RequestContext) -> bool {
     let Some(forward) = &ctx.forward else { return false };
     if let Some(node) = forward.current() {
-        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, Sign::Bad);
+        app.cluster.nodes.overload.learn(&forward.topology.node(node).id, forward.sign());
     }
     forward.has_more() && session.as_downstream().response_written().is_none()
 }

@@ -1,12 +1,15 @@
 //! The one place where answers and errors become HTTP.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
 use serde_json::Value;
 
-use super::compress::Encoding;
+use super::cache::status::CacheStatus;
+use super::compress::{Encoding, Packed};
 use super::cors;
 use super::head::{Head, REQUEST_ID};
 use super::settings::CompressionSettings;
@@ -25,10 +28,17 @@ pub struct Answer {
     pub inexact: Inexact,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
+    /// `None` for what is never kept.
+    pub cache: Option<CacheStatus>,
+    /// Where the answer is kept.
+    pub packed: Option<Arc<Packed>>,
 }
 
 /// Lists the shards that an answer lacks.
 pub const DEGRADED: &str = "x-miroir-degraded";
+
+/// How an answer came about, by RFC 9211.
+pub const CACHE_STATUS: &str = "cache-status";
 
 /// Names what an answer may state otherwise than one node would.
 pub const INEXACT: &str = "x-miroir-inexact";
@@ -37,7 +47,15 @@ pub const INEXACT: &str = "x-miroir-inexact";
 
 impl Answer {
     pub fn empty(status: u16) -> Self {
-        Self { status, body: Bytes::new(), degraded: ShardSet::new(), inexact: Inexact::default(), retry_after: None }
+        Self {
+            status,
+            body: Bytes::new(),
+            degraded: ShardSet::new(),
+            inexact: Inexact::default(),
+            retry_after: None,
+            cache: None,
+            packed: None,
+        }
     }
 
     pub fn json(status: u16, body: &Value) -> Self {
@@ -67,6 +85,9 @@ impl Answer {
         }
         if let Some(seconds) = self.retry_after {
             header.insert_header(http::header::RETRY_AFTER, seconds)?;
+        }
+        if let Some(status) = self.cache {
+            header.insert_header(CACHE_STATUS, status.as_str())?;
         }
         cors::allow(head, &mut header)?;
         Ok(header)
@@ -107,7 +128,7 @@ pub async fn write(
     if is_long && compression.level > 0 {
         header.append_header(http::header::VARY, "accept-encoding")?;
         if let Some(encoding) = Encoding::preferred(accepted)
-            && let Some(compressed) = encoding.compress(&body, compression.level).await
+            && let Some(compressed) = pack(answer, encoding, compression.level).await
         {
             body = compressed;
             header.insert_header(http::header::CONTENT_ENCODING, encoding.name())?;
@@ -122,6 +143,13 @@ pub async fn write(
         session.write_response_tasks(vec![HttpTask::Header(header, false), body]).await?;
     }
     Ok(())
+}
+
+async fn pack(answer: &Answer, encoding: Encoding, level: u32) -> Option<Bytes> {
+    match &answer.packed {
+        Some(packed) => packed.get(encoding, &answer.body, level).await,
+        None => encoding.compress(&answer.body, level).await,
+    }
 }
 
 #[cfg(test)]

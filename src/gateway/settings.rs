@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cache::settings::CacheSettings;
 use crate::settings::unit::{GIB, KIB, MIB};
 use crate::settings::{FromSection, Section};
 use crate::tasks::view::UidFormatSetting;
@@ -13,6 +14,7 @@ pub struct GatewaySettings {
     pub max_requests: usize,
     pub limits: LimitSettings,
     pub compression: CompressionSettings,
+    pub cache: CacheSettings,
     /// `tasks.uid_format`.
     pub uid_format: UidFormatSetting,
 }

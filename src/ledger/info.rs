@@ -12,6 +12,8 @@ use crate::meili::versions::{
     counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
 };
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
+use crate::nodes::error::unavailable;
+use crate::nodes::meaning::Meaning;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::index_info::{IndexInfo, ScoredBy};
 use crate::read::Remembered as _;
@@ -43,6 +45,16 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// The same where it is known already, surely.
+    pub fn known_info(&self, index: &str) -> Option<Arc<IndexInfo>> {
+        match self.registry.known(index) {
+            Some(Known::Info(info)) => Some(info),
+            Some(Known::Entry { .. }) | None => None,
+        }
+    }
+}
+
 /// Whether settings are known to be those of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Surely {
@@ -67,6 +79,7 @@ async fn read_settings(
         let waits = ledger.nodes.life.signs(&topology.node(*ix).id).waits();
         (may_differ(*ix), topology.apart_of(*ix, index), waits)
     });
+    let mut told = None;
     let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node is up.");
     for ix in up {
         let node = topology.node(ix);
@@ -79,9 +92,15 @@ async fn read_settings(
                 Err(error) => tracing::warn!(node = %node.id, index, %error, "settings cannot be read"),
             },
             // Accepted everywhere, not carried out yet: the engine says `not found` until then, and so does Miroir.
-            Ok(reply) => last = reply.shown_error().unwrap_or_else(|| index_not_found(index)),
+            Ok(reply) if Meaning::of_reply(&reply).is_judgement() => {
+                told.get_or_insert_with(|| reply.shown_error().unwrap_or_else(|| index_not_found(index)));
+            }
+            Ok(reply) => {
+                tracing::warn!(node = %node.id, index, status = reply.status, "settings cannot be read");
+                last = unavailable(&node.id);
+            }
             Err(error) => last = error.to_response(),
         }
     }
-    Err(last)
+    Err(told.unwrap_or(last))
 }

@@ -63,6 +63,8 @@ impl Ledger {
         loaded: (Bookkeeping, Maintenance, Founding, Refusals),
     ) -> Arc<Self> {
         let (bookkeeping, maintenance, founding, refusals) = loaded;
+        let told = Arc::clone(&nodes);
+        registry.on_change(Box::new(move |index| told.client.changes().replanned(index)));
         Arc::new(Self {
             nodes,
             settings,

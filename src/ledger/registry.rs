@@ -15,6 +15,9 @@ pub struct Registry {
     state: RwLock<State>,
 }
 
+/// Told of every index of which something cached is dropped.
+type Listener = Box<dyn Fn(&str) + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     entries: BTreeMap<String, IndexEntry>,
@@ -23,6 +26,7 @@ struct State {
     generation: u64,
     /// Indexes of which a failed task leaves it open what the nodes hold: compared when their queues are empty.
     suspect: BTreeSet<String>,
+    listener: Option<Listener>,
 }
 
 /// What the registry knows of an index.
@@ -43,6 +47,11 @@ impl Registry {
     pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
         let entries = store.indexes().await?.into_iter().map(|entry| (entry.uid.clone(), entry)).collect();
         Ok(Self { state: RwLock::new(State { entries, ..State::default() }) })
+    }
+
+    /// Who is to hear of it when requests to an index may be planned otherwise than before.
+    pub(super) fn on_change(&self, listener: Listener) {
+        self.state.write().listener = Some(listener);
     }
 
     /// What is known of `index`; `None` where there is none.
@@ -228,6 +237,9 @@ impl State {
     fn forget(&mut self, index: &str) {
         self.generation += 1;
         self.infos.remove(index);
+        if let Some(listener) = &self.listener {
+            listener(index);
+        }
     }
 }
 

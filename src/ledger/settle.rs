@@ -278,6 +278,7 @@ mod tests {
             registry,
             copies: 2,
             documents: Default::default(),
+            ids: Default::default(),
             steps: vec![Step {
                 to: Target::AllNodes,
                 method: "POST",

@@ -1,4 +1,5 @@
-//! Meilisearch's words as types: what its HTTP API says and how it says it.
+//! Meilisearch's words as types: what its HTTP API says and how it says it. What the embedded engine says too has a crate of its own,
+//! `miroir-words`, and is known here by the same names.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -16,16 +17,11 @@
 //! | `versions` | what differs between versions of the engine |
 //! | `webhook` | an address that is told of each task that has ended |
 
-pub mod action;
-pub mod error;
-pub mod key;
 pub mod operation;
-pub mod pattern;
 pub mod payload;
 pub mod query;
-pub mod settings;
-pub mod task;
-pub mod uid;
 pub mod unknown;
 pub mod versions;
 pub mod webhook;
+
+pub use miroir_words::{action, error, key, pattern, settings, task, uid};

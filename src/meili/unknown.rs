@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+pub use super::error::listed;
 use super::error::{Code, ResponseError};
 use super::query::QueryMap;
 
@@ -27,12 +28,6 @@ pub fn field(name: &str, accepted: &[&str]) -> ResponseError {
 /// A word at `place` that is none of those accepted there.
 pub fn value(word: &str, place: &str, accepted: &[&str], code: Code) -> ResponseError {
     ResponseError::new(code, format!("Unknown value `{word}` at `{place}`: {}", expected(word, accepted)))
-}
-
-/// `` `a`, `b` ``
-pub fn listed(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
 }
 
 fn expected(received: &str, accepted: &[&str]) -> String {

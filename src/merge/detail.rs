@@ -2,41 +2,33 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::raw::Members;
+use super::scan::{Malformed, Scanner, string};
 use crate::placement::written::WRITTEN_RULE;
 use crate::plan::index_info::ScoredBy;
 
 /// A rule's entry, the union of all shapes.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 pub struct Detail<'a> {
-    #[serde(default)]
     order: u32,
     pub score: Option<f64>,
     pub matching_words: Option<f64>,
     pub max_matching_words: Option<f64>,
     pub typo_count: Option<f64>,
     pub max_typo_count: Option<f64>,
-    #[serde(borrow)]
     pub match_type: Option<Cow<'a, str>>,
     pub attribute_ranking_order_score: Option<f64>,
     pub query_word_distance_score: Option<f64>,
-    #[serde(default, deserialize_with = "nullable")]
+    /// `null` is kept apart from a member that is not there, as in the next two.
     pub similarity: Option<Option<f64>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub value: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub distance: Option<&'a RawValue>,
+    pub value: Option<&'a str>,
+    pub distance: Option<&'a str>,
 }
 
 /// The rules in their order, each with its name, but for the one of Miroir's own.
 pub struct Details<'a> {
     pub rules: Vec<(Cow<'a, str>, Detail<'a>)>,
     /// What the last rule of Miroir's own sorts by. A document of an older version has none.
-    pub place: Option<String>,
+    pub place: Option<Cow<'a, str>>,
 }
 
 /// One relevancy rule's word on a hit.
@@ -55,16 +47,6 @@ const MOST_COST_OF_PLACE: f64 = 10.0;
 
 /// `exactness` first tells three kinds of attributes apart, then counts words.
 pub const KINDS_OF_EXACTNESS: f64 = 3.0;
-
-/// Keeps `null` apart from a member that is not there.
-fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// The same of a number.
-fn nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
-    Option::<f64>::deserialize(deserializer).map(Some)
-}
 
 /// What neighbouring relevancy rules come to together: each divides the distance between two ranks of the one before it.
 pub fn together(ranked: &[Ranked]) -> f64 {
@@ -89,22 +71,25 @@ pub fn complete(ranked: &mut [Ranked], score: f64) {
 // === impl Details ===
 
 impl<'a> Details<'a> {
-    pub fn parse(details: &'a RawValue) -> Result<Self, serde_json::Error> {
-        let members = Members::parse(details.get())?;
-        let mut rules = Vec::with_capacity(members.0.len());
+    pub fn parse(details: &'a str) -> Result<Self, Malformed> {
+        let mut scanner = Scanner::new(details);
+        let mut rules = Vec::with_capacity(8);
         let mut place = None;
-        for (name, raw) in members.0 {
+        let mut within = scanner.enter(b'{')?;
+        while let Some(name) = scanner.member(&mut within)? {
             // Next to the rules' objects an engine may place plain figures about the search as a whole.
-            if !raw.get().starts_with('{') {
+            if scanner.peek()? != b'{' {
+                scanner.value()?;
                 continue;
             }
-            let detail = serde_json::from_str::<Detail<'a>>(raw.get())?;
+            let detail = Detail::read(&mut scanner)?;
             if name == WRITTEN_RULE {
-                place = detail.value.and_then(|value| serde_json::from_str(value.get()).ok());
+                place = detail.value.and_then(string);
             } else {
                 rules.push((name, detail));
             }
         }
+        scanner.end()?;
         rules.sort_by_key(|(_, detail)| detail.order);
         Ok(Self { rules, place })
     }
@@ -133,6 +118,38 @@ impl<'a> Details<'a> {
 }
 
 // === impl Detail ===
+
+impl<'a> Detail<'a> {
+    fn read(scanner: &mut Scanner<'a>) -> Result<Self, Malformed> {
+        let mut detail = Self::default();
+        let mut within = scanner.enter(b'{')?;
+        while let Some(name) = scanner.member(&mut within)? {
+            match name.as_ref() {
+                "order" => detail.order = scanner.value()?.parse().map_err(|_| Malformed::Value)?,
+                "score" => detail.score = scanner.number()?,
+                "matchingWords" => detail.matching_words = scanner.number()?,
+                "maxMatchingWords" => detail.max_matching_words = scanner.number()?,
+                "typoCount" => detail.typo_count = scanner.number()?,
+                "maxTypoCount" => detail.max_typo_count = scanner.number()?,
+                "matchType" => {
+                    detail.match_type = match scanner.value()? {
+                        "null" => None,
+                        value => Some(string(value).ok_or(Malformed::Value)?),
+                    }
+                }
+                "attributeRankingOrderScore" => detail.attribute_ranking_order_score = scanner.number()?,
+                "queryWordDistanceScore" => detail.query_word_distance_score = scanner.number()?,
+                "similarity" => detail.similarity = Some(scanner.number()?),
+                "value" => detail.value = Some(scanner.value()?),
+                "distance" => detail.distance = Some(scanner.value()?),
+                _ => {
+                    scanner.value()?;
+                }
+            }
+        }
+        Ok(detail)
+    }
+}
 
 impl Detail<'_> {
     /// `None` if this is no relevancy rule. `words` is how many words of the query the hit has.

@@ -1,14 +1,12 @@
 //! Slices of documents laid end to end.
 
-use serde_json::value::RawValue;
-
 use super::error::MergeError;
-use super::raw::{Members, ObjectWriter};
+use super::raw::{Members, ObjectWriter, elements};
 use super::strip;
 
 /// How many documents a part of the cover holds.
 pub fn total(reply: &[u8]) -> Result<u64, MergeError> {
-    let members: Members<'_> = serde_json::from_slice(reply)?;
+    let members = Members::of_bytes(reply)?;
     members.count("total").ok_or(MergeError::Missing("a total of documents"))
 }
 
@@ -20,9 +18,9 @@ pub fn page(slices: &[&[u8]], skip: u64, offset: u64, limit: u64, total: u64) ->
     results.push(b'[');
     let (mut before, mut taken) = (0, 0);
     for slice in slices {
-        let members: Members<'_> = serde_json::from_slice(slice)?;
+        let members = Members::of_bytes(slice)?;
         let documents = members.get("results").ok_or(MergeError::Missing("results"))?;
-        let documents: Vec<&RawValue> = serde_json::from_str(documents.get())?;
+        let documents = elements(documents.get())?;
         for document in documents {
             if before < skip || taken == limit {
                 before += 1;

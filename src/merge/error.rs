@@ -5,11 +5,15 @@ use crate::placement::shard::SHARD_FIELD;
 use crate::placement::vocabulary::WORDS_FIELD;
 use crate::placement::written::WRITTEN_FIELD;
 
+use super::scan::Malformed;
+
 /// Why replies do not become one.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     #[error("a node's reply is not the JSON expected: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("a node's reply is not the JSON expected: {0}")]
+    Malformed(#[from] Malformed),
     #[error("a node's reply lacks {0}")]
     Missing(&'static str),
 }

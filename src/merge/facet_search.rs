@@ -37,7 +37,7 @@ impl<'a> FacetHits<'a> {
         let mut members = Vec::with_capacity(replies.len());
         for reply in replies {
             sums.add_values(&plan.facet, list(reply)?);
-            members.push(serde_json::from_slice(reply)?);
+            members.push(Members::of_bytes(reply)?);
         }
         Ok(Self { plan, replies: members, sums })
     }
@@ -78,7 +78,7 @@ impl<'a> FacetHits<'a> {
 
 /// The values and counts of one reply.
 pub fn list(reply: &[u8]) -> Result<Vec<(String, u64)>, MergeError> {
-    let reply: Members<'_> = serde_json::from_slice(reply)?;
+    let reply = Members::of_bytes(reply)?;
     let found = reply.get("facetHits").ok_or(MergeError::Missing("facetHits"))?;
     let hits: Vec<Hit> = serde_json::from_str(found.get())?;
     Ok(hits.into_iter().map(|hit| (hit.value, hit.count)).collect())

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::value::RawValue;
-
 use super::error::MergeError;
-use super::raw::{Members, ObjectWriter};
+use super::raw::{Members, ObjectWriter, elements};
 use crate::split::document::RESERVED_PREFIX;
 
 /// One page of the fields in `replies`.
 pub fn merge(replies: &[&[u8]], offset: u64, limit: u64) -> Result<Vec<u8>, MergeError> {
     let mut fields: BTreeMap<String, &str> = BTreeMap::new();
     for reply in replies {
-        let members: Members<'_> = serde_json::from_slice(reply)?;
+        let members = Members::of_bytes(reply)?;
         let results = members.get("results").ok_or(MergeError::Missing("results"))?;
-        let results: Vec<&RawValue> = serde_json::from_str(results.get())?;
+        let results = elements(results.get())?;
         for field in results {
             let members = Members::parse(field.get())?;
             let name = members.get("name").ok_or(MergeError::Missing("the name of a field"))?;

@@ -1,23 +1,24 @@
 //! The hits of one page out of the sorted lists of several nodes.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::error::MergeError;
+use super::hit::Hit;
 use super::order::Rank;
+use super::raw::Members;
 use crate::plan::shown::Rules;
 use crate::plan::values::{Key, values_at, visit};
 
 /// A page of hits.
 #[derive(Debug, Default)]
 pub struct Page<'a> {
-    pub hits: Vec<&'a str>,
+    pub hits: Vec<Hit<'a>>,
     /// Hits that were left out before the page was full, because a better one has the same distinct value.
     pub duplicates: u64,
     /// True if one of them was not better but only chosen.
@@ -26,19 +27,23 @@ pub struct Page<'a> {
     pub hides: bool,
     /// Hits up to the end of the page, those before it included.
     pub passed: u64,
+    /// How many hits of each list that took.
+    pub used: Vec<u64>,
+    /// The list of the last of them.
+    pub last: Option<usize>,
 }
 
 /// One node's list, of which only the head is parsed.
 struct List<'a> {
-    rest: std::vec::IntoIter<&'a RawValue>,
+    rest: std::vec::IntoIter<Hit<'a>>,
     head: Option<Head<'a>>,
 }
 
 struct Head<'a> {
-    text: &'a str,
+    hit: Hit<'a>,
     rank: Rank,
     /// Where it stands among hits of equal rank.
-    place: Option<String>,
+    place: Option<Cow<'a, str>>,
     /// Read when it is needed, which is for ties only.
     key: OnceCell<Option<PrimaryKey>>,
 }
@@ -50,27 +55,24 @@ pub enum PrimaryKey {
     Text(String),
 }
 
-#[derive(Deserialize)]
-struct Scores<'a> {
-    #[serde(borrow, rename = "_rankingScoreDetails")]
-    details: Option<&'a RawValue>,
-}
-
 /// Merges `lists`, each in its node's order, best first, and cuts out `take` hits after the first `skip`. Hits of equal
 /// rank stand in the order in which they were written, which every replica knows; where ties are not broken so, the one
 /// with the least primary key of those that head their lists goes first.
 ///
 /// Only heads are compared, so a node's own order is never questioned, and no more hits are parsed than are passed.
-pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: u64) -> Result<Page<'a>, MergeError> {
+pub fn merge<'a>(lists: Vec<Vec<Hit<'a>>>, rules: &Rules, skip: u64, take: u64) -> Result<Page<'a>, MergeError> {
     let mut page = Page::default();
     let mut lists = lists.into_iter().map(List::start).collect::<Result<Vec<_>, _>>()?;
+    page.used = vec![0; lists.len()];
     // By value, the rank of the hit that has it.
     let mut seen: HashMap<Key, Rc<Rank>> = HashMap::new();
     while (page.hits.len() as u64) < take {
         let Some(best) = best_of(&lists, rules) else { break };
         let Some(head) = lists[best].pop()? else { break };
+        page.used[best] += 1;
+        page.last = Some(best);
         if let Some(field) = &rules.distinct {
-            let values = values_at(&serde_json::from_str(head.text)?, field);
+            let values = values_at(&only(head.hit.text, field)?, field);
             if let Some(better) = values.iter().find_map(|value| seen.get(value)) {
                 page.duplicates += 1;
                 page.tied |= head.rank.compare(better) == Ordering::Equal;
@@ -82,18 +84,27 @@ pub fn merge<'a>(lists: Vec<Vec<&'a RawValue>>, rules: &Rules, skip: u64, take: 
         }
         page.passed += 1;
         if page.passed > skip {
-            page.hits.push(head.text);
+            page.hits.push(head.hit);
         }
     }
     Ok(page)
 }
 
+/// True if `hit` stands before `other` whichever lists they are in, by rank or by place; what no place tells is not sure.
+pub fn is_surely_before(hit: &Hit<'_>, other: &Hit<'_>) -> Result<bool, MergeError> {
+    let (hit, other) = (Head::parse(*hit)?, Head::parse(*other)?);
+    Ok(match hit.rank.compare(&other.rank) {
+        Ordering::Greater => true,
+        Ordering::Less => false,
+        Ordering::Equal => hit.place.is_some_and(|place| other.place.is_none_or(|other| place < other)),
+    })
+}
+
 /// How many of the first of `hits` one node has met when it has filled a page up to `reach`: it takes hits by the
 /// bucket, that is all that tie at once.
-pub fn met(hits: &[&str], reach: usize) -> Result<usize, MergeError> {
+pub fn met(hits: &[Hit<'_>], reach: usize) -> Result<usize, MergeError> {
     let rank = |at: usize| -> Result<Rank, MergeError> {
-        let scores: Scores<'_> = serde_json::from_str(hits[at])?;
-        Ok(scores.details.map(Rank::parse).transpose()?.unwrap_or_default())
+        Ok(hits[at].details()?.map(Rank::parse).transpose()?.unwrap_or_default())
     };
     let Some(last) = reach.min(hits.len()).checked_sub(1) else { return Ok(0) };
     let edge = rank(last)?;
@@ -103,6 +114,18 @@ pub fn met(hits: &[&str], reach: usize) -> Result<usize, MergeError> {
         met += 1;
     }
     Ok(met)
+}
+
+/// The document `text`, of which only what lies at the path `field` or on the way to it is built.
+fn only(text: &str, field: &str) -> Result<Value, MergeError> {
+    let mut kept = Map::new();
+    for (name, value) in Members::parse(text)?.0 {
+        let rest = field.strip_prefix(name.as_ref());
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+            kept.insert(name.into_owned(), serde_json::from_str(value.get())?);
+        }
+    }
+    Ok(Value::Object(kept))
 }
 
 fn best_of(lists: &[List<'_>], rules: &Rules) -> Option<usize> {
@@ -130,7 +153,7 @@ fn best_of(lists: &[List<'_>], rules: &Rules) -> Option<usize> {
 // === impl List ===
 
 impl<'a> List<'a> {
-    fn start(hits: Vec<&'a RawValue>) -> Result<Self, MergeError> {
+    fn start(hits: Vec<Hit<'a>>) -> Result<Self, MergeError> {
         let mut list = Self { rest: hits.into_iter(), head: None };
         list.pop()?;
         Ok(list)
@@ -146,14 +169,16 @@ impl<'a> List<'a> {
 // === impl Head ===
 
 impl<'a> Head<'a> {
-    fn parse(raw: &'a RawValue) -> Result<Self, MergeError> {
-        let scores: Scores<'a> = serde_json::from_str(raw.get())?;
-        let (rank, place) = scores.details.map(Rank::parse_with_place).transpose()?.unwrap_or_default();
-        Ok(Self { text: raw.get(), rank, place, key: OnceCell::new() })
+    fn parse(hit: Hit<'a>) -> Result<Self, MergeError> {
+        let (rank, place) = hit.details()?.map(Rank::parse_with_place).transpose()?.unwrap_or_default();
+        Ok(Self { hit, rank, place, key: OnceCell::new() })
     }
 
     fn key(&self, rules: &Rules) -> Option<&PrimaryKey> {
-        let read = || PrimaryKey::of(&serde_json::from_str(self.text).ok()?, rules.primary_key.as_deref()?);
+        let read = || {
+            let field = rules.primary_key.as_deref()?;
+            PrimaryKey::of(&only(self.hit.text, field).ok()?, field)
+        };
         self.key.get_or_init(read).as_ref()
     }
 }
@@ -195,14 +220,14 @@ mod tests {
         )
     }
 
-    fn raw(texts: &[String]) -> Vec<&RawValue> {
-        texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    fn raw(texts: &[String]) -> Vec<Hit<'_>> {
+        texts.iter().map(|text| Hit::parse(text).unwrap()).collect()
     }
 
     fn ids(page: &Page<'_>) -> Vec<u64> {
         page.hits
             .iter()
-            .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap()["id"].as_u64().unwrap())
+            .map(|hit| serde_json::from_str::<serde_json::Value>(hit.text).unwrap()["id"].as_u64().unwrap())
             .collect()
     }
 

@@ -8,7 +8,6 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
 
 use crate::plan::hybrid::{GOOD_ENOUGH, HybridPlan};
 use crate::plan::search::SearchPlan;
@@ -16,6 +15,7 @@ use crate::plan::search::SearchPlan;
 use super::detail::Details;
 use super::error::MergeError;
 use super::facets::Facets;
+use super::hit;
 use super::hits::{self, PrimaryKey};
 use super::order::{Rank, Score};
 use super::raw::{Members, ObjectWriter};
@@ -52,7 +52,7 @@ pub struct ByVector<'a> {
 #[derive(Debug)]
 pub struct Mixed<'a> {
     plan: &'a SearchPlan,
-    page: Vec<&'a str>,
+    page: Vec<hit::Hit<'a>>,
     /// Hits of the page that the vector found.
     semantic: u64,
     typos: &'a MostTypos,
@@ -67,7 +67,7 @@ pub struct Mixed<'a> {
 
 #[derive(Debug, Clone)]
 struct Hit<'a> {
-    text: &'a str,
+    found: hit::Hit<'a>,
     values: Vec<Said>,
     /// What the engine calls the score of the hit.
     score: f64,
@@ -156,7 +156,7 @@ impl<'a> Mixed<'a> {
                 continue;
             }
             if let Some(field) = distinct {
-                let own = values_at(&serde_json::from_str(hit.text)?, field);
+                let own = values_at(&serde_json::from_str(hit.found.text)?, field);
                 if own.iter().any(|value| values.contains(value)) {
                     continue;
                 }
@@ -165,7 +165,7 @@ impl<'a> Mixed<'a> {
             passed += 1;
             if passed > plan.window.skip() {
                 semantic += u64::from(by_vector_next);
-                page.push(hit.text);
+                page.push(hit.found);
             }
         }
         let known = !by_words.full && !by_vector.full;
@@ -194,7 +194,7 @@ impl<'a> Mixed<'a> {
             match (name.as_ref(), facets) {
                 ("hits", _) => {
                     let typos = shows_scores.then_some(self.typos);
-                    write_hits(self.page.iter().copied(), self.plan, typos, object.key(name))?;
+                    write_hits(&self.page, self.plan, typos, object.key(name))?;
                 }
                 ("processingTimeMs", _) => {
                     let slowest = self.replies.iter().filter_map(|reply| reply.members.count("processingTimeMs")).max();
@@ -223,29 +223,28 @@ pub fn without_vectors(mut body: Vec<u8>) -> Vec<u8> {
     body
 }
 
-fn is_semantic(hit: &RawValue) -> bool {
+fn is_semantic(hit: &hit::Hit<'_>) -> bool {
     // The engine writes names without white space; a rule that sorts by a field of that name has its direction in it.
-    hit.get().contains(r#""vectorSort":"#)
-        && Members::parse(hit.get()).is_ok_and(|members| {
-            let details = members.get("_rankingScoreDetails");
-            details.is_some_and(|details| {
-                Members::parse(details.get()).is_ok_and(|details| details.get("vectorSort").is_some())
-            })
-        })
+    hit.text.contains(r#""vectorSort":"#)
+        && hit
+            .details()
+            .ok()
+            .flatten()
+            .is_some_and(|details| Members::parse(details).is_ok_and(|details| details.get("vectorSort").is_some()))
 }
 
 /// The best hits of all nodes up to the end of the page, whether there may be more, and whether nodes left out some for one
 /// of another node.
 fn best<'a>(
     plan: &SearchPlan,
-    lists: Vec<Vec<&'a RawValue>>,
+    lists: Vec<Vec<hit::Hit<'a>>>,
     typos: Option<&MostTypos>,
 ) -> Result<(Vec<Hit<'a>>, bool, bool), MergeError> {
     let reach = plan.window.take();
     let page = hits::merge(lists, &plan.rules(), 0, reach)?;
     let (full, hides) = (page.hits.len() as u64 >= reach, page.hides);
     let key = plan.primary_key.as_deref();
-    let hits = page.hits.into_iter().map(|text| Hit::parse(text, key, typos, plan.scored_by));
+    let hits = page.hits.into_iter().map(|hit| Hit::parse(hit, key, typos, plan.scored_by));
     let hits = hits.collect::<Result<_, _>>()?;
     Ok((hits, full, hides))
 }
@@ -288,24 +287,24 @@ fn count(by_words: &ByWords<'_>, by_vector: &ByVector<'_>) -> u64 {
 
 impl<'a> Hit<'a> {
     fn parse(
-        text: &'a str,
+        found: hit::Hit<'a>,
         key: Option<&str>,
         typos: Option<&MostTypos>,
         scored_by: ScoredBy,
     ) -> Result<Self, MergeError> {
-        let members = Members::parse(text)?;
-        let details = members.get("_rankingScoreDetails").ok_or(MergeError::Missing("the scores of a hit"))?;
+        let members = Members::parse(found.text)?;
+        let details = found.details()?.ok_or(MergeError::Missing("the scores of a hit"))?;
         let score: Option<f64> =
             members.get("_rankingScore").map(|score| serde_json::from_str(score.get())).transpose()?;
         let restated = typos.and_then(|typos| typos.restate(score, details));
         let first = match &restated {
-            Some(restated) => Details::parse(&to_raw_value(&restated.details)?)?.first_score(scored_by),
+            Some(restated) => Details::parse(&restated.details.to_string())?.first_score(scored_by),
             None => Details::parse(details)?.first_score(scored_by),
         };
         let score = restated.and_then(|restated| restated.score).or(score).unwrap_or_default();
-        let document: Value = serde_json::from_str(text)?;
+        let document: Value = serde_json::from_str(found.text)?;
         Ok(Self {
-            text,
+            found,
             values: said(Rank::parse(details)?),
             score,
             first: first.unwrap_or(score),

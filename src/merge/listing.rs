@@ -1,5 +1,6 @@
 //! All documents that a search finds, as far as nodes list them, in the order of one node.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, complete, together};
 use super::error::MergeError;
+use super::hit::Hit;
 use super::order::Score;
 use super::scores::MostTypos;
 use super::search::{SearchReply, most_typos};
@@ -27,7 +29,7 @@ pub struct Listing<'a> {
 pub struct Listed<'a> {
     pub text: &'a str,
     pub steps: Vec<Step>,
-    place: Option<String>,
+    place: Option<Cow<'a, str>>,
     /// Its values of the distinct attribute.
     pub values: Vec<Key>,
 }
@@ -58,7 +60,7 @@ impl<'a> Listing<'a> {
         distinct: Option<&str>,
         scored_by: ScoredBy,
     ) -> Result<Self, MergeError> {
-        let lists: Vec<Vec<&'a RawValue>> =
+        let lists: Vec<Vec<Hit<'a>>> =
             replies.iter().map(|body| Ok(SearchReply::parse(body)?.hits)).collect::<Result<_, MergeError>>()?;
         let typos = most_typos(&lists);
         let mut hits = Vec::with_capacity(lists.iter().map(Vec::len).sum());
@@ -67,7 +69,7 @@ impl<'a> Listing<'a> {
         for list in lists {
             let is_cut = list.len() as u64 >= most;
             for hit in list {
-                hits.push(Listed::parse(hit.get(), distinct, &typos, scored_by)?);
+                hits.push(Listed::parse(hit.text, distinct, &typos, scored_by)?);
             }
             ends.extend(hits.len().checked_sub(1).filter(|_| is_cut));
         }
@@ -94,14 +96,14 @@ impl<'a> Listed<'a> {
         scored_by: ScoredBy,
     ) -> Result<Self, MergeError> {
         let scores: Scores<'a> = serde_json::from_str(text)?;
-        let details = scores.details.ok_or(MergeError::Missing("the scores of a hit"))?;
+        let details = scores.details.map(RawValue::get).ok_or(MergeError::Missing("the scores of a hit"))?;
         // Only where all rules count is the score one of the rule that does not say how many ranks it has.
         let score = scores.score.filter(|_| scored_by == ScoredBy::All);
         let own = Details::parse(details)?;
         let place = own.place.clone();
         let steps = match typos.restate(score, details) {
             Some(restated) => {
-                let details = serde_json::value::to_raw_value(&restated.details)?;
+                let details = restated.details.to_string();
                 steps(&Details::parse(&details)?, restated.score, scored_by)?
             }
             None => steps(&own, score, scored_by)?,
@@ -219,7 +221,7 @@ mod tests {
             "exactness":{"order":5,"matchType":"noExactMatch","matchingWords":2,"maxMatchingWords":2,"score":0.3333333333333333}}}"#;
         let mut typos = MostTypos::default();
         let members: serde_json::Value = serde_json::from_str(hit).unwrap();
-        typos.see(&serde_json::value::to_raw_value(&members["_rankingScoreDetails"]).unwrap());
+        typos.see(&members["_rankingScoreDetails"].to_string());
         let listed = Listed::parse(hit, None, &typos, ScoredBy::First).unwrap();
         let last = listed.steps.last().unwrap().so_far;
         assert!((last - 0.599_206_349_206_349_2).abs() < 1e-9, "{last}");

@@ -1,6 +1,7 @@
 //! Replies → one reply, as a single node with all the documents would have given it. Pure.
 //!
-//! Hits stay raw slices of the replies: scores are read, the winners' bytes are copied, nothing else is built.
+//! Hits stay raw slices of the replies: each reply is read once, into where its members and hits stand; scores are read of the hits
+//! that may be in the page, the winners' bytes are copied, nothing else is built.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -11,6 +12,7 @@
 //! | `facets` | facet counts and statistics of several nodes as one |
 //! | `federation` | the replies to a federated search as one list |
 //! | `fields` | the fields that several nodes know, each once, in the order of their names |
+//! | `hit` | one hit, and where in it stands what is not the client's |
 //! | `hits` | the hits of one page out of the sorted lists of several nodes |
 //! | `hybrid` | hits by words and hits by a vector as one list, mixed as the engine mixes them |
 //! | `listing` | all documents that a search finds, as far as nodes list them, in the order of one node |
@@ -19,8 +21,10 @@
 //! | `order` | the total order of hits |
 //! | `provenance` | which node gave which hit of an answer, for whoever asks how the answer came about |
 //! | `raw` | members of a reply as slices of it |
+//! | `scan` | JSON in one pass, as slices |
 //! | `scores` | the score details of a hit, as they are compared |
 //! | `search` | the replies to one search as one reply, member by member in the order in which a node writes them |
+//! | `shares` | whether the shares of a page that nodes were asked for were enough of it |
 //! | `similar` | documents like one document, out of what several nodes have near its vectors |
 //! | `sorted` | one page of documents out of the sorted lists of several nodes |
 //! | `stages` | hits of stages, each of which left out more words of the query, as one list |
@@ -37,6 +41,7 @@ pub mod federation;
 pub mod fields;
 #[cfg(test)]
 mod golden;
+pub mod hit;
 pub mod hits;
 pub mod hybrid;
 pub mod listing;
@@ -45,8 +50,12 @@ pub mod nearby;
 pub mod order;
 pub mod provenance;
 pub mod raw;
+pub mod scan;
+#[cfg(test)]
+mod scan_tests;
 pub mod scores;
 pub mod search;
+pub mod shares;
 pub mod similar;
 pub mod sorted;
 pub mod stages;

@@ -1,15 +1,14 @@
 //! Hits that are about equally far: the engine takes what lies within a metre of the nearest for one distance, and shows that
 //! one's place and distance for all of them. Nodes do so with their own hits, and here it is done with those of all.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
 
 use super::detail::Details;
 use super::error::MergeError;
 use super::order::{Rank, Score};
-use super::raw::{Members, ObjectWriter};
+use super::raw::{Members, ObjectWriter, Raw, elements};
 
 /// Distances that differ by no more are one, in metres.
 const MARGIN: f64 = 1.0;
@@ -31,7 +30,7 @@ struct Near<'a> {
     distance: &'a str,
     /// Which of equals a tree of places gives first: the less.
     in_tree: f64,
-    written: Option<String>,
+    written: Option<Cow<'a, str>>,
 }
 
 /// What is to be shown for a hit: the place and the distance of the first of its group.
@@ -40,21 +39,19 @@ type Shown<'a> = (String, &'a str, &'a str);
 /// The replies with one place and one distance for all that one node would take for equally far; `None` where they have that
 /// already.
 pub fn level(replies: &[&[u8]]) -> Result<Option<Vec<Vec<u8>>>, MergeError> {
-    let members = replies
-        .iter()
-        .map(|body| Ok(serde_json::from_slice(body)?))
-        .collect::<Result<Vec<Members<'_>>, MergeError>>()?;
+    let members =
+        replies.iter().map(|body| Ok(Members::of_bytes(body)?)).collect::<Result<Vec<Members<'_>>, MergeError>>()?;
     let mut lists = Vec::with_capacity(members.len());
     for reply in &members {
         let hits = reply.get("hits").ok_or(MergeError::Missing("hits"))?;
-        lists.push(serde_json::from_str::<Vec<&RawValue>>(hits.get())?);
+        lists.push(elements(hits.get())?);
     }
     let found: u64 =
         members.iter().filter_map(|reply| reply.count("estimatedTotalHits").or_else(|| reply.count("totalHits"))).sum();
     let mut all = Vec::new();
     for (reply, hits) in lists.iter().enumerate() {
         for (hit, raw) in hits.iter().enumerate() {
-            all.extend(Near::of(reply, hit, raw)?);
+            all.extend(Near::of(reply, hit, *raw)?);
         }
     }
     let changes = groups(&mut all, found >= TREE);
@@ -76,7 +73,7 @@ pub fn level(replies: &[&[u8]]) -> Result<Option<Vec<Vec<u8>>>, MergeError> {
                     out.push(b',');
                 }
                 match changes.get(&(reply, hit)) {
-                    Some(shown) => write_hit(raw, shown, out)?,
+                    Some(shown) => write_hit(*raw, shown, out)?,
                     None => out.extend_from_slice(raw.get().as_bytes()),
                 }
             }
@@ -109,10 +106,10 @@ fn groups<'a>(all: &mut [Near<'a>], from_tree: bool) -> BTreeMap<(usize, usize),
 
 impl<'a> Near<'a> {
     /// Of the first rule that sorts by a distance; `None` for a hit without a place.
-    fn of(reply: usize, hit: usize, raw: &'a RawValue) -> Result<Option<Self>, MergeError> {
+    fn of(reply: usize, hit: usize, raw: Raw<'a>) -> Result<Option<Self>, MergeError> {
         let hit_members = Members::parse(raw.get())?;
         let Some(shown) = hit_members.get(DETAILS) else { return Ok(None) };
-        let details = Details::parse(shown)?;
+        let details = Details::parse(shown.get())?;
         let mut before = Rank::default();
         for (name, detail) in &details.rules {
             let scores = before.0.len();
@@ -123,7 +120,7 @@ impl<'a> Near<'a> {
                 continue;
             };
             before.0.truncate(scores);
-            let in_tree = in_tree(name, place.get(), ascending).unwrap_or(0.0);
+            let in_tree = in_tree(name, place, ascending).unwrap_or(0.0);
             let near = Self {
                 reply,
                 hit,
@@ -131,8 +128,8 @@ impl<'a> Near<'a> {
                 before,
                 ascending,
                 metres,
-                place: place.get(),
-                distance: distance.get(),
+                place,
+                distance,
                 in_tree,
                 written: details.place,
             };
@@ -186,7 +183,7 @@ fn on_the_globe(lat: f64, lng: f64) -> [f64; 3] {
 }
 
 /// Writes a hit with the place and the distance that one rule shows replaced.
-fn write_hit(raw: &RawValue, (rule, place, distance): &Shown<'_>, out: &mut Vec<u8>) -> Result<(), MergeError> {
+fn write_hit(raw: Raw<'_>, (rule, place, distance): &Shown<'_>, out: &mut Vec<u8>) -> Result<(), MergeError> {
     let mut hit = ObjectWriter::new(out);
     for (name, value) in Members::parse(raw.get())?.0 {
         if name != DETAILS {

@@ -1,10 +1,10 @@
 //! The total order of hits: by the score of each ranking rule in the order of the rules, as the engine itself sorts.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use serde_json::value::RawValue;
-
 use super::detail::{Detail, Details};
+use super::scan::{Malformed, number, string};
 
 /// What one ranking rule says of one hit. Greater is better.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,13 +33,13 @@ pub struct Rank(pub Vec<Score>);
 
 impl Rank {
     /// Reads `_rankingScoreDetails`.
-    pub fn parse(details: &RawValue) -> Result<Self, serde_json::Error> {
+    pub fn parse(details: &str) -> Result<Self, Malformed> {
         Ok(Self::parse_with_place(details)?.0)
     }
 
     /// Reads `_rankingScoreDetails`, and what the last rule of Miroir's own sorts by: not a rank, but the place of hits of
     /// equal rank.
-    pub fn parse_with_place(details: &RawValue) -> Result<(Self, Option<String>), serde_json::Error> {
+    pub fn parse_with_place(details: &str) -> Result<(Self, Option<Cow<'_, str>>), Malformed> {
         let details = Details::parse(details)?;
         let mut scores = Vec::with_capacity(details.rules.len() + 1);
         for (name, detail) in &details.rules {
@@ -64,10 +64,10 @@ impl Rank {
 
 impl Detail<'_> {
     /// Appends what hits are compared by.
-    pub(super) fn push_scores(&self, name: &str, scores: &mut Vec<Score>) -> Result<(), serde_json::Error> {
+    pub(super) fn push_scores(&self, name: &str, scores: &mut Vec<Score>) -> Result<(), Malformed> {
         let ascending = !name.ends_with(":desc");
         if let Some(distance) = self.distance {
-            let metres = serde_json::from_str(distance.get())?;
+            let metres = number(distance).ok_or(Malformed::Value)?;
             scores.push(Score::Distance { ascending, metres });
         } else if let Some(value) = self.value {
             scores.push(Score::Sort { ascending, value: SortValue::parse(value)? });
@@ -91,13 +91,13 @@ impl Detail<'_> {
 // === impl SortValue ===
 
 impl SortValue {
-    pub fn parse(raw: &RawValue) -> Result<Self, serde_json::Error> {
-        let text = raw.get();
-        Ok(match text.as_bytes().first() {
-            Some(b'"') => Self::Text(serde_json::from_str(text)?),
-            Some(b'0'..=b'9' | b'-') => Self::Number(serde_json::from_str(text)?),
-            _ => Self::Missing,
-        })
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let parsed = match text.as_bytes().first() {
+            Some(b'"') => string(text).map(|text| Self::Text(text.into_owned())),
+            Some(b'0'..=b'9' | b'-') => number(text).flatten().map(Self::Number),
+            _ => Some(Self::Missing),
+        };
+        parsed.ok_or(Malformed::Value)
     }
 
     /// The place among the kinds: missing, strings, numbers.
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn rank(details: &str) -> Rank {
-        Rank::parse(&RawValue::from_string(details.to_owned()).unwrap()).unwrap()
+        Rank::parse(details).unwrap()
     }
 
     fn sort(direction: &str, value: &str) -> Rank {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn details_of_another_shape_are_an_error() {
-        assert!(Rank::parse(&RawValue::from_string("[]".into()).unwrap()).is_err());
-        assert!(Rank::parse(&RawValue::from_string(r#"{"words":{"order":"x"}}"#.into()).unwrap()).is_err());
+        assert!(Rank::parse("[]").is_err());
+        assert!(Rank::parse(r#"{"words":{"order":"x"}}"#).is_err());
     }
 }

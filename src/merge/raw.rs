@@ -1,28 +1,57 @@
 //! JSON objects as lists of raw members: the order and the bytes stay as they were.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{self, Deserialize, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use super::scan::{Malformed, Scanner};
+
+/// A value's text, unparsed but checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'a>(&'a str);
 
 /// An object's members in their order, the values unparsed.
 #[derive(Debug, Default)]
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, Raw<'a>)>);
+
+// === impl Raw ===
+
+impl<'a> Raw<'a> {
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+}
 
 // === impl Members ===
 
 impl<'a> Members<'a> {
-    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        Self::read(Scanner::new(text))
     }
 
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub fn of_bytes(body: &'a [u8]) -> Result<Self, Malformed> {
+        Self::read(Scanner::of_bytes(body)?)
+    }
+
+    fn read(mut scanner: Scanner<'a>) -> Result<Self, Malformed> {
+        let mut members = Vec::with_capacity(8);
+        let mut within = scanner.enter(b'{')?;
+        while let Some(name) = scanner.member(&mut within)? {
+            members.push((name, Raw(scanner.value()?)));
+        }
+        scanner.end()?;
+        Ok(Self(members))
+    }
+
+    pub fn get(&self, name: &str) -> Option<Raw<'a>> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
+    }
+
+    /// Adds a member whose value was read.
+    pub fn push(&mut self, name: Cow<'a, str>, value: &'a str) {
+        self.0.push((name, Raw(value)));
     }
 
     /// The member `name` as an unsigned integer.
@@ -31,55 +60,16 @@ impl<'a> Members<'a> {
     }
 }
 
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+/// The elements of the array that `text` is.
+pub fn elements(text: &str) -> Result<Vec<Raw<'_>>, Malformed> {
+    let mut scanner = Scanner::new(text);
+    let mut elements = Vec::new();
+    let mut within = scanner.enter(b'[')?;
+    while scanner.element(&mut within)? {
+        elements.push(Raw(scanner.value()?));
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::with_capacity(map.size_hint().unwrap_or(8));
-        while let Some(Key(key)) = map.next_key()? {
-            members.push((key, map.next_value()?));
-        }
-        Ok(Members(members))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// A key, borrowed unless it was written with escapes.
-struct Key<'a>(Cow<'a, str>);
-
-struct KeyVisitor;
-
-impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Key<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<Self::Value, E> {
-        Ok(Key(Cow::Borrowed(key)))
-    }
-
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(Key(Cow::Owned(key.to_owned())))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyVisitor)
-    }
+    scanner.end()?;
+    Ok(elements)
 }
 
 /// Writes one JSON object, member by member.
@@ -136,6 +126,8 @@ mod tests {
     fn an_array_is_no_object() {
         assert!(Members::parse("[1]").is_err());
         assert!(Members::parse(r#"{"a": 1"#).is_err());
+        assert_eq!(elements(r#"[1, "]" ]"#).unwrap().iter().map(|raw| raw.get()).collect::<Vec<_>>(), ["1", "\"]\""]);
+        assert!(elements("{}").is_err());
     }
 
     #[test]

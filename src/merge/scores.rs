@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::placement::written::WRITTEN_RULE;
 
@@ -40,8 +39,8 @@ struct Typos<'a> {
 
 impl MostTypos {
     /// Takes in the `_rankingScoreDetails` of a hit of any node.
-    pub fn see(&mut self, details: &RawValue) {
-        let Ok(details) = serde_json::from_str::<Value>(details.get()) else { return };
+    pub fn see(&mut self, details: &str) {
+        let Ok(details) = serde_json::from_str::<Value>(details) else { return };
         if let Some(typos) = Typos::of(&details) {
             let most = self.0.entry(typos.before).or_default();
             *most = most.max(typos.most);
@@ -49,8 +48,8 @@ impl MostTypos {
     }
 
     /// The scores of a hit if they must be stated otherwise than its node did.
-    pub fn restate(&self, score: Option<f64>, details: &RawValue) -> Option<Scores> {
-        let mut details: Value = serde_json::from_str(details.get()).ok()?;
+    pub fn restate(&self, score: Option<f64>, details: &str) -> Option<Scores> {
+        let mut details: Value = serde_json::from_str(details).ok()?;
         let typos = Typos::of(&details)?;
         let most = *self.0.get(&typos.before)?;
         if most <= typos.most {
@@ -105,10 +104,6 @@ impl<'a> Typos<'a> {
 mod tests {
     use super::*;
 
-    fn raw(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.to_owned()).unwrap()
-    }
-
     fn details(words: u32, count: u32, most: u32) -> String {
         let score = f64::from(most - count + 1) / f64::from(most + 1);
         format!(
@@ -127,31 +122,31 @@ mod tests {
     #[test]
     fn a_hit_is_scored_by_the_most_typos_that_any_node_looked_for() {
         let mut most = MostTypos::default();
-        most.see(&raw(&details(2, 0, 3)));
-        most.see(&raw(&details(2, 1, 2)));
-        most.see(&raw(&details(1, 0, 2)));
+        most.see(&details(2, 0, 3));
+        most.see(&details(2, 1, 2));
+        most.see(&details(1, 0, 2));
         // ((2 - 1) + ((2 - 1) + 0.5) / 3) / 2 by the node that looked for two, by four parts instead of three:
-        let restated = most.restate(Some(0.75), &raw(&details(2, 1, 2))).unwrap();
+        let restated = most.restate(Some(0.75), &details(2, 1, 2)).unwrap();
         assert_eq!(restated.score, Some((1.0 + (2.0 + 0.5) / 4.0) / 2.0));
         assert_eq!(restated.details, serde_json::from_str::<Value>(&details(2, 1, 3)).unwrap());
-        assert_eq!(most.restate(Some(0.9), &raw(&details(2, 0, 3))), None);
-        assert_eq!(most.restate(Some(0.4), &raw(&details(1, 1, 2))), None, "the other bucket has its own most");
+        assert_eq!(most.restate(Some(0.9), &details(2, 0, 3)), None);
+        assert_eq!(most.restate(Some(0.4), &details(1, 1, 2)), None, "the other bucket has its own most");
     }
 
     #[test]
     fn a_score_that_cannot_be_taken_apart_stays() {
         let late = |most: u32| {
-            raw(&format!(
+            format!(
                 concat!(
                     r#"{{"proximity":{{"order":0,"score":0.5}},"#,
                     r#""typo":{{"order":1,"typoCount":0,"maxTypoCount":{},"score":1.0}}}}"#
                 ),
                 most
-            ))
+            )
         };
         let mut most = MostTypos::default();
         most.see(&late(3));
         assert_eq!(most.restate(Some(0.5), &late(2)), None);
-        assert_eq!(most.restate(Some(0.5), &raw(r#"{"price:asc":{"order":0,"value":1.0}}"#)), None);
+        assert_eq!(most.restate(Some(0.5), r#"{"price:asc":{"order":0,"value":1.0}}"#), None);
     }
 }

@@ -1,17 +1,20 @@
 //! The replies to one search as one reply, member by member in the order in which a node writes them.
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::plan::rounds::PageEnd;
 use crate::plan::search::SearchPlan;
 
 use super::error::MergeError;
 use super::facets::{self, Facets, NodeFacets};
+use super::hit::Hit;
 use super::hits::{self, Page};
-use super::raw::{Members, ObjectWriter};
+use super::raw::{Members, ObjectWriter, elements};
+use super::scan::{Malformed, Scanner};
 use super::scores::MostTypos;
+use super::shares::{self, Listed};
 use super::strip;
+use crate::plan::share::Span;
 use crate::plan::window::{Paging, Window};
 
 /// The member by which newer engines name the request.
@@ -21,7 +24,7 @@ const REQUEST: &str = "requestUid";
 #[derive(Debug)]
 pub struct SearchReply<'a> {
     pub(super) members: Members<'a>,
-    pub(super) hits: Vec<&'a RawValue>,
+    pub(super) hits: Vec<Hit<'a>>,
     pub(super) total: u64,
 }
 
@@ -29,12 +32,59 @@ pub struct SearchReply<'a> {
 
 impl<'a> SearchReply<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
-        let members: Members<'a> = serde_json::from_slice(body)?;
-        let hits = members.get("hits").ok_or(MergeError::Missing("hits"))?;
-        let hits = serde_json::from_str(hits.get())?;
+        let (members, hits) = read(Scanner::of_bytes(body)?)?;
         let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
         Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
     }
+}
+
+/// True if [`SearchReply::parse`] takes `body`. Nothing is kept of it: a reply is judged before it is known whether it is merged.
+pub fn is_reply(body: &[u8]) -> bool {
+    check(body).unwrap_or(false)
+}
+
+fn check(body: &[u8]) -> Result<bool, Malformed> {
+    let mut scanner = Scanner::of_bytes(body)?;
+    let (mut hits, mut estimated, mut exact) = (None, None, None);
+    let mut within = scanner.enter(b'{')?;
+    while let Some(name) = scanner.member(&mut within)? {
+        let first = scanner.peek()?;
+        let value = scanner.value()?;
+        match name.as_ref() {
+            "hits" => {
+                hits.get_or_insert(first == b'[');
+            }
+            "estimatedTotalHits" => {
+                estimated.get_or_insert(value);
+            }
+            "totalHits" => {
+                exact.get_or_insert(value);
+            }
+            _ => {}
+        }
+    }
+    scanner.end()?;
+    let is_count = |value: Option<&str>| value.is_some_and(|value| value.parse::<u64>().is_ok());
+    Ok(hits == Some(true) && (is_count(estimated) || is_count(exact)))
+}
+
+/// Reads a reply with hits: its members, and the hits of the first that is called so.
+pub(super) fn read(mut scanner: Scanner<'_>) -> Result<(Members<'_>, Vec<Hit<'_>>), MergeError> {
+    let mut members = Members(Vec::with_capacity(8));
+    let mut hits = None;
+    let mut within = scanner.enter(b'{')?;
+    while let Some(name) = scanner.member(&mut within)? {
+        if name == "hits" && hits.is_none() {
+            scanner.peek()?;
+            let from = scanner.at();
+            hits = Some(Hit::read_list(&mut scanner)?);
+            members.push(name, scanner.since(from));
+        } else {
+            members.push(name, scanner.value()?);
+        }
+    }
+    scanner.end()?;
+    Ok((members, hits.ok_or(MergeError::Missing("hits"))?))
 }
 
 /// The replies of several nodes to one search, and the page that they make.
@@ -43,8 +93,8 @@ pub struct Merged<'a> {
     plan: &'a SearchPlan,
     replies: Vec<SearchReply<'a>>,
     page: Page<'a>,
-    /// How many hits each node listed.
-    listed: Vec<u64>,
+    /// What each node listed.
+    listed: Vec<Listed<'a>>,
     /// What scores are related to, where they are shown.
     typos: Option<MostTypos>,
 }
@@ -54,30 +104,45 @@ pub struct Merged<'a> {
 impl<'a> Merged<'a> {
     /// `replies` are those to [`SearchPlan::request`], in the order of the cover.
     pub fn new(plan: &'a SearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
+        Self::of_spans(plan, replies, &[])
+    }
+
+    /// `replies` are those to [`SearchPlan::request_share`], each for one of the `spans`.
+    pub fn of_spans(plan: &'a SearchPlan, replies: &[&'a [u8]], spans: &[Span]) -> Result<Self, MergeError> {
         let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
         let lists: Vec<_> = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
-        Self::out_of(plan, replies, lists)
+        Self::out_of(plan, replies, lists, spans)
     }
 
     /// The page out of `lists` of hits that were put together from more than `replies`, which have the other members.
-    pub fn of_lists(
-        plan: &'a SearchPlan,
-        replies: &[&'a [u8]],
-        lists: Vec<Vec<&'a RawValue>>,
-    ) -> Result<Self, MergeError> {
+    pub fn of_lists(plan: &'a SearchPlan, replies: &[&'a [u8]], lists: Vec<Vec<Hit<'a>>>) -> Result<Self, MergeError> {
         let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
-        Self::out_of(plan, replies, lists)
+        Self::out_of(plan, replies, lists, &[])
     }
 
     fn out_of(
         plan: &'a SearchPlan,
         replies: Vec<SearchReply<'a>>,
-        lists: Vec<Vec<&'a RawValue>>,
+        lists: Vec<Vec<Hit<'a>>>,
+        spans: &[Span],
     ) -> Result<Self, MergeError> {
-        let listed = lists.iter().map(|list| list.len() as u64).collect();
+        let listed =
+            lists.iter().map(|list| Listed { count: list.len() as u64, first: list.first().copied() }).collect();
+        let left_out: u64 = spans.iter().map(|span| span.skip()).sum();
         let typos = (plan.shown.score || plan.shown.details).then(|| most_typos(&lists));
-        let page = hits::merge(lists, &plan.rules(), plan.window.skip(), plan.window.take())?;
+        let skip = plan.window.skip().saturating_sub(left_out);
+        let page = hits::merge(lists, &plan.rules(), skip, plan.window.take())?;
         Ok(Self { plan, replies, page, listed, typos })
+    }
+
+    /// The replies whose spans were too narrow for the page.
+    pub fn too_narrow(&self, spans: &[Span]) -> Result<Vec<usize>, MergeError> {
+        // A page behind the last hit of all is empty whatever the lists have.
+        let found = self.replies.iter().fold(0, |sum: u64, reply| sum.saturating_add(reply.total));
+        if self.page.hits.is_empty() && found <= self.plan.window.skip() {
+            return Ok(Vec::new());
+        }
+        shares::too_narrow(&self.page, self.plan.window.take(), &self.listed, spans)
     }
 
     /// True if a single node would have stopped at the end of the page, not for want of hits.
@@ -92,12 +157,12 @@ impl<'a> Merged<'a> {
 
     /// True if hits may be missing that nodes would list beyond `most`.
     pub fn ends_too_early(&self, most: u64) -> bool {
-        !self.is_full() && self.listed.iter().any(|listed| *listed >= most)
+        !self.is_full() && self.listed.iter().any(|listed| listed.count >= most)
     }
 
     /// True if the node with the `at`th reply stopped for that reason.
     pub fn stopped(&self, at: usize) -> bool {
-        self.listed.get(at).is_some_and(|listed| *listed >= self.plan.window.reach())
+        self.listed.get(at).is_some_and(|listed| listed.count >= self.plan.window.reach())
     }
 
     /// What ends the page.
@@ -147,7 +212,7 @@ impl<'a> Merged<'a> {
         for (name, raw) in &first.0 {
             match (name.as_ref(), facets) {
                 ("hits", _) => {
-                    write_hits(self.page.hits.iter().copied(), self.plan, self.typos.as_ref(), object.key("hits"))?;
+                    write_hits(&self.page.hits, self.plan, self.typos.as_ref(), object.key("hits"))?;
                 }
                 ("processingTimeMs", _) => {
                     let slowest = self.replies.iter().filter_map(|reply| reply.members.count("processingTimeMs")).max();
@@ -183,15 +248,15 @@ pub fn candidates(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
 
 /// The vector of the query, where the node shows it.
 pub fn query_vector(reply: &[u8]) -> Option<Value> {
-    let members: Members<'_> = serde_json::from_slice(reply).ok()?;
+    let members = Members::of_bytes(reply).ok()?;
     serde_json::from_str(members.get("queryVector")?.get()).ok().filter(Value::is_array)
 }
 
 /// The replies to the queries of a multi-search, each as [`candidates`] reads one.
 pub fn answers(reply: &[u8]) -> Result<Vec<NodeFacets<'_>>, MergeError> {
-    let members: Members<'_> = serde_json::from_slice(reply)?;
+    let members = Members::of_bytes(reply)?;
     let results = members.get("results").ok_or(MergeError::Missing("results"))?;
-    let results: Vec<&RawValue> = serde_json::from_str(results.get())?;
+    let results = elements(results.get())?;
     results.into_iter().map(|result| candidates(result.get().as_bytes())).collect()
 }
 
@@ -205,7 +270,7 @@ pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec
     }
     for (name, raw) in &reply.members.0 {
         match name.as_ref() {
-            "hits" => write_hits(reply.hits.iter().map(|hit| hit.get()), plan, None, object.key(name))?,
+            "hits" => write_hits(&reply.hits, plan, None, object.key(name))?,
             "facetDistribution" => strip::document(raw.get(), object.key(name))?,
             "facetStats" => facets::relay_stats(&Members::parse(raw.get())?, object.key(name))?,
             _ => object.raw(name, raw.get()),
@@ -223,7 +288,7 @@ pub fn results(bodies: &[&[u8]]) -> Result<Vec<u8>, MergeError> {
         if at > 0 {
             out.push(b',');
         }
-        let members: Members<'_> = serde_json::from_slice(body)?;
+        let members = Members::of_bytes(body)?;
         let mut object = ObjectWriter::new(&mut out);
         for (name, raw) in &members.0 {
             match name.as_ref() {
@@ -248,27 +313,26 @@ pub(super) fn paging_member(window: Window, name: &str, total: u64) -> Option<u6
     }
 }
 
-pub(super) fn most_typos(lists: &[Vec<&RawValue>]) -> MostTypos {
+pub(super) fn most_typos(lists: &[Vec<Hit<'_>>]) -> MostTypos {
     let mut most = MostTypos::default();
     for hit in lists.iter().flatten() {
-        let members = Members::parse(hit.get()).unwrap_or_default();
-        members.get("_rankingScoreDetails").into_iter().for_each(|details| most.see(details));
+        hit.details().ok().flatten().into_iter().for_each(|details| most.see(details));
     }
     most
 }
 
 pub(super) fn write_hits<'a>(
-    hits: impl Iterator<Item = &'a str>,
+    hits: impl IntoIterator<Item = &'a Hit<'a>>,
     plan: &SearchPlan,
     typos: Option<&MostTypos>,
     out: &mut Vec<u8>,
 ) -> Result<(), MergeError> {
     out.push(b'[');
-    for (at, hit) in hits.enumerate() {
+    for (at, hit) in hits.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        strip::hit(hit, &plan.shown, typos, out)?;
+        strip::listed(hit, &plan.shown, typos, out)?;
     }
     out.push(b']');
     Ok(())

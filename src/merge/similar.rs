@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use crate::plan::similar::SimilarPlan;
 
 use super::error::MergeError;
+use super::hit;
 use super::hits::PrimaryKey;
-use super::raw::{Members, ObjectWriter};
+use super::raw::{Members, ObjectWriter, elements};
 use super::search::SearchReply;
 use super::strip;
 use crate::plan::shown::Shown;
@@ -68,12 +69,12 @@ pub fn vectors(plan: &SimilarPlan, reply: &[u8]) -> Result<Option<Vec<Value>>, M
 
 /// The answer of one node that holds everything.
 pub fn relay(plan: &SimilarPlan, reply: &[u8]) -> Result<Vec<u8>, MergeError> {
-    let members: Members<'_> = serde_json::from_slice(reply)?;
+    let members = Members::of_bytes(reply)?;
     let mut out = Vec::new();
     let mut object = ObjectWriter::new(&mut out);
     for (name, raw) in &members.0 {
         if name == "hits" {
-            let hits: Vec<&RawValue> = serde_json::from_str(raw.get())?;
+            let hits = elements(raw.get())?;
             let shown = Shown { score: plan.shown.score, details: plan.shown.details, helpers: Vec::new() };
             let out = object.key(name);
             out.push(b'[');
@@ -99,9 +100,9 @@ impl<'a> Near<'a> {
     pub fn new(plan: &SimilarPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
         let mut near = Self::default();
         for reply in replies {
-            let members: Members<'a> = serde_json::from_slice(reply)?;
+            let members = Members::of_bytes(reply)?;
             let results = members.get("results").ok_or(MergeError::Missing("results"))?;
-            let results: Vec<&'a RawValue> = serde_json::from_str(results.get())?;
+            let results = elements(results.get())?;
             for (at, result) in results.into_iter().enumerate() {
                 let reply = SearchReply::parse(result.get().as_bytes())?;
                 near.slowest = near.slowest.max(reply.members.count("processingTimeMs").unwrap_or(0));
@@ -124,19 +125,18 @@ impl<'a> Near<'a> {
         Ok(near)
     }
 
-    fn add(&mut self, plan: &SimilarPlan, hits: &[&'a RawValue]) -> Result<(), MergeError> {
+    fn add(&mut self, plan: &SimilarPlan, hits: &[hit::Hit<'a>]) -> Result<(), MergeError> {
         let mut without_vector = false;
         for hit in hits {
-            let members = Members::parse(hit.get())?;
-            let details = members.get("_rankingScoreDetails").ok_or(MergeError::Missing("the scores of a hit"))?;
-            let details: Details<'a> = serde_json::from_str(details.get())?;
+            let details = hit.details()?.ok_or(MergeError::Missing("the scores of a hit"))?;
+            let details: Details<'a> = serde_json::from_str(details)?;
             let Some(written) = details.vector_sort.and_then(|sort| sort.similarity).map(RawValue::get) else {
                 without_vector = true;
                 continue;
             };
-            let document: Value = serde_json::from_str(hit.get())?;
+            let document: Value = serde_json::from_str(hit.text)?;
             let key = plan.primary_key.as_deref().and_then(|field| PrimaryKey::of(&document, field));
-            self.hits.push(Hit { text: hit.get(), similarity: serde_json::from_str(written)?, written, key });
+            self.hits.push(Hit { text: hit.text, similarity: serde_json::from_str(written)?, written, key });
         }
         // Documents without a vector come last: where one is listed, all with a vector are.
         let all_listed = plan.nearest_first && without_vector;

@@ -3,20 +3,19 @@
 use std::cmp::Ordering;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::plan::documents::{DocumentsPlan, SortBy};
 
 use super::error::MergeError;
 use super::order::{Rank, Score, SortValue};
-use super::raw::{Members, ObjectWriter};
+use super::raw::{Members, ObjectWriter, Raw, elements};
 use super::strip;
 use crate::plan::shown::Shown;
 use crate::plan::values::{Key, values_at};
 
 /// One node's list, of which only the head is read.
 struct List<'a> {
-    rest: std::vec::IntoIter<&'a RawValue>,
+    rest: std::vec::IntoIter<Raw<'a>>,
     head: Option<(&'a str, Rank)>,
 }
 
@@ -25,10 +24,10 @@ pub fn page(plan: &DocumentsPlan, replies: &[&[u8]]) -> Result<Vec<u8>, MergeErr
     let mut total: u64 = 0;
     let mut lists = Vec::with_capacity(replies.len());
     for reply in replies {
-        let members: Members<'_> = serde_json::from_slice(reply)?;
+        let members = Members::of_bytes(reply)?;
         total += members.count("total").ok_or(MergeError::Missing("a total of documents"))?;
         let documents = members.get("results").ok_or(MergeError::Missing("results"))?;
-        let documents: Vec<&RawValue> = serde_json::from_str(documents.get())?;
+        let documents = elements(documents.get())?;
         let mut list = List { rest: documents.into_iter(), head: None };
         list.pop(&plan.sort)?;
         lists.push(list);

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::plan::frequency::Stage;
 use crate::plan::search::SearchPlan;
 
 use super::error::MergeError;
+use super::hit::Hit;
 use super::hits::{self, PrimaryKey};
 use super::raw::{Members, ObjectWriter};
 use super::search::{Merged, SearchReply};
@@ -21,7 +21,7 @@ pub fn of_stage(plan: &SearchPlan, stage: &Stage, replies: &[&[u8]]) -> Result<V
     let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
     let lists = replies.into_iter().map(|reply| reply.hits).collect();
     let page = hits::merge(lists, &plan.rules(), 0, stage.plan.window.reach())?;
-    page.hits.into_iter().map(|hit| restated(hit, stage)).collect()
+    page.hits.into_iter().map(|hit| restated(hit.text, stage)).collect()
 }
 
 /// The hits of all stages, the first stage's first where the rules do not say otherwise, as one page of `plan`. `replies` are
@@ -32,7 +32,7 @@ pub fn merged<'a>(
     replies: &[&'a [u8]],
 ) -> Result<Merged<'a>, MergeError> {
     let mut found: HashSet<PrimaryKey> = HashSet::new();
-    let mut lists: Vec<Vec<&'a RawValue>> = Vec::with_capacity(stages.len());
+    let mut lists: Vec<Vec<Hit<'a>>> = Vec::with_capacity(stages.len());
     for stage in stages {
         let mut own = Vec::with_capacity(stage.len());
         let mut list = Vec::with_capacity(stage.len());
@@ -42,7 +42,7 @@ pub fn merged<'a>(
             let is_new = key.as_ref().is_none_or(|key| !found.contains(key));
             own.extend(key);
             if is_new && plan.least_score().is_none_or(|least| score(&document) >= least) {
-                list.push(serde_json::from_str(hit)?);
+                list.push(Hit::parse(hit)?);
             }
         }
         found.extend(own);

@@ -10,7 +10,7 @@ use crate::placement::vocabulary::{WORDS_FIELD, marked_field};
 use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
-use super::raw::Members;
+use super::raw::{Members, elements};
 
 const VECTORS: &str = "_vectors";
 
@@ -154,12 +154,13 @@ impl NodeStats {
 
 /// How many of the documents in the reply to a request for documents have each field.
 pub fn fields_of(reply: &[u8]) -> Result<BTreeMap<String, u64>, MergeError> {
-    let page: Members<'_> = serde_json::from_slice(reply)?;
+    let page = Members::of_bytes(reply)?;
     let documents = page.get("results").ok_or(MergeError::Missing("results"))?;
-    let documents: Vec<Members<'_>> = serde_json::from_str(documents.get())?;
     let mut counts = BTreeMap::new();
-    for (name, _) in documents.into_iter().flat_map(|document| document.0) {
-        *counts.entry(name.into_owned()).or_default() += 1;
+    for document in elements(documents.get())? {
+        for (name, _) in Members::parse(document.get())?.0 {
+            *counts.entry(name.into_owned()).or_default() += 1;
+        }
     }
     Ok(counts)
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::meili::settings::Setting;
 use crate::placement::shard::SHARD_FIELD;
@@ -12,7 +11,8 @@ use crate::plan::broadcast::HiddenPart;
 use crate::plan::shown::Shown;
 use crate::split::document::RESERVED_PREFIX;
 
-use super::raw::{Members, ObjectWriter};
+use super::hit::Hit;
+use super::raw::{Members, ObjectWriter, Raw};
 use super::scores::MostTypos;
 
 /// Copies the document `text` without the hidden fields. Only a member of the document itself is meant: a name in a
@@ -31,12 +31,26 @@ pub fn document(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> 
     Ok(())
 }
 
+/// Copies a hit of a reply as the client asked for it.
+pub fn listed(
+    found: &Hit<'_>,
+    shown: &Shown,
+    typos: Option<&MostTypos>,
+    out: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    let is_bare = !shown.score && !shown.details && shown.helpers.is_empty();
+    if is_bare && found.write_bare(out) {
+        return Ok(());
+    }
+    hit(found.text, shown, typos, out)
+}
+
 /// Copies a hit as the client asked for it, its scores restated by `typos` where that is needed.
 pub fn hit(text: &str, shown: &Shown, typos: Option<&MostTypos>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let members = Members::parse(text)?;
     let restated = typos.zip(members.get("_rankingScoreDetails")).and_then(|(typos, details)| {
         let score = members.get("_rankingScore").and_then(|score| score.get().parse().ok());
-        typos.restate(score, details)
+        typos.restate(score, details.get())
     });
     let mut object = ObjectWriter::new(out);
     for (name, value) in &members.0 {
@@ -53,16 +67,16 @@ pub fn hit(text: &str, shown: &Shown, typos: Option<&MostTypos>, out: &mut Vec<u
             "_formatted" => {
                 let formatted = shown.helpers.iter().filter(|helper| helper.formatted);
                 let fields: Vec<&str> = formatted.map(|helper| helper.field.as_str()).collect();
-                if let Some(kept) = without(value, &fields)? {
+                if let Some(kept) = without(*value, &fields)? {
                     object.raw(name, &kept);
                 }
             }
             "_matchesPosition" => {
-                object.raw(name, without(value, &[])?.as_deref().unwrap_or("{}"));
+                object.raw(name, without(*value, &[])?.as_deref().unwrap_or("{}"));
             }
             key => {
                 let paths: Vec<&str> = shown.helpers.iter().filter_map(|helper| rest_of(&helper.field, key)).collect();
-                if let Some(kept) = without_paths(value, &paths)? {
+                if let Some(kept) = without_paths(*value, &paths)? {
                     object.raw(name, &kept);
                 }
             }
@@ -115,7 +129,7 @@ fn names_hidden_fields(text: &str) -> bool {
 }
 
 /// An object's text without the hidden fields and `fields`; `None` if nothing is left of one that had more.
-fn without(raw: &RawValue, fields: &[&str]) -> Result<Option<String>, serde_json::Error> {
+fn without(raw: Raw<'_>, fields: &[&str]) -> Result<Option<String>, serde_json::Error> {
     if fields.is_empty() && !names_hidden_fields(raw.get()) {
         return Ok(Some(raw.get().to_owned()));
     }
@@ -125,7 +139,7 @@ fn without(raw: &RawValue, fields: &[&str]) -> Result<Option<String>, serde_json
     let mut kept = 0;
     for (name, value) in members.0.iter().filter(|(name, _)| !name.starts_with(RESERVED_PREFIX)) {
         let paths: Vec<&str> = fields.iter().filter_map(|field| rest_of(field, name)).collect();
-        if let Some(value) = without_paths(value, &paths)? {
+        if let Some(value) = without_paths(*value, &paths)? {
             object.raw(name, &value);
             kept += 1;
         }
@@ -136,7 +150,7 @@ fn without(raw: &RawValue, fields: &[&str]) -> Result<Option<String>, serde_json
 }
 
 /// A value without what lies at `paths` in it; `None` if it goes itself, or has nothing else.
-fn without_paths<'a>(raw: &'a RawValue, paths: &[&str]) -> Result<Option<Cow<'a, str>>, serde_json::Error> {
+fn without_paths<'a>(raw: Raw<'a>, paths: &[&str]) -> Result<Option<Cow<'a, str>>, serde_json::Error> {
     if paths.is_empty() {
         return Ok(Some(Cow::Borrowed(raw.get())));
     }

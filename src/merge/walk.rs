@@ -39,6 +39,8 @@ pub struct Left<'a> {
 #[derive(Debug, PartialEq)]
 pub enum Beyond {
     Nothing,
+    /// Every document that is not listed.
+    Unlisted,
     /// Every document without a distinct value, and those whose value is not among these.
     Unmet(HashSet<Key>),
 }
@@ -188,6 +190,8 @@ impl<'w, 'a> Walker<'w, 'a> {
             let alike = |at: &&usize| self.hits[**at].steps[step].score.compare(score).is_eq();
             let end = start + members[start..].iter().take_while(alike).count();
             let bucket: Vec<usize> = members[start..end].iter().copied().filter(|at| !self.gone[*at]).collect();
+            // Without values, what is left out beyond the listing cannot be told apart.
+            let rest_unknown = open && !self.walk.distinct;
             let open = open && end == members.len();
             let resumed = resumed && self.before.within.get(step).is_some_and(|within| within.compare(score).is_eq());
             let below = self.walk.threshold.is_some_and(|least| self.hits[first].steps[step].so_far < least);
@@ -197,7 +201,7 @@ impl<'w, 'a> Walker<'w, 'a> {
                 // What ranks lower scores lower.
                 self.cut_off = true;
             } else if below {
-                if open {
+                if open || rest_unknown {
                     return Err(Unknown);
                 }
                 bucket.iter().chain(&members[end..]).for_each(|at| self.counted[*at] = false);
@@ -305,10 +309,15 @@ impl<'w, 'a> Walker<'w, 'a> {
             let documents = before.chain(self.added.iter().map(|hit| Cow::Borrowed(hit.text))).collect();
             return Some(Left { documents, beyond: Beyond::Nothing });
         }
+        if !complete && !self.walk.distinct {
+            let kept = (0..self.hits.len()).filter(|at| self.counted[*at]);
+            let documents = kept.map(|at| Cow::Borrowed(self.hits[at].text)).collect();
+            return Some(Left { documents, beyond: Beyond::Unlisted });
+        }
         if !complete {
             let valued = self.added.iter().filter(|hit| !hit.values.is_empty());
             let documents = before.chain(valued.map(|hit| Cow::Borrowed(hit.text))).collect();
-            return self.walk.distinct.then_some(Left { documents, beyond: Beyond::Unmet(self.met) });
+            return Some(Left { documents, beyond: Beyond::Unmet(self.met) });
         }
         let kept: Vec<usize> = (0..self.hits.len()).filter(|at| self.counted[*at]).collect();
         let kept = if self.walk.paged && self.walk.distinct { first_of_each(self.hits, kept) } else { kept };
@@ -415,6 +424,23 @@ mod tests {
         let full = left(&part, &listed(&best), Walk { take: 1, ..WALK }, &Stretch::default());
         let Outcome::Left(Left { documents, beyond: Beyond::Unmet(met) }) = full else { panic!("{full:?}") };
         assert_eq!((ids(&documents), met), (vec!["a-late".to_owned()], HashSet::from([Key::Text("a".into())])));
+    }
+
+    /// What is below the threshold is within the first of two buckets, or goes on beyond the listing.
+    #[test]
+    fn a_walk_that_ends_with_the_page_needs_no_more_of_the_listing() {
+        let hits = corpus();
+        let uneven = Walk { distinct: false, uneven: true, threshold: Some(0.95), take: 2, ..WALK };
+        let part = |count: usize| Listing { hits: listed(&hits[..count]), complete: false };
+        let outcome = left(&part(4), &[], Walk { take: 1, ..uneven }, &Stretch::default());
+        let Outcome::Left(Left { documents, beyond: Beyond::Unlisted }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(ids(&documents), ["a-early", "a-late", "b", "c-late"]);
+        let outcome = left(&part(4), &[], uneven, &Stretch::default());
+        assert!(matches!(outcome, Outcome::Unknown), "how much of the second bucket is left out: {outcome:?}");
+        let even = Walk { uneven: false, take: 9, ..uneven };
+        let outcome = left(&part(4), &[], even, &Stretch::default());
+        let Outcome::Left(Left { documents, beyond: Beyond::Nothing }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(ids(&documents), ["a-late"]);
     }
 
     #[test]

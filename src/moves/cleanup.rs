@@ -10,6 +10,7 @@ use super::part::Rebalancer;
 use crate::meili::error::Code;
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
+use crate::nodes::meaning::Meaning;
 use crate::nodes::stamp::{COPY_STAMP, STAMP_PARAMETER};
 use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::topology::{Node, NodeId};
@@ -61,7 +62,7 @@ async fn enqueue(
     let body = Bytes::from(json!({ "filter": filter }).to_string());
     let request = Subrequest::json(http::Method::POST, path, body, rebalancer.writes.settings.timeout, false);
     let reply = rebalancer.nodes.client.send(node, request, trace).await?;
-    if reply.error().is_some_and(|error| error.is(Code::IndexNotFound)) {
+    if Meaning::of_reply(&reply) == Meaning::NotHere {
         return Ok(None);
     }
     let task: TaskStatusResponse = rebalancer.nodes.client.read(node, &reply)?;

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::part::Rebalancer;
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::nodes::error::NodeError;
+use crate::nodes::meaning::Meaning;
 use crate::placement::shard::{ShardSet, shard_filter};
 use crate::placement::topology::{Node, NodeId};
 use crate::rebalance::{Layout, Moves};
@@ -83,7 +84,7 @@ async fn of_index(
     let body = Bytes::from(json!({ "filter": shard_filter(wanted, shards), "limit": 0 }).to_string());
     let request = Subrequest::json(http::Method::POST, path, body, OWN_QUESTION, true);
     let reply = rebalancer.nodes.client.send(node, request, trace).await?;
-    if reply.status == 404 {
+    if Meaning::of_reply(&reply) == Meaning::NotHere {
         return Ok(Volume::default());
     }
     let page: Page = rebalancer.nodes.client.read(node, &reply)?;

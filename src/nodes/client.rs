@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::changes::Changes;
 use super::error::{NodeError, NodeErrorKind};
+use super::fate::fate_of;
+use super::meaning::{ForHealth, Meaning};
 use super::metrics::{ClusterMetrics, Outcome};
 use super::spool::Spool;
 use super::transport::Transport;
@@ -108,6 +111,8 @@ pub struct NodeClient {
     transport: Box<dyn Transport>,
     metrics: ClusterMetrics,
     observer: OnceLock<Box<dyn NodeObserver>>,
+    /// Told of every request that may change something.
+    changes: Changes,
     /// For the gateway's own questions to nodes.
     timeout: Duration,
 }
@@ -173,6 +178,15 @@ impl SubBody {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// What is in memory anyway.
+    fn at_hand(&self) -> Option<&[u8]> {
+        match self {
+            Self::Empty => Some(&[]),
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Spool(..) => None,
+        }
+    }
 }
 
 // === impl NodeReply ===
@@ -213,7 +227,7 @@ impl TaskStatusResponse {
 impl NodeClient {
     /// `timeout` bounds the gateway's own questions, such as [`NodeClient::get_task_status`].
     pub fn new(transport: Box<dyn Transport>, metrics: ClusterMetrics, timeout: Duration) -> Self {
-        Self { transport, metrics, observer: OnceLock::new(), timeout }
+        Self { transport, metrics, observer: OnceLock::new(), changes: Changes::default(), timeout }
     }
 
     /// To be called once, before the first subrequest.
@@ -223,15 +237,23 @@ impl NodeClient {
         }
     }
 
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// Sends `request` to `node` and reads the whole reply. Cancel-safe: dropping it closes the connection.
     pub async fn send(&self, node: &Node, request: Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
         let id = node.id.as_str();
         let started = tokio::time::Instant::now();
+        let change = self.changes.begin(&node.id, &request.method, &request.path, request.body.at_hand());
         let exchange = self.transport.exchange(node, &request, trace);
         let result = match tokio::time::timeout(request.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(NodeError::new(&node.id, NodeErrorKind::Timeout(request.timeout))),
         };
+        if let Some(change) = change {
+            change.is(fate_of(&result));
+        }
         let outcome = match &result {
             Ok(reply) => Outcome::of_status(reply.status),
             Err(error) => error.outcome(),
@@ -242,17 +264,16 @@ impl NodeClient {
             Ok(reply) => {
                 self.metrics.bytes_sent.with_label_values(&[id]).inc_by(request.body.len());
                 self.metrics.bytes_received.with_label_values(&[id]).inc_by(reply.body.len() as u64);
-                if let Some(observer) = self.observer.get() {
-                    observer.heard(&node.id);
-                }
             }
             Err(error) => {
                 tracing::debug!(node = id, request_id = %trace.request_id, path = %request.path, %error, "subrequest failed");
-                if matches!(error.kind, NodeErrorKind::Connect(_) | NodeErrorKind::Resolve(_))
-                    && let Some(observer) = self.observer.get()
-                {
-                    observer.connect_failed(&node.id);
-                }
+            }
+        }
+        if let Some(observer) = self.observer.get() {
+            match Meaning::of(&result).policy().health {
+                ForHealth::Heard => observer.heard(&node.id),
+                ForHealth::Gone => observer.connect_failed(&node.id),
+                ForHealth::Nothing => {}
             }
         }
         result
@@ -262,7 +283,11 @@ impl NodeClient {
     pub async fn get_task_status(&self, node: &Node, task_uid: u32) -> Result<Option<TaskStatusResponse>, NodeError> {
         let request = Subrequest::get(format!("/tasks/{task_uid}"), self.timeout);
         let reply = self.send(node, request, &Trace::background("task")).await?;
-        self.read_known(node, &reply)
+        let task: Option<TaskStatusResponse> = self.read_known(node, &reply)?;
+        if task.as_ref().is_none_or(|task| task.status.is_final()) {
+            self.changes.ended(&node.id, task_uid);
+        }
+        Ok(task)
     }
 
     /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) as their `customMetadata`, oldest first. Nodes cannot
@@ -333,7 +358,7 @@ impl NodeClient {
         node: &Node,
         reply: &NodeReply,
     ) -> Result<Option<T>, NodeError> {
-        if reply.status == 404 && reply.error().is_some() {
+        if matches!(Meaning::of_reply(reply), Meaning::NotHere | Meaning::NoSuch) {
             return Ok(None);
         }
         self.read(node, reply).map(Some)

@@ -1,4 +1,4 @@
-//! What can go wrong between the gateway and a node, and what may be done about it.
+//! What can go wrong between the gateway and a node.
 
 use std::time::Duration;
 
@@ -44,36 +44,11 @@ pub enum NodeErrorKind {
     QueueFull { waiting: usize },
 }
 
-/// What is known about a failed subrequest's effect, and so whether it may be repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryClass {
-    /// The node has surely not seen the request.
-    NotSent,
-    /// The node may have carried it out: look before repeating what is not idempotent.
-    MaybeApplied,
-    /// Repeating would fail alike.
-    Never,
-}
-
 // === impl NodeError ===
 
 impl NodeError {
     pub fn new(node: &NodeId, kind: NodeErrorKind) -> Self {
         Self { node: node.clone(), kind }
-    }
-
-    pub fn retry_class(&self) -> RetryClass {
-        match &self.kind {
-            NodeErrorKind::Resolve(_)
-            | NodeErrorKind::Connect(_)
-            | NodeErrorKind::ConnectTimeout(_)
-            | NodeErrorKind::QueueFull { .. } => RetryClass::NotSent,
-            NodeErrorKind::Timeout(_)
-            | NodeErrorKind::Closed(_)
-            | NodeErrorKind::Truncated(_)
-            | NodeErrorKind::Malformed(_) => RetryClass::MaybeApplied,
-            NodeErrorKind::TooLarge { .. } | NodeErrorKind::Local(_) => RetryClass::Never,
-        }
     }
 
     /// The label of the metric `miroir_subrequests_total`.
@@ -94,8 +69,13 @@ impl NodeError {
 
     /// The error as a client sees it.
     pub fn to_response(&self) -> ResponseError {
-        ResponseError::new(Code::MiroirNodeUnavailable, format!("Node `{}` did not answer.", self.node))
+        unavailable(&self.node)
     }
+}
+
+/// 503: a node has not said what only it could.
+pub fn unavailable(node: &NodeId) -> ResponseError {
+    ResponseError::new(Code::MiroirNodeUnavailable, format!("Node `{node}` did not answer."))
 }
 
 /// The state file failed: the client's request cannot be carried out safely.

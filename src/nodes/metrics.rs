@@ -6,6 +6,7 @@ use prometheus::{
 
 use super::families::Families;
 use crate::placement::topology::{NodeState, Topology};
+use crate::plan::rounds::Later;
 
 /// How a subrequest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,14 @@ pub enum Outcome {
     Closed,
     BadReply,
     LocalError,
+}
+
+/// What becomes of asking another node beside one that takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hedge {
+    Sent,
+    /// The other one was heard.
+    Won,
 }
 
 /// In what condition a shard is, over all its replicas and indexes.
@@ -53,7 +62,12 @@ pub struct ClusterMetrics {
     pub subrequest_seconds: HistogramVec,
     /// How many subrequests one read took.
     pub fan_out: Histogram,
+    /// How many rounds of subrequests one read took, by its kind.
+    pub read_rounds: HistogramVec,
+    /// The rounds after the first, by what they were for.
+    pub later_rounds: IntCounterVec,
     pub retries: IntCounterVec,
+    hedges: IntCounterVec,
     pub bytes_sent: IntCounterVec,
     pub bytes_received: IntCounterVec,
     pub node_up: IntGaugeVec,
@@ -108,6 +122,19 @@ impl Outcome {
     }
 }
 
+// === impl Hedge ===
+
+impl Hedge {
+    pub const ALL: &'static [Hedge] = &[Self::Sent, Self::Won];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Won => "won",
+        }
+    }
+}
+
 // === impl ShardCondition ===
 
 impl ShardCondition {
@@ -145,8 +172,9 @@ impl ClusterMetrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let families = Families(registry);
         let subrequest_seconds = HistogramVec::new(
-            HistogramOpts::new("miroir_subrequest_duration_seconds", "Time of subrequests, by node")
-                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+            HistogramOpts::new("miroir_subrequest_duration_seconds", "Time of subrequests, by node").buckets(vec![
+                0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+            ]),
             &["node"],
         )?;
         registry.register(Box::new(subrequest_seconds.clone()))?;
@@ -155,6 +183,12 @@ impl ClusterMetrics {
                 .buckets(vec![1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0, 64.0]),
         )?;
         registry.register(Box::new(fan_out.clone()))?;
+        let read_rounds = HistogramVec::new(
+            HistogramOpts::new("miroir_read_rounds", "Rounds of subrequests of one read, by its kind")
+                .buckets(vec![1.0, 2.0, 3.0, 4.0, 6.0, 8.0]),
+            &["read"],
+        )?;
+        registry.register(Box::new(read_rounds.clone()))?;
         let weight = GaugeVec::new(Opts::new("miroir_node_weight", "Configured weight of a node"), &["node"])?;
         registry.register(Box::new(weight.clone()))?;
         Ok(Self {
@@ -165,7 +199,18 @@ impl ClusterMetrics {
             )?,
             subrequest_seconds,
             fan_out,
+            read_rounds,
+            later_rounds: families.counters(
+                "miroir_read_later_rounds_total",
+                "Rounds that followed the first round of a read, by what they were for",
+                &["round"],
+            )?,
             retries: families.counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
+            hedges: families.counters(
+                "miroir_hedges_total",
+                "Reads asked of others beside a node that takes its time, and those of them that were heard",
+                &["outcome"],
+            )?,
             bytes_sent: families.counters("miroir_node_sent_bytes_total", "Body bytes sent to nodes", &["node"])?,
             bytes_received: families.counters(
                 "miroir_node_received_bytes_total",
@@ -215,6 +260,12 @@ impl ClusterMetrics {
         for each in Loop::ALL {
             self.rounds.with_label_values(&[each.as_str()]);
         }
+        for each in Later::ALL {
+            self.later_rounds.with_label_values(&[each.as_str()]);
+        }
+        for each in Hedge::ALL {
+            self.hedges.with_label_values(&[each.as_str()]);
+        }
         for node in &topology.nodes {
             let id = node.id.as_str();
             for outcome in Outcome::ALL {
@@ -230,6 +281,10 @@ impl ClusterMetrics {
             self.weight.with_label_values(&[id]).set(node.weight);
         }
         self.show(topology);
+    }
+
+    pub fn hedged(&self, what: Hedge) {
+        self.hedges.with_label_values(&[what.as_str()]).inc();
     }
 
     /// Counts a round that has ended, whatever it found to do.

@@ -3,9 +3,15 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `part` | what this room holds: [`Nodes`] |
+//! | [`changes`] | what was sent to nodes that may change what an index answers, until it is carried out |
+//! | [`credentials`] | what nodes are shown, and what they must show |
 //! | [`client`] | subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account |
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
-//! | [`error`] | what can go wrong between the gateway and a node, and what may be done about it |
+//! | `exchange` | a request and its answer on a connection |
+//! | `idle` | connections that wait for their next use |
+//! | [`error`] | what can go wrong between the gateway and a node |
+//! | [`meaning`] | what a reply means, or that none came, and what each of those who ask makes of it |
+//! | `fate` | what an answer says of the change that it answers |
 //! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
 //! | `older` | topologies that were replaced and are still in somebody's hands |
@@ -13,15 +19,23 @@
 //! | [`node_queue`] | a node's queue of tasks: whether it is empty, and waiting until it is |
 //! | [`spool`] | bytes collected for a node, in memory up to a bound and then in a file |
 //! | [`stamp`] | by what a node's task tells who gave it |
+//! | [`load`] | how long nodes take for reads, and how many are before them |
 //! | [`metrics`] | counters and gauges of the cluster's traffic and state |
 //! | [`families`] | families of metrics, registered as they are made |
 //! | [`shutdown`] | the end of the process, as its loops see it |
 
+pub mod changes;
 pub mod client;
+pub mod credentials;
 pub mod error;
+mod exchange;
 pub(crate) mod families;
+mod fate;
 pub mod health;
+mod idle;
 pub mod lanes;
+pub mod load;
+pub mod meaning;
 pub mod metrics;
 pub(crate) mod node_queue;
 mod older;

@@ -7,13 +7,14 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use super::client::NodeClient;
+use super::credentials::Credentials;
 use super::health::life::Life;
 use super::health::settings::HealthSettings;
+use super::load::Loads;
 use super::metrics::ClusterMetrics;
 use super::older::OlderTopologies;
 use super::overload::Overload;
 use crate::placement::topology::{NodeId, Topology};
-use crate::settings::Secret;
 
 /// Repairs a node that answers again, in the background. Told by whoever knows how; see [`Nodes::on_return`].
 pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
@@ -26,9 +27,10 @@ pub struct Nodes {
     pub client: NodeClient,
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
+    /// How long nodes take for reads.
+    pub loads: Loads,
     pub metrics: ClusterMetrics,
-    /// Sent to nodes with every request, if there is one.
-    pub key: Option<Secret>,
+    pub credentials: Credentials,
     /// Loaded once per request; changed only by [`super::health::publish`].
     pub(crate) topology: ArcSwap<Topology>,
     /// Held while a new topology is made from the current one, so that no change is lost.
@@ -52,15 +54,16 @@ impl Nodes {
         overload: Overload,
         metrics: ClusterMetrics,
         topology: Topology,
-        key: Option<Secret>,
+        credentials: Credentials,
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
             longest_read,
             client,
             overload,
+            loads: Loads::default(),
             metrics,
-            key,
+            credentials,
             topology: ArcSwap::from_pointee(topology),
             publishing: Mutex::default(),
             older: OlderTopologies::default(),

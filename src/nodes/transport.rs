@@ -1,30 +1,30 @@
-//! How bytes get to a node and back: one Pingora connector and its pool, behind a small trait.
+//! How bytes get to a node and back: connections by Pingora's connector, kept and used again, behind a small trait.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http::header;
+use http::header::HeaderValue;
 use parking_lot::RwLock;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::client::{NodeReply, SubBody, Subrequest, Trace};
+use super::client::{NodeReply, Subrequest, Trace};
+use super::credentials::Credentials;
 use super::error::{NodeError, NodeErrorKind};
+use super::exchange::{Failure, TOGETHER, exchange};
+use super::idle::{Bound, Idle};
 use crate::placement::topology::Node;
 use crate::settings::Secret;
+use crate::tls::nodes::NodeTls;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
 const MAX_REPLY: usize = 256 << 20;
 /// How many idle connections to nodes are kept, over all of them, where `pingora.upstream_keepalive_pool_size` says nothing.
 pub const KEEPALIVE_POOL_SIZE: usize = 1024;
-/// How long a connection waits in the pool for its next use.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// Carries one subrequest to a node. Whoever calls puts the time limit round it.
 #[async_trait]
@@ -43,22 +43,31 @@ pub struct Endpoint {
     pub prefix: String,
 }
 
-/// The transport of production: HTTP/1.1 over Pingora's connector, kept alive.
+/// The transport of production: HTTP/1.1 over connections that Pingora's connector makes, kept alive.
 pub struct PingoraTransport {
-    connector: Connector,
-    /// Guards the addresses found for each node's host and port; the one that answered last comes first.
-    addresses: RwLock<HashMap<(String, u16), Vec<SocketAddr>>>,
+    connector: TransportConnector,
+    /// Guards what was made of each url: it is parsed and resolved once, not for each subrequest.
+    targets: RwLock<HashMap<String, Arc<Target>>>,
+    idle: Bound,
     connect_timeout: Duration,
-    /// `Bearer <node key>`.
-    authorization: Option<Secret>,
+    tls: NodeTls,
+    /// `Bearer <node key>`; an error where the key is no header value.
+    authorization: Result<Option<Secret>, NotAHeader>,
     max_reply: usize,
 }
 
-/// Why one attempt failed, and whether the node may be asked again on a fresh connection.
-struct Failure {
-    kind: NodeErrorKind,
-    /// The connection came from the pool and broke before a byte of the reply: the node had closed it meanwhile.
-    stale_connection: bool,
+#[derive(Debug, Clone, Copy)]
+struct NotAHeader;
+
+/// A url, ready to be asked.
+struct Target {
+    endpoint: Endpoint,
+    /// The value of the header `Host`.
+    authority: String,
+    /// Guards the addresses found for the host, as peers; the one that answered last comes first. Empty before they are looked
+    /// for, and after none has answered.
+    peers: RwLock<Arc<[HttpPeer]>>,
+    idle: Idle,
 }
 
 // === impl Endpoint ===
@@ -102,38 +111,62 @@ impl Endpoint {
 // === impl PingoraTransport ===
 
 impl PingoraTransport {
-    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, node_key: Option<&Secret>) -> Self {
+    pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, credentials: &Credentials) -> Self {
+        let bearer = credentials.key.as_ref().map(|key| {
+            let value = format!("Bearer {}", key.expose());
+            HeaderValue::from_str(&value).map(|_| Secret::new(value)).map_err(|_| NotAHeader)
+        });
         Self {
-            connector: Connector::new(Some(ConnectorOptions::new(keepalive_pool_size))),
-            addresses: RwLock::default(),
+            tls: credentials.tls.clone(),
+            // Its own pool stays empty.
+            connector: TransportConnector::new(Some(ConnectorOptions::new(1))),
+            targets: RwLock::default(),
+            idle: Bound::new(keepalive_pool_size),
             connect_timeout,
-            authorization: node_key.map(|key| Secret::new(format!("Bearer {}", key.expose()))),
+            authorization: bearer.transpose(),
             max_reply: MAX_REPLY,
         }
     }
 
-    async fn addresses_of(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, NodeErrorKind> {
-        let key = (endpoint.host.clone(), endpoint.port);
-        if let Some(known) = self.addresses.read().get(&key) {
-            return Ok(known.clone());
+    fn target(&self, url: &str) -> Result<Arc<Target>, String> {
+        if let Some(known) = self.targets.read().get(url) {
+            return Ok(Arc::clone(known));
         }
-        let found = endpoint.resolve().await.map_err(NodeErrorKind::Resolve)?;
-        self.addresses.write().insert(key, found.clone());
+        let endpoint = Endpoint::parse(url)?;
+        let target = Arc::new(Target {
+            authority: endpoint.authority(),
+            endpoint,
+            peers: RwLock::new(Arc::new([])),
+            idle: Idle::new(self.idle.clone()),
+        });
+        Ok(Arc::clone(self.targets.write().entry(url.to_owned()).or_insert(target)))
+    }
+
+    async fn peers_of(&self, target: &Target) -> Result<Arc<[HttpPeer]>, NodeErrorKind> {
+        let known = Arc::clone(&target.peers.read());
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        let addresses = target.endpoint.resolve().await.map_err(NodeErrorKind::Resolve)?;
+        let found: Arc<[HttpPeer]> =
+            addresses.into_iter().map(|address| self.peer(&target.endpoint, address)).collect();
+        *target.peers.write() = Arc::clone(&found);
         Ok(found)
     }
 
-    /// A session with the first address that answers. When none does, the next call resolves the name again.
-    async fn connect(&self, endpoint: &Endpoint) -> Result<(HttpSession, HttpPeer, bool), NodeErrorKind> {
-        let addresses = self.addresses_of(endpoint).await?;
+    /// A connection to the first address that answers. When none does, the next call resolves the name again.
+    async fn connect(&self, target: &Target) -> Result<Stream, NodeErrorKind> {
+        let peers = self.peers_of(target).await?;
         let mut last = NodeErrorKind::Connect("it has no address".to_owned());
-        for (position, address) in addresses.iter().enumerate() {
-            let peer = self.peer(endpoint, *address);
-            match self.connector.get_http_session(&peer).await {
-                Ok((session, reused)) => {
+        for (position, peer) in peers.iter().enumerate() {
+            match self.connector.new_stream(peer).await {
+                Ok(stream) => {
                     if position > 0 {
-                        self.prefer(endpoint, position);
+                        let mut preferred = peers.to_vec();
+                        preferred.swap(0, position);
+                        *target.peers.write() = preferred.into();
                     }
-                    return Ok((session, peer, reused));
+                    return Ok(stream);
                 }
                 Err(error) if *error.etype() == pingora::ErrorType::ConnectTimedout => {
                     last = NodeErrorKind::ConnectTimeout(error.to_string());
@@ -141,16 +174,8 @@ impl PingoraTransport {
                 Err(error) => last = NodeErrorKind::Connect(error.to_string()),
             }
         }
-        self.addresses.write().remove(&(endpoint.host.clone(), endpoint.port));
+        *target.peers.write() = Arc::new([]);
         Err(last)
-    }
-
-    fn prefer(&self, endpoint: &Endpoint, position: usize) {
-        if let Some(addresses) = self.addresses.write().get_mut(&(endpoint.host.clone(), endpoint.port))
-            && position < addresses.len()
-        {
-            addresses.swap(0, position);
-        }
     }
 
     fn peer(&self, endpoint: &Endpoint, address: SocketAddr) -> HttpPeer {
@@ -158,137 +183,74 @@ impl PingoraTransport {
         let mut peer = HttpPeer::new(address, endpoint.tls, sni);
         peer.options.connection_timeout = Some(self.connect_timeout);
         peer.options.total_connection_timeout = Some(self.connect_timeout.saturating_mul(2));
-        peer.options.idle_timeout = Some(IDLE);
+        self.tls.apply(&mut peer);
         peer
     }
 
-    fn head(
-        &self,
-        endpoint: &Endpoint,
-        request: &Subrequest,
-        trace: &Trace,
-    ) -> Result<Box<RequestHeader>, NodeErrorKind> {
-        let local = |error: Box<pingora::Error>| NodeErrorKind::Local(error.to_string());
-        let path = format!("{}{}", endpoint.prefix, request.path);
-        let mut head = RequestHeader::build(request.method.clone(), path.as_bytes(), Some(8)).map_err(local)?;
-        head.insert_header(header::HOST, endpoint.authority()).map_err(local)?;
-        head.insert_header("x-request-id", trace.request_id.as_str()).map_err(local)?;
-        head.insert_header(header::ACCEPT, "application/json").map_err(local)?;
-        if let Some(authorization) = &self.authorization {
-            // The error would quote the value.
-            head.insert_header(header::AUTHORIZATION, authorization.expose())
-                .map_err(|_| NodeErrorKind::Local("the node key is no header value".to_owned()))?;
+    /// The head of `request` as it goes over the wire.
+    fn head(&self, target: &Target, request: &Subrequest, trace: &Trace) -> Result<Vec<u8>, NodeErrorKind> {
+        let local = |reason: &str| NodeErrorKind::Local(reason.to_owned());
+        // Either comes from clients, who must not write a line of their own.
+        if !request.path.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
+            return Err(local("the path is none"));
+        }
+        HeaderValue::from_str(&trace.request_id).map_err(|_| local("the request's id is no header value"))?;
+        let body = usize::try_from(request.body.len()).unwrap_or(usize::MAX).min(TOGETHER);
+        let mut head = Vec::with_capacity(512 + request.path.len() + body);
+        let mut add = |parts: &[&str]| parts.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
+        let Endpoint { prefix, .. } = &target.endpoint;
+        add(&[request.method.as_str(), " ", prefix, &request.path, " HTTP/1.1\r\nhost: ", &target.authority]);
+        add(&["\r\nx-request-id: ", &trace.request_id, "\r\naccept: application/json"]);
+        // An error of the header would quote the value.
+        match &self.authorization {
+            Ok(Some(authorization)) => add(&["\r\nauthorization: ", authorization.expose()]),
+            Ok(None) => {}
+            Err(NotAHeader) => return Err(local("the node key is no header value")),
         }
         if let Some(content_type) = request.content_type {
-            head.insert_header(header::CONTENT_TYPE, content_type).map_err(local)?;
+            add(&["\r\ncontent-type: ", content_type]);
         }
         let length = request.body.len();
         if length > 0 || request.method != http::Method::GET {
-            head.insert_header(header::CONTENT_LENGTH, length.to_string()).map_err(local)?;
+            add(&["\r\ncontent-length: ", &length.to_string()]);
         }
-        Ok(Box::new(head))
-    }
-
-    async fn attempt(&self, endpoint: &Endpoint, request: &Subrequest, trace: &Trace) -> Result<NodeReply, Failure> {
-        let fatal = |kind| Failure { kind, stale_connection: false };
-        let head = self.head(endpoint, request, trace).map_err(fatal)?;
-        let (mut session, peer, reused) = self.connect(endpoint).await.map_err(fatal)?;
-        let sent = write_request(&mut session, head, &request.body).await;
-        if let Err(WriteFailure::Local(reason)) = sent {
-            return Err(fatal(NodeErrorKind::Local(reason)));
-        }
-        // A node may answer before it has read everything, and close: its answer says more than a broken pipe.
-        if let Err(error) = read_head(&mut session).await {
-            let reason = match sent {
-                Err(WriteFailure::Connection(reason)) => reason,
-                Err(WriteFailure::Local(_)) | Ok(()) => error.to_string(),
-            };
-            let malformed = *error.etype() == pingora::ErrorType::InvalidHTTPHeader;
-            let kind = if malformed { NodeErrorKind::Malformed(reason) } else { NodeErrorKind::Closed(reason) };
-            return Err(Failure { kind, stale_connection: reused && !malformed });
-        }
-        let (status, retry_after) = read_status(&session);
-        let body = read_body(&mut session, self.max_reply).await.map_err(fatal)?;
-        if sent.is_ok() {
-            self.connector.release_http_session(session, &peer, Some(IDLE)).await;
-        }
-        Ok(NodeReply { status, body, retry_after })
+        add(&["\r\n\r\n"]);
+        Ok(head)
     }
 }
 
 #[async_trait]
 impl Transport for PingoraTransport {
     async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
-        let endpoint =
-            Endpoint::parse(&node.url).map_err(|reason| NodeError::new(&node.id, NodeErrorKind::Resolve(reason)))?;
+        let failed = |kind| NodeError::new(&node.id, kind);
+        let target = self.target(&node.url).map_err(|reason| failed(NodeErrorKind::Resolve(reason)))?;
         loop {
-            match self.attempt(&endpoint, request, trace).await {
-                Ok(reply) => return Ok(reply),
-                // Each round uses up a pooled connection; a fresh one ends the loop.
-                Err(failure) if failure.stale_connection && request.idempotent => continue,
-                Err(failure) => return Err(NodeError::new(&node.id, failure.kind)),
+            let head = self.head(&target, request, trace).map_err(failed)?;
+            let kept = target.idle.take();
+            let reused = kept.is_some();
+            let mut stream = match kept {
+                Some(stream) => stream,
+                None => self.connect(&target).await.map_err(failed)?,
+            };
+            match exchange(&mut stream, head, &request.body, self.max_reply).await {
+                Ok(answered) => {
+                    if answered.reusable {
+                        target.idle.put(stream);
+                    }
+                    return Ok(answered.reply);
+                }
+                // The node had closed it meanwhile. Each round uses up a kept connection; a fresh one ends the loop.
+                Err(Failure::Unanswered(_)) if reused && request.idempotent => {}
+                Err(Failure::Unanswered(kind) | Failure::Failed(kind)) => return Err(failed(kind)),
             }
         }
     }
 }
 
-enum WriteFailure {
-    Connection(String),
-    Local(String),
-}
-
-async fn write_request(
-    session: &mut HttpSession,
-    head: Box<RequestHeader>,
-    body: &SubBody,
-) -> Result<(), WriteFailure> {
-    let broken = |error: Box<pingora::Error>| WriteFailure::Connection(error.to_string());
-    session.write_request_header(head).await.map_err(broken)?;
-    match body {
-        SubBody::Empty => {}
-        SubBody::Bytes(bytes) if bytes.is_empty() => {}
-        SubBody::Bytes(bytes) => session.write_request_body(bytes.clone(), true).await.map_err(broken)?,
-        SubBody::Spool(spool, range) => {
-            let mut reader = spool.slice(range.clone()).reader();
-            loop {
-                let chunk = reader.next().await.map_err(|error| WriteFailure::Local(error.to_string()))?;
-                let Some(chunk) = chunk else { break };
-                session.write_request_body(chunk, false).await.map_err(broken)?;
-            }
-        }
-    }
-    session.finish_request_body().await.map_err(broken)
-}
-
-async fn read_head(session: &mut HttpSession) -> pingora::Result<()> {
-    loop {
-        session.read_response_header().await?;
-        let informational = session.response_header().is_some_and(|head| head.status.is_informational());
-        if !informational {
-            return Ok(());
-        }
-    }
-}
-
-fn read_status(session: &HttpSession) -> (u16, Option<Duration>) {
-    let Some(head) = session.response_header() else { return (0, None) };
-    let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    (head.status.as_u16(), retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs))
-}
-
-async fn read_body(session: &mut HttpSession, limit: usize) -> Result<Bytes, NodeErrorKind> {
-    let truncated = |error: Box<pingora::Error>| NodeErrorKind::Truncated(error.to_string());
-    let Some(first) = session.read_response_body().await.map_err(truncated)? else { return Ok(Bytes::new()) };
-    let mut body = BytesMut::new();
-    let mut next = Some(first);
-    while let Some(chunk) = next {
-        if body.len() + chunk.len() > limit {
-            return Err(NodeErrorKind::TooLarge { limit });
-        }
-        body.extend_from_slice(&chunk);
-        next = session.read_response_body().await.map_err(truncated)?;
-    }
-    Ok(body.freeze())
+/// How long a node asks to be left alone; a date is not read.
+pub(crate) fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -296,13 +258,16 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::error::RetryClass;
+    use super::super::client::SubBody;
+    use super::super::meaning::{ForWrite, Meaning};
     use super::super::spool::SpoolWriter;
     use super::*;
     use crate::placement::topology::{NodeId, NodeState};
+    use crate::settings::Secret;
 
     const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
@@ -311,7 +276,8 @@ mod tests {
     }
 
     fn transport() -> PingoraTransport {
-        PingoraTransport::new(Duration::from_secs(2), 8, Some(&Secret::new("key")))
+        let credentials = Credentials { key: Some(Secret::new("key")), ..Credentials::default() };
+        PingoraTransport::new(Duration::from_secs(2), 8, &credentials)
     }
 
     fn trace() -> Trace {
@@ -397,7 +363,7 @@ mod tests {
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
         assert!(matches!(error.kind, NodeErrorKind::Truncated(_)), "{error}");
-        assert_eq!(error.retry_class(), RetryClass::MaybeApplied);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::MaybeApplied);
     }
 
     #[tokio::test]
@@ -460,7 +426,7 @@ mod tests {
         drop(listener);
         let get = Subrequest::get("/", Duration::from_secs(5));
         let error = transport().exchange(&node(url), &get, &trace()).await.unwrap_err();
-        assert_eq!(error.retry_class(), RetryClass::NotSent);
+        assert_eq!(Meaning::of_error(&error.kind).policy().write, ForWrite::NotSent);
     }
 
     #[tokio::test]

@@ -3,7 +3,11 @@
 //! Fewest nodes first: one node if it holds everything, then as few as are found, of one zone rather than of several. The
 //! least number is not searched for (that is set cover); it is the best of a few quick tries, which is the least in the
 //! clusters that people have. Among equals the seed chooses, so that different queries load different nodes and one
-//! query, page after page, asks the same.
+//! query, page after page, asks the same. Nodes of the gateway's own zone come first among equals.
+//!
+//! Of those chosen, each in turn answers for all that is left and that it can answer: a search costs a node about the same
+//! however many documents it has, and a few microseconds for each shard that its filter names. Example: of two of three nodes
+//! with two replicas of 256 shards, the first answers for all its 171 and is asked without a filter, the other for 85.
 
 mod field;
 #[cfg(test)]
@@ -29,8 +33,28 @@ pub struct Cover {
 pub struct CoverPart {
     pub node: NodeIx,
     pub shards: ShardSet,
-    /// True when the node holds no document of the index outside `shards`, so that the shard filter can be left out.
-    pub whole: bool,
+    pub besides: Besides,
+}
+
+/// What else than documents of its part a node holds of the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Besides {
+    /// Nothing: the filter by shards can be left out.
+    Nothing,
+    /// Documents of no other shards than these: they can be left out instead of the part's being named.
+    Shards(ShardSet),
+    /// Nobody says.
+    Unknown,
+}
+
+// === impl CoverPart ===
+
+impl CoverPart {
+    /// True when the node is asked for all that it holds of the index.
+    pub fn is_whole(&self) -> bool {
+        self.besides == Besides::Nothing
+    }
 }
 
 /// Covers `shards` of `index` by nodes that serve reads and whose replica is not stale; `exclude` names nodes that
@@ -60,8 +84,16 @@ fn cover_of(
     let mut missing = shards.clone();
     missing.subtract(&ShardSet::from_words(field.reachable.clone()));
 
-    let chosen = field.choose(topology);
-    let mut answered = field.share_out(topology, &chosen);
+    let besides = |node: NodeIx, part: &ShardSet| {
+        let mut held = topology.shards_of(node).clone();
+        topology.residue_of(node).into_iter().for_each(|residue| held.union_with(residue));
+        held.subtract(part);
+        if held.is_empty() { Besides::Nothing } else { Besides::Shards(held) }
+    };
+    let mut chosen = field.choose(topology);
+    // Whoever can be asked for all that it holds goes first; the sort is stable.
+    chosen.sort_by_key(|candidate| besides(field.nodes[*candidate], &field.shards_of(*candidate)) != Besides::Nothing);
+    let mut answered = field.share_out(&chosen);
     let mut parts: Vec<CoverPart> = chosen
         .iter()
         .zip(answered.drain(..))
@@ -69,9 +101,7 @@ fn cover_of(
         .map(|(candidate, words)| {
             let node = field.nodes[*candidate];
             let part = ShardSet::from_words(words);
-            let owns_no_more = topology.shards_of(node).is_subset(&part);
-            let whole = owns_no_more && !topology.has_stale(node, index) && !topology.has_residue(node);
-            CoverPart { node, shards: part, whole }
+            CoverPart { node, besides: besides(node, &part), shards: part }
         })
         .collect();
     parts.sort_unstable_by_key(|part| part.node);

@@ -5,6 +5,7 @@
 //! | `balance` | how evenly an assignment spreads replicas |
 //! | `cover` | which node answers for which shards in one query, each shard exactly once |
 //! | `document` | which shard a document belongs to |
+//! | `few_ids` | the ids of the documents that one write touches, as long as they are few |
 //! | `rendezvous` | weighted rendezvous (HRW) hashing of shards to nodes, zones spread first |
 //! | `settings` | what an operator says of where shards live |
 //! | `shard` | shards, sets of shards, and the hidden field by which a node can be asked for some shards only |
@@ -16,6 +17,7 @@
 pub mod balance;
 pub mod cover;
 pub mod document;
+pub mod few_ids;
 pub mod rendezvous;
 pub mod settings;
 pub mod shard;

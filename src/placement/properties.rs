@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::balance::{self, OVERFULL};
-use super::cover::cover;
+use super::cover::{Besides, cover};
 use super::rendezvous::assign;
 use super::shard::{ShardId, ShardSet};
 use super::topology::{Node, NodeId, NodeIx, NodeState, Topology};
@@ -128,9 +128,11 @@ proptest! {
                 prop_assert!(topology.owners_of(shard).contains(&part.node) && answers(part.node, shard));
                 *seen.entry(shard).or_default() += 1;
             }
-            if part.whole {
-                prop_assert!(topology.shards_of(part.node).iter().all(|shard| part.shards.contains(shard)));
+            let left_out = |shard: ShardId| matches!(&part.besides, Besides::Shards(others) if others.contains(shard));
+            for shard in topology.shards_of(part.node).iter() {
+                prop_assert!(part.shards.contains(shard) != left_out(shard));
             }
+            prop_assert!(part.shards.iter().all(|shard| !left_out(shard)));
         }
         for shard in wanted.iter() {
             let possible = topology.owners_of(shard).iter().any(|owner| answers(*owner, shard));

@@ -92,6 +92,9 @@ pub struct Topology {
     pub apart: Arc<ApartSets>,
     #[serde(skip)]
     pub residue: Arc<Residue>,
+    /// The zone that the gateway itself is in, whose nodes are asked first.
+    #[serde(skip)]
+    pub own_zone: Option<Arc<str>>,
     /// The version of the layout that owners and residue are taken from. It grows only when those change.
     pub layout: u64,
 }
@@ -207,6 +210,7 @@ impl Topology {
             stale: Arc::default(),
             apart: Arc::default(),
             residue: Arc::default(),
+            own_zone: None,
             layout: 0,
         };
         topology.set_owners(owners);
@@ -260,9 +264,9 @@ impl Topology {
         &self.owned[node.0]
     }
 
-    /// True when `node` may hold documents of shards that it does not own.
-    pub fn has_residue(&self, node: NodeIx) -> bool {
-        self.residue.contains_key(&node)
+    /// The shards of which `node` may hold documents without owning them.
+    pub fn residue_of(&self, node: NodeIx) -> Option<&ShardSet> {
+        self.residue.get(&node)
     }
 
     /// True when each shard has the same owners in both: the same documents go to the same nodes.
@@ -273,6 +277,11 @@ impl Topology {
     /// The number of `node`'s zone. A node without a zone has one to itself.
     pub fn zone_of(&self, node: NodeIx) -> usize {
         self.zones[node.0]
+    }
+
+    /// True for a node in another zone than the gateway's, where that is known.
+    pub fn is_far(&self, node: NodeIx) -> bool {
+        self.own_zone.as_deref().is_some_and(|own| self.node(node).zone.as_deref() != Some(own))
     }
 
     /// True when `node`'s replica of `shard` has missed a write of `index`, or what it holds under that name is another index's.

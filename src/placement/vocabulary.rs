@@ -4,7 +4,7 @@
 //! that lacks some words stops elsewhere than one node with all documents would. So each node gets the words of the documents
 //! that it does not hold, in documents of their own. They belong to no shard, and every read leaves them out.
 
-use super::shard::SHARD_FIELD;
+use super::shard::{SHARD_FIELD, ShardSet, shard_value};
 use super::written::Written;
 
 /// The setting `search.words`: whether every node gets the words of the documents that it does not hold.
@@ -34,6 +34,13 @@ pub const WORDS_END: &str = "\"_miroir_shard\":\"}\"}\n";
 /// The filter that leaves documents of words out.
 pub fn no_words() -> String {
     format!("{SHARD_FIELD} != \"{WORDS_SHARD}\"")
+}
+
+/// The filter that leaves out the documents of `set`, and those of words.
+pub fn filter_without(set: &ShardSet, shards: u16) -> String {
+    let values = set.iter().map(|shard| shard_value(shard, shards)).chain([WORDS_SHARD.to_owned()]);
+    let values: Vec<String> = values.map(|value| format!("\"{value}\"")).collect();
+    format!("{SHARD_FIELD} NOT IN [{}]", values.join(", "))
 }
 
 /// The filter that selects documents of words.

@@ -1,6 +1,6 @@
 //! Deletes documents by id: each node is told the ids of its own shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::meili::task::TaskKind;
 use crate::meili::uid::index_not_found;
 use crate::meili::unknown::only_custom_metadata;
 use crate::placement::document::shard_of;
+use crate::placement::few_ids::{FewIds, IdsByShard};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 use crate::placement::vocabulary::is_words_id;
@@ -126,7 +127,19 @@ impl Deletion {
 
     /// The write by the owners that shards have in `topology`.
     pub fn intent(&self, topology: &Topology) -> WriteIntent {
-        WriteIntent { steps: self.steps(topology), ..self.bare(Value::Null, topology) }
+        let ids = self.few_ids(topology);
+        WriteIntent { steps: self.steps(topology), ids, ..self.bare(Value::Null, topology) }
+    }
+
+    fn few_ids(&self, topology: &Topology) -> IdsByShard {
+        let mut ids = FewIds::default();
+        let mut seen = HashSet::new();
+        for id in self.documents() {
+            if seen.insert(id) && !ids.add(shard_of(id, topology.shards), id) {
+                break;
+            }
+        }
+        ids.finish()
     }
 
     fn bare(&self, deleted: Value, topology: &Topology) -> WriteIntent {
@@ -144,6 +157,7 @@ impl Deletion {
             registry: RegistryChange::None,
             copies: copies(topology),
             documents: BTreeMap::new(),
+            ids: BTreeMap::new(),
             steps: Vec::new(),
         }
     }
@@ -224,6 +238,17 @@ mod tests {
         }
         assert_eq!(told.len(), 100);
         assert!(told.values().all(|times| *times == 2));
+    }
+
+    #[test]
+    fn a_deletion_knows_each_of_its_documents_once() {
+        let topology = topology();
+        let listed = ["1", "a", "1"].map(str::to_owned).to_vec();
+        let intent = Deletion::new("books", Ids::Listed(listed), "").unwrap().intent(&topology);
+        let known: Vec<(_, &String)> =
+            intent.ids.iter().flat_map(|(shard, ids)| ids.iter().map(|id| (*shard, id))).collect();
+        assert_eq!(known.len(), 2);
+        assert!(known.iter().all(|(shard, id)| shard_of(id, topology.shards) == *shard));
     }
 
     #[test]

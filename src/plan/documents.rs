@@ -233,6 +233,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::topology::NodeIx;
 
     fn plan(body: Value) -> Result<DocumentsPlan, Obstacle> {
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_part_is_asked_with_its_shards() {
-        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: false };
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Unknown };
         let request = plan(json!({"filter": "a = 1", "fields": ["id"]})).unwrap().request(&part, 16, 7, 8);
         assert_eq!(request.path, "/indexes/movies/documents/fetch");
         assert_eq!(
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_sorted_page_is_asked_for_from_its_first_document() {
-        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: true };
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Nothing };
         let plan = plan(json!({"sort": ["price:desc", "maker.name:asc"], "fields": ["id", "maker"], "offset": 7}));
         let request = plan.unwrap().request_sorted(&part, 1);
         assert_eq!(

@@ -13,6 +13,8 @@ use super::forward::Forward;
 use super::indexes::IndexList;
 use super::rewrite::{Rewrite, rewrites};
 use super::scatter::{Ask, NodeRequest, Scatter};
+use super::search::SearchPlan;
+use super::share::Span;
 use super::write::{Target, WriteIntent};
 
 /// The plan as JSON, with the subrequests of a scattered read as the first cover would have them.
@@ -60,30 +62,30 @@ fn names(nodes: impl IntoIterator<Item = NodeIx>, topology: &Topology) -> Vec<&s
 /// A request for a part of a cover; told whether the part is the only one.
 type AskPart<'a> = &'a dyn Fn(&CoverPart, bool) -> NodeRequest;
 
+/// Which of its hits the node of a part lists.
+type SpanOf<'a> = &'a dyn Fn(&CoverPart) -> Span;
+
 fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
     let shards = topology.shards;
     let all = ShardSet::all(shards);
     let one = |index: &str, wanted: &ShardSet, seed: u64, client: &[&Map<String, Value>], request: AskPart<'_>| {
-        show(&cover(topology, index, wanted, &[], seed), topology, client, request)
+        show(&cover(topology, index, wanted, &[], seed), topology, client, (request, &|_| Span::UpToTheEnd))
+    };
+    let search = |plan: &SearchPlan, seed: u64| {
+        let asked: (AskPart<'_>, SpanOf<'_>) =
+            (&|part, alone| plan.request_share(part, shards, alone), &|part| plan.span(part, shards));
+        show(&cover(topology, &plan.index, &all, &[], seed), topology, &[&plan.body], asked)
     };
     let seed = scatter.seed;
     match &scatter.ask {
         Ask::Judge | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) => Vec::new(),
-        Ask::Search(plan) => {
-            let request = |part: &_, alone| plan.request(part, shards, alone);
-            vec![one(&plan.index, &all, seed, &[&plan.body], &request)]
-        }
+        Ask::Search(plan) => vec![search(plan, seed)],
         Ask::FacetSearch(plan) => {
             vec![one(&plan.index, &all, seed, &[&plan.body], &|part, _| plan.request(part, shards, None))]
         }
-        Ask::MultiSearch(plan) => plan
-            .queries
-            .iter()
-            .map(|query| {
-                let seed = hash_bytes(&query.identity());
-                one(&query.index, &all, seed, &[&query.body], &|part, alone| query.request(part, shards, alone))
-            })
-            .collect(),
+        Ask::MultiSearch(plan) => {
+            plan.queries.iter().map(|query| search(query, hash_bytes(&query.identity()))).collect()
+        }
         Ask::Similar(plan) => {
             // What the document's vectors are is not known yet.
             let holder = [plan.shard].into_iter().collect();
@@ -117,14 +119,19 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
     }
 }
 
-fn show(cover: &Cover, topology: &Topology, client: &[&Map<String, Value>], request: AskPart<'_>) -> Value {
+fn show(
+    cover: &Cover,
+    topology: &Topology,
+    client: &[&Map<String, Value>],
+    (request, span): (AskPart<'_>, SpanOf<'_>),
+) -> Value {
     let alone = cover.parts.len() == 1;
     let mut rewritten: Vec<Rewrite> = Vec::new();
     let mut parts = Vec::with_capacity(cover.parts.len());
     for part in &cover.parts {
         let request = request(part, alone);
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        for rewrite in body.as_object().map(|body| rewrites(client, body)).unwrap_or_default() {
+        for rewrite in body.as_object().map(|body| rewrites(client, body, span(part))).unwrap_or_default() {
             if !rewritten.contains(&rewrite) {
                 rewritten.push(rewrite);
             }
@@ -132,7 +139,7 @@ fn show(cover: &Cover, topology: &Topology, client: &[&Map<String, Value>], requ
         parts.push(json!({
             "node": topology.node(part.node).id.as_str(),
             "shards": part.shards,
-            "whole": part.whole,
+            "whole": part.is_whole(),
             "method": request.method,
             "path": request.path,
             "body": body,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::probe::{HITS_PARTS, Probe, quote};
 use super::values::Key;
-use crate::placement::cover::CoverPart;
+use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 
 use super::filter;
@@ -89,7 +89,7 @@ impl SearchPlan {
         for probe in probes {
             if *probe == &Probe::Hits {
                 for group in groups(&part.shards) {
-                    let some = CoverPart { node: part.node, shards: group, whole: false };
+                    let some = CoverPart { node: part.node, shards: group, besides: Besides::Unknown };
                     let mut query = self.search_candidates(candidates, &some, shards);
                     query.remove("facets");
                     queries.push(query.into());
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn whole() -> CoverPart {
-        CoverPart { node: NodeIx(0), shards: [ShardId(0), ShardId(1)].into_iter().collect(), whole: true }
+        CoverPart { node: NodeIx(0), shards: [ShardId(0), ShardId(1)].into_iter().collect(), besides: Besides::Nothing }
     }
 
     fn body(request: &NodeRequest) -> Value {

@@ -2,13 +2,19 @@
 
 use serde_json::{Map, Value};
 
-use crate::placement::cover::CoverPart;
+use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::shard_filter;
-use crate::placement::vocabulary::no_words;
+use crate::placement::vocabulary::{filter_without, no_words};
 
-/// `filter` and the shards of `part`; of a node that is asked for all it has, all but documents of words.
+/// `filter` and the shards of `part`, in the fewest values: those that are asked for, or those that are not; of a node that is
+/// asked for all it has, all but documents of words.
 pub fn with_shards(filter: Option<&Value>, part: &CoverPart, shards: u16) -> Value {
-    let only = Value::String(if part.whole { no_words() } else { shard_filter(&part.shards, shards) });
+    let only = match &part.besides {
+        Besides::Nothing => no_words(),
+        Besides::Shards(others) if others.len() + 1 < part.shards.len() => filter_without(others, shards),
+        Besides::Shards(_) | Besides::Unknown => shard_filter(&part.shards, shards),
+    };
+    let only = Value::String(only);
     match filter {
         None | Some(Value::Null) => only,
         // The engine takes the items of an array together with AND.
@@ -91,11 +97,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::placement::shard::ShardId;
+    use crate::placement::shard::{ShardId, ShardSet};
     use crate::placement::topology::NodeIx;
 
     fn part(whole: bool) -> CoverPart {
-        CoverPart { node: NodeIx(0), shards: [ShardId(0), ShardId(2)].into_iter().collect(), whole }
+        let besides = if whole { Besides::Nothing } else { Besides::Unknown };
+        CoverPart { node: NodeIx(0), shards: [ShardId(0), ShardId(2)].into_iter().collect(), besides }
+    }
+
+    #[test]
+    fn what_is_left_out_is_named_where_that_is_less() {
+        let shards = |range: std::ops::Range<u16>| -> ShardSet { range.map(ShardId).collect() };
+        let asked = |others: ShardSet| {
+            with_shards(None, &CoverPart { besides: Besides::Shards(others), shards: shards(0..3), ..part(false) }, 8)
+        };
+        assert_eq!(asked(shards(7..8)), json!(r#"_miroir_shard NOT IN ["{{{{{}}}", "}"]"#));
+        assert_eq!(asked(shards(6..8)), json!(r#"_miroir_shard IN ["{{{{{{{{", "{{{{{{{}", "{{{{{{}{"]"#));
     }
 
     #[test]

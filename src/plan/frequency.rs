@@ -205,6 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
 
@@ -295,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_word_is_counted_as_the_query_has_it() {
-        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: false };
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Unknown };
         let plan = plan("san jose");
         let asked = |word: Range<usize>| {
             let request = plan.request_frequency(&word, &part, 2);

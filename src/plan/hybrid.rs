@@ -112,6 +112,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::cover::CoverPart;
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
@@ -123,7 +124,7 @@ mod tests {
     }
 
     fn asked(plan: &SearchPlan) -> Value {
-        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: true };
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Nothing };
         serde_json::from_slice(&plan.request(&part, 1, false).body).unwrap()
     }
 

@@ -11,6 +11,9 @@ use crate::split::rules::DocumentRules;
 use crate::split::vectors::Embedder;
 use crate::split::words::WordRules;
 
+/// The engine's own `searchCutoffMs`.
+const SEARCH_CUTOFF: u64 = 1500;
+
 /// How the values of a facet are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,6 +77,9 @@ pub struct IndexInfo {
     /// True if the last word of a query is looked up as the beginning of others, too.
     #[serde(skip)]
     pub looks_up_beginnings: bool,
+    /// After how many milliseconds a node answers with what it has found by then, and does not say so.
+    #[serde(skip)]
+    pub search_cutoff: u64,
     /// What its documents must be. No read asks.
     #[serde(skip)]
     pub rules: DocumentRules,
@@ -106,6 +112,7 @@ impl IndexInfo {
             stop_words: Vec::new(),
             splits_words_plainly: true,
             looks_up_beginnings: true,
+            search_cutoff: SEARCH_CUTOFF,
             rules: DocumentRules::default(),
             words: WordRules::default(),
         }
@@ -147,6 +154,7 @@ impl IndexInfo {
         info.splits_words_plainly = ["nonSeparatorTokens", "separatorTokens", "dictionary", "localizedAttributes"]
             .iter()
             .all(|list| settings.get(list).and_then(Value::as_array).is_none_or(Vec::is_empty));
+        info.search_cutoff = settings.get("searchCutoffMs").and_then(Value::as_u64).unwrap_or(SEARCH_CUTOFF);
         info.looks_up_beginnings = settings.get("prefixSearch").and_then(Value::as_str) != Some("disabled");
         let names_geo = |list: &str| {
             let names = settings.get(list).and_then(Value::as_array);

@@ -33,6 +33,7 @@
 //! | `search` | a search as every node of a cover gets it |
 //! | `search_on` | attributes to search on, where nodes do not know the same |
 //! | `several` | what is refused where several nodes have to answer |
+//! | `share` | which of its hits a node is asked for: its share of the page, with some to spare |
 //! | `shown` | what a hit shows beside its document |
 //! | `similar` | documents like one document |
 //! | `stats` | figures about indexes |
@@ -73,6 +74,7 @@ pub mod scatter;
 pub mod search;
 mod search_on;
 pub mod several;
+pub mod share;
 pub mod shown;
 pub mod similar;
 pub mod stats;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::share::Span;
+
 /// One parameter that a node gets otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +28,8 @@ pub enum Reason {
     ShardsOfTheCover,
     /// Any hit up to the end of the page may lie in it.
     UpToTheEndOfThePage,
+    /// So many of the node's hits will be before the page and in it; if not, it is asked for all up to the end.
+    ShareOfThePage,
     /// Hits of several nodes are compared rule by rule.
     RanksToCompare,
     /// Hits are told apart, or ordered where they tie, by an attribute that the client does not ask for.
@@ -34,19 +38,20 @@ pub enum Reason {
     PutTogetherHere,
 }
 
-/// `client` against the body of a request to a node: that of one search, or of several under `queries`.
-pub fn rewrites(client: &[&Map<String, Value>], node: &Map<String, Value>) -> Vec<Rewrite> {
+/// `client` against the body of a request to a node: that of one search, or of several under `queries`. `span` says which of its
+/// hits the node is asked for.
+pub fn rewrites(client: &[&Map<String, Value>], node: &Map<String, Value>, span: Span) -> Vec<Rewrite> {
     let Some(queries) = node.get("queries").and_then(Value::as_array) else {
-        return client.first().map(|client| of_one(client, node, None)).unwrap_or_default();
+        return client.first().map(|client| of_one(client, node, span, None)).unwrap_or_default();
     };
     let several = client.iter().zip(queries).enumerate();
     several
-        .flat_map(|(at, (client, node))| node.as_object().map(|node| of_one(client, node, Some(at))))
+        .flat_map(|(at, (client, node))| node.as_object().map(|node| of_one(client, node, span, Some(at))))
         .flatten()
         .collect()
 }
 
-fn of_one(client: &Map<String, Value>, node: &Map<String, Value>, query: Option<usize>) -> Vec<Rewrite> {
+fn of_one(client: &Map<String, Value>, node: &Map<String, Value>, span: Span, query: Option<usize>) -> Vec<Rewrite> {
     // What names a search among several is not what it asks.
     let names = |name: &&String| !["indexUid", "federationOptions"].contains(&name.as_str());
     let added = node.keys().filter(|name| !client.contains_key(*name));
@@ -55,7 +60,7 @@ fn of_one(client: &Map<String, Value>, node: &Map<String, Value>, query: Option<
         all.filter(|name| client.get(*name).unwrap_or(&Value::Null) != node.get(*name).unwrap_or(&Value::Null));
     differ
         .map(|name| {
-            let why = Reason::of(name);
+            let why = Reason::of(name, span);
             Rewrite {
                 query,
                 parameter: name.clone(),
@@ -70,10 +75,13 @@ fn of_one(client: &Map<String, Value>, node: &Map<String, Value>, query: Option<
 // === impl Reason ===
 
 impl Reason {
-    fn of(parameter: &str) -> Self {
+    fn of(parameter: &str, span: Span) -> Self {
         match parameter {
             "filter" => Self::ShardsOfTheCover,
-            "offset" | "limit" | "page" | "hitsPerPage" => Self::UpToTheEndOfThePage,
+            "offset" | "limit" | "page" | "hitsPerPage" => match span {
+                Span::UpToTheEnd => Self::UpToTheEndOfThePage,
+                Span::Share { .. } => Self::ShareOfThePage,
+            },
             "showRankingScoreDetails" => Self::RanksToCompare,
             "attributesToRetrieve" | "fields" => Self::FieldToCompare,
             _ => Self::PutTogetherHere,
@@ -89,7 +97,7 @@ mod tests {
 
     fn shown(client: &[Value], node: &Value) -> Value {
         let client: Vec<_> = client.iter().map(|body| body.as_object().unwrap()).collect();
-        serde_json::to_value(rewrites(&client, node.as_object().unwrap())).unwrap()
+        serde_json::to_value(rewrites(&client, node.as_object().unwrap(), Span::UpToTheEnd)).unwrap()
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum Later {
     ByVector,
     /// Hits by words alone, in the form of the client's page.
     ByWords,
+    /// All hits up to the end of the page, of nodes that have more of it than their likely share.
+    LargerShare,
     /// The best hit of each distinct value.
     Census,
     /// All hits, whatever their distinct value, because a node left one out that another one displaces.
@@ -135,6 +137,62 @@ pub enum Mixing {
     Above,
 }
 
+// === impl Later ===
+
+impl Later {
+    pub const ALL: &'static [Later] = &[
+        Self::Judge,
+        Self::KnownAttributes,
+        Self::QueryVector,
+        Self::Frequencies,
+        Self::Stages,
+        Self::ByVector,
+        Self::ByWords,
+        Self::LargerShare,
+        Self::Census,
+        Self::WithoutDistinct,
+        Self::Unsearched,
+        Self::Listing,
+        Self::WithoutThreshold,
+        Self::Rest,
+        Self::Firsts,
+        Self::Everything,
+        Self::FacetValues,
+        Self::Marks,
+        Self::Apart,
+        Self::Pairs,
+        Self::Near,
+        Self::Slices,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Judge => "judge",
+            Self::KnownAttributes => "known_attributes",
+            Self::QueryVector => "query_vector",
+            Self::Frequencies => "frequencies",
+            Self::Stages => "stages",
+            Self::ByVector => "by_vector",
+            Self::ByWords => "by_words",
+            Self::LargerShare => "larger_share",
+            Self::Census => "census",
+            Self::WithoutDistinct => "without_distinct",
+            Self::Unsearched => "unsearched",
+            Self::Listing => "listing",
+            Self::WithoutThreshold => "without_threshold",
+            Self::Rest => "rest",
+            Self::Firsts => "firsts",
+            Self::Everything => "everything",
+            Self::FacetValues => "facet_values",
+            Self::Marks => "marks",
+            Self::Apart => "apart",
+            Self::Pairs => "pairs",
+            Self::Near => "near",
+            Self::Slices => "slices",
+        }
+    }
+}
+
 // === impl Stating ===
 
 impl Stating {
@@ -195,7 +253,8 @@ impl SearchPlan {
         // One node skips hits before the end of the page that nobody here has seen: those that rank well although their
         // score is below the threshold.
         let uneven = self.threshold && self.uneven && full;
-        let unscored = self.skips() && (!full || self.counts_whole);
+        // A page with hits begins among those above the threshold, so that none below is skipped.
+        let unscored = self.skips() && (facts.end == PageEnd::Empty || full && self.counts_whole);
         if self.threshold && self.distinct.is_none() && self.window.take() > 0 && (unscored || uneven) {
             ways.push(Stating::Replay);
         }
@@ -214,6 +273,34 @@ impl SearchPlan {
             facets_may_differ: uneven || unscored_past,
         }));
         ways
+    }
+
+    /// How many hits of each node will do to make one node's walk again, where it probably does not go through all of them: it
+    /// ends at the first hit below the threshold, with the page, or when each value was met. `stated` are the totals of the
+    /// nodes. `None` where all are needed, or nothing says that there are more.
+    pub fn likely_listing(&self, end: PageEnd, stated: &[u64]) -> Option<u64> {
+        let reach = self.window.reach();
+        let enough = match (&self.distinct, self.uneven, end) {
+            (Some(_), _, _) if self.exceeds(stated) && !self.threshold => reach.saturating_mul(4).saturating_add(100),
+            (Some(_), _, _) | (None, true, PageEnd::Short | PageEnd::Empty) => return None,
+            (None, true, PageEnd::Full) if self.counts_whole || self.facets.is_some() => return None,
+            // What is below the threshold lies between hits that are not: some more show how far it goes.
+            (None, true, PageEnd::Full) => reach.saturating_mul(2),
+            (None, false, _) => {
+                stated.iter().fold(0, |sum: u64, total| sum.saturating_add(*total)).max(self.window.skip()) + 1
+            }
+        };
+        (enough < self.window.max_total_hits).then_some(enough)
+    }
+
+    /// True where a listing of all hits does not tell: with more of them than can be listed, what stays uncounted cannot be.
+    pub fn is_listed_in_vain(&self, found: &[u64]) -> bool {
+        self.distinct.is_none() && self.uneven && self.exceeds(found)
+    }
+
+    /// True if one of the nodes has more documents than it can list.
+    fn exceeds(&self, found: &[u64]) -> bool {
+        found.iter().any(|found| *found >= self.window.max_total_hits)
     }
 
     /// True where it is told by the order in which one node got its documents which of them stands for a value: one that no
@@ -283,6 +370,7 @@ impl SearchPlan {
         let mut rounds = Vec::new();
         let asked = [
             (self.request_embedding().is_some(), Later::QueryVector),
+            (self.has_shares(), Later::LargerShare),
             (self.census().is_some(), Later::Census),
             (self.undistinguished().is_some(), Later::WithoutDistinct),
             (self.marking.is_some(), Later::Marks),
@@ -383,7 +471,7 @@ mod tests {
     fn what_nodes_state_of_a_plain_search_is_summed() {
         let plain = plan(&IndexInfo::new("movies"), json!({"q": "a", "offset": 5, "limit": 5, "facets": ["genre"]}));
         assert_eq!(ways(&plain, false), [["as stated"], ["as stated"], ["as stated"]]);
-        assert_eq!(plain.later(), [Later::Judge, Later::FacetValues]);
+        assert_eq!(plain.later(), [Later::Judge, Later::LargerShare, Later::FacetValues]);
     }
 
     #[test]
@@ -392,11 +480,38 @@ mod tests {
         let below = plan(&IndexInfo::new("movies"), search.clone());
         let replayed = ["replay", "as stated"].to_vec();
         let past = ["replay", "unsearched", "as stated"].to_vec();
-        assert_eq!(ways(&below, false), [vec!["as stated"], replayed, past]);
+        assert_eq!(ways(&below, false), [vec!["as stated"], vec!["as stated"], past]);
+        let info = IndexInfo { counts_pages_whole: true, ..IndexInfo::new("movies") };
+        let paged = plan(&info, json!({"q": "a", "page": 2, "hitsPerPage": 5, "rankingScoreThreshold": 0.5}));
+        assert_eq!(ways(&paged, false)[..2], [replayed, vec!["as stated"]]);
         // Engines that look at hits from the first skip nothing unseen.
         let info = IndexInfo { searches_from_the_first: true, ..IndexInfo::new("movies") };
         let all = vec!["as stated"];
         assert_eq!(ways(&plan(&info, search), false), [all.clone(), all.clone(), all]);
+    }
+
+    #[test]
+    fn the_walk_is_made_over_few_hits_where_it_ends_early() {
+        let below = |more: Value, info: &IndexInfo| {
+            let mut body = json!({"q": "a", "offset": 5, "limit": 5, "rankingScoreThreshold": 0.5});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            plan(info, body)
+        };
+        let even = below(json!({}), &IndexInfo::new("movies"));
+        assert_eq!(even.likely_listing(PageEnd::Empty, &[1, 2]), Some(6));
+        assert_eq!(even.likely_listing(PageEnd::Full, &[10, 20]), Some(31));
+        assert_eq!(even.likely_listing(PageEnd::Full, &[3000, 1]), None);
+        assert!(!even.is_listed_in_vain(&[3000]));
+        let sorted = below(json!({"sort": ["price:asc"]}), &IndexInfo::new("movies"));
+        assert!(sorted.uneven);
+        assert_eq!(sorted.likely_listing(PageEnd::Full, &[300]), Some(20));
+        assert_eq!(sorted.likely_listing(PageEnd::Short, &[3]), None);
+        assert!(sorted.is_listed_in_vain(&[1, 1000]) && !sorted.is_listed_in_vain(&[999, 999]));
+        let counted = below(json!({"sort": ["price:asc"], "facets": ["maker"]}), &IndexInfo::new("movies"));
+        assert_eq!(counted.likely_listing(PageEnd::Full, &[300]), None);
+        let distinct = plan(&IndexInfo::new("movies"), json!({"offset": 5, "limit": 5, "distinct": "maker"}));
+        assert_eq!(distinct.likely_listing(PageEnd::Full, &[999, 999]), None);
+        assert_eq!(distinct.likely_listing(PageEnd::Full, &[999, 1000]), Some(140));
     }
 
     #[test]

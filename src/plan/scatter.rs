@@ -2,6 +2,7 @@
 
 use crate::meili::settings::Setting;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::broadcast::HiddenPart;
 use super::documents::{DocumentPlan, DocumentsPlan};
@@ -59,6 +60,49 @@ pub enum Ask {
     Documents(DocumentsPlan),
     Document(DocumentPlan),
     Stats(StatsPlan),
+}
+
+/// Whether an answer is still the answer another time, if nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lasting<'a> {
+    /// It is about the moment, or an embedder may make another vector of the same words.
+    Never,
+    Always,
+    /// If none of these indexes' searches ran out of its time: then it shows what was found by then.
+    IfInTime {
+        indexes: Vec<&'a str>,
+    },
+}
+
+// === impl Ask ===
+
+impl Ask {
+    pub fn lasting(&self) -> Lasting<'_> {
+        let searches: Vec<&SearchPlan> = match self {
+            Self::Judge | Self::Settings | Self::Setting { .. } | Self::Fields(_) | Self::Stats(_) => {
+                return Lasting::Never;
+            }
+            Self::Documents(_) | Self::Document(_) => return Lasting::Always,
+            Self::Similar(plan) => return Lasting::IfInTime { indexes: vec![&plan.index] },
+            Self::FacetSearch(plan) if embeds(&plan.body) => return Lasting::Never,
+            Self::FacetSearch(plan) => return Lasting::IfInTime { indexes: vec![&plan.index] },
+            Self::Search(plan) => vec![plan],
+            Self::MultiSearch(plan) => plan.queries.iter().collect(),
+            Self::Federation(plan) => {
+                plan.indexes.iter().flat_map(|index| &index.queries).map(|query| &query.search).collect()
+            }
+        };
+        if searches.iter().any(|search| embeds(&search.body)) {
+            return Lasting::Never;
+        }
+        Lasting::IfInTime { indexes: searches.into_iter().map(|search| search.index.as_str()).collect() }
+    }
+}
+
+/// True if nodes make a vector of what a search says.
+fn embeds(search: &Map<String, Value>) -> bool {
+    let gives = |name: &str| search.get(name).is_some_and(|value| !value.is_null());
+    gives("hybrid") && !gives("vector")
 }
 
 // === impl NodeRequest ===

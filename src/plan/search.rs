@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::facet_rules::FacetRules;
 use super::index_info::ScoredBy;
+use super::share::Span;
 use super::shown::{Helper, Rules, Shown};
 use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
@@ -137,13 +138,26 @@ impl SearchPlan {
         names(&self.body, "sort").unwrap_or_default().iter().any(|rule| rule.starts_with("_geoPoint("))
     }
 
-    /// What the node of `part` is asked. When it is `alone`, its page is the client's page.
+    pub(super) fn names_a_vector(&self) -> bool {
+        ["hybrid", "vector"].iter().any(|name| present(&self.body, name))
+    }
+
+    /// What the node of `part` is asked for all up to the end of the page. When it is `alone`, its page is the client's page.
     pub fn request(&self, part: &CoverPart, shards: u16, alone: bool) -> NodeRequest {
+        self.request_span(part, shards, (!alone).then_some(Span::UpToTheEnd))
+    }
+
+    /// The same for its share of the page.
+    pub fn request_share(&self, part: &CoverPart, shards: u16, alone: bool) -> NodeRequest {
+        self.request_span(part, shards, (!alone).then(|| self.span(part, shards)))
+    }
+
+    fn request_span(&self, part: &CoverPart, shards: u16, span: Option<Span>) -> NodeRequest {
         let mut body = self.body.clone();
         body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         self.search_on_known(&mut body, part);
-        if !alone {
-            self.widen(&mut body);
+        if let Some(span) = span {
+            self.widen(&mut body, span);
         }
         NodeRequest::post(format!("/indexes/{}/search", self.index), &body)
     }
@@ -168,7 +182,7 @@ impl SearchPlan {
     /// The search that lists every document found that can be reached, whatever its distinct value and score; `None`
     /// where that cannot be asked, or its order would not be that of one node.
     pub fn listing(&self) -> Option<SearchPlan> {
-        let of_words = !["hybrid", "vector"].iter().any(|name| present(&self.body, name)) && !self.of_hybrid;
+        let of_words = !self.names_a_vector() && !self.of_hybrid;
         // A request can choose another distinct attribute than that of the settings, but not none.
         let lifted = self.distinct.is_none() || present(&self.body, "distinct");
         if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
@@ -223,19 +237,23 @@ impl SearchPlan {
         facet_names(&self.body).iter().all(|facet| Some(facet) == self.distinct.as_ref())
     }
 
-    /// Asks for every hit that may lie in the page, and for what tells hits apart.
-    fn widen(&self, body: &mut Map<String, Value>) {
+    /// Asks for the hits of `span`, and for what tells hits apart.
+    fn widen(&self, body: &mut Map<String, Value>, span: Span) {
         let reach = self.window.reach();
+        let (skip, take) = match span {
+            Span::UpToTheEnd => (0, reach),
+            Span::Share { skip, take } => (skip, take),
+        };
         match self.window.paging {
             // An empty page stays as it is: only its totals matter.
             Paging::Page { .. } if reach == 0 => {}
             Paging::Page { .. } => {
-                body.insert("page".into(), 1.into());
-                body.insert("hitsPerPage".into(), reach.into());
+                body.insert("page".into(), (skip / take + 1).into());
+                body.insert("hitsPerPage".into(), take.into());
             }
             Paging::Offset { .. } => {
-                body.insert("offset".into(), 0.into());
-                body.insert("limit".into(), reach.into());
+                body.insert("offset".into(), skip.into());
+                body.insert("limit".into(), take.into());
             }
         }
         self.show_ranks(body);
@@ -371,6 +389,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
 
@@ -380,7 +399,7 @@ mod tests {
     }
 
     fn asked(body: Value, alone: bool) -> Value {
-        let part = CoverPart { node: NodeIx(0), shards: [ShardId(1)].into_iter().collect(), whole: false };
+        let part = CoverPart { node: NodeIx(0), shards: [ShardId(1)].into_iter().collect(), besides: Besides::Unknown };
         let request = plan(body).unwrap().request(&part, 2, alone);
         assert_eq!(request.path, "/indexes/movies/search");
         serde_json::from_slice(&request.body).unwrap()

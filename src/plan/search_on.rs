@@ -58,6 +58,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::shard::ShardId;
     use crate::plan::index_info::IndexInfo;
 
@@ -72,7 +73,8 @@ mod tests {
             &patterns,
         );
         let of = |node| {
-            let part = CoverPart { node: NodeIx(node), shards: [ShardId(1)].into_iter().collect(), whole: false };
+            let part =
+                CoverPart { node: NodeIx(node), shards: [ShardId(1)].into_iter().collect(), besides: Besides::Unknown };
             let body: Value = serde_json::from_slice(&plan.request(&part, 2, true).body).unwrap();
             body["attributesToSearchOn"].clone()
         };

@@ -244,6 +244,7 @@ fn is_sort(rule: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::cover::Besides;
     use crate::placement::topology::NodeIx;
 
     fn info() -> IndexInfo {
@@ -256,7 +257,7 @@ mod tests {
     }
 
     fn part() -> CoverPart {
-        CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), whole: false }
+        CoverPart { node: NodeIx(0), shards: [ShardId(0)].into_iter().collect(), besides: Besides::Unknown }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::meili::error::ResponseError;
 use crate::meili::task::TaskKind;
+use crate::placement::few_ids::IdsByShard;
 use crate::placement::shard::ShardId;
 use crate::placement::topology::Topology;
 
@@ -30,6 +31,9 @@ pub struct WriteIntent {
     /// Of an addition: how many documents, each once, are written to each shard.
     #[serde(skip)]
     pub documents: BTreeMap<ShardId, u64>,
+    /// The ids of the documents that it adds or deletes, where they are known and few.
+    #[serde(skip)]
+    pub ids: IdsByShard,
     pub steps: Vec<Step>,
 }
 

@@ -13,6 +13,7 @@ use super::reader::{Inexact, Reader, Stop};
 use super::search::is_search;
 use crate::merge::error::MergeError;
 use crate::merge::facets::Facets;
+use crate::merge::hit::Hit;
 use crate::merge::hits::{self, Page};
 use crate::merge::search::{Merged, answers, candidates, census};
 use crate::placement::cover::CoverPart;
@@ -180,7 +181,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if let Some(Counting::Replay { known_to_the_end }) = ways.first().copied() {
             let reach = plan.window.reach() as usize;
             let first_met = known_to_the_end.then(|| hits::met(&hits, reach)).transpose()?;
-            if let Some(mut overview) = self.walked(plan, seed, merged, &hits, first_met).await? {
+            let texts: Vec<&str> = hits.iter().map(|hit| hit.text).collect();
+            if let Some(mut overview) = self.walked(plan, seed, merged, &texts, first_met).await? {
                 // It is the order of the last writes that is known here.
                 overview.inexact.facets |= plan.walks_facets(end, facts);
                 return Ok(overview);
@@ -346,12 +348,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 /// What the best hits of distinct values say.
-fn met(plan: &SearchPlan, hits: &[&str]) -> Result<Met, MergeError> {
+fn met(plan: &SearchPlan, hits: &[Hit<'_>]) -> Result<Met, MergeError> {
     let field = plan.distinct.as_deref().unwrap_or_default();
     let mut met: Vec<Key> = Vec::new();
     let mut documents = Vec::with_capacity(hits.len());
     for hit in hits {
-        let document: Value = serde_json::from_str(hit)?;
+        let document: Value = serde_json::from_str(hit.text)?;
         let values = values_at(&document, field);
         if !values.is_empty() {
             met.extend(values);

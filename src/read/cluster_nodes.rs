@@ -13,8 +13,10 @@ use super::gather::{Doubt, Nodes, Round};
 use super::part::Reads;
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::meaning::Meaning;
+use crate::nodes::metrics::Hedge;
 use crate::nodes::overload::limit::Permit;
-use crate::nodes::overload::{self, Traffic};
+use crate::nodes::overload::{Sign, Traffic};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::read::settings::SearchSettings;
@@ -27,6 +29,9 @@ const HEAVY_FILTER: usize = 16 << 10;
 
 /// As is a page that reaches farther than this.
 const LONG_PAGE: u64 = 1000;
+
+/// Nobody is late before that, however fast he usually is.
+const LEAST_LATE: Duration = Duration::from_millis(10);
 
 /// How many times `search.attempt_timeout` a node that works may take, where nothing says how long others would.
 const ALONE_PATIENCE: u32 = 5;
@@ -111,9 +116,17 @@ impl Nodes for ClusterNodes<'_> {
             Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
         };
         let turn = Turn::new(self.reads, node, traffic, permit);
+        // What a heavy read takes says nothing of others.
+        let asked = (traffic == Traffic::Read).then(|| self.reads.nodes.loads.ask(&node.id));
         let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
+        drop(asked);
         turn.ends(&answer);
-        self.reads.nodes.overload.learn(&node.id, overload::Sign::of(&answer));
+        // Whether a success is one its reader knows.
+        let meaning = Meaning::of(&answer);
+        if meaning != Meaning::Answer {
+            let retry_after = answer.as_ref().ok().and_then(|reply| reply.retry_after);
+            self.reads.nodes.overload.learn(&node.id, Sign::of(meaning, retry_after));
+        }
         answer
     }
 
@@ -143,16 +156,44 @@ impl Nodes for ClusterNodes<'_> {
         }
     }
 
+    /// A node of which nothing is heard is not late but perhaps gone, which [`Nodes::doubt`] finds out.
+    async fn late(&self, node: NodeIx) {
+        let id = &self.topology.node(node).id;
+        let p95 = self.reads.nodes.loads.p95(id).filter(|_| self.traffic == Traffic::Read);
+        let Some(usual) = p95 else { return std::future::pending().await };
+        let usual = usual.max(LEAST_LATE);
+        tokio::time::sleep(usual).await;
+        while self.queued.lock().contains(&node) {
+            tokio::time::sleep(usual).await;
+        }
+        let heard = self.reads.nodes.life.signs(id).heard;
+        if heard.is_none_or(|heard| heard.elapsed() > self.attempt) {
+            std::future::pending().await
+        }
+    }
+
+    fn hedged(&self, what: Hedge) {
+        self.reads.nodes.metrics.hedged(what);
+    }
+
+    fn laden(&self, seed: u64) -> Vec<NodeIx> {
+        self.reads.nodes.loads.spared(self.topology, seed)
+    }
+
+    fn may_hedge(&self) -> bool {
+        self.reads.nodes.overload.may_hedge()
+    }
+
     fn outrun(&self, node: NodeIx) {
-        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, Sign::Bad);
     }
 
     fn avoided(&self) -> Vec<NodeIx> {
         self.reads.nodes.overload.avoided(self.topology)
     }
 
-    fn unusable(&self, node: NodeIx) {
-        self.reads.nodes.overload.learn(&self.topology.node(node).id, overload::Sign::Bad);
+    fn learn(&self, node: NodeIx, meaning: Meaning) {
+        self.reads.nodes.overload.learn(&self.topology.node(node).id, Sign::of(meaning, None));
     }
 
     fn may_retry(&self) -> bool {

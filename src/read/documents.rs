@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::gather::{Fault, Nodes, Round, Verdict, Wanted, ask_one, gather, log_failure, verdict};
+use super::gather::{Fault, Nodes, Round, Wanted, ask_one, gather, log_failure};
 use super::reader::{Reader, Reply, Stop, is_object};
 use crate::merge;
 use crate::merge::error::MergeError;
+use crate::nodes::meaning::{ForRead, Meaning};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeIx;
@@ -113,14 +114,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut bodies = Vec::new();
         let mut complete = true;
         for (node, answer) in join_all(asked).await {
-            match (verdict(&answer, is_object), answer) {
-                (Verdict::Use, Ok(reply)) => bodies.push(reply.body),
-                (Verdict::Relay, Ok(reply)) => return Err(Stop::Fault(Fault { node, reply })),
+            match (Meaning::of_readable(&answer, is_object).policy().read, answer) {
+                (ForRead::Use, Ok(reply)) => bodies.push(reply.body),
+                (ForRead::Relay, Ok(reply)) => return Err(Stop::Fault(Fault { node, reply })),
                 (judged, answer) => {
                     log_failure(self.topology, node, &answer);
                     failed.push(node);
                     complete = false;
-                    if let (Verdict::OtherReplicaOrRelay, Ok(reply)) = (judged, answer) {
+                    if let (ForRead::OtherReplicaOrRelay, Ok(reply)) = (judged, answer) {
                         lagging.get_or_insert(Fault { node, reply });
                     }
                 }

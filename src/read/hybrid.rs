@@ -13,6 +13,7 @@ use crate::plan::frequency::ByFrequency;
 use crate::plan::hybrid::HybridPlan;
 use crate::plan::rounds::{Later, Mixing};
 use crate::plan::search::SearchPlan;
+use crate::plan::share::Span;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn hybrid(
@@ -95,7 +96,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Some(gathered) => {
                 let all = ShardSet::all(self.topology.shards);
                 let counted = self.take_census(plan, Wanted { index: &plan.index, shards: &all, seed }).await?;
-                self.merge_search(plan, seed, gathered, counted, index).await?
+                let spans = vec![Span::UpToTheEnd; gathered.replies.len()];
+                self.merge_search(plan, seed, (gathered, spans), counted, index).await?
             }
             None => {
                 self.note(Later::ByWords);

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::comparable::names_ties;
-use super::gather::{Fault, Nodes, Round, Verdict, ask_one, log_failure, verdict};
+use super::gather::{Fault, Nodes, Round, ask_one, log_failure};
 use super::reader::{Inexact, Reader, Reply};
 use crate::meili::error::{Code, ResponseError};
 use crate::merge;
 use crate::nodes::client::NodeReply;
+use crate::nodes::meaning::{ForRead, Meaning};
 use crate::nodes::overload::index_of;
 use crate::placement::shard::ShardSet;
 use crate::plan::rounds::Later;
@@ -32,7 +33,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         if !same
             && let Ok(reply) = self.ask_alone(fault.node, scatter.original.clone()).await
-            && (400..500).contains(&reply.status)
+            && Meaning::of_reply(&reply).is_judgement()
             && !names_ties(&reply)
         {
             return relay_error(&reply);
@@ -53,9 +54,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for (at, node) in candidates.iter().enumerate() {
             let others = at + 1 < candidates.len();
             let answer = ask_one(self.nodes, self.topology, (*node, request.clone()), &Round::new(1), others).await;
-            match (verdict(&answer, |_| true), answer) {
-                (Verdict::Use | Verdict::Relay, Ok(reply)) => return Ok(reply),
-                (Verdict::OtherReplicaOrRelay, Ok(reply)) => lagging = lagging.or(Some(reply)),
+            match (Meaning::of(&answer).policy().read, answer) {
+                (ForRead::Use | ForRead::Relay, Ok(reply)) => return Ok(reply),
+                (ForRead::OtherReplicaOrRelay, Ok(reply)) => lagging = lagging.or(Some(reply)),
                 (_, answer) => log_failure(self.topology, *node, &answer),
             }
         }

@@ -8,11 +8,13 @@
 //! | `cluster_nodes` | the nodes of the cluster as one read asks them |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
 //! | `later` | which rounds followed the first |
+//! | `metrics` | how many rounds reads took |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
+//! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
 //! | [`settings`] | what the operator sets of reads |
 //! | `tests` | reads over pretended nodes |
 
@@ -31,6 +33,7 @@ mod hybrid;
 mod judge;
 mod later;
 mod marks;
+mod metrics;
 mod multi_search;
 pub mod observe;
 mod part;
@@ -38,6 +41,7 @@ mod query_vectors;
 mod reader;
 mod search;
 pub mod settings;
+mod shares;
 mod similar;
 mod stats;
 #[cfg(test)]

@@ -14,6 +14,8 @@ use super::reader::{Reader, Reply};
 use crate::meili::error::ResponseError;
 use crate::nodes::client::{NodeReply, Trace};
 use crate::nodes::error::NodeError;
+use crate::nodes::meaning::Meaning;
+use crate::nodes::metrics::Hedge;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::rounds::Later;
 use crate::plan::scatter::{NodeRequest, Scatter};
@@ -81,6 +83,22 @@ impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
         self.nodes.doubt(node, round).await
     }
 
+    async fn late(&self, node: NodeIx) {
+        self.nodes.late(node).await;
+    }
+
+    fn hedged(&self, what: Hedge) {
+        self.nodes.hedged(what);
+    }
+
+    fn laden(&self, seed: u64) -> Vec<NodeIx> {
+        self.nodes.laden(seed)
+    }
+
+    fn may_hedge(&self) -> bool {
+        self.nodes.may_hedge()
+    }
+
     fn outrun(&self, node: NodeIx) {
         self.nodes.outrun(node);
     }
@@ -89,8 +107,8 @@ impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
         self.nodes.avoided()
     }
 
-    fn unusable(&self, node: NodeIx) {
-        self.nodes.unusable(node);
+    fn learn(&self, node: NodeIx, meaning: Meaning) {
+        self.nodes.learn(node, meaning);
     }
 
     fn may_retry(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::metrics;
 use super::query_vectors::QueryVectors;
 use crate::nodes::Nodes;
 use crate::placement::topology::NodeId;
@@ -26,6 +27,7 @@ pub struct Reads {
 
 impl Reads {
     pub fn new(nodes: Arc<Nodes>, settings: SearchSettings, remembered: Arc<dyn Remembered>) -> Arc<Self> {
+        metrics::start_at_zero(&nodes.metrics);
         Arc::new(Self { nodes, settings, query_vectors: QueryVectors::default(), remembered })
     }
 }

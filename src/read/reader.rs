@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::cluster_nodes::ClusterNodes;
 use super::gather::{Fault, Gathered, Nodes, Round, ask_one};
+use super::metrics;
 use super::part::{Reads, Remembered};
 use super::query_vectors::QueryVectors;
 use crate::meili::error::{Code, ResponseError};
@@ -56,7 +57,9 @@ pub(super) enum Stop {
 pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Result<Reply, ResponseError> {
     reads.nodes.overload.first_attempt();
     let nodes = ClusterNodes::new(reads, topology, scatter, trace);
-    let reply = Reader::new(reads, topology, &nodes).run(scatter).await;
+    let reader = Reader::new(reads, topology, &nodes);
+    let reply = reader.run(scatter).await;
+    metrics::count(&reads.nodes.metrics, &scatter.ask, &reader.later.lock());
     reads.nodes.metrics.fan_out.observe(nodes.asked.load(Ordering::Relaxed) as f64);
     reply
 }
@@ -250,5 +253,5 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 pub(super) fn is_object(body: &[u8]) -> bool {
-    serde_json::from_slice::<merge::raw::Members<'_>>(body).is_ok()
+    merge::raw::Members::of_bytes(body).is_ok()
 }

@@ -5,12 +5,13 @@ use futures::future::join;
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
 use crate::merge;
-use crate::merge::search::{Merged, SearchReply};
+use crate::merge::search::{Merged, is_reply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::plan::frequency::ByFrequency;
 use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
+use crate::plan::share::Span;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn search(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {
@@ -46,7 +47,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let embedded = if is_shared { self.embedded(plan, seed).await } else { None };
         let plan = embedded.as_ref().unwrap_or(plan);
-        let request = |part: &_, alone| plan.request(part, shards, alone && plan.relays());
+        let request = |part: &_, alone| plan.request_share(part, shards, alone && plan.relays());
         let gathering = gather(self.nodes, self.topology, wanted, &request, &is_search);
         let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
         let (mut gathered, counted) = (gathered?, counted?);
@@ -57,43 +58,49 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 *body = level.into();
             }
         }
-        self.merge_search(plan, seed, gathered, counted, index).await
+        let spans = gathered.replies.iter().map(|(part, _)| plan.span(part, shards)).collect();
+        self.merge_search(plan, seed, (gathered, spans), counted, index).await
     }
 
+    /// `gathered` are the replies to `plan`, each for one of `spans`.
     pub(super) async fn merge_search(
         &self,
         plan: &SearchPlan,
         seed: u64,
-        gathered: Gathered,
+        (mut gathered, mut spans): (Gathered, Vec<Span>),
         counted: Option<Gathered>,
         index: Option<&str>,
     ) -> Result<Reply, Stop> {
-        let bodies = gathered.bodies();
-        let (body, inexact) = match bodies.as_slice() {
-            [only] if gathered.alone && plan.relays() => (merge::search::relay(plan, only, index)?, Inexact::default()),
-            [_, _, ..] if !plan.comparable => return Err(plan.hidden_distinct().into()),
-            bodies => {
-                let first = Merged::new(plan, bodies)?;
-                let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
-                let bodies: Vec<&[u8]> =
-                    whole.iter().flat_map(|whole| &whole.replies).map(|(_, body)| body.as_ref()).collect();
-                let again = if whole.is_some() { Some(Merged::new(plan, &bodies)?) } else { None };
-                let hides =
-                    again.as_ref().map_or(first.hides(), |again| again.ends_too_early(plan.window.max_total_hits));
-                let (gathered, merged) = (whole.as_ref().unwrap_or(&gathered), again.unwrap_or(first));
-                let overview = self.overview(plan, seed, gathered, &merged, counted.as_ref()).await?;
-                let mut inexact = overview.inexact;
-                inexact.order |= plan.sorted_unseen.is_some() || hides;
-                inexact.totals |= hides;
-                // Each of several nodes has left out words by its own documents, also where they stand in for a lone one.
-                if gathered.replies.len() > 1 && plan.by_frequency != ByFrequency::No {
-                    inexact = inexact.or(Inexact::all_of_hits());
-                }
-                let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
-                (self.marked(plan, seed, body).await?, inexact)
+        if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone && plan.relays()) {
+            return Ok(Reply::ok(merge::search::relay(plan, only, index)?, gathered.missing));
+        }
+        if gathered.replies.len() > 1 && !plan.comparable {
+            return Err(plan.hidden_distinct().into());
+        }
+        let first = loop {
+            let merged = Merged::of_spans(plan, &gathered.bodies(), &spans)?;
+            let narrow = merged.too_narrow(&spans)?;
+            if narrow.is_empty() {
+                break merged;
             }
+            (gathered, spans) = self.widened(plan, seed, (gathered, spans), &narrow).await?;
         };
-        Ok(Reply { inexact, ..Reply::ok(body, gathered.missing) })
+        let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
+        let bodies: Vec<&[u8]> = whole.iter().flat_map(|whole| &whole.replies).map(|(_, body)| body.as_ref()).collect();
+        let again = if whole.is_some() { Some(Merged::new(plan, &bodies)?) } else { None };
+        let hides = again.as_ref().map_or(first.hides(), |again| again.ends_too_early(plan.window.max_total_hits));
+        let (gathered, merged) = (whole.as_ref().unwrap_or(&gathered), again.unwrap_or(first));
+        let overview = self.overview(plan, seed, gathered, &merged, counted.as_ref()).await?;
+        let mut inexact = overview.inexact;
+        inexact.order |= plan.sorted_unseen.is_some() || hides;
+        inexact.totals |= hides;
+        // Each of several nodes has left out words by its own documents, also where they stand in for a lone one.
+        if gathered.replies.len() > 1 && plan.by_frequency != ByFrequency::No {
+            inexact = inexact.or(Inexact::all_of_hits());
+        }
+        let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
+        let body = self.marked(plan, seed, body).await?;
+        Ok(Reply { inexact, ..Reply::ok(body, gathered.missing.clone()) })
     }
 
     /// What nodes list where none of them leaves out a hit for another one.
@@ -125,5 +132,5 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 pub(super) fn is_search(body: &[u8]) -> bool {
-    SearchReply::parse(body).is_ok()
+    is_reply(body)
 }

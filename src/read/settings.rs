@@ -14,6 +14,8 @@ pub struct SearchSettings {
     /// How long one node may take, compared with others, before another is asked beside it.
     pub attempt_timeout: Duration,
     pub unavailable_shards: UnavailableShards,
+    /// The zone that the gateway itself is in: nodes of it are asked first.
+    pub zone: Option<String>,
     pub tie_break: TieBreak,
     pub words: SharedWords,
 }
@@ -38,6 +40,7 @@ impl FromSection for SearchSettings {
             timeout: section.duration("timeout", Duration::from_secs(60)),
             attempt_timeout: section.duration("attempt_timeout", Duration::from_secs(1)),
             unavailable_shards: section.choice("unavailable_shards", &answers, UnavailableShards::Partial),
+            zone: section.text("zone"),
             tie_break: section.choice("tie_break", &ties, TieBreak::Written),
             words: section.choice("words", &words, SharedWords::Yes),
         }

@@ -19,7 +19,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() == 1 {
-            let request = |part: &CoverPart, alone| match (alone, part.whole) {
+            let request = |part: &CoverPart, alone| match (alone, part.is_whole()) {
                 (true, true) => original.clone(),
                 (true, false) => plan.request_whole(part, shards),
                 // What stands in for a node that fails may not know the document.

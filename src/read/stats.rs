@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use futures::future::{join, join_all};
 use serde_json::Value;
 
-use super::gather::{Fault, Nodes, Round, Verdict, ask_one, log_failure, verdict};
+use super::gather::{Fault, Nodes, Round, ask_one, log_failure};
 use super::reader::{Inexact, Reader, Reply, Stop, is_object};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 use crate::merge;
+use crate::nodes::meaning::{ForRead, Meaning};
 use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::NodeIx;
@@ -59,9 +60,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut values = Vec::new();
         let mut fault = None;
         for (node, answer) in join_all(asked).await {
-            match (verdict(&answer, is_object), answer) {
-                (Verdict::Use, Ok(reply)) => values.push(serde_json::from_slice(&reply.body)?),
-                (Verdict::Relay | Verdict::OtherReplicaOrRelay, Ok(reply)) => {
+            match (Meaning::of_readable(&answer, is_object).policy().read, answer) {
+                (ForRead::Use, Ok(reply)) => values.push(serde_json::from_slice(&reply.body)?),
+                (ForRead::Relay | ForRead::OtherReplicaOrRelay, Ok(reply)) => {
                     fault.get_or_insert(Fault { node, reply });
                 }
                 (_, answer) => log_failure(self.topology, node, &answer),

@@ -65,15 +65,31 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let left = Left { documents: documents.collect(), beyond: Beyond::Nothing };
             return self.counted_in_pages(plan, seed, merged, &left, (&met, &best)).await;
         }
+        let stated = merged.totals();
+        if plan.is_listed_in_vain(&stated) && plan.likely_listing(merged.end(), &stated).is_none() {
+            return Ok(None);
+        }
         self.note(Later::Listing);
+        let all = plan.window.max_total_hits;
+        let mut most = plan.likely_listing(merged.end(), &stated).unwrap_or(all);
         let mut before = Stretch::default();
         for _ in 0..ROUNDS {
+            listing.window.paging = Paging::Offset { offset: 0, limit: most };
             let request = |part: &CoverPart, _| listing.request(part, shards, false);
-            let Some(listed) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
-            let bodies = listed.bodies();
-            let listed = Listing::of(&bodies, plan.window.max_total_hits, distinct, plan.scored_by)?;
-            let left = match walk::left(&listed, &best, walk, &before) {
-                Outcome::Left(left) => left,
+            let Some(gathered) = self.ask_more(plan, seed, &request, &is_search).await? else { return Ok(None) };
+            let bodies = gathered.bodies();
+            let listed = Listing::of(&bodies, most, distinct, plan.scored_by)?;
+            let outcome = walk::left(&listed, &best, walk, &before);
+            let left = match outcome {
+                Outcome::Left(left) if left.beyond != Beyond::Unlisted || plan.facets.is_none() => left,
+                // What is likely was not enough.
+                Outcome::Left(_) | Outcome::GoesOn(_) | Outcome::Unknown if most < all => {
+                    if plan.is_listed_in_vain(&found(&bodies)?) {
+                        return Ok(None);
+                    }
+                    most = all;
+                    continue;
+                }
                 Outcome::GoesOn(stretch) => {
                     let Some(Candidates { unmet: Some(unmet), .. }) = unmet(plan, &stretch.met) else {
                         return Ok(None);
@@ -83,10 +99,16 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                     before = stretch;
                     continue;
                 }
-                Outcome::Unknown => return Ok(None),
+                Outcome::Left(_) | Outcome::Unknown => return Ok(None),
             };
             return match &left.beyond {
                 Beyond::Nothing => self.counted_here(plan, merged, &left).map(Some),
+                Beyond::Unlisted => {
+                    let left_out = listed.hits.len() - left.documents.len();
+                    let all = found(&bodies)?.into_iter().fold(0, u64::saturating_add);
+                    let total = plan.window.counted(all.saturating_sub(left_out as u64) as usize);
+                    Ok(Some(Overview { facets: None, total, inexact: Inexact::default() }))
+                }
                 Beyond::Unmet(met) if walk.paged => {
                     self.counted_in_pages(plan, seed, merged, &left, (met, &best)).await
                 }
@@ -252,6 +274,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         self.complete_later(&gathered)?;
         Ok(Some(gathered))
     }
+}
+
+/// How many documents each node finds.
+fn found(bodies: &[&[u8]]) -> Result<Vec<u64>, MergeError> {
+    bodies.iter().map(|body| Ok(candidates(body)?.hits)).collect()
 }
 
 /// Those whose values are none of `met`; `None` where a filter cannot be written.

@@ -12,8 +12,8 @@
 pub mod problem;
 pub mod secret;
 pub mod section;
-pub mod unit;
 
+pub use miroir_words::unit;
 pub use problem::{Problem, Report, Warning};
 pub use secret::Secret;
 pub use section::Section;

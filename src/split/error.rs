@@ -3,19 +3,14 @@
 use super::PayloadFormat;
 use crate::meili::error::{Code, ResponseError};
 
-/// A message longer than the sum of these keeps its beginning and its end: it may quote what the client sent.
-const KEPT_PREFIX: usize = 50;
-const KEPT_SUFFIX: usize = 85;
-const ELLIPSIS: &str = "...";
-
 /// A body that cannot be cut into documents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// Syntax that is no JSON, with the position in the body.
-    #[error("The `{}` payload provided is malformed. `Couldn't serialize document value: {}`.", format.as_str(), shorten(message))]
+    #[error("{}", format.malformed_json(message))]
     Json { format: PayloadFormat, message: String },
     /// A record that does not fit its header.
-    #[error("The `{}` payload provided is malformed: `{message}`.", format.as_str())]
+    #[error("{}", format.malformed_record(message))]
     Csv { format: PayloadFormat, message: String },
     /// Well-formed JSON that is no object where a document is due. The engine calls this an internal error.
     #[error("{message}")]
@@ -40,16 +35,6 @@ impl From<SplitError> for ResponseError {
     fn from(error: SplitError) -> Self {
         ResponseError::new(error.code(), error.to_string())
     }
-}
-
-fn shorten(message: &str) -> String {
-    if message.len() <= KEPT_PREFIX + KEPT_SUFFIX + ELLIPSIS.len() {
-        return message.to_owned();
-    }
-    let prefix = (0..=KEPT_PREFIX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-    let from = message.len() - KEPT_SUFFIX;
-    let suffix = (from..=message.len()).find(|at| message.is_char_boundary(*at)).unwrap_or(message.len());
-    format!("{}{ELLIPSIS}{}", &message[..prefix], &message[suffix..])
 }
 
 /// `64 MiB`, `1.50 KiB`, `10 B`.

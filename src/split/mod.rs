@@ -35,44 +35,19 @@ mod scan;
 pub mod vectors;
 pub mod words;
 
-use serde::Serialize;
-
 use self::csv::CsvSplitter;
+pub use miroir_words::format::PayloadFormat;
+
 pub use self::document::Document;
 pub use self::error::SplitError;
 use self::json::JsonSplitter;
 use self::ndjson::NdjsonSplitter;
-
-/// What a body is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PayloadFormat {
-    /// An array of objects, or one object.
-    Json,
-    /// Objects one after the other.
-    Ndjson,
-    /// A header, then a document per record.
-    Csv { delimiter: u8 },
-}
 
 /// Cuts one body into documents.
 pub enum Splitter {
     Json(JsonSplitter),
     Ndjson(NdjsonSplitter),
     Csv(CsvSplitter),
-}
-
-// === impl PayloadFormat ===
-
-impl PayloadFormat {
-    /// The word in error messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Ndjson => "ndjson",
-            Self::Csv { .. } => "csv",
-        }
-    }
 }
 
 // === impl Splitter ===

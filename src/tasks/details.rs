@@ -38,8 +38,28 @@ pub fn settle_unsuccessful(task: &mut MiroirTask) {
     }
 }
 
+/// The detail of a change of documents that ended in part which lists the ids of those that it has not reached.
+pub const MISSED: &str = "missedDocuments";
+
 /// Sets the open counts of a change of documents that only `shards` have. Of an edit or a deletion their nodes know.
+/// Names the documents that it has not reached, where the task knows them.
 pub fn settle_partly_applied(task: &mut MiroirTask, shards: &ShardSet) {
+    let missed = missed(task, shards);
+    settle_counts(task, shards);
+    if !missed.is_empty() {
+        task.details.get_or_insert_default().insert(MISSED.to_owned(), missed.into());
+    }
+}
+
+/// In order; none where the task does not know its documents.
+pub fn missed(task: &MiroirTask, shards: &ShardSet) -> Vec<String> {
+    let others = task.ids.iter().filter(|(shard, _)| !shards.contains(**shard));
+    let mut ids: Vec<String> = others.flat_map(|(_, ids)| ids).cloned().collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn settle_counts(task: &mut MiroirTask, shards: &ShardSet) {
     if task.kind != TaskKind::DocumentAdditionOrUpdate {
         return settle_succeeded(task);
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
+use crate::placement::few_ids::IdsByShard;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::NodeId;
 
@@ -35,6 +36,12 @@ pub struct MiroirTask {
     /// Of an addition that is under way: how many documents, each once, it writes to each shard.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub documents: BTreeMap<ShardId, u64>,
+    /// Of an addition or deletion that is under way: the ids of its documents, unless they are many.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ids: IdsByShard,
+    /// Why it fails, where that was found before any node saw a document of it: all that is under way is its index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<ResponseError>,
     #[serde(with = "time::serde::rfc3339")]
     pub enqueued_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -141,6 +148,8 @@ impl MiroirTask {
             acknowledged: false,
             copies: 1,
             documents: BTreeMap::new(),
+            ids: IdsByShard::new(),
+            foreseen: None,
             enqueued_at,
             started_at: None,
             finished_at: None,

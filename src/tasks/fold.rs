@@ -45,8 +45,9 @@ fn end(task: &mut MiroirTask, status: TaskStatus, now: OffsetDateTime) {
     task.started_at = Some(first_start(task).or(task.started_at).unwrap_or(finished).min(finished));
     task.finished_at = Some(finished);
     task.status = status;
-    // It was of use for the counts only.
+    // They were of use for what has just been said only.
     task.documents.clear();
+    task.ids.clear();
     if status != TaskStatus::Canceled {
         task.canceled_by = None;
     }
@@ -187,6 +188,34 @@ mod tests {
             task.error.unwrap().message,
             "bad. The documents of 1 of 2 shards were written all the same; sending the same documents again finishes the \
              write."
+        );
+    }
+
+    #[test]
+    fn a_batch_whose_failing_was_foreseen_ends_when_its_index_is_there() {
+        let ensure = |state| NodeTask { purpose: Purpose::EnsureIndex, ..part("a", &[], state) };
+        let error = ResponseError::new(Code::InvalidDocumentId, "bad id");
+        let mut task = task(vec![ensure(Succeeded), ensure(Enqueued)]);
+        task.foreseen = Some(error.clone());
+        fold(&mut task, T0);
+        assert_eq!((task.status, &task.error), (TaskStatus::Enqueued, &None));
+        task.parts[1] = ensure(Succeeded);
+        fold(&mut task, T0);
+        assert_eq!((task.status, &task.error), (TaskStatus::Failed, &Some(error)));
+    }
+
+    #[test]
+    fn a_partly_applied_write_of_few_documents_names_those_that_it_has_not_reached() {
+        let mut task = task(vec![part("a", &[1], Succeeded), failing("b", &[2, 3], "bad.")]);
+        let ids = [(1, ["x", "y"]), (2, ["v", "u"]), (3, ["w", "t"])];
+        task.ids = ids.map(|(shard, ids)| (ShardId(shard), ids.map(str::to_owned).to_vec())).into();
+        fold(&mut task, T0);
+        assert!(task.ids.is_empty());
+        assert_eq!(task.details.unwrap()["missedDocuments"], json!(["t", "u", "v", "w"]));
+        assert_eq!(
+            task.error.unwrap().message,
+            "bad. The documents of 1 of 3 shards were written all the same, and those in `details.missedDocuments` were \
+             not; sending the same documents again finishes the write."
         );
     }
 

@@ -1,5 +1,6 @@
 //! What the parts of a task come to, taken together.
 
+use super::details::{MISSED, missed};
 use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 use super::replicas::{replicas, sharded_parts, unwritten, whole_parts};
 use crate::meili::error::{Code, ResponseError};
@@ -29,6 +30,9 @@ pub fn verdict(task: &MiroirTask) -> Verdict {
     if let Some(open) = still_open(task) {
         return open;
     }
+    if let Some(error) = &task.foreseen {
+        return Verdict::Failed(error.clone());
+    }
     let decisive = decisive_parts(task);
     let failed: Vec<&NodeTask> = decisive.iter().copied().filter(|part| part.state == NodeTaskState::Failed).collect();
     if !failed.is_empty() {
@@ -52,8 +56,13 @@ fn failure(task: &MiroirTask, error: ResponseError) -> Verdict {
     let Some((done, finished_by)) = remedy(task).filter(|_| !unwritten.is_empty() && !written.is_empty()) else {
         return Verdict::Failed(error);
     };
+    let others = if missed(task, &written).is_empty() {
+        String::new()
+    } else {
+        format!(", and those in `details.{MISSED}` were not")
+    };
     let message = format!(
-        "{} The documents of {} of {} shards were {done} all the same; {finished_by}.",
+        "{} The documents of {} of {} shards were {done} all the same{others}; {finished_by}.",
         error.message,
         written.len(),
         replicas.len()

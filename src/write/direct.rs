@@ -10,6 +10,7 @@ use crate::ledger::marks::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::store_failed;
+use crate::nodes::meaning::{ForWrite, Meaning};
 use crate::placement::topology::NodeIx;
 
 /// Sends the same request to every node that takes writes, one such request after the other, so that all nodes see one
@@ -41,11 +42,14 @@ pub async fn everywhere(
         }
     });
     let replies: Vec<Option<NodeReply>> = futures::future::join_all(sent).await;
-    let Some(done) = replies.iter().flatten().find(|reply| reply.is_success()) else {
-        let refusal = replies.into_iter().flatten().next();
+    let comes_to = |reply: &NodeReply| Meaning::of_reply(reply).policy().write;
+    let Some(done) = replies.iter().flatten().find(|reply| comes_to(reply) == ForWrite::Taken) else {
+        // A node's own trouble is nothing to the client.
+        let refusal = replies.into_iter().flatten().find(|reply| comes_to(reply) == ForWrite::Refused);
         return refusal.ok_or_else(|| ResponseError::new(Code::MiroirNodeUnavailable, "No node answered."));
     };
-    let behind = members.iter().zip(&replies).filter(|(_, reply)| !reply.as_ref().is_some_and(NodeReply::is_success));
+    let did = |reply: &NodeReply| comes_to(reply) == ForWrite::Taken;
+    let behind = members.iter().zip(&replies).filter(|(_, reply)| !reply.as_ref().is_some_and(did));
     let missed = Missed { settings: true, ..Missed::default() };
     let marks = Marks { stale: Vec::new(), missed: behind.map(|(node, _)| (*node, missed.clone())).collect() };
     insync::mark(&writes.ledger, &marks).await.map_err(|error| store_failed(&error))?;

@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::part::Writes;
 use super::writer::steps::Planned;
-use crate::meili::error::{Code, ErrorType, ResponseError};
+use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
-use crate::nodes::error::{NodeError, NodeErrorKind, RetryClass};
+use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::meaning::{ForWrite, Meaning};
 use crate::nodes::overload::Traffic;
 use crate::nodes::spool::Spool;
 use crate::nodes::stamp::STAMP_PARAMETER;
@@ -53,6 +54,8 @@ pub enum Trouble {
     MaybeApplied,
     /// The node says that it has too much to do, and perhaps for how long.
     Busy(Option<Duration>),
+    /// What stands in front of the node has no answer of it, and says perhaps for how long.
+    Unanswered(Option<Duration>),
     Hopeless,
 }
 
@@ -68,8 +71,21 @@ pub fn pause_before(attempt: u32, trouble: Trouble, salt: u64) -> Option<Duratio
         Trouble::NotSent | Trouble::Hopeless => None,
         Trouble::MaybeApplied if attempt < 3 => Some(backoff),
         Trouble::MaybeApplied => None,
-        Trouble::Busy(asked) if attempt < 20 => Some(asked.unwrap_or(backoff).min(Duration::from_secs(5))),
-        Trouble::Busy(_) => None,
+        Trouble::Busy(asked) | Trouble::Unanswered(asked) if attempt < 20 => {
+            Some(asked.unwrap_or(backoff).min(Duration::from_secs(5)))
+        }
+        Trouble::Busy(_) | Trouble::Unanswered(_) => None,
+    }
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    fn may_have_arrived(self) -> bool {
+        match self {
+            Self::MaybeApplied | Self::Unanswered(_) => true,
+            Self::NotSent | Self::Busy(_) | Self::Hopeless => false,
+        }
     }
 }
 
@@ -128,8 +144,14 @@ pub(crate) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned)
             },
             Err(error) => trouble_of(target, &error),
         };
-        if trouble == Trouble::MaybeApplied {
-            match look_up(sending, target, planned, &search).await {
+        if trouble.may_have_arrived() {
+            let pauses = |looks| match trouble {
+                Trouble::Unanswered(_) => {
+                    pause_before(looks, trouble, salt).filter(|pause| Instant::now() + *pause < deadline)
+                }
+                Trouble::NotSent | Trouble::MaybeApplied | Trouble::Busy(_) | Trouble::Hopeless => None,
+            };
+            match look_up_patiently(sending, target, planned, &search, pauses).await {
                 Ok(Some(uid)) => return accepted(writes, node, StepResult::Accepted(uid)),
                 Ok(None) => {}
                 // Repeating without having looked could apply the write twice.
@@ -190,55 +212,50 @@ fn body_of(body: &StepBody, spools: &[Spool]) -> SubBody {
 
 fn trouble_of(node: &Node, error: &NodeError) -> Trouble {
     tracing::warn!(node = %node.id, %error, "a write did not get through");
-    match error.retry_class() {
-        RetryClass::NotSent => Trouble::NotSent,
-        RetryClass::MaybeApplied => Trouble::MaybeApplied,
-        RetryClass::Never => Trouble::Hopeless,
+    match Meaning::of_error(&error.kind).policy().write {
+        ForWrite::NotSent => Trouble::NotSent,
+        ForWrite::MaybeApplied => Trouble::MaybeApplied,
+        ForWrite::Busy => Trouble::Busy(None),
+        ForWrite::Unanswered => Trouble::Unanswered(None),
+        ForWrite::Taken | ForWrite::Refused | ForWrite::Hopeless => Trouble::Hopeless,
     }
 }
 
-/// What a node's answer to a step means.
+/// What a node's answer to a step comes to.
 fn judge(node: &Node, reply: &NodeReply) -> Result<StepResult, Trouble> {
-    if reply.is_success() {
-        return match serde_json::from_slice::<TaskStatusResponse>(&reply.body) {
+    match Meaning::of_reply(reply).policy().write {
+        ForWrite::Taken => match serde_json::from_slice::<TaskStatusResponse>(&reply.body) {
             Ok(task) => Ok(StepResult::Accepted(task.uid)),
             Err(_) => Err(Trouble::MaybeApplied),
-        };
-    }
-    let error = reply.shown_error();
-    let said = error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-    match reply.status {
-        401 | 403 => {
-            tracing::error!(node = %node.id, status = reply.status, said, "the node refuses the node key");
-            Err(Trouble::Hopeless)
-        }
-        408 | 429 | 502 | 503 | 504 => Err(Trouble::Busy(reply.retry_after)),
-        500.. => {
-            tracing::error!(node = %node.id, status = reply.status, said, "the node fails");
-            Err(Trouble::Hopeless)
-        }
-        _ => match error {
-            // A full disk or too many open files: this node's own trouble, not the request's.
-            Some(error) if error.error_type == ErrorType::System => {
-                tracing::error!(node = %node.id, status = reply.status, said, "the node cannot take the write");
-                Err(Trouble::Hopeless)
-            }
-            Some(error) if error.status == 400 && error.message.contains("customMetadata") => {
-                Ok(StepResult::Refused(ResponseError::new(
-                    Code::MiroirNotSupported,
-                    format!(
-                        "Node `{}` runs an engine that does not know the parameter `customMetadata`, by which Miroir \
-                         finds a write again. Upgrade the node.",
-                        node.id
-                    ),
-                )))
-            }
-            Some(error) => Ok(StepResult::Refused(error)),
-            None => Ok(StepResult::Refused(ResponseError::new(
-                Code::Internal,
-                format!("Node `{}` answered with status {}.", node.id, reply.status),
-            ))),
         },
+        ForWrite::Refused => Ok(StepResult::Refused(refusal(node, reply))),
+        ForWrite::Busy => Err(Trouble::Busy(reply.retry_after)),
+        ForWrite::Unanswered => Err(Trouble::Unanswered(reply.retry_after)),
+        ForWrite::NotSent => Err(Trouble::NotSent),
+        ForWrite::MaybeApplied => Err(Trouble::MaybeApplied),
+        ForWrite::Hopeless => {
+            let said = reply.shown_error().map(|error| error.message).unwrap_or_default();
+            tracing::error!(node = %node.id, status = reply.status, said, "the node cannot take a write");
+            Err(Trouble::Hopeless)
+        }
+    }
+}
+
+/// The error of a node that refuses a step, in its own words but where these would not help.
+fn refusal(node: &Node, reply: &NodeReply) -> ResponseError {
+    match reply.shown_error() {
+        Some(error) if error.status == 400 && error.message.contains("customMetadata") => ResponseError::new(
+            Code::MiroirNotSupported,
+            format!(
+                "Node `{}` runs an engine that does not know the parameter `customMetadata`, by which Miroir finds a \
+                 write again. Upgrade the node.",
+                node.id
+            ),
+        ),
+        Some(error) => error,
+        None => {
+            ResponseError::new(Code::Internal, format!("Node `{}` answered with status {}.", node.id, reply.status))
+        }
     }
 }
 
@@ -248,6 +265,28 @@ struct Search {
     /// The node's newest task before the step.
     floor: Option<u32>,
     since: OffsetDateTime,
+}
+
+/// [`look_up`], again where `pauses` has a pause for it and the node cannot be asked: what stands in front of it may find it
+/// again.
+async fn look_up_patiently(
+    sending: &Sending<'_>,
+    node: &Node,
+    planned: &Planned,
+    search: &Search,
+    pauses: impl Fn(u32) -> Option<Duration>,
+) -> Result<Option<u32>, NodeError> {
+    let mut looks = 0;
+    loop {
+        match look_up(sending, node, planned, search).await {
+            Err(error) => match pauses(looks) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            },
+            found => return found,
+        }
+        looks += 1;
+    }
 }
 
 /// The node's task for `planned`, if the node has one. Within a lane nothing else writes to the index, so without a stamp
@@ -336,6 +375,8 @@ mod tests {
         assert_eq!(judge(&node(), &error(Code::InvalidApiKey, "no")), Err(Trouble::Hopeless));
         assert_eq!(judge(&node(), &error(Code::NoSpaceLeftOnDevice, "full")), Err(Trouble::Hopeless));
         assert_eq!(judge(&node(), &reply(503, String::new())), Err(Trouble::Busy(None)));
+        assert_eq!(judge(&node(), &reply(504, String::new())), Err(Trouble::Unanswered(None)));
+        assert_eq!(judge(&node(), &reply(404, "<html>no such page</html>".to_owned())), Err(Trouble::Hopeless));
         let Ok(StepResult::Refused(refusal)) =
             judge(&node(), &error(Code::BadRequest, "Unknown parameter `customMetadata`"))
         else {

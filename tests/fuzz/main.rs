@@ -129,6 +129,12 @@ fn replies_become_one_reply_without_hidden_fields_or_an_error() {
 }
 
 #[test]
+fn replies_are_read_as_by_a_reader_of_all_json() {
+    run("scan", targets::scan, Kind::Json);
+    run("scan", targets::scan, Kind::Bytes);
+}
+
+#[test]
 fn configurations_are_taken_or_refused_without_showing_a_key() {
     run("config", targets::config, Kind::Bytes);
 }

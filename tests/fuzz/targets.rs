@@ -7,7 +7,10 @@ use std::sync::Arc;
 use miroir::config::Config;
 use miroir::meili::operation::Read;
 use miroir::merge::facets::Facets;
-use miroir::merge::search::Merged;
+use miroir::merge::hit::Hit;
+use miroir::merge::order::Rank;
+use miroir::merge::raw::Members;
+use miroir::merge::search::{Merged, SearchReply, is_reply};
 use miroir::placement::cover::cover;
 use miroir::placement::shard::{ShardId, ShardSet};
 use miroir::placement::topology::{Node, NodeId, NodeState, Topology};
@@ -205,6 +208,33 @@ pub fn merge(input: &[u8]) {
     }
     if plan.facets.is_some() {
         assert!(!leaks(&answer["facetDistribution"]), "{answer}");
+    }
+}
+
+/// A node's reply or one of its hits, read in one pass, against what `serde_json` finds in it.
+pub fn scan(input: &[u8]) {
+    let of_all = |input| serde_json::from_slice::<BTreeMap<String, &RawValue>>(input).ok();
+    let expected = of_all(input);
+    let read = Members::of_bytes(input).ok();
+    assert_eq!(read.is_some(), expected.is_some(), "one of the two readers refuses it");
+    if let (Some(read), Some(expected)) = (read, expected) {
+        // Of a name that comes twice the map keeps the last.
+        let read: BTreeMap<&str, &str> = read.0.iter().map(|(name, value)| (name.as_ref(), value.get())).collect();
+        let expected: BTreeMap<&str, &str> =
+            expected.iter().map(|(name, value)| (name.as_str(), value.get())).collect();
+        assert_eq!(read, expected);
+    }
+    // Whatever it is, reading it ends.
+    let reply = SearchReply::parse(input);
+    assert_eq!(is_reply(input), reply.is_ok(), "judged as it is read");
+    assert!(reply.is_err() || of_all(input).is_some_and(|members| members.contains_key("hits")));
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    drop(Rank::parse(text));
+    let mut out = Vec::new();
+    if Hit::parse(text).is_ok_and(|hit| hit.write_bare(&mut out)) {
+        let hit = of_all(&out).expect("a hit is an object");
+        let is_ours = |name: &String| name.starts_with("_miroir") || name.starts_with("_rankingScore");
+        assert!(!hit.keys().any(is_ours), "{hit:?}");
     }
 }
 

@@ -22,9 +22,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use checks::Findings;
-use graph::Tree;
+use graph::{File, Tree};
 
-static HOUSE: LazyLock<Tree> = LazyLock::new(|| Tree::read(Path::new(env!("CARGO_MANIFEST_DIR"))));
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+static HOUSE: LazyLock<Tree> = LazyLock::new(|| Tree::read(Path::new(ROOT)));
+static WORDS: LazyLock<Tree> = LazyLock::new(|| Tree::read(&Path::new(ROOT).join("crates/words")));
+static ENGINE: LazyLock<Tree> = LazyLock::new(|| Tree::read(&Path::new(ROOT).join("crates/engine")));
 
 fn assert_none(findings: Findings, exceptions: &[(&str, &str)]) {
     let wrong = findings.but_for(exceptions);
@@ -39,6 +42,8 @@ fn no_room_imports_a_higher_one() {
 #[test]
 fn no_circle_of_files_is_larger_than_three() {
     assert_none(checks::circles(&HOUSE, rules::MOST_IN_A_CIRCLE), rules::CIRCLES);
+    assert_none(checks::circles(&WORDS, rules::MOST_IN_A_CIRCLE), &[]);
+    assert_none(checks::circles(&ENGINE, rules::MOST_IN_A_CIRCLE), &[]);
 }
 
 #[test]
@@ -54,6 +59,8 @@ fn no_room_is_too_large() {
 #[test]
 fn pure_rooms_are_pure() {
     assert_none(checks::purity(&HOUSE, rules::PURE, rules::IMPURE), rules::NOT_PURE);
+    let words: Vec<&str> = WORDS.code().map(File::room).collect();
+    assert_none(checks::purity(&WORDS, &words, rules::IMPURE), &[]);
 }
 
 #[test]
@@ -74,16 +81,22 @@ fn only_those_at_the_edge_are_handed_the_whole_cluster() {
 #[test]
 fn no_file_is_too_long() {
     assert_none(checks::lengths(&HOUSE, rules::MOST_LINES), rules::LONG_FILES);
+    assert_none(checks::lengths(&WORDS, rules::MOST_LINES), &[]);
+    assert_none(checks::lengths(&ENGINE, rules::MOST_LINES), &[]);
 }
 
 #[test]
 fn every_map_names_its_modules() {
     assert_none(checks::maps(&HOUSE), rules::MAPLESS);
+    assert_none(checks::maps(&WORDS), &[]);
+    assert_none(checks::maps(&ENGINE), &[]);
 }
 
 /// `cargo test --test layers figures -- --nocapture` prints how the house stands.
 #[test]
 fn figures() {
-    println!("{}", checks::figures(&HOUSE));
-    assert!(HOUSE.files().count() > 100, "the sources were not found");
+    for (name, tree) in [("miroir", &HOUSE), ("miroir-words", &WORDS), ("miroir-engine", &ENGINE)] {
+        println!("{name}: {}", checks::figures(tree));
+        assert!(tree.files().count() > 5, "the sources of {name} were not found");
+    }
 }

@@ -171,3 +171,29 @@ fn a_restart_of_all_nodes_leaves_no_replica_stale() {
     client.done(&reply);
     assert_eq!(client.search("kept", &json!({}))["hits"].as_array().map(Vec::len), Some(3));
 }
+
+#[test]
+fn the_last_node_to_come_back_is_waited_for_although_it_was_looked_at_in_vain() {
+    // Looks are so rare that the write comes between two of them.
+    let more = "health: { interval: 1s }\n".to_owned();
+    let mut fleet = Fleet::with(FleetOptions { more, ..Default::default() });
+    fleet.client.add("kept", &json!([{"id": 1}]));
+    for node in &mut fleet.nodes {
+        node.kill();
+    }
+    for node in &fleet.nodes {
+        fleet.await_state(&node.name, "down");
+    }
+    for at in 0..2 {
+        fleet.nodes[at].restart();
+    }
+    for at in 0..2 {
+        fleet.await_state(&fleet.nodes[at].name, "up");
+    }
+    fleet.nodes[2].restart();
+    let reply = fleet.client.post("/indexes/kept/documents", &json!([{"id": 2}, {"id": 3}]));
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    assert_eq!(stale_shards(&fleet), 0, "a node that lives is stale");
+    fleet.client.done(&reply);
+    assert_eq!(fleet.client.search("kept", &json!({}))["hits"].as_array().map(Vec::len), Some(3));
+}

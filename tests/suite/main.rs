@@ -4,6 +4,7 @@
 
 mod alike;
 mod bad_input;
+mod cache;
 mod chaos;
 mod client_errors;
 mod compression;
@@ -26,6 +27,7 @@ mod scrub;
 mod support;
 mod tasks;
 mod ties;
+mod tls;
 mod vectors;
 mod vocabulary;
 mod whole_tasks;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::world::World;
 use super::{INDEX, SHARDS};
 use crate::meili::task::TaskStatus;
-use crate::placement::cover::{CoverPart, cover};
+use crate::placement::cover::{Besides, CoverPart, cover};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeIx, Topology};
 
@@ -67,8 +67,13 @@ impl Read {
         for shard in (0..SHARDS).map(ShardId) {
             let held = &content[usize::from(shard.0)];
             if !part.shards.contains(shard) {
-                if part.whole && !held.is_empty() {
-                    return Err(format!("it is asked without a filter and shows {shard:?} as well"));
+                let left_out = match &part.besides {
+                    Besides::Nothing => false,
+                    Besides::Shards(others) => others.contains(shard),
+                    Besides::Unknown => true,
+                };
+                if !left_out && !held.is_empty() {
+                    return Err(format!("it may be asked without naming shards and shows {shard:?} as well"));
                 }
                 continue;
             }

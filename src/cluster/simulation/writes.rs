@@ -165,6 +165,7 @@ fn shared_out(topology: &Topology, chosen: &ShardSet) -> WriteIntent {
         registry: RegistryChange::None,
         copies: topology.replication_factor,
         documents: Default::default(),
+        ids: Default::default(),
         steps,
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::met::Met;
 use super::weigh::Weighed;
 use crate::merge::error::MergeError;
+use crate::merge::hit::Hit;
 use crate::merge::raw::{Members, ObjectWriter};
 use crate::merge::{hits, strip};
 use crate::plan::federation::{FederatedQuery, IndexQueries};
@@ -48,31 +49,28 @@ pub struct Merger<'a> {
 /// The list of the only node asked.
 pub fn of_one<'a>(
     index: &'a IndexQueries,
-    hits: Vec<&'a RawValue>,
+    hits: Vec<Hit<'a>>,
     relayed: bool,
 ) -> Result<Vec<Candidate<'a>>, MergeError> {
-    let candidate = |raw: &'a RawValue| {
-        let marks: Marks<'a> = serde_json::from_str(raw.get())?;
+    let candidate = |hit: Hit<'a>| {
+        let marks: Marks<'a> = serde_json::from_str(hit.text)?;
         let query = index.queries.get(marks.federation.query).ok_or(UNKNOWN_QUERY)?;
         if relayed {
             let weighed = Weighed::unknown(query.position);
-            return Ok(Candidate { text: raw.get(), query, weighed, semantic: false });
+            return Ok(Candidate { text: hit.text, query, weighed, semantic: false });
         }
-        Candidate::new(raw.get(), query, &marks)
+        Candidate::new(hit.text, query, &marks)
     };
     hits.into_iter().map(candidate).collect()
 }
 
 /// For each search its part of the list of each node.
-pub fn by_query<'a>(
-    index: &IndexQueries,
-    nodes: Vec<Vec<&'a RawValue>>,
-) -> Result<Vec<Vec<Vec<&'a RawValue>>>, MergeError> {
+pub fn by_query<'a>(index: &IndexQueries, nodes: Vec<Vec<Hit<'a>>>) -> Result<Vec<Vec<Vec<Hit<'a>>>>, MergeError> {
     let mut lists = vec![vec![Vec::new(); nodes.len()]; index.queries.len()];
     for (node, hits) in nodes.into_iter().enumerate() {
-        for raw in hits {
-            let marks: Marks<'_> = serde_json::from_str(raw.get())?;
-            lists.get_mut(marks.federation.query).ok_or(UNKNOWN_QUERY)?[node].push(raw);
+        for hit in hits {
+            let marks: Marks<'_> = serde_json::from_str(hit.text)?;
+            lists.get_mut(marks.federation.query).ok_or(UNKNOWN_QUERY)?[node].push(hit);
         }
     }
     Ok(lists)
@@ -95,7 +93,7 @@ pub struct Best<'a> {
 /// The best `reach` documents of an index, told apart by `distinct`. `queries` has for each search the list of each node.
 pub fn of_nodes<'a>(
     index: &'a IndexQueries,
-    queries: Vec<Vec<Vec<&'a RawValue>>>,
+    queries: Vec<Vec<Vec<Hit<'a>>>>,
     distinct: Option<&str>,
     reach: u64,
 ) -> Result<Best<'a>, MergeError> {
@@ -106,8 +104,11 @@ pub fn of_nodes<'a>(
         best.duplicates += page.duplicates;
         best.hides |= page.hides;
         best.cut |= page.hits.len() as u64 >= reach;
-        let list: Result<Vec<_>, MergeError> =
-            page.hits.into_iter().map(|text| Candidate::new(text, query, &serde_json::from_str(text)?)).collect();
+        let list: Result<Vec<_>, MergeError> = page
+            .hits
+            .into_iter()
+            .map(|hit| Candidate::new(hit.text, query, &serde_json::from_str(hit.text)?))
+            .collect();
         lists.push(list?);
     }
     let mut seen = HashSet::new();
@@ -144,7 +145,7 @@ fn key(text: &str, field: &str) -> Result<String, MergeError> {
 impl<'a> Candidate<'a> {
     fn new(text: &'a str, query: &'a FederatedQuery, marks: &Marks<'_>) -> Result<Self, MergeError> {
         let details = marks.details.ok_or(MergeError::Missing("the scores of a hit"))?;
-        let weighed = Weighed::parse(details, query, marks.federation.score)?;
+        let weighed = Weighed::parse(details.get(), query, marks.federation.score)?;
         Ok(Self { text, query, weighed, semantic: details.get().contains(r#""vectorSort":"#) })
     }
 

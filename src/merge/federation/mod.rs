@@ -19,8 +19,6 @@ mod weigh;
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::plan::federation::{FederationPlan, IndexQueries};
 
 use self::facets::IndexFacets;
@@ -28,14 +26,17 @@ use self::list::{Best, Candidate, Merger};
 use self::met::Met;
 use super::error::MergeError;
 use super::facets::{Facets, NodeFacets};
-use super::raw::{Members, ObjectWriter};
+use super::hit::Hit;
+use super::raw::{Members, ObjectWriter, Raw};
+use super::scan::Scanner;
+use super::search;
 use crate::plan::window::{Paging, Window};
 
 /// One node's reply to a federated search of one index.
 #[derive(Debug)]
 pub struct FederatedReply<'a> {
     members: Members<'a>,
-    hits: Vec<&'a RawValue>,
+    hits: Vec<Hit<'a>>,
     total: u64,
 }
 
@@ -80,9 +81,7 @@ struct IndexAnswer<'a> {
 
 impl<'a> FederatedReply<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
-        let members: Members<'a> = serde_json::from_slice(body)?;
-        let hits = members.get("hits").ok_or(MergeError::Missing("hits"))?;
-        let hits = serde_json::from_str(hits.get())?;
+        let (members, hits) = search::read(Scanner::of_bytes(body)?)?;
         let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
         Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
     }
@@ -174,14 +173,14 @@ impl<'a> Merged<'a> {
         let total = self.answers.iter().fold(0, |sum: u64, answer| sum.saturating_add(answer.total));
         let all_replies = || self.answers.iter().flat_map(|answer| &answer.replies);
         // Each index may show members that the first does not.
-        let mut names: Vec<(&Cow<'_, str>, &RawValue)> = Vec::new();
+        let mut names: Vec<(&Cow<'_, str>, Raw<'_>)> = Vec::new();
         for reply in all_replies() {
             let mut at = 0;
             for (name, raw) in &reply.members.0 {
                 match names.iter().position(|(known, _)| *known == name) {
                     Some(known) => at = known + 1,
                     None => {
-                        names.insert(at, (name, raw));
+                        names.insert(at, (name, *raw));
                         at += 1;
                     }
                 }
@@ -258,7 +257,7 @@ impl<'a> Merged<'a> {
 
     /// The vectors of searches, by position.
     fn write_vectors(&self, out: &mut Vec<u8>) -> Result<(), MergeError> {
-        let mut vectors: Vec<(u64, &RawValue)> = Vec::new();
+        let mut vectors: Vec<(u64, Raw<'_>)> = Vec::new();
         for (index, answer) in self.plan.indexes.iter().zip(&self.answers) {
             for raw in answer.replies.iter().filter_map(|reply| reply.members.get("queryVectors")) {
                 for (at, vector) in Members::parse(raw.get())?.0 {

@@ -5,8 +5,6 @@
 
 use std::cmp::Ordering;
 
-use serde_json::value::RawValue;
-
 use crate::merge::detail::{Detail, Details, Ranked, together};
 use crate::merge::order::SortValue;
 use crate::plan::federation::FederatedQuery;
@@ -44,7 +42,7 @@ impl Weighed {
     }
 
     /// Of a hit of `query`, whose `weightedRankingScore` is `score`.
-    pub fn parse(details: &RawValue, query: &FederatedQuery, score: f64) -> Result<Self, serde_json::Error> {
+    pub fn parse(details: &str, query: &FederatedQuery, score: f64) -> Result<Self, serde_json::Error> {
         let FederatedQuery { weight, position, ref search, .. } = *query;
         let details = Details::parse(details)?;
         let words = details.words();
@@ -130,7 +128,7 @@ impl Detail<'_> {
     fn value(&self, name: &str, weight: f64, known: &mut Option<f64>) -> Result<Value, serde_json::Error> {
         let ascending = !name.ends_with(":desc");
         Ok(match (self.distance, self.value) {
-            (Some(distance), _) => Value::Distance { ascending, metres: serde_json::from_str(distance.get())? },
+            (Some(distance), _) => Value::Distance { ascending, metres: serde_json::from_str(distance)? },
             (None, Some(value)) => Value::Sort { ascending, value: SortValue::parse(value)? },
             (None, None) => {
                 // In the engine's precision.
@@ -143,7 +141,6 @@ impl Detail<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::to_raw_value;
     use serde_json::{Value as Json, json};
 
     use super::*;
@@ -155,7 +152,7 @@ mod tests {
         let info = IndexInfo { scored_by, ..IndexInfo::new("films") };
         let search = SearchPlan::new(&info, serde_json::Map::new()).unwrap();
         let query = FederatedQuery { position, weight, search, at: 0, rules: 1 };
-        Weighed::parse(&to_raw_value(details).unwrap(), &query, score).unwrap()
+        Weighed::parse(&details.to_string(), &query, score).unwrap()
     }
 
     fn weighed(details: &Json, weight: f64, score: f64, position: u64) -> Weighed {

@@ -13,11 +13,10 @@ mod missing;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 use unicode_normalization::char::is_combining_mark;
 
 use super::error::MergeError;
-use super::raw::{Members, ObjectWriter};
+use super::raw::{Members, ObjectWriter, Raw, elements};
 use crate::plan::marking::{Marking, letters};
 
 /// How many letters have to be left out, put in, replaced or swapped with their neighbour to make one word of the other.
@@ -86,7 +85,7 @@ impl Marking {
 
     /// The reply `body` as a node would mark it that knows the words of `known` in addition to its own.
     pub fn restate(&self, body: &[u8], known: &BTreeSet<String>) -> Result<Vec<u8>, MergeError> {
-        let members: Members<'_> = serde_json::from_slice(body)?;
+        let members = Members::of_bytes(body)?;
         let mut out = Vec::with_capacity(body.len());
         let mut object = ObjectWriter::new(&mut out);
         for (name, raw) in &members.0 {
@@ -108,7 +107,7 @@ impl Marking {
         Ok(out)
     }
 
-    fn restate_hit(&self, hit: &RawValue, known: &BTreeSet<String>, out: &mut Vec<u8>) -> Result<(), MergeError> {
+    fn restate_hit(&self, hit: Raw<'_>, known: &BTreeSet<String>, out: &mut Vec<u8>) -> Result<(), MergeError> {
         let document: Value = serde_json::from_str(hit.get())?;
         let knows_word = known.contains(&self.written);
         let mut object = ObjectWriter::new(out);
@@ -166,10 +165,10 @@ impl Marking {
     }
 }
 
-fn hits(body: &[u8]) -> Result<Vec<&RawValue>, MergeError> {
-    let members: Members<'_> = serde_json::from_slice(body)?;
+fn hits(body: &[u8]) -> Result<Vec<Raw<'_>>, MergeError> {
+    let members = Members::of_bytes(body)?;
     let hits = members.get("hits").ok_or(MergeError::Missing("hits"))?;
-    Ok(serde_json::from_str(hits.get())?)
+    Ok(elements(hits.get())?)
 }
 
 fn visit_strings(value: &Value, see: &mut impl FnMut(&str)) {

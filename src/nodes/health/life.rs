@@ -32,7 +32,7 @@ pub struct Signs {
 #[derive(Default)]
 pub struct Life {
     nodes: RwLock<HashMap<NodeId, Arc<Mutex<Signs>>>>,
-    /// When the first node came (back) after none had taken writes.
+    /// When a node came (back) last after none had taken writes.
     revived: Mutex<Option<Instant>>,
     /// Nodes whose last repair did not bring them up: nobody waits for these.
     stuck: Mutex<HashSet<NodeId>>,
@@ -107,9 +107,13 @@ impl Life {
         self.of(node).lock().left = Some(Instant::now());
     }
 
-    /// A node takes writes, and none did before.
-    pub fn revives(&self) {
-        *self.revived.lock() = Some(Instant::now());
+    /// A node takes writes that did not before. It is news where `none` did, and then of each other one that comes back no
+    /// later than `within` after the one before it.
+    pub fn comes_back(&self, none: bool, within: Duration) {
+        let mut revived = self.revived.lock();
+        if none || revived.is_some_and(|at| at.elapsed() < within) {
+            *revived = Some(Instant::now());
+        }
     }
 
     pub fn revived(&self) -> Option<Instant> {
@@ -140,6 +144,21 @@ impl Life {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_comes_back_until_no_other_node_does_for_a_while() {
+        let (second, life) = (Duration::from_secs(1), Life::default());
+        life.comes_back(false, second * 10);
+        assert_eq!(life.revived(), None, "one of several was away");
+        life.comes_back(true, second * 10);
+        let first = life.revived();
+        tokio::time::advance(second * 9).await;
+        life.comes_back(false, second * 10);
+        assert_eq!(life.revived(), first.map(|at| at + second * 9));
+        tokio::time::advance(second * 11).await;
+        life.comes_back(false, second * 10);
+        assert_eq!(life.revived(), first.map(|at| at + second * 9), "that one was away by itself");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_works_on_a_heavy_read_may_be_silent_for_as_long_as_one_may_take() {

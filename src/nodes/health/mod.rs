@@ -90,9 +90,10 @@ pub fn publish(nodes: &Nodes, change: impl FnOnce(&mut Topology)) -> Arc<Topolog
     let next = Arc::new(next);
     let superseded = nodes.topology.swap(Arc::clone(&next));
     debug_assert!(next.follows(&superseded), "a topology is replaced by one that does not follow it");
-    let takes_writes = |topology: &Topology| topology.nodes.iter().any(|node| node.state.takes_writes());
-    if takes_writes(&next) && !takes_writes(&superseded) {
-        nodes.life.revives();
+    let take_writes = |topology: &Topology| topology.nodes.iter().filter(|node| node.state.takes_writes()).count();
+    let before = take_writes(&superseded);
+    if take_writes(&next) > before {
+        nodes.life.comes_back(before == 0, nodes.settings.start_wait);
     }
     nodes.older.superseded(&superseded);
     nodes.metrics.show(&next);

@@ -18,6 +18,7 @@ use crate::nodes::metrics::Loop;
 use crate::nodes::part::Nodes;
 use crate::nodes::transport::Endpoint;
 use crate::placement::topology::{Node, NodeId};
+use crate::tls::nodes::NodeTls;
 
 /// Probes a node for as long as it lives.
 pub(super) struct Probe {
@@ -47,7 +48,7 @@ impl Probe {
         let settings = &nodes.settings;
         let endpoint = Endpoint::parse(&node.url)?;
         let check = Check {
-            inner: http_check(settings, &endpoint, node)?,
+            inner: http_check(settings, &endpoint, node, &nodes.credentials.tls)?,
             patience: settings.patience,
             fall: settings.fall.max(1),
             node: node.id.clone(),
@@ -95,12 +96,18 @@ async fn round(backends: &Backends, node: &NodeId, nodes: &Weak<Nodes>) {
     }
 }
 
-fn http_check(settings: &HealthSettings, endpoint: &Endpoint, node: &Node) -> Result<HttpHealthCheck, String> {
+fn http_check(
+    settings: &HealthSettings,
+    endpoint: &Endpoint,
+    node: &Node,
+    tls: &NodeTls,
+) -> Result<HttpHealthCheck, String> {
     let mut check = HttpHealthCheck::new(&endpoint.host, endpoint.tls);
     check.consecutive_success = settings.rise.max(1);
     check.consecutive_failure = settings.fall.max(1);
     check.peer_template.options.connection_timeout = Some(settings.timeout);
     check.peer_template.options.read_timeout = Some(settings.patience);
+    tls.apply(&mut check.peer_template);
     check.reuse_connection = false;
     let path = format!("{}/health", endpoint.prefix);
     let uri = path.parse().map_err(|_| format!("`{path}` is no path"))?;

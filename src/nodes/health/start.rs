@@ -3,8 +3,9 @@
 //! reach the first node only, and leave the others stale although they live.
 //!
 //! Example: three nodes are restarted at once. node-0 is up again at second 5. A write at second 5.1 waits until node-1 and
-//! node-2 were looked at after second 5: node-1 answers and is waited for; node-2 refuses connections, misses the write, and
-//! is stale.
+//! node-2 were looked at once more: node-1 answers and is waited for; node-2 refuses connections, misses the write, and is
+//! stale. It needs until second 9, and a write at second 9.1 finds the cluster still coming back: it waits for the next look
+//! at node-2, too, although the last one was in vain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,33 +29,35 @@ pub enum Need {
 
 /// Returns when nothing of `need` is on its way any more, or when `health.start_wait` is over.
 pub async fn settled(nodes: &Arc<Nodes>, need: Need) {
-    let deadline = Instant::now() + nodes.settings.start_wait;
-    while Instant::now() < deadline && wants_to_wait(nodes, need) {
+    let came = Instant::now();
+    let deadline = came + nodes.settings.start_wait;
+    while Instant::now() < deadline && wants_to_wait(nodes, need, came) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-fn wants_to_wait(nodes: &Nodes, need: Need) -> bool {
+/// `came`: when the request did.
+fn wants_to_wait(nodes: &Nodes, need: Need, came: Instant) -> bool {
     let topology = nodes.topology();
     let members = || topology.members().map(|ix| topology.node(ix));
     if members().all(|node| node.state == NodeState::Up) {
         return false;
     }
-    let revived = match need {
-        Need::Reads => None,
-        Need::Writes => nodes.life.revived().filter(|at| at.elapsed() < nodes.settings.start_wait),
+    let revives = match need {
+        Need::Reads => false,
+        Need::Writes => nodes.life.revived().is_some_and(|at| at.elapsed() < nodes.settings.start_wait),
     };
     let awaited = |node: &Node| {
         !nodes.life.is_stuck(&node.id)
-            && (is_coming(node, &nodes.life, need) || revived.is_some_and(|at| is_unseen(node, &nodes.life, at)))
+            && (is_coming(node, &nodes.life, need) || (revives && is_unseen(node, &nodes.life, came)))
     };
     let joins = || members().any(|node| node.state == NodeState::Joining);
-    members().any(awaited) && (joins() || revived.is_some() || lacks(&topology, need))
+    members().any(awaited) && (joins() || revives || lacks(&topology, need))
 }
 
-/// True for a node that was down when the first of the others came back, and was not looked at since.
-fn is_unseen(node: &Node, life: &Life, revived: Instant) -> bool {
-    node.state == NodeState::Down && life.signs(&node.id).looked_at.is_none_or(|looked_at| looked_at < revived)
+/// True for a node that is down, as far as was known when the request came: it was not looked at since.
+fn is_unseen(node: &Node, life: &Life, came: Instant) -> bool {
+    node.state == NodeState::Down && life.signs(&node.id).looked_at.is_none_or(|looked_at| looked_at < came)
 }
 
 /// True for a node that is about to take part: nobody has looked at it yet, or its probes are good again.

@@ -25,8 +25,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use crate::meili::error::{Code, ResponseError};
-use crate::nodes::client::NodeReply;
 use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::meaning::{ForCircuit, Meaning};
 use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
 use crate::settings::unit::{GIB, MIB};
 use crate::settings::{FromSection, Section};
@@ -152,26 +152,13 @@ impl FromSection for OverloadSettings {
 // === impl Sign ===
 
 impl Sign {
-    pub fn of(answer: &Result<NodeReply, NodeError>) -> Self {
-        match answer {
-            Ok(reply) => match reply.status {
-                408 | 429 | 503 => Self::Busy(reply.retry_after),
-                500.. => Self::Bad,
-                _ => Self::Good,
-            },
-            Err(error) => match &error.kind {
-                NodeErrorKind::Closed(_)
-                | NodeErrorKind::Truncated(_)
-                | NodeErrorKind::TooLarge { .. }
-                | NodeErrorKind::Malformed(_) => Self::Bad,
-                NodeErrorKind::Resolve(_)
-                | NodeErrorKind::Connect(_)
-                | NodeErrorKind::ConnectTimeout(_)
-                // A node that works is not a node that fails: it may be the request that takes so long.
-                | NodeErrorKind::Timeout(_)
-                | NodeErrorKind::Local(_)
-                | NodeErrorKind::QueueFull { .. } => Self::None,
-            },
+    /// `retry_after`: for how long the reply asks to be left alone.
+    pub fn of(meaning: Meaning, retry_after: Option<Duration>) -> Self {
+        match meaning.policy().circuit {
+            ForCircuit::Good => Self::Good,
+            ForCircuit::Bad => Self::Bad,
+            ForCircuit::Busy => Self::Busy(retry_after),
+            ForCircuit::Nothing => Self::None,
         }
     }
 }
@@ -271,6 +258,11 @@ impl Overload {
         granted
     }
 
+    /// True when another node may be asked beside one that takes its time.
+    pub fn may_hedge(&self) -> bool {
+        self.retries.lock().withdraw_spare()
+    }
+
     fn traffic_of(&self, node: &NodeId) -> Arc<NodeTraffic> {
         if let Some(known) = self.nodes.read().get(node) {
             return Arc::clone(known);
@@ -345,16 +337,16 @@ mod tests {
 
     #[test]
     fn running_out_of_time_is_no_failure() {
-        let late = NodeError::new(&NodeId::new("a"), NodeErrorKind::Timeout(Duration::from_secs(1)));
-        assert_eq!(Sign::of(&Err(late)), Sign::None);
+        let late = NodeErrorKind::Timeout(Duration::from_secs(1));
+        assert_eq!(Sign::of(Meaning::of_error(&late), None), Sign::None);
     }
 
     #[test]
     fn a_busy_node_is_left_alone_at_once_for_as_long_as_it_says() {
         let overload = Overload::new(OverloadSettings::defaults(), &prometheus::Registry::new()).unwrap();
         let topology = Topology::build(vec![node("a"), node("b")], 4, 2);
-        let reply = NodeReply { status: 503, body: Default::default(), retry_after: Some(Duration::from_secs(10)) };
-        overload.learn(&topology.node(NodeIx(0)).id, Sign::of(&Ok(reply)));
+        let sign = Sign::of(Meaning::of_head(503, None), Some(Duration::from_secs(10)));
+        overload.learn(&topology.node(NodeIx(0)).id, sign);
         assert_eq!(overload.avoided(&topology), [NodeIx(0)]);
     }
 

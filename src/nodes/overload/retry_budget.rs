@@ -42,6 +42,11 @@ impl RetryBudget {
         affordable
     }
 
+    /// The same for what is only to be faster: half of what may be saved up is left to what has failed.
+    pub fn withdraw_spare(&mut self) -> bool {
+        self.tokens >= self.most / 2 + RETRY && self.withdraw()
+    }
+
     /// True when a retry could be paid for.
     fn is_solvent(&self) -> bool {
         self.tokens >= RETRY
@@ -71,6 +76,13 @@ mod tests {
             budget.deposit();
         }
         assert_eq!((0..50).filter(|_| budget.withdraw()).count(), 3);
+    }
+
+    #[test]
+    fn who_only_wants_to_be_faster_leaves_half_to_failures() {
+        let mut budget = RetryBudget::new(RetrySettings { share: 0.2, burst: 10 });
+        assert_eq!((0..50).filter(|_| budget.withdraw_spare()).count(), 5);
+        assert_eq!((0..50).filter(|_| budget.withdraw()).count(), 5);
     }
 
     #[test]

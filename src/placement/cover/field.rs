@@ -1,6 +1,6 @@
 //! The choice of few nodes: what each candidate can answer for, as rows of bits.
 
-use crate::placement::shard::{ShardId, ShardSet, bits_of};
+use crate::placement::shard::ShardSet;
 use crate::placement::topology::{Apart, NodeIx, Topology};
 
 /// How many orders of leaving nodes out are tried.
@@ -10,7 +10,7 @@ const TRIES: usize = 4;
 pub(super) struct Field {
     /// Words of a row.
     width: usize,
-    /// In the order that the seed gives.
+    /// Those of the gateway's own zone first, and in the order that the seed gives.
     pub(super) nodes: Vec<NodeIx>,
     rows: Vec<u64>,
     /// All rows together.
@@ -29,11 +29,11 @@ impl Field {
     ) -> Self {
         let wanted = shards.words();
         let width = wanted.len();
-        let mut order: Vec<(u64, NodeIx)> = topology
+        let mut order: Vec<(bool, u64, NodeIx)> = topology
             .indexes()
             .filter(|node| topology.node(*node).state.serves_reads() && !exclude.contains(node))
             .filter(|node| topology.apart_of(*node, index) == apart)
-            .map(|node| (shuffle(seed, node), node))
+            .map(|node| (topology.is_far(node), shuffle(seed, node), node))
             .collect();
         order.sort_unstable();
 
@@ -43,7 +43,7 @@ impl Field {
             rows: Vec::with_capacity(order.len() * width),
             reachable: vec![0; width],
         };
-        for (_, node) in order {
+        for (_, _, node) in order {
             let start = field.rows.len();
             field.rows.extend_from_slice(wanted);
             let row = &mut field.rows[start..];
@@ -83,6 +83,8 @@ impl Field {
             }
         };
         let mut rotated = all.clone();
+        // Those that come first are left out first.
+        rotated.rotate_left(all.partition_point(|candidate| !topology.is_far(self.nodes[*candidate])));
         for _ in 0..all.len().min(TRIES) {
             consider(self.thin_out(&rotated));
             rotated.rotate_left(1);
@@ -164,47 +166,19 @@ impl Field {
         taken
     }
 
-    /// Gives every reachable shard to one of `chosen`, each as many as its weight asks for. What only one can answer goes
-    /// first, by whole words; what several can goes to the one with the least to do.
-    pub(super) fn share_out(&self, topology: &Topology, chosen: &[usize]) -> Vec<Vec<u64>> {
-        let mut once = vec![0u64; self.width];
-        let mut contested = vec![0u64; self.width];
+    /// What a candidate can answer for.
+    pub(super) fn shards_of(&self, candidate: usize) -> ShardSet {
+        ShardSet::from_words(self.row(candidate).to_vec())
+    }
+
+    /// Gives every reachable shard to the first of `chosen` that can answer for it.
+    pub(super) fn share_out(&self, chosen: &[usize]) -> Vec<Vec<u64>> {
+        let mut left = self.reachable.clone();
+        let mut answered = Vec::with_capacity(chosen.len());
         for candidate in chosen {
-            for ((once, contested), row) in once.iter_mut().zip(&mut contested).zip(self.row(*candidate)) {
-                *contested |= *once & row;
-                *once |= row;
-            }
-        }
-        // A shard's weight in a node's load: half for a node of weight 2.
-        let unit: Vec<f64> =
-            chosen.iter().map(|candidate| 1.0 / topology.node(self.nodes[*candidate]).weight).collect();
-        let mut load = Vec::with_capacity(chosen.len());
-        let mut answered: Vec<Vec<u64>> = Vec::with_capacity(chosen.len());
-        for (position, candidate) in chosen.iter().enumerate() {
-            let own: Vec<u64> =
-                self.row(*candidate).iter().zip(&contested).map(|(row, contested)| row & !contested).collect();
-            let count: u32 = own.iter().map(|word| word.count_ones()).sum();
-            load.push(f64::from(count) * unit[position]);
+            let own: Vec<u64> = self.row(*candidate).iter().zip(&left).map(|(row, left)| row & left).collect();
+            left.iter_mut().zip(&own).for_each(|(left, own)| *left &= !own);
             answered.push(own);
-        }
-        // Only a shard's owners are looked at, so that this does not grow with the number of nodes.
-        let mut place = vec![None; topology.nodes.len()];
-        for (position, candidate) in chosen.iter().enumerate() {
-            place[self.nodes[*candidate].0] = Some((position, *candidate));
-        }
-        for (word, contested) in contested.iter().enumerate() {
-            for bit in bits_of(*contested) {
-                let mut best = (f64::INFINITY, 0);
-                for owner in topology.owners_of(ShardId(word as u16 * 64 + bit)) {
-                    let Some((position, candidate)) = place[owner.0] else { continue };
-                    let after = load[position] + unit[position];
-                    if self.rows[candidate * self.width + word] >> bit & 1 == 1 && after < best.0 {
-                        best = (after, position);
-                    }
-                }
-                load[best.1] = best.0;
-                answered[best.1][word] |= 1 << bit;
-            }
         }
         answered
     }

@@ -59,8 +59,31 @@ fn one_node_is_asked_if_it_holds_everything() {
     let topology = cluster(&[None; 2], 256, 2);
     let cover = cover(&topology, "i", &ShardSet::all(256), &[], 1);
     assert_eq!(cover.parts.len(), 1);
-    assert!(cover.parts[0].whole);
+    assert!(cover.parts[0].is_whole());
     assert!(cover.missing.is_empty());
+}
+
+#[test]
+fn the_gateways_own_zone_is_asked_first_where_it_needs_no_more_nodes() {
+    let asked = |topology: &Topology, seed| {
+        let cover = cover(topology, "i", &ShardSet::all(256), &[], seed);
+        assert!(cover.missing.is_empty());
+        cover.parts.iter().map(|part| part.node.0).collect::<Vec<_>>()
+    };
+    let mut one_each = cluster(&[Some("a"), Some("b"), Some("c")], 256, 3);
+    one_each.own_zone = Some("b".into());
+    let mut pairs = cluster(&[Some("a"), Some("b"), Some("a"), Some("b")], 256, 2);
+    pairs.own_zone = Some("b".into());
+    for seed in 0..50 {
+        assert_eq!(asked(&one_each, seed), [1]);
+        assert_eq!(asked(&pairs, seed), [1, 3]);
+    }
+    one_each.nodes[1].state = NodeState::Down;
+    let others: BTreeSet<Vec<usize>> = (0..50).map(|seed| asked(&one_each, seed)).collect();
+    assert_eq!(others, BTreeSet::from([vec![0], vec![2]]));
+    pairs.own_zone = Some("elsewhere".into());
+    let all: BTreeSet<Vec<usize>> = (0..50).map(|seed| asked(&pairs, seed)).collect();
+    assert_eq!(all, BTreeSet::from([vec![0, 2], vec![1, 3]]), "the seed chooses");
 }
 
 #[test]
@@ -72,8 +95,9 @@ fn two_of_three_nodes_answer_with_two_replicas() {
         let cover = cover(&topology, "i", &ShardSet::all(256), &[], seed);
         assert_eq!(union(&cover), ShardSet::all(256));
         assert_eq!(cover.parts.len(), 2);
-        assert!(cover.parts.iter().all(|part| (118..=138).contains(&part.shards.len())), "{cover:?}");
-        assert!(cover.parts.iter().all(|part| !part.whole));
+        let whole: Vec<&CoverPart> = cover.parts.iter().filter(|part| part.is_whole()).collect();
+        let [whole] = whole.as_slice() else { panic!("one needs no filter: {cover:?}") };
+        assert_eq!(&whole.shards, topology.shards_of(whole.node));
         pairs.insert(cover.parts.iter().map(|part| part.node).collect::<Vec<_>>());
         for part in &cover.parts {
             *asked.entry(part.node).or_default() += part.shards.len();
@@ -95,7 +119,7 @@ fn one_zone_answers_if_it_can() {
         let used: BTreeSet<_> = cover.parts.iter().map(|part| topology.node(part.node).zone.clone()).collect();
         assert_eq!(used.len(), 1);
         // A zone's nodes hold each shard once, so none needs a filter.
-        assert!(cover.parts.iter().all(|part| part.whole));
+        assert!(cover.parts.iter().all(|part| part.is_whole()));
         zones.extend(used);
     }
     assert_eq!(zones.len(), 2);
@@ -129,7 +153,7 @@ fn excluded_nodes_are_not_asked_and_what_is_left_without_is_missing() {
     let cover = cover(&topology, "i", &ShardSet::all(64), &[NodeIx(0), NodeIx(2)], 9);
     assert_eq!(cover.parts.len(), 1);
     assert_eq!(&cover.parts[0].shards, topology.shards_of(NodeIx(1)));
-    assert!(cover.parts[0].whole);
+    assert!(cover.parts[0].is_whole());
     let mut everything = cover.missing.clone();
     everything.union_with(&cover.parts[0].shards);
     assert_eq!(everything, ShardSet::all(64));
@@ -145,7 +169,7 @@ fn a_stale_replica_is_not_asked_for_its_index_alone() {
         let one = cover(&topology, "i", &ShardSet::all(64), &[], seed);
         assert_eq!(one.parts.len(), 1);
         assert_eq!(one.parts[0].node, NodeIx(1));
-        assert!(one.parts[0].whole);
+        assert!(one.parts[0].is_whole());
     }
     let others: BTreeSet<_> =
         (0..20).map(|seed| cover(&topology, "j", &ShardSet::all(64), &[], seed).parts[0].node).collect();
@@ -158,7 +182,7 @@ fn a_node_with_a_stale_shard_is_never_whole() {
     topology.stale = Arc::new([((NodeIx(0), "i".to_owned()), [ShardId(7)].into_iter().collect())].into());
     let cover = cover(&topology, "i", &ShardSet::all(64), &[NodeIx(1)], 0);
     assert_eq!(cover.missing.iter().collect::<Vec<_>>(), [ShardId(7)]);
-    assert!(!cover.parts[0].whole);
+    assert!(!cover.parts[0].is_whole());
 }
 
 #[test]
@@ -167,9 +191,9 @@ fn a_node_with_documents_of_shards_that_it_does_not_own_is_never_whole() {
     let foreign = topology.owners_of(ShardId(0)).to_vec();
     let node = topology.indexes().find(|node| !foreign.contains(node)).expect("a node without shard 0");
     let others: Vec<NodeIx> = topology.indexes().filter(|other| *other != node).collect();
-    assert!(cover(&topology, "i", topology.shards_of(node), &others, 0).parts[0].whole);
+    assert!(cover(&topology, "i", topology.shards_of(node), &others, 0).parts[0].is_whole());
     topology.residue = Arc::new([(node, [ShardId(0)].into_iter().collect())].into());
-    assert!(!cover(&topology, "i", topology.shards_of(node), &others, 0).parts[0].whole);
+    assert!(!cover(&topology, "i", topology.shards_of(node), &others, 0).parts[0].is_whole());
 }
 
 #[test]
@@ -180,7 +204,7 @@ fn one_shard_takes_one_node_and_a_filter() {
         .map(|seed| {
             let cover = cover(&topology, "i", &wanted, &[], seed);
             assert_eq!(cover.parts.len(), 1);
-            assert!(!cover.parts[0].whole);
+            assert!(!cover.parts[0].is_whole());
             cover.parts[0].node
         })
         .collect();
@@ -201,4 +225,25 @@ fn no_shards_take_no_nodes() {
     let topology = cluster(&[None; 3], 64, 2);
     let cover = cover(&topology, "i", &ShardSet::new(), &[], 0);
     assert!(cover.parts.is_empty() && cover.missing.is_empty());
+}
+
+#[test]
+fn a_node_that_has_missed_writes_leaves_the_one_that_needs_no_filter_to_go_first() {
+    let mut topology = cluster(&[None; 3], 256, 2);
+    let mut seen = BTreeSet::new();
+    for node in topology.indexes().collect::<Vec<_>>() {
+        let stale = topology.shards_of(node).iter().next().expect("a shard");
+        topology.stale = Arc::new([((node, "i".to_owned()), [stale].into_iter().collect())].into());
+        for seed in 0..20 {
+            let cover = cover(&topology, "i", &ShardSet::all(256), &[], seed);
+            let Some(part) = cover.parts.iter().find(|part| part.node == node) else { continue };
+            assert!(!part.is_whole() && !part.shards.contains(stale));
+            // What it leaves to others is named, and its filter has those only if they are fewer.
+            let Besides::Shards(others) = &part.besides else { panic!("{part:?}") };
+            assert!(others.contains(stale) && others.len() + part.shards.len() == topology.shards_of(node).len());
+            assert!(cover.parts.iter().any(CoverPart::is_whole));
+            seen.insert(node);
+        }
+    }
+    assert_eq!(seen.len(), 3);
 }

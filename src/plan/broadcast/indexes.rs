@@ -98,6 +98,7 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
         },
         copies: 1,
         documents: BTreeMap::new(),
+        ids: BTreeMap::new(),
         steps: vec![whole("POST", "/swap-indexes", StepBody::Json(body))],
     })
 }

@@ -91,6 +91,7 @@ fn of_index(kind: TaskKind, index: &str, details: Map<String, Value>, step: Step
         registry: RegistryChange::None,
         copies: 1,
         documents: BTreeMap::new(),
+        ids: BTreeMap::new(),
         steps: vec![step],
     }
 }

@@ -1,9 +1,9 @@
 //! Errors inside the engine: one node's may be its own trouble; what several nodes say alike is about the request.
 
 use super::Fault;
-use crate::meili::error::{Code, ResponseError};
+use crate::meili::error::ResponseError;
 use crate::nodes::client::NodeReply;
-use crate::nodes::error::NodeError;
+use crate::nodes::meaning::{ForRead, Meaning};
 use crate::placement::topology::NodeIx;
 
 #[derive(Debug, Default)]
@@ -17,26 +17,25 @@ pub(super) struct Internal {
 // === impl Internal ===
 
 impl Internal {
-    pub(super) fn see(&mut self, node: NodeIx, answer: &Result<NodeReply, NodeError>) {
-        let Ok(reply) = answer else {
-            self.differs = true;
-            return;
-        };
-        let error = reply.error().filter(|error| reply.status >= 500 && error.is(Code::Internal));
-        match (&self.first, error) {
-            (_, None) => self.differs = true,
-            (Some(first), Some(error)) => {
-                self.differs |= first.reply.error().map(|first| plain(&first)) != Some(plain(&error));
-            }
-            (None, Some(_)) => self.first = Some(Fault { node, reply: reply.clone() }),
-        }
+    /// Sees what a node that failed has said, if anything.
+    pub(super) fn see(&mut self, node: NodeIx, meaning: Meaning, reply: Option<NodeReply>) {
         self.nodes += 1;
+        let internal = meaning.policy().read == ForRead::OtherReplicaUnlessAgreed;
+        match (&self.first, reply.filter(|_| internal)) {
+            (_, None) => self.differs = true,
+            (Some(first), Some(reply)) => self.differs |= said(&first.reply) != said(&reply),
+            (None, Some(reply)) => self.first = Some(Fault { node, reply }),
+        }
     }
 
     /// The error, if every node that failed says the same: two at least, or all that there are.
     pub(super) fn agreed(self, nobody_else: bool) -> Option<Fault> {
         self.first.filter(|_| !self.differs && (self.nodes > 1 || nobody_else))
     }
+}
+
+fn said(reply: &NodeReply) -> Option<String> {
+    reply.error().map(|error| plain(&error))
 }
 
 /// An error's message without numbers: the engine names its own tasks.

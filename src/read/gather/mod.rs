@@ -6,9 +6,15 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `again` | the same nodes asked for more |
+//! | `answers` | what came of some shards |
+//! | `choice` | covers that leave some nodes alone |
 //! | `internal` | errors inside the engine |
 //! | `round` | what the parts of one question know of each other |
 
+mod again;
+mod answers;
+mod choice;
 mod internal;
 mod round;
 
@@ -21,12 +27,15 @@ use futures::future::{BoxFuture, Either, join_all, ready, select};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub(super) use self::again::gather_again;
+use self::answers::Answers;
+use self::choice::{cover_avoiding, lighter};
 use self::internal::Internal;
 pub use self::round::Round;
-use crate::meili::error::{Code, ErrorType};
-use crate::merge::error::is_unready;
 use crate::nodes::client::NodeReply;
-use crate::nodes::error::{NodeError, NodeErrorKind, RetryClass};
+use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::meaning::{ForRead, Meaning, Policy, Price};
+use crate::nodes::metrics::Hedge;
 use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
@@ -41,6 +50,14 @@ pub enum Doubt {
     Gone,
 }
 
+/// Why another is asked beside a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// It has taken longer than nearly all of its answers do, which is no sign against it: to be faster.
+    Late,
+    Slow,
+}
+
 /// Whoever can ask nodes.
 #[async_trait]
 pub trait Nodes: Sync {
@@ -52,6 +69,14 @@ pub trait Nodes: Sync {
         std::future::pending().await
     }
 
+    /// Resolves once `node`, asked at the call, has taken longer than nearly all of its answers do.
+    async fn late(&self, _node: NodeIx) {
+        std::future::pending().await
+    }
+
+    /// Others are asked, or have answered, beside a node.
+    fn hedged(&self, _what: Hedge) {}
+
     /// Others have answered in place of a node, and began later.
     fn outrun(&self, _node: NodeIx) {}
 
@@ -60,11 +85,21 @@ pub trait Nodes: Sync {
         Vec::new()
     }
 
-    /// A node's reply was not what was asked for.
-    fn unusable(&self, _node: NodeIx) {}
+    /// Nodes to leave alone if as few others can answer.
+    fn laden(&self, _seed: u64) -> Vec<NodeIx> {
+        Vec::new()
+    }
+
+    /// What a node's successful reply was found to be: an answer, or not what was asked for.
+    fn learn(&self, _node: NodeIx, _meaning: Meaning) {}
 
     /// True when what cost a node something may be asked of another.
     fn may_retry(&self) -> bool {
+        true
+    }
+
+    /// True when others may be asked only to be faster.
+    fn may_hedge(&self) -> bool {
         true
     }
 }
@@ -75,18 +110,6 @@ pub struct Wanted<'a> {
     pub index: &'a str,
     pub shards: &'a ShardSet,
     pub seed: u64,
-}
-
-/// What is made of one node's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Use,
-    /// Any replica would say the same: the client is told.
-    Relay,
-    /// Another replica may do better.
-    OtherReplica,
-    /// Another replica may do better; if none does, the client is told.
-    OtherReplicaOrRelay,
 }
 
 /// The usable replies.
@@ -120,35 +143,6 @@ pub struct Fault {
     pub reply: NodeReply,
 }
 
-/// Decides about one answer. `readable` says whether a successful reply's body is what was asked for.
-pub fn verdict(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -> bool) -> Verdict {
-    match answer {
-        Err(error) => match error.retry_class() {
-            RetryClass::NotSent | RetryClass::MaybeApplied | RetryClass::Never => Verdict::OtherReplica,
-        },
-        Ok(reply) => match reply.status {
-            200..300 if readable(&reply.body) => Verdict::Use,
-            // A node that refuses Miroir's key, or has too much to do, is not the client's fault.
-            401 | 403 | 408 | 429 => Verdict::OtherReplica,
-            // A node may not have got to the task that creates the index, or may not hold the document.
-            404 if reply
-                .error()
-                .is_some_and(|error| error.is(Code::IndexNotFound) || error.is(Code::NotFoundSimilarId)) =>
-            {
-                Verdict::OtherReplicaOrRelay
-            }
-            // It lacks what Miroir asks by: it has not all of the index yet.
-            400..500 if reply.error().is_some_and(|error| is_unready(&error)) => Verdict::OtherReplica,
-            400..500 => match reply.error().map(|error| error.error_type) {
-                Some(ErrorType::InvalidRequest | ErrorType::Auth) => Verdict::Relay,
-                // A full disk is the node's own trouble, and what is no error of an engine's comes from somewhere else.
-                Some(ErrorType::System | ErrorType::Internal) | None => Verdict::OtherReplica,
-            },
-            _ => Verdict::OtherReplica,
-        },
-    }
-}
-
 /// Asks for all of `wanted`. `request` makes the request for a part, knowing whether it is the only one.
 ///
 /// Everything is polled on the caller's task, and dropping the future ends every subrequest.
@@ -159,22 +153,10 @@ pub async fn gather<N: Nodes + ?Sized>(
     request: &(dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
     readable: &(dyn Fn(&[u8]) -> bool + Sync),
 ) -> Result<Gathered, Fault> {
-    let avoided = nodes.avoided();
-    let asking = Asking { nodes, topology, wanted, request, readable, avoided, seen: Mutex::default() };
+    let (avoided, laden) = (nodes.avoided(), nodes.laden(wanted.seed));
+    let asking = Asking { nodes, topology, wanted, request, readable, avoided, laden, seen: Mutex::default() };
     let answers = asking.shards(wanted.shards.clone(), true).await;
-    let seen = asking.seen.into_inner();
-    if let Some(fault) = answers.fault {
-        return Err(fault);
-    }
-    if let Some(fault) = seen.lagging.filter(|_| !answers.missing.is_empty()) {
-        return Err(fault);
-    }
-    if let Some(fault) = seen.internal.agreed(answers.replies.is_empty()).filter(|_| !answers.missing.is_empty()) {
-        return Err(fault);
-    }
-    let alone = answers.replies.len() == 1 && answers.replies.iter().all(|(.., alone)| *alone);
-    let replies = answers.replies.into_iter().map(|(part, body, _)| (part, body)).collect();
-    Ok(Gathered { replies, missing: answers.missing, late: answers.late, alone, overloaded: seen.overloaded })
+    answers.gathered(asking.seen.into_inner())
 }
 
 /// Asks one node outside of a cover. Where `others` could answer in its place, it is left when it comes into doubt.
@@ -199,6 +181,9 @@ pub async fn ask_one<N: Nodes + ?Sized>(
         },
     };
     round.answered(started.elapsed());
+    if Meaning::of(&answer) == Meaning::Answer {
+        nodes.learn(node, Meaning::Answer);
+    }
     answer
 }
 
@@ -210,6 +195,7 @@ struct Asking<'a, N: ?Sized> {
     request: &'a (dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
     readable: &'a (dyn Fn(&[u8]) -> bool + Sync),
     avoided: Vec<NodeIx>,
+    laden: Vec<NodeIx>,
     seen: Mutex<Seen>,
 }
 
@@ -226,38 +212,10 @@ struct Seen {
     overloaded: bool,
 }
 
-/// What came of some shards. The fault is the first in the order of the parts.
-#[derive(Default)]
-struct Answers {
-    replies: Vec<(CoverPart, Bytes, bool)>,
-    missing: ShardSet,
-    late: ShardSet,
-    fault: Option<Fault>,
-}
-
-// === impl Answers ===
-
-impl Answers {
-    fn missing(shards: ShardSet) -> Self {
-        Self { missing: shards, ..Self::default() }
-    }
-
-    fn late(shards: ShardSet) -> Self {
-        Self { missing: shards.clone(), late: shards, ..Self::default() }
-    }
-
-    fn is_conclusive(&self) -> bool {
-        self.missing.is_empty() || self.fault.is_some()
-    }
-
-    fn add(&mut self, other: Self) {
-        self.replies.extend(other.replies);
-        self.missing.union_with(&other.missing);
-        self.late.union_with(&other.late);
-        if self.fault.is_none() {
-            self.fault = other.fault;
-        }
-    }
+/// A node's answer, and what it means.
+struct Heard {
+    meaning: Meaning,
+    answer: Result<NodeReply, NodeError>,
 }
 
 // === impl Asking ===
@@ -268,7 +226,9 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
         let cover = {
             let seen = self.seen.lock();
             let avoided: Vec<NodeIx> = self.avoided.iter().chain(&seen.slow).copied().collect();
-            cover_avoiding(self.topology, self.wanted, &shards, &seen.failed, &avoided)
+            let cover = cover_avoiding(self.topology, self.wanted, &shards, &seen.failed, &avoided);
+            let exclude = [seen.failed.clone(), avoided].concat();
+            lighter(cover, self.topology, self.wanted, &shards, &exclude, &self.laden)
         };
         self.covered(cover, sole)
     }
@@ -290,77 +250,119 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
     async fn part(&self, part: CoverPart, sole: bool, round: &Round) -> Answers {
         let started = Instant::now();
         let mut asked = pin!(self.nodes.ask(part.node, (self.request)(&part, sole)));
-        let doubt = tokio::select! {
-            biased;
-            answer = &mut asked => {
-                round.answered(started.elapsed());
-                return self.conclude(part, sole, answer).await;
+        let mut doubted = pin!(self.nodes.doubt(part.node, round));
+        let mut late = pin!(self.nodes.late(part.node));
+        let mut early = true;
+        let (doubt, hedge) = loop {
+            tokio::select! {
+                biased;
+                answer = &mut asked => {
+                    round.answered(started.elapsed());
+                    let heard = self.read(part.node, answer);
+                    return self.conclude(part, sole, heard).await;
+                }
+                doubt = &mut doubted => break (Some(doubt), None),
+                () = &mut late, if early => {
+                    early = false;
+                    let hedge = self.hedge(&part, sole, Beside::Late);
+                    if hedge.is_some() {
+                        break (None, hedge);
+                    }
+                }
             }
-            doubt = self.nodes.doubt(part.node, round) => doubt,
         };
-        if doubt == Doubt::Gone {
+        if doubt == Some(Doubt::Gone) {
             tracing::warn!(node = %self.topology.node(part.node).id, "a node went down while a read waited for it");
             self.seen.lock().failed.push(part.node);
             return self.shards(part.shards, sole).await;
         }
-        let Some(hedge) = self.hedge(&part, sole) else {
+        let Some(hedge) = hedge.or_else(|| self.hedge(&part, sole, Beside::Slow)) else {
             let answer = asked.await;
             round.answered(started.elapsed());
-            return self.conclude(part, sole, answer).await;
+            let heard = self.read(part.node, answer);
+            return self.conclude(part, sole, heard).await;
         };
         let (answer, hedge) = match select(asked, hedge).await {
             Either::Left((answer, hedge)) => (answer, hedge),
             Either::Right((hedged, _)) if hedged.is_conclusive() => {
-                self.nodes.outrun(part.node);
+                self.nodes.hedged(Hedge::Won);
+                if doubt == Some(Doubt::Slow) {
+                    self.nodes.outrun(part.node);
+                }
                 return hedged;
             }
             Either::Right((hedged, asked)) => (asked.await, ready(hedged).boxed()),
         };
         round.answered(started.elapsed());
-        match verdict(&answer, self.readable) {
-            Verdict::Use | Verdict::Relay => self.conclude(part, sole, answer).await,
-            Verdict::OtherReplica | Verdict::OtherReplicaOrRelay => {
-                self.note_failure(part.node, answer);
+        let heard = self.read(part.node, answer);
+        match heard.meaning.policy().read {
+            ForRead::Use | ForRead::Relay => self.conclude(part, sole, heard).await,
+            ForRead::OtherReplica
+            | ForRead::OtherReplicaOrRelay
+            | ForRead::OtherReplicaUnlessAgreed
+            | ForRead::OutOfTime => {
+                self.note_failure(part.node, heard);
                 hedge.await
             }
         }
     }
 
     /// The other attempt beside a slow node's, if others hold all its shards and it can be paid for.
-    fn hedge(&self, part: &CoverPart, sole: bool) -> Option<BoxFuture<'_, Answers>> {
+    fn hedge(&self, part: &CoverPart, sole: bool, why: Beside) -> Option<BoxFuture<'_, Answers>> {
         let exclude: Vec<NodeIx> = {
-            let mut seen = self.seen.lock();
-            seen.slow.push(part.node);
-            seen.failed.iter().chain(&seen.slow).copied().collect()
+            let seen = self.seen.lock();
+            seen.failed.iter().chain(&seen.slow).copied().chain([part.node]).collect()
         };
+        if why == Beside::Slow {
+            self.seen.lock().slow.push(part.node);
+        }
         let others = cover(self.topology, self.wanted.index, &part.shards, &exclude, self.wanted.seed);
-        if !others.missing.is_empty() || !self.nodes.may_retry() {
+        let may_ask = || match why {
+            Beside::Late => self.nodes.may_hedge(),
+            Beside::Slow => self.nodes.may_retry(),
+        };
+        if !others.missing.is_empty() || !may_ask() {
             return None;
         }
+        if why == Beside::Late {
+            self.seen.lock().slow.push(part.node);
+        }
+        self.nodes.hedged(Hedge::Sent);
         tracing::debug!(node = %self.topology.node(part.node).id, "others are asked beside a node that is slow");
         Some(self.covered(others, sole))
     }
 
+    /// What a node's answer means for the part; the node's circuit learns of what only its reader can tell.
+    fn read(&self, node: NodeIx, answer: Result<NodeReply, NodeError>) -> Heard {
+        let meaning = Meaning::of_readable(&answer, self.readable);
+        if answer.as_ref().is_ok_and(NodeReply::is_success) {
+            self.nodes.learn(node, meaning);
+        }
+        Heard { meaning, answer }
+    }
+
     /// Makes the part's answer of the node's, or asks others.
-    async fn conclude(&self, part: CoverPart, sole: bool, answer: Result<NodeReply, NodeError>) -> Answers {
-        match (verdict(&answer, self.readable), answer) {
-            (Verdict::Use, Ok(reply)) => Answers { replies: vec![(part, reply.body, sole)], ..Answers::default() },
-            (Verdict::Relay, Ok(reply)) => {
+    async fn conclude(&self, part: CoverPart, sole: bool, heard: Heard) -> Answers {
+        let Policy { read, price, .. } = heard.meaning.policy();
+        match (read, heard.answer) {
+            (ForRead::Use, Ok(reply)) => Answers { replies: vec![(part, reply.body, sole)], ..Answers::default() },
+            (ForRead::Relay, Ok(reply)) => {
                 Answers { fault: Some(Fault { node: part.node, reply }), ..Answers::default() }
             }
-            (Verdict::OtherReplicaOrRelay, answer) => {
-                self.note_failure(part.node, answer);
-                self.shards(part.shards, sole).await
+            (ForRead::OutOfTime, answer) => {
+                self.note_failure(part.node, Heard { answer, ..heard });
+                Answers::late(part.shards)
             }
-            (_, answer) => {
-                // There is no time left to ask anybody else.
-                if matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_))) {
-                    self.note_failure(part.node, answer);
-                    return Answers::late(part.shards);
-                }
-                let free = costs_nothing(&answer);
-                self.note_failure(part.node, answer);
-                if free || self.nodes.may_retry() {
+            (
+                ForRead::Use
+                | ForRead::Relay
+                | ForRead::OtherReplica
+                | ForRead::OtherReplicaOrRelay
+                | ForRead::OtherReplicaUnlessAgreed,
+                answer,
+            ) => {
+                self.note_failure(part.node, Heard { answer, ..heard });
+                if price == Price::Free || self.nodes.may_retry() {
                     return self.shards(part.shards, sole).await;
                 }
                 self.seen.lock().overloaded = true;
@@ -369,60 +371,21 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
         }
     }
 
-    fn note_failure(&self, node: NodeIx, answer: Result<NodeReply, NodeError>) {
-        if let Ok(reply) = &answer
-            && verdict(&answer, self.readable) == Verdict::OtherReplicaOrRelay
-        {
-            let mut seen = self.seen.lock();
-            seen.lagging.get_or_insert(Fault { node, reply: reply.clone() });
-            seen.failed.push(node);
-            return;
-        }
-        log_failure(self.topology, node, &answer);
-        if answer.as_ref().is_ok_and(NodeReply::is_success) {
-            self.nodes.unusable(node);
+    fn note_failure(&self, node: NodeIx, heard: Heard) {
+        let Heard { meaning, answer } = heard;
+        let lags = meaning.policy().read == ForRead::OtherReplicaOrRelay;
+        if !lags {
+            log_failure(self.topology, node, &answer);
         }
         let mut seen = self.seen.lock();
-        seen.internal.see(node, &answer);
         seen.failed.push(node);
-        seen.overloaded |= matches!(&answer, Err(error) if matches!(error.kind, NodeErrorKind::QueueFull { .. }));
-    }
-}
-
-/// The cover without the nodes to be avoided, but for shards that only they can answer for.
-fn cover_avoiding(
-    topology: &Topology,
-    wanted: Wanted<'_>,
-    shards: &ShardSet,
-    failed: &[NodeIx],
-    avoided: &[NodeIx],
-) -> Cover {
-    if !avoided.is_empty() {
-        let exclude: Vec<NodeIx> = failed.iter().chain(avoided).copied().collect();
-        let without = cover(topology, wanted.index, shards, &exclude, wanted.seed);
-        if without.missing.is_empty() {
-            return without;
+        match answer {
+            Ok(reply) if lags => {
+                seen.lagging.get_or_insert(Fault { node, reply });
+            }
+            answer => seen.internal.see(node, meaning, answer.ok()),
         }
-    }
-    cover(topology, wanted.index, shards, failed, wanted.seed)
-}
-
-/// True for a failure that another attempt does not make worse: the node has not worked on the request.
-fn costs_nothing(answer: &Result<NodeReply, NodeError>) -> bool {
-    match answer {
-        Ok(_) => false,
-        Err(error) => match &error.kind {
-            NodeErrorKind::Resolve(_)
-            | NodeErrorKind::Connect(_)
-            | NodeErrorKind::ConnectTimeout(_)
-            | NodeErrorKind::Closed(_)
-            | NodeErrorKind::Local(_)
-            | NodeErrorKind::QueueFull { .. } => true,
-            NodeErrorKind::Timeout(_)
-            | NodeErrorKind::Truncated(_)
-            | NodeErrorKind::TooLarge { .. }
-            | NodeErrorKind::Malformed(_) => false,
-        },
+        seen.overloaded |= meaning == Meaning::Queued;
     }
 }
 
@@ -434,5 +397,7 @@ pub(crate) fn log_failure(topology: &Topology, node: NodeIx, answer: &Result<Nod
     }
 }
 
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 pub(crate) mod tests;

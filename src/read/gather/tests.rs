@@ -7,13 +7,14 @@ use parking_lot::Mutex;
 
 use super::internal::plain;
 use super::*;
-use crate::meili::error::ResponseError;
+use crate::meili::error::{Code, ResponseError};
 use crate::placement::topology::{Node, NodeId, NodeState};
 
 /// Nodes that answer by a rule and remember what they were asked.
 pub struct FakeNodes<F> {
     pub answer: F,
     pub asked: Mutex<Vec<(NodeIx, NodeRequest)>>,
+    pub learnt: Mutex<Vec<(NodeIx, Meaning)>>,
 }
 
 impl<F> FakeNodes<F>
@@ -21,7 +22,7 @@ where
     F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync,
 {
     pub fn new(answer: F) -> Self {
-        Self { answer, asked: Mutex::default() }
+        Self { answer, asked: Mutex::default(), learnt: Mutex::default() }
     }
 }
 
@@ -37,6 +38,10 @@ where
             Ok((status, body)) => Ok(NodeReply { status, body: body.into(), retry_after: None }),
             Err(kind) => Err(NodeError::new(&NodeId::new("fake"), kind)),
         }
+    }
+
+    fn learn(&self, node: NodeIx, meaning: Meaning) {
+        self.learnt.lock().push((node, meaning));
     }
 }
 
@@ -236,18 +241,24 @@ async fn an_index_that_one_node_does_not_know_yet_is_asked_of_others() {
     assert_eq!(run(&all, &topology).await.unwrap_err().reply.status, 404);
 }
 
-#[test]
-fn a_refused_node_key_is_not_the_clients_fault() {
-    let answer = |status, body: &'static str| {
-        Ok(NodeReply { status, body: Bytes::from_static(body.as_bytes()), retry_after: None })
-    };
-    assert_eq!(verdict(&answer(200, "{}"), |_| true), Verdict::Use);
-    assert_eq!(verdict(&answer(200, "{"), |_| false), Verdict::OtherReplica);
-    assert_eq!(verdict(&answer(403, "{}"), |_| true), Verdict::OtherReplica);
-    let wrong = r#"{"message":"m","code":"invalid_search_filter","type":"invalid_request","link":""}"#;
-    assert_eq!(verdict(&answer(400, wrong), |_| true), Verdict::Relay);
-    let full = r#"{"message":"m","code":"no_space_left_on_device","type":"system","link":""}"#;
-    assert_eq!(verdict(&answer(422, full), |_| true), Verdict::OtherReplica);
-    assert_eq!(verdict(&answer(404, "<html>no such page</html>"), |_| true), Verdict::OtherReplica);
-    assert_eq!(verdict(&answer(503, "{}"), |_| true), Verdict::OtherReplica);
+#[tokio::test]
+async fn a_document_that_one_replica_does_not_have_yet_is_asked_of_others() {
+    let lagging = ResponseError::new(Code::NotFoundSimilarId, "Document `1` not found.");
+    let answer = || Ok((lagging.status, String::from_utf8(lagging.to_body()).unwrap()));
+    let one = FakeNodes::new(|node, _| if node == NodeIx(2) { answer() } else { Ok((200, "{}".to_owned())) });
+    assert!(run(&one, &topology(3, 2)).await.unwrap().missing.is_empty());
+    let all = FakeNodes::new(|_, _| answer());
+    assert_eq!(run(&all, &topology(3, 2)).await.unwrap_err().reply.error(), Some(lagging.clone()));
+}
+
+#[tokio::test]
+async fn a_success_that_cannot_be_read_is_told_as_none() {
+    let nodes = FakeNodes::new(|node, _| Ok((200, if node == NodeIx(1) { "cut of" } else { "{}" }.to_owned())));
+    assert!(run(&nodes, &topology(3, 2)).await.unwrap().missing.is_empty());
+    let learnt = nodes.learnt.lock();
+    assert!(learnt.iter().any(|(node, _)| *node == NodeIx(1)), "{learnt:?}");
+    for (node, meaning) in learnt.iter() {
+        let expected = if *node == NodeIx(1) { Meaning::Garbled } else { Meaning::Answer };
+        assert_eq!(*meaning, expected, "each answer is told once, as what it is");
+    }
 }

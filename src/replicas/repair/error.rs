@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::nodes::error::{NodeError, NodeErrorKind};
+use crate::nodes::error::NodeError;
+use crate::nodes::meaning::{ForRepair, Meaning};
 use crate::placement::topology::NodeId;
 use crate::replicas::identity::IdentityError;
 use crate::replicas::interrupted;
@@ -40,15 +41,9 @@ impl RepairError {
     pub(super) fn concerns_node(&self, node: &NodeId) -> bool {
         match self {
             Self::Node(error) if error.node != *node => false,
-            Self::Node(error) => match error.kind {
-                NodeErrorKind::Resolve(_) | NodeErrorKind::Connect(_) | NodeErrorKind::Closed(_) => true,
-                NodeErrorKind::ConnectTimeout(_)
-                | NodeErrorKind::Timeout(_)
-                | NodeErrorKind::Truncated(_)
-                | NodeErrorKind::TooLarge { .. }
-                | NodeErrorKind::Malformed(_)
-                | NodeErrorKind::Local(_)
-                | NodeErrorKind::QueueFull { .. } => false,
+            Self::Node(error) => match Meaning::of_error(&error.kind).policy().repair {
+                ForRepair::Node => true,
+                ForRepair::Index => false,
             },
             Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } | Self::BrokeOff(_) => false,
             Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,

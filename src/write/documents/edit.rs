@@ -20,6 +20,7 @@ use super::edited::Reader;
 use super::rules;
 use crate::ledger::touched::Touched;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::versions::names_index_of_edit;
 use crate::nodes::client::Trace;
 use crate::placement::shard::ShardSet;
 use crate::plan::write::{StepBody, WriteIntent};
@@ -44,6 +45,13 @@ pub(super) struct Edit {
     pub shards: ShardSet,
     function: String,
     context: Option<Map<String, Value>>,
+}
+
+/// What a refusal of the request by its nodes is shown with.
+struct Asked {
+    index: String,
+    /// The client's filter is one text, of which nodes were sent a list.
+    filter_is_text: bool,
 }
 
 /// What a trial has come to.
@@ -74,7 +82,11 @@ struct Documents<'a> {
 pub async fn edit(writes: &Arc<Writes>, intent: WriteIntent, trace: &Trace) -> Result<MiroirTask, ResponseError> {
     let (own, trace) = (Arc::clone(writes), trace.clone());
     // A client that goes away meanwhile changes nothing.
-    let work = tokio::spawn(async move { try_and_send(&own, intent, &trace).await });
+    let work = tokio::spawn(async move {
+        let asked = Asked::of(&intent);
+        let sent = try_and_send(&own, intent, &trace).await;
+        sent.map_err(|error| asked.refusal(error, own.nodes.engine_version.read().as_deref().unwrap_or_default()))
+    });
     work.await.unwrap_or_else(|error| {
         tracing::error!(%error, "an edit broke off");
         Err(ResponseError::new(Code::Internal, "The edit broke off."))
@@ -218,6 +230,28 @@ fn on_first_document(error: FunctionError, inbox: &mut mpsc::Receiver<Page>) -> 
     }
 }
 
+// === impl Asked ===
+
+impl Asked {
+    fn of(intent: &WriteIntent) -> Self {
+        let original =
+            intent.details.as_ref().and_then(|details| details.get("originalFilter")).and_then(Value::as_str);
+        let filter = original.and_then(|filter| serde_json::from_str::<Value>(filter).ok());
+        Self {
+            index: intent.index_uid.clone().unwrap_or_default(),
+            filter_is_text: filter.as_ref().and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty()),
+        }
+    }
+
+    /// Engines that name the index before what is wrong with a filter do so for a text, and not for what stands in a list.
+    fn refusal(&self, mut error: ResponseError, version: &str) -> ResponseError {
+        if self.filter_is_text && error.is(Code::InvalidDocumentFilter) && names_index_of_edit(version) {
+            error.message = format!("Index `{}`: {}", self.index, error.message);
+        }
+        error
+    }
+}
+
 // === impl Edit ===
 
 impl Edit {
@@ -268,5 +302,26 @@ impl Edit {
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_filter_is_said_as_of_a_text() {
+        let said = |filter_is_text, code, version| {
+            let asked = Asked { index: "a".to_owned(), filter_is_text };
+            asked.refusal(ResponseError::new(code, "Was expecting a value."), version).message
+        };
+        assert_eq!(said(true, Code::InvalidDocumentFilter, "1.50.0"), "Index `a`: Was expecting a value.");
+        for (filter_is_text, code, version) in [
+            (false, Code::InvalidDocumentFilter, "1.50.0"),
+            (true, Code::BadRequest, "1.50.0"),
+            (true, Code::InvalidDocumentFilter, "1.15.2"),
+        ] {
+            assert_eq!(said(filter_is_text, code, version), "Was expecting a value.");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::edit::{Edit, Page};
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::node_queue;
-use crate::placement::cover::{CoverPart, cover};
+use crate::placement::cover::{Besides, CoverPart, cover};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{Node, Topology};
 use crate::plan::filter::with_shards;
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
     }
 
     fn filter(&self, part: &CoverPart, shards: ShardSet) -> Value {
-        let part = CoverPart { node: part.node, shards, whole: false };
+        let part = CoverPart { node: part.node, shards, besides: Besides::Unknown };
         with_shards(Some(&self.edit.filter), &part, self.topology.shards)
     }
 

@@ -179,6 +179,7 @@ mod tests {
             registry: RegistryChange::None,
             copies: 2,
             documents: BTreeMap::new(),
+            ids: BTreeMap::new(),
             steps: vec![step],
         };
         let missed: ShardSet = [ShardId(1), ShardId(3)].into_iter().collect();

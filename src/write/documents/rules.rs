@@ -126,7 +126,7 @@ pub(super) async fn known(
 }
 
 /// True if tasks of `index` have not ended yet, of these kinds or of any, or if any swap or new name has not.
-async fn has_open_tasks(writes: &Writes, index: &str, kinds: Option<&[TaskKind]>) -> bool {
+pub(super) async fn has_open_tasks(writes: &Writes, index: &str, kinds: Option<&[TaskKind]>) -> bool {
     let open =
         || TaskFilter { statuses: Some(vec![TaskStatus::Enqueued, TaskStatus::Processing]), ..TaskFilter::default() };
     let own = TaskFilter { index_uids: Some(vec![index.to_owned()]), kinds: kinds.map(<[TaskKind]>::to_vec), ..open() };

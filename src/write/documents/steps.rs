@@ -66,8 +66,8 @@ impl Addition {
         };
         let details = details(collected.received, Value::Null);
         let copies = copies(topology);
-        let documents = collected.checked.documents;
-        (WriteIntent { registry, copies, steps, documents, ..self.bare(details) }, spools)
+        let (documents, ids) = (collected.checked.documents, collected.checked.ids);
+        (WriteIntent { registry, copies, steps, documents, ids, ..self.bare(details) }, spools)
     }
 
     /// The write of a batch that fails before any node sees it.
@@ -86,6 +86,7 @@ impl Addition {
             registry: RegistryChange::None,
             copies: 1,
             documents: BTreeMap::new(),
+            ids: BTreeMap::new(),
             steps: Vec::new(),
         }
     }

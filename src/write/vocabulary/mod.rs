@@ -16,7 +16,7 @@ pub mod keep;
 mod nodes;
 mod way;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -26,9 +26,9 @@ use tokio::time::{Duration, Instant};
 
 pub use self::gather::{Gathered, Gatherer};
 pub use self::nodes::spread;
-pub use self::way::{gatherer, make_way, make_way_on};
+pub use self::way::{apart_from_words, gatherer, make_way, make_way_on, went_alone};
 use crate::meili::task::TaskKind;
-use crate::placement::topology::Topology;
+use crate::placement::topology::{NodeId, Topology};
 use crate::placement::vocabulary::WORD_SEPARATOR;
 use crate::plan::write::{RegistryChange, WriteIntent};
 use crate::split::words::{WordRules, word_number};
@@ -61,6 +61,8 @@ pub struct Vocabulary {
     state: RwLock<State>,
     /// Held while the index is looked after, and while words make way for embedders.
     tending: Arc<tokio::sync::Mutex<()>>,
+    /// Nodes that were sent words by themselves, and may not have worked them off.
+    alone: Mutex<BTreeSet<NodeId>>,
 }
 
 struct State {
@@ -203,6 +205,7 @@ impl Vocabulary {
     fn new(kept: Durable) -> Self {
         Self {
             tending: Arc::default(),
+            alone: Mutex::default(),
             state: RwLock::new(State {
                 rules: WordRules::default(),
                 known: Numbers::default(),
@@ -238,6 +241,10 @@ impl Vocabulary {
         state.looked = true;
         // In doubt from the start where its first documents share no words.
         state.kept.floor = Some(String::new());
+    }
+
+    fn went_alone(&self, node: &NodeId) {
+        self.alone.lock().insert(node.clone());
     }
 
     /// What was known may not be so any more.

@@ -81,6 +81,15 @@ impl Held<'_> {
         self.fetch(json!({"filter": filter, "offset": offset, "limit": limit})).await
     }
 
+    /// Makes the node carry out what it is sent from here on apart from what it was sent before. An engine takes tasks
+    /// together, and then counts otherwise: a deletion with additions before it counts the ids that it was given, there or
+    /// not, and one of everything counts what a deletion just before it would have taken. A change of nothing stands alone.
+    pub async fn end_batch(&self) -> Result<(), NodeError> {
+        let timeout = self.writes.settings.timeout;
+        let path = format!("/indexes/{}", self.index);
+        self.accepted(Subrequest::json(http::Method::PATCH, path, Bytes::from_static(b"{}"), timeout, true)).await
+    }
+
     /// Sends documents of words; returns when the node has accepted them.
     pub async fn send(&self, lines: &Spool) -> Result<(), NodeError> {
         let mut query = QueryMap::default();
@@ -96,7 +105,9 @@ impl Held<'_> {
             // The same documents twice are the same documents.
             idempotent: true,
         };
-        self.accepted(request).await
+        self.accepted(request).await?;
+        self.writes.vocabularies.of(self.index).went_alone(&self.node.id);
+        Ok(())
     }
 
     /// Deletes some; returns when the node has accepted it.
@@ -208,7 +219,8 @@ pub(super) async fn remove(
     let removed = topology.members().map(|ix| async move {
         let node = topology.node(ix);
         let held = Held { writes, node, index, primary_key, trace };
-        node.state.takes_writes() && held.delete_all().await.is_ok()
+        // What comes may be the deletion of all documents, whose count they are not to be in.
+        node.state.takes_writes() && held.delete_all().await.is_ok() && held.end_batch().await.is_ok()
     });
     join_all(removed).await.into_iter().all(|removed| removed)
 }

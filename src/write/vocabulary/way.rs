@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -83,6 +84,29 @@ pub async fn make_way_on(writes: &Writes, node: &Node, index: &str, trace: &Trac
         tracing::warn!(node = %node.id, index, %error, "documents of words cannot be taken away before embedders come");
     }
     writes.vocabularies.of(index).doubt();
+}
+
+/// True if nodes may have words of the index to work off that they were sent by themselves.
+pub fn went_alone(writes: &Writes, index: &str) -> bool {
+    !writes.vocabularies.of(index).alone.lock().is_empty()
+}
+
+/// Keeps what is sent to nodes from here on out of one batch with words that they were sent by themselves ([`Held::end_batch`]).
+pub async fn apart_from_words(writes: &Writes, index: &str, trace: &Trace) {
+    let Some(primary_key) = writes.ledger.registry.entry(index).and_then(|entry| entry.primary_key) else { return };
+    let alone = std::mem::take(&mut *writes.vocabularies.of(index).alone.lock());
+    let topology = writes.nodes.topology();
+    let with_words = topology.members().filter(|ix| alone.contains(&topology.node(*ix).id));
+    let ended = nodes::turns(writes, index, with_words).into_iter().map(|(ix, mut turn)| {
+        let held = Held { writes, node: topology.node(ix), index, primary_key: &primary_key, trace };
+        async move {
+            turn.wait().await;
+            if let Err(error) = held.end_batch().await {
+                tracing::debug!(node = %held.node.id, index, %error, "what a node counts may be more than there is");
+            }
+        }
+    });
+    join_all(ended).await;
 }
 
 /// Gathers the new words of a body for `index`; `None` where words are not shared.

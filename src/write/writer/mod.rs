@@ -14,7 +14,6 @@ mod runs;
 pub(crate) mod steps;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::Either;
 use time::OffsetDateTime;
@@ -37,9 +36,6 @@ use crate::placement::topology::Topology;
 use crate::plan::write::WriteIntent;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::write::part::Writes;
-
-/// How long a failed first write waits for its index.
-const CREATION: Duration = Duration::from_secs(10);
 
 /// A write that has its place in the order.
 struct Placed {
@@ -136,6 +132,7 @@ impl Writes {
         task.custom_metadata = intent.custom_metadata.clone();
         task.copies = intent.copies.max(1);
         task.documents = intent.documents.clone();
+        task.ids = intent.ids.clone();
         let extra = extra_steps(self, intent, &undo);
         let lanes = lane_names(&intent.indexes);
         let flight = self.ledger.watchers.place(task.uid, &lanes, told_apart(intent.kind, keys));
@@ -215,24 +212,20 @@ async fn carry_out(
     let settled =
         insync::settle(&writes.ledger, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
     if row.status.is_final() {
-        created(writes, &topology, &task).await;
-        return Ok(row);
+        return Ok(ends_with_index(writes, row, task));
     }
     conclude(writes, task, settled, &undo).await
 }
 
-/// A batch that fails has made its index all the same, and its task has ended already: waits, for a moment at most, until the
-/// nodes have the index, so that who sees the task sees the index too.
-async fn created(writes: &Writes, topology: &Topology, task: &MiroirTask) {
-    let waits = task.parts.iter().filter_map(|part| {
-        let node = topology.find(part.node.as_str())?;
-        Some(writes.nodes.client.wait(topology.node(node), part.task_uid?, CREATION))
-    });
-    for waited in futures::future::join_all(waits).await {
-        if let Err(error) = waited {
-            tracing::warn!(%error, task = %task.id(), "a node takes its time to make the index of a failed write");
-        }
+/// A batch that fails has made its index all the same: it ends when the nodes have the index, so that who sees that it has
+/// failed sees the index too. `row`, which is stored, says already how it ends, should the gateway stop meanwhile.
+fn ends_with_index(writes: &Writes, row: MiroirTask, sent: MiroirTask) -> MiroirTask {
+    if row.error.is_none() || sent.parts.iter().all(|part| part.task_uid.is_none()) {
+        return row;
     }
+    let open = MiroirTask { foreseen: row.error, acknowledged: true, ..sent };
+    writes.tracking.watch(open.clone());
+    open
 }
 
 /// Tells store, reconciler and client how the write went.

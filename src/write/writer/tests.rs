@@ -35,6 +35,8 @@ enum Mood {
     Well,
     /// Carries the write out, but the reply gets lost; well again afterwards.
     LosesReply,
+    /// Carries the write out, but a proxy in front of it gives up waiting, and has no answer of it to so many questions.
+    CutOff(u32),
     Unreachable,
     Refuses,
 }
@@ -83,6 +85,10 @@ impl Transport for Fleet {
         if *mood == Mood::Unreachable {
             return Err(NodeError::new(&node.id, NodeErrorKind::Connect("refused".into())));
         }
+        if let (Mood::CutOff(questions), true) = (*mood, request.method == http::Method::GET) {
+            *mood = if questions > 1 { Mood::CutOff(questions - 1) } else { Mood::Well };
+            return reply(502, json!("no answer of the node"));
+        }
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         if request.method == http::Method::GET {
             return match path.strip_prefix("/tasks/") {
@@ -108,6 +114,9 @@ impl Transport for Fleet {
         if *mood == Mood::LosesReply {
             *mood = Mood::Well;
             return Err(NodeError::new(&node.id, NodeErrorKind::Closed("reply lost".into())));
+        }
+        if let Mood::CutOff(_) = mood {
+            return reply(504, json!("no answer of the node in time"));
         }
         reply(202, task)
     }
@@ -147,6 +156,7 @@ fn batch(number: usize) -> WriteIntent {
         registry: RegistryChange::None,
         copies: 2,
         documents: Default::default(),
+        ids: Default::default(),
         steps: vec![Step {
             to: Target::AllNodes,
             method: "POST",
@@ -206,6 +216,18 @@ async fn a_write_whose_reply_was_lost_is_found_again_and_not_repeated() {
     let cluster = cluster(&fleet, &directory).await;
     cluster.writes.submit(batch(1), Vec::new(), &trace()).await.unwrap();
     fleet.set("n1", Mood::LosesReply);
+    let task = cluster.writes.submit(batch(2), Vec::new(), &trace()).await.unwrap();
+    assert!(task.parts.iter().all(|part| part.task_uid.is_some()));
+    assert_eq!(batches(&fleet.log("n1")), ["1", "2"]);
+    assert!(cluster.nodes.topology().stale.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_a_proxy_gave_up_waiting_for_is_found_again_and_not_repeated() {
+    let (fleet, directory) = (Fleet::default(), tempfile::tempdir().unwrap());
+    let cluster = cluster(&fleet, &directory).await;
+    cluster.writes.submit(batch(1), Vec::new(), &trace()).await.unwrap();
+    fleet.set("n1", Mood::CutOff(3));
     let task = cluster.writes.submit(batch(2), Vec::new(), &trace()).await.unwrap();
     assert!(task.parts.iter().all(|part| part.task_uid.is_some()));
     assert_eq!(batches(&fleet.log("n1")), ["1", "2"]);
@@ -388,7 +410,11 @@ async fn a_batch_that_failed_before_any_node_saw_it_is_a_failed_task_and_its_ind
     let intent = WriteIntent { steps: Vec::new(), ..batch(1) };
     let error = ResponseError::new(Code::InvalidDocumentId, "bad id");
     let task = cluster.writes.record_failed(intent, error.clone(), &trace()).await.unwrap();
-    assert_eq!((task.status, task.error), (TaskStatus::Failed, Some(error)));
+    // Until the nodes have its index it is under way; what is stored says already how it ends.
+    assert_eq!((task.status, &task.error), (TaskStatus::Enqueued, &None));
+    cluster.tracking.reconciler.ended(task.uid).await;
+    let ended = cluster.ledger.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
+    assert_eq!((ended.status, ended.error), (TaskStatus::Failed, Some(error)));
     assert_eq!(fleet.log("n1"), ["POST /indexes", "PATCH /indexes/a/settings"]);
     assert!(cluster.ledger.registry.exists("a"));
 }

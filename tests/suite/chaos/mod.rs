@@ -115,6 +115,7 @@ impl Run<'_> {
             nodes: self.nodes,
             spare: self.spare,
             replication_factor: self.replication_factor,
+            cache: true,
             proxied: true,
             disk: Some(DISK),
             more: "health: { interval: 200ms, timeout: 1s, rise: 1, fall: 2 }\n\

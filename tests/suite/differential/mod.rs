@@ -34,8 +34,9 @@ impl Court {
         self.cases += 1;
         let index = format!("case-{}", self.cases);
         let (nodes, replication_factor) = FLEETS[case.fleet];
-        let fleet = self.fleets[case.fleet]
-            .get_or_insert_with(|| Fleet::with(FleetOptions { nodes, replication_factor, ..FleetOptions::default() }));
+        let fleet = self.fleets[case.fleet].get_or_insert_with(|| {
+            Fleet::with(FleetOptions { nodes, replication_factor, cache: true, ..FleetOptions::default() })
+        });
         check::run(case, &index, &self.single.client, fleet)
     }
 }

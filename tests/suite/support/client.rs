@@ -40,10 +40,15 @@ impl Client {
 
     /// A client that waits no longer than `limit` for an answer.
     pub fn with_limit(url: &str, limit: Duration) -> Self {
+        Self::with_tls(url, limit, ureq::tls::TlsConfig::default())
+    }
+
+    pub fn with_tls(url: &str, limit: Duration, tls: ureq::tls::TlsConfig) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(limit))
             .allow_non_standard_methods(true)
+            .tls_config(tls)
             .build();
         Self { url: url.to_owned(), key: None, hidden: Hidden::Stays, agent: config.into() }
     }

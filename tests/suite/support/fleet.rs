@@ -29,7 +29,7 @@ pub struct Node {
 /// The judge: one node alone.
 pub struct Single {
     pub client: Client,
-    _node: Node,
+    node: Node,
     _folder: tempfile::TempDir,
 }
 
@@ -40,6 +40,8 @@ pub struct FleetOptions {
     pub replication_factor: usize,
     pub master_key: Option<&'static str>,
     pub node_key: Option<&'static str>,
+    /// Whether answers are kept. Most tests want to see what nodes answer, however often the same is asked.
+    pub cache: bool,
     /// Lines of YAML appended to the gateway's configuration.
     pub more: String,
     /// Puts a [`FaultProxy`] between the gateway and each node.
@@ -76,6 +78,7 @@ impl Default for FleetOptions {
             replication_factor: 2,
             master_key: None,
             node_key: None,
+            cache: false,
             more: String::new(),
             proxied: false,
             disk: None,
@@ -155,6 +158,10 @@ impl Node {
         self.process.take().expect("a running node").kill();
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a running node").pid()
+    }
+
     /// Where the gateway finds the node.
     pub fn public_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.public_port())
@@ -194,7 +201,11 @@ impl Single {
     pub fn with_key(key: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let node = Node::start("single", folder.path(), key);
-        Self { client: node.client.clone(), _node: node, _folder: folder }
+        Self { client: node.client.clone(), node, _folder: folder }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.node.pid()
     }
 }
 
@@ -236,6 +247,9 @@ impl Fleet {
         }
         if !options.more.contains("health:") {
             config += "health: { interval: 100ms, timeout: 2s, rise: 1, fall: 3 }\n";
+        }
+        if !options.cache {
+            config += "cache: { size: 0 }\n";
         }
         config += &options.more;
         let path = folder.path().join("miroir.yaml");

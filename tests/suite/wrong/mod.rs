@@ -4,7 +4,8 @@
 //! everything that is there: documents, settings, statistics, indexes. All the while another index must answer as if nothing
 //! happened. A sequence that fails is made smaller, then printed as JSON: put it into a file of `tests/regressions/wrong`,
 //! with which every run begins. `MIROIR_WRONG_SEED`, `MIROIR_WRONG_FIRST` and `MIROIR_WRONG_SEQUENCES` choose another run,
-//! `MIROIR_WRONG_FAILURES` how many failures end it.
+//! `MIROIR_WRONG_FAILURES` how many failures end it, `MIROIR_WRONG_CLIENTS` how many sequences are under way at once; with
+//! `MIROIR_WRONG_SMALLER=0` failures stay as long as they are.
 
 mod allowed;
 mod compare;
@@ -25,8 +26,8 @@ use crate::support::stop::StopOnDrop;
 use run::{Court, Failure, Outcome};
 use step::{Kind, Sequence};
 
-/// Sequences under way at the same time.
-const CLIENTS: usize = 4;
+/// Sequences under way at the same time, unless `MIROIR_WRONG_CLIENTS` says otherwise.
+const CLIENTS: u64 = 4;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -78,12 +79,13 @@ fn run_all(court: &Court, seed: u64, numbers: Range<u64>, most_failures: usize) 
                 }
                 Outcome::Differs(failure) => {
                     println!("sequence {number} of seed {seed}, {failure}");
+                    sequence.steps[..=failure.at].iter().for_each(|step| println!("    {step}"));
                     tally.failed.push((number, sequence, *failure));
                 }
             }
         }
     };
-    std::thread::scope(|scope| (0..CLIENTS).for_each(|_| _ = scope.spawn(work)));
+    std::thread::scope(|scope| (0..setting("MIROIR_WRONG_CLIENTS", CLIENTS)).for_each(|_| _ = scope.spawn(work)));
     tally.into_inner().expect("a tally")
 }
 
@@ -124,7 +126,11 @@ fn random_wrong_requests_leave_the_cluster_as_one_node() {
             Outcome::Differs(failure) => Some(*failure),
             Outcome::Alike | Outcome::Allowed(_) => None,
         };
-        let (smallest, difference) = smaller::reduce(sequence, &failure, fails);
+        // Slow where each request is: then the steps that were printed must do.
+        let (smallest, difference) = match setting("MIROIR_WRONG_SMALLER", 1) {
+            0 => (sequence, failure.to_string()),
+            _ => smaller::reduce(sequence, &failure, fails),
+        };
         let smallest = serde_json::to_string_pretty(&smallest).expect("a sequence is JSON");
         let told = format!("sequence {number} of seed {seed}, made as small as it gets:\n{smallest}\n{difference}");
         println!("{told}");

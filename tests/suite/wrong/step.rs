@@ -75,6 +75,13 @@ impl Kind {
 
 // === impl Step ===
 
+impl std::fmt::Display for Step {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body: String = self.body.chars().take(300).collect();
+        write!(formatter, "{} {} {body}", self.method, self.path)
+    }
+}
+
 impl Step {
     pub fn json(kind: Kind, method: &str, path: &str, body: impl ToString) -> Self {
         Self::of(kind, method, path, Some("application/json"), body.to_string())

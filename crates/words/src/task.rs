@@ -1,0 +1,175 @@
+//! A task as Meilisearch's API shows it.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::listed;
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskStatus {
+    Enqueued,
+    Processing,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+/// What a task does, the field `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskKind {
+    DocumentAdditionOrUpdate,
+    DocumentEdition,
+    DocumentDeletion,
+    SettingsUpdate,
+    IndexCreation,
+    IndexDeletion,
+    IndexUpdate,
+    IndexSwap,
+    TaskCancelation,
+    TaskDeletion,
+    DumpCreation,
+    SnapshotCreation,
+    Export,
+    UpgradeDatabase,
+    IndexCompaction,
+}
+
+fn unknown_kind(text: &str) -> String {
+    let known: Vec<&str> = TaskKind::KNOWN.iter().map(|kind| kind.as_str()).collect();
+    format!("`{text}` is not a valid task type. Available types are {}.", listed(&known))
+}
+
+// === impl TaskStatus ===
+
+impl TaskStatus {
+    pub const ALL: &'static [TaskStatus] =
+        &[Self::Enqueued, Self::Processing, Self::Succeeded, Self::Failed, Self::Canceled];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enqueued => "enqueued",
+            Self::Processing => "processing",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// `Err` holds the engine's message.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|status| status.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|status| status.as_str()).collect();
+            format!("`{text}` is not a valid task status. Available statuses are {}.", listed(&known))
+        })
+    }
+
+    /// True when the task will not change any more.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Enqueued | Self::Processing => false,
+            Self::Succeeded | Self::Failed | Self::Canceled => true,
+        }
+    }
+}
+
+/// What tasks of a kind are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Documents,
+    Settings,
+    /// An index as a whole.
+    Index,
+    /// Other tasks.
+    Tasks,
+    /// The engine and its files.
+    Database,
+}
+
+// === impl TaskKind ===
+
+impl TaskKind {
+    pub const ALL: &'static [TaskKind] = &[
+        Self::DocumentAdditionOrUpdate,
+        Self::DocumentEdition,
+        Self::DocumentDeletion,
+        Self::SettingsUpdate,
+        Self::IndexCreation,
+        Self::IndexDeletion,
+        Self::IndexUpdate,
+        Self::IndexSwap,
+        Self::TaskCancelation,
+        Self::TaskDeletion,
+        Self::DumpCreation,
+        Self::SnapshotCreation,
+        Self::Export,
+        Self::UpgradeDatabase,
+        Self::IndexCompaction,
+    ];
+
+    /// Those that version 1.15 of the engine knows, as its messages list them.
+    const KNOWN: [TaskKind; 13] = [
+        Self::DocumentAdditionOrUpdate,
+        Self::DocumentEdition,
+        Self::DocumentDeletion,
+        Self::SettingsUpdate,
+        Self::IndexCreation,
+        Self::IndexDeletion,
+        Self::IndexUpdate,
+        Self::IndexSwap,
+        Self::TaskCancelation,
+        Self::TaskDeletion,
+        Self::DumpCreation,
+        Self::SnapshotCreation,
+        Self::UpgradeDatabase,
+    ];
+
+    pub fn subject(self) -> Subject {
+        match self {
+            Self::DocumentAdditionOrUpdate | Self::DocumentEdition | Self::DocumentDeletion => Subject::Documents,
+            Self::SettingsUpdate => Subject::Settings,
+            Self::IndexCreation | Self::IndexDeletion | Self::IndexUpdate | Self::IndexSwap => Subject::Index,
+            Self::TaskCancelation | Self::TaskDeletion => Subject::Tasks,
+            Self::DumpCreation
+            | Self::SnapshotCreation
+            | Self::Export
+            | Self::UpgradeDatabase
+            | Self::IndexCompaction => Subject::Database,
+        }
+    }
+
+    /// Reads any kind, newer ones too; `Err` holds the message of version 1.15.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| unknown_kind(text))
+    }
+
+    /// Reads a kind as version 1.15 does.
+    pub fn parse_known(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok().filter(|kind| Self::KNOWN.contains(kind)).ok_or_else(|| unknown_kind(text))
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DocumentAdditionOrUpdate => "documentAdditionOrUpdate",
+            Self::DocumentEdition => "documentEdition",
+            Self::DocumentDeletion => "documentDeletion",
+            Self::SettingsUpdate => "settingsUpdate",
+            Self::IndexCreation => "indexCreation",
+            Self::IndexDeletion => "indexDeletion",
+            Self::IndexUpdate => "indexUpdate",
+            Self::IndexSwap => "indexSwap",
+            Self::TaskCancelation => "taskCancelation",
+            Self::TaskDeletion => "taskDeletion",
+            Self::DumpCreation => "dumpCreation",
+            Self::SnapshotCreation => "snapshotCreation",
+            Self::Export => "export",
+            Self::UpgradeDatabase => "upgradeDatabase",
+            Self::IndexCompaction => "indexCompaction",
+        }
+    }
+}

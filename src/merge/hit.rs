@@ -1,0 +1,151 @@
+//! One hit of a reply: its text, and where in it stands what is not the client's.
+
+use super::error::MergeError;
+use super::scan::{Malformed, Scanner};
+use crate::split::document::RESERVED_PREFIX;
+
+/// How many members of a hit are remembered that may have to go out of it; hits with more are read once again when they are
+/// written.
+const REMEMBERED: usize = 6;
+
+/// A hit as its node wrote it. Its members were found when the reply was read, so that nobody reads it again: a losing hit costs
+/// that one look, a winning one a copy of what stands between the members that go.
+#[derive(Debug, Clone, Copy)]
+pub struct Hit<'a> {
+    pub text: &'a str,
+    details: Details<'a>,
+    own: Own,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Details<'a> {
+    None,
+    Of(&'a str),
+    /// No object, or one that states its scores twice.
+    Unreadable,
+}
+
+/// The members that are Miroir's or were asked for only to compare.
+#[derive(Debug, Clone, Copy)]
+enum Own {
+    Spans {
+        spans: [Span; REMEMBERED],
+        count: u8,
+    },
+    /// There are more, or something within a member has to go.
+    Elsewhere,
+}
+
+/// From a member's name to the end of its value, counted from the beginning of the hit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    from: u32,
+    to: u32,
+}
+
+// === impl Own ===
+
+impl Own {
+    fn add(&mut self, from: usize, to: usize) {
+        let span = u32::try_from(from).ok().zip(u32::try_from(to).ok()).map(|(from, to)| Span { from, to });
+        match (&mut *self, span) {
+            (Self::Spans { spans, count }, Some(span)) if usize::from(*count) < REMEMBERED => {
+                spans[usize::from(*count)] = span;
+                *count += 1;
+            }
+            (Self::Spans { .. } | Self::Elsewhere, _) => *self = Self::Elsewhere,
+        }
+    }
+}
+
+// === impl Hit ===
+
+impl<'a> Hit<'a> {
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        let mut scanner = Scanner::new(text);
+        let hit = Self::read(&mut scanner)?;
+        scanner.end()?;
+        Ok(hit)
+    }
+
+    /// The hits of an array.
+    pub fn read_list(scanner: &mut Scanner<'a>) -> Result<Vec<Self>, Malformed> {
+        let mut hits = Vec::with_capacity(20);
+        let mut within = scanner.enter(b'[')?;
+        while scanner.element(&mut within)? {
+            hits.push(Self::read(scanner)?);
+        }
+        Ok(hits)
+    }
+
+    fn read(scanner: &mut Scanner<'a>) -> Result<Self, Malformed> {
+        if scanner.peek()? != b'{' {
+            let text = scanner.value()?;
+            return Ok(Self { text, details: Details::Unreadable, own: Own::Elsewhere });
+        }
+        let begin = scanner.at();
+        let mut details = Details::None;
+        let mut own = Own::Spans { spans: [Span::default(); REMEMBERED], count: 0 };
+        let mut within = scanner.enter(b'{')?;
+        let mut stated = false;
+        while let Some((from, name)) = scanner.member_from(&mut within)? {
+            let value = scanner.value()?;
+            if !name.starts_with('_') {
+                continue;
+            }
+            match name.as_ref() {
+                "_rankingScoreDetails" => {
+                    details = match (stated, value) {
+                        (true, _) => Details::Unreadable,
+                        (false, "null") => Details::None,
+                        (false, value) => Details::Of(value),
+                    };
+                    stated = true;
+                    own.add(from - begin, scanner.at() - begin);
+                }
+                "_rankingScore" => own.add(from - begin, scanner.at() - begin),
+                "_formatted" | "_matchesPosition" => own = Own::Elsewhere,
+                name if name.starts_with(RESERVED_PREFIX) => own.add(from - begin, scanner.at() - begin),
+                _ => {}
+            }
+        }
+        Ok(Self { text: scanner.since(begin), details, own })
+    }
+
+    /// Its `_rankingScoreDetails`.
+    pub fn details(&self) -> Result<Option<&'a str>, MergeError> {
+        match self.details {
+            Details::None => Ok(None),
+            Details::Of(details) => Ok(Some(details)),
+            Details::Unreadable => Err(MergeError::Missing("the scores of a hit once")),
+        }
+    }
+
+    /// Copies the hit without scores and hidden fields. False if it has to be read for that; nothing is written then.
+    pub fn write_bare(&self, out: &mut Vec<u8>) -> bool {
+        let Own::Spans { spans, count } = &self.own else { return false };
+        out.push(b'{');
+        let mut from = 1;
+        let mut empty = true;
+        for span in &spans[..usize::from(*count)] {
+            write_run(&self.text[from..span.from as usize], &mut empty, out);
+            from = span.to as usize;
+        }
+        write_run(&self.text[from..self.text.len() - 1], &mut empty, out);
+        out.push(b'}');
+        true
+    }
+}
+
+/// Writes members that stand together, without the commas round them.
+fn write_run(run: &str, empty: &mut bool, out: &mut Vec<u8>) {
+    let run = run.trim_matches([',', ' ', '\n', '\r', '\t']);
+    if run.is_empty() {
+        return;
+    }
+    if !*empty {
+        out.push(b',');
+    }
+    *empty = false;
+    out.extend_from_slice(run.as_bytes());
+}

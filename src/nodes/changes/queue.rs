@@ -1,0 +1,69 @@
+//! What is known of an index's changes on one node.
+
+use std::collections::BTreeSet;
+
+/// What is known of a change that is not under way any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::nodes) enum Fate {
+    /// The node has not done it, and will not.
+    Refused,
+    /// The node does it as this task.
+    Queued(u32),
+    Unknown,
+}
+
+/// An index's changes on one node.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// Sent, and not answered.
+    pub under_way: usize,
+    /// The node's tasks that are not known to have ended.
+    pub tasks: BTreeSet<u32>,
+    /// Grows with every change of which it is not known what became of it. There may be one from before the gateway's start.
+    doubts: u64,
+    /// How many of these are settled, because the node had nothing to do afterwards.
+    settled: u64,
+}
+
+/// What a look at the node's queue may settle: what came before it.
+#[derive(Debug, Clone)]
+pub(super) struct Before {
+    tasks: BTreeSet<u32>,
+    doubts: u64,
+}
+
+// === impl Queue ===
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { under_way: 0, tasks: BTreeSet::new(), doubts: 1, settled: 0 }
+    }
+}
+
+impl Queue {
+    pub fn is_quiet(&self) -> bool {
+        self.under_way == 0 && self.tasks.is_empty() && self.doubts == self.settled
+    }
+
+    pub fn conclude(&mut self, fate: Fate) {
+        self.under_way = self.under_way.saturating_sub(1);
+        match fate {
+            Fate::Refused => {}
+            Fate::Queued(task) => {
+                self.tasks.insert(task);
+            }
+            Fate::Unknown => self.doubts += 1,
+        }
+    }
+
+    pub fn before(&self) -> Before {
+        Before { tasks: self.tasks.clone(), doubts: self.doubts }
+    }
+
+    /// The node had nothing to do for the index, seen after `before`. Returns the tasks that have ended by that.
+    pub fn settle(&mut self, before: Before) -> BTreeSet<u32> {
+        self.settled = self.settled.max(before.doubts);
+        self.tasks.retain(|task| !before.tasks.contains(task));
+        before.tasks
+    }
+}
