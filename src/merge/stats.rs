@@ -43,6 +43,7 @@ pub fn index(nodes: &[Value], documents: u64, counted: Option<&BTreeMap<String, 
             "rawDocumentDbSize" | "numberOfEmbeddings" | "numberOfEmbeddedDocuments" => {
                 scale(sum(), documents, replicas).into()
             }
+            "internalDatabaseSizes" => sizes_by_name(nodes),
             _ => value.clone(),
         };
         out.insert(name.clone(), merged);
@@ -61,6 +62,49 @@ pub fn all(nodes: &[Value], indexes: BTreeMap<String, Value>) -> Value {
     out.insert("lastUpdate".into(), last_update.filter(|_| !indexes.is_empty()).into());
     out.insert("indexes".into(), Value::Object(indexes.into_iter().collect()));
     Value::Object(out)
+}
+
+/// What the nodes' databases take, by their names, all nodes together.
+fn sizes_by_name(nodes: &[Value]) -> Value {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for sizes in nodes.iter().filter_map(|node| node.get("internalDatabaseSizes")?.as_object()) {
+        for (name, size) in sizes {
+            *sums.entry(name).or_default() += size.as_u64().unwrap_or(0);
+        }
+    }
+    Value::Object(sums.into_iter().map(|(name, sum)| (name.to_owned(), sum.into())).collect())
+}
+
+/// Writes the sizes of an index, or of all, as a person reads them: 28672 as `28 KiB`.
+pub fn write_sizes_for_people(stats: &mut Value) {
+    let Some(stats) = stats.as_object_mut() else { return };
+    for (name, value) in stats {
+        match name.as_str() {
+            "databaseSize" | "usedDatabaseSize" | "rawDocumentDbSize" | "avgDocumentSize" => for_people(value),
+            "internalDatabaseSizes" => {
+                value.as_object_mut().into_iter().flatten().for_each(|(_, size)| for_people(size))
+            }
+            "indexes" => {
+                value.as_object_mut().into_iter().flatten().for_each(|(_, index)| write_sizes_for_people(index));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// In the largest unit of which it is one at least, to two decimals of which zeros at the end are left out.
+fn for_people(size: &mut Value) {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let Some(bytes) = size.as_u64() else { return };
+    let (mut scaled, mut unit) = (bytes as f64, "B");
+    for larger in UNITS {
+        if scaled < 1024.0 {
+            break;
+        }
+        (scaled, unit) = (scaled / 1024.0, larger);
+    }
+    let number = format!("{scaled:.2}");
+    *size = format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.')).into();
 }
 
 /// Each index's figures, node by node, out of the nodes' answers to `GET /stats`.
@@ -210,6 +254,35 @@ mod tests {
         let merged = index(&[node(0, 0), node(0, 0)], 0, None).unwrap();
         assert_eq!(merged["avgDocumentSize"], json!(0));
         assert_eq!(merged["fieldDistribution"], json!({"id": 0}));
+    }
+
+    #[test]
+    fn sizes_can_be_written_for_people() {
+        let mut stats = json!({
+            "databaseSize": 28672, "usedDatabaseSize": 0, "lastUpdate": null,
+            "indexes": {"a": {
+                "numberOfDocuments": 3000, "rawDocumentDbSize": 1_310_720, "avgDocumentSize": 1023,
+                "internalDatabaseSizes": {"words": 1536},
+            }},
+        });
+        write_sizes_for_people(&mut stats);
+        assert_eq!(
+            stats,
+            json!({
+                "databaseSize": "28 KiB", "usedDatabaseSize": "0 B", "lastUpdate": null,
+                "indexes": {"a": {
+                    "numberOfDocuments": 3000, "rawDocumentDbSize": "1.25 MiB", "avgDocumentSize": "1023 B",
+                    "internalDatabaseSizes": {"words": "1.5 KiB"},
+                }},
+            })
+        );
+    }
+
+    #[test]
+    fn sizes_of_databases_are_added_up_by_their_names() {
+        let node = |sizes: Value| json!({"numberOfDocuments": 1, "internalDatabaseSizes": sizes});
+        let merged = index(&[node(json!({"a": 1, "b": 2})), node(json!({"b": 3}))], 1, None).unwrap();
+        assert_eq!(merged["internalDatabaseSizes"], json!({"a": 1, "b": 5}));
     }
 
     #[test]

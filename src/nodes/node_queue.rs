@@ -53,13 +53,13 @@ async fn ends(
     Ok(true)
 }
 
-/// True when tasks of `index`, or swaps of any, wait on `node`.
+/// True when tasks of `index`, or swaps and new names of any, wait on `node`.
 pub(crate) async fn has_open_tasks(nodes: &Nodes, node: &Node, index: &str, trace: &Trace) -> Result<bool, NodeError> {
     open_tasks(nodes, node, index, "", trace).await
 }
 
 async fn open_tasks(nodes: &Nodes, node: &Node, index: &str, from: &str, trace: &Trace) -> Result<bool, NodeError> {
-    for which in [format!("indexUids={index}"), "types=indexSwap".to_owned()] {
+    for which in [format!("indexUids={index}"), "types=indexSwap,indexUpdate".to_owned()] {
         let open = format!("&{which}&statuses=enqueued,processing{from}");
         if first_task(nodes, node, &open, trace).await?.is_some() {
             return Ok(true);

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::gather::{Fault, Nodes, Round, ask_one, log_failure};
 use super::reader::{Inexact, Reader, Reply, Stop, is_object};
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::query::QueryMap;
 use crate::merge;
 use crate::nodes::meaning::{ForRead, Meaning};
 use crate::placement::shard::ShardSet;
@@ -18,6 +19,33 @@ use crate::plan::scatter::NodeRequest;
 
 /// Statistics read so many documents at most, where they cannot be told from the nodes' own.
 const MOST_READ: u64 = 10_000;
+
+/// How sizes are written.
+enum SizeFormat {
+    Bytes,
+    ForPeople,
+}
+
+/// The request in which nodes state sizes that can be added up, and how the sums are to be written.
+fn with_plain_sizes(original: &NodeRequest) -> (NodeRequest, SizeFormat) {
+    let (path, query) = original.path.split_once('?').unwrap_or((&original.path, ""));
+    let mut parameters = QueryMap::parse(query);
+    // Another value is the nodes' to refuse.
+    if parameters.get("sizeFormat") != Some("human") {
+        return (original.clone(), SizeFormat::Bytes);
+    }
+    parameters.set("sizeFormat", "raw");
+    (NodeRequest { path: format!("{path}?{}", parameters.encode()), ..original.clone() }, SizeFormat::ForPeople)
+}
+
+impl SizeFormat {
+    fn write(&self, stats: &mut Value) {
+        match self {
+            Self::Bytes => {}
+            Self::ForPeople => merge::stats::write_sizes_for_people(stats),
+        }
+    }
+}
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// Every node's own answer; at least one.
@@ -68,16 +96,19 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     pub(super) async fn index_stats(&self, index: &str, original: &NodeRequest) -> Result<Reply, Stop> {
-        let (nodes, counted) = join(self.ask_all(original), self.count(index)).await;
+        let (plain, format) = with_plain_sizes(original);
+        let (nodes, counted) = join(self.ask_all(&plain), self.count(index)).await;
         let (nodes, complete) = nodes?;
         let (documents, missing) = counted?;
         let mut budget = MOST_READ;
-        let (stats, inexact) = self.stats_of(index, &nodes, documents, complete, &mut budget).await?;
+        let (mut stats, inexact) = self.stats_of(index, &nodes, documents, complete, &mut budget).await?;
+        format.write(&mut stats);
         Ok(Reply { inexact, ..Reply::ok(stats.to_string().into_bytes(), missing) })
     }
 
     pub(super) async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
-        let (nodes, complete) = self.ask_all(original).await?;
+        let (plain, format) = with_plain_sizes(original);
+        let (nodes, complete) = self.ask_all(&plain).await?;
         let copies = self.copies();
         let mut degraded = ShardSet::new();
         let mut inexact = Inexact::default();
@@ -98,7 +129,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             inexact = inexact.or(differs);
             indexes.insert(index, merged);
         }
-        let body = merge::stats::all(&nodes, indexes).to_string().into_bytes();
+        let mut all = merge::stats::all(&nodes, indexes);
+        format.write(&mut all);
+        let body = all.to_string().into_bytes();
         Ok(Reply { inexact, ..Reply::ok(body, degraded) })
     }
 

@@ -47,6 +47,18 @@ fn every_operation_of_the_api_is_known() {
 }
 
 #[test]
+fn the_table_of_operations_in_the_docs_is_the_routes() {
+    const PAGE: &str = include_str!("../../../docs/compatibility.md");
+    let table = PAGE.split("## Every operation").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected = operations().map(|(method, path, name)| match name {
+        "unsupported" => format!("| `{method} {path}` | no |"),
+        name => format!("| `{method} {path}` | `{name}` |"),
+    });
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn every_other_method_is_not_allowed() {
     let mut methods: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (method, path, _) in operations() {

@@ -1,6 +1,6 @@
 //! Reads a body and collects each document, with its shard, for the nodes that own it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::super::body::BodySource;
 use super::super::vocabulary::{Gathered, Gatherer};
+use super::ids::Ids;
 use crate::ledger::touched::MANY_KEYS;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::overload::overloaded;
@@ -60,14 +61,6 @@ enum Takes {
     Ids(Ids),
     /// Those whose ids are among these.
     Existing(HashSet<String>),
-}
-
-/// The ids of a body.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ids {
-    pub ids: HashSet<String>,
-    /// How many of them belong to each shard.
-    pub by_shard: BTreeMap<ShardId, u64>,
 }
 
 /// Why a batch fails as a whole.
@@ -337,16 +330,6 @@ impl<'a> Collector<'a> {
             Takes::All | Takes::Existing(_) => Ids::default(),
         };
         Ok(Collected { received, primary_key, error, checked, parts, keys, unsplit, words, ids })
-    }
-}
-
-// === impl Ids ===
-
-impl Ids {
-    fn take(&mut self, id: String, shard: ShardId) {
-        if self.ids.insert(id) {
-            *self.by_shard.entry(shard).or_default() += 1;
-        }
     }
 }
 

@@ -37,6 +37,13 @@ struct Kept<'a> {
     named_key: bool,
 }
 
+/// Whether others may write to the index meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Write,
+    Wait,
+}
+
 /// Collects the ids of `source`, which is the request's body.
 pub(super) async fn listed(
     writes: &Writes,
@@ -57,10 +64,10 @@ pub(super) async fn add(
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
     let kept = Kept { body: &body, named_key };
-    drained(writes, &addition.index, trace).await?;
+    drained(writes, &addition.index, Others::Write, trace).await?;
     for _ in 0..ATTEMPTS {
         let hold = writes.order.gates.hold(&addition.index).await;
-        drained(writes, &addition.index, trace).await?;
+        drained(writes, &addition.index, Others::Wait, trace).await?;
         match kept.write(writes, &addition, hold, trace).await {
             Err(error) if error.is(Code::MiroirLayoutChanged) => {}
             result => return result,
@@ -69,15 +76,24 @@ pub(super) async fn add(
     Err(ResponseError::new(Code::MiroirLayoutChanged, "Shards moved while the documents were looked up."))
 }
 
-/// Returns when every node that is asked has carried out what it had taken for the index.
-async fn drained(writes: &Writes, index: &str, trace: &Trace) -> Result<(), ResponseError> {
+/// Returns when every node that may be asked has carried out what it had taken for the index.
+async fn drained(writes: &Writes, index: &str, others: Others, trace: &Trace) -> Result<(), ResponseError> {
     let topology = writes.nodes.topology().detached();
     let asked = topology.members().filter(|node| topology.node(*node).state.serves_reads());
-    let drains = asked.map(|node| node_queue::drain(&writes.nodes, topology.node(node), index, trace));
+    let drains = asked.map(|node| {
+        let node = topology.node(node);
+        async move {
+            match others {
+                Others::Write => node_queue::drain(&writes.nodes, node, index, trace).await,
+                Others::Wait => node_queue::queue_runs_empty(&writes.nodes, node, index, trace).await,
+            }
+        }
+    });
     for drained in futures::future::join_all(drains).await {
-        // A node that is gone is asked nothing afterwards.
-        if matches!(drained, Ok(false)) {
-            return Err(unknown("earlier writes of the index take too long"));
+        match drained {
+            Ok(true) => {}
+            Ok(false) => return Err(unknown("earlier writes of the index take too long")),
+            Err(_) => return Err(unknown("a node does not say what it has still to do")),
         }
     }
     Ok(())

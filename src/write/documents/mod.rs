@@ -18,6 +18,7 @@
 //! | `edited` | reads the documents that an edit by a function would run on, each whole, in pages of bounded size |
 //! | `existing` | additions that skip the documents which the index does not have |
 //! | `finish` | the rest of a task that ended in part |
+//! | `ids` | the ids of a body, each once |
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
 //! | `steps` | the write that a collected batch becomes |
@@ -28,6 +29,7 @@ mod edit;
 mod edited;
 mod existing;
 mod finish;
+mod ids;
 mod redistribute;
 mod rules;
 mod steps;

@@ -125,12 +125,12 @@ pub(super) async fn known(
     Some(known)
 }
 
-/// True if tasks of `index` have not ended yet, of these kinds or of any, or if any swap has not.
+/// True if tasks of `index` have not ended yet, of these kinds or of any, or if any swap or new name has not.
 pub(super) async fn has_open_tasks(writes: &Writes, index: &str, kinds: Option<&[TaskKind]>) -> bool {
     let open =
         || TaskFilter { statuses: Some(vec![TaskStatus::Enqueued, TaskStatus::Processing]), ..TaskFilter::default() };
     let own = TaskFilter { index_uids: Some(vec![index.to_owned()]), kinds: kinds.map(<[TaskKind]>::to_vec), ..open() };
-    let swaps = TaskFilter { kinds: Some(vec![TaskKind::IndexSwap]), ..open() };
+    let swaps = TaskFilter { kinds: Some(vec![TaskKind::IndexSwap, TaskKind::IndexUpdate]), ..open() };
     for filter in [own, swaps] {
         // Where it cannot be known, there may be some.
         if !writes.ledger.store.task_uids(filter).await.is_ok_and(|uids| uids.is_empty()) {

@@ -154,7 +154,13 @@ impl Vocabularies {
             RegistryChange::Delete { index } => {
                 self.all.lock().remove(index);
             }
-            RegistryChange::Swap { pairs } | RegistryChange::Rename { pairs, .. } => {
+            RegistryChange::Rename { pairs, .. } => {
+                for (from, to) in pairs {
+                    self.all.lock().remove(from);
+                    self.of(to).doubt();
+                }
+            }
+            RegistryChange::Swap { pairs } => {
                 for index in pairs.iter().flat_map(|(left, right)| [left, right]) {
                     self.of(index).doubt();
                 }
