@@ -14,7 +14,7 @@ use super::scan::{Malformed, Scanner};
 use super::scores::MostTypos;
 use super::shares::{self, Listed};
 use super::strip;
-use crate::plan::share::Span;
+use crate::plan::span::Span;
 use crate::plan::window::{Paging, Window};
 
 /// The member by which newer engines name the request.

@@ -3,7 +3,7 @@
 use super::error::MergeError;
 use super::hit::Hit;
 use super::hits::{Page, is_surely_before};
-use crate::plan::share::Span;
+use crate::plan::span::Span;
 
 /// What one node listed of its share.
 #[derive(Debug, Clone, Copy)]

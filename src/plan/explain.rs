@@ -14,7 +14,7 @@ use super::indexes::IndexList;
 use super::rewrite::{Rewrite, rewrites};
 use super::scatter::{Ask, NodeRequest, Scatter};
 use super::search::SearchPlan;
-use super::share::Span;
+use super::span::Span;
 use super::write::{Target, WriteIntent};
 
 /// The plan as JSON, with the subrequests of a scattered read as the first cover would have them.

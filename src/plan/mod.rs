@@ -34,6 +34,7 @@
 //! | `search_on` | attributes to search on, where nodes do not know the same |
 //! | `several` | what is refused where several nodes have to answer |
 //! | `share` | which of its hits a node is asked for: its share of the page, with some to spare |
+//! | `span` | which of its hits a node lists |
 //! | `shown` | what a hit shows beside its document |
 //! | `similar` | documents like one document |
 //! | `stats` | figures about indexes |
@@ -77,6 +78,7 @@ pub mod several;
 pub mod share;
 pub mod shown;
 pub mod similar;
+pub mod span;
 pub mod stats;
 pub mod values;
 pub mod window;

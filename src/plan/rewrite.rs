@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::share::Span;
+use super::span::Span;
 
 /// One parameter that a node gets otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::facet_rules::FacetRules;
 use super::index_info::ScoredBy;
-use super::share::Span;
 use super::shown::{Helper, Rules, Shown};
+use super::span::Span;
 use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
 use crate::placement::topology::NodeIx;

@@ -8,42 +8,11 @@
 //! Example: of the 20 hits of a first page one of three nodes has 6.7 ± 2.1, and is asked for 14. Of the 1,000 hits before a
 //! page at offset 1,000 it has 333 ± 15, and is asked for about a hundred hits from its 287th on.
 
-use serde::Serialize;
-
 use super::frequency::ByFrequency;
 use super::search::SearchPlan;
+use super::span::Span;
 use super::window::Paging;
 use crate::placement::cover::CoverPart;
-
-/// Which of its hits, counted in its own order, a node lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Span {
-    /// All up to the end of the page: any of them may lie in it.
-    UpToTheEnd,
-    /// Those among which its part of the page lies, in all likelihood.
-    Share { skip: u64, take: u64 },
-}
-
-// === impl Span ===
-
-impl Span {
-    /// How many of its hits the node leaves out before those that it lists.
-    pub fn skip(self) -> u64 {
-        match self {
-            Self::UpToTheEnd => 0,
-            Self::Share { skip, .. } => skip,
-        }
-    }
-
-    /// True if the node may have more hits for the page than the `listed` ones.
-    pub fn may_be_cut(self, listed: u64) -> bool {
-        match self {
-            Self::UpToTheEnd => false,
-            Self::Share { take, .. } => listed >= take,
-        }
-    }
-}
 
 // === impl SearchPlan ===
 

@@ -13,7 +13,7 @@ use crate::plan::frequency::ByFrequency;
 use crate::plan::hybrid::HybridPlan;
 use crate::plan::rounds::{Later, Mixing};
 use crate::plan::search::SearchPlan;
-use crate::plan::share::Span;
+use crate::plan::span::Span;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn hybrid(

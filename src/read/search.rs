@@ -11,7 +11,7 @@ use crate::placement::shard::ShardSet;
 use crate::plan::frequency::ByFrequency;
 use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
-use crate::plan::share::Span;
+use crate::plan::span::Span;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn search(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {

@@ -7,7 +7,7 @@ use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
-use crate::plan::share::Span;
+use crate::plan::span::Span;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// The replies with whole lists in the place of the `narrow` ones. A whole list is of one moment, which a list and its

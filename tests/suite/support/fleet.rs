@@ -29,7 +29,7 @@ pub struct Node {
 /// The judge: one node alone.
 pub struct Single {
     pub client: Client,
-    node: Node,
+    _node: Node,
     _folder: tempfile::TempDir,
 }
 
@@ -158,10 +158,6 @@ impl Node {
         self.process.take().expect("a running node").kill();
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("a running node").pid()
-    }
-
     /// Where the gateway finds the node.
     pub fn public_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.public_port())
@@ -201,11 +197,7 @@ impl Single {
     pub fn with_key(key: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let node = Node::start("single", folder.path(), key);
-        Self { client: node.client.clone(), node, _folder: folder }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.node.pid()
+        Self { client: node.client.clone(), _node: node, _folder: folder }
     }
 }
 

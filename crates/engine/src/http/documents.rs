@@ -27,6 +27,7 @@ struct AddDocuments {
     #[deserr(default)]
     custom_metadata: Option<String>,
     #[deserr(default, error = QueryRefusal<InvalidSkipCreation>, try_from(&String) = no_skipping -> QueryRefusal<InvalidSkipCreation>)]
+    #[expect(dead_code, reason = "what may be asked for is checked, and is what is done anyway")]
     skip_creation: Option<bool>,
 }
 
