@@ -61,7 +61,7 @@ fn only_a_bearer_is_read() {
 async fn the_default_search_key_searches_and_does_no_more() {
     let (ring, _folder) = ring(Some(MASTER)).await;
     let keys = ring.list();
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 4);
     let search = keys.iter().find(|held| held.key.actions == [Action::Search]).unwrap();
     assert!(check(&ring, Some(&search.secret), Action::Search, Some("a"), now()).is_ok());
     assert!(check(&ring, Some(&search.secret), Action::DocumentsGet, Some("a"), now()).is_err());
