@@ -68,7 +68,7 @@ mod tests {
         let task = folded(vec![part("a", &[1], NodeTaskState::Succeeded)]);
         assert_eq!(
             batch_view(&task, &[]).to_string(),
-            r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1}},"duration":"PT1S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:07Z","batchStrategy":"each task is carried out by itself"}"#
+            r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1}},"duration":"PT0S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06Z","batchStrategy":"each task is carried out by itself"}"#
         );
     }
 

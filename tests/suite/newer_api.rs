@@ -209,7 +209,7 @@ fn each_task_is_a_batch() {
 
 #[test]
 fn a_key_may_read_all_and_no_more() {
-    let fleet = Fleet::with(FleetOptions { master_key: Some("a master key of 16"), ..Default::default() });
+    let fleet = Fleet::with(FleetOptions { master_key: Some("a-master-key-of-enough-bytes"), ..Default::default() });
     let keys = fleet.client.get("/keys").ok();
     let names: Vec<&str> =
         keys["results"].as_array().expect("keys").iter().filter_map(|key| key["name"].as_str()).collect();
