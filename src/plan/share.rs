@@ -108,13 +108,14 @@ fn deviation(hits: u64, part: f64) -> f64 {
 /// More than a node with this part of all documents has of the first `hits`, in all likelihood.
 fn at_most(hits: u64, part: f64) -> u64 {
     let far = deviations(part);
-    (hits as f64 * part + far * deviation(hits, part) + lean(part, far)).ceil().max(1.0) as u64
+    let lean = lean(part, far).max(0.0);
+    (hits as f64 * part + far * deviation(hits, part) + lean).ceil().max(1.0) as u64
 }
 
 /// Less than a node with this part of all documents has of the first `hits`, in all likelihood.
 fn at_least(hits: u64, part: f64) -> u64 {
     let far = deviations(part);
-    // The lean is that of many hits: of few it would promise more than there are.
+    // Of few hits the lean would promise more than there are.
     let lean = lean(part, far).min(0.0);
     (hits as f64 * part - far * deviation(hits, part) + lean - 0.5).floor().max(0.0) as u64
 }

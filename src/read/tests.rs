@@ -25,10 +25,14 @@ const DOCUMENTS: u16 = 20;
 fn shards_asked(request: &NodeRequest, topology: &Topology) -> ShardSet {
     let body = String::from_utf8(request.body.clone()).unwrap();
     let all = ShardSet::all(topology.shards);
+    let named = |shard: &ShardId| body.contains(&format!("\\\"{}\\\"", shard_value(*shard, 64)));
+    if body.contains("_miroir_shard NOT IN") {
+        return all.iter().filter(|shard| !named(shard)).collect();
+    }
     if !body.contains("_miroir_shard IN") {
         return all;
     }
-    all.iter().filter(|shard| body.contains(&format!("\\\"{}\\\"", shard_value(*shard, 64)))).collect()
+    all.iter().filter(named).collect()
 }
 
 /// A node that holds document n in shard n, scored by n: it answers searches and fetches as an engine would.
