@@ -9,10 +9,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use miroir::commands;
 
-/// Requests allocate by the hundred and free on another thread than they began on: glibc's allocator took a tenth of a search.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Many Meilisearch nodes behind one endpoint.
 #[derive(Debug, Parser)]
 #[command(name = "miroir", version, about, arg_required_else_help = true)]
