@@ -326,7 +326,7 @@ impl Bed {
         let request = AddDocuments {
             split: Split::new(INDEX, method, "primaryKey=id", Some("application/json")).unwrap(),
             content_encoding: None,
-            limit: 0,
+            limit: u64::MAX,
         };
         let mut body = WholeBody::new(json!(documents).to_string());
         let trace = Trace::new("test");

@@ -19,7 +19,7 @@ fn chunks(bytes: &[u8], size: usize) -> Chunks {
 }
 
 async fn read(body: &mut dyn BodySource, encoding: ContentEncoding) -> Result<Vec<u8>, ResponseError> {
-    read_as(body, encoding, Content::Documents, 0).await
+    read_as(body, encoding, Content::Documents, u64::MAX).await
 }
 
 async fn read_as(
@@ -110,7 +110,7 @@ async fn what_is_wrong_with_json_is_told_in_the_engines_words() {
 }
 
 async fn refusal(body: &[u8], encoding: ContentEncoding) -> String {
-    let error = read_as(&mut chunks(body, 9), encoding, Content::Json, 0).await.unwrap_err();
+    let error = read_as(&mut chunks(body, 9), encoding, Content::Json, u64::MAX).await.unwrap_err();
     assert_eq!((error.status, error.code.as_str()), (400, "bad_request"));
     let said = "Error that occur during reading payload: payload reached EOF before completing: Some(";
     let cause = error.message.strip_prefix(said).and_then(|rest| rest.strip_suffix(')'));
