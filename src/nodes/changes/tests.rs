@@ -186,28 +186,28 @@ impl<'c> World<'c> {
     fn step(&mut self) {
         let node = self.dice.below(NODES);
         let index = INDEXES[self.dice.below(INDEXES.len())];
-        match self.dice.below(24) {
+        match self.dice.below(40) {
             0 => self.send(node, index),
-            1..=3 => self.deliver(),
-            4..=6 => self.answer(),
-            7..=9 => self.work(node),
-            10 | 11 => {
+            1..=4 => self.deliver(),
+            5..=9 => self.answer(),
+            10..=14 => self.work(node),
+            15..=17 => {
                 if let Some(at) = self.pick(self.ended.len()) {
                     let (node, task) = self.ended.swap_remove(at);
                     self.changes.ended(&name(node), task);
                 }
             }
-            12 => {
+            18..=20 => {
                 let before = self.changes.state.lock().of(index).queues.entry(name(node)).or_default().before();
                 self.lookings.push(Looking { index, node, before, idle: None });
             }
-            13 | 14 => self.look(),
-            15..=17 => {
+            21..=25 => self.look(),
+            26..=29 => {
                 if let Some(moment) = moment(self.changes, &[index]) {
                     self.readings.push(Reading { index, moment, seen: [None; NODES] });
                 }
             }
-            18..=20 => self.read(node),
+            30..=35 => self.read(node),
             _ => self.keep(),
         }
         for kept in self.kept.iter().filter(|kept| kept.moment.holds()) {
@@ -302,7 +302,7 @@ fn what_is_kept_is_what_nodes_would_answer_now() {
     for seed in 0..300 {
         let changes = Changes::default();
         let mut world = World::new(&changes, seed);
-        for _ in 0..600 {
+        for _ in 0..2000 {
             world.step();
         }
         kept += world.kept.len();
