@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::stub::Stub;
 use crate::support::Client;
-use crate::support::client::eventually;
+use crate::support::client::{eventually, pause};
 use crate::support::process::{Process, free_port};
 
 /// Names the bench's own program when it is to be the plain proxy: `<listen> <upstream>`.
@@ -57,7 +57,7 @@ impl Gateway {
         });
         client.done(&client.json("PATCH", "/indexes/cities/settings", &settings));
         // Words of a new index are looked for once.
-        std::thread::sleep(Duration::from_secs(2));
+        pause(Duration::from_secs(2));
         Self { address: format!("127.0.0.1:{api}"), stubs, process, _folder: folder }
     }
 

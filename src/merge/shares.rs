@@ -56,7 +56,7 @@ mod tests {
         RawValue::from_string(text).unwrap()
     }
 
-    fn hit(text: &Box<RawValue>) -> Hit<'_> {
+    fn hit(text: &RawValue) -> Hit<'_> {
         Hit::parse(text.get()).unwrap()
     }
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn merged<'a>(lists: &'a [Vec<Box<RawValue>>], skip: u64, take: u64) -> Page<'a> {
-        let lists = lists.iter().map(|list| list.iter().map(hit).collect()).collect();
+        let lists = lists.iter().map(|list| list.iter().map(|text| hit(text)).collect()).collect();
         hits::merge(lists, &Rules::default(), skip, take).unwrap()
     }
 
@@ -95,7 +95,7 @@ mod tests {
             let shares: Vec<Vec<_>> = whole.iter().zip(&spans).map(|(list, span)| cut(list, *span)).collect();
             let listed: Vec<Listed<'_>> = shares
                 .iter()
-                .map(|list| Listed { count: list.len() as u64, first: list.first().map(hit) })
+                .map(|list| Listed { count: list.len() as u64, first: list.first().map(|text| hit(text)) })
                 .collect();
             let page = merged(&shares, skip - before, take);
             if too_narrow(&page, take, &listed, &spans).unwrap().is_empty() {
@@ -108,8 +108,10 @@ mod tests {
     fn a_list_that_ends_within_the_page_or_begins_too_late_is_named() {
         let lists = [vec![text((0, 1)), text((0, 2))], vec![text((1, 3)), text((1, 4))]];
         let named = |lists: &[Vec<Box<RawValue>>], spans: [Span; 2], (skip, take): (u64, u64)| {
-            let listed: Vec<Listed<'_>> =
-                lists.iter().map(|list| Listed { count: list.len() as u64, first: list.first().map(hit) }).collect();
+            let listed: Vec<Listed<'_>> = lists
+                .iter()
+                .map(|list| Listed { count: list.len() as u64, first: list.first().map(|text| hit(text)) })
+                .collect();
             let before: u64 = spans.iter().map(|span| span.skip()).sum();
             too_narrow(&merged(lists, skip - before, take), take, &listed, &spans).unwrap()
         };

@@ -193,10 +193,10 @@ impl Checker {
         {
             faults.geo = None;
         }
-        if let Err(error) = geo::check(document, id) {
-            if let Some(faults) = self.remembered(id) {
-                faults.geo = Some((at, error));
-            }
+        if let Err(error) = geo::check(document, id)
+            && let Some(faults) = self.remembered(id)
+        {
+            faults.geo = Some((at, error));
         }
     }
 

@@ -119,7 +119,7 @@ impl Cache {
 
     /// Looks for an answer to `question` that is there, or on its way.
     pub async fn enter(&self, cluster: &Cluster, topology: &Topology, question: Question) -> Entered {
-        if question.len() > self.settings.largest_answer {
+        if question.bytes() > self.settings.largest_answer {
             return Entered::Asks(Turn { question, why: Forward::Bypass(Bypass::Long), read: None });
         }
         loop {
@@ -240,7 +240,7 @@ impl Worth {
 
 impl Weighter<Question, Kept> for ByBytes {
     fn weight(&self, question: &Question, kept: &Kept) -> u64 {
-        question.len() + 2 * kept.answer.body.len() as u64 + ENTRY
+        question.bytes() + 2 * kept.answer.body.len() as u64 + ENTRY
     }
 }
 

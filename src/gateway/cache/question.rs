@@ -66,7 +66,7 @@ impl Question {
     }
 
     /// In bytes.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         (self.target.len() + self.body.len()) as u64
     }
 

@@ -29,7 +29,7 @@ pub struct Node {
 /// The judge: one node alone.
 pub struct Single {
     pub client: Client,
-    _node: Node,
+    node: Node,
     _folder: tempfile::TempDir,
 }
 
@@ -158,6 +158,12 @@ impl Node {
         self.process.take().expect("a running node").kill();
     }
 
+    /// Of the process, whose time a bench counts.
+    #[allow(dead_code, reason = "benches share this file")]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a running node").pid()
+    }
+
     /// Where the gateway finds the node.
     pub fn public_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.public_port())
@@ -197,7 +203,13 @@ impl Single {
     pub fn with_key(key: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let node = Node::start("single", folder.path(), key);
-        Self { client: node.client.clone(), _node: node, _folder: folder }
+        Self { client: node.client.clone(), node, _folder: folder }
+    }
+
+    /// As [`Node::pid`].
+    #[allow(dead_code, reason = "benches share this file")]
+    pub fn pid(&self) -> u32 {
+        self.node.pid()
     }
 }
 
