@@ -118,7 +118,7 @@ impl Life {
         }
     }
 
-    /// When [`Life::revives`] was last called.
+    /// When [`Life::comes_back`] was last news.
     pub fn revived(&self) -> Option<Instant> {
         *self.revived.lock()
     }
