@@ -163,7 +163,7 @@ mod tests {
         let secret = first.secret(key.uid).unwrap();
         drop(first);
         let again = store(folder.path());
-        assert_eq!(again.list().len(), 4);
+        assert_eq!(again.list().len(), 5);
         let now = OffsetDateTime::now_utc();
         let found = again.find_by_secret(&secret).unwrap();
         assert!(found.allows(Action::DocumentsAdd, Some("movies_fr"), now));

@@ -17,7 +17,7 @@ fn keys_open_what_they_name_and_nothing_else() {
     server.task("POST", "/indexes/movies/documents", &movies());
     server.task("POST", "/indexes/books/documents", &movies());
     let keys = server.get("/keys");
-    assert_eq!(keys["total"], 3);
+    assert_eq!(keys["total"], 4);
     let search = keys["results"].as_array().unwrap().iter().find(|key| key["actions"] == json!(["search"])).unwrap();
     let search_key = search["key"].as_str().unwrap().to_owned();
     let search_uid = search["uid"].as_str().unwrap().to_owned();
