@@ -61,10 +61,9 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Every file that `tls` names is read: what is of no use is found before a client finds it.
 fn check_tls(config: &Config, report: &Report) {
-    if let Err(errors) = listeners::check(&config.tls, OffsetDateTime::now_utc()) {
-        for (path, error) in errors {
-            report.problem(&path, error.to_string());
-        }
+    match listeners::check(&config.tls, OffsetDateTime::now_utc()) {
+        Ok(doubts) => doubts.into_iter().for_each(|(path, doubt)| report.warning(&path, doubt)),
+        Err(errors) => errors.into_iter().for_each(|(path, error)| report.problem(&path, error.to_string())),
     }
 }
 
@@ -132,9 +131,6 @@ pub(super) fn doubts(config: &Config) -> Vec<Warning> {
     let report = Report::default();
     doubt_keys(config, &report);
     doubt_placement(config, &report);
-    for (path, doubt) in listeners::check(&config.tls, OffsetDateTime::now_utc()).unwrap_or_default() {
-        report.warning(&path, doubt);
-    }
     if config.health.timeout > config.health.patience {
         report.warning(
             "health.timeout",

@@ -45,6 +45,10 @@ impl Bound {
     pub(super) fn new(most: usize) -> Self {
         Self { count: Arc::default(), most }
     }
+
+    pub(super) fn is_reached(&self) -> bool {
+        self.count.load(Ordering::Relaxed) >= self.most
+    }
 }
 
 // === impl Idle ===
@@ -75,10 +79,15 @@ impl Idle {
     pub(super) fn put(&self, stream: Stream) {
         let mut kept = self.kept.lock();
         self.drop_old(&mut kept);
-        if self.bound.count.load(Ordering::Relaxed) < self.bound.most {
+        if !self.bound.is_reached() {
             self.bound.count.fetch_add(1, Ordering::Relaxed);
             kept.push_back(Kept { stream, since: Instant::now(), runtime: Handle::current().id() });
         }
+    }
+
+    /// Lets go of those that waited too long. Nobody else does it for a node that is not asked any more.
+    pub(super) fn forget_old(&self) {
+        self.drop_old(&mut self.kept.lock());
     }
 
     fn drop_old(&self, kept: &mut VecDeque<Kept>) {
@@ -134,6 +143,21 @@ mod tests {
         of_another.put(second);
         assert!(of_another.take().is_none());
         assert!(idle.take().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_node_that_nobody_asks_makes_room() {
+        let bound = Bound::new(1);
+        let (gone, other) = (Idle::new(bound.clone()), Idle::new(bound.clone()));
+        let ((first, _node), (second, _other)) = (connection().await, connection().await);
+        gone.put(first);
+        gone.forget_old();
+        assert!(bound.is_reached());
+        tokio::time::advance(IDLE + Duration::from_secs(1)).await;
+        gone.forget_old();
+        assert!(!bound.is_reached());
+        other.put(second);
+        assert!(other.take().is_some() && gone.take().is_none());
     }
 
     #[tokio::test]

@@ -145,6 +145,13 @@ impl PingoraTransport {
         Ok(Arc::clone(self.targets.write().entry(url.to_owned()).or_insert(target)))
     }
 
+    /// Connections to nodes that have left are asked for by nobody, and must not take the place of others for ever.
+    fn make_room(&self) {
+        if self.idle.is_reached() {
+            self.targets.read().values().for_each(|target| target.idle.forget_old());
+        }
+    }
+
     async fn peers_of(&self, target: &Target) -> Result<Arc<[HttpPeer]>, NodeErrorKind> {
         let known = Arc::clone(&target.peers.read());
         if !known.is_empty() {
@@ -238,6 +245,7 @@ impl Transport for PingoraTransport {
             match exchange(&mut stream, head, &request.body, self.max_reply).await {
                 Ok(answered) => {
                     if answered.reusable {
+                        self.make_room();
                         target.idle.put(stream);
                     }
                     return Ok(answered.reply);
