@@ -106,8 +106,8 @@ impl Refusal {
     fn stage(&self) -> u8 {
         match self {
             Self::Vectors(error) if error.is_of_shape() => 0,
-            Self::Vectors(_) => 1,
-            Self::Geo(_) => 2,
+            Self::Geo(_) => 1,
+            Self::Vectors(_) => 2,
         }
     }
 }
@@ -261,17 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn shapes_come_before_vectors_and_vectors_before_points() {
+    fn shapes_come_before_points_and_points_before_lengths() {
         let documents = [
-            r#"{"id":1,"_geo":5,"_vectors":{"own":[1,2]}}"#,
-            r#"{"id":2,"_vectors":{"own":[1]}}"#,
+            r#"{"id":1,"_vectors":{"own":[1]}}"#,
+            r#"{"id":2,"_geo":5,"_vectors":{"own":[1,2]}}"#,
             r#"{"id":3,"_vectors":{"any":"x"}}"#,
             r#"{"id":4,"_vectors":{"any":"y"}}"#,
         ];
         let first = |documents: &[&str]| message(Meets::Replacing, documents).unwrap();
         assert!(first(&documents).contains("with id: `3`"));
-        assert!(first(&documents[..2]).starts_with("Invalid vector dimensions in document with id `2`"));
-        assert!(first(&documents[..1]).starts_with("The `_geo` field in the document with the id: `\"1\"`"));
+        assert!(first(&documents[..2]).starts_with("The `_geo` field in the document with the id: `\"2\"`"));
+        assert!(first(&documents[..1]).starts_with("Invalid vector dimensions in document with id `1`"));
     }
 
     #[test]
