@@ -7,12 +7,13 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use pingora_proxy::Session;
 
+use super::app::{Admitted, App};
 use super::body::SessionBody;
 use super::cache::{Entered, Question, Worth};
 use super::forward::Forwarding;
 use super::planning;
-use super::respond::Answer;
-use super::{Admitted, App, described, keys, listing, narrow};
+use super::respond::{Answer, no_node};
+use super::{described, keys, listing, narrow};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Own;
 use crate::meili::uid::index_not_found;
@@ -134,7 +135,7 @@ fn forward(
     target: String,
 ) -> Result<Forwarding, ResponseError> {
     if plan.candidates.is_empty() {
-        return Err(super::no_node());
+        return Err(no_node());
     }
     let avoided = app.cluster.nodes.overload.avoided(&topology);
     plan.candidates.sort_by_key(|node| avoided.contains(node));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::App;
+use super::app::App;
 use super::auth::key_request;
 use super::auth::keyring::HeldKey;
 use super::respond::Answer;

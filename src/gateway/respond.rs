@@ -152,6 +152,11 @@ async fn pack(answer: &Answer, encoding: Encoding, level: u32) -> Option<Bytes> 
     }
 }
 
+/// No node could be reached that may answer.
+pub fn no_node() -> ResponseError {
+    ResponseError::new(Code::MiroirNodeUnavailable, "No node that could answer the request can be reached.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::plan::rounds::PageEnd;
 use crate::plan::search::SearchPlan;
+use crate::plan::stated::PageEnd;
 
 use super::error::MergeError;
 use super::facets::{self, Facets, NodeFacets};

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::Plan;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
 use crate::meili::query::QueryMap;
@@ -51,11 +50,6 @@ enum Param {
     CsvDelimiter,
     CustomMetadata,
     SkipCreation,
-}
-
-/// Plans an addition to `index`.
-pub(super) fn plan(index: &str, method: DocumentMethod, query: &str, content_type: Option<&str>) -> Plan {
-    Split::new(index, method, query, content_type).map_or_else(Plan::Refuse, Plan::Split)
 }
 
 // === impl Split ===

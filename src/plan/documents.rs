@@ -13,9 +13,9 @@ use crate::placement::vocabulary::is_words_id;
 
 use super::Obstacle;
 use super::filter;
+use super::node_request::NodeRequest;
 use super::query_search::{self, count, flag, list};
 use super::reserved;
-use super::scatter::NodeRequest;
 use super::search::is_at_or_below;
 
 const DEFAULT_LIMIT: u64 = 20;

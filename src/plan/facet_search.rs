@@ -8,8 +8,8 @@ use crate::placement::cover::CoverPart;
 use super::Obstacle;
 use super::filter;
 use super::index_info::{FacetOrder, IndexInfo};
+use super::node_request::NodeRequest;
 use super::reserved;
-use super::scatter::NodeRequest;
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,7 @@ use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 
 use super::filter;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 use super::search::SearchPlan;
 
 /// The documents over which totals and facets are counted, where these are not simply what a node found for a page.

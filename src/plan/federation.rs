@@ -14,13 +14,12 @@ use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
 
 use super::Obstacle;
+use super::by_frequency::ByFrequency;
 use super::facets::PRESENTATION;
 use super::filter;
-use super::frequency::ByFrequency;
-use super::index_info::{FacetOrder, IndexInfo};
-use super::read::Infos;
+use super::index_info::{FacetOrder, IndexInfo, Infos};
+use super::node_request::NodeRequest;
 use super::reserved;
-use super::scatter::NodeRequest;
 use super::search::{SearchPlan, paging, sorted_field};
 
 const PERFORMANCE: &str = "showPerformanceDetails";

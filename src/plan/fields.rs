@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Obstacle;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 
 const DEFAULT_LIMIT: u64 = 20;
 

@@ -4,9 +4,8 @@
 //! vectors, and which hits fill the page. A node that holds a part of the documents would decide otherwise than one node
 //! with all of them. So nodes are asked for the hits by words and for the hits by vectors.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::Obstacle;
 use super::search::SearchPlan;
 
 /// Words count for next to nothing, and yet the engine mixes: its own hits by a vector come first then, marked up by
@@ -75,35 +74,6 @@ impl HybridPlan {
     pub fn may_do_without_vector(&self) -> bool {
         self.share_of_words() >= GOOD_ENOUGH
     }
-}
-
-// === impl SearchPlan ===
-
-impl SearchPlan {
-    /// True if everything is found by words, for want of words.
-    pub fn has_no_words(&self) -> bool {
-        self.body.get("q").and_then(Value::as_str).is_none_or(|words| words.trim().is_empty())
-    }
-}
-
-/// The share of the vector, where a search mixes hits by words with hits by a vector; a search by words alone or by a
-/// vector alone has one kind of scores.
-pub fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {
-    let Some(hybrid) = body.get("hybrid").filter(|hybrid| !hybrid.is_null()) else { return Ok(None) };
-    let hybrid = hybrid.as_object().ok_or(Obstacle::Judge)?;
-    let ratio = match hybrid.get("semanticRatio") {
-        None => 0.5,
-        Some(ratio) => ratio.as_f64().ok_or(Obstacle::Judge)?,
-    };
-    let mixes = match body.get("q").filter(|q| !q.is_null()) {
-        None => false,
-        // Nothing can be embedded.
-        Some(Value::String(words)) if words.trim().is_empty() => body.get("vector").is_some_and(|v| !v.is_null()),
-        Some(_) => true,
-    };
-    // As the engine compares: what is nearer to an end than its precision is at the end.
-    let narrow = ratio as f32;
-    Ok((mixes && narrow > 0.0 && narrow < 1.0).then_some(ratio))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `addition` | an addition of documents: what the request says besides its body |
 //! | `broadcast` | requests that concern every node |
+//! | `by_frequency` | whether a search leaves out words by their frequency, and what its words are |
 //! | `deletion` | a deletion by ids: each node is told those of its own shards |
 //! | `documents` | documents by page, by filter, by ids, and one by its id |
 //! | `embed` | the vector of a search's words, asked of one node, so that not every node has to embed them |
@@ -21,6 +22,8 @@
 //! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
 //! | `marking` | what decides about marks in the text of hits, as far as request and settings say it |
 //! | `multi_search` | several searches in one request, each with an answer of its own |
+//! | `node_request` | a request to one node |
+//! | `obstacle` | what keeps a request from being planned |
 //! | `own` | what Miroir answers itself, from its own state |
 //! | `probe` | questions that settle what a node's cut list of facet values leaves open |
 //! | `query_search` | the parameters of `GET /indexes/{uid}/search` as a POST body, by the engine's own rules |
@@ -32,11 +35,13 @@
 //! | `scatter` | a read that nodes answer for the shards they cover, as data |
 //! | `search` | a search as every node of a cover gets it |
 //! | `search_on` | attributes to search on, where nodes do not know the same |
+//! | `semantic_ratio` | the share of the vector in a search that mixes words and vectors |
 //! | `several` | what is refused where several nodes have to answer |
 //! | `share` | which of its hits a node is asked for: its share of the page, with some to spare |
 //! | `span` | which of its hits a node lists |
 //! | `shown` | what a hit shows beside its document |
 //! | `similar` | documents like one document |
+//! | `stated` | where totals and facets of a search come from, once its page is known |
 //! | `stats` | figures about indexes |
 //! | `values` | facet values as the engine compares them |
 //! | `window` | how many hits there are, and which of them a page shows |
@@ -44,6 +49,7 @@
 
 pub mod addition;
 pub mod broadcast;
+pub mod by_frequency;
 pub mod deletion;
 pub mod documents;
 pub mod embed;
@@ -63,6 +69,8 @@ pub mod index_info;
 pub mod indexes;
 pub mod marking;
 pub mod multi_search;
+pub mod node_request;
+pub mod obstacle;
 pub mod own;
 pub mod probe;
 pub mod query_search;
@@ -74,11 +82,13 @@ pub mod rounds;
 pub mod scatter;
 pub mod search;
 mod search_on;
+pub mod semantic_ratio;
 pub mod several;
 pub mod share;
 pub mod shown;
 pub mod similar;
 pub mod span;
+pub mod stated;
 pub mod stats;
 pub mod values;
 pub mod window;
@@ -92,10 +102,12 @@ use addition::Split;
 use deletion::Deletion;
 use forward::Forward;
 use indexes::IndexList;
+use node_request::NodeRequest;
 use own::Answer;
-use scatter::{NodeRequest, Scatter};
+use scatter::Scatter;
 use write::{FailedWrite, WriteIntent};
 
+pub use obstacle::Obstacle;
 pub use request::{Known, Request};
 
 /// What Miroir does with a request.
@@ -122,13 +134,5 @@ pub enum Plan {
     Fail(Box<FailedWrite>),
     /// Miroir itself knows the answer.
     Answer(Answer),
-    Refuse(ResponseError),
-}
-
-/// Why a request is not planned as what it says it is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Obstacle {
-    /// The engine would refuse it, in words of its own: a node is asked for them.
-    Judge,
     Refuse(ResponseError),
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Obstacle;
 use super::federation::FederationPlan;
-use super::read::Infos;
+use super::index_info::Infos;
 use super::scatter::Ask;
 use super::search::SearchPlan;
 

@@ -1,8 +1,5 @@
 //! Plans every operation that changes nothing.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use crate::meili::operation::Read;
@@ -15,7 +12,7 @@ use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
 use super::fields::FieldsPlan;
 use super::forward::Forward;
-use super::index_info::IndexInfo;
+use super::index_info::{IndexInfo, Infos};
 use super::indexes::IndexList;
 use super::multi_search;
 use super::query_search;
@@ -24,9 +21,6 @@ use super::search::SearchPlan;
 use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
 use super::{Obstacle, Plan};
-
-/// What is known of the indexes that a request names; one that does not exist is absent.
-pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
 /// The indexes whose settings [`plan`] needs in its `infos`.
 pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {

@@ -11,21 +11,10 @@ use super::facet_search::FacetSearchPlan;
 use super::federation::FederationPlan;
 use super::fields::FieldsPlan;
 use super::multi_search::MultiSearchPlan;
+pub use super::node_request::NodeRequest;
 use super::search::SearchPlan;
 use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
-
-/// A request to one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeRequest {
-    pub method: &'static str,
-    /// Path and query.
-    pub path: String,
-    /// JSON, or empty.
-    #[serde(serialize_with = "as_text")]
-    pub body: Vec<u8>,
-}
 
 /// What is asked of the nodes and how their answers become one.
 #[derive(Debug, Clone, Serialize)]
@@ -112,21 +101,4 @@ impl Ask {
 fn embeds(search: &Map<String, Value>) -> bool {
     let gives = |name: &str| search.get(name).is_some_and(|value| !value.is_null());
     gives("hybrid") && !gives("vector")
-}
-
-// === impl NodeRequest ===
-
-impl NodeRequest {
-    pub fn get(path: impl Into<String>) -> Self {
-        Self { method: "GET", path: path.into(), body: Vec::new() }
-    }
-
-    pub fn post(path: impl Into<String>, body: &serde_json::Map<String, serde_json::Value>) -> Self {
-        let body = serde_json::to_vec(body).expect("a JSON value always serializes into memory");
-        Self { method: "POST", path: path.into(), body }
-    }
-}
-
-fn as_text<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }

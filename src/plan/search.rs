@@ -14,13 +14,13 @@ use crate::placement::cover::CoverPart;
 use crate::placement::topology::NodeIx;
 
 use super::Obstacle;
+use super::by_frequency::ByFrequency;
 use super::filter;
-use super::frequency::ByFrequency;
-use super::hybrid::semantic_ratio;
 use super::index_info::IndexInfo;
 use super::marking::{MarkRules, Marking};
+use super::node_request::NodeRequest;
 use super::reserved;
-use super::scatter::NodeRequest;
+use super::semantic_ratio::semantic_ratio;
 
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -136,6 +136,11 @@ impl SearchPlan {
     /// True if hits stand in the order of their distances from a point.
     pub fn sorts_by_distance(&self) -> bool {
         names(&self.body, "sort").unwrap_or_default().iter().any(|rule| rule.starts_with("_geoPoint("))
+    }
+
+    /// True if everything is found by words, for want of words.
+    pub fn has_no_words(&self) -> bool {
+        self.body.get("q").and_then(Value::as_str).is_none_or(|words| words.trim().is_empty())
     }
 
     pub(super) fn names_a_vector(&self) -> bool {

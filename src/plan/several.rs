@@ -166,8 +166,8 @@ mod tests {
     use super::*;
     use crate::meili::operation::Read;
     use crate::placement::topology::{Node, NodeId, NodeState};
-    use crate::plan::index_info::IndexInfo;
-    use crate::plan::read::{Infos, plan};
+    use crate::plan::index_info::{IndexInfo, Infos};
+    use crate::plan::read::plan;
 
     /// Three documents of a shop, of which hits show only their names: of two makers nobody knows whether they are one.
     fn search(replicas: u8) -> Plan {

@@ -8,7 +8,7 @@
 //! Example: of the 20 hits of a first page one of three nodes has 6.7 ± 2.1, and is asked for 14. Of the 1,000 hits before a
 //! page at offset 1,000 it has 333 ± 15, and is asked for about a hundred hits from its 287th on.
 
-use super::frequency::ByFrequency;
+use super::by_frequency::ByFrequency;
 use super::search::SearchPlan;
 use super::span::Span;
 use super::window::Paging;

@@ -16,9 +16,9 @@ use crate::placement::shard::ShardId;
 use super::Obstacle;
 use super::filter;
 use super::index_info::IndexInfo;
+use super::node_request::NodeRequest;
 use super::query_search;
 use super::reserved;
-use super::scatter::NodeRequest;
 use super::search::helper;
 
 const DEFAULT_LIMIT: u64 = 20;

@@ -21,8 +21,9 @@ use crate::placement::shard::ShardSet;
 use crate::plan::facet_rules::FacetRules;
 use crate::plan::facets::{Candidates, replies_to, without_values};
 use crate::plan::probe::Probe;
-use crate::plan::rounds::{AsStated, CensusFacts, Counting, Later, PageFacts, Stating};
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
+use crate::plan::stated::{AsStated, CensusFacts, Counting, PageFacts, Stating};
 use crate::plan::values::{Key, values_at};
 use crate::plan::window::Paging;
 

@@ -8,12 +8,13 @@ use crate::merge;
 use crate::merge::hybrid::{ByVector, ByWords, Mixed, without_vectors};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
+use crate::plan::by_frequency::ByFrequency;
 use crate::plan::facets::Candidates;
-use crate::plan::frequency::ByFrequency;
 use crate::plan::hybrid::HybridPlan;
-use crate::plan::rounds::{Later, Mixing};
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 use crate::plan::span::Span;
+use crate::plan::stated::Mixing;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn hybrid(

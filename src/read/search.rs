@@ -8,7 +8,7 @@ use crate::merge;
 use crate::merge::search::{Merged, is_reply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
-use crate::plan::frequency::ByFrequency;
+use crate::plan::by_frequency::ByFrequency;
 use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 use crate::plan::span::Span;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Documents, of_index, reserved, whole};
+use super::intent::{Documents, of_index, reserved, whole};
 use crate::meili::error::ResponseError;
 use crate::meili::payload;
 use crate::meili::task::TaskKind;

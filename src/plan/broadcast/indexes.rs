@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{of_index, whole};
+use super::intent::{of_index, whole};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Change;
 use crate::meili::payload;

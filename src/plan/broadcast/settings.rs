@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::hidden::HiddenSettings;
-use super::{of_index, reserved, whole};
+use super::intent::{of_index, reserved, whole};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::payload;
 use crate::meili::settings::Setting;
