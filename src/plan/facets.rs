@@ -51,7 +51,7 @@ impl SearchPlan {
         }
         // Only a search that walks to the end of its hits knows which of them are below the threshold.
         let limit = if candidates.threshold { self.window.reach() } else { 0 };
-        if candidates.threshold && self.counts_whole {
+        if candidates.threshold && self.counts_all_above() {
             body.insert("page".into(), 1.into());
             body.insert("hitsPerPage".into(), limit.into());
         } else {

@@ -325,7 +325,7 @@ impl IndexQueries {
     }
 
     pub fn has_threshold(&self) -> bool {
-        self.queries.iter().any(|query| query.search.threshold)
+        self.queries.iter().any(|query| query.search.threshold.is_some())
     }
 
     pub fn has_distinct(&self) -> bool {
@@ -387,9 +387,7 @@ impl FederatedQuery {
         let sort = self.search.body.get("sort").and_then(Value::as_array);
         let mut sort = sort.into_iter().flatten().filter_map(Value::as_str);
         // The engine merges the nearest and the farthest in one direction, whichever was asked for.
-        self.search.distinct.is_some()
-            || self.search.semantic_ratio.is_some()
-            || sort.any(|rule| rule.contains("_geoPoint("))
+        self.search.distinct.is_some() || self.search.mix.is_of_both() || sort.any(|rule| rule.contains("_geoPoint("))
     }
 
     /// The first attribute that hits are ordered or told apart by and that the engine would not show.
@@ -425,7 +423,7 @@ impl FederatedQuery {
 /// How many rules the engine compares hits of `search` by.
 fn count_rules(info: &IndexInfo, search: &SearchPlan) -> usize {
     let sorts = search.body.get("sort").and_then(Value::as_array).map_or(0, Vec::len);
-    let ranks = search.semantic_ratio.is_some() || !search.has_no_words();
+    let ranks = search.mix.is_of_both() || !search.has_no_words();
     let (mut count, mut joins) = (0, false);
     for rule in &info.ranking_rules {
         match (rule.as_str(), sorted_field(rule)) {

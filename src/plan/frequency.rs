@@ -100,8 +100,7 @@ impl SearchPlan {
 
     /// The search for documents with all words of `query`.
     fn with_all_of(&self, query: String) -> SearchPlan {
-        let mut plan =
-            SearchPlan { by_frequency: ByFrequency::No, threshold: false, counts_whole: false, ..self.clone() };
+        let mut plan = SearchPlan { by_frequency: ByFrequency::No, threshold: None, ..self.clone() };
         plan.body.insert("q".into(), query.into());
         plan.body.insert("matchingStrategy".into(), "all".into());
         plan.body.remove("rankingScoreThreshold");

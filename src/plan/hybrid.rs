@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::mix::Mix;
 use super::search::SearchPlan;
 
 /// Words count for next to nothing, and yet the engine mixes: its own hits by a vector come first then, marked up by
@@ -35,9 +36,9 @@ pub struct HybridPlan {
 impl SearchPlan {
     /// `None` for a search by words alone or by a vector alone.
     pub fn hybrid(&self) -> Option<HybridPlan> {
-        let ratio = self.semantic_ratio? as f32;
+        let ratio = self.mix.ratio()? as f32;
         // The engine cuts the page out of the mixture, not out of what words find.
-        let mut words = SearchPlan { semantic_ratio: None, from_the_first: true, of_hybrid: true, ..self.clone() };
+        let mut words = SearchPlan { mix: Mix::WordsOfMixed, from_the_first: true, ..self.clone() };
         words.body.remove("hybrid");
         words.body.remove("vector");
 
@@ -45,13 +46,13 @@ impl SearchPlan {
         by_words.window = self.window.from_the_first();
         by_words.body.insert("showRankingScore".into(), true.into());
 
-        let mut by_vector = SearchPlan { window: by_words.window, semantic_ratio: None, ..self.clone() };
+        let mut by_vector = SearchPlan { window: by_words.window, mix: Mix::None, ..self.clone() };
         by_vector.body.insert("showRankingScore".into(), true.into());
         if let Some(Value::Object(hybrid)) = by_vector.body.get_mut("hybrid") {
             hybrid.insert("semanticRatio".into(), NEARLY_ALL.into());
         }
 
-        let mut everything = SearchPlan { threshold: false, ..words.clone() };
+        let mut everything = SearchPlan { threshold: None, ..words.clone() };
         let filtered = ["filter", "facets"];
         everything.body = filtered.iter().filter_map(|name| self.body.get_key_value(*name)).map(owned).collect();
         Some(HybridPlan { ratio, words, by_words, by_vector, everything })

@@ -21,6 +21,7 @@
 //! | `index_info` | what planning and merging need to know of an index |
 //! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
 //! | `marking` | what decides about marks in the text of hits, as far as request and settings say it |
+//! | `mix` | whether a search mixes words and vectors |
 //! | `multi_search` | several searches in one request, each with an answer of its own |
 //! | `node_request` | a request to one node |
 //! | `obstacle` | what keeps a request from being planned |
@@ -35,7 +36,6 @@
 //! | `scatter` | a read that nodes answer for the shards they cover, as data |
 //! | `search` | a search as every node of a cover gets it |
 //! | `search_on` | attributes to search on, where nodes do not know the same |
-//! | `semantic_ratio` | the share of the vector in a search that mixes words and vectors |
 //! | `several` | what is refused where several nodes have to answer |
 //! | `share` | which of its hits a node is asked for: its share of the page, with some to spare |
 //! | `span` | which of its hits a node lists |
@@ -43,6 +43,7 @@
 //! | `similar` | documents like one document |
 //! | `stated` | where totals and facets of a search come from, once its page is known |
 //! | `stats` | figures about indexes |
+//! | `threshold` | what it means for a search that hits with a low score are left out |
 //! | `values` | facet values as the engine compares them |
 //! | `window` | how many hits there are, and which of them a page shows |
 //! | `write` | a write as the lanes will carry it out |
@@ -68,6 +69,7 @@ pub mod hybrid;
 pub mod index_info;
 pub mod indexes;
 pub mod marking;
+pub mod mix;
 pub mod multi_search;
 pub mod node_request;
 pub mod obstacle;
@@ -82,7 +84,6 @@ pub mod rounds;
 pub mod scatter;
 pub mod search;
 mod search_on;
-pub mod semantic_ratio;
 pub mod several;
 pub mod share;
 pub mod shown;
@@ -90,6 +91,7 @@ pub mod similar;
 pub mod span;
 pub mod stated;
 pub mod stats;
+pub mod threshold;
 pub mod values;
 pub mod window;
 pub mod write;

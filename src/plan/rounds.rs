@@ -127,7 +127,7 @@ impl Stating {
             Self::Unsearched => vec![Later::Unsearched],
             Self::Census => Vec::new(),
             Self::Replay => replayed(plan),
-            Self::AsStated(how) if plan.threshold && !how.threshold => vec![Later::WithoutThreshold],
+            Self::AsStated(how) if plan.threshold.is_some() && !how.threshold => vec![Later::WithoutThreshold],
             Self::AsStated(_) => Vec::new(),
         }
     }

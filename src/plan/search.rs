@@ -18,9 +18,10 @@ use super::by_frequency::ByFrequency;
 use super::filter;
 use super::index_info::IndexInfo;
 use super::marking::{MarkRules, Marking};
+use super::mix::Mix;
 use super::node_request::NodeRequest;
 use super::reserved;
-use super::semantic_ratio::semantic_ratio;
+use super::threshold::{CountedAbove, Scores, Threshold};
 
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -41,26 +42,17 @@ pub struct SearchPlan {
     pub distinct: Option<String>,
     /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer.
     pub comparable: bool,
-    /// The share of vectors in a search that mixes words and vectors; see [`SearchPlan::hybrid`].
-    pub semantic_ratio: Option<f64>,
-    /// True if hits by words and hits by vectors can be told apart, and which of them are of one document.
-    pub mixable: bool,
-    /// True if hits with a low score are left out.
-    pub threshold: bool,
+    /// Whether hits are found by words, by a vector, or by both.
+    pub mix: Mix,
+    /// `None` if no hit is left out for its score.
+    pub threshold: Option<Threshold>,
     /// True if the engine looks at hits from the first, also where the page begins behind the last.
     pub from_the_first: bool,
     pub ranking_rules: Vec<String>,
     /// Whether words are left out by their frequency.
     pub by_frequency: ByFrequency,
-    /// True for the words of a search that mixes words and vectors.
-    pub of_hybrid: bool,
     /// What the scores of hits come from.
     pub scored_by: ScoredBy,
-    /// True if all hits above the threshold are counted, not just those up to the end of the page.
-    pub counts_whole: bool,
-    /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
-    /// with the rank then.
-    pub uneven: bool,
     /// True if a hit shows everything that facets are counted of.
     pub facets_shown: bool,
     /// An attribute that hits are sorted by and do not show, so that those of several nodes cannot be compared by it.
@@ -92,12 +84,11 @@ impl SearchPlan {
             Some(Value::String(field)) => Some(field.clone()),
             Some(_) => return Err(Obstacle::Judge),
         };
-        let semantic_ratio = semantic_ratio(&body)?;
+        let mix = Mix::of(info, &body)?;
         // Hits are told apart by the distinct attribute, and those that tie stand in the order of their primary keys.
         let fields = [distinct.as_deref(), info.primary_key.as_deref()];
         let mut helpers: Vec<Helper> = fields.into_iter().flatten().filter_map(|field| helper(&body, field)).collect();
         helpers.dedup();
-        let threshold = present(&body, "rankingScoreThreshold");
         Ok(Self {
             index: info.uid.clone(),
             window,
@@ -112,23 +103,19 @@ impl SearchPlan {
                 details: flag(&body, "showRankingScoreDetails")?,
                 helpers,
             },
-            threshold,
+            threshold: Threshold::of(info, &body, window.paging),
             from_the_first: info.searches_from_the_first,
             ranking_rules: info.ranking_rules.clone(),
             by_frequency: ByFrequency::of(info, &body),
-            of_hybrid: false,
             scored_by: info.scored_by,
-            counts_whole: threshold && info.counts_pages_whole && matches!(window.paging, Paging::Page { .. }),
-            uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
             marking: marking(info, &body),
             known_attributes: BTreeMap::new(),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
-            mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
             distinct,
-            semantic_ratio,
+            mix,
             body,
         })
     }
@@ -187,7 +174,7 @@ impl SearchPlan {
     /// The search that lists every document found that can be reached, whatever its distinct value and score; `None`
     /// where that cannot be asked, or its order would not be that of one node.
     pub fn listing(&self) -> Option<SearchPlan> {
-        let of_words = !self.names_a_vector() && !self.of_hybrid;
+        let of_words = !self.names_a_vector() && self.mix != Mix::WordsOfMixed;
         // A request can choose another distinct attribute than that of the settings, but not none.
         let lifted = self.distinct.is_none() || present(&self.body, "distinct");
         if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
@@ -227,9 +214,19 @@ impl SearchPlan {
         let shown = distinct.cloned().into_iter().chain(self.primary_key.clone()).chain(facets);
         self.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
         self.shown.helpers = Vec::new();
-        if self.threshold {
+        if self.threshold.is_some() {
             self.body.insert("showRankingScore".into(), true.into());
         }
+    }
+
+    /// True if a node's total counts all hits above the threshold, not just those up to the end of the page.
+    pub fn counts_all_above(&self) -> bool {
+        self.threshold.is_some_and(|threshold| threshold.counts == CountedAbove::All)
+    }
+
+    /// True if hits above the threshold may come behind hits below it.
+    pub fn scores_rise_again(&self) -> bool {
+        self.threshold.is_some_and(|threshold| threshold.scores == Scores::RiseAgain)
     }
 
     /// The score below which hits are left out.
@@ -373,12 +370,6 @@ fn sorted_unseen(info: &IndexInfo, body: &Map<String, Value>) -> Option<String> 
 pub(super) fn sorted_field(rule: &str) -> Option<&str> {
     let field = rule.strip_suffix(":asc").or_else(|| rule.strip_suffix(":desc"))?;
     (!field.starts_with("_geo")).then_some(field)
-}
-
-fn is_uneven(info: &IndexInfo, sorted: bool) -> bool {
-    let sorts = |rule: &String| (rule == "sort" && sorted) || rule.ends_with(":asc") || rule.ends_with(":desc");
-    let first = info.ranking_rules.iter().position(sorts);
-    first.is_some_and(|first| info.ranking_rules[first..].iter().any(|rule| !sorts(rule) && rule != "sort"))
 }
 
 pub(super) fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {

@@ -5,6 +5,7 @@
 use super::Plan;
 use super::documents::DocumentsPlan;
 use super::federation::FederationPlan;
+use super::mix::Mix;
 use super::scatter::{Ask, Scatter};
 use super::search::SearchPlan;
 use crate::meili::error::{Code, ResponseError};
@@ -38,10 +39,12 @@ impl SearchPlan {
     }
 
     fn refused_by_several(&self) -> Option<ResponseError> {
-        match self.semantic_ratio {
-            Some(_) if !self.mixable => Some(self.unmixable()),
-            None if !self.comparable && !self.by_frequency.is_known() => Some(self.hidden_distinct()),
-            Some(_) | None => None,
+        match self.mix {
+            Mix::Unmixable { .. } => Some(self.unmixable()),
+            Mix::None | Mix::WordsOfMixed if !self.comparable && !self.by_frequency.is_known() => {
+                Some(self.hidden_distinct())
+            }
+            Mix::Mixed { .. } | Mix::None | Mix::WordsOfMixed => None,
         }
     }
 }
@@ -104,10 +107,9 @@ impl Ask {
         let all = ShardSet::all(topology.shards);
         let shared = |index: &str, wanted: &ShardSet, seed| cover(topology, index, wanted, &[], seed).parts.len() > 1;
         match self {
-            Self::Search(plan) if shared(&plan.index, &all, seed) => Some(match plan.semantic_ratio {
-                Some(_) => Refused::AtOnce(error),
-                None => Refused::IfFaultless(error),
-            }),
+            Self::Search(plan) if shared(&plan.index, &all, seed) => {
+                Some(if plan.mix.is_of_both() { Refused::AtOnce(error) } else { Refused::IfFaultless(error) })
+            }
             Self::MultiSearch(plan) => {
                 let mut shared =
                     plan.queries.iter().filter(|plan| shared(&plan.index, &all, hash_bytes(&plan.identity())));

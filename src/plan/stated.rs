@@ -106,14 +106,14 @@ impl SearchPlan {
         }
         // One node skips hits before the end of the page that nobody here has seen: those that rank well although their
         // score is below the threshold.
-        let uneven = self.threshold && self.uneven && full;
+        let uneven = self.scores_rise_again() && full;
         // A page with hits begins among those above the threshold, so that none below is skipped.
-        let unscored = self.skips() && (facts.end == PageEnd::Empty || full && self.counts_whole);
-        if self.threshold && self.distinct.is_none() && self.window.take() > 0 && (unscored || uneven) {
+        let unscored = self.skips() && (facts.end == PageEnd::Empty || full && self.counts_all_above());
+        if self.threshold.is_some() && self.distinct.is_none() && self.window.take() > 0 && (unscored || uneven) {
             ways.push(Stating::Replay);
         }
         // It skips by the bucket, without a look at the scores of what it skips.
-        let unscored_past = self.threshold && past;
+        let unscored_past = self.threshold.is_some() && past;
         if unscored_past && !ways.contains(&Stating::Unsearched) {
             ways.push(Stating::Unsearched);
         }
@@ -122,7 +122,7 @@ impl SearchPlan {
         let estimated = self.distinct.is_some() && full && walked;
         ways.push(Stating::AsStated(AsStated {
             // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad.
-            threshold: self.threshold && (!full || self.counts_whole),
+            threshold: self.threshold.is_some() && (!full || self.counts_all_above()),
             totals_may_differ: uneven || estimated || unscored_past,
             facets_may_differ: uneven || unscored_past,
         }));
@@ -134,10 +134,12 @@ impl SearchPlan {
     /// nodes. `None` where all are needed, or nothing says that there are more.
     pub fn likely_listing(&self, end: PageEnd, stated: &[u64]) -> Option<u64> {
         let reach = self.window.reach();
-        let enough = match (&self.distinct, self.uneven, end) {
-            (Some(_), _, _) if self.exceeds(stated) && !self.threshold => reach.saturating_mul(4).saturating_add(100),
+        let enough = match (&self.distinct, self.scores_rise_again(), end) {
+            (Some(_), _, _) if self.exceeds(stated) && self.threshold.is_none() => {
+                reach.saturating_mul(4).saturating_add(100)
+            }
             (Some(_), _, _) | (None, true, PageEnd::Short | PageEnd::Empty) => return None,
-            (None, true, PageEnd::Full) if self.counts_whole || self.facets.is_some() => return None,
+            (None, true, PageEnd::Full) if self.counts_all_above() || self.facets.is_some() => return None,
             // What is below the threshold lies between hits that are not: some more show how far it goes.
             (None, true, PageEnd::Full) => reach.saturating_mul(2),
             (None, false, _) => {
@@ -149,7 +151,7 @@ impl SearchPlan {
 
     /// True where a listing of all hits does not tell: with more of them than can be listed, what stays uncounted cannot be.
     pub fn is_listed_in_vain(&self, found: &[u64]) -> bool {
-        self.distinct.is_none() && self.uneven && self.exceeds(found)
+        self.distinct.is_none() && self.scores_rise_again() && self.exceeds(found)
     }
 
     /// True if one of the nodes has more documents than it can list.
@@ -176,7 +178,8 @@ impl SearchPlan {
         let paged = matches!(self.window.paging, Paging::Page { .. });
         let full = end == PageEnd::Full;
         let walks_facets = self.walks_facets(end, census);
-        let walks_scores = self.threshold && (self.uneven || self.skips() && !full || self.counts_whole);
+        let walks_scores =
+            self.threshold.is_some() && (self.scores_rise_again() || self.skips() && !full || self.counts_all_above());
         let known_to_the_end = !self.skips() && !census.hides && !walks_scores;
         let mut ways = Vec::new();
         if walks_facets && (full && paged || !known_to_the_end) || walks_scores || census.hides {
@@ -189,9 +192,9 @@ impl SearchPlan {
     /// Where totals and facets of a search by words and a vector come from. `full_of_vectors`: the vector found more than the
     /// page needs, so that it has met none below the threshold, and leaves nothing out.
     pub fn mixing(&self, full_of_vectors: bool) -> Mixing {
-        match (&self.distinct, self.threshold) {
+        match (&self.distinct, self.threshold.is_some()) {
             (None, false) => Mixing::OverReplies,
-            (None, true) if full_of_vectors && !self.uneven => Mixing::Everything,
+            (None, true) if full_of_vectors && !self.scores_rise_again() => Mixing::Everything,
             (None, true) | (Some(_), _) => Mixing::Above,
         }
     }
@@ -221,7 +224,7 @@ mod tests {
         assert_eq!(even.likely_listing(PageEnd::Full, &[3000, 1]), None);
         assert!(!even.is_listed_in_vain(&[3000]));
         let sorted = below(json!({"sort": ["price:asc"]}), &IndexInfo::new("movies"));
-        assert!(sorted.uneven);
+        assert!(sorted.scores_rise_again());
         assert_eq!(sorted.likely_listing(PageEnd::Full, &[300]), Some(20));
         assert_eq!(sorted.likely_listing(PageEnd::Short, &[3]), None);
         assert!(sorted.is_listed_in_vain(&[1, 1000]) && !sorted.is_listed_in_vain(&[999, 999]));

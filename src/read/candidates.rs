@@ -100,7 +100,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut sources = Vec::new();
         let mut again = ShardSet::new();
         for ((at, (part, _)), facets) in gathered.replies.iter().enumerate().zip(merged.facets()?) {
-            if !plan.threshold || base.threshold || merged.stopped(at) {
+            if plan.threshold.is_none() || base.threshold || merged.stopped(at) {
                 parts.push(part.clone());
                 sources.push(facets);
             } else {
@@ -190,7 +190,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         // One node skips by the bucket, without a look at the scores of what it skips.
-        let unscored = plan.threshold && merged.is_past_the_end();
+        let unscored = plan.threshold.is_some() && merged.is_past_the_end();
         let rests = ways.last() == Some(&Counting::Rest);
         let Some(rules) = plan.facets.as_ref().filter(|_| rests) else {
             let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
@@ -202,7 +202,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             });
         };
         let met = met(plan, &hits[..count])?;
-        let base = Candidates { threshold: plan.threshold && !full, unmet: met.unmet };
+        let base = Candidates { threshold: plan.threshold.is_some() && !full, unmet: met.unmet };
         self.note(Later::Rest);
         let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await;
         let rest = match rest {

@@ -53,10 +53,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let window = if plan.from_the_first { plan.window.from_the_first() } else { plan.window };
         let walk = Walk {
             skip: window.skip() as usize,
-            take: if plan.counts_whole { window.max_total_hits as usize } else { window.take() as usize },
+            take: if plan.counts_all_above() { window.max_total_hits as usize } else { window.take() as usize },
             distinct: distinct.is_some(),
             threshold: plan.least_score(),
-            uneven: plan.uneven,
+            uneven: plan.scores_rise_again(),
             paged: matches!(plan.window.paging, Paging::Page { .. }),
         };
         if let Some(count) = first_met {
