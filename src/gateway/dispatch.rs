@@ -19,7 +19,8 @@ use crate::meili::operation::Own;
 use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
 use crate::plan::addition::Split;
-use crate::plan::scatter::{Ask, Lasting, NodeRequest, Scatter};
+use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::scattered::Lasting;
 use crate::plan::stats::StatsPlan;
 use crate::plan::write::{FailedWrite, WriteIntent};
 use crate::plan::{self, Plan, Request};
@@ -146,7 +147,7 @@ fn forward(
 
 /// For how long the answer to a read is the answer.
 fn worth_of(app: &App, ask: &Ask) -> Worth {
-    let cutoffs = match ask.lasting() {
+    let cutoffs = match ask.plan().lasting() {
         Lasting::Never => return Worth::Once,
         Lasting::Always => return Worth::Lasts,
         Lasting::IfInTime { indexes } => {

@@ -150,7 +150,9 @@ impl<'a> Merged<'a> {
         self.page.hits.len() as u64 >= self.plan.window.take()
     }
 
-    /// True if a node left out hits for one that is left out here, so that hits are missing.
+    /// True if hits are missing because a node left them out for one that is left out here. Example under `distinct: "maker"`: node x
+    /// lists film a of the makers A and B, and for its sake leaves out film b of B. Film c of A, on node y, ranks before a: so a
+    /// goes, and nobody shows B.
     pub fn hides(&self) -> bool {
         self.page.hides
     }

@@ -95,11 +95,11 @@ impl ShardSet {
     }
 
     /// Shard `64 * i + b` is bit `b` of word `i`; no zero word at the end.
-    pub(super) fn words(&self) -> &[u64] {
+    pub(super) fn bits(&self) -> &[u64] {
         &self.bits
     }
 
-    pub(super) fn from_words(bits: Vec<u64>) -> Self {
+    pub(super) fn from_bits(bits: Vec<u64>) -> Self {
         let mut set = Self { bits };
         set.trim();
         set

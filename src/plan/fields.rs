@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 
 use super::Obstacle;
 use super::node_request::NodeRequest;
+use super::scattered::{Covered, ReadKind, Scattered};
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
 
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -35,6 +38,20 @@ impl FieldsPlan {
         body.insert("offset".into(), 0.into());
         body.insert("limit".into(), u32::MAX.into());
         NodeRequest::post(format!("/indexes/{}/fields", self.index), &body)
+    }
+}
+
+impl Scattered for FieldsPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Other
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(self.index.as_bytes())
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        vec![Covered::new(&self.index, ShardSet::all(shards), self.seed(), |_, _| self.request())]
     }
 }
 

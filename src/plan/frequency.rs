@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::placement::cover::CoverPart;
 
 use super::by_frequency::ByFrequency;
-use super::federation::federated;
+use super::federated_request::federated;
 use super::filter;
 use super::node_request::NodeRequest;
 use super::search::SearchPlan;

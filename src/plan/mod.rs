@@ -12,6 +12,7 @@
 //! | `facet_rules` | how facets are ordered and cut |
 //! | `facet_search` | a search among the values of a facet |
 //! | `facets` | questions about facets as searches of one node |
+//! | `federated_request` | what nodes are asked of a federation |
 //! | `federation` | several searches answered as one list, as every node of a cover gets them |
 //! | `fields` | the fields of an index's documents |
 //! | `filter` | a client's filter together with the one that restricts a node to shards |
@@ -34,6 +35,7 @@
 //! | `rewrite` | what a node is asked otherwise than the client asked, and why |
 //! | `rounds` | what a read asks after its first round, and why |
 //! | `scatter` | a read that nodes answer for the shards they cover, as data |
+//! | `scattered` | what every scattered read says of itself |
 //! | `search` | a search as every node of a cover gets it |
 //! | `search_on` | attributes to search on, where nodes do not know the same |
 //! | `several` | what is refused where several nodes have to answer |
@@ -58,6 +60,7 @@ pub mod explain;
 pub mod facet_rules;
 pub mod facet_search;
 pub mod facets;
+pub mod federated_request;
 pub mod federation;
 pub mod fields;
 pub mod filter;
@@ -82,6 +85,7 @@ pub mod reserved;
 pub mod rewrite;
 pub mod rounds;
 pub mod scatter;
+pub mod scattered;
 pub mod search;
 mod search_on;
 pub mod several;

@@ -4,7 +4,6 @@ use serde_json::{Map, Value};
 
 use crate::meili::operation::Read;
 use crate::meili::query::QueryMap;
-use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
 use super::broadcast::HiddenPart;
@@ -97,7 +96,7 @@ impl Request<'_> {
 
     fn scatter(&self, method: &'static str, path: &str, ask: Ask) -> Plan {
         let body = if method == "GET" { Vec::new() } else { self.body.to_vec() };
-        let seed = seed_of(&ask);
+        let seed = ask.plan().seed();
         Plan::Scatter(Box::new(Scatter { original: NodeRequest { method, path: path.to_owned(), body }, seed, ask }))
     }
 
@@ -166,21 +165,5 @@ impl Request<'_> {
     fn index_stats(&self, index: &str) -> Result<Ask, Obstacle> {
         self.info(index)?;
         Ok(Ask::Stats(StatsPlan::Index { index: index.to_owned() }))
-    }
-}
-
-/// Equal for the pages of one search, so that they are cut from one order.
-fn seed_of(ask: &Ask) -> u64 {
-    match ask {
-        Ask::Judge | Ask::Refused(_) | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) | Ask::MultiSearch(_) => 0,
-        Ask::Search(plan) => hash_bytes(&plan.identity()),
-        Ask::FacetSearch(plan) => hash_bytes(&plan.identity()),
-        Ask::Similar(plan) => hash_bytes(&plan.identity()),
-        Ask::Federation(plan) => hash_bytes(&plan.identity()),
-        // Whatever the filter, documents are listed in one order.
-        Ask::Documents(DocumentsPlan { index, .. }) | Ask::Fields(FieldsPlan { index, .. }) => {
-            hash_bytes(index.as_bytes())
-        }
-        Ask::Document(plan) => hash_bytes(plan.id.as_bytes()),
     }
 }

@@ -11,6 +11,8 @@ use super::shown::{Helper, Rules, Shown};
 use super::span::Span;
 use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::NodeIx;
 
 use super::Obstacle;
@@ -21,7 +23,8 @@ use super::marking::{MarkRules, Marking};
 use super::mix::Mix;
 use super::node_request::NodeRequest;
 use super::reserved;
-use super::threshold::{CountedAbove, Scores, Threshold};
+use super::scattered::{Covered, Lasting, ReadKind, Scattered};
+use super::threshold::{CountedAbove, ScoreOrder, Threshold};
 
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -226,7 +229,7 @@ impl SearchPlan {
 
     /// True if hits above the threshold may come behind hits below it.
     pub fn scores_rise_again(&self) -> bool {
-        self.threshold.is_some_and(|threshold| threshold.scores == Scores::RiseAgain)
+        self.threshold.is_some_and(|threshold| threshold.scores == ScoreOrder::RisingAgain)
     }
 
     /// The score below which hits are left out.
@@ -283,6 +286,26 @@ impl SearchPlan {
         identity.push(0);
         serde_json::to_writer(&mut identity, &body).expect("a JSON value always serializes into memory");
         identity
+    }
+}
+
+impl Scattered for SearchPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Search
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(&self.identity())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::of_search(&self.index, &self.body)
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        let request = move |part: &CoverPart, alone| self.request_share(part, shards, alone);
+        let covered = Covered::new(&self.index, ShardSet::all(shards), self.seed(), request);
+        vec![Covered { client: vec![&self.body], span: Box::new(move |part| self.span(part, shards)), ..covered }]
     }
 }
 

@@ -7,11 +7,11 @@ use super::documents::DocumentsPlan;
 use super::federation::FederationPlan;
 use super::mix::Mix;
 use super::scatter::{Ask, Scatter};
+use super::scattered::Scattered as _;
 use super::search::SearchPlan;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
-use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
 fn not_supported(message: impl Into<String>) -> ResponseError {
@@ -111,8 +111,7 @@ impl Ask {
                 Some(if plan.mix.is_of_both() { Refused::AtOnce(error) } else { Refused::IfFaultless(error) })
             }
             Self::MultiSearch(plan) => {
-                let mut shared =
-                    plan.queries.iter().filter(|plan| shared(&plan.index, &all, hash_bytes(&plan.identity())));
+                let mut shared = plan.queries.iter().filter(|plan| shared(&plan.index, &all, plan.seed()));
                 shared.find_map(SearchPlan::refused_by_several).map(Refused::IfFaultless)
             }
             Self::Federation(plan)

@@ -11,7 +11,8 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
-use crate::placement::shard::ShardId;
+use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::stable_hash::hash_bytes;
 
 use super::Obstacle;
 use super::filter;
@@ -19,6 +20,7 @@ use super::index_info::IndexInfo;
 use super::node_request::NodeRequest;
 use super::query_search;
 use super::reserved;
+use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 use super::search::helper;
 
 const DEFAULT_LIMIT: u64 = 20;
@@ -217,6 +219,34 @@ impl SimilarPlan {
         identity.push(0);
         identity.extend_from_slice(self.id.as_bytes());
         identity
+    }
+}
+
+impl Scattered for SimilarPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Similar
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(&self.identity())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::IfInTime { indexes: vec![&self.index] }
+    }
+
+    fn faults_are_the_clients(&self) -> bool {
+        true
+    }
+
+    /// What the document's vectors are is not known yet.
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        let holder = [self.shard].into_iter().collect();
+        let near = move |part: &CoverPart, _| self.request_near(&[Value::Null], part, shards);
+        vec![
+            Covered::new(&self.index, holder, self.seed(), |_, _| self.request_vectors()),
+            Covered::new(&self.index, ShardSet::all(shards), self.seed(), near),
+        ]
     }
 }
 

@@ -49,7 +49,7 @@ pub struct AsStated {
 pub struct CensusFacts {
     /// Which of two hits stands for a value was chosen, not known.
     pub tied: bool,
-    /// A node may have left out hits for one that is left out here.
+    /// A node may have left out hits for one that is left out here; see `Merged::hides`.
     pub hides: bool,
     /// No hit counts.
     pub none: bool,

@@ -11,7 +11,7 @@ use super::window::Paging;
 #[serde(rename_all = "camelCase")]
 pub struct Threshold {
     pub counts: CountedAbove,
-    pub scores: Scores,
+    pub scores: ScoreOrder,
 }
 
 /// Which of the hits above the threshold a node's total counts.
@@ -27,12 +27,12 @@ pub enum CountedAbove {
 /// How scores go along the ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Scores {
+pub enum ScoreOrder {
     /// They fall: behind the first hit below the threshold comes none above it.
-    Fall,
+    Falling,
     /// What a ranking rule sorts by comes before a rule that counts for the score. With `sort: ["price:asc"]` before the words a
     /// cheap film of score 0.2 stands before a dear one of 0.9.
-    RiseAgain,
+    RisingAgain,
 }
 
 // === impl Threshold ===
@@ -46,7 +46,7 @@ impl Threshold {
         }
         let counts_all = info.counts_pages_whole && matches!(paging, Paging::Page { .. });
         let counts = if counts_all { CountedAbove::All } else { CountedAbove::ToTheEndOfThePage };
-        let scores = if rise_again(info, given("sort")) { Scores::RiseAgain } else { Scores::Fall };
+        let scores = if rise_again(info, given("sort")) { ScoreOrder::RisingAgain } else { ScoreOrder::Falling };
         Some(Self { counts, scores })
     }
 }

@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// The node had nothing to do for the index, seen after `before`. Returns the tasks that have ended by that.
-    pub fn settle(&mut self, before: Before) -> BTreeSet<u32> {
+    pub fn saw_idle(&mut self, before: Before) -> BTreeSet<u32> {
         self.settled = self.settled.max(before.doubts);
         self.tasks.retain(|task| !before.tasks.contains(task));
         before.tasks
