@@ -40,6 +40,7 @@ pub struct Admitted<'a> {
 // === impl App ===
 
 impl App {
+    /// The cache is empty, and no client has spoken yet.
     pub fn new(
         cluster: Arc<Cluster>,
         keyring: Keyring,

@@ -46,6 +46,7 @@ pub const INEXACT: &str = "x-miroir-inexact";
 // === impl Answer ===
 
 impl Answer {
+    /// Without a body and a content type.
     pub fn empty(status: u16) -> Self {
         Self {
             status,
@@ -58,10 +59,12 @@ impl Answer {
         }
     }
 
+    /// The value as one line.
     pub fn json(status: u16, body: &Value) -> Self {
         Self { body: Bytes::from(body.to_string()), ..Self::empty(status) }
     }
 
+    /// JSON that is written already.
     pub fn bytes(status: u16, body: Bytes) -> Self {
         Self { body, ..Self::empty(status) }
     }

@@ -47,6 +47,7 @@ pub struct Nodes {
 // === impl Nodes ===
 
 impl Nodes {
+    /// Without probes yet. `longest_read` is how long a read that began before a change of the topology may go on.
     pub fn new(
         settings: HealthSettings,
         longest_read: Duration,

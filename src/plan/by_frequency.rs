@@ -34,6 +34,7 @@ impl ByFrequency {
         }
     }
 
+    /// Only the strategy `frequency` leaves words out so, and only where there are several.
     pub fn of(info: &IndexInfo, body: &Map<String, Value>) -> Self {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let given = |name: &str| body.get(name).is_some_and(|value| !value.is_null());

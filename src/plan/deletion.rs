@@ -91,6 +91,7 @@ impl Ids {
 // === impl Deletion ===
 
 impl Deletion {
+    /// Ids are deduplicated later; of the query string only `customMetadata` is known.
     pub fn new(index: &str, ids: Ids, query: &str) -> Result<Self, ResponseError> {
         Ok(Self { index: index.to_owned(), ids, custom_metadata: only_custom_metadata(query)? })
     }

@@ -217,6 +217,7 @@ impl SortBy {
 // === impl DocumentPlan ===
 
 impl DocumentPlan {
+    /// Of one document. An id of documents of words finds nothing.
     pub fn new(index: &str, id: &str, query: &QueryMap, shards: u16) -> Result<Self, Obstacle> {
         let mut named = Map::new();
         named.insert("fields".into(), list(query.get("fields").unwrap_or_default()).into());

@@ -14,6 +14,7 @@ use super::node_request::NodeRequest;
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 
+/// The request that nodes get is the client's, narrowed to their shards.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FacetSearchPlan {
@@ -33,6 +34,7 @@ pub struct FacetSearchPlan {
 // === impl FacetSearchPlan ===
 
 impl FacetSearchPlan {
+    /// Of a POST body. [`Obstacle::Judge`] where it names no facet or the filter is none.
     pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
         let Some(Value::String(facet)) = body.get("facetName") else { return Err(Obstacle::Judge) };
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {

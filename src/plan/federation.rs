@@ -50,11 +50,13 @@ pub struct IndexQueries {
     pub hidden: Option<String>,
 }
 
+/// One search of a federation, without page and facets of its own.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FederatedQuery {
     /// What the client reads as `queriesPosition`; of equal hits the lower goes first.
     pub position: u64,
+    /// What its scores are multiplied by; 1 unless the client says otherwise.
     pub weight: f64,
     pub search: SearchPlan,
     /// Its place in the client's list.
@@ -63,6 +65,7 @@ pub struct FederatedQuery {
     pub rules: usize,
 }
 
+/// What `facetsByIndex` asks of one index; a name `*` stands for all its facets.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IndexFacets {
@@ -74,6 +77,7 @@ pub struct IndexFacets {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FacetUnion {
+    /// Of one facet; `None` for as many as there are.
     pub max_values: Option<u64>,
     /// By facet as the client names it; the others are ordered by value.
     pub order: BTreeMap<String, FacetOrder>,
@@ -82,6 +86,7 @@ pub struct FacetUnion {
 // === impl FederationPlan ===
 
 impl FederationPlan {
+    /// Of the body of a multi-search. [`Obstacle::Judge`] for all that the engine would refuse, unknown indexes too.
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
         let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct", PERFORMANCE];
@@ -231,10 +236,12 @@ impl IndexQueries {
         self.has_threshold() || self.has_distinct()
     }
 
+    /// True if one of its searches leaves out hits for their score.
     pub fn has_threshold(&self) -> bool {
         self.queries.iter().any(|query| query.search.threshold.is_some())
     }
 
+    /// True if one of its searches keeps only the best hit of each value.
     pub fn has_distinct(&self) -> bool {
         self.queries.iter().any(|query| query.search.distinct.is_some())
     }

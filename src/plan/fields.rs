@@ -24,6 +24,7 @@ pub struct FieldsPlan {
 // === impl FieldsPlan ===
 
 impl FieldsPlan {
+    /// Of a POST body; 20 fields from the first, unless it says otherwise.
     pub fn new(index: &str, body: Map<String, Value>) -> Result<Self, Obstacle> {
         let number = |name: &str, default| match body.get(name) {
             None => Ok(default),

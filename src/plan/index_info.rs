@@ -61,6 +61,7 @@ pub struct IndexInfo {
     /// True if a page states how many hits there are above a threshold, also where it is full.
     #[serde(skip)]
     pub counts_pages_whole: bool,
+    /// The rest of a facet's values is cut off.
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
@@ -172,6 +173,7 @@ impl IndexInfo {
         info
     }
 
+    /// Its own order, else that of `*`, else by value.
     pub fn order_of(&self, facet: &str) -> FacetOrder {
         self.facet_order.get(facet).or_else(|| self.facet_order.get("*")).copied().unwrap_or_default()
     }

@@ -11,6 +11,7 @@ use super::scatter::Ask;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 use super::search::SearchPlan;
 
+/// The answers stand in the order of the searches.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MultiSearchPlan {

@@ -18,10 +18,12 @@ pub struct NodeRequest {
 // === impl NodeRequest ===
 
 impl NodeRequest {
+    /// `path` with its query string, without a body.
     pub fn get(path: impl Into<String>) -> Self {
         Self { method: "GET", path: path.into(), body: Vec::new() }
     }
 
+    /// `body` as JSON.
     pub fn post(path: impl Into<String>, body: &Map<String, Value>) -> Self {
         let body = serde_json::to_vec(body).expect("a JSON value always serializes into memory");
         Self { method: "POST", path: path.into(), body }

@@ -83,17 +83,20 @@ impl Probe {
 // === impl FacetValue ===
 
 impl FacetValue {
+    /// A value that is a text; letters of any case, composed or not, are one.
     pub fn text(shown: String) -> Self {
         let text = normalize(&shown);
         Self { shown, number: None, text }
     }
 
+    /// A value that is a number, shown as the engine writes it. Zero loses its sign.
     pub fn number(number: f64) -> Self {
         // Zero has no sign for the engine.
         let number = if number == 0.0 { 0.0 } else { number };
         Self { shown: number.to_string(), number: Some(number), text: String::new() }
     }
 
+    /// Equal for values that the engine counts as one.
     pub fn key(&self) -> Key {
         match self.number {
             Some(number) => Key::Number(number.to_bits()),

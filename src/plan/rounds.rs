@@ -91,6 +91,7 @@ impl Later {
         Self::Slices,
     ];
 
+    /// As metrics name it, in `snake_case`; JSON has `camelCase`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Judge => "judge",

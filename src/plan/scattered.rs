@@ -9,6 +9,7 @@ use crate::placement::shard::ShardSet;
 
 /// A read that nodes answer for the shards they cover.
 pub trait Scattered {
+    /// What it counts as where reads are measured, and by that how long it may take.
     fn kind(&self) -> ReadKind;
 
     /// Chooses among equal covers. It is equal for the pages of one read, so that they are cut from one order.

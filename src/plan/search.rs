@@ -71,6 +71,7 @@ pub struct SearchPlan {
 // === impl SearchPlan ===
 
 impl SearchPlan {
+    /// Of a body as of a POST. [`Obstacle::Judge`] for what the engine would refuse, or Miroir does not know.
     pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
         let window = Window {
             paging: paging(&body)?,
@@ -133,6 +134,7 @@ impl SearchPlan {
         self.body.get("q").and_then(Value::as_str).is_none_or(|words| words.trim().is_empty())
     }
 
+    /// True also for a vector without words, and for `hybrid` with a ratio that leaves the vector out.
     pub(super) fn names_a_vector(&self) -> bool {
         ["hybrid", "vector"].iter().any(|name| present(&self.body, name))
     }
@@ -272,6 +274,7 @@ impl SearchPlan {
         }
     }
 
+    /// How hits of several lists are told apart and ordered.
     pub fn rules(&self) -> Rules {
         Rules { distinct: self.distinct.clone(), primary_key: self.primary_key.clone() }
     }
@@ -328,6 +331,7 @@ fn marking(info: &IndexInfo, body: &Map<String, Value>) -> Option<Marking> {
     Marking::new(body.get("q")?.as_str()?, rules)
 }
 
+/// Either of `page` and `hitsPerPage` is enough to have pages.
 pub(super) fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {
     let offset = count(body, "offset", false)?;
     let limit = count(body, "limit", false)?;
@@ -395,10 +399,12 @@ pub(super) fn sorted_field(rule: &str) -> Option<&str> {
     (!field.starts_with("_geo")).then_some(field)
 }
 
+/// The texts of a list; what is no text in it is left out. `None` if there is no list of that name.
 pub(super) fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {
     Some(body.get(name)?.as_array()?.iter().filter_map(Value::as_str).collect())
 }
 
+/// True for `maker` and `maker.name` with the name `maker`, false for `makers`.
 pub(super) fn is_at_or_below(field: &str, name: &str) -> bool {
     field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

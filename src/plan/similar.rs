@@ -25,6 +25,7 @@ use super::search::helper;
 
 const DEFAULT_LIMIT: u64 = 20;
 
+/// The document itself is no hit.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SimilarPlan {
@@ -42,6 +43,7 @@ pub struct SimilarPlan {
     pub shown: Shown,
     /// `None` while it is not known.
     pub primary_key: Option<String>,
+    /// How many hits a search can list.
     pub max_total_hits: u64,
     /// Why searches of several nodes could not be compared, if they cannot.
     pub obstacle: Option<&'static str>,

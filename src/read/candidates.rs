@@ -33,6 +33,7 @@ pub(super) const ROUNDS: usize = 12;
 /// What is stated of all hits.
 pub(super) struct Overview {
     pub facets: Option<Facets>,
+    /// Hits, as the answer states them.
     pub total: u64,
     pub inexact: Inexact,
 }
@@ -40,6 +41,7 @@ pub(super) struct Overview {
 /// What nodes state of all documents that count.
 pub(super) struct Stated {
     pub facets: Option<Facets>,
+    /// Documents.
     pub total: u64,
     /// False if facets may differ from those that one node would state.
     pub exact: bool,
@@ -273,6 +275,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(facets)
     }
 
+    /// Totals and facets of `base` over the shards `wanted`, as bodies; nothing is asked for no shards.
     pub(super) async fn ask_candidates(
         &self,
         plan: &SearchPlan,

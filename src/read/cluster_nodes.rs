@@ -61,6 +61,7 @@ pub(super) struct ClusterNodes<'a> {
 // === impl ClusterNodes ===
 
 impl<'a> ClusterNodes<'a> {
+    /// The time of the read begins now.
     pub(super) fn new(reads: &'a Reads, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
         let settings = &reads.settings;
         let budget = match scatter.ask.plan().kind().budget() {

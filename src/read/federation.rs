@@ -48,6 +48,7 @@ impl Found {
 }
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// One list of all hits. `original` is what one node checks as a whole.
     pub(super) async fn federation(
         &self,
         plan: &FederationPlan,

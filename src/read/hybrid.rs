@@ -18,6 +18,8 @@ use crate::plan::span::Span;
 use crate::plan::stated::Mixing;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// Words first; the vector is asked for only if their hits do not do. `index` is shown in the answer, for a
+    /// search among several.
     pub(super) async fn hybrid(
         &self,
         plan: &SearchPlan,

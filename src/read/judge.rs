@@ -60,6 +60,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if reply.is_success() { Err(otherwise) } else { Ok(relay_error(&reply)) }
     }
 
+    /// One node's answer as JSON, with what `strip` takes out; its error as it is.
     pub(super) async fn ask_any(&self, original: &NodeRequest, strip: fn(&mut Value)) -> Result<Reply, ResponseError> {
         let reply = self.any(original).await?;
         if !reply.is_success() {

@@ -13,6 +13,7 @@ use crate::plan::scattered::Scattered as _;
 const QUERIES_AT_ONCE: usize = 8;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// The answers of all searches, in their order; the first that fails is the answer.
     pub(super) async fn multi_search(&self, plan: &MultiSearchPlan) -> Result<Reply, Stop> {
         let mut searches = Vec::with_capacity(plan.queries.len());
         for query in &plan.queries {

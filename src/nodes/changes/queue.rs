@@ -44,10 +44,12 @@ impl Default for Queue {
 }
 
 impl Queue {
+    /// True if the node has, as far as anybody knows here, nothing of the index left to do.
     pub fn is_quiet(&self) -> bool {
         self.under_way == 0 && self.tasks.is_empty() && self.doubts == self.settled
     }
 
+    /// A request that was under way is answered, or nobody will hear of it any more.
     pub fn conclude(&mut self, fate: Fate) {
         self.under_way = self.under_way.saturating_sub(1);
         match fate {
@@ -68,6 +70,7 @@ impl Queue {
         std::mem::take(&mut self.tasks)
     }
 
+    /// What is open now, to be told apart from what comes while the node is looked at.
     pub fn before(&self) -> Before {
         Before { tasks: self.tasks.clone(), doubts: self.doubts }
     }

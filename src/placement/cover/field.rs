@@ -20,6 +20,8 @@ pub(super) struct Field {
 // === impl Field ===
 
 impl Field {
+    /// The nodes that may answer, those of the gateway's own zone first and then as `seed` shuffles them. `exclude`
+    /// leaves nodes out, `apart` takes only those that hold another state of the index.
     pub(super) fn new(
         topology: &Topology,
         index: &str,
