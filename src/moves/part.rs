@@ -61,7 +61,7 @@ impl Rebalancer {
         }))
     }
 
-    /// As it was last committed; what is under way may be further.
+    /// As it was last committed.
     pub fn layout(&self) -> Arc<Layout> {
         self.seen.load_full()
     }

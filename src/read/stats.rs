@@ -95,7 +95,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok((merge::documents::total(&reply.body)?, reply.degraded))
     }
 
-    /// Documents are counted by shard where replicas differ; sizes are sums over all nodes.
+    /// Documents are counted over the shards; the rest is put together from what all nodes say.
     pub(super) async fn index_stats(&self, index: &str, original: &NodeRequest) -> Result<Reply, Stop> {
         let (plain, format) = with_plain_sizes(original);
         let (nodes, counted) = join(self.ask_all(&plain), self.count(index)).await;

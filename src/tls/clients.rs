@@ -28,7 +28,7 @@ pub(super) struct Verifier(Arc<dyn ClientCertVerifier>);
 // === impl Verifier ===
 
 impl Verifier {
-    /// Clients must be certified by one of the authorities in `ca_file`.
+    /// A client's certificate must be by one of the authorities in `ca_file`; `auth` says whether it needs one.
     pub fn read(ca_file: &Path, auth: ClientAuth) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(ca_file)? {
