@@ -318,7 +318,7 @@ pub(super) fn paging_member(window: Window, name: &str, total: u64) -> Option<u6
     }
 }
 
-/// Over all hits of all lists: nodes count typos up to the most that they met.
+/// The most typos that any node looked for, over all hits of all lists.
 pub(super) fn most_typos(lists: &[Vec<Hit<'_>>]) -> MostTypos {
     let mut most = MostTypos::default();
     for hit in lists.iter().flatten() {
