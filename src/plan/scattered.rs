@@ -28,9 +28,9 @@ pub trait Scattered {
         false
     }
 
-    /// The covers of its first round, as far as they are known before anything was asked; `original` is the client's request.
-    fn covers<'a>(&'a self, original: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
-        let _ = (original, shards);
+    /// The covers of its first round, as far as they are known before anything was asked. `_original` is the client's request, for
+    /// those that pass it on.
+    fn covers<'a>(&'a self, _original: &'a NodeRequest, _shards: u16) -> Vec<Covered<'a>> {
         Vec::new()
     }
 }
