@@ -49,7 +49,8 @@ pub struct SearchPlan {
     pub mix: Mix,
     /// `None` if no hit is left out for its score.
     pub threshold: Option<Threshold>,
-    /// True if the engine looks at hits from the first, also where the page begins behind the last.
+    /// True if the engine looks at hits from the first, also where the page begins behind the last. Example under `distinct: "maker"`:
+    /// of three films of one maker a page from the fourth on is asked for. Such an engine says that it found one, others three.
     pub from_the_first: bool,
     pub ranking_rules: Vec<String>,
     /// Whether words are left out by their frequency.
@@ -60,7 +61,8 @@ pub struct SearchPlan {
     pub facets_shown: bool,
     /// An attribute that hits are sorted by and do not show, so that those of several nodes cannot be compared by it.
     pub sorted_unseen: Option<String>,
-    /// True if nodes break ties where one node takes all hits that tie at once.
+    /// True if nodes have the rule that breaks ties. Example of three films that tie, two of them of one maker, and a page of one: one
+    /// node looks at all three and leaves out the maker's second, a node with the rule stops at the first.
     pub breaks_ties: bool,
     /// Attributes to search on that a node knows, where not every node knows all of them.
     pub known_attributes: BTreeMap<NodeIx, Vec<String>>,
