@@ -14,7 +14,6 @@ use super::node_request::NodeRequest;
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 
-/// The request that nodes get is the client's, narrowed to their shards.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FacetSearchPlan {

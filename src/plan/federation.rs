@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::facet_rules::FacetRules;
+use super::window::{Paging, Window};
+
 use super::Obstacle;
 use super::by_frequency::ByFrequency;
-use super::facet_rules::FacetRules;
 use super::index_info::{FacetOrder, IndexInfo, Infos};
 use super::node_request::NodeRequest;
 use super::reserved;
 use super::search::{SearchPlan, paging, sorted_field};
-use super::window::{Paging, Window};
 
 const PERFORMANCE: &str = "showPerformanceDetails";
 

@@ -61,7 +61,6 @@ pub struct IndexInfo {
     /// True if a page states how many hits there are above a threshold, also where it is full.
     #[serde(skip)]
     pub counts_pages_whole: bool,
-    /// The rest of a facet's values is cut off.
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,

@@ -89,7 +89,6 @@ impl FacetValue {
         Self { shown, number: None, text }
     }
 
-    /// A value that is a number, shown as the engine writes it. Zero loses its sign.
     pub fn number(number: f64) -> Self {
         // Zero has no sign for the engine.
         let number = if number == 0.0 { 0.0 } else { number };
