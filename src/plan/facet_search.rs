@@ -32,6 +32,26 @@ pub struct FacetSearchPlan {
 
 // === impl FacetSearchPlan ===
 
+impl Scattered for FacetSearchPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::FacetSearch
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(&self.identity())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::of_search(&self.index, &self.body)
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        let request = move |part: &CoverPart, _| self.request(part, shards, None);
+        let covered = Covered::new(&self.index, ShardSet::all(shards), self.seed(), request);
+        vec![Covered { client: vec![&self.body], ..covered }]
+    }
+}
+
 impl FacetSearchPlan {
     /// Of a POST body. [`Obstacle::Judge`] where it names no facet or the filter is none.
     pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
@@ -67,25 +87,5 @@ impl FacetSearchPlan {
         identity.push(0);
         serde_json::to_writer(&mut identity, &self.body).expect("a JSON value always serializes into memory");
         identity
-    }
-}
-
-impl Scattered for FacetSearchPlan {
-    fn kind(&self) -> ReadKind {
-        ReadKind::FacetSearch
-    }
-
-    fn seed(&self) -> u64 {
-        hash_bytes(&self.identity())
-    }
-
-    fn lasting(&self) -> Lasting<'_> {
-        Lasting::of_search(&self.index, &self.body)
-    }
-
-    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
-        let request = move |part: &CoverPart, _| self.request(part, shards, None);
-        let covered = Covered::new(&self.index, ShardSet::all(shards), self.seed(), request);
-        vec![Covered { client: vec![&self.body], ..covered }]
     }
 }
