@@ -95,6 +95,7 @@ pub struct Checked {
 // === impl Refusal ===
 
 impl Refusal {
+    /// What the engine calls it.
     pub fn code(&self) -> Code {
         match self {
             Self::Vectors(error) => error.code(),
@@ -115,6 +116,7 @@ impl Refusal {
 // === impl Checker ===
 
 impl Checker {
+    /// `rules` are those of the index's settings, `meets` says what the body will meet there.
     pub fn new(rules: DocumentRules, meets: Meets) -> Self {
         Self {
             rules,
@@ -208,6 +210,7 @@ impl Checker {
         Some(self.faults.entry(id.to_owned()).or_default())
     }
 
+    /// The first refusal by the engine's order of checks, not by the order of documents.
     pub fn finish(self) -> Checked {
         let mut found: Vec<(u64, Refusal)> = Vec::new();
         for faults in self.faults.into_values() {

@@ -92,6 +92,7 @@ impl Gatherer {
         });
     }
 
+    /// Writes to disk what memory may no longer hold.
     pub async fn spill(&mut self) -> io::Result<()> {
         self.lines.spool.spill().await
     }
@@ -118,6 +119,7 @@ impl Lines {
         Self { pending: BTreeMap::new(), spool, pieces: 0 }
     }
 
+    /// Takes one word more; a document of words is full at a fixed number of them and begins a new one.
     pub fn put(&mut self, field: &str, word: &str, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
         if !self.pending.contains_key(field) {
             self.pending.insert(field.to_owned(), Pending::default());
