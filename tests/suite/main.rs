@@ -10,6 +10,7 @@ mod client_errors;
 mod compression;
 mod differential;
 mod explain;
+mod facets;
 mod failures;
 mod faults;
 mod federation;
