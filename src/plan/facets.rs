@@ -109,6 +109,9 @@ impl SearchPlan {
             for name in ["page", "hitsPerPage", "distinct"] {
                 query.remove(name);
             }
+            if !candidates.threshold {
+                query.remove("sort");
+            }
             query.insert("offset".into(), 0.into());
             query.insert("limit".into(), self.window.max_total_hits.into());
             query.insert("attributesToRetrieve".into(), vec![facet.as_str()].into());

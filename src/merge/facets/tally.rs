@@ -178,10 +178,13 @@ impl Tally {
         for (place, count) in places {
             *counts.entry(place).or_default() += count;
         }
-        let list = self.list_of(source);
-        if list.kinds == Kinds::Known && list.counts.iter().any(|(place, count)| counts.get(place) != Some(count)) {
+        let told = &self.lists[source].counts;
+        let sure =
+            self.lists[source].kinds == Kinds::Known || told.keys().all(|place| self.values[*place].number.is_none());
+        if sure && told.iter().any(|(place, count)| counts.get(place).copied().unwrap_or(0) != *count) {
             return;
         }
+        let list = self.list_of(source);
         list.counts = counts;
         list.latest.clear();
         list.kinds = Kinds::Known;
