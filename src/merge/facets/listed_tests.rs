@@ -129,8 +129,9 @@ fn value(roll: &mut impl FnMut(u64) -> u64, kinds: u64, values: u64) -> Value {
     let at = one.min(other);
     match kinds {
         0 => json!(format!("v{at}")),
-        1 => json!(at * 7),
-        _ if at % 3 == 0 => json!(at),
+        // All with two digits: in the order of texts as in that of numbers.
+        1 => json!(at + 10),
+        _ if at % 3 == 0 => json!(at + 10),
         _ => json!(format!("v{at}")),
     }
 }
