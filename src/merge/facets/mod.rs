@@ -100,6 +100,7 @@ impl Candidates {
 // === impl Facets ===
 
 impl Facets {
+    /// Nothing is counted yet; nodes are added one after the other.
     pub fn new(rules: &FacetRules) -> Self {
         Self {
             rules: rules.clone(),
