@@ -372,6 +372,7 @@ impl FacetUnion {
         Ok(self)
     }
 
+    /// In which order the values of `facet` stand.
     pub fn order_of(&self, facet: &str) -> FacetOrder {
         let set = || self.of_patterns.as_ref().and_then(|orders| orders.get(facet).or_else(|| orders.get("*")));
         self.order.get(facet).or_else(set).copied().unwrap_or_default()

@@ -10,9 +10,9 @@ use crate::merge::search::candidates;
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::facet_search::FacetSearchPlan;
+use crate::plan::node_request::NodeRequest;
 use crate::plan::probe::{FacetValue, Probe};
 use crate::plan::rounds::Later;
-use crate::plan::scatter::NodeRequest;
 
 /// Of how many values nodes are asked whether the client means them, together and at once.
 const MOST_NAMED: usize = 400;
