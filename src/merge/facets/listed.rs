@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::tally::{Counted, Numbers, Rest, Tally};
+use super::rest::Rest;
+use super::tally::{Counted, Numbers, Tally};
 use super::{Candidates, Facets, NodeFacets, documents};
 use crate::merge::error::MergeError;
 use crate::plan::index_info::FacetOrder;

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::tally::{Counted, Numbers, Rest, Tally};
+use super::rest::Rest;
+use super::tally::{Counted, Numbers, Tally};
 use crate::merge::raw::ObjectWriter;
 use crate::plan::index_info::FacetOrder;
 use crate::plan::probe::FacetValue;

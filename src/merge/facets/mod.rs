@@ -10,6 +10,7 @@
 //! | `listed` | documents that nodes list where their lists of values do not tell |
 //! | `mixed` | facets of which some values are numbers and others the digits of numbers as texts |
 //! | `number` | numbers among the values of a facet |
+//! | `rest` | what a source may have of a facet beyond the values that it listed |
 //! | `shared` | the most frequent values of a facet of which documents have several |
 //! | `stats` | the least and the greatest number of each facet |
 //! | `tally` | the values of one facet, summed over sources |
@@ -22,6 +23,7 @@ mod mixed;
 #[cfg(test)]
 mod mixed_tests;
 mod number;
+mod rest;
 mod shared;
 mod stats;
 mod tally;

@@ -1,7 +1,8 @@
 //! The most frequent values of a facet of which documents have several: a node's list cannot be continued by leaving out
 //! the documents of what it told, so that values are counted one by one.
 
-use super::tally::{Counted, List, Numbers, Rest, Tally};
+use super::rest::Rest;
+use super::tally::{Counted, List, Numbers, Tally};
 use crate::plan::probe::{FacetValue, Probe};
 
 /// How many values a node is asked to count at once.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::mixed::{self, Kinds};
 use super::number;
+use super::rest::Rest;
 use super::shared::Shared;
 use crate::merge::error::MergeError;
 use crate::merge::raw::Members;
@@ -51,23 +52,6 @@ pub(super) struct List {
     pub(super) listed: bool,
 }
 
-/// What a source may have beyond what it said.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub(super) enum Rest {
-    #[default]
-    Nothing,
-    /// Values that no more documents have than these.
-    Rarer(u64),
-    /// The same where documents have several values, so that each value has to be counted by itself.
-    Shared(Shared),
-    /// Values that stand later in the order of texts.
-    Later,
-    /// Numbers that stand later in the order of texts, but none of them up to the bound.
-    Above(f64),
-    /// Nothing is known, and no probe would tell.
-    Unknown,
-}
-
 /// Reads a list. `range` is that of its numbers, if it has any.
 pub fn read(members: &Members<'_>, range: Option<(f64, f64)>) -> Result<Vec<Counted>, MergeError> {
     // Numbers come first; what looks like one after a string, or out of the range, is a string of digits.
@@ -111,18 +95,6 @@ pub fn sum_up(values: Vec<Counted>) -> Vec<Counted> {
 /// Values that are all strings.
 pub fn texts(values: Vec<(String, u64)>) -> Vec<Counted> {
     values.into_iter().map(|(shown, count)| (FacetValue::text(shown), count)).collect()
-}
-
-// === impl Rest ===
-
-impl Rest {
-    /// How many documents may have a value that was not told.
-    pub(super) fn most(self) -> u64 {
-        match self {
-            Self::Rarer(count) | Self::Shared(Shared { most: count, .. }) => count,
-            Self::Nothing | Self::Later | Self::Above(_) | Self::Unknown => 0,
-        }
-    }
 }
 
 // === impl FacetValue ===
