@@ -310,6 +310,13 @@ impl<'a> Collector<'a> {
     }
 
     async fn finish(mut self) -> io::Result<Collected> {
+        // As in the engine, a body without documents minds no other key.
+        if self.received == 0
+            && let Some(IdError::Changed { stored }) =
+                self.error.take_if(|error| matches!(error, IdError::Changed { .. }))
+        {
+            self.primary_key = Some(stored);
+        }
         let mut checked = self.checker.finish();
         let error = self.error.map(BatchError::Id).or(checked.refusal.take().map(BatchError::Document));
         let unsplit = match self.unsplit {
