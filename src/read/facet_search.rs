@@ -86,13 +86,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let probes: Vec<Probe> = unnamed.iter().map(|(_, value, _)| only(&plan.facet, value)).collect();
             let answers = unnamed.iter().zip(&probes);
             let answers = answers.map(|((source, ..), probe)| self.probe(plan, &gathered.replies[*source].0, probe));
-            for ((_, value, _), bodies) in unnamed.iter().zip(join_all(answers).await) {
+            for ((_, value, count), bodies) in unnamed.iter().zip(join_all(answers).await) {
                 let lists = bodies.iter().flatten().map(|body| list(body)).collect::<Result<Vec<_>, _>>()?;
-                let named: Vec<FacetValue> =
-                    lists.into_iter().flatten().map(|(shown, _)| FacetValue::text(shown)).collect();
-                let searched = named.iter().any(|known| known.key() == value.key());
-                // A list that is full of values of the same documents does not tell.
-                if bodies.is_none() || !searched && named.len() >= plan.max_values {
+                let named: Vec<(String, u64)> = lists.into_iter().flatten().collect();
+                let searched = named.iter().any(|(shown, _)| FacetValue::text(shown.clone()).key() == value.key());
+                // A list that is full of values that all of these documents have does not tell.
+                let full = named.len() >= plan.max_values && named.last().is_none_or(|(_, last)| last >= count);
+                if bodies.is_none() || !searched && full {
                     hits.sums.give_up();
                     return Ok(());
                 }

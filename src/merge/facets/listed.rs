@@ -16,7 +16,7 @@ use crate::plan::probe::{FacetValue, Probe};
 use crate::plan::values::Key;
 
 /// How many documents a node is asked to list at most.
-pub const MOST_LISTED: u64 = 100_000;
+pub const MOST_LISTED: u64 = 50_000;
 
 /// Up to so many documents are listed rather than their values counted one by one.
 const FEW: u64 = 1000;
@@ -107,7 +107,7 @@ impl Facets {
     }
 
     /// Values of documents that no list of a node has, and that would be shown if they are among those searched for: the
-    /// most frequent first, each with the source that has it most often, and its sum.
+    /// most frequent first, each with the source that has it most often, and how often that has it.
     pub fn unnamed(&self, facet: &str) -> Vec<(usize, FacetValue, u64)> {
         let mut sums: HashMap<Key, (usize, u64, FacetValue, u64)> = HashMap::new();
         let mut by_source: HashMap<(usize, Key), (FacetValue, u64)> = HashMap::new();
@@ -122,10 +122,10 @@ impl Facets {
             }
         }
         let least = self.tallies.get(facet).map_or(0, Tally::least_shown);
-        let mut found: Vec<_> = sums.into_values().map(|(source, _, value, sum)| (source, value, sum)).collect();
-        found.retain(|(_, value, sum)| value.number.is_none() && *sum >= least);
-        found.sort_by(|left, right| right.2.cmp(&left.2).then_with(|| left.1.shown.cmp(&right.1.shown)));
-        found
+        let mut found: Vec<_> = sums.into_values().collect();
+        found.retain(|(_, _, value, sum)| value.number.is_none() && *sum >= least);
+        found.sort_by(|left, right| right.3.cmp(&left.3).then_with(|| left.2.shown.cmp(&right.2.shown)));
+        found.into_iter().map(|(source, of, value, _)| (source, value, of)).collect()
     }
 
     /// Leaves out for good those whose text `is_meant` is false for.
