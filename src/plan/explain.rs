@@ -116,6 +116,11 @@ fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
             let wanted = [plan.shard].into_iter().collect();
             vec![one(&plan.index, &wanted, seed, &[], &|_, _| scatter.original.clone())]
         }
+        Ask::Render(plan) => {
+            let Some(held) = &plan.document else { return Vec::new() };
+            let wanted = [held.shard].into_iter().collect();
+            vec![one(&held.index, &wanted, seed, &[], &|_, _| plan.request.clone())]
+        }
     }
 }
 

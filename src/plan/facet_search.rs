@@ -8,6 +8,7 @@ use crate::placement::cover::CoverPart;
 use super::Obstacle;
 use super::filter;
 use super::index_info::{FacetOrder, IndexInfo};
+use super::known;
 use super::reserved;
 use super::scatter::NodeRequest;
 
@@ -36,6 +37,7 @@ impl FacetSearchPlan {
             return Err(Obstacle::Judge);
         }
         reserved::check_search(&body)?;
+        known::check(&body, known::FACET_SEARCH)?;
         Ok(Self {
             index: info.uid.clone(),
             facet: facet.clone(),

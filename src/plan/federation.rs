@@ -18,6 +18,7 @@ use super::facets::PRESENTATION;
 use super::filter;
 use super::frequency::ByFrequency;
 use super::index_info::{FacetOrder, IndexInfo};
+use super::known;
 use super::read::Infos;
 use super::reserved;
 use super::scatter::NodeRequest;
@@ -98,10 +99,9 @@ pub enum Which {
 impl FederationPlan {
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
-        let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct", PERFORMANCE];
-        if federation.keys().any(|name| !known.contains(&name.as_str())) {
-            return Err(Obstacle::Judge);
-        }
+        let of_federation =
+            ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct", PERFORMANCE];
+        known::check(federation, &of_federation)?;
         shows_performance(federation, infos)?;
         let mut facets = facets_by_index(federation)?;
         let merge_facets = match federation.get("mergeFacets") {
@@ -362,7 +362,7 @@ impl FederatedQuery {
                         ("weight", value) => weight = value.as_f64().filter(|w| *w >= 0.0).ok_or(Obstacle::Judge)?,
                         ("queryPosition" | "remote", Value::Null) => {}
                         ("queryPosition", value) => position = value.as_u64().ok_or(Obstacle::Judge)?,
-                        _ => return Err(Obstacle::Judge),
+                        (name, _) => return Err(known::unserved(name)),
                     }
                 }
             }

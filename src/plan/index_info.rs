@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 use crate::split::rules::DocumentRules;
-use crate::split::vectors::Embedder;
+use crate::split::vectors::{Embedder, Source};
 use crate::split::words::WordRules;
 
 /// The engine's own `searchCutoffMs`.
@@ -166,6 +166,11 @@ impl IndexInfo {
         };
         info.words = word_rules(settings);
         info
+    }
+
+    /// True if the index has an embedder of this name that makes vectors.
+    pub fn generates(&self, embedder: &str) -> bool {
+        self.rules.embedders.iter().any(|is| is.name == embedder && is.source == Source::Generated)
     }
 
     pub fn order_of(&self, facet: &str) -> FacetOrder {

@@ -19,6 +19,7 @@ use super::index_info::IndexInfo;
 use super::indexes::IndexList;
 use super::multi_search;
 use super::query_search;
+use super::render::{self, RenderPlan};
 use super::scatter::{Ask, NodeRequest, Scatter};
 use super::search::SearchPlan;
 use super::similar::SimilarPlan;
@@ -32,6 +33,7 @@ pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
     match read {
         Read::MultiSearch => multi_search::indexes(body),
+        Read::RenderTemplate => render::indexes(body),
         Read::SearchGet { index }
         | Read::SearchPost { index }
         | Read::FacetSearch { index }
@@ -78,6 +80,7 @@ pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topo
         Read::GetDocument { index, id } => request.read("GET", request.document(index, id)),
         Read::SimilarGet { index } => request.read("GET", request.similar_get(index)),
         Read::SimilarPost { index } => request.read("POST", request.similar_post(index)),
+        Read::RenderTemplate => request.read("POST", request.render()),
     }
 }
 
@@ -97,6 +100,7 @@ impl Request<'_> {
         match ask {
             Ok(ask) => self.scatter(method, self.path, ask),
             Err(Obstacle::Judge) => self.scatter(method, self.path, Ask::Judge),
+            Err(Obstacle::Unserved(error)) => self.scatter(method, self.path, Ask::Refused(error)),
             Err(Obstacle::Refuse(error)) => Plan::Refuse(error),
         }
     }
@@ -165,6 +169,10 @@ impl Request<'_> {
         Ok(Ask::Fields(FieldsPlan::new(index, self.json()?)?))
     }
 
+    fn render(&self) -> Result<Ask, Obstacle> {
+        Ok(Ask::Render(RenderPlan::new(self.json()?, self.shards)?))
+    }
+
     fn document(&self, index: &str, id: &str) -> Result<Ask, Obstacle> {
         Ok(Ask::Document(DocumentPlan::new(index, id, &self.query(), self.shards)?))
     }
@@ -188,5 +196,6 @@ fn seed_of(ask: &Ask) -> u64 {
             hash_bytes(index.as_bytes())
         }
         Ask::Document(plan) => hash_bytes(plan.id.as_bytes()),
+        Ask::Render(plan) => plan.document.as_ref().map_or(0, |held| hash_bytes(held.index.as_bytes())),
     }
 }

@@ -11,6 +11,7 @@ use super::facet_search::FacetSearchPlan;
 use super::federation::FederationPlan;
 use super::fields::FieldsPlan;
 use super::multi_search::MultiSearchPlan;
+use super::render::RenderPlan;
 use super::search::SearchPlan;
 use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
@@ -63,6 +64,7 @@ pub enum Ask {
     Federation(Box<FederationPlan>),
     Documents(DocumentsPlan),
     Document(DocumentPlan),
+    Render(RenderPlan),
     Stats(StatsPlan),
 }
 
@@ -88,6 +90,7 @@ impl Ask {
             | Self::Settings
             | Self::Setting { .. }
             | Self::Fields(_)
+            | Self::Render(_)
             | Self::Stats(_) => {
                 return Lasting::Never;
             }

@@ -18,6 +18,7 @@ use super::filter;
 use super::frequency::ByFrequency;
 use super::hybrid::semantic_ratio;
 use super::index_info::IndexInfo;
+use super::known;
 use super::marking::{MarkRules, Marking};
 use super::reserved;
 use super::scatter::NodeRequest;
@@ -87,6 +88,7 @@ impl SearchPlan {
             return Err(Obstacle::Judge);
         }
         reserved::check_search(&body)?;
+        known::check(&body, known::SEARCH)?;
         let distinct = match body.get("distinct") {
             None | Some(Value::Null) => info.distinct.clone(),
             Some(Value::String(field)) => Some(field.clone()),

@@ -133,6 +133,7 @@ impl Ask {
             | Self::FacetSearch(_)
             | Self::Fields(_)
             | Self::Document(_)
+            | Self::Render(_)
             | Self::Stats(_) => None,
         }
     }
@@ -152,6 +153,7 @@ impl Ask {
             | Self::FacetSearch(_)
             | Self::Fields(_)
             | Self::Document(_)
+            | Self::Render(_)
             | Self::Stats(_) => None,
         }
     }

@@ -75,6 +75,7 @@ impl<'a> ClusterNodes<'a> {
             | Ask::Documents(_)
             | Ask::Fields(_)
             | Ask::Document(_)
+            | Ask::Render(_)
             | Ask::Stats(_) => long,
         };
         let attempt = settings.attempt_timeout;

@@ -19,6 +19,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     pub(super) async fn explain(&self, fault: Fault, scatter: &Scatter) -> Reply {
         let same = match &scatter.ask {
             Ask::Document(_)
+            | Ask::Render(_)
             | Ask::Stats(_)
             | Ask::Judge
             | Ask::Refused(_)

@@ -26,7 +26,13 @@ fn kind(ask: &Ask) -> &'static str {
         Ask::Federation(_) => "federation",
         Ask::Similar(_) => "similar",
         Ask::Documents(_) | Ask::Document(_) => "documents",
-        Ask::Judge | Ask::Refused(_) | Ask::Settings | Ask::Setting { .. } | Ask::Fields(_) | Ask::Stats(_) => "other",
+        Ask::Judge
+        | Ask::Refused(_)
+        | Ask::Settings
+        | Ask::Setting { .. }
+        | Ask::Fields(_)
+        | Ask::Render(_)
+        | Ask::Stats(_) => "other",
     }
 }
 

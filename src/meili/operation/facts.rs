@@ -10,6 +10,8 @@ pub struct Facts<'a> {
     pub name: &'static str,
     /// What a key must allow; `None` where no key is needed.
     pub action: Option<Action>,
+    /// What it must allow besides.
+    pub also: Option<Action>,
     /// The uid in the path, valid or not.
     pub index: Option<&'a str>,
     pub takes: Takes,
@@ -42,13 +44,19 @@ pub enum Reach {
     Uid,
     /// Pairs of indexes in the body.
     Swaps,
+    /// A template and what is put into it, each of an index, in the body.
+    Template,
 }
 
 // === impl Facts ===
 
 impl<'a> Facts<'a> {
     pub(super) fn new(name: &'static str, action: Action) -> Self {
-        Self { name, action: Some(action), index: None, takes: Takes::Nothing, reach: Reach::Path }
+        Self { name, action: Some(action), also: None, index: None, takes: Takes::Nothing, reach: Reach::Path }
+    }
+
+    pub(super) fn and(self, action: Action) -> Self {
+        Self { also: Some(action), ..self }
     }
 
     pub(super) fn of(self, index: &'a str) -> Self {

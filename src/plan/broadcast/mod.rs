@@ -31,7 +31,7 @@ use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
 
 pub use details::show_as_of;
-pub use hidden::{HiddenPart, HiddenSettings, TieBreak, hidden_filterable, is_hidden_filterable};
+pub use hidden::{HiddenPart, HiddenSettings, TieBreak, give_templates, hidden_filterable, is_hidden_filterable};
 pub use indexes::refused_as_of;
 
 /// What a change of documents that names no shard touches.
