@@ -1,16 +1,20 @@
 //! What the end of a task means for all parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::Cluster;
 use crate::ledger::insync;
 use crate::ledger::marks::Marks;
-use crate::meili::task::TaskStatus;
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::replicas::repair;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::tracking::Heir;
+
+/// So long the end of a refused change of an index waits until the registry is as the nodes are.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Heir for Cluster {
@@ -37,10 +41,14 @@ impl Heir for Cluster {
                 TaskStatus::Enqueued | TaskStatus::Processing | TaskStatus::Succeeded => {}
             }
         }
-        // Not awaited: it may have to wait for writes of the index, and those for nothing here.
+        // By itself: it may have to wait for writes of the index, and those for nothing here.
         if !registry.suspects().is_empty() {
             let replicas = Arc::clone(&self.replicas);
-            tokio::spawn(async move { repair::check_suspects(&replicas).await });
+            let checked = tokio::spawn(async move { repair::check_suspects(&replicas).await });
+            // A primary key that was refused is not to be what the next documents are read by.
+            if task.kind == TaskKind::IndexUpdate && task.status == TaskStatus::Failed {
+                _ = tokio::time::timeout(TOLD_AFTER, checked).await;
+            }
         }
     }
 }

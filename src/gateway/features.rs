@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Admitted, App, no_node};
+use super::app::{Admitted, App};
+use super::respond::no_node;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::feature::Feature;
 use crate::placement::topology::Topology;

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use prometheus::{Encoder as _, TextEncoder};
 use serde_json::Value;
 
+use super::app::{Admitted, App};
 use super::auth::check::invalid;
 use super::respond::Answer;
-use super::{Admitted, App, features, planning};
+use super::{features, planning};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::feature::Feature;
 use crate::meili::operation::Read;

@@ -31,6 +31,7 @@ pub struct FacetHits<'a> {
 // === impl FacetHits ===
 
 impl<'a> FacetHits<'a> {
+    /// `replies` are the nodes' bodies, one for each part of the cover.
     pub fn new(plan: &'a FacetSearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
         let order = [(plan.facet.clone(), plan.order)].into();
         let mut sums = Facets::new(&FacetRules { max_values: plan.max_values, order, max_total_hits: u64::MAX });

@@ -40,6 +40,7 @@ pub struct TaskStatusResponse {
     pub status: TaskStatus,
     #[serde(rename = "type")]
     pub kind: TaskKind,
+    /// The node's own uid of the task that canceled it.
     #[serde(default)]
     pub canceled_by: Option<u32>,
     #[serde(default)]
@@ -106,6 +107,7 @@ impl NodeClient {
         }
     }
 
+    /// What nodes were sent and may not have carried out yet.
     pub fn changes(&self) -> &Changes {
         &self.changes
     }

@@ -113,6 +113,7 @@ impl Outcome {
         }
     }
 
+    /// By the hundreds; a redirection counts as fine.
     pub fn of_status(status: u16) -> Self {
         match status {
             0..=399 => Self::Ok,
@@ -169,6 +170,7 @@ impl Loop {
 // === impl ClusterMetrics ===
 
 impl ClusterMetrics {
+    /// Registers all families of the rooms at work; an error if one is there already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let families = Families(registry);
         let subrequest_seconds = HistogramVec::new(
@@ -283,6 +285,7 @@ impl ClusterMetrics {
         self.show(topology);
     }
 
+    /// Counts a hedge that was sent, or that answered first.
     pub fn hedged(&self, what: Hedge) {
         self.hedges.with_label_values(&[what.as_str()]).inc();
     }
@@ -292,6 +295,7 @@ impl ClusterMetrics {
         self.rounds.with_label_values(&[of.as_str()]).inc();
     }
 
+    /// How often the loop has gone round since the start; tests wait for it.
     pub fn rounds(&self, of: Loop) -> u64 {
         self.rounds.with_label_values(&[of.as_str()]).get()
     }

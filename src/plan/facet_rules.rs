@@ -10,6 +10,7 @@ use super::index_info::{FacetOrder, IndexInfo};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FacetRules {
+    /// Of one facet; the rest is cut off.
     pub max_values: usize,
     pub order: BTreeMap<String, FacetOrder>,
     /// The most that the engine states as a total.
@@ -19,6 +20,7 @@ pub struct FacetRules {
 // === impl FacetRules ===
 
 impl FacetRules {
+    /// As the index's settings have them.
     pub fn of(info: &IndexInfo) -> Self {
         Self {
             max_values: info.max_values_per_facet,
@@ -33,6 +35,7 @@ impl FacetRules {
         self
     }
 
+    /// Its own order, else that of `*`, else by value.
     pub fn order_of(&self, facet: &str) -> FacetOrder {
         self.order.get(facet).or_else(|| self.order.get("*")).copied().unwrap_or_default()
     }

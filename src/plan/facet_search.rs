@@ -4,13 +4,16 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::placement::cover::CoverPart;
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
 
 use super::Obstacle;
 use super::filter;
 use super::index_info::{FacetOrder, IndexInfo};
 use super::known;
+use super::node_request::NodeRequest;
 use super::reserved;
-use super::scatter::NodeRequest;
+use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +33,28 @@ pub struct FacetSearchPlan {
 
 // === impl FacetSearchPlan ===
 
+impl Scattered for FacetSearchPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::FacetSearch
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(&self.identity())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::of_search(&self.index, &self.body)
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        let request = move |part: &CoverPart, _| self.request(part, shards, None);
+        let covered = Covered::new(&self.index, ShardSet::all(shards), self.seed(), request);
+        vec![Covered { client: vec![&self.body], ..covered }]
+    }
+}
+
 impl FacetSearchPlan {
+    /// Of a POST body. [`Obstacle::Judge`] where it names no facet or the filter is none.
     pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
         let Some(Value::String(facet)) = body.get("facetName") else { return Err(Obstacle::Judge) };
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {

@@ -8,7 +8,7 @@ use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 
 use super::filter;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 use super::search::SearchPlan;
 
 /// The documents over which totals and facets are counted, where these are not simply what a node found for a page.
@@ -51,7 +51,7 @@ impl SearchPlan {
         }
         // Only a search that walks to the end of its hits knows which of them are below the threshold.
         let limit = if candidates.threshold { self.window.reach() } else { 0 };
-        if candidates.threshold && self.counts_whole {
+        if candidates.threshold && self.counts_all_above() {
             body.insert("page".into(), 1.into());
             body.insert("hitsPerPage".into(), limit.into());
         } else {

@@ -1,6 +1,7 @@
 //! What planning and merging need to know of an index: the part of its settings that decides about order and limits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +14,9 @@ use crate::split::words::WordRules;
 
 /// The engine's own `searchCutoffMs`.
 const SEARCH_CUTOFF: u64 = 1500;
+
+/// What is known of the indexes that a request names; one that does not exist is absent.
+pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
 /// How the values of a facet are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -173,6 +177,7 @@ impl IndexInfo {
         self.rules.embedders.iter().any(|is| is.name == embedder && is.source == Source::Generated)
     }
 
+    /// Its own order, else that of `*`, else by value.
     pub fn order_of(&self, facet: &str) -> FacetOrder {
         self.facet_order.get(facet).or_else(|| self.facet_order.get("*")).copied().unwrap_or_default()
     }

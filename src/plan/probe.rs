@@ -83,6 +83,7 @@ impl Probe {
 // === impl FacetValue ===
 
 impl FacetValue {
+    /// A value that is a text; letters of any case, composed or not, are one.
     pub fn text(shown: String) -> Self {
         let text = normalize(&shown);
         Self { shown, number: None, text }
@@ -94,6 +95,7 @@ impl FacetValue {
         Self { shown: number.to_string(), number: Some(number), text: String::new() }
     }
 
+    /// Equal for values that the engine counts as one.
     pub fn key(&self) -> Key {
         match self.number {
             Some(number) => Key::Number(number.to_bits()),

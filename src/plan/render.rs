@@ -4,10 +4,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Obstacle;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
+use super::scattered::{Covered, ReadKind, Scattered};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::document::shard_of;
 use crate::placement::shard::ShardId;
+use crate::placement::stable_hash::hash_bytes;
 use crate::placement::templates;
 use crate::placement::vocabulary::is_words_id;
 
@@ -47,6 +49,26 @@ impl RenderPlan {
             *inline = templates::guarded(inline);
         }
         Ok(Self { document, request: NodeRequest::post("/render-template", &body) })
+    }
+}
+
+impl Scattered for RenderPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Other
+    }
+
+    fn seed(&self) -> u64 {
+        self.document.as_ref().map_or(0, |held| hash_bytes(held.index.as_bytes()))
+    }
+
+    fn faults_are_the_clients(&self) -> bool {
+        true
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, _: u16) -> Vec<Covered<'a>> {
+        let Some(held) = &self.document else { return Vec::new() };
+        let wanted = [held.shard].into_iter().collect();
+        vec![Covered::new(&held.index, wanted, self.seed(), |_, _| self.request.clone())]
     }
 }
 

@@ -1,9 +1,13 @@
 //! Any request planned: the one place that knows them all.
 
+use super::addition::Split;
 use super::broadcast::{self, HiddenSettings};
-use super::read::{self, Infos};
+use super::deletion::Deletion;
+use super::index_info::Infos;
+use super::own::Answer;
+use super::read;
 use super::write::{StepBody, WriteIntent};
-use super::{Plan, addition, deletion, own, several};
+use super::{Plan, several};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Change, Documents, Operation, unserved};
 use crate::meili::settings::Setting;
@@ -81,7 +85,7 @@ impl Checked<'_> {
         let Request { operation, target, body, content_type } = self.request;
         let (query, topology) = (self.request.query(), known.topology);
         match operation {
-            Operation::Own(own) => own::plan(own, body),
+            Operation::Own(own) => Answer::new(own, body).map_or_else(Plan::Refuse, Plan::Answer),
             Operation::Read(read) => {
                 several::or_refusal(read::plan(read, target, body, &known.infos, topology), topology)
             }
@@ -99,13 +103,11 @@ impl Checked<'_> {
                 plan
             }
             Operation::Documents(Documents::Add { index, method }) => {
-                addition::plan(index, *method, query, content_type)
+                Split::new(index, *method, query, content_type).map_or_else(Plan::Refuse, Plan::Split)
             }
-            Operation::Documents(Documents::Delete { index, id }) => {
-                deletion::one(index, id, query, (known.exists)(index), topology)
-            }
+            Operation::Documents(Documents::Delete { index, id }) => deletion(Deletion::one(index, id, query), known),
             Operation::Documents(Documents::DeleteBatch { index }) => {
-                deletion::batch(index, body, query, (known.exists)(index), topology)
+                deletion(Deletion::batch(index, body, query), known)
             }
             Operation::Unsupported { name } => Plan::Refuse(unserved(name)),
         }
@@ -136,4 +138,12 @@ fn unserved(name: &str) -> ResponseError {
         None => format!("`{name}` is not supported by this version of Miroir."),
     };
     ResponseError::new(Code::MiroirNotSupported, message)
+}
+/// A deletion by ids of an index that is not there is a task that fails.
+fn deletion(deletion: Result<Deletion, ResponseError>, known: &Known<'_>) -> Plan {
+    match deletion {
+        Ok(deletion) if (known.exists)(&deletion.index) => Plan::Delete(deletion),
+        Ok(deletion) => Plan::Fail(Box::new(deletion.without_index(known.topology))),
+        Err(error) => Plan::Refuse(error),
+    }
 }

@@ -13,6 +13,7 @@ use crate::plan::probe::Probe;
 use crate::plan::rounds::Later;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// Values that nodes cut off are asked for until the list is the one of all documents, or the rounds are used up.
     pub(super) async fn facet_search(&self, plan: &FacetSearchPlan, seed: u64) -> Result<Reply, Stop> {
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);

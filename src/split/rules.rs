@@ -95,6 +95,7 @@ pub struct Checked {
 // === impl Refusal ===
 
 impl Refusal {
+    /// What the engine calls it.
     pub fn code(&self) -> Code {
         match self {
             Self::Vectors(error) => error.code(),
@@ -106,8 +107,8 @@ impl Refusal {
     fn stage(&self) -> u8 {
         match self {
             Self::Vectors(error) if error.is_of_shape() => 0,
-            Self::Vectors(_) => 1,
-            Self::Geo(_) => 2,
+            Self::Geo(_) => 1,
+            Self::Vectors(_) => 2,
         }
     }
 }
@@ -115,6 +116,7 @@ impl Refusal {
 // === impl Checker ===
 
 impl Checker {
+    /// `rules` are those of the index's settings, `meets` says what the body will meet there.
     pub fn new(rules: DocumentRules, meets: Meets) -> Self {
         Self {
             rules,
@@ -208,6 +210,7 @@ impl Checker {
         Some(self.faults.entry(id.to_owned()).or_default())
     }
 
+    /// The first refusal by the engine's order of checks, not by the order of documents.
     pub fn finish(self) -> Checked {
         let mut found: Vec<(u64, Refusal)> = Vec::new();
         for faults in self.faults.into_values() {
@@ -261,17 +264,17 @@ mod tests {
     }
 
     #[test]
-    fn shapes_come_before_vectors_and_vectors_before_points() {
+    fn shapes_come_before_points_and_points_before_lengths() {
         let documents = [
-            r#"{"id":1,"_geo":5,"_vectors":{"own":[1,2]}}"#,
-            r#"{"id":2,"_vectors":{"own":[1]}}"#,
+            r#"{"id":1,"_vectors":{"own":[1]}}"#,
+            r#"{"id":2,"_geo":5,"_vectors":{"own":[1,2]}}"#,
             r#"{"id":3,"_vectors":{"any":"x"}}"#,
             r#"{"id":4,"_vectors":{"any":"y"}}"#,
         ];
         let first = |documents: &[&str]| message(Meets::Replacing, documents).unwrap();
         assert!(first(&documents).contains("with id: `3`"));
-        assert!(first(&documents[..2]).starts_with("Invalid vector dimensions in document with id `2`"));
-        assert!(first(&documents[..1]).starts_with("The `_geo` field in the document with the id: `\"1\"`"));
+        assert!(first(&documents[..2]).starts_with("The `_geo` field in the document with the id: `\"2\"`"));
+        assert!(first(&documents[..1]).starts_with("Invalid vector dimensions in document with id `1`"));
     }
 
     #[test]

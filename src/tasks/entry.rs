@@ -26,6 +26,7 @@ pub struct MiroirTask {
     /// As the client will see it; counts are filled in when the task ends.
     pub details: Option<Map<String, Value>>,
     pub error: Option<ResponseError>,
+    /// The integer of the task that canceled it.
     pub canceled_by: Option<u32>,
     /// The client's own `customMetadata`.
     pub custom_metadata: Option<String>,
@@ -121,6 +122,7 @@ pub enum NodeTaskState {
 /// What a node says of one of its tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeReport {
+    /// The node's own.
     pub task_uid: u32,
     pub kind: TaskKind,
     pub state: NodeTaskState,
@@ -223,6 +225,7 @@ impl Say {
 // === impl NodeTaskState ===
 
 impl NodeTaskState {
+    /// True if the node will not change its mind. A part that is unreachable may still end either way.
     pub fn is_final(self) -> bool {
         match self {
             Self::Succeeded | Self::Failed | Self::Canceled | Self::Lost => true,

@@ -37,6 +37,7 @@ pub struct Tracking {
 // === impl Tracking ===
 
 impl Tracking {
+    /// Reads from the store which integer the next task gets.
     pub async fn new(
         nodes: Arc<Nodes>,
         ledger: Arc<Ledger>,

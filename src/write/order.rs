@@ -46,6 +46,7 @@ pub(crate) struct Turns<'a> {
 // === impl Batches ===
 
 impl Batches {
+    /// The places of a new batch: the time in milliseconds, or one more than the last if that is no later.
     pub(crate) fn next(&self) -> Places {
         let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let number = |last: u64| now.max(last + 1);
@@ -81,6 +82,7 @@ impl Order {
         Turns { _taking: self.taking.lock(), lanes: &self.lanes }
     }
 
+    /// The greatest task uid of the node stays.
     pub(crate) fn saw_uid(&self, node: NodeIx, uid: u32) {
         let mut seen = self.last_uids.lock();
         let newest = seen.entry(node).or_insert(uid);

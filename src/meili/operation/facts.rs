@@ -51,6 +51,7 @@ pub enum Reach {
 // === impl Facts ===
 
 impl<'a> Facts<'a> {
+    /// Of an operation without an index in its path and without a body, whose path says all that it reaches.
     pub(super) fn new(name: &'static str, action: Action) -> Self {
         Self { name, action: Some(action), also: None, index: None, takes: Takes::Nothing, reach: Reach::Path }
     }
@@ -59,6 +60,7 @@ impl<'a> Facts<'a> {
         Self { also: Some(action), ..self }
     }
 
+    /// With the uid that stands in the path.
     pub(super) fn of(self, index: &'a str) -> Self {
         Self { index: Some(index), ..self }
     }

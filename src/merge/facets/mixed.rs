@@ -26,7 +26,9 @@ pub enum Kinds {
 /// How many documents have a number, and how many its digits as a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Twice {
+    /// Documents.
     pub text: u64,
+    /// Documents.
     pub number: u64,
 }
 

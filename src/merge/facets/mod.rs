@@ -77,6 +77,7 @@ pub struct Facets {
 // === impl Facets ===
 
 impl Facets {
+    /// Nothing is counted yet; nodes are added one after the other.
     pub fn new(rules: &FacetRules) -> Self {
         Self {
             rules: rules.clone(),

@@ -136,6 +136,7 @@ impl FacetValue {
 // === impl Tally ===
 
 impl Tally {
+    /// `max` values are shown; more are kept.
     pub fn new(order: FacetOrder, max: usize) -> Self {
         Self { order, max, values: Vec::new(), places: HashMap::new(), respelled: HashSet::new(), lists: Vec::new() }
     }
@@ -184,6 +185,7 @@ impl Tally {
         }
     }
 
+    /// Where the value stands, a new one at the end. Two ways of writing one value have one place.
     pub(super) fn place(&mut self, value: FacetValue) -> usize {
         let place = *self.places.entry(value.key()).or_insert(self.values.len());
         match self.values.get(place) {
@@ -196,6 +198,7 @@ impl Tally {
         place
     }
 
+    /// The list of the node with that number, begun if there is none.
     pub(super) fn list_of(&mut self, source: usize) -> &mut List {
         if self.lists.len() <= source {
             self.lists.resize_with(source + 1, List::default);
@@ -203,10 +206,12 @@ impl Tally {
         &mut self.lists[source]
     }
 
+    /// True if some value is a number; what would be one as a text is none.
     pub(super) fn has_numbers(&self) -> bool {
         self.values.iter().any(|value| value.number.is_some())
     }
 
+    /// True if some value is a text, or was counted as one.
     pub(super) fn has_strings(&self) -> bool {
         self.values.iter().any(|value| value.number.is_none())
     }
@@ -273,6 +278,7 @@ impl Tally {
         kind.then_with(|| other.cmp(count)).then_with(|| right.compare(left, Numbers::ByValue))
     }
 
+    /// True if no value that a node has cut off can change what is shown, neither its members nor their counts.
     pub fn is_settled(&self, numbers: Numbers) -> bool {
         let cut = || self.lists.iter().filter(|list| list.rest != Rest::Nothing);
         if cut().next().is_none() {

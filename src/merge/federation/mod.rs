@@ -84,6 +84,7 @@ struct IndexAnswer<'a> {
 // === impl FederatedReply ===
 
 impl<'a> FederatedReply<'a> {
+    /// Of a node's whole body; an error where it states no total.
     pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
         let (members, hits) = search::read(Scanner::of_bytes(body)?)?;
         let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));

@@ -218,6 +218,9 @@ async fn split_by_stored(
             by_stored.read(Source::Spools(unsplit), PayloadFormat::Ndjson).await?
         }
         None if collected.error.is_some() => return Ok(collected),
+        None if collected.received == 0 => {
+            return Ok(Collected { primary_key: Some(stored.to_owned()), ..collected });
+        }
         None => {
             return Ok(Collected {
                 error: Some(BatchError::Id(IdError::Changed { stored: stored.to_owned() })),

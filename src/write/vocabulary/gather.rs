@@ -92,6 +92,7 @@ impl Gatherer {
         });
     }
 
+    /// Writes to disk what memory may no longer hold.
     pub async fn spill(&mut self) -> io::Result<()> {
         self.lines.spool.spill().await
     }
@@ -103,6 +104,9 @@ impl Gatherer {
         next_place: &mut impl FnMut() -> Written,
     ) -> io::Result<Gathered> {
         let (spools, pieces) = self.lines.finish(primary_key, next_place).await?;
+        if !spools.is_empty() {
+            self.vocabulary.will_have_words();
+        }
         Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, pieces, spools })
     }
 }
@@ -115,6 +119,7 @@ impl Lines {
         Self { pending: BTreeMap::new(), spool, pieces: 0 }
     }
 
+    /// Takes one word more; a document of words is full at a fixed number of them and begins a new one.
     pub fn put(&mut self, field: &str, word: &str, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
         if !self.pending.contains_key(field) {
             self.pending.insert(field.to_owned(), Pending::default());
@@ -222,6 +227,21 @@ mod tests {
         assert!(again.spools.is_empty() && lines.is_empty());
         let (_, lines) = gathered(&vocabulary, &rules, &[r#"{"id": 2, "t": "yellow apple"}"#]).await;
         assert_eq!(lines[0][WORDS_FIELD], "yellow");
+    }
+
+    #[tokio::test]
+    async fn an_index_whose_words_were_taken_away_has_words_with_the_next_new_one() {
+        let vocabulary = Arc::new(Vocabulary::new(Durable::default()));
+        vocabulary.state.write().looked = true;
+        let rules = WordRules::default();
+        _ = gathered(&vocabulary, &rules, &[]).await;
+        assert_eq!(vocabulary.state.read().kept, Durable::default());
+        _ = gathered(&vocabulary, &rules, &[r#"{"id": "a"}"#]).await;
+        assert_eq!(vocabulary.state.read().kept, Durable { floor: Some(String::new()), dirty: false });
+        // Documents from before, of which nobody has looked whether they shared their words.
+        let older = Arc::new(Vocabulary::new(Durable::default()));
+        _ = gathered(&older, &rules, &[r#"{"id": "a"}"#]).await;
+        assert_eq!(older.state.read().kept, Durable { floor: Some(String::new()), dirty: true });
     }
 
     #[tokio::test]
