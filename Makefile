@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside speed parity chaos release clean
+.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside speed parity described chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ parity: setup ## thousands of random searches, cases and wrong requests to one n
 	MIROIR_PARITY_SEED=$(or $(SEED),1) MIROIR_PARITY_QUERIES=$(or $(QUERIES),3000) MIROIR_PARITY_CASES=$(or $(CASES),400) \
 		MIROIR_WRONG_SEED=$(or $(SEED),1) MIROIR_WRONG_SEQUENCES=$(or $(SEQUENCES),2000) \
 		$(CARGO) test $(FEATURES) --test suite -- --nocapture random_
+
+described: setup ## what the engine's OpenAPI description in the file DESCRIPTION has that is not classified yet
+	MIROIR_OPENAPI=$(abspath $(DESCRIPTION)) $(CARGO) test $(FEATURES) --test suite -- --nocapture described
 
 chaos: setup ## break nodes, network and gateway under load for MINUTES=30, and simulate more; SEED=n replays a schedule
 	$(CARGO) build $(FEATURES)

@@ -45,6 +45,7 @@ pub(super) fn describe(
         | Ask::Similar(_)
         | Ask::Documents(_)
         | Ask::Fields(_)
+        | Ask::Render(_)
         | Ask::Document(_) => body,
     }
 }

@@ -13,8 +13,9 @@ use super::cache::{Entered, Question, Worth};
 use super::forward::Forwarding;
 use super::planning;
 use super::respond::{Answer, no_node};
-use super::{described, keys, listing, narrow};
+use super::{described, features, figures, keys, listing, narrow};
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::feature::Feature;
 use crate::meili::operation::Own;
 use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
@@ -29,7 +30,7 @@ use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
 use crate::tasks::query::named_in;
 use crate::tasks::view::{Named, UidFormat, UidFormatSetting, summary_view};
-use crate::tracking::task_ops;
+use crate::tracking::{task_documents, task_ops};
 use crate::write::body::too_large;
 use crate::write::documents::{self, AddDocuments};
 use crate::write::{direct, vocabulary};
@@ -102,7 +103,7 @@ async fn carry_out(
             let failed = app.cluster.writes.record_failed(intent, error, &admitted.trace);
             Ok(accepted(app, admitted, &failed.boxed().await?))
         }
-        Plan::Answer(own) => answer(app, admitted, own).boxed().await,
+        Plan::Answer(own) => answer(app, &topology, admitted, own).boxed().await,
         Plan::Refuse(error) => Err(error),
     };
     answer.map(Outcome::Answer)
@@ -223,12 +224,17 @@ async fn everywhere(app: &Arc<App>, admitted: &Admitted<'_>, request: NodeReques
 }
 
 /// What the gateway knows itself.
-async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answer) -> Result<Answer, ResponseError> {
+async fn answer(
+    app: &Arc<App>,
+    topology: &Topology,
+    admitted: &Admitted<'_>,
+    answer: plan::own::Answer,
+) -> Result<Answer, ResponseError> {
     let plan::own::Answer { own, body } = answer;
     let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
     let access = admitted.access.tasks();
     let named = match &own {
-        Own::GetTask { id } | Own::DeleteTask { id } => TaskRef::parse(id).into(),
+        Own::GetTask { id } | Own::DeleteTask { id } | Own::TaskDocuments { id } => TaskRef::parse(id).into(),
         Own::ListTasks | Own::CancelTasks | Own::DeleteTasks | Own::ListBatches => named_in(query),
         Own::Health
         | Own::ListKeys
@@ -241,7 +247,8 @@ async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answ
         | Own::CreateWebhook
         | Own::GetWebhook { .. }
         | Own::UpdateWebhook { .. }
-        | Own::DeleteWebhook { .. } => Named::Nothing,
+        | Own::DeleteWebhook { .. }
+        | Own::Metrics => Named::Nothing,
     };
     let format = uid_format(app, admitted, named);
     match own {
@@ -267,6 +274,12 @@ async fn answer(app: &Arc<App>, admitted: &Admitted<'_>, answer: plan::own::Answ
         Own::GetBatch { id } => {
             task_ops::get_batch(&cluster.tracking, &id, access).await.map(|body| Answer::json(200, &body))
         }
+        Own::TaskDocuments { id } => {
+            features::require(app, topology, admitted, Feature::TaskDocuments).await?;
+            let lines = task_documents::documents(&cluster.tracking, &id, &access, &admitted.trace).await?;
+            Ok(Answer { content_type: "application/x-ndjson", ..Answer::bytes(200, lines.into()) })
+        }
+        Own::Metrics => figures::metrics(app, topology, admitted).await,
         Own::ListWebhooks => Ok(Answer::json(200, &app.webhooks.list())),
         Own::CreateWebhook => app.webhooks.create(&body).await.map(|body| Answer::json(201, &body)),
         Own::GetWebhook { uuid } => app.webhooks.get(&uuid).map(|body| Answer::json(200, &body)),

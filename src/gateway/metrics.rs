@@ -17,6 +17,8 @@ pub struct GatewayMetrics {
     request_bytes: IntCounter,
     response_bytes: IntCounter,
     pub cache: CacheMetrics,
+    /// All that is registered, here and elsewhere.
+    pub registry: Registry,
 }
 
 /// Counts one request as being in flight for as long as it lives.
@@ -57,6 +59,7 @@ impl GatewayMetrics {
             request_bytes: IntCounter::new("miroir_request_bytes_total", "Bytes of clients' request bodies.")?,
             response_bytes: IntCounter::new("miroir_response_bytes_total", "Bytes of answers' bodies to clients.")?,
             cache: CacheMetrics::register(registry)?,
+            registry: registry.clone(),
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;

@@ -17,7 +17,8 @@
 //! | [`dispatch`] | the plan carried out |
 //! | `described` | what an answer to a search says beside it |
 //! | [`speakers`] | in which form its client speaks of tasks |
-//! | [`keys`], [`listing`] | what the gateway answers itself, or filters for a key of few indexes |
+//! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
+//! | `features` | routes that are there only while a feature is on |
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
@@ -36,6 +37,8 @@ pub mod context;
 pub mod cors;
 mod described;
 pub mod dispatch;
+mod features;
+mod figures;
 pub mod forward;
 pub mod head;
 pub mod keys;
@@ -207,12 +210,16 @@ async fn decide(
 
 /// Checks the key that `operation` asks for.
 fn authenticate(app: &App, head: &Head, operation: &Operation) -> Result<Access, ResponseError> {
-    let Some(action) = operation.facts().action else {
+    let facts = operation.facts();
+    let Some(action) = facts.action else {
         return Ok(Access::full());
     };
     let header = head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
-    let token = auth::check::bearer(header)?;
-    auth::check::check(&app.keyring, token, action, operation.index(), OffsetDateTime::now_utc())
+    let (token, now) = (auth::check::bearer(header)?, OffsetDateTime::now_utc());
+    if let Some(also) = facts.also {
+        auth::check::check(&app.keyring, token, also, facts.index, now)?;
+    }
+    auth::check::check(&app.keyring, token, action, facts.index, now)
 }
 
 /// What the engine says where no route is: nothing, but for its greeting at the root.

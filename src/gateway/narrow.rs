@@ -9,6 +9,7 @@ use crate::meili::error::ResponseError;
 use crate::meili::operation::{Operation, Reach};
 use crate::meili::payload;
 use crate::meili::query::QueryMap;
+use crate::plan::render;
 
 /// A request as it goes on to planning.
 #[derive(Debug, PartialEq)]
@@ -57,6 +58,10 @@ pub fn narrow(operation: &Operation, access: &Access, query: &str, body: &Bytes)
                 .flat_map(|pair| pair.as_array().into_iter().flatten())
                 .filter_map(Value::as_str)
                 .any(|index| !access.allows(index));
+            if hidden { Err(invalid()) } else { Ok(unchanged()) }
+        }
+        Reach::Template => {
+            let hidden = render::indexes(body).iter().any(|index| !access.allows(index));
             if hidden { Err(invalid()) } else { Ok(unchanged()) }
         }
     }
@@ -196,5 +201,17 @@ mod tests {
         assert_eq!(narrow(&Change::SwapIndexes.into(), &access, "", &swap).unwrap_err().code, "invalid_api_key");
         let swap = body(json!([{"indexes": ["a1", "a2"]}]));
         assert!(narrow(&Change::SwapIndexes.into(), &access, "", &swap).is_ok());
+    }
+
+    #[test]
+    fn a_template_or_a_document_out_of_reach_is_refused() {
+        let access = Access { key_indexes: Some(vec![IndexPattern::parse("a*").unwrap()]), ..Access::default() };
+        let asked = |template: &str, input: &str| {
+            let asked = json!({"template": {"indexUid": template}, "input": {"indexUid": input, "id": "1"}});
+            narrow(&Read::RenderTemplate.into(), &access, "", &body(asked)).map_err(|error| error.code)
+        };
+        assert!(asked("a1", "a2").is_ok());
+        assert_eq!(asked("a1", "b").unwrap_err(), "invalid_api_key");
+        assert_eq!(asked("b", "a1").unwrap_err(), "invalid_api_key");
     }
 }

@@ -69,7 +69,7 @@ fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
         Own::GetBatch { id } => parse_batch_id(id).map(drop),
         Own::CancelTasks => parse_cancel(query, everyone()).map(drop),
         Own::DeleteTasks => parse_delete(query, everyone()).map(drop),
-        Own::GetTask { id } | Own::DeleteTask { id } => parse_id(id).map(drop),
+        Own::GetTask { id } | Own::DeleteTask { id } | Own::TaskDocuments { id } => parse_id(id).map(drop),
         Own::Health
         | Own::ListKeys
         | Own::CreateKey
@@ -80,6 +80,7 @@ fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
         | Own::CreateWebhook
         | Own::GetWebhook { .. }
         | Own::UpdateWebhook { .. }
-        | Own::DeleteWebhook { .. } => Ok(()),
+        | Own::DeleteWebhook { .. }
+        | Own::Metrics => Ok(()),
     }
 }

@@ -21,8 +21,9 @@ use crate::read::Inexact;
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
-    /// JSON; empty for none.
+    /// Of `content_type`; empty for none.
     pub body: Bytes,
+    pub content_type: &'static str,
     /// Shards that had no replica left: the answer lacks their documents.
     pub degraded: ShardSet,
     pub inexact: Inexact,
@@ -51,6 +52,7 @@ impl Answer {
         Self {
             status,
             body: Bytes::new(),
+            content_type: "application/json",
             degraded: ShardSet::new(),
             inexact: Inexact::default(),
             retry_after: None,
@@ -73,7 +75,7 @@ impl Answer {
     pub fn header(&self, head: &Head, request_id: &str) -> pingora::Result<ResponseHeader> {
         let mut header = ResponseHeader::build(self.status, Some(8))?;
         if !self.body.is_empty() {
-            header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
+            header.insert_header(http::header::CONTENT_TYPE, self.content_type)?;
         }
         // A 204 has no body by definition, and a length would contradict that.
         if self.status != 204 {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `action` | what an API key can allow |
 //! | `error` | Meilisearch's error codes and the one error shape that every answer uses |
+//! | `feature` | experimental features that open routes which the gateway itself answers |
 //! | `format` | the formats of a body of documents, and what is said of one that is malformed |
 //! | `key` | an API key, and the JSON that clients and nodes see of it |
 //! | `operation` | every operation of the HTTP API that Miroir knows |
@@ -18,6 +19,7 @@
 //! | `versions` | what differs between versions of the engine |
 //! | `webhook` | an address that is told of each task that has ended |
 
+pub mod feature;
 pub mod operation;
 pub mod payload;
 pub mod query;

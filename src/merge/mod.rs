@@ -19,8 +19,10 @@
 //! | `marks` | which words are marked, and how much of them, as one node that knows all words would mark them |
 //! | `nearby` | hits that are about equally far |
 //! | `order` | the total order of hits |
+//! | `payload` | the documents that nodes have in their queues for one task, as the client sent them |
 //! | `provenance` | which node gave which hit of an answer, for whoever asks how the answer came about |
 //! | `raw` | members of a reply as slices of it |
+//! | `render` | a rendered template without the hidden fields |
 //! | `scan` | JSON in one pass, as slices |
 //! | `scores` | the score details of a hit, as they are compared |
 //! | `search` | the replies to one search as one reply, member by member in the order in which a node writes them |
@@ -48,8 +50,10 @@ pub mod listing;
 pub mod marks;
 pub mod nearby;
 pub mod order;
+pub mod payload;
 pub mod provenance;
 pub mod raw;
+pub mod render;
 pub mod scan;
 #[cfg(test)]
 mod scan_tests;

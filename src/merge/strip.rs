@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::meili::settings::Setting;
 use crate::placement::shard::SHARD_FIELD;
+use crate::placement::templates;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::plan::broadcast::HiddenPart;
 use crate::plan::shown::Shown;
@@ -98,6 +99,7 @@ pub fn of_part(part: HiddenPart) -> fn(&mut Value) {
     match part {
         HiddenPart::Filterable => filterable_attributes,
         HiddenPart::Names => names,
+        HiddenPart::Templates => embedders,
     }
 }
 
@@ -108,12 +110,20 @@ pub fn names(names: &mut Value) {
     }
 }
 
+/// Embedders with their templates as the client wrote them.
+pub fn embedders(embedders: &mut Value) {
+    templates::each_of_embedders(embedders, &|template: &str| templates::plain(template).into_owned());
+}
+
 /// The answer of `GET /indexes/{uid}/settings` without the hidden items.
 pub fn settings(settings: &mut Value) {
     for setting in Setting::ALL {
         if let (Some(part), Some(value)) = (HiddenPart::of(*setting), settings.get_mut(setting.key())) {
             of_part(part)(value);
         }
+    }
+    if let Some(chat) = settings.get_mut("chat") {
+        templates::each(chat, &|template: &str| templates::plain(template).into_owned());
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `settings` | what an operator says of where shards live |
 //! | `shard` | shards, sets of shards, and the hidden field by which a node can be asked for some shards only |
 //! | `stable_hash` | the one hash that placement rests on |
+//! | `templates` | templates of embedders, guarded against hidden fields |
 //! | `topology` | one snapshot of the cluster: nodes, owners, what is stale and what is apart |
 //! | `vocabulary` | documents that hold words, so that every node knows them |
 //! | `written` | the order in which documents were written, as a hidden field |
@@ -22,6 +23,7 @@ pub mod rendezvous;
 pub mod settings;
 pub mod shard;
 pub mod stable_hash;
+pub mod templates;
 pub mod topology;
 pub mod vocabulary;
 pub mod written;

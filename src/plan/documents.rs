@@ -11,9 +11,11 @@ use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::vocabulary::is_words_id;
+use crate::placement::written::WRITTEN_FIELD;
 
 use super::Obstacle;
 use super::filter;
+use super::known;
 use super::node_request::NodeRequest;
 use super::query_search::{self, count, flag, list};
 use super::reserved;
@@ -24,6 +26,9 @@ const DEFAULT_LIMIT: u64 = 20;
 
 /// A page that ends no later is asked of every node from the first document on.
 const IN_ONE_ROUND: u64 = 1000;
+
+/// So many documents, and no more, are listed in the order in which they were written.
+pub const IN_ORDER: u64 = IN_ONE_ROUND;
 
 /// A page of an index's documents: a slice of what the parts of the cover hold, one after the other.
 #[derive(Debug, Clone, Serialize)]
@@ -68,9 +73,7 @@ impl DocumentsPlan {
     /// Of a POST body.
     pub fn new(index: &str, body: Map<String, Value>, shards: u16) -> Result<Self, Obstacle> {
         const KNOWN: &[&str] = &["offset", "limit", "fields", "retrieveVectors", "ids", "filter", "sort"];
-        if body.keys().any(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(Obstacle::Judge);
-        }
+        known::check(&body, KNOWN)?;
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
             return Err(Obstacle::Judge);
         }
@@ -104,7 +107,7 @@ impl DocumentsPlan {
                 // A star anywhere means every field, which is what no list means.
                 "fields" if list(text).iter().any(|name| name.trim() == "*") => Value::Null,
                 "fields" => list(text).into(),
-                _ => return Err(Obstacle::Judge),
+                _ => return Err(known::unserved(name)),
             };
             body.insert(name.to_owned(), value);
         }
@@ -141,6 +144,12 @@ impl DocumentsPlan {
         body.insert("offset".into(), offset.into());
         body.insert("limit".into(), limit.into());
         body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
+        // Documents of several nodes are put into the order in which they were written.
+        if let Some(Value::Array(fields)) = body.get_mut("fields")
+            && !fields.iter().any(|field| field == "*")
+        {
+            fields.push(WRITTEN_FIELD.into());
+        }
         NodeRequest::post(format!("/indexes/{}/documents/fetch", self.index), &body)
     }
 
@@ -359,8 +368,9 @@ mod tests {
 
     #[test]
     fn what_the_engine_would_refuse_is_left_to_the_engine() {
-        for body in [json!({"limit": -1}), json!({"nope": 1}), json!({"filter": 1}), json!({"offset": null})] {
+        for body in [json!({"limit": -1}), json!({"filter": 1}), json!({"offset": null})] {
             assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)), "{body}");
         }
+        assert!(matches!(plan(json!({"nope": 1})), Err(Obstacle::Unserved(_))));
     }
 }

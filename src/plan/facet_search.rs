@@ -10,6 +10,7 @@ use crate::placement::stable_hash::hash_bytes;
 use super::Obstacle;
 use super::filter;
 use super::index_info::{FacetOrder, IndexInfo};
+use super::known;
 use super::node_request::NodeRequest;
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
@@ -72,6 +73,7 @@ impl FacetSearchPlan {
             return Err(Obstacle::Judge);
         }
         reserved::check_search(&body)?;
+        known::check(&body, known::FACET_SEARCH)?;
         Ok(Self {
             index: info.uid.clone(),
             facet: facet.clone(),

@@ -15,6 +15,7 @@ use super::window::{Paging, Window};
 use super::Obstacle;
 use super::by_frequency::ByFrequency;
 use super::index_info::{FacetOrder, IndexInfo, Infos};
+use super::known;
 use super::node_request::NodeRequest;
 use super::reserved;
 use super::search::{SearchPlan, paging, sorted_field};
@@ -93,10 +94,9 @@ impl FederationPlan {
     /// Of the body of a multi-search. [`Obstacle::Judge`] for all that the engine would refuse, unknown indexes too.
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
-        let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct", PERFORMANCE];
-        if federation.keys().any(|name| !known.contains(&name.as_str())) {
-            return Err(Obstacle::Judge);
-        }
+        let of_federation =
+            ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct", PERFORMANCE];
+        known::check(federation, &of_federation)?;
         shows_performance(federation, infos)?;
         let mut facets = facets_by_index(federation)?;
         let merge_facets = match federation.get("mergeFacets") {
@@ -272,7 +272,7 @@ impl FederatedQuery {
                         ("weight", value) => weight = value.as_f64().filter(|w| *w >= 0.0).ok_or(Obstacle::Judge)?,
                         ("queryPosition" | "remote", Value::Null) => {}
                         ("queryPosition", value) => position = value.as_u64().ok_or(Obstacle::Judge)?,
-                        _ => return Err(Obstacle::Judge),
+                        (name, _) => return Err(known::unserved(name)),
                     }
                 }
             }

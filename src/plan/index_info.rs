@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 use crate::split::rules::DocumentRules;
-use crate::split::vectors::Embedder;
+use crate::split::vectors::{Embedder, Source};
 use crate::split::words::WordRules;
 
 /// The engine's own `searchCutoffMs`.
@@ -174,6 +174,11 @@ impl IndexInfo {
         };
         info.words = word_rules(settings);
         info
+    }
+
+    /// True if the index has an embedder of this name that makes vectors.
+    pub fn generates(&self, embedder: &str) -> bool {
+        self.rules.embedders.iter().any(|is| is.name == embedder && is.source == Source::Generated)
     }
 
     /// Its own order, else that of `*`, else by value.

@@ -21,6 +21,7 @@
 //! | `hybrid` | a search that mixes words and vectors, as two searches whose hits Miroir mixes itself |
 //! | `index_info` | what planning and merging need to know of an index |
 //! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
+//! | `known` | what searches may say |
 //! | `marking` | what decides about marks in the text of hits, as far as request and settings say it |
 //! | `mix` | whether a search mixes words and vectors |
 //! | `multi_search` | several searches in one request, each with an answer of its own |
@@ -30,6 +31,7 @@
 //! | `probe` | questions that settle what a node's cut list of facet values leaves open |
 //! | `query_search` | the parameters of `GET /indexes/{uid}/search` as a POST body, by the engine's own rules |
 //! | `read` | plans every operation that changes nothing |
+//! | `render` | a template rendered, for a look at what an embedder would be given |
 //! | `request` | any request planned: the one place that knows all plans |
 //! | `reserved` | names that belong to Miroir |
 //! | `rewrite` | what a node is asked otherwise than the client asked, and why |
@@ -71,6 +73,7 @@ mod golden;
 pub mod hybrid;
 pub mod index_info;
 pub mod indexes;
+pub mod known;
 pub mod marking;
 pub mod mix;
 pub mod multi_search;
@@ -80,6 +83,7 @@ pub mod own;
 pub mod probe;
 pub mod query_search;
 pub mod read;
+pub mod render;
 pub mod request;
 pub mod reserved;
 pub mod rewrite;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Obstacle;
 use super::federation::FederationPlan;
 use super::index_info::Infos;
+use super::known;
 use super::node_request::NodeRequest;
 use super::scatter::Ask;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
@@ -35,9 +36,7 @@ pub fn indexes(body: &[u8]) -> Vec<String> {
 
 /// Plans a multi-search: an answer for each search, or one list of all.
 pub fn plan(body: &Map<String, Value>, infos: &Infos) -> Result<Ask, Obstacle> {
-    if body.keys().any(|name| name != "queries" && name != "federation") {
-        return Err(Obstacle::Judge);
-    }
+    known::check(body, &["queries", "federation"])?;
     match body.get("federation") {
         None | Some(Value::Null) => Ok(Ask::MultiSearch(MultiSearchPlan::new(body, infos)?)),
         Some(Value::Object(_)) => Ok(Ask::Federation(Box::new(FederationPlan::new(body, infos)?))),
@@ -115,12 +114,12 @@ mod tests {
             json!({}),
             json!({"queries": [{"indexUid": "b"}]}),
             json!({"queries": [{}]}),
-            json!({"queries": [], "x": 1}),
             json!({"queries": [{"indexUid": "a", "federationOptions": {}}]}),
             json!({"queries": [], "federation": []}),
         ] {
             assert!(matches!(planned(body.clone()), Err(Obstacle::Judge)), "{body}");
         }
+        assert!(matches!(planned(json!({"queries": [], "x": 1})), Err(Obstacle::Unserved(_))));
         assert!(matches!(planned(json!({"queries": [], "federation": {}})), Ok(Ask::Federation(_))));
     }
 

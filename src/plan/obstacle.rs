@@ -7,5 +7,7 @@ use crate::meili::error::ResponseError;
 pub enum Obstacle {
     /// The engine would refuse it, in words of its own: a node is asked for them.
     Judge,
+    /// Miroir does not serve it. If the engine would refuse it, its words go before these.
+    Unserved(ResponseError),
     Refuse(ResponseError),
 }

@@ -35,6 +35,7 @@ fn parsed(own: &Own, body: &[u8]) -> Result<Value, ResponseError> {
         | Own::CancelTasks
         | Own::DeleteTasks
         | Own::DeleteTask { .. }
+        | Own::TaskDocuments { .. }
         | Own::ListKeys
         | Own::GetKey { .. }
         | Own::DeleteKey { .. }
@@ -42,6 +43,7 @@ fn parsed(own: &Own, body: &[u8]) -> Result<Value, ResponseError> {
         | Own::GetBatch { .. }
         | Own::ListWebhooks
         | Own::GetWebhook { .. }
-        | Own::DeleteWebhook { .. } => Ok(Value::Null),
+        | Own::DeleteWebhook { .. }
+        | Own::Metrics => Ok(Value::Null),
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::meili::query::QueryMap;
 
 use super::Obstacle;
+use super::known;
 
 /// How the text of a parameter becomes JSON.
 enum Kind {
@@ -51,7 +52,7 @@ pub fn body(query: &QueryMap) -> Result<Map<String, Value>, Obstacle> {
         if matches!(name, "hybridEmbedder" | "hybridSemanticRatio") {
             continue;
         }
-        let kind = kind_of(name).ok_or(Obstacle::Judge)?;
+        let kind = kind_of(name).ok_or_else(|| known::unserved(name))?;
         body.insert(name.to_owned(), value(kind, text)?);
     }
     if let Some(hybrid) = hybrid(query)? {
@@ -155,8 +156,9 @@ mod tests {
 
     #[test]
     fn what_the_engine_would_refuse_is_left_to_the_engine() {
-        for query in ["limit=x", "limit=-1", "nope=1", "showRankingScore=1", "vector=1,2", "hybridSemanticRatio=1"] {
+        for query in ["limit=x", "limit=-1", "showRankingScore=1", "vector=1,2", "hybridSemanticRatio=1"] {
             assert!(matches!(parsed(query), Err(Obstacle::Judge)), "{query}");
         }
+        assert!(matches!(parsed("nope=1"), Err(Obstacle::Unserved(_))));
     }
 }

@@ -15,6 +15,7 @@ use super::index_info::{IndexInfo, Infos};
 use super::indexes::IndexList;
 use super::multi_search;
 use super::query_search;
+use super::render::{self, RenderPlan};
 use super::scatter::{Ask, NodeRequest, Scatter};
 use super::search::SearchPlan;
 use super::similar::SimilarPlan;
@@ -25,6 +26,7 @@ use super::{Obstacle, Plan};
 pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
     match read {
         Read::MultiSearch => multi_search::indexes(body),
+        Read::RenderTemplate => render::indexes(body),
         Read::SearchGet { index }
         | Read::SearchPost { index }
         | Read::FacetSearch { index }
@@ -71,6 +73,7 @@ pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topo
         Read::GetDocument { index, id } => request.read("GET", request.document(index, id)),
         Read::SimilarGet { index } => request.read("GET", request.similar_get(index)),
         Read::SimilarPost { index } => request.read("POST", request.similar_post(index)),
+        Read::RenderTemplate => request.read("POST", request.render()),
     }
 }
 
@@ -90,6 +93,7 @@ impl Request<'_> {
         match ask {
             Ok(ask) => self.scatter(method, self.path, ask),
             Err(Obstacle::Judge) => self.scatter(method, self.path, Ask::Judge),
+            Err(Obstacle::Unserved(error)) => self.scatter(method, self.path, Ask::Refused(error)),
             Err(Obstacle::Refuse(error)) => Plan::Refuse(error),
         }
     }
@@ -156,6 +160,10 @@ impl Request<'_> {
     fn fields(&self, index: &str) -> Result<Ask, Obstacle> {
         self.info(index)?;
         Ok(Ask::Fields(FieldsPlan::new(index, self.json()?)?))
+    }
+
+    fn render(&self) -> Result<Ask, Obstacle> {
+        Ok(Ask::Render(RenderPlan::new(self.json()?, self.shards)?))
     }
 
     fn document(&self, index: &str, id: &str) -> Result<Ask, Obstacle> {

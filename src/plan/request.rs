@@ -6,9 +6,11 @@ use super::deletion::Deletion;
 use super::index_info::Infos;
 use super::own::Answer;
 use super::read;
+use super::write::{StepBody, WriteIntent};
 use super::{Plan, several};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::{Documents, Operation};
+use crate::meili::operation::{Change, Documents, Operation, unserved};
+use crate::meili::settings::Setting;
 use crate::meili::uid::{IndexUid, index_not_found};
 use crate::placement::topology::Topology;
 
@@ -57,6 +59,13 @@ impl<'a> Request<'a> {
         self.operation.validate()?;
         let indexes = match self.operation {
             Operation::Read(read) => read::indexes(read, self.body),
+            // A new embedder is given a template; one that is there has its own.
+            Operation::Change(Change::UpdateSetting { index, setting: Setting::Embedders }) => vec![index.clone()],
+            Operation::Change(Change::UpdateSettings { index })
+                if memchr::memmem::find(self.body, b"embedders").is_some() =>
+            {
+                vec![index.clone()]
+            }
             Operation::Own(_) | Operation::Change(_) | Operation::Documents(_) | Operation::Unsupported { .. } => {
                 Vec::new()
             }
@@ -89,6 +98,7 @@ impl Checked<'_> {
                     if let Some(version) = &known.version {
                         broadcast::show_as_of(version, intent);
                     }
+                    give_templates(change, intent, &known.infos);
                 }
                 plan
             }
@@ -99,14 +109,36 @@ impl Checked<'_> {
             Operation::Documents(Documents::DeleteBatch { index }) => {
                 deletion(Deletion::batch(index, body, query), known)
             }
-            Operation::Unsupported { name } => Plan::Refuse(ResponseError::new(
-                Code::MiroirNotSupported,
-                format!("`{name}` is not supported by this version of Miroir."),
-            )),
+            Operation::Unsupported { name } => Plan::Refuse(unserved(name)),
         }
     }
 }
 
+/// See [`broadcast::give_templates`].
+fn give_templates(change: &Change, intent: &mut WriteIntent, infos: &Infos) {
+    let (index, setting) = if let Change::UpdateSettings { index } = change {
+        (index, None)
+    } else if let Change::UpdateSetting { index, setting } = change {
+        (index, Some(*setting))
+    } else {
+        return;
+    };
+    let info = infos.get(index);
+    let generates = |name: &str| info.is_some_and(|info| info.generates(name));
+    for step in &mut intent.steps {
+        if let StepBody::Json(body) = &mut step.body {
+            broadcast::give_templates(setting, body, &generates);
+        }
+    }
+}
+
+fn unserved(name: &str) -> ResponseError {
+    let message = match unserved::reason(name) {
+        Some(reason) => format!("`{name}` is not supported by Miroir: {reason}."),
+        None => format!("`{name}` is not supported by this version of Miroir."),
+    };
+    ResponseError::new(Code::MiroirNotSupported, message)
+}
 /// A deletion by ids of an index that is not there is a task that fails.
 fn deletion(deletion: Result<Deletion, ResponseError>, known: &Known<'_>) -> Plan {
     match deletion {

@@ -232,7 +232,12 @@ impl Ask {
     /// The rounds that may follow the first, in the order in which they would.
     pub fn later(&self) -> Vec<Later> {
         match self {
-            Self::Judge | Self::Refused(_) | Self::Settings | Self::Setting { .. } | Self::Document(_) => Vec::new(),
+            Self::Judge
+            | Self::Refused(_)
+            | Self::Settings
+            | Self::Setting { .. }
+            | Self::Document(_)
+            | Self::Render(_) => Vec::new(),
             // While copies are made, documents are counted shard by shard.
             Self::Stats(_) => vec![Later::Slices],
             Self::Search(plan) => plan.later(),

@@ -11,6 +11,7 @@ use super::federation::FederationPlan;
 use super::fields::FieldsPlan;
 use super::multi_search::MultiSearchPlan;
 pub use super::node_request::NodeRequest;
+use super::render::RenderPlan;
 use super::scattered::{OfOneNode, Scattered};
 use super::search::SearchPlan;
 use super::similar::SimilarPlan;
@@ -52,6 +53,7 @@ pub enum Ask {
     Federation(Box<FederationPlan>),
     Documents(DocumentsPlan),
     Document(DocumentPlan),
+    Render(RenderPlan),
     Stats(StatsPlan),
 }
 
@@ -70,6 +72,7 @@ impl Ask {
             Self::Federation(plan) => &**plan,
             Self::Documents(plan) => plan,
             Self::Document(plan) => plan,
+            Self::Render(plan) => plan,
             Self::Stats(plan) => plan,
         }
     }

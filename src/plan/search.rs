@@ -19,6 +19,7 @@ use super::Obstacle;
 use super::by_frequency::ByFrequency;
 use super::filter;
 use super::index_info::IndexInfo;
+use super::known;
 use super::marking::{MarkRules, Marking};
 use super::mix::Mix;
 use super::node_request::NodeRequest;
@@ -85,6 +86,7 @@ impl SearchPlan {
             return Err(Obstacle::Judge);
         }
         reserved::check_search(&body)?;
+        known::check(&body, known::SEARCH)?;
         let distinct = match body.get("distinct") {
             None | Some(Value::Null) => info.distinct.clone(),
             Some(Value::String(field)) => Some(field.clone()),

@@ -134,6 +134,7 @@ impl Ask {
             | Self::FacetSearch(_)
             | Self::Fields(_)
             | Self::Document(_)
+            | Self::Render(_)
             | Self::Stats(_) => None,
         }
     }
@@ -153,6 +154,7 @@ impl Ask {
             | Self::FacetSearch(_)
             | Self::Fields(_)
             | Self::Document(_)
+            | Self::Render(_)
             | Self::Stats(_) => None,
         }
     }

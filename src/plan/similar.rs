@@ -17,6 +17,7 @@ use crate::placement::stable_hash::hash_bytes;
 use super::Obstacle;
 use super::filter;
 use super::index_info::IndexInfo;
+use super::known;
 use super::node_request::NodeRequest;
 use super::query_search;
 use super::reserved;
@@ -70,9 +71,7 @@ impl SimilarPlan {
             "showRankingScoreDetails",
             "rankingScoreThreshold",
         ];
-        if body.keys().any(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(Obstacle::Judge);
-        }
+        known::check(&body, KNOWN)?;
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
             return Err(Obstacle::Judge);
         }
@@ -125,7 +124,7 @@ impl SimilarPlan {
                 "attributesToRetrieve" => query_search::list(text).into(),
                 "filter" => query_search::filter(text),
                 "rankingScoreThreshold" => query_search::number(text)?,
-                _ => return Err(Obstacle::Judge),
+                _ => return Err(known::unserved(name)),
             };
             body.insert(name.to_owned(), value);
         }
@@ -337,13 +336,13 @@ mod tests {
             json!({"embedder": "e"}),
             json!({"id": 1}),
             json!({"id": [], "embedder": "e"}),
-            json!({"id": 1, "embedder": "e", "nope": 1}),
             json!({"id": 1, "embedder": "e", "limit": null}),
             json!({"id": 1, "embedder": "e", "filter": 7}),
             json!({"id": 1, "embedder": "e", "retrieveVectors": 7}),
         ] {
             assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)), "{body}");
         }
+        assert!(matches!(plan(json!({"id": 1, "embedder": "e", "nope": 1})), Err(Obstacle::Unserved(_))));
         let reserved = json!({"id": 1, "embedder": "e", "filter": "_miroir_shard = 1"});
         assert!(matches!(plan(reserved), Err(Obstacle::Refuse(_))));
     }

@@ -11,7 +11,7 @@ use crate::nodes::meaning::{ForRead, Meaning};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeIx;
-use crate::plan::documents::{DocumentPlan, DocumentsPlan};
+use crate::plan::documents::{DocumentPlan, DocumentsPlan, IN_ORDER};
 use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 use crate::read::settings::UnavailableShards;
@@ -20,7 +20,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// A page that does not reach far is asked for at once: what each node answers is of one moment, and a write between two
     /// questions cannot push a document out of the page. For others it is counted what each part of the cover holds, then
     /// the slices that make up the page are fetched. A node that fails
-    /// half-way starts it all over without that node, because another cover holds the documents in another order.
+    /// half-way starts it all over without that node, because another cover holds the documents in another order. An index of
+    /// few documents is listed in the order in which they were written, as one node lists them.
     pub(super) async fn documents(&self, plan: &DocumentsPlan, seed: u64) -> Result<Reply, Stop> {
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
@@ -55,8 +56,17 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 None => continue,
             };
             let totals = counted.iter().map(|body| merge::documents::total(body)).collect::<Result<Vec<_>, _>>()?;
+            let total: u64 = totals.iter().sum();
+            let in_order = !alone && total <= IN_ORDER;
             let bodies = if at_once {
                 counted
+            } else if in_order {
+                self.note(Later::Slices);
+                let all = cover.parts.iter().map(|part| (part.node, plan.request(part, shards, 0, IN_ORDER)));
+                match self.all_of(all.collect(), &mut failed, &mut fault).await? {
+                    Some(bodies) => bodies,
+                    None => continue,
+                }
             } else {
                 self.note(Later::Slices);
                 let second: Vec<_> = cover
@@ -74,8 +84,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
             };
             let slices: Vec<&[u8]> = bodies.iter().map(Bytes::as_ref).collect();
-            let skip = if at_once && !alone { plan.offset } else { 0 };
-            let page = merge::documents::page(&slices, skip, plan.offset, plan.limit, totals.iter().sum())?;
+            let page = if in_order {
+                merge::documents::in_order(&slices, plan.offset, plan.limit, total)?
+            } else {
+                let skip = if at_once && !alone { plan.offset } else { 0 };
+                merge::documents::page(&slices, skip, plan.offset, plan.limit, total)?
+            };
             return Ok(Reply::ok(page, cover.missing));
         }
     }

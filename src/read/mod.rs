@@ -11,7 +11,7 @@
 //! | `metrics` | how many rounds reads took |
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
-//! | `documents`, `fields`, `stats` | the other reads |
+//! | `documents`, `fields`, `render`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
 //! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
@@ -39,6 +39,7 @@ pub mod observe;
 mod part;
 mod query_vectors;
 mod reader;
+mod render;
 mod search;
 pub mod settings;
 mod shares;

@@ -199,6 +199,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Ask::Federation(plan) => self.federation(plan, original, scatter.seed).await,
             Ask::Documents(plan) => self.documents(plan, scatter.seed).await,
             Ask::Document(plan) => self.document(plan, original, scatter.seed).await,
+            Ask::Render(plan) => self.render(plan, scatter.seed).await,
             Ask::Stats(StatsPlan::Index { index }) => self.index_stats(index, original).await,
             Ask::Stats(StatsPlan::AllIndexes) => self.all_stats(original).await,
         };

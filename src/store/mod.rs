@@ -2,6 +2,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `ends` | the ends of tasks that somebody is to be told of |
 //! | `schema` | the tables of the state file, and the steps from one version of them to the next |
 //! | `sqlite` | state in an SQLite file |
 //! | `task_sql` | the table of tasks |
@@ -18,6 +19,7 @@ use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
+mod ends;
 mod schema;
 pub mod sqlite;
 mod task_sql;
@@ -79,6 +81,14 @@ pub trait Store: Send + Sync + 'static {
     async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError>;
     /// Brings each task whose end is on disk from now on, once.
     fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>>;
+    /// Whether ends are kept from now on, so that they can be told of later.
+    fn keep_ends(&self, keep: bool);
+    /// The place of the last end that was kept; 0 before the first.
+    async fn last_end(&self) -> Result<u64, StoreError>;
+    /// The tasks whose ends were kept after `place`, the first of them, each with its own place, in order.
+    async fn ends_after(&self, place: u64, limit: u32) -> Result<Vec<(u64, MiroirTask)>, StoreError>;
+    /// Forgets the ends up to `place`.
+    async fn forget_ends(&self, place: u64) -> Result<(), StoreError>;
     async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError>;
     async fn list_tasks(&self, page: TaskPage) -> Result<TaskList, StoreError>;
     /// The uids of all the tasks that meet the filter, oldest first.

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::StoreError;
 
 /// The version that each step leads to is its position plus one. Steps are never changed once released.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (
         name TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -48,7 +49,15 @@ const STEPS: &[&str] = &["
         uid BLOB PRIMARY KEY,
         key TEXT NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    -- Tasks as they ended, for who is to be told of each. A place is never given twice.
+    CREATE TABLE ends (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        task TEXT NOT NULL
+    );
+",
+];
 
 const NEXT_UID: &str = "next_task_uid";
 const SHARDS: &str = "shards";

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::entry::MiroirTask;
 use super::filter::TaskList;
 use super::view::{details, rfc3339, span};
+use crate::meili::task::TaskKind;
 
 /// Why a batch holds no more tasks. The engine says here what kept further tasks out.
 const STRATEGY: &str = "each task is carried out by itself";
@@ -23,7 +24,7 @@ pub fn batch_view(task: &MiroirTask, canceled: &[MiroirTask]) -> Value {
     json!({
         "uid": task.uid,
         "progress": progress,
-        "details": details(task).unwrap_or_default(),
+        "details": batch_details(task),
         "stats": {
             "totalNbTasks": members().count(),
             "status": counted(members().map(|task| task.status.as_str())),
@@ -35,6 +36,16 @@ pub fn batch_view(task: &MiroirTask, canceled: &[MiroirTask]) -> Value {
         "finishedAt": task.finished_at.map(rfc3339),
         "batchStrategy": STRATEGY,
     })
+}
+
+/// The engine reads the details of a batch that has ended from its disk, and what is null there is not shown, but for settings
+/// that were reset.
+fn batch_details(task: &MiroirTask) -> Map<String, Value> {
+    let mut details = details(task).unwrap_or_default();
+    if task.status.is_final() && task.kind != TaskKind::SettingsUpdate {
+        details.retain(|_, value| !value.is_null());
+    }
+    details
 }
 
 /// What `GET /batches` shows; `views` are those of the tasks of `list`.
@@ -59,7 +70,7 @@ fn counted<'a>(names: impl Iterator<Item = &'a str>) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meili::task::{TaskKind, TaskStatus};
+    use crate::meili::task::TaskStatus;
     use crate::tasks::entry::NodeTaskState;
     use crate::tasks::fold::samples::{T0, folded, part};
 
@@ -70,6 +81,17 @@ mod tests {
             batch_view(&task, &[]).to_string(),
             r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1}},"duration":"PT0S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06Z","batchStrategy":"each task is carried out by itself"}"#
         );
+    }
+
+    #[test]
+    fn a_batch_that_has_ended_shows_no_detail_that_is_null_but_settings() {
+        let mut task = MiroirTask::new(9, TaskKind::IndexUpdate, None, T0);
+        task.details = json!({"primaryKey": null, "newIndexUid": "b"}).as_object().cloned();
+        assert_eq!(batch_view(&task, &[])["details"], json!({"primaryKey": null, "newIndexUid": "b"}));
+        task.status = TaskStatus::Succeeded;
+        assert_eq!(batch_view(&task, &[])["details"], json!({"newIndexUid": "b"}));
+        (task.kind, task.details) = (TaskKind::SettingsUpdate, json!({"stopWords": null}).as_object().cloned());
+        assert_eq!(batch_view(&task, &[])["details"], json!({"stopWords": null}));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | [`task_ops`] | the task routes |
 //! | [`task_cancel`] | tasks canceled |
 //! | [`task_delete`] | tasks deleted |
+//! | [`task_documents`] | the documents that a task brings, as long as nodes have them in their queues |
 //! | [`task_host`] | what the loops need of the cluster, as a trait |
 //! | [`task_metrics`] | metrics of the task table and of polling |
 //! | [`housekeeping`] | old rows go, and the table is measured |
@@ -23,6 +24,7 @@ pub mod reconcile;
 pub mod resume;
 pub mod task_cancel;
 pub mod task_delete;
+pub mod task_documents;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;

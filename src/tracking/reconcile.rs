@@ -90,6 +90,11 @@ impl Reconciler {
         }
     }
 
+    /// The task that was enqueued first of all that are being polled.
+    pub fn oldest(&self) -> Option<u32> {
+        self.shared.live.lock().keys().min().copied()
+    }
+
     /// The tasks of `index` that are being polled, as far as they are known.
     pub fn live_in(&self, index: &str) -> Vec<MiroirTask> {
         let live = self.shared.live.lock();

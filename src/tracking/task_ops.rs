@@ -172,7 +172,12 @@ async fn uids<H: TaskHost>(host: &Arc<H>, filter: TaskFilter) -> Result<Vec<u32>
     host.store().task_uids(filter).await.map_err(|error| store_failed(&error))
 }
 
-async fn find<H: TaskHost>(host: &Arc<H>, id: TaskRef, access: &IndexAccess) -> Result<MiroirTask, ResponseError> {
+/// The task of that id, if whoever asks may see it.
+pub(crate) async fn find<H: TaskHost>(
+    host: &Arc<H>,
+    id: TaskRef,
+    access: &IndexAccess,
+) -> Result<MiroirTask, ResponseError> {
     let task = freshest(host, id).await.map_err(|error| store_failed(&error))?;
     task.filter(|task| access.allows(task.index_uid.as_deref()))
         .ok_or_else(|| ResponseError::new(Code::TaskNotFound, format!("Task `{id}` not found.")))

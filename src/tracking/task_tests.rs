@@ -356,6 +356,55 @@ async fn only_tasks_that_ended_are_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_of_tasks_waits_for_what_nodes_work_on() {
+    let fleet = Fleet::new();
+    for state in [NodeTaskState::Processing, NodeTaskState::Enqueued] {
+        let task = fleet.accepted(state).await;
+        fleet.reconciler.watch(&fleet, task);
+    }
+    fleet.reconciler.poll_now(0).await;
+    task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    for _ in 0..3 {
+        fleet.reconciler.poll_now(0).await;
+        assert!(!fleet.row(2).await.status.is_final());
+    }
+    NODES.iter().for_each(|node| fleet.say(node, 10, NodeTaskState::Succeeded));
+    assert_eq!(fleet.finished(2).await.details.unwrap()["deletedTasks"], 1);
+    assert_eq!(fleet.store.get_task(TaskRef::Uid(0)).await.unwrap(), None);
+    assert_eq!(fleet.view(1).await["status"], "enqueued");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nodes_would_begin_with_at_once_comes_before_a_deletion_of_tasks() {
+    let fleet = Fleet::new();
+    for _ in 0..2 {
+        let task = fleet.accepted(NodeTaskState::Enqueued).await;
+        fleet.reconciler.watch(&fleet, task);
+    }
+    task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    NODES.iter().for_each(|node| fleet.say(node, 10, NodeTaskState::Processing));
+    for _ in 0..3 {
+        fleet.reconciler.poll_now(0).await;
+        assert!(!fleet.row(2).await.status.is_final());
+    }
+    NODES.iter().for_each(|node| fleet.say(node, 10, NodeTaskState::Succeeded));
+    assert_eq!(fleet.finished(2).await.details.unwrap()["deletedTasks"], 1);
+    assert_eq!(fleet.view(1).await["status"], "enqueued");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_of_tasks_does_not_wait_for_a_node_that_is_away() {
+    let fleet = Fleet::new();
+    let task = fleet.accepted(NodeTaskState::Processing).await;
+    fleet.silence("b", true);
+    fleet.reconciler.watch(&fleet, task);
+    fleet.reconciler.poll_now(0).await;
+    task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    assert_eq!(fleet.finished(1).await.details.unwrap()["deletedTasks"], 0);
+    assert_eq!(fleet.view(0).await["status"], "processing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_running_task_is_canceled_before_it_is_deleted() {
     let fleet = Fleet::new();
     let task = fleet.accepted(NodeTaskState::Processing).await;

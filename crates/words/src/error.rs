@@ -201,6 +201,7 @@ codes! {
     InvalidTaskTypes => "invalid_task_types", InvalidRequest, 400;
     InvalidTaskUids => "invalid_task_uids", InvalidRequest, 400;
     InvalidBatchUids => "invalid_batch_uids", InvalidRequest, 400;
+    RenderDocumentNotFound => "render_document_not_found", InvalidRequest, 404;
     IoError => "io_error", System, 422;
     FeatureNotEnabled => "feature_not_enabled", InvalidRequest, 400;
     MalformedPayload => "malformed_payload", InvalidRequest, 400;

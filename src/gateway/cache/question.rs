@@ -48,6 +48,7 @@ impl Question {
             | Read::GetIndex { .. }
             | Read::IndexStats { .. }
             | Read::ListFields { .. }
+            | Read::RenderTemplate
             | Read::GetSettings { .. }
             | Read::GetSetting { .. }
             | Read::GetExperimentalFeatures => return None,

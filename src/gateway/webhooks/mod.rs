@@ -7,6 +7,7 @@
 
 pub mod notify;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,14 +18,26 @@ use crate::meili::error::ResponseError;
 use crate::meili::webhook::{self, Webhook, Webhooks};
 use crate::nodes::error::store_failed;
 use crate::store::{Store, StoreError};
+use crate::tasks::entry::MiroirTask;
 
 /// The fact of the store that holds them all.
 const WEBHOOKS: &str = "webhooks";
+
+/// The fact of the store that says how far each has been told.
+const TOLD: &str = "webhooks_told";
+
+/// So many tasks wait for one webhook; it misses those before.
+const MOST_WAITING: u64 = 10_000;
+
+/// So many are told in one request.
+const AT_ONCE: u32 = 1000;
 
 /// All webhooks in memory. The store holds the truth.
 pub struct WebhookBook {
     all: ArcSwap<Webhooks>,
     store: Arc<dyn Store>,
+    /// The place of the last end that each was told of, or has missed for good.
+    told: tokio::sync::Mutex<BTreeMap<Uuid, u64>>,
     /// Held from a look to the change that follows from it.
     changing: tokio::sync::Mutex<()>,
 }
@@ -34,13 +47,54 @@ pub struct WebhookBook {
 impl WebhookBook {
     /// As the store has them; an error where what it has cannot be read.
     pub async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
-        let all = match store.get_meta(WEBHOOKS).await? {
-            None => Webhooks::new(),
-            Some(stored) => {
-                serde_json::from_str(&stored).map_err(|source| StoreError::Corrupt { what: "webhooks", source })?
-            }
-        };
-        Ok(Self { all: ArcSwap::from_pointee(all), store, changing: tokio::sync::Mutex::new(()) })
+        let all: Webhooks = stored(&store, WEBHOOKS).await?;
+        let mut told: BTreeMap<Uuid, u64> = stored(&store, TOLD).await?;
+        told.retain(|uuid, _| all.contains_key(uuid));
+        let last = store.last_end().await?;
+        for uuid in all.keys() {
+            // One that an older version made is told from now on.
+            told.entry(*uuid).or_insert(last);
+        }
+        store.keep_ends(!all.is_empty());
+        let (told, changing) = (tokio::sync::Mutex::new(told), tokio::sync::Mutex::new(()));
+        Ok(Self { all: ArcSwap::from_pointee(all), store, told, changing })
+    }
+
+    /// The ends that a webhook has not been told of, the first of them; `None` for one that is gone.
+    async fn untold(&self, uuid: Uuid) -> Result<Option<Vec<(u64, MiroirTask)>>, StoreError> {
+        let Some(mut place) = self.told.lock().await.get(&uuid).copied() else { return Ok(None) };
+        let last = self.store.last_end().await?;
+        if let Some(first) = last.checked_sub(MOST_WAITING).filter(|first| place < *first) {
+            let missed = first - place;
+            tracing::error!(webhook = %uuid, missed, "a webhook is too slow, and is not told of tasks");
+            place = first;
+        }
+        self.store.ends_after(place, AT_ONCE).await.map(Some)
+    }
+
+    /// A webhook was told of everything up to `place`, or has missed it; what all have is forgotten.
+    async fn note_told(&self, uuid: Uuid, place: u64) -> Result<(), StoreError> {
+        let mut told = self.told.lock().await;
+        let Some(is) = told.get_mut(&uuid) else { return Ok(()) };
+        *is = place;
+        self.store.put_meta(TOLD, json!(*told).to_string()).await?;
+        match told.values().min() {
+            Some(least) => self.store.forget_ends(*least).await,
+            None => Ok(()),
+        }
+    }
+
+    /// As `all` has them: a new one is told of what ends from now on.
+    async fn follow(&self, all: &Webhooks) -> Result<(), StoreError> {
+        self.store.keep_ends(!all.is_empty());
+        let last = self.store.last_end().await?;
+        let mut told = self.told.lock().await;
+        told.retain(|uuid, _| all.contains_key(uuid));
+        for uuid in all.keys() {
+            told.entry(*uuid).or_insert(last);
+        }
+        self.store.put_meta(TOLD, json!(*told).to_string()).await?;
+        if told.is_empty() { self.store.forget_ends(last).await } else { Ok(()) }
     }
 
     /// `GET /webhooks`: the answer's body.
@@ -97,14 +151,28 @@ impl WebhookBook {
         };
         let stored = json!(all).to_string();
         self.store.put_meta(WEBHOOKS, stored).await.map_err(|error| store_failed(&error))?;
+        self.follow(&all).await.map_err(|error| store_failed(&error))?;
         self.all.store(Arc::new(all));
         Ok(())
+    }
+}
+
+async fn stored<T: Default + serde::de::DeserializeOwned>(
+    store: &Arc<dyn Store>,
+    name: &'static str,
+) -> Result<T, StoreError> {
+    match store.get_meta(name).await? {
+        None => Ok(T::default()),
+        Some(stored) => {
+            serde_json::from_str(&stored).map_err(|source| StoreError::Corrupt { what: "webhooks", source })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meili::task::{TaskKind, TaskStatus};
     use crate::store::sqlite::SqliteStore;
 
     #[tokio::test]
@@ -121,5 +189,45 @@ mod tests {
         again.delete(uuid).await.unwrap();
         assert_eq!(again.get(uuid).unwrap_err().code, "webhook_not_found");
         assert_eq!(again.list(), json!({"results": []}));
+    }
+
+    fn ended(uid: u32) -> MiroirTask {
+        let mut task = MiroirTask::new(uid, TaskKind::IndexCreation, None, time::OffsetDateTime::UNIX_EPOCH);
+        task.status = TaskStatus::Succeeded;
+        task
+    }
+
+    async fn waiting(book: &WebhookBook, uuid: Uuid) -> Vec<u32> {
+        book.untold(uuid).await.unwrap().unwrap().iter().map(|(_, task)| task.uid).collect()
+    }
+
+    #[tokio::test]
+    async fn what_a_webhook_was_not_told_waits_for_the_next_run() {
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(":memory:", 64).unwrap());
+        store.insert_task(ended(0)).await.unwrap();
+        let book = WebhookBook::open(Arc::clone(&store)).await.unwrap();
+        let made = async || {
+            let made = book.create(&json!({"url": "http://a"})).await.unwrap();
+            made["uuid"].as_str().unwrap().parse::<Uuid>().unwrap()
+        };
+        let first = made().await;
+        store.insert_task(ended(1)).await.unwrap();
+        let second = made().await;
+        store.insert_task(ended(2)).await.unwrap();
+        assert_eq!((waiting(&book, first).await, waiting(&book, second).await), (vec![1, 2], vec![2]));
+        let place = book.untold(first).await.unwrap().unwrap()[0].0;
+        book.note_told(first, place).await.unwrap();
+
+        let again = WebhookBook::open(Arc::clone(&store)).await.unwrap();
+        assert_eq!((waiting(&again, first).await, waiting(&again, second).await), (vec![2], vec![2]));
+        for uuid in [first, second] {
+            again.note_told(uuid, store.last_end().await.unwrap()).await.unwrap();
+        }
+        assert!(store.ends_after(0, 9).await.unwrap().is_empty());
+        again.delete(&first.to_string()).await.unwrap();
+        assert!(again.untold(first).await.unwrap().is_none());
+        again.delete(&second.to_string()).await.unwrap();
+        store.insert_task(ended(3)).await.unwrap();
+        assert!(store.ends_after(0, 9).await.unwrap().is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! Tells webhooks of tasks that have ended: each task once, with the gateway's own id, in the engine's form (lines of JSON,
 //! packed by gzip). A webhook that does not answer is tried again a few times, and keeps nobody else waiting; what it misses
-//! then is gone, as with one node.
+//! then is gone, as with one node. How far each has been told is on disk.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use super::WebhookBook;
@@ -24,10 +24,6 @@ use crate::tasks::view::{UidFormat, UidFormatSetting, task_view};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The pauses before further attempts.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
-/// So many tasks wait for one webhook; it misses those beyond.
-const MOST_WAITING: usize = 10_000;
-/// So many are told in one request.
-const AT_ONCE: usize = 1000;
 
 /// Why a webhook was not told; nothing of its address or its headers.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +38,7 @@ enum Untold {
     Request,
 }
 
-/// Tells webhooks until `shutdown` turns true. `ended` brings each task that has ended.
+/// Tells webhooks until `shutdown` turns true. `ended` says when a task has ended; which, the book knows.
 pub async fn run(
     book: Arc<WebhookBook>,
     setting: UidFormatSetting,
@@ -54,69 +50,83 @@ pub async fn run(
         UidFormatSetting::Auto | UidFormatSetting::Integer => UidFormat::Integer,
         UidFormatSetting::Mtask => UidFormat::Mtask,
     };
-    let mut queues: HashMap<Uuid, mpsc::Sender<Bytes>> = HashMap::new();
+    let news = watch::Sender::new(());
+    let mut told: HashSet<Uuid> = HashSet::new();
     loop {
-        let task = tokio::select! {
-            task = ended.recv() => task,
+        let all = book.all.load_full();
+        told.retain(|uuid| all.contains_key(uuid));
+        for uuid in all.keys() {
+            if told.insert(*uuid) {
+                tokio::spawn(tell(Arc::clone(&book), *uuid, format, news.subscribe()));
+            }
+        }
+        let end = tokio::select! {
+            end = ended.recv() => end,
             () = stopped(&mut shutdown) => return,
         };
-        let task = match task {
-            Ok(task) => task,
-            Err(RecvError::Lagged(missed)) => {
-                tracing::error!(missed, "webhooks are not told of tasks that ended too fast");
-                continue;
-            }
+        match end {
+            // What came too fast to be heard is on disk all the same.
+            Ok(_) | Err(RecvError::Lagged(_)) => news.send_replace(()),
             Err(RecvError::Closed) => return,
         };
-        let all = book.all.load_full();
-        // One that is gone tells what waits for it, and no more.
-        queues.retain(|uuid, _| all.contains_key(uuid));
-        if all.is_empty() {
+    }
+}
+
+/// Tells one webhook of all that it was not told of, in order, until it is gone. What it has not heard when the gateway stops,
+/// it hears after the next start.
+async fn tell(book: Arc<WebhookBook>, uuid: Uuid, format: UidFormat, mut news: watch::Receiver<()>) {
+    loop {
+        news.mark_unchanged();
+        let untold = match book.untold(uuid).await {
+            Ok(Some(untold)) => untold,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(webhook = %uuid, %error, "what a webhook is to be told cannot be read");
+                Vec::new()
+            }
+        };
+        let Some((last, _)) = untold.last() else {
+            if news.changed().await.is_err() {
+                return;
+            }
             continue;
+        };
+        let last = *last;
+        let lines: Vec<String> = untold.iter().map(|(_, task)| format!("{}\n", task_view(task, format))).collect();
+        if !tell_at_once(&book, uuid, &lines).await {
+            return;
         }
-        let line = Bytes::from(format!("{}\n", task_view(&task, format)));
-        for uuid in all.keys() {
-            let queue = queues.entry(*uuid).or_insert_with(|| {
-                let (queue, waiting) = mpsc::channel(MOST_WAITING);
-                tokio::spawn(tell(Arc::clone(&book), *uuid, waiting));
-                queue
-            });
-            if queue.try_send(line.clone()).is_err() {
-                tracing::error!(webhook = %uuid, task = %task.id(), "a webhook is too slow, and is not told of a task");
+        if let Err(error) = book.note_told(uuid, last).await {
+            tracing::error!(webhook = %uuid, %error, "that a webhook was told could not be stored");
+        }
+    }
+}
+
+/// Tries a few times; what fails them all is missed. False when the webhook is gone.
+async fn tell_at_once(book: &WebhookBook, uuid: Uuid, lines: &[String]) -> bool {
+    let body = packed(lines);
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let Some(webhook) = book.all.load().get(&uuid).cloned() else { return false };
+        let Err(untold) = send(webhook, body.clone()).await else { return true };
+        match pauses.next().filter(|_| untold.may_pass()) {
+            Some(pause) => {
+                tracing::warn!(webhook = %uuid, %untold, "a webhook is told again");
+                tokio::time::sleep(pause).await;
+            }
+            None => {
+                let tasks = lines.len();
+                tracing::error!(webhook = %uuid, %untold, tasks, "a webhook was not told of tasks that have ended");
+                return true;
             }
         }
     }
 }
 
-/// Tells one webhook what `waiting` brings, in order, until it is gone.
-async fn tell(book: Arc<WebhookBook>, uuid: Uuid, mut waiting: mpsc::Receiver<Bytes>) {
-    let mut lines = Vec::new();
-    while waiting.recv_many(&mut lines, AT_ONCE).await > 0 {
-        let body = packed(&lines);
-        let mut pauses = PAUSES.into_iter();
-        loop {
-            let Some(webhook) = book.all.load().get(&uuid).cloned() else { return };
-            let Err(untold) = send(webhook, body.clone()).await else { break };
-            match pauses.next().filter(|_| untold.may_pass()) {
-                Some(pause) => {
-                    tracing::warn!(webhook = %uuid, %untold, "a webhook is told again");
-                    tokio::time::sleep(pause).await;
-                }
-                None => {
-                    let tasks = lines.len();
-                    tracing::error!(webhook = %uuid, %untold, tasks, "a webhook was not told of tasks that have ended");
-                    break;
-                }
-            }
-        }
-        lines.clear();
-    }
-}
-
-fn packed(lines: &[Bytes]) -> Bytes {
+fn packed(lines: &[String]) -> Bytes {
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
     for line in lines {
-        packer.write_all(line).expect("memory takes what is written");
+        packer.write_all(line.as_bytes()).expect("memory takes what is written");
     }
     Bytes::from(packer.finish().expect("memory takes what is written"))
 }
@@ -171,7 +181,7 @@ mod tests {
 
     #[test]
     fn lines_are_packed_as_one_body() {
-        let body = packed(&[Bytes::from("{\"uid\":1}\n"), Bytes::from("{\"uid\":2}\n")]);
+        let body = packed(&["{\"uid\":1}\n".to_owned(), "{\"uid\":2}\n".to_owned()]);
         let mut text = String::new();
         flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
         assert_eq!(text, "{\"uid\":1}\n{\"uid\":2}\n");

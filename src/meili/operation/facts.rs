@@ -10,6 +10,8 @@ pub struct Facts<'a> {
     pub name: &'static str,
     /// What a key must allow; `None` where no key is needed.
     pub action: Option<Action>,
+    /// What it must allow besides.
+    pub also: Option<Action>,
     /// The uid in the path, valid or not.
     pub index: Option<&'a str>,
     pub takes: Takes,
@@ -42,6 +44,8 @@ pub enum Reach {
     Uid,
     /// Pairs of indexes in the body.
     Swaps,
+    /// A template and what is put into it, each of an index, in the body.
+    Template,
 }
 
 // === impl Facts ===
@@ -49,7 +53,11 @@ pub enum Reach {
 impl<'a> Facts<'a> {
     /// Of an operation without an index in its path and without a body, whose path says all that it reaches.
     pub(super) fn new(name: &'static str, action: Action) -> Self {
-        Self { name, action: Some(action), index: None, takes: Takes::Nothing, reach: Reach::Path }
+        Self { name, action: Some(action), also: None, index: None, takes: Takes::Nothing, reach: Reach::Path }
+    }
+
+    pub(super) fn and(self, action: Action) -> Self {
+        Self { also: Some(action), ..self }
     }
 
     /// With the uid that stands in the path.

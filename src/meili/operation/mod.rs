@@ -10,6 +10,7 @@
 //! | [`documents`] | writes that name their documents, which go to the nodes that own these |
 //! | [`facts`] | what the other layers have to know of each |
 //! | [`route`](mod@route) | the route table that finds one |
+//! | [`unserved`] | why a part of the API is not served |
 
 pub mod change;
 pub mod documents;
@@ -19,6 +20,7 @@ pub mod read;
 pub mod route;
 #[cfg(test)]
 pub mod tests;
+pub mod unserved;
 
 use super::action::Action;
 use super::error::ResponseError;

@@ -15,6 +15,7 @@ pub enum Own {
     CancelTasks,
     DeleteTasks,
     DeleteTask { id: String },
+    TaskDocuments { id: String },
     ListBatches,
     GetBatch { id: String },
     ListKeys,
@@ -27,6 +28,7 @@ pub enum Own {
     GetWebhook { uuid: String },
     UpdateWebhook { uuid: String },
     DeleteWebhook { uuid: String },
+    Metrics,
 }
 
 // === impl Own ===
@@ -42,6 +44,7 @@ impl Own {
             Self::CancelTasks => Facts::new("cancelTasks", Action::TasksCancel),
             Self::DeleteTasks => Facts::new("deleteTasks", Action::TasksDelete),
             Self::DeleteTask { .. } => Facts::new("deleteTask", Action::TasksDelete),
+            Self::TaskDocuments { .. } => Facts::new("taskDocuments", Action::TasksGet),
             Self::ListBatches => Facts::new("listBatches", Action::TasksGet),
             Self::GetBatch { .. } => Facts::new("getBatch", Action::TasksGet),
 
@@ -56,6 +59,8 @@ impl Own {
             Self::GetWebhook { .. } => Facts::new("getWebhook", Action::WebhooksGet),
             Self::UpdateWebhook { .. } => Facts::new("updateWebhook", Action::WebhooksUpdate).taking(Takes::Json),
             Self::DeleteWebhook { .. } => Facts::new("deleteWebhook", Action::WebhooksDelete),
+
+            Self::Metrics => Facts::new("metrics", Action::MetricsGet),
         }
     }
 }

@@ -28,6 +28,7 @@ pub enum Read {
     GetSettings { index: String },
     GetSetting { index: String, setting: Setting },
     GetExperimentalFeatures,
+    RenderTemplate,
 }
 
 // === impl Read ===
@@ -65,6 +66,10 @@ impl Read {
             Self::GetSettings { index } => Facts::new("getSettings", Action::SettingsGet).of(index),
             Self::GetSetting { index, .. } => Facts::new("getSetting", Action::SettingsGet).of(index),
             Self::GetExperimentalFeatures => Facts::new("getExperimentalFeatures", Action::ExperimentalGet),
+            Self::RenderTemplate => Facts::new("renderTemplate", Action::SettingsGet)
+                .and(Action::DocumentsGet)
+                .taking(Takes::Json)
+                .reaching(Reach::Template),
         }
     }
 }

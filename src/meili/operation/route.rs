@@ -130,6 +130,7 @@ const ROUTES: &[Route] = &[
     unsupported("POST", "/tasks/compact"),
     unsupported("GET", "/tasks/stream"),
     own("GET", "/tasks/{task_id}", |p| Own::GetTask { id: p.first() }),
+    own("GET", "/tasks/{task_id}/documents", |p| Own::TaskDocuments { id: p.first() }),
     // Only Miroir has this one.
     own("DELETE", "/tasks/{task_id}", |p| Own::DeleteTask { id: p.first() }),
     own("GET", "/keys", |_| Own::ListKeys),
@@ -155,11 +156,11 @@ const ROUTES: &[Route] = &[
     unsupported("POST", "/logs/stderr"),
     unsupported("POST", "/logs/stream"),
     unsupported("DELETE", "/logs/stream"),
-    unsupported("GET", "/metrics"),
+    own("GET", "/metrics", |_| Own::Metrics),
     unsupported("GET", "/network"),
     unsupported("PATCH", "/network"),
     unsupported("POST", "/network/control"),
-    unsupported("POST", "/render-template"),
+    read("POST", "/render-template", |_| Read::RenderTemplate),
     unsupported("POST", "/snapshots"),
     unsupported("GET", "/chats/{workspace_uid}"),
     unsupported("DELETE", "/chats/{workspace_uid}"),
@@ -176,7 +177,6 @@ const ROUTES: &[Route] = &[
     unsupported("GET", "/indexes/{index_uid}/settings/foreign-keys"),
     unsupported("PUT", "/indexes/{index_uid}/settings/foreign-keys"),
     unsupported("DELETE", "/indexes/{index_uid}/settings/foreign-keys"),
-    unsupported("GET", "/tasks/{task_id}/documents"),
 ];
 
 const fn own(method: &'static str, path: &'static str, build: fn(&Parameters) -> Own) -> Route {

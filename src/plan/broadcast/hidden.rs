@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::meili::settings::Setting;
 use crate::placement::shard::SHARD_FIELD;
+use crate::placement::templates;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 
 /// The hidden part of an index's settings.
@@ -31,6 +32,8 @@ pub enum HiddenPart {
     Filterable,
     /// Names of fields and rules in a list.
     Names,
+    /// What keeps hidden fields out of the texts that are embedded.
+    Templates,
 }
 
 /// What every index's `filterableAttributes` has on the nodes besides what the client set.
@@ -58,6 +61,7 @@ impl HiddenPart {
         match setting {
             Setting::FilterableAttributes => Some(Self::Filterable),
             Setting::RankingRules | Setting::DisplayedAttributes => Some(Self::Names),
+            Setting::Embedders => Some(Self::Templates),
             Setting::SearchableAttributes
             | Setting::SortableAttributes
             | Setting::StopWords
@@ -70,7 +74,6 @@ impl HiddenPart {
             | Setting::TypoTolerance
             | Setting::Faceting
             | Setting::Pagination
-            | Setting::Embedders
             | Setting::SearchCutoffMs
             | Setting::LocalizedAttributes
             | Setting::FacetSearch
@@ -98,8 +101,15 @@ impl HiddenSettings {
     /// A client's `settings` as nodes are sent them.
     pub fn complete(&self, settings: &Map<String, Value>) -> Map<String, Value> {
         let setting = |name: &str| Setting::ALL.iter().find(|setting| setting.key() == name);
+        let other = |name: &str, value: &Value| {
+            let mut value = value.clone();
+            if name == "chat" {
+                templates::each(&mut value, &templates::guarded);
+            }
+            value
+        };
         let complete = |(name, value): (&String, &Value)| {
-            (name.clone(), setting(name).map_or_else(|| value.clone(), |setting| self.value(*setting, value)))
+            (name.clone(), setting(name).map_or_else(|| other(name, value), |setting| self.value(*setting, value)))
         };
         settings.iter().map(complete).collect()
     }
@@ -118,6 +128,7 @@ impl HiddenSettings {
             (Setting::DisplayedAttributes, Value::Array(names), Some(_)) if !names.iter().any(|name| name == "*") => {
                 with(names, WRITTEN_FIELD.into())
             }
+            (Setting::Embedders, embedders, _) => guarded(embedders),
             (_, value, _) => value.clone(),
         }
     }
@@ -144,6 +155,59 @@ impl HiddenSettings {
         }
         change
     }
+}
+
+/// Embedders with guarded templates; one that is reset gets the engine's own.
+fn guarded(embedders: &Value) -> Value {
+    let mut embedders = embedders.clone();
+    for embedder in embedders.as_object_mut().into_iter().flat_map(|embedders| embedders.values_mut()) {
+        without_null(embedder);
+        if let Some(inner) = embedder.get_mut("indexingEmbedder") {
+            without_null(inner);
+        }
+    }
+    templates::each_of_embedders(&mut embedders, &templates::guarded);
+    embedders
+}
+
+fn without_null(embedder: &mut Value) {
+    if let Some(template) = embedder.get_mut("documentTemplate").filter(|template| template.is_null()) {
+        *template = templates::DEFAULT.into();
+    }
+}
+
+/// Gives each embedder that a step makes, and that says no template, the engine's own, guarded. `generates` tells whether the
+/// index has an embedder of that name that makes vectors: it keeps its template.
+pub fn give_templates(setting: Option<Setting>, body: &mut Value, generates: &dyn Fn(&str) -> bool) {
+    let embedders = match setting {
+        None => body.get_mut("embedders"),
+        Some(Setting::Embedders) => Some(body),
+        Some(_) => None,
+    };
+    for (name, embedder) in embedders.and_then(Value::as_object_mut).into_iter().flatten() {
+        if generates(name) {
+            continue;
+        }
+        let of_documents = match embedder.get("source").and_then(Value::as_str) {
+            Some("composite") => embedder.get_mut("indexingEmbedder"),
+            _ => Some(embedder),
+        };
+        if let Some(Value::Object(embedder)) = of_documents
+            && takes_template(embedder)
+        {
+            embedder.insert("documentTemplate".to_owned(), templates::guarded(templates::DEFAULT).into());
+        }
+    }
+}
+
+/// True for an embedder that is given none, and that the engine would give one.
+fn takes_template(embedder: &Map<String, Value>) -> bool {
+    // Without a source it is one of OpenAI.
+    let source = embedder.get("source").map_or(Some("openAi"), Value::as_str);
+    let fragments = embedder.get("indexingFragments").is_some_and(|fragments| !fragments.is_null());
+    matches!(source, Some("openAi" | "ollama" | "huggingFace" | "rest"))
+        && !fragments
+        && !embedder.contains_key("documentTemplate")
 }
 
 fn is_hidden(item: &Value) -> bool {
@@ -211,5 +275,46 @@ mod tests {
         assert_eq!(TIES.missing(&complete), Map::new());
         let without = map(json!({"rankingRules": ["words"], "displayedAttributes": ["b"]}));
         assert_eq!(NONE.missing(&complete), without, "ties are not broken any more");
+    }
+
+    #[test]
+    fn embedders_are_given_templates_that_leave_hidden_fields_out() {
+        let sent = TIES.value(
+            Setting::Embedders,
+            &json!({"a": {"documentTemplate": "{% for f in fields %}{% endfor %}"}, "b": {"documentTemplate": null}, "c": null}),
+        );
+        let template = |name: &str| sent[name]["documentTemplate"].as_str().unwrap();
+        assert!(template("a").contains("_miroir_"));
+        assert_eq!(template("b"), templates::guarded(templates::DEFAULT));
+        assert_eq!(sent["c"], Value::Null);
+        let chat = map(json!({"chat": {"documentTemplate": "{% for f in fields %}{% endfor %}"}}));
+        assert!(TIES.complete(&chat)["chat"].to_string().contains("_miroir_"));
+    }
+
+    #[test]
+    fn only_new_embedders_without_a_template_get_the_engines_own() {
+        let mut body = json!({"embedders": {
+            "new": {"source": "openAi"},
+            "unsaid": {"apiKey": "x"},
+            "old": {"source": "openAi", "apiKey": "y"},
+            "own": {"source": "rest", "documentTemplate": "x"},
+            "pieces": {"source": "rest", "indexingFragments": {"a": {}}},
+            "manual": {"source": "userProvided", "dimensions": 2},
+            "both": {"source": "composite", "indexingEmbedder": {"source": "ollama"}, "searchEmbedder": {"source": "ollama"}},
+            "gone": null,
+        }});
+        give_templates(None, &mut body, &|name| name == "old");
+        let embedders = &body["embedders"];
+        let has = |at: &str| embedders.pointer(at).is_some_and(|embedder| embedder["documentTemplate"].is_string());
+        let with: Vec<&str> =
+            ["/new", "/unsaid", "/own", "/both/indexingEmbedder"].into_iter().filter(|at| has(at)).collect();
+        assert_eq!(with.len(), 4, "{with:?}");
+        assert_eq!(embedders["own"]["documentTemplate"], "x");
+        for without in ["/old", "/pieces", "/manual", "/both", "/both/searchEmbedder", "/gone"] {
+            assert!(!has(without), "{without}");
+        }
+        let mut alone = json!({"new": {"source": "openAi"}});
+        give_templates(Some(Setting::Embedders), &mut alone, &|_| false);
+        assert!(alone["new"]["documentTemplate"].is_string());
     }
 }

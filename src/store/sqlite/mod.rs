@@ -7,6 +7,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, params};
@@ -14,7 +15,7 @@ use tokio::sync::broadcast;
 
 use super::worker::Worker;
 use super::{
-    IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema,
+    IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, ends, schema,
     task_sql,
 };
 use crate::placement::shard::ShardSet;
@@ -32,6 +33,8 @@ pub struct SqliteStore {
     reader: Option<Worker>,
     /// Each task whose end is on disk.
     ended: broadcast::Sender<Arc<MiroirTask>>,
+    /// Whether ends are kept on disk.
+    keeps_ends: AtomicBool,
 }
 
 // === impl SqliteStore ===
@@ -58,7 +61,12 @@ impl SqliteStore {
             Some(Worker::spawn("miroir-state-read", reading)?)
         };
         let ended = broadcast::Sender::new(ENDS_KEPT);
-        Ok(Self { writer: Worker::spawn("miroir-state", connection)?, reader, ended })
+        Ok(Self {
+            writer: Worker::spawn("miroir-state", connection)?,
+            reader,
+            ended,
+            keeps_ends: AtomicBool::new(false),
+        })
     }
 
     /// Tells whoever listens.
@@ -75,8 +83,15 @@ impl SqliteStore {
         task: MiroirTask,
         write: impl FnOnce(&Connection, &MiroirTask) -> Result<bool, StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let (task, ended) =
-            self.writer.call(move |connection| write(connection, &task).map(|ended| (task, ended))).await?;
+        let keep = self.keeps_ends.load(Ordering::SeqCst);
+        let written = self.writer.call(move |connection| {
+            let ended = write(connection, &task)?;
+            if ended && keep {
+                ends::keep(connection, &task)?;
+            }
+            Ok((task, ended))
+        });
+        let (task, ended) = written.await?;
         if ended {
             self.tell(task);
         }
@@ -167,6 +182,23 @@ impl Store for SqliteStore {
 
     fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>> {
         self.ended.subscribe()
+    }
+
+    fn keep_ends(&self, keep: bool) {
+        self.keeps_ends.store(keep, Ordering::SeqCst);
+    }
+
+    async fn last_end(&self) -> Result<u64, StoreError> {
+        // By the writer: what it has queued may be an end.
+        self.writer.call(ends::last).await
+    }
+
+    async fn ends_after(&self, place: u64, limit: u32) -> Result<Vec<(u64, MiroirTask)>, StoreError> {
+        self.reader().call(move |connection| ends::after(connection, place, limit)).await
+    }
+
+    async fn forget_ends(&self, place: u64) -> Result<(), StoreError> {
+        self.writer.call(move |connection| ends::forget(connection, place)).await
     }
 
     async fn get_task(&self, id: TaskRef) -> Result<Option<MiroirTask>, StoreError> {

@@ -276,3 +276,25 @@ async fn each_end_is_told_once() {
     assert_eq!([told.try_recv().unwrap().uid, told.try_recv().unwrap().uid], [2, 1]);
     assert!(told.try_recv().is_err());
 }
+
+#[tokio::test]
+async fn ends_are_kept_in_order_until_they_are_forgotten_and_no_place_is_given_twice() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    store.insert_task(ended(1, TaskStatus::Failed)).await.unwrap();
+    assert_eq!((store.last_end().await.unwrap(), store.ends_after(0, 9).await.unwrap().len()), (0, 0));
+    store.keep_ends(true);
+    for uid in [5, 3, 4] {
+        store.insert_task(ended(uid, TaskStatus::Succeeded)).await.unwrap();
+    }
+    store.update_task(ended(5, TaskStatus::Succeeded)).await.unwrap();
+    let kept = async |after, limit| {
+        let ends = store.ends_after(after, limit).await.unwrap();
+        ends.into_iter().map(|(place, task)| (place, task.uid)).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(0, 2).await, [(1, 5), (2, 3)]);
+    assert_eq!(kept(1, 9).await, [(2, 3), (3, 4)]);
+    store.forget_ends(3).await.unwrap();
+    assert_eq!((kept(0, 9).await.len(), store.last_end().await.unwrap()), (0, 3));
+    store.insert_task(ended(6, TaskStatus::Succeeded)).await.unwrap();
+    assert_eq!(kept(0, 9).await, [(4, 6)]);
+}

@@ -1,9 +1,10 @@
 //! An embedder over HTTP, as the engine's source `rest` asks one: the same text always lies in the same place.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ pub const UNSPEAKABLE: &str = "unspeakable";
 pub struct Embedder {
     pub url: String,
     asked: Arc<AtomicUsize>,
+    texts: Arc<Mutex<BTreeSet<String>>>,
 }
 
 // === impl Embedder ===
@@ -25,14 +27,15 @@ impl Embedder {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/embed", listener.local_addr().expect("an address"));
         let asked = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&asked);
+        let texts = Arc::new(Mutex::new(BTreeSet::new()));
+        let (counter, heard) = (Arc::clone(&asked), Arc::clone(&texts));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let counter = Arc::clone(&counter);
-                std::thread::spawn(move || serve(&stream, &counter));
+                let (counter, heard) = (Arc::clone(&counter), Arc::clone(&heard));
+                std::thread::spawn(move || serve(&stream, &counter, &heard));
             }
         });
-        Self { url, asked }
+        Self { url, asked, texts }
     }
 
     /// The settings of an embedder that asks here.
@@ -41,6 +44,11 @@ impl Embedder {
             "source": "rest", "url": self.url, "dimensions": DIMENSIONS, "documentTemplate": template,
             "request": {"input": ["{{text}}", "{{..}}"]}, "response": {"vectors": ["{{embedding}}", "{{..}}"]},
         })
+    }
+
+    /// The texts that came since the last look.
+    pub fn texts(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.texts.lock().expect("nobody panics with it"))
     }
 
     /// How many requests came so far.
@@ -64,11 +72,12 @@ pub fn embed(text: &str) -> Vec<f64> {
     vector
 }
 
-fn serve(stream: &TcpStream, counter: &AtomicUsize) {
+fn serve(stream: &TcpStream, counter: &AtomicUsize, heard: &Mutex<BTreeSet<String>>) {
     let mut reader = BufReader::new(stream);
     while let Some(body) = request(&mut reader) {
         counter.fetch_add(1, Ordering::Relaxed);
         let texts: Vec<&str> = body["input"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        heard.lock().expect("nobody panics with it").extend(texts.iter().map(|text| (*text).to_owned()));
         let (status, answer) = if texts.iter().any(|text| text.contains(UNSPEAKABLE)) {
             ("400 Bad Request", json!({"error": "a text that cannot be embedded"}))
         } else {

@@ -1,0 +1,52 @@
+//! Experimental features that open routes which the gateway itself answers: whether they are on, the nodes say.
+
+use super::error::{Code, ResponseError};
+
+/// A feature that a route asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    Metrics,
+    TaskDocuments,
+}
+
+// === impl Feature ===
+
+impl Feature {
+    /// Its name in `GET /experimental-features`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::TaskDocuments => "getTaskDocumentsRoute",
+        }
+    }
+
+    /// What the engine answers while it is off.
+    pub fn refusal(self) -> ResponseError {
+        let (action, feature, discussion) = match self {
+            Self::Metrics => ("Getting metrics", "metrics", "https://github.com/meilisearch/product/discussions/625"),
+            Self::TaskDocuments => (
+                "Getting the documents of an enqueued task",
+                "get task documents route",
+                "https://github.com/orgs/meilisearch/discussions/808",
+            ),
+        };
+        let message = format!("{action} requires enabling the `{feature}` experimental feature. See {discussion}");
+        ResponseError::new(Code::FeatureNotEnabled, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_that_is_off_is_refused_in_the_engines_words() {
+        let error = Feature::Metrics.refusal();
+        assert_eq!((error.status, error.code.as_str()), (400, "feature_not_enabled"));
+        assert_eq!(
+            error.message,
+            "Getting metrics requires enabling the `metrics` experimental feature. See \
+             https://github.com/meilisearch/product/discussions/625"
+        );
+    }
+}
