@@ -13,7 +13,7 @@ use crate::merge;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
-use crate::tasks::entry::{MiroirTask, NodeTask, Purpose};
+use crate::tasks::entry::{Company, MiroirTask, NodeTask, Purpose};
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::parse_id;
 
@@ -51,7 +51,9 @@ fn parts(task: &MiroirTask) -> (Vec<&NodeTask>, ShardSet) {
     let mains = task.parts.iter().filter(|part| part.purpose == Purpose::Main && !part.shards.is_empty());
     let mut all = ShardSet::new();
     mains.clone().for_each(|part| all.union_with(&part.shards));
-    (mains.filter(|part| part.task_uid.is_some() && !part.state.is_final()).collect(), all)
+    // What travelled together is one body on the node, and the documents of others are not this task's.
+    let asked = |part: &&NodeTask| part.task_uid.is_some() && !part.state.is_final() && part.company == Company::None;
+    (mains.filter(asked).collect(), all)
 }
 
 async fn payload(tracking: &Tracking, part: &NodeTask, trace: &Trace) -> Option<Bytes> {
@@ -82,6 +84,7 @@ mod tests {
             part("a", &[1, 2], NodeTaskState::Enqueued),
             part("b", &[2, 3], NodeTaskState::Processing),
             part("c", &[3, 4], NodeTaskState::Succeeded),
+            NodeTask { company: Company::Tasks(vec![7]), ..part("c", &[4], NodeTaskState::Enqueued) },
             NodeTask { task_uid: None, ..part("d", &[4], NodeTaskState::Unsent) },
             NodeTask { purpose: Purpose::EnsureIndex, ..part("a", &[], NodeTaskState::Enqueued) },
         ]);
