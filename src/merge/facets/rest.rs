@@ -1,7 +1,5 @@
 //! What a source may have of a facet beyond the values that it listed.
 
-use super::shared::Shared;
-
 /// What a source may have beyond what it said.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(super) enum Rest {
@@ -17,6 +15,17 @@ pub(super) enum Rest {
     Above(f64),
     /// Nothing is known, and no probe would tell.
     Unknown,
+}
+
+/// What a source may have beyond what it told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shared {
+    /// How many documents may have a value that was not told.
+    pub most: u64,
+    /// True if asking for documents with other values brought no further value. Example: a is red and blue, b is blue, c is
+    /// green. The list names red and blue; asked for what is neither, the node names green; asked for what is none of the
+    /// three, nothing: all are named.
+    pub all_named: bool,
 }
 
 // === impl Rest ===

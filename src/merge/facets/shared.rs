@@ -1,23 +1,12 @@
 //! The most frequent values of a facet of which documents have several: a node's list cannot be continued by leaving out
 //! the documents of what it told, so that values are counted one by one.
 
-use super::rest::Rest;
+use super::rest::{Rest, Shared};
 use super::tally::{Counted, List, Numbers, Tally};
 use crate::plan::probe::{FacetValue, Probe};
 
 /// How many values a node is asked to count at once.
 const MOST_COUNTED: usize = 200;
-
-/// What a source may have beyond what it told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shared {
-    /// How many documents may have a value that was not told.
-    pub most: u64,
-    /// True if asking for documents with other values brought no further value. Example: a is red and blue, b is blue, c is
-    /// green. The list names red and blue; asked for what is neither, the node names green; asked for what is none of the
-    /// three, nothing: all are named.
-    pub all_named: bool,
-}
 
 // === impl Tally ===
 
