@@ -11,6 +11,7 @@ mod coalesce;
 mod compression;
 mod differential;
 mod explain;
+mod facets;
 mod failures;
 mod faults;
 mod federation;

@@ -1,7 +1,8 @@
 //! The most frequent values of a facet of which documents have several: a node's list cannot be continued by leaving out
 //! the documents of what it told, so that values are counted one by one.
 
-use super::tally::{Counted, List, Numbers, Rest, Tally};
+use super::rest::Rest;
+use super::tally::{Counted, List, Numbers, Tally};
 use crate::plan::probe::{FacetValue, Probe};
 
 /// How many values a node is asked to count at once.
@@ -26,8 +27,8 @@ impl Tally {
         let value = |place: &usize| self.values[*place].clone();
         let ordered = self.ordered(Numbers::ByValue);
         let least = self.max.checked_sub(1).and_then(|at| ordered.get(at)).map_or(0, |(_, count)| *count);
-        let sum = |place: usize| ordered.iter().find(|(known, _)| *known == place).map_or(0, |(_, count)| *count);
-        let matters = |place: &usize| !list.counts.contains_key(place) && sum(*place) + self.slack(*place) >= least;
+        let may_be_shown = |place: usize| self.sum(place) + self.slack(place) >= least;
+        let matters = |place: &usize| !list.counts.contains_key(place) && may_be_shown(*place);
         let uncounted: Vec<FacetValue> =
             (0..self.values.len()).filter(matters).take(MOST_COUNTED).map(|place| value(&place)).collect();
         let mut probes = Vec::new();

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::mixed::{self, Kinds};
 use super::number;
+use super::rest::Rest;
 use super::shared::Shared;
 use crate::merge::error::MergeError;
 use crate::merge::raw::Members;
@@ -47,23 +48,8 @@ pub(super) struct List {
     pub(super) kinds: Kinds,
     /// Up to this number there are more numbers than a list can have.
     cut_below: Option<f64>,
-}
-
-/// What a source may have beyond what it said.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub(super) enum Rest {
-    #[default]
-    Nothing,
-    /// Values that no more documents have than these.
-    Rarer(u64),
-    /// The same where documents have several values, so that each value has to be counted by itself.
-    Shared(Shared),
-    /// Values that stand later in the order of texts.
-    Later,
-    /// Numbers that stand later in the order of texts, but none of them up to the bound.
-    Above(f64),
-    /// Nothing is known, and no probe would tell.
-    Unknown,
+    /// True once the source was asked for the documents themselves.
+    pub(super) listed: bool,
 }
 
 /// Reads a list. `range` is that of its numbers, if it has any.
@@ -71,10 +57,17 @@ pub fn read(members: &Members<'_>, range: Option<(f64, f64)>) -> Result<Vec<Coun
     // Numbers come first; what looks like one after a string, or out of the range, is a string of digits.
     let mut numbers = range.is_some();
     let mut values = Vec::with_capacity(members.0.len());
-    for (shown, raw) in &members.0 {
+    let within = |value: &f64| range.is_some_and(|(min, max)| (min..=max).contains(value));
+    let is_number =
+        |at: usize| members.0.get(at).and_then(|(next, _)| number::parse(next)).is_some_and(|next| within(&next));
+    for (at, (shown, raw)) in members.0.iter().enumerate() {
         let count = serde_json::from_str(raw.get())?;
-        let number =
-            number::parse(shown).filter(|value| numbers && range.is_some_and(|(min, max)| (min..=max).contains(value)));
+        let number = match number::parse(shown) {
+            // A zero with its sign is a number where it begins the numbers, or another one follows.
+            None if shown == "-0" && (at == 0 || is_number(at + 1)) => Some(-0.0),
+            number => number,
+        };
+        let number = number.filter(|value| numbers && within(value));
         numbers = number.is_some();
         let value = match number {
             Some(number) => FacetValue::number(number),
@@ -102,18 +95,6 @@ pub fn sum_up(values: Vec<Counted>) -> Vec<Counted> {
 /// Values that are all strings.
 pub fn texts(values: Vec<(String, u64)>) -> Vec<Counted> {
     values.into_iter().map(|(shown, count)| (FacetValue::text(shown), count)).collect()
-}
-
-// === impl Rest ===
-
-impl Rest {
-    /// How many documents may have a value that was not told.
-    pub(super) fn most(self) -> u64 {
-        match self {
-            Self::Rarer(count) | Self::Shared(Shared { most: count, .. }) => count,
-            Self::Nothing | Self::Later | Self::Above(_) | Self::Unknown => 0,
-        }
-    }
 }
 
 // === impl FacetValue ===
@@ -161,6 +142,26 @@ impl Tally {
         let list = self.list_of(source);
         list.latest.clear();
         list.kinds = Kinds::Known;
+    }
+
+    /// Takes in the values of each document of a source, in place of what it told before, which they must confirm.
+    pub(super) fn list_documents(&mut self, source: usize, values: Vec<Counted>) {
+        let places: Vec<(usize, u64)> = values.into_iter().map(|(value, count)| (self.place(value), count)).collect();
+        let mut counts: HashMap<usize, u64> = HashMap::new();
+        for (place, count) in places {
+            *counts.entry(place).or_default() += count;
+        }
+        let told = &self.lists[source].counts;
+        let sure =
+            self.lists[source].kinds == Kinds::Known || told.keys().all(|place| self.values[*place].number.is_none());
+        if sure && told.iter().any(|(place, count)| counts.get(place).copied().unwrap_or(0) != *count) {
+            return;
+        }
+        let list = self.list_of(source);
+        list.counts = counts;
+        list.latest.clear();
+        list.kinds = Kinds::Known;
+        list.rest = Rest::Nothing;
     }
 
     fn take(&mut self, source: usize, values: Vec<Counted>, rest: Rest) {
@@ -242,7 +243,7 @@ impl Tally {
     }
 
     /// Sums, as far as they are known.
-    fn sum(&self, place: usize) -> u64 {
+    pub(super) fn sum(&self, place: usize) -> u64 {
         self.lists.iter().filter_map(|list| list.counts.get(&place)).sum()
     }
 

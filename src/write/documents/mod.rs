@@ -19,6 +19,7 @@
 //! | `existing` | additions that skip the documents which the index does not have |
 //! | `finish` | the rest of a task that ended in part |
 //! | `ids` | the ids of a body, each once |
+//! | `payloads` | what each node will be sent of a body, kept until the body has been read |
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
 //! | `steps` | the write that a collected batch becomes |
@@ -30,6 +31,7 @@ mod edited;
 mod existing;
 mod finish;
 mod ids;
+mod payloads;
 mod redistribute;
 pub(super) mod rules;
 mod steps;

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::collect::{Part, Payloads, spool_failed};
+use super::collect::spool_failed;
+use super::payloads::{Part, Payloads};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::overload::spool_budget::SpoolBudget;
 use crate::placement::shard::ShardSet;
