@@ -247,7 +247,8 @@ pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Page<'a>, M
 /// The total of a reply to [`SearchPlan::request_candidates`], and what it says of facets.
 pub fn candidates(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
     let reply = SearchReply::parse(reply)?;
-    NodeFacets::of(&reply.members, reply.total)
+    let facets = NodeFacets::of(&reply.members, reply.total)?;
+    Ok(NodeFacets { documents: reply.hits.iter().map(|hit| hit.text).collect(), ..facets })
 }
 
 /// The vector of the query, where the node shows it.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::facet_rules::FacetRules;
+use super::facet_rules::{FacetRules, is_pattern};
 use super::window::{Paging, Window};
 
 use super::Obstacle;
@@ -83,6 +83,9 @@ pub struct FacetUnion {
     pub max_values: Option<u64>,
     /// By facet as the client names it; the others are ordered by value.
     pub order: BTreeMap<String, FacetOrder>,
+    /// The orders set in each index, where the client chooses facets by patterns.
+    #[serde(skip)]
+    of_patterns: Option<BTreeMap<String, FacetOrder>>,
 }
 
 // === impl FederationPlan ===
@@ -327,9 +330,7 @@ fn count_rules(info: &IndexInfo, search: &SearchPlan) -> usize {
 impl IndexFacets {
     fn new(names: Vec<String>, info: &IndexInfo) -> Self {
         // The total of a federation is not capped.
-        let rules = FacetRules { max_total_hits: u64::MAX, ..FacetRules::of(info) };
-        // Whoever asks for all facets gets them in the order that is set for all.
-        let rules = if names.iter().any(|name| name == "*") { rules.in_one_order() } else { rules };
+        let rules = FacetRules { max_total_hits: u64::MAX, ..FacetRules::of_named(info, &names) };
         Self { names, rules }
     }
 }
@@ -354,6 +355,13 @@ impl FacetUnion {
         for (index, names) in asked {
             // That an index does not exist is found by the check.
             let Some(info) = infos.get(index) else { continue };
+            if info.facets_by_pattern && names.iter().any(|name| is_pattern(name)) {
+                let orders = self.of_patterns.get_or_insert_with(|| info.facet_order.clone());
+                // Whether a pattern fits a facet on whose order they disagree only documents tell.
+                if *orders != info.facet_order {
+                    return Err(Obstacle::Judge);
+                }
+            }
             for name in names {
                 let order = info.order_of(name);
                 if *self.order.entry(name.clone()).or_insert(order) != order {
@@ -362,5 +370,11 @@ impl FacetUnion {
             }
         }
         Ok(self)
+    }
+
+    /// In which order the values of `facet` stand.
+    pub fn order_of(&self, facet: &str) -> FacetOrder {
+        let set = || self.of_patterns.as_ref().and_then(|orders| orders.get(facet).or_else(|| orders.get("*")));
+        self.order.get(facet).or_else(set).copied().unwrap_or_default()
     }
 }

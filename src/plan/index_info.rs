@@ -61,6 +61,9 @@ pub struct IndexInfo {
     /// True if a page states how many hits there are above a threshold, also where it is full.
     #[serde(skip)]
     pub counts_pages_whole: bool,
+    /// True if facets are chosen by patterns, each in the order that is set for it.
+    #[serde(skip)]
+    pub facets_by_pattern: bool,
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
@@ -106,6 +109,7 @@ impl IndexInfo {
             scored_by: ScoredBy::default(),
             searches_from_the_first: false,
             counts_pages_whole: false,
+            facets_by_pattern: false,
             max_values_per_facet: 100,
             facet_order: BTreeMap::new(),
             distinct: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::facet_rules::FacetRules;
+use super::facet_rules::{FacetRules, is_pattern};
 use super::index_info::ScoredBy;
 use super::shown::{Helper, Rules, Shown};
 use super::span::Span;
@@ -100,11 +100,7 @@ impl SearchPlan {
         Ok(Self {
             index: info.uid.clone(),
             window,
-            facets: present(&body, "facets").then(|| {
-                let rules = FacetRules::of(info);
-                // Whoever asks for all facets gets them in the order that is set for all.
-                if facet_names(&body).iter().any(|facet| facet == "*") { rules.in_one_order() } else { rules }
-            }),
+            facets: present(&body, "facets").then(|| FacetRules::of_named(info, &facet_names(&body))),
             primary_key: info.primary_key.clone(),
             shown: Shown {
                 score: flag(&body, "showRankingScore")?,
@@ -209,7 +205,10 @@ impl SearchPlan {
 
     /// Shows of each hit just what it is told apart by and counted by.
     fn show_what_is_counted(&mut self, distinct: Option<&String>) {
-        let facets = facet_names(&self.body);
+        // A document is not asked for by a pattern.
+        let facets =
+            facet_names(&self.body).into_iter().map(|name| if is_pattern(&name) { "*".to_owned() } else { name });
+        let facets: Vec<String> = facets.collect();
         for name in [
             "attributesToHighlight",
             "attributesToCrop",

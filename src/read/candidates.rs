@@ -302,6 +302,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         parts: &[CoverPart],
         facets: &mut Facets,
     ) -> Result<(), Stop> {
+        facets.list_documents(plan.lists_candidates());
         for _ in 0..ROUNDS {
             let probes = facets.probes();
             if probes.is_empty() {
@@ -327,6 +328,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                     replies = rest;
                 }
             }
+            facets.next_round();
         }
         facets.give_up();
         Ok(())

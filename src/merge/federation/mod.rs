@@ -110,7 +110,12 @@ impl<'a> FederatedReply<'a> {
     pub fn facets(&self, index: &str) -> Result<NodeFacets<'a>, MergeError> {
         let own = self.members_of_facets(index)?;
         let member = |name| own.get(name).map(|raw| Members::parse(raw.get())).transpose();
-        Ok(NodeFacets { distribution: member("distribution")?, stats: member("stats")?, hits: self.total })
+        Ok(NodeFacets {
+            distribution: member("distribution")?,
+            stats: member("stats")?,
+            hits: self.total,
+            ..NodeFacets::default()
+        })
     }
 }
 
