@@ -146,6 +146,7 @@ impl DocumentsPlan {
         body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         // Documents of several nodes are put into the order in which they were written.
         if let Some(Value::Array(fields)) = body.get_mut("fields")
+            && self.sort.is_empty()
             && !fields.iter().any(|field| field == "*")
         {
             fields.push(WRITTEN_FIELD.into());
@@ -315,7 +316,7 @@ mod tests {
         assert_eq!(request.path, "/indexes/movies/documents/fetch");
         assert_eq!(
             serde_json::from_slice::<Value>(&request.body).unwrap(),
-            json!({"filter": ["a = 1", "_miroir_shard IN [\"{{{{{{{{\"]"], "fields": ["id"], "offset": 7, "limit": 8})
+            json!({"filter": ["a = 1", "_miroir_shard IN [\"{{{{{{{{\"]"], "fields": ["id", "_miroir_written"], "offset": 7, "limit": 8})
         );
     }
 

@@ -30,6 +30,12 @@ pub async fn documents(
 ) -> Result<Vec<u8>, ResponseError> {
     let task = find(tracking, parse_id(id)?, access).await?;
     let (parts, all) = parts(&task);
+    if parts.iter().any(|part| part.company != Company::None) {
+        return Err(ResponseError::new(
+            Code::MiroirNotSupported,
+            format!("The documents of task `{id}` travelled to a node together with those of other tasks."),
+        ));
+    }
     let asked = parts.into_iter().map(|part| async move { (part, payload(tracking, part, trace).await) });
     let mut found = ShardSet::new();
     let mut payloads = Vec::new();
@@ -51,9 +57,7 @@ fn parts(task: &MiroirTask) -> (Vec<&NodeTask>, ShardSet) {
     let mains = task.parts.iter().filter(|part| part.purpose == Purpose::Main && !part.shards.is_empty());
     let mut all = ShardSet::new();
     mains.clone().for_each(|part| all.union_with(&part.shards));
-    // What travelled together is one body on the node, and the documents of others are not this task's.
-    let asked = |part: &&NodeTask| part.task_uid.is_some() && !part.state.is_final() && part.company == Company::None;
-    (mains.filter(asked).collect(), all)
+    (mains.filter(|part| part.task_uid.is_some() && !part.state.is_final()).collect(), all)
 }
 
 async fn payload(tracking: &Tracking, part: &NodeTask, trace: &Trace) -> Option<Bytes> {
@@ -84,7 +88,6 @@ mod tests {
             part("a", &[1, 2], NodeTaskState::Enqueued),
             part("b", &[2, 3], NodeTaskState::Processing),
             part("c", &[3, 4], NodeTaskState::Succeeded),
-            NodeTask { company: Company::Tasks(vec![7]), ..part("c", &[4], NodeTaskState::Enqueued) },
             NodeTask { task_uid: None, ..part("d", &[4], NodeTaskState::Unsent) },
             NodeTask { purpose: Purpose::EnsureIndex, ..part("a", &[], NodeTaskState::Enqueued) },
         ]);

@@ -176,7 +176,9 @@ fn counts_by_count_are_those_of_one_node_at_any_limit() {
         }
         let with = |list: &[(String, u64)], of: u64| list.iter().filter(|(_, count)| *count == of).count();
         let left_open = shown.iter().any(|(_, count)| with(&all, *count) > with(&shown, *count));
-        assert!(left_open, "case {at}: {shown:?} {all:?}");
+        // What a node cannot list, because it would not show all of it, may be right without a proof.
+        let is_listed = nodes.iter().all(|documents| (documents.len() as u64) < max_total_hits);
+        assert!(left_open || !is_listed, "case {at}: {shown:?} {all:?}");
     }
     assert!(exact > 60 && most_rounds <= 7, "{exact} exact, {most_rounds} rounds");
 }
