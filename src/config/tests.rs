@@ -133,7 +133,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
             timeout: Duration::from_secs(60),
             slow_after: Duration::from_secs(5),
             spool_memory: 0,
-            coalesce: Coalesce::No,
+            coalesce: Coalesce::Yes,
         }
     );
     assert_eq!(config.search.attempt_timeout, Duration::from_millis(50));

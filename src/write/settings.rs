@@ -39,7 +39,7 @@ impl FromSection for WriteSettings {
             slow_after: section.duration("slow_after", Duration::from_secs(10)),
             max_payload_size: section.size("max_payload_size", 64 * KIB, 64 * MIB),
             spool_memory: section.size("spool_memory", 0, 4 * MIB),
-            coalesce: section.choice("coalesce", &[("yes", Coalesce::Yes), ("no", Coalesce::No)], Coalesce::No),
+            coalesce: section.choice("coalesce", &[("yes", Coalesce::Yes), ("no", Coalesce::No)], Coalesce::Yes),
         }
     }
 }

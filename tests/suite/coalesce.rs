@@ -57,7 +57,7 @@ fn additions(client: &Client) -> (u64, BTreeMap<String, usize>) {
 
 #[test]
 fn each_client_gets_its_own_task_of_what_travelled_as_one() {
-    let fleet = fleet("write: { coalesce: yes }\n");
+    let fleet = fleet("");
     let bodies: Vec<Value> = (0..8).map(|n| (0..=n).map(|i| json!({"id": n * 100 + i, "by": n})).collect()).collect();
     let replies = at_one_moment(&fleet, "POST", &bodies);
     for (n, reply) in replies.iter().enumerate() {
@@ -74,7 +74,7 @@ fn each_client_gets_its_own_task_of_what_travelled_as_one() {
 
 #[test]
 fn a_bad_document_among_good_ones_fails_its_own_write_alone() {
-    let fleet = fleet("write: { coalesce: yes }\n");
+    let fleet = fleet("");
     let settings = fleet.client.json("PATCH", "/indexes/a/settings", &json!({"filterableAttributes": ["_geo"]}));
     fleet.client.done(&settings);
     fleet.client.add("a", &json!([{"id": 998}]));
@@ -97,7 +97,7 @@ fn a_bad_document_among_good_ones_fails_its_own_write_alone() {
 
 #[test]
 fn writes_of_one_id_keep_their_order() {
-    let fleet = fleet("write: { coalesce: yes }\n");
+    let fleet = fleet("");
     let bodies: Vec<Value> = (0..8).map(|n| json!([{"id": 1, "last": n, format!("of{n}"): true}])).collect();
     let replies = at_one_moment(&fleet, "PUT", &bodies);
     let uid = |reply: &Reply| reply.value()["taskUid"].as_u64().expect("SDKs get integers");
@@ -146,7 +146,7 @@ enum Victim {
 
 /// Eight clients write small documents all the time while `victim` is killed and comes back.
 fn under_writes(victim: Victim) {
-    let mut fleet = fleet("health: { interval: 300ms, rise: 1 }\nwrite: { coalesce: yes }\n");
+    let mut fleet = fleet("health: { interval: 300ms, rise: 1 }\n");
     let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
     let acknowledged: Mutex<BTreeMap<String, String>> = Mutex::default();
     let client = fleet.client.clone();
