@@ -119,24 +119,6 @@ fn nothing_travels_together_where_that_is_off() {
     assert_eq!(additions(&fleet.nodes[0].client).0, 6);
 }
 
-#[test]
-fn settings_are_not_read_again_for_each_small_write() {
-    let fleet = Fleet::with(FleetOptions { nodes: 2, proxied: true, ..Default::default() });
-    fleet.client.add("a", &json!([{"id": 0}]));
-    fleet.client.add("a", &json!([{"id": 1}]));
-    let asked = || -> usize {
-        let proxies = fleet.nodes.iter().filter_map(|node| node.proxy.as_ref());
-        proxies.map(|proxy| proxy.asked("/indexes/a/settings")).sum()
-    };
-    let before = asked();
-    for id in 2..22 {
-        fleet.client.add("a", &json!([{"id": id}]));
-    }
-    // Who compares nodes in the background may read them once or twice.
-    let more = asked() - before;
-    assert!(more < 10, "{more} times for 20 writes");
-}
-
 /// What of the fleet is killed in the middle.
 #[derive(Clone, Copy, PartialEq)]
 enum Victim {
