@@ -1,7 +1,6 @@
 //! What the end of a task means for all parts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -12,9 +11,6 @@ use crate::meili::task::{TaskKind, TaskStatus};
 use crate::replicas::repair;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::tracking::Heir;
-
-/// So long the end of a refused change of an index waits until the registry is as the nodes are.
-const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Heir for Cluster {
@@ -47,7 +43,7 @@ impl Heir for Cluster {
             let checked = tokio::spawn(async move { repair::check_suspects(&replicas).await });
             // A primary key that was refused is not to be what the next documents are read by.
             if task.kind == TaskKind::IndexUpdate && task.status == TaskStatus::Failed {
-                _ = tokio::time::timeout(TOLD_AFTER, checked).await;
+                _ = tokio::time::timeout(repair::TOLD_AFTER, checked).await;
             }
         }
     }

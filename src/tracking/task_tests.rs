@@ -89,6 +89,14 @@ impl Fleet {
         task
     }
 
+    /// A task for each of `states`, all of them followed.
+    async fn watched(self: &Arc<Self>, states: &[NodeTaskState]) {
+        for state in states {
+            let task = self.accepted(*state).await;
+            self.reconciler.watch(self, task);
+        }
+    }
+
     async fn unsent(self: &Arc<Self>) -> MiroirTask {
         let index = Some("cities".to_owned());
         let mut task =
@@ -320,10 +328,7 @@ async fn a_cancelation_does_not_wait_for_a_node_that_is_away() {
 #[tokio::test(start_paused = true)]
 async fn only_tasks_that_ended_are_deleted() {
     let fleet = Fleet::new();
-    for state in [NodeTaskState::Succeeded, NodeTaskState::Enqueued] {
-        let task = fleet.accepted(state).await;
-        fleet.reconciler.watch(&fleet, task);
-    }
+    fleet.watched(&[NodeTaskState::Succeeded, NodeTaskState::Enqueued]).await;
     fleet.reconciler.ended(0).await;
     task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
     let details = json!({ "matchedTasks": 2, "deletedTasks": 1, "originalFilter": "?types=*" });
@@ -336,10 +341,7 @@ async fn only_tasks_that_ended_are_deleted() {
 #[tokio::test(start_paused = true)]
 async fn a_deletion_of_tasks_waits_for_what_nodes_work_on() {
     let fleet = Fleet::new();
-    for state in [NodeTaskState::Processing, NodeTaskState::Enqueued] {
-        let task = fleet.accepted(state).await;
-        fleet.reconciler.watch(&fleet, task);
-    }
+    fleet.watched(&[NodeTaskState::Processing, NodeTaskState::Enqueued]).await;
     fleet.reconciler.poll_now(0).await;
     task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
     for _ in 0..3 {
@@ -355,10 +357,7 @@ async fn a_deletion_of_tasks_waits_for_what_nodes_work_on() {
 #[tokio::test(start_paused = true)]
 async fn what_nodes_would_begin_with_at_once_comes_before_a_deletion_of_tasks() {
     let fleet = Fleet::new();
-    for _ in 0..2 {
-        let task = fleet.accepted(NodeTaskState::Enqueued).await;
-        fleet.reconciler.watch(&fleet, task);
-    }
+    fleet.watched(&[NodeTaskState::Enqueued; 2]).await;
     task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
     NODES.iter().for_each(|node| fleet.say(node, 10, NodeTaskState::Processing));
     for _ in 0..3 {
