@@ -38,10 +38,10 @@ pub fn stale_parts(task: &MiroirTask) -> Vec<StalePart> {
     stale
 }
 
-/// True for a change of settings that a node has refused: all or nothing over the nodes.
+/// True for a change of settings, or of an index's primary key, that a node has refused: all or nothing over the nodes.
 pub fn is_refused_change(task: &MiroirTask) -> bool {
     let refused = |part: &NodeTask| part.purpose == Purpose::Main && part.outcome() == NodeTaskState::Failed;
-    task.kind == TaskKind::SettingsUpdate && whole_parts(task).any(refused)
+    matches!(task.kind, TaskKind::SettingsUpdate | TaskKind::IndexUpdate) && whole_parts(task).any(refused)
 }
 
 /// True when `node` has not done what an unfinished task wants of some of `shards`. Until the task has ended its replicas are
@@ -166,8 +166,11 @@ mod tests {
         let parts = || vec![part("a", &[], NodeTaskState::Succeeded), part("b", &[], NodeTaskState::Failed)];
         let mut refused = task(parts());
         assert_eq!(of(&refused), [("b".to_owned(), ShardSet::new())]);
-        refused.kind = TaskKind::SettingsUpdate;
-        assert!(is_refused_change(&refused) && of(&refused).is_empty());
+        // Without documents a node takes another primary key. Rebuilding those with documents by it would lose them.
+        for kind in [TaskKind::SettingsUpdate, TaskKind::IndexUpdate] {
+            refused.kind = kind;
+            assert!(is_refused_change(&refused) && of(&refused).is_empty());
+        }
     }
 
     #[test]
