@@ -131,7 +131,16 @@ impl Node {
         let mut arguments: Vec<&str> = Vec::new();
         let real = std::env::var("MIROIR_TEST_MEILISEARCH").ok();
         match &real {
-            Some(_) => arguments.extend(["--http-addr", &address, "--db-path", &data, "--no-analytics"]),
+            // For each task it fills with zeroes what it may use of memory: two thirds of the machine's, unless told otherwise.
+            Some(_) => arguments.extend([
+                "--http-addr",
+                &address,
+                "--db-path",
+                &data,
+                "--no-analytics",
+                "--max-indexing-memory",
+                "300MiB",
+            ]),
             None => arguments.extend(["node", "--listen", &address, "--data-dir", &data, "--exit-on-stdin-close"]),
         }
         if let Some(key) = &self.key {
@@ -314,6 +323,11 @@ impl Fleet {
         let name = format!("node-{}", self.nodes.len());
         self.nodes.push(Node::start(&name, self.folder.path(), key.as_deref()));
         self.nodes.len() - 1
+    }
+
+    /// The file that the gateway keeps what must survive it in.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("miroir.db")
     }
 
     pub fn kill_gateway(&mut self) {
