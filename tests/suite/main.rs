@@ -20,6 +20,7 @@ mod http2;
 mod maintenance;
 mod newer_api;
 mod operations;
+mod operators;
 mod overload;
 mod reads;
 mod rebalance;

@@ -1,0 +1,183 @@
+//! What operators look at names what a gateway shows: alert rules and the dashboard, query by query.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::fleet::Fleet;
+
+const ALERTS: &str = "charts/miroir/files/alerts.yaml";
+const DASHBOARD: &str = "charts/miroir/files/dashboard.json";
+/// Of Prometheus, and of its histograms.
+const ANY: [&str; 2] = ["instance", "le"];
+
+/// Families and the labels they have.
+type Families = BTreeMap<String, BTreeSet<String>>;
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("the file is there")
+}
+
+/// The name that the series of a histogram have in common.
+fn family(name: &str) -> &str {
+    ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+}
+
+/// Families of an exposition, each with all labels that its series have.
+fn shown(exposition: &str) -> Families {
+    let mut families = Families::new();
+    for line in exposition.lines().filter(|line| line.starts_with("miroir_")) {
+        let end = line.find(['{', ' ']).expect("a value");
+        let labels = families.entry(family(&line[..end]).to_owned()).or_default();
+        labels.extend(selectors(&line[end..]));
+    }
+    families
+}
+
+/// The table in docs/operations.md: families, and the labels that all of a row have.
+fn documented() -> Families {
+    let page = text("docs/operations.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `miroir_"));
+    let ticked = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    rows.flat_map(|row| {
+        let cells: Vec<&str> = row.split('|').collect();
+        let labels: BTreeSet<String> = ticked(cells[2]).into_iter().collect();
+        ticked(cells[1]).into_iter().map(move |name| (name, labels.clone()))
+    })
+    .collect()
+}
+
+/// The labels within the first braces of `text`, if it begins with some.
+fn selectors(text: &str) -> Vec<String> {
+    let Some(inside) = text.strip_prefix('{') else { return Vec::new() };
+    let (mut labels, mut name, mut quoted) = (Vec::new(), String::new(), false);
+    for char in inside.chars() {
+        match char {
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '}' => break,
+            ',' => name.clear(),
+            '=' | '!' | '~' => {
+                if !name.is_empty() {
+                    labels.push(std::mem::take(&mut name));
+                }
+            }
+            ' ' => {}
+            other => name.push(other),
+        }
+    }
+    labels
+}
+
+/// What an expression names: families with the labels that it selects by, and the labels that it groups by.
+fn named(expression: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+    let word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let mut families = Vec::new();
+    for (at, _) in expression.match_indices("miroir_") {
+        let rest = &expression[at..];
+        let end = rest.find(|char| !word(char)).unwrap_or(rest.len());
+        families.push((family(&rest[..end]).to_owned(), selectors(&rest[end..])));
+    }
+    let mut groups = Vec::new();
+    for start in [" by (", " on ("] {
+        for (at, _) in expression.match_indices(start) {
+            let inside = expression[at + start.len()..].split(')').next().unwrap_or_default();
+            groups.extend(inside.split(',').map(|label| label.trim().to_owned()));
+        }
+    }
+    (families, groups)
+}
+
+/// What is wrong with an expression, as far as names go.
+fn faults(expression: &str, known: &Families) -> Vec<String> {
+    let (families, groups) = named(expression);
+    let mut faults = Vec::new();
+    if families.is_empty() {
+        faults.push("it asks for no metric".to_owned());
+    }
+    let mut labels: BTreeSet<&str> = ANY.into();
+    for (name, selected) in &families {
+        let Some(own) = known.get(name) else {
+            faults.push(format!("there is no {name}"));
+            continue;
+        };
+        labels.extend(own.iter().map(String::as_str));
+        let wrong = selected.iter().filter(|label| !own.contains(*label) && !ANY.contains(&label.as_str()));
+        faults.extend(wrong.map(|label| format!("{name} has no label {label}")));
+    }
+    let wrong = groups.iter().filter(|label| !labels.contains(label.as_str()));
+    faults.extend(wrong.map(|label| format!("nothing in it has a label {label}")));
+    faults
+}
+
+fn expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&text(DASHBOARD)).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels").clone();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let mut all: Vec<String> = targets.map(|target| target["expr"].as_str().expect("a query").to_owned()).collect();
+    let alerts: Value = serde_saphyr::from_str(&text(ALERTS)).expect("YAML");
+    for rule in alerts["groups"][0]["rules"].as_array().expect("rules") {
+        for field in ["alert", "expr"] {
+            assert!(rule[field].is_string(), "{rule}");
+        }
+        for told in ["summary", "description"] {
+            assert!(rule["annotations"][told].is_string(), "{rule}");
+        }
+        assert!(["warning", "critical"].contains(&rule["labels"]["severity"].as_str().expect("a severity")), "{rule}");
+        all.push(rule["expr"].as_str().expect("a query").to_owned());
+    }
+    all
+}
+
+#[test]
+fn every_query_names_metrics_and_labels_that_a_gateway_shows() {
+    let fleet = Fleet::start();
+    fleet.client.add("films", &json!([{"id": 1, "title": "Alien"}]));
+    fleet.client.post("/indexes/films/search", &json!({"q": "alien", "facets": ["*"]}));
+    fleet.client.get("/indexes/none");
+    let live = shown(&fleet.metrics.get("/metrics").text);
+    // What has not happened has no series yet: of it the page tells, and of what there is, both agree.
+    let mut known = documented();
+    let mut unsaid = Vec::new();
+    for (name, labels) in &live {
+        match known.insert(name.clone(), labels.clone()) {
+            None => unsaid.push(name.clone()),
+            Some(told) => {
+                let missing = labels.iter().filter(|label| !told.contains(*label) && *label != "le");
+                unsaid.extend(missing.map(|label| format!("{name}{{{label}}}")));
+            }
+        }
+    }
+    assert!(unsaid.is_empty(), "docs/operations.md does not tell of {unsaid:?}");
+    let all = expressions();
+    let wrong: Vec<String> = all
+        .iter()
+        .flat_map(|expression| {
+            faults(expression, &known).into_iter().map(move |fault| format!("{expression}: {fault}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let asked: BTreeSet<String> = all.iter().flat_map(|one| named(one).0).map(|(name, _)| name).collect();
+    let seen = asked.iter().filter(|name| live.contains_key(*name)).count();
+    assert!(seen * 4 >= asked.len() * 3, "only {seen} of {} were seen at a live gateway", asked.len());
+}
+
+/// The check itself sees each kind of fault.
+#[test]
+fn a_query_with_a_wrong_name_is_found() {
+    let known = Families::from([
+        ("miroir_a_seconds".to_owned(), BTreeSet::from(["route".to_owned()])),
+        ("miroir_b".to_owned(), BTreeSet::from(["node".to_owned()])),
+    ]);
+    let fine = "sum by (route, le) (rate(miroir_a_seconds_bucket{route=~\"a|b{1}\",instance=~\"$instance\"}[5m]))";
+    assert_eq!(faults(fine, &known), Vec::<String>::new());
+    assert_eq!(
+        faults("miroir_b == 0 unless on (instance, node) miroir_b{node!=\"x\"} == 1", &known),
+        Vec::<String>::new()
+    );
+    assert_eq!(faults("rate(miroir_c_total[5m])", &known), ["there is no miroir_c_total"]);
+    assert_eq!(faults("miroir_b{route=\"x\"}", &known), ["miroir_b has no label route"]);
+    assert_eq!(faults("sum by (index) (miroir_b)", &known), ["nothing in it has a label index"]);
+    assert_eq!(faults("1 + 1", &known), ["it asks for no metric"]);
+}
