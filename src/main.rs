@@ -6,7 +6,7 @@ mod server;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use miroir::commands;
 
 /// Many Meilisearch nodes behind one endpoint.
@@ -31,6 +31,14 @@ enum Command {
     Scrub(commands::scrub::Args),
     Recover(recover::Args),
     Node(NodeArgs),
+    /// Print completions for a shell: `miroir completions bash > /etc/bash_completion.d/miroir`.
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command, into a folder.
+    Man {
+        folder: std::path::PathBuf,
+    },
     #[cfg(feature = "embedded")]
     Demo(commands::demo::Args),
 }
@@ -54,6 +62,17 @@ struct NodeArgs {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(args) => server::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "miroir", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Man { folder } => match clap_mangen::generate_to(Arguments::command(), &folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}: {error}", folder.display());
+                ExitCode::FAILURE
+            }
+        },
         Command::Check(args) => commands::check::run(args),
         Command::Status(args) => commands::status::run(args),
         Command::Tasks(args) => commands::tasks::run(args),

@@ -21,6 +21,7 @@ use miroir::logging;
 use miroir::metrics::MetricsApp;
 use miroir::moves::{self, Rebalancer};
 use miroir::nodes::credentials::Credentials;
+use miroir::nodes::health::{self, Need};
 use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
@@ -33,6 +34,7 @@ use pingora::protocols::ALPN;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::proxy::Proxy;
@@ -183,6 +185,7 @@ impl BackgroundService for Background {
         let store = Arc::clone(&cluster.ledger.store);
         let (ended, format) = (store.ended_tasks(), self.app.settings.uid_format);
         tokio::join!(
+            tell_the_manager(cluster, shutdown.clone()),
             notify::run(Arc::clone(&self.app.webhooks), format, ended, shutdown.clone()),
             cluster::run(Arc::clone(cluster), shutdown.clone()),
             reload_on_hangup(Arc::clone(&cluster.moves), Arc::clone(&self.tls), shutdown.clone()),
@@ -190,6 +193,20 @@ impl BackgroundService for Background {
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );
     }
+}
+
+/// Under systemd (`Type=notify`): that nodes have been looked at and requests are answered, and that the end begins.
+async fn tell_the_manager(cluster: &Cluster, mut shutdown: ShutdownWatch) {
+    health::wait_for(&cluster.nodes, Need::Reads).await;
+    let tell = |state: NotifyState<'_>| {
+        if let Err(error) = sd_notify::notify(&[state]) {
+            tracing::warn!(%error, "the service manager cannot be told");
+        }
+    };
+    tell(NotifyState::Ready);
+    // An error: nobody is left who could say that it ends.
+    let _ = shutdown.changed().await;
+    tell(NotifyState::Stopping);
 }
 
 /// Listens with TLS where the listener has certificates.

@@ -1,11 +1,15 @@
-//! What operators look at names what a gateway shows: alert rules and the dashboard, query by query.
+//! What operators run a gateway with: alert rules and a dashboard that name what it shows, a service manager that hears of it, completions,
+//! manual pages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, MIROIR};
 
 const ALERTS: &str = "charts/miroir/files/alerts.yaml";
 const DASHBOARD: &str = "charts/miroir/files/dashboard.json";
@@ -161,6 +165,65 @@ fn every_query_names_metrics_and_labels_that_a_gateway_shows() {
     let asked: BTreeSet<String> = all.iter().flat_map(|one| named(one).0).map(|(name, _)| name).collect();
     let seen = asked.iter().filter(|name| live.contains_key(*name)).count();
     assert!(seen * 4 >= asked.len() * 3, "only {seen} of {} were seen at a live gateway", asked.len());
+}
+
+/// As a unit of `Type=notify` is started and stopped.
+#[test]
+fn a_service_manager_hears_when_the_gateway_answers_and_when_it_ends() {
+    let mut fleet = Fleet::start();
+    fleet.kill_gateway();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+    let mut gateway = Command::new(MIROIR)
+        .args(["serve", "--config"])
+        .arg(&fleet.config)
+        .env("NOTIFY_SOCKET", folder.path().join("notify"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a gateway");
+    let heard = || {
+        let mut message = [0; 200];
+        let length = socket.recv(&mut message).expect("a message");
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    assert_eq!(heard().trim(), "READY=1");
+    assert_eq!(fleet.client.get("/health").status, 200);
+    assert_eq!(fleet.admin.get("/ready").status, 200);
+    Command::new("kill").args(["-TERM", &gateway.id().to_string()]).status().expect("a signal");
+    assert_eq!(heard().trim(), "STOPPING=1");
+    gateway.wait().expect("it ends");
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let said = |arguments: &[&str]| {
+        let output = Command::new(MIROIR).args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    said(&["man", &folder.path().display().to_string()]);
+    let bash = said(&["completions", "bash"]);
+    let help = said(&["help"]);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 10, "{help}");
+    for command in commands.iter().filter(|command| **command != "help") {
+        assert!(
+            bash.contains(&format!("miroir__{command})")) || bash.contains(&format!("__subcmd__{command})")),
+            "{command}"
+        );
+        let page = std::fs::read_to_string(folder.path().join(format!("miroir-{command}.1"))).expect("a page");
+        assert!(page.contains(".SH NAME") && page.contains(".SH DESCRIPTION"), "{page}");
+    }
 }
 
 /// The check itself sees each kind of fault.

@@ -12,7 +12,7 @@ use super::fault_proxy::FaultProxy;
 use super::process::{Process, free_port};
 use super::small_disk::SmallDisk;
 
-const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
+pub const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
 
 /// One node as a process; it can be killed and started again on the same port and data.
 pub struct Node {
