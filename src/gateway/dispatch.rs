@@ -96,6 +96,7 @@ async fn carry_out(
             Ok(accepted(app, admitted, &task))
         }
         Plan::Broadcast(intent) => broadcast(app, admitted, *intent).boxed().await,
+        Plan::DeleteMatching(intent) => delete_matching(app, admitted, *intent).boxed().await,
         Plan::Edit(intent) => edit(app, admitted, *intent).boxed().await,
         Plan::Everywhere(request) => everywhere(app, admitted, request).boxed().await,
         Plan::Fail(write) => {
@@ -207,6 +208,23 @@ async fn broadcast(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent)
     // Held until nodes have the change: words that are read meanwhile would come before it.
     let _way = vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
     let task = app.cluster.writes.submit(intent, Vec::new(), &admitted.trace).await?;
+    Ok(accepted(app, admitted, &task))
+}
+
+async fn delete_matching(
+    app: &Arc<App>,
+    admitted: &Admitted<'_>,
+    intent: WriteIntent,
+) -> Result<Answer, ResponseError> {
+    let writes = &app.cluster.writes;
+    let Some(error) = documents::refused_filter(writes, &intent, &admitted.trace).await else {
+        return broadcast(app, admitted, intent).await;
+    };
+    let mut failed = WriteIntent { steps: Vec::new(), ..intent };
+    if let Some(details) = &mut failed.details {
+        details.insert("deletedDocuments".to_owned(), serde_json::json!(0));
+    }
+    let task = writes.record_failed(failed, error, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }
 

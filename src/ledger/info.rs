@@ -9,8 +9,8 @@ use super::registry::Known;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::uid::index_not_found;
 use crate::meili::versions::{
-    counts_pages_whole, facets_by_pattern, scores_by_all_rules, searches_from_the_first, states_all_hits,
-    states_offset_asked,
+    blank_words_are_none, counts_pages_whole, facets_by_pattern, scores_by_all_rules, searches_from_the_first,
+    states_all_hits, states_offset_asked,
 };
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::nodes::error::unavailable;
@@ -36,6 +36,7 @@ impl Ledger {
         info.states_offset_asked = is(states_offset_asked);
         info.searches_from_the_first = is(searches_from_the_first);
         info.facets_by_pattern = is(facets_by_pattern);
+        info.blank_words_are_none = is(blank_words_are_none);
         info.counts_pages_whole = is(counts_pages_whole);
         info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
         let info = Arc::new(info);

@@ -47,6 +47,12 @@ pub fn facets_by_pattern(version: &str) -> bool {
     is_at_least(version, (1, 50))
 }
 
+/// True for engines that are known to search by the vector alone where the words are blank: seen of 1.50. 1.15 mixes the hits of a
+/// vector with those of no words.
+pub fn blank_words_are_none(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to take templates which look at the name of a field: seen of 1.50; 1.15 refuses them.
 pub fn templates_see_names(version: &str) -> bool {
     is_at_least(version, (1, 50))
@@ -93,6 +99,7 @@ mod tests {
             names_index_of_edit,
             renames_and_compacts,
             facets_by_pattern,
+            blank_words_are_none,
         ];
         for is in since_1_50 {
             assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(is));

@@ -50,6 +50,19 @@ pub struct ByVector<'a> {
     replies: Vec<SearchReply<'a>>,
 }
 
+/// What is counted where newer engines keep one hit of each distinct value of both lists together: those that are kept up to the end of
+/// the page, and what was found besides and has no value of theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptOnce {
+    /// There is no distinct attribute, or the engine keeps one of each list.
+    No,
+    /// The lists ended before the page did: there is nothing besides. Example: fourteen films of seven makers, and a page of twenty:
+    /// seven.
+    Counted(u64),
+    /// The page ended first.
+    Unknown,
+}
+
 /// The page, and what is known of all hits.
 #[derive(Debug)]
 pub struct Mixed<'a> {
@@ -61,6 +74,7 @@ pub struct Mixed<'a> {
     replies: &'a [SearchReply<'a>],
     /// How many documents both lists hold, where neither was cut.
     pub distinct_hits: Option<u64>,
+    pub kept_once: KeptOnce,
     /// True if the vector found as many as the page needs, so that nobody knows how many more. Example: a page of two, and
     /// the vector finds a and b; that it finds c, too, is not told.
     pub full_of_vectors: bool,
@@ -176,7 +190,13 @@ impl<'a> Mixed<'a> {
             }
         }
         let known = !by_words.full && !by_vector.full;
+        let kept_once = match distinct {
+            None => KeptOnce::No,
+            Some(_) if known && vectors.peek().is_none() && words.peek().is_none() => KeptOnce::Counted(passed),
+            Some(_) => KeptOnce::Unknown,
+        };
         Ok(Self {
+            kept_once,
             plan,
             page,
             semantic,
@@ -457,9 +477,10 @@ mod tests {
         let hits = |vectors: &[u8]| {
             let by_words = ByWords::new(&hybrid, &[&words]).unwrap();
             let by_vector = ByVector::new(&hybrid, &[vectors]).unwrap();
-            Mixed::new(&plan, &hybrid, &by_words, &by_vector).unwrap().page.len()
+            let mixed = Mixed::new(&plan, &hybrid, &by_words, &by_vector).unwrap();
+            (mixed.page.len(), mixed.kept_once)
         };
-        assert_eq!((hits(&old), hits(&new)), (2, 1));
+        assert_eq!((hits(&old), hits(&new)), ((2, KeptOnce::No), (1, KeptOnce::Counted(1))));
     }
 
     #[test]

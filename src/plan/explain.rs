@@ -32,7 +32,9 @@ pub fn explain(plan: &Plan, topology: &Topology) -> Value {
             shown["intent"] = serde_json::to_value(&intent).unwrap_or_default();
             name_targets(&mut shown["intent"], &intent, topology);
         }
-        Plan::Broadcast(intent) | Plan::Edit(intent) => name_targets(&mut shown, intent, topology),
+        Plan::Broadcast(intent) | Plan::DeleteMatching(intent) | Plan::Edit(intent) => {
+            name_targets(&mut shown, intent, topology)
+        }
         Plan::Everywhere(_) => shown["nodes"] = json!(names(topology.members(), topology)),
         // What a body brings, which nodes own it, is not known before it is read.
         Plan::Split(_) | Plan::Fail(_) | Plan::Answer(_) | Plan::Refuse(_) => {}

@@ -64,6 +64,9 @@ pub struct IndexInfo {
     /// True if facets are chosen by patterns, each in the order that is set for it.
     #[serde(skip)]
     pub facets_by_pattern: bool,
+    /// True if a hybrid search with a vector and blank words is one by the vector alone.
+    #[serde(skip)]
+    pub blank_words_are_none: bool,
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
@@ -110,6 +113,7 @@ impl IndexInfo {
             searches_from_the_first: false,
             counts_pages_whole: false,
             facets_by_pattern: false,
+            blank_words_are_none: false,
             max_values_per_facet: 100,
             facet_order: BTreeMap::new(),
             distinct: None,

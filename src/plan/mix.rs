@@ -26,7 +26,7 @@ pub enum Mix {
 impl Mix {
     /// As the engine reads `body`.
     pub fn of(info: &IndexInfo, body: &Map<String, Value>) -> Result<Self, Obstacle> {
-        let Some(ratio) = semantic_ratio(body)? else { return Ok(Self::None) };
+        let Some(ratio) = semantic_ratio(info, body)? else { return Ok(Self::None) };
         let told = info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words();
         Ok(if told { Self::Mixed { ratio } } else { Self::Unmixable { ratio } })
     }
@@ -46,7 +46,7 @@ impl Mix {
 }
 
 /// The share of the vector, where a search mixes hits by words with hits by a vector.
-fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {
+fn semantic_ratio(info: &IndexInfo, body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {
     let Some(hybrid) = body.get("hybrid").filter(|hybrid| !hybrid.is_null()) else { return Ok(None) };
     let hybrid = hybrid.as_object().ok_or(Obstacle::Judge)?;
     let ratio = match hybrid.get("semanticRatio") {
@@ -55,11 +55,36 @@ fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {
     };
     let mixes = match body.get("q").filter(|q| !q.is_null()) {
         None => false,
-        // Nothing can be embedded.
-        Some(Value::String(words)) if words.trim().is_empty() => body.get("vector").is_some_and(|v| !v.is_null()),
+        // Nothing can be embedded. Newer engines hear no words, and search by the vector alone.
+        Some(Value::String(words)) if words.trim().is_empty() => {
+            !info.blank_words_are_none && body.get("vector").is_some_and(|v| !v.is_null())
+        }
         Some(_) => true,
     };
     // As the engine compares: what is nearer to an end than its precision is at the end.
     let narrow = ratio as f32;
     Ok((mixes && narrow > 0.0 && narrow < 1.0).then_some(ratio))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_vector_beside_blank_words_is_a_half_or_the_whole_as_the_engine_has_it() {
+        let of = |blank_words_are_none, body: Value| {
+            let info = IndexInfo { blank_words_are_none, primary_key: Some("id".into()), ..IndexInfo::new("films") };
+            Mix::of(&info, body.as_object().unwrap()).map_err(|_| ()).unwrap()
+        };
+        let blank = json!({"q": " ", "vector": [1, 0], "hybrid": {"embedder": "own"}});
+        assert_eq!(of(false, blank.clone()), Mix::Mixed { ratio: 0.5 });
+        assert_eq!(of(true, blank), Mix::None);
+        for either in [false, true] {
+            let words = json!({"q": "a", "vector": [1, 0], "hybrid": {"embedder": "own"}});
+            assert_eq!(of(either, words), Mix::Mixed { ratio: 0.5 });
+            assert_eq!(of(either, json!({"q": "", "hybrid": {"embedder": "own"}})), Mix::None);
+        }
+    }
 }

@@ -138,6 +138,8 @@ pub enum Plan {
     Delete(Deletion),
     /// Every node does the same, as one task.
     Broadcast(Box<WriteIntent>),
+    /// The same of a deletion by a filter, which is tried before any node gets it.
+    DeleteMatching(Box<WriteIntent>),
     /// The same of an edit by a function, which is tried before any node gets it.
     Edit(Box<WriteIntent>),
     /// Every node is told the same at once, without a task.

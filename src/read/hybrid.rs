@@ -5,7 +5,7 @@ use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
 use super::search::is_search;
 use crate::merge;
-use crate::merge::hybrid::{ByVector, ByWords, Mixed, without_vectors};
+use crate::merge::hybrid::{ByVector, ByWords, KeptOnce, Mixed, without_vectors};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
 use crate::plan::by_frequency::ByFrequency;
@@ -123,8 +123,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     ) -> Result<(Stated, Inexact), Stop> {
         let all = Candidates::default();
         let everything = &hybrid.everything;
-        let of_all = |stated: Stated| {
-            let inexact = Inexact { facets: !stated.exact, ..Inexact::default() };
+        let of_all = |mut stated: Stated| {
+            let mut inexact = Inexact { facets: !stated.exact, ..Inexact::default() };
+            match mixed.kept_once {
+                KeptOnce::No => {}
+                KeptOnce::Counted(count) => stated.total = plan.window.total(&[count]),
+                KeptOnce::Unknown => inexact.totals = true,
+            }
             Ok((stated, inexact))
         };
         match plan.mixing(mixed.full_of_vectors) {
@@ -139,7 +144,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let some = Candidates { threshold: plan.threshold.is_some(), unmet: None };
         let mut stated = self.state(&hybrid.by_vector, &some, &vectors.replies).await?;
-        let counted = mixed.distinct_hits;
+        let counted = match mixed.kept_once {
+            KeptOnce::No => mixed.distinct_hits,
+            KeptOnce::Counted(count) => Some(count),
+            KeptOnce::Unknown => None,
+        };
         stated.total = counted.map_or(stated.total, |count| plan.window.total(&[count]));
         // Which documents one node leaves out because their distinct value was met depends on where it stops.
         let exact = counted.is_some() && plan.distinct.is_none() && stated.exact;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::fleet::is_embedded;
 use crate::support::{Client, Fleet, Single};
 
 type Request<'a> = (&'a str, &'a str, Option<&'a str>, &'a str);
@@ -155,7 +156,9 @@ fn the_gateway_refuses_what_a_node_refuses_in_the_same_words() {
     prepare(&single.client);
     prepare(&fleet.client);
     let mut wrong = Vec::new();
-    for request in REQUESTS {
+    // Today's engines give an index another name.
+    let renames = |path: &str, body: &str| path == "/indexes/books" && body.contains("uid") && !is_embedded();
+    for request in REQUESTS.iter().filter(|(method, path, _, body)| !(*method == "PATCH" && renames(path, body))) {
         let (want, got) = (ask(&single.client, *request), ask(&fleet.client, *request));
         if want.0 < 400 {
             wrong.push(format!("{request:?} is not bad input: {want:?}"));

@@ -399,3 +399,46 @@ fn an_edit_that_ended_in_part_says_so_and_the_rest_is_done_once() {
     assert_eq!(fleet.admin.post(&finish, &json!({})).status, 400);
     assert_eq!(edited(client), 40);
 }
+
+/// An engine of today puts a deletion by a filter and the additions behind it into one batch, which fails as a whole.
+#[test]
+fn a_deletion_by_a_filter_that_fails_takes_no_addition_with_it() {
+    let (single, fleet) = (Single::start(), Fleet::start());
+    for client in [&single.client, &fleet.client] {
+        client.add("films", &json!([{"id": 0, "year": 1979}]));
+        client.done(&client.json("PUT", "/indexes/films/settings/filterable-attributes", &json!(["year"])));
+        for filter in
+            [json!("nowhere = 1"), json!(["year = 1979", ["other = 2", "year = 3"]]), json!("_geoRadius(1, 2, 3)")]
+        {
+            client.wait(&client.post("/indexes/films/documents/delete", &json!({"filter": filter})));
+        }
+        // One that settings under way will allow.
+        let setting = client.json("PUT", "/indexes/films/settings/filterable-attributes", &json!(["year", "seen"]));
+        let deletion = client.post("/indexes/films/documents/delete", &json!({"filter": "seen = true"}));
+        assert_eq!(client.wait(&deletion)["status"], "succeeded");
+        client.done(&setting);
+    }
+    // Many at once, other clients' documents among them: each of those is there.
+    let client = &fleet.client;
+    let mut additions = Vec::new();
+    for id in 1..40 {
+        if id % 3 == 0 {
+            client.post("/indexes/films/documents/delete", &json!({"filter": format!("nowhere = {id}")})).ok();
+        }
+        additions.push(client.post("/indexes/films/documents", &json!([{"id": id, "year": 2000 + id}])));
+    }
+    additions.iter().for_each(|addition| {
+        assert_eq!(client.wait(addition)["status"], "succeeded");
+    });
+    assert_eq!(client.documents("films").len(), 40);
+    let told = |client: &Client| {
+        let list = client.get("/tasks?types=documentDeletion&limit=100").ok();
+        let all = list["results"].as_array().expect("tasks").clone();
+        let all = all.iter().rev().take(4);
+        all.map(|task| json!([task["status"], task["details"], task["error"]])).collect::<Vec<_>>()
+    };
+    let (want, got) = (told(&single.client), told(client));
+    assert_eq!(want.len(), 4);
+    assert_eq!(want[0][0], "failed");
+    assert_eq!(want, got);
+}

@@ -145,13 +145,17 @@ impl Field {
             OrderBy::Lexicographic => "alpha",
             OrderBy::Count => "count",
         };
+        let mut ranking = json!({ "enabled": !self.ranking.is_empty() });
+        if let Some(direction) = self.ranking.first() {
+            ranking["order"] = json!(direction);
+        }
         json!({
             "name": self.name,
             "displayed": { "enabled": self.displayed },
             "searchable": { "enabled": self.searchable },
             "sortable": { "enabled": self.sortable },
             "distinct": { "enabled": self.distinct },
-            "rankingRule": { "enabled": !self.ranking.is_empty(), "order": self.ranking },
+            "rankingRule": ranking,
             "filterable": {
                 "enabled": self.features.is_filterable(),
                 "sortBy": order,

@@ -56,7 +56,10 @@ pub fn plan(
         Change::UpdateSetting { index, setting } => settings::update_setting(index, *setting, body, hidden),
         Change::ResetSetting { index, setting } => Ok(settings::reset_setting(index, *setting, hidden, exists(index))),
         Change::DeleteAllDocuments { index } => documents::delete_all_documents(index, query, all),
-        Change::DeleteDocumentsByFilter { index } => documents::delete_by_filter(index, query, body, all),
+        Change::DeleteDocumentsByFilter { index } => {
+            return documents::delete_by_filter(index, query, body, all)
+                .map_or_else(Plan::Refuse, |intent| Plan::DeleteMatching(Box::new(intent)));
+        }
         Change::EditDocuments { index } => {
             return documents::edit_documents(index, query, body, all)
                 .map_or_else(Plan::Refuse, |intent| Plan::Edit(Box::new(intent)));

@@ -23,7 +23,7 @@ fn intent(change: Change, query: &str, body: Value) -> WriteIntent {
         &HiddenSettings::default(),
         &|_| true,
     ) {
-        Plan::Broadcast(intent) | Plan::Edit(intent) => *intent,
+        Plan::Broadcast(intent) | Plan::DeleteMatching(intent) | Plan::Edit(intent) => *intent,
         other => panic!("{other:?}"),
     }
 }

@@ -346,7 +346,7 @@ impl Bed {
         let topology = self.cluster.nodes.topology();
         let hidden = self.cluster.ledger.hidden_settings();
         let plan = broadcast::plan(&operation, "", body.as_bytes(), &topology, &hidden, &|_| true);
-        let Plan::Broadcast(intent) = plan else { panic!("a broadcast") };
+        let Plan::DeleteMatching(intent) = plan else { panic!("a deletion by filter") };
         self.cluster.writes.submit(*intent, Vec::new(), &Trace::new("test")).await.unwrap()
     }
 

@@ -122,7 +122,7 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
     let (topology, hidden) = (writes.nodes.topology(), writes.ledger.hidden_settings());
     let exists = |index: &str| writes.ledger.registry.exists(index);
     match broadcast::plan(&change, "", body.as_bytes(), &topology, &hidden, &exists) {
-        Plan::Broadcast(mut intent) | Plan::Edit(mut intent) => {
+        Plan::Broadcast(mut intent) | Plan::DeleteMatching(mut intent) | Plan::Edit(mut intent) => {
             intent.custom_metadata = task.custom_metadata.clone();
             only(&mut intent, &missed, topology.shards);
             Ok(*intent)

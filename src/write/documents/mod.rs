@@ -19,6 +19,7 @@
 //! | `existing` | additions that skip the documents which the index does not have |
 //! | `finish` | the rest of a task that ended in part |
 //! | `ids` | the ids of a body, each once |
+//! | `matching` | deletions by a filter, which is tried before any node gets the deletion |
 //! | `payloads` | what each node will be sent of a body, kept until the body has been read |
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
@@ -31,6 +32,7 @@ mod edited;
 mod existing;
 mod finish;
 mod ids;
+mod matching;
 mod payloads;
 mod redistribute;
 mod rules;
@@ -44,6 +46,7 @@ use self::collect::{BatchError, Collected, Collector, Source};
 pub use self::delete::delete;
 pub use self::edit::edit;
 pub use self::finish::finish;
+pub use self::matching::refused_filter;
 use self::steps::Addition;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::vocabulary;

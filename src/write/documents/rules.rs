@@ -57,6 +57,12 @@ pub(super) async fn of_index(writes: &Writes, index: &str, trace: &Trace) -> Doc
 
 /// [`of_index`] once the changes of rules that are under way have ended, or have not for [`CHANGE`].
 pub(super) async fn after_changes(writes: &Writes, index: &str, trace: &Trace) -> DocumentRules {
+    changes_end(writes, index).await;
+    of_index(writes, index, trace).await
+}
+
+/// Returns when the changes of rules that are under way have ended, or have not for [`CHANGE`].
+pub(super) async fn changes_end(writes: &Writes, index: &str) {
     let ended = async {
         while has_open_tasks(writes, index, Some(&CHANGES_OF_RULES)).await {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -65,7 +71,6 @@ pub(super) async fn after_changes(writes: &Writes, index: &str, trace: &Trace) -
     if tokio::time::timeout(CHANGE, ended).await.is_err() {
         tracing::debug!(index, "the rules of an index are about to change");
     }
-    of_index(writes, index, trace).await
 }
 
 /// Why a batch fails some of whose documents lack vectors: a new document must give them, one that is there keeps its own.
