@@ -20,6 +20,7 @@ use crate::placement::topology::Topology;
 use crate::plan::addition::Split;
 use crate::plan::scatter::{Ask, Lasting, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;
+use crate::plan::work::Work;
 use crate::plan::write::{FailedWrite, WriteIntent};
 use crate::plan::{self, Plan, Request};
 use crate::read;
@@ -100,6 +101,7 @@ async fn carry_out(
             let failed = app.cluster.writes.record_failed(intent, error, &admitted.trace);
             Ok(accepted(app, admitted, &failed.boxed().await?))
         }
+        Plan::Work(work) => begin(app, admitted, &work).boxed().await,
         Plan::Answer(own) => answer(app, admitted, own).boxed().await,
         Plan::Refuse(error) => Err(error),
     };
@@ -205,6 +207,16 @@ async fn broadcast(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent)
     let _way = vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
     let task = app.cluster.writes.submit(intent, Vec::new(), &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
+}
+
+async fn begin(app: &App, admitted: &Admitted<'_>, work: &Work) -> Result<Answer, ResponseError> {
+    let task = app.cluster.dumps.submit(work).await?;
+    let answer = accepted(app, admitted, &task);
+    Ok(match work {
+        Work::Dump => answer,
+        // What the engine answers.
+        Work::Export(_) => Answer { status: 200, ..answer },
+    })
 }
 
 async fn edit(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {

@@ -12,6 +12,7 @@
 //! | `facet_search` | a search among the values of a facet |
 //! | `facets` | questions about facets as searches of one node |
 //! | `federation` | several searches answered as one list, as every node of a cover gets them |
+//! | `export` | which indexes go to another Meilisearch, and how |
 //! | `fields` | the fields of an index's documents |
 //! | `filter` | a client's filter together with the one that restricts a node to shards |
 //! | `forward` | a request that any one node can answer for all of them |
@@ -40,6 +41,7 @@
 //! | `stats` | figures about indexes |
 //! | `values` | facet values as the engine compares them |
 //! | `window` | how many hits there are, and which of them a page shows |
+//! | `work` | what the gateway itself carries out as a task |
 //! | `write` | a write as the lanes will carry it out |
 
 pub mod addition;
@@ -48,6 +50,7 @@ pub mod deletion;
 pub mod documents;
 pub mod embed;
 pub mod explain;
+pub mod export;
 pub mod facet_rules;
 pub mod facet_search;
 pub mod facets;
@@ -82,6 +85,7 @@ pub mod span;
 pub mod stats;
 pub mod values;
 pub mod window;
+pub mod work;
 pub mod write;
 
 use serde::Serialize;
@@ -94,6 +98,7 @@ use forward::Forward;
 use indexes::IndexList;
 use own::Answer;
 use scatter::{NodeRequest, Scatter};
+use work::Work;
 use write::{FailedWrite, WriteIntent};
 
 pub use request::{Known, Request};
@@ -120,6 +125,8 @@ pub enum Plan {
     Everywhere(NodeRequest),
     /// A task that fails before any node sees it.
     Fail(Box<FailedWrite>),
+    /// The gateway itself carries it out, as one task of the cluster.
+    Work(Work),
     /// Miroir itself knows the answer.
     Answer(Answer),
     Refuse(ResponseError),

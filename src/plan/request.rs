@@ -2,7 +2,7 @@
 
 use super::broadcast::{self, HiddenSettings};
 use super::read::{self, Infos};
-use super::{Plan, addition, deletion, own, several};
+use super::{Plan, addition, deletion, own, several, work};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Documents, Operation};
 use crate::meili::uid::{IndexUid, index_not_found};
@@ -53,9 +53,11 @@ impl<'a> Request<'a> {
         self.operation.validate()?;
         let indexes = match self.operation {
             Operation::Read(read) => read::indexes(read, self.body),
-            Operation::Own(_) | Operation::Change(_) | Operation::Documents(_) | Operation::Unsupported { .. } => {
-                Vec::new()
-            }
+            Operation::Own(_)
+            | Operation::Change(_)
+            | Operation::Documents(_)
+            | Operation::Work(_)
+            | Operation::Unsupported { .. } => Vec::new(),
         };
         match indexes.iter().find(|index| IndexUid::is_reserved(index)) {
             Some(reserved) => Err(index_not_found(reserved)),
@@ -97,10 +99,26 @@ impl Checked<'_> {
             Operation::Documents(Documents::DeleteBatch { index }) => {
                 deletion::batch(index, body, query, (known.exists)(index), topology)
             }
-            Operation::Unsupported { name } => Plan::Refuse(ResponseError::new(
-                Code::MiroirNotSupported,
-                format!("`{name}` is not supported by this version of Miroir."),
-            )),
+            Operation::Work(work) => work::plan(work, body),
+            Operation::Unsupported { name } => Plan::Refuse(unsupported(name)),
         }
     }
+}
+
+fn unsupported(name: &str) -> ResponseError {
+    let message = match name {
+        // A snapshot is a copy of one engine's database files. Each node has files of its own, with its share of the documents
+        // and fields that are no client's: no one set of files is the cluster's.
+        "/snapshots" => {
+            "`/snapshots` is not supported by Miroir: a snapshot is a copy of one engine's files, and a cluster has no such \
+             files. `POST /dumps` writes the whole cluster as one dump."
+        }
+        _ => {
+            return ResponseError::new(
+                Code::MiroirNotSupported,
+                format!("`{name}` is not supported by this version of Miroir."),
+            );
+        }
+    };
+    ResponseError::new(Code::MiroirNotSupported, message)
 }

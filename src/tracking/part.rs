@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::reconcile::Reconciler;
 use super::task_host::{Polled, TaskHost, report};
+use super::works::Works;
 use crate::ledger::Ledger;
 use crate::nodes::Nodes;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
@@ -30,6 +31,7 @@ pub struct Tracking {
     pub nodes: Arc<Nodes>,
     pub ledger: Arc<Ledger>,
     pub reconciler: Reconciler,
+    pub works: Works,
     next_uid: AtomicU32,
     heir: OnceLock<Weak<dyn Heir>>,
 }
@@ -45,7 +47,7 @@ impl Tracking {
         let store = Arc::clone(&ledger.store);
         let next_uid = AtomicU32::new(store.next_task_uid().await?);
         let reconciler = Reconciler::new(store, prometheus)?;
-        Ok(Arc::new(Self { nodes, ledger, reconciler, next_uid, heir: OnceLock::new() }))
+        Ok(Arc::new(Self { nodes, ledger, reconciler, works: Works::default(), next_uid, heir: OnceLock::new() }))
     }
 
     /// Who is told of ends. Said once, before anything runs.
@@ -81,6 +83,10 @@ impl TaskHost for Tracking {
 
     fn reconciler(&self) -> &Reconciler {
         &self.reconciler
+    }
+
+    fn works(&self) -> &Works {
+        &self.works
     }
 
     fn next_uid(&self) -> u32 {

@@ -21,6 +21,7 @@ async fn run<H: TaskHost>(host: Arc<H>, mut task: MiroirTask) {
         ask_nodes(&host, &task.subjects, task.uid).await;
         for subject in &task.subjects {
             host.reconciler().ended(*subject).await;
+            host.works().ended(*subject).await;
         }
     }
     let subjects = task.subjects.iter().copied().map(TaskRef::Uid).collect();

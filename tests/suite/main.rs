@@ -9,6 +9,7 @@ mod chaos;
 mod client_errors;
 mod compression;
 mod differential;
+mod dumps;
 mod explain;
 mod failures;
 mod faults;

@@ -33,6 +33,7 @@ use crate::placement::topology::Topology;
 pub use details::show_as_of;
 pub use hidden::{HiddenPart, HiddenSettings, TieBreak, hidden_filterable, is_hidden_filterable};
 pub use indexes::refused_as_of;
+pub use settings::masked;
 
 /// What a change of documents that names no shard touches.
 #[derive(Clone, Copy)]
