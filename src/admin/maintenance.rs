@@ -24,6 +24,7 @@ pub async fn begin(ledger: &Ledger, node: &str, query: &str) -> Result<Value, Re
     Ok(json!({ "node": node, "state": topology.node(ix).state, "idle": idle }))
 }
 
+/// Answers with the state that the node has then: joining, until a probe finds it well.
 pub async fn end(ledger: &Ledger, node: &str) -> Result<Value, ResponseError> {
     maintenance::end(ledger, node).await.map_err(refused)?;
     let topology = ledger.nodes.topology();

@@ -75,6 +75,7 @@ enum Answer {
 // === impl AdminApp ===
 
 impl AdminApp {
+    /// Without a `key` everybody who reaches the listener may use it.
     pub fn new(app: Arc<App>, key: Option<Secret>) -> Self {
         Self { app, key }
     }

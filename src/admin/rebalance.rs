@@ -58,6 +58,7 @@ struct ClusterPatch {
 // === impl Route ===
 
 impl<'a> Route<'a> {
+    /// `None` for what is no route of moves.
     pub fn parse(method: &str, path: &'a str) -> Option<Self> {
         let route = match (method, path) {
             ("GET", "/rebalance") => Self::Status,
@@ -84,6 +85,7 @@ impl<'a> Route<'a> {
     }
 }
 
+/// The state of the plan after the wish, as JSON.
 pub async fn answer(rebalancer: &Rebalancer, route: Route<'_>, body: &[u8]) -> Result<Value, ResponseError> {
     let change = match route {
         Route::Status => return Ok(status(rebalancer).await),

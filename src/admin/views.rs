@@ -34,6 +34,7 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
     (503, json!({ "ready": false, "reason": reason }))
 }
 
+/// As `GET /topology` shows it.
 pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
     let nodes: Vec<Value> = topology
         .members()

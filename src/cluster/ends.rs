@@ -1,16 +1,20 @@
 //! What the end of a task means for all parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::Cluster;
 use crate::ledger::insync;
 use crate::ledger::marks::Marks;
-use crate::meili::task::TaskStatus;
+use crate::meili::task::{Subject, TaskKind, TaskStatus};
 use crate::replicas::repair;
-use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::tasks::entry::{MiroirTask, NodeTaskState, Purpose};
 use crate::tracking::Heir;
+
+/// So long the end of a refused change of an index waits until the registry is as the nodes are.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Heir for Cluster {
@@ -28,7 +32,9 @@ impl Heir for Cluster {
         indexes.extend(task.index_uid.clone());
         for index in &indexes {
             repair::touched(&self.replicas, index, task);
-            registry.invalidate(index);
+            if !leaves_settings(task) {
+                registry.invalidate(index);
+            }
             match task.status {
                 TaskStatus::Failed | TaskStatus::Canceled => {
                     registry.suspect(index);
@@ -37,12 +43,24 @@ impl Heir for Cluster {
                 TaskStatus::Enqueued | TaskStatus::Processing | TaskStatus::Succeeded => {}
             }
         }
-        // Not awaited: it may have to wait for writes of the index, and those for nothing here.
+        // By itself: it may have to wait for writes of the index, and those for nothing here.
         if !registry.suspects().is_empty() {
             let replicas = Arc::clone(&self.replicas);
-            tokio::spawn(async move { repair::check_suspects(&replicas).await });
+            let checked = tokio::spawn(async move { repair::check_suspects(&replicas).await });
+            // A primary key that was refused is not to be what the next documents are read by.
+            if task.kind == TaskKind::IndexUpdate && task.status == TaskStatus::Failed {
+                _ = tokio::time::timeout(TOLD_AFTER, checked).await;
+            }
         }
     }
+}
+
+/// True for documents that an index took which was there: what is known of its settings still holds. With many small writes
+/// they would be read again for each.
+fn leaves_settings(task: &MiroirTask) -> bool {
+    task.kind.subject() == Subject::Documents
+        && task.status == TaskStatus::Succeeded
+        && task.parts.iter().all(|part| part.purpose == Purpose::Main)
 }
 
 /// Raises the alarm where one replica refused in its queue what another carried out.

@@ -53,6 +53,7 @@ impl AdminArgs {
         self.send("POST", path, Some(body))
     }
 
+    /// The answer as JSON; an error for a status of 400 and more.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
         let bytes = body.map(Value::to_string).unwrap_or_default().into_bytes();

@@ -30,7 +30,8 @@ use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::NodeIx;
 use crate::plan::Obstacle;
 use crate::plan::documents::DocumentsPlan;
-use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::node_request::NodeRequest;
+use crate::plan::scatter::{Ask, Scatter};
 use crate::read::{self, Reads};
 use crate::write::Writes;
 

@@ -23,6 +23,7 @@ pub struct RequestContext {
 // === impl RequestContext ===
 
 impl RequestContext {
+    /// The time runs from here.
     pub fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -42,6 +43,7 @@ impl RequestContext {
         self.in_flight = Some(in_flight);
     }
 
+    /// Empty until the head was read.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }

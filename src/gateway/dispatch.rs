@@ -7,18 +7,20 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use pingora_proxy::Session;
 
+use super::app::{Admitted, App};
 use super::body::SessionBody;
 use super::cache::{Entered, Question, Worth};
 use super::forward::Forwarding;
 use super::planning;
-use super::respond::Answer;
-use super::{Admitted, App, described, keys, listing, narrow};
+use super::respond::{Answer, no_node};
+use super::{described, keys, listing, narrow};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Own;
 use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
 use crate::plan::addition::Split;
-use crate::plan::scatter::{Ask, Lasting, NodeRequest, Scatter};
+use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::scattered::Lasting;
 use crate::plan::stats::StatsPlan;
 use crate::plan::work::Work;
 use crate::plan::write::{FailedWrite, WriteIntent};
@@ -136,7 +138,7 @@ fn forward(
     target: String,
 ) -> Result<Forwarding, ResponseError> {
     if plan.candidates.is_empty() {
-        return Err(super::no_node());
+        return Err(no_node());
     }
     let avoided = app.cluster.nodes.overload.avoided(&topology);
     plan.candidates.sort_by_key(|node| avoided.contains(node));
@@ -147,7 +149,7 @@ fn forward(
 
 /// For how long the answer to a read is the answer.
 fn worth_of(app: &App, ask: &Ask) -> Worth {
-    let cutoffs = match ask.lasting() {
+    let cutoffs = match ask.plan().lasting() {
         Lasting::Never => return Worth::Once,
         Lasting::Always => return Worth::Lasts,
         Lasting::IfInTime { indexes } => {

@@ -39,6 +39,7 @@ const ANSWER_HEADERS: &[http::HeaderName] = &[CONTENT_TYPE, CONTENT_LENGTH, TRAN
 // === impl Forwarding ===
 
 impl Forwarding {
+    /// A node has `attempt_timeout` to begin its answer while others are left, and `timeout` if it is the last.
     pub fn new(
         topology: Arc<Topology>,
         plan: Forward,
@@ -55,6 +56,7 @@ impl Forwarding {
         self.plan.candidates.get(self.tried.checked_sub(1)?).copied()
     }
 
+    /// Of the node that is being asked, or was asked last; `None` before the first.
     pub fn node_id(&self) -> Option<&str> {
         self.current().map(|node| self.topology.node(node).id.as_str())
     }

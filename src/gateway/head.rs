@@ -22,10 +22,12 @@ pub const REQUEST_ID: &str = "x-request-id";
 // === impl Head ===
 
 impl Head {
+    /// The path is normalised: routes are compared with that.
     pub fn new(method: http::Method, uri: &http::Uri, headers: HeaderMap) -> Self {
         Self { method, path: normalized(uri.path()), query: uri.query().unwrap_or_default().to_owned(), headers }
     }
 
+    /// `None`, too, for a value that is no ASCII.
     pub fn text(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -35,6 +37,7 @@ impl Head {
         if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
     }
 
+    /// `None` for a value that is no number, too.
     pub fn content_length(&self) -> Option<u64> {
         self.text(CONTENT_LENGTH)?.parse().ok()
     }

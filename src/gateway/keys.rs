@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::App;
+use super::app::App;
 use super::auth::key_request;
 use super::auth::keyring::HeldKey;
 use super::respond::Answer;
@@ -23,6 +23,7 @@ pub struct KeyRepair {
     app: Weak<App>,
 }
 
+/// The page that `query` names, of all keys in the order in which they are listed.
 pub fn list(app: &App, query: &str) -> Result<Answer, ResponseError> {
     require_master_key(app)?;
     let page = key_request::page(query)?;
@@ -32,11 +33,13 @@ pub fn list(app: &App, query: &str) -> Result<Answer, ResponseError> {
     Ok(Answer::json(200, &body))
 }
 
+/// `name` is the uid or the key itself.
 pub fn get(app: &App, name: &str) -> Result<Answer, ResponseError> {
     require_master_key(app)?;
     app.keyring.named(name).map(|held| Answer::json(200, &view(&held))).ok_or_else(|| not_found(name))
 }
 
+/// Nodes get copies; one that misses its copy gets it when it returns.
 pub async fn create(app: &App, body: &Value, trace: &Trace) -> Result<Answer, ResponseError> {
     require_master_key(app)?;
     let key = key_request::creation(body, OffsetDateTime::now_utc())?;
@@ -51,6 +54,7 @@ pub async fn create(app: &App, body: &Value, trace: &Trace) -> Result<Answer, Re
     Ok(Answer::json(201, &view(&held)))
 }
 
+/// Only name and description can change.
 pub async fn update(app: &App, name: &str, body: &Value, trace: &Trace) -> Result<Answer, ResponseError> {
     require_master_key(app)?;
     let patch = key_request::patch(body)?;
@@ -70,6 +74,7 @@ pub async fn update(app: &App, name: &str, body: &Value, trace: &Trace) -> Resul
     Ok(Answer::json(200, &view(&held)))
 }
 
+/// `name` is the uid or the key itself.
 pub async fn delete(app: &App, name: &str, trace: &Trace) -> Result<Answer, ResponseError> {
     require_master_key(app)?;
     let uid = app.keyring.named(name).ok_or_else(|| not_found(name))?.key.uid;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::app::{Admitted, App};
 use super::auth::Access;
-use super::respond::Answer;
-use super::{Admitted, App, no_node};
+use super::respond::{Answer, no_node};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Subrequest;

@@ -33,6 +33,7 @@ const BUCKETS: &[f64] =
 // === impl GatewayMetrics ===
 
 impl GatewayMetrics {
+    /// An error if one of the families is there already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             requests: IntCounterVec::new(
@@ -67,6 +68,7 @@ impl GatewayMetrics {
         Ok(metrics)
     }
 
+    /// Counts a request as under way for as long as the guard lives.
     pub fn enter(&self) -> InFlight {
         self.in_flight.inc();
         InFlight { count: self.in_flight.get(), gauge: self.in_flight.clone() }

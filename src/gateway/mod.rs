@@ -23,8 +23,10 @@
 //! | `compress` | answers packed as the client likes |
 //! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`settings`] | what the operator sets of the gateway |
+//! | [`app`] | all that answering takes, for the whole process |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
 
+pub mod app;
 pub mod auth;
 pub mod body;
 pub mod cache;
@@ -54,54 +56,21 @@ use pingora_proxy::Session;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
-use crate::cluster::Cluster;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
-use crate::tls::listeners::Listeners;
-use auth::{Access, Keyring};
-use cache::Cache;
+pub use app::{Admitted, App};
+use auth::Access;
 use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
-use metrics::GatewayMetrics;
-use respond::Answer;
-use settings::{CompressionSettings, GatewaySettings};
-use speakers::{Caller, Speakers};
-use webhooks::WebhookBook;
-
-/// All that answering a request takes; one for the process.
-pub struct App {
-    pub cluster: Arc<Cluster>,
-    pub keyring: Keyring,
-    pub settings: GatewaySettings,
-    pub metrics: GatewayMetrics,
-    pub speakers: Speakers,
-    pub cache: Cache,
-    /// What listeners show to clients.
-    pub tls: Arc<Listeners>,
-    pub webhooks: Arc<WebhookBook>,
-}
-
-// === impl App ===
-
-impl App {
-    pub fn new(
-        cluster: Arc<Cluster>,
-        keyring: Keyring,
-        settings: GatewaySettings,
-        metrics: GatewayMetrics,
-        tls: Arc<Listeners>,
-        webhooks: WebhookBook,
-    ) -> Arc<Self> {
-        let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls, webhooks })
-    }
-}
+use respond::{Answer, no_node};
+use settings::CompressionSettings;
+use speakers::Caller;
 
 /// Lets the cluster's repairs reach what only the gateway knows. Called once, before the cluster runs.
 pub fn install_hooks(app: &Arc<App>) {
@@ -116,16 +85,6 @@ pub enum Handled {
     Answered,
     /// Pingora carries it to one of the nodes named in [`RequestContext::forward`].
     Forward,
-}
-
-/// A request that was let in.
-pub struct Admitted<'a> {
-    pub head: &'a Head,
-    pub operation: &'a Operation,
-    pub access: Access,
-    /// `None` for a tool in a person's hand.
-    pub caller: Option<Caller>,
-    pub trace: Trace,
 }
 
 /// Answers the request of `session`, or says whom it is to be forwarded to.
@@ -304,11 +263,6 @@ pub async fn fail(session: &mut Session, ctx: &mut RequestContext, error: &pingo
         Ok(()) => answer.status,
         Err(_) => 0,
     }
-}
-
-/// No node could be reached that may answer.
-pub fn no_node() -> ResponseError {
-    ResponseError::new(Code::MiroirNodeUnavailable, "No node that could answer the request can be reached.")
 }
 
 /// Counts the request and writes its line into the log.

@@ -7,7 +7,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Operation, Own};
 use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
-use crate::plan::read::Infos;
+use crate::plan::index_info::Infos;
 use crate::plan::{Known, Plan, Request};
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};

@@ -46,6 +46,7 @@ pub const INEXACT: &str = "x-miroir-inexact";
 // === impl Answer ===
 
 impl Answer {
+    /// Without a body and a content type.
     pub fn empty(status: u16) -> Self {
         Self {
             status,
@@ -58,10 +59,12 @@ impl Answer {
         }
     }
 
+    /// The value as one line.
     pub fn json(status: u16, body: &Value) -> Self {
         Self { body: Bytes::from(body.to_string()), ..Self::empty(status) }
     }
 
+    /// JSON that is written already.
     pub fn bytes(status: u16, body: Bytes) -> Self {
         Self { body, ..Self::empty(status) }
     }
@@ -150,6 +153,11 @@ async fn pack(answer: &Answer, encoding: Encoding, level: u32) -> Option<Bytes> 
         Some(packed) => packed.get(encoding, &answer.body, level).await,
         None => encoding.compress(&answer.body, level).await,
     }
+}
+
+/// No node could be reached that may answer.
+pub fn no_node() -> ResponseError {
+    ResponseError::new(Code::MiroirNodeUnavailable, "No node that could answer the request can be reached.")
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ impl Caller {
 // === impl Speakers ===
 
 impl Speakers {
+    /// Remembers how the caller names tasks, for a while.
     pub fn note(&self, caller: Caller) {
         self.heard.lock().note(caller, Instant::now());
     }

@@ -80,6 +80,7 @@ impl Bookkeeping {
 // === impl Held ===
 
 impl Held<'_> {
+    /// Which changes of indexes each node has still to get.
     pub(crate) fn missed(&self) -> &MissedByNode {
         &self.missed
     }

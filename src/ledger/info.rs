@@ -9,7 +9,8 @@ use super::registry::Known;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::uid::index_not_found;
 use crate::meili::versions::{
-    counts_pages_whole, scores_by_all_rules, searches_from_the_first, states_all_hits, states_offset_asked,
+    counts_pages_whole, facets_by_pattern, scores_by_all_rules, searches_from_the_first, states_all_hits,
+    states_offset_asked,
 };
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::nodes::error::unavailable;
@@ -34,6 +35,7 @@ impl Ledger {
         info.states_all_hits = is(states_all_hits);
         info.states_offset_asked = is(states_offset_asked);
         info.searches_from_the_first = is(searches_from_the_first);
+        info.facets_by_pattern = is(facets_by_pattern);
         info.counts_pages_whole = is(counts_pages_whole);
         info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
         let info = Arc::new(info);

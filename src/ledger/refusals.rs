@@ -27,6 +27,7 @@ pub struct Refusals {
     storing: tokio::sync::Mutex<()>,
     /// Why the last attempt stopped short, by index.
     troubles: Mutex<BTreeMap<String, String>>,
+    changed: tokio::sync::Notify,
 }
 
 // === impl Refusals ===
@@ -90,6 +91,18 @@ impl Refusals {
         Ok(self.of(index).is_none())
     }
 
+    /// Returns when nothing is noted of `index`.
+    pub async fn gone(&self, index: &str) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.of(index).is_none() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Why the last attempt to take it back stopped short.
     pub fn stopped_short(&self, index: &str, why: String) {
         self.troubles.lock().insert(index.to_owned(), why);
@@ -103,6 +116,7 @@ impl Refusals {
         let text = serde_json::to_string(&next).map_err(failed)?;
         store.put_meta(TAKE_BACKS, text).await?;
         *self.notes.lock() = next;
+        self.changed.notify_waiters();
         Ok(())
     }
 }

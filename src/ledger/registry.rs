@@ -73,10 +73,12 @@ impl Registry {
         }
     }
 
+    /// True from the moment at which the creating write takes its place.
     pub fn exists(&self, index: &str) -> bool {
         self.state.read().entries.contains_key(index)
     }
 
+    /// `None` if there is no such index.
     pub fn entry(&self, index: &str) -> Option<IndexEntry> {
         self.state.read().entries.get(index).cloned()
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `action` | what an API key can allow |
 //! | `error` | Meilisearch's error codes and the one error shape that every answer uses |
+//! | `format` | the formats of a body of documents, and what is said of one that is malformed |
 //! | `key` | an API key, and the JSON that clients and nodes see of it |
 //! | `operation` | every operation of the HTTP API that Miroir knows |
 //! | `pattern` | the indexes that a key is good for |
@@ -24,4 +25,4 @@ pub mod unknown;
 pub mod versions;
 pub mod webhook;
 
-pub use miroir_words::{action, error, key, pattern, settings, task, uid};
+pub use miroir_words::{action, error, format, key, pattern, settings, task, uid};

@@ -24,10 +24,12 @@ impl QueryMap {
         Self { pairs }
     }
 
+    /// The decoded value; an empty one where only the name stands. `None` if the name is missing.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Also true for a name without a value.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -44,6 +46,7 @@ impl QueryMap {
         self.pairs.retain(|(key, _)| key != name);
     }
 
+    /// Names and values, decoded, in the order in which the names first came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }

@@ -41,6 +41,12 @@ pub fn states_offset_asked(version: &str) -> bool {
     is_at_least(version, (1, 50))
 }
 
+/// True for engines that are known to take patterns such as `col*` for facets, and to order each facet that a pattern fits as
+/// its own settings say: seen of 1.50. Older ones take `*` alone, and order all facets as is set for all then.
+pub fn facets_by_pattern(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to say of a swap whether it renames: seen of 1.50, not of 1.15.
 pub fn shows_renames(version: &str) -> bool {
     is_at_least(version, (1, 50))
@@ -81,6 +87,7 @@ mod tests {
             shows_foreign_keys,
             names_index_of_edit,
             renames_and_compacts,
+            facets_by_pattern,
         ];
         for is in since_1_50 {
             assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(is));

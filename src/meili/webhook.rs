@@ -95,6 +95,7 @@ pub fn refuse_nil(uuid: Uuid) -> Result<(), ResponseError> {
     Err(ResponseError::new(Code::ImmutableWebhook, message))
 }
 
+/// 404 `webhook_not_found`, in the engine's words.
 pub fn not_found(uuid: Uuid) -> ResponseError {
     ResponseError::new(Code::WebhookNotFound, format!("Webhook `{uuid}` not found."))
 }

@@ -71,6 +71,7 @@ pub fn complete(ranked: &mut [Ranked], score: f64) {
 // === impl Details ===
 
 impl<'a> Details<'a> {
+    /// Of the JSON object under `_rankingScoreDetails`. What stands in it beside the rules is passed over.
     pub fn parse(details: &'a str) -> Result<Self, Malformed> {
         let mut scanner = Scanner::new(details);
         let mut rules = Vec::with_capacity(8);

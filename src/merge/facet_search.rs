@@ -31,9 +31,11 @@ pub struct FacetHits<'a> {
 // === impl FacetHits ===
 
 impl<'a> FacetHits<'a> {
+    /// `replies` are the nodes' bodies, one for each part of the cover.
     pub fn new(plan: &'a FacetSearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
         let order = [(plan.facet.clone(), plan.order)].into();
-        let mut sums = Facets::new(&FacetRules { max_values: plan.max_values, order, max_total_hits: u64::MAX });
+        let mut sums =
+            Facets::new(&FacetRules { max_values: plan.max_values, order, max_total_hits: plan.max_total_hits });
         let mut members = Vec::with_capacity(replies.len());
         for reply in replies {
             sums.add_values(&plan.facet, list(reply)?);

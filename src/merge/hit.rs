@@ -61,6 +61,7 @@ impl Own {
 // === impl Hit ===
 
 impl<'a> Hit<'a> {
+    /// Of one JSON object; what follows it is an error.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         let mut scanner = Scanner::new(text);
         let hit = Self::read(&mut scanner)?;

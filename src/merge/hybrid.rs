@@ -128,6 +128,7 @@ impl<'a> ByVector<'a> {
         self.hits.is_empty()
     }
 
+    /// As each node states its own, in the order of the replies.
     pub fn totals(&self) -> Vec<u64> {
         self.replies.iter().map(|reply| reply.total).collect()
     }
@@ -136,6 +137,7 @@ impl<'a> ByVector<'a> {
 // === impl Mixed ===
 
 impl<'a> Mixed<'a> {
+    /// The page, filled by the engine's rule: the better of two heads, each scaled by its share.
     pub fn new(
         plan: &'a SearchPlan,
         hybrid: &HybridPlan,

@@ -91,6 +91,8 @@ impl<'a> Listing<'a> {
 // === impl Listed ===
 
 impl<'a> Listed<'a> {
+    /// Of a hit with its scores. `distinct` is the field whose values are read, `typos` restates what nodes count
+    /// differently.
     pub fn parse(
         text: &'a str,
         distinct: Option<&str>,
@@ -128,6 +130,7 @@ impl<'a> Listed<'a> {
         self.place.as_deref()
     }
 
+    /// True if the two tie on every rule.
     pub fn ranks_like(&self, other: &Self) -> bool {
         self.steps.len() == other.steps.len()
             && self.steps.iter().zip(&other.steps).all(|(left, right)| left.score.compare(&right.score).is_eq())

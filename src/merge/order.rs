@@ -17,6 +17,7 @@ pub enum Score {
     Distance { ascending: bool, metres: Option<f64> },
 }
 
+/// What a rule such as `price:asc` sorts by, as scores show it. A document may have none.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SortValue {
     Missing,
@@ -91,6 +92,7 @@ impl Detail<'_> {
 // === impl SortValue ===
 
 impl SortValue {
+    /// Of JSON as it stands in the scores; `null` and all that is neither text nor number is missing.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let parsed = match text.as_bytes().first() {
             Some(b'"') => string(text).map(|text| Self::Text(text.into_owned())),

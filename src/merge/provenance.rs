@@ -41,6 +41,7 @@ pub struct Share {
     pub given: usize,
 }
 
+/// Whence the hits of an answer came, as `explain` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Provenance {
     /// In the order of the answer.

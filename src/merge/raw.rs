@@ -15,6 +15,7 @@ pub struct Members<'a>(pub Vec<(Cow<'a, str>, Raw<'a>)>);
 // === impl Raw ===
 
 impl<'a> Raw<'a> {
+    /// The JSON text, without white space around it.
     pub fn get(self) -> &'a str {
         self.0
     }
@@ -23,10 +24,12 @@ impl<'a> Raw<'a> {
 // === impl Members ===
 
 impl<'a> Members<'a> {
+    /// Of one JSON object, of which only the members are told apart: values stay text.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         Self::read(Scanner::new(text))
     }
 
+    /// An error, too, where the bytes are no UTF-8.
     pub fn of_bytes(body: &'a [u8]) -> Result<Self, Malformed> {
         Self::read(Scanner::of_bytes(body)?)
     }
@@ -41,6 +44,7 @@ impl<'a> Members<'a> {
         Ok(Self(members))
     }
 
+    /// The first of that name; `None` if there is none.
     pub fn get(&self, name: &str) -> Option<Raw<'a>> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
@@ -82,6 +86,7 @@ pub struct ObjectWriter<'a> {
 // === impl ObjectWriter ===
 
 impl<'a> ObjectWriter<'a> {
+    /// Writes the opening brace; only `finish` writes the closing one.
     pub fn new(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, empty: true }
@@ -98,6 +103,7 @@ impl<'a> ObjectWriter<'a> {
         self.out
     }
 
+    /// `value` is JSON already, and is written as it is.
     pub fn raw(&mut self, key: &str, value: &str) {
         self.key(key).extend_from_slice(value.as_bytes());
     }
@@ -106,6 +112,7 @@ impl<'a> ObjectWriter<'a> {
         self.raw(key, &value.to_string());
     }
 
+    /// Without it the object has no end.
     pub fn finish(self) {
         self.out.push(b'}');
     }

@@ -55,10 +55,12 @@ impl From<Malformed> for serde_json::Error {
 // === impl Scanner ===
 
 impl<'a> Scanner<'a> {
+    /// Nothing is checked before it is read.
     pub fn new(text: &'a str) -> Self {
         Self { text, at: 0, open: Vec::new() }
     }
 
+    /// An error where the bytes are no UTF-8.
     pub fn of_bytes(bytes: &'a [u8]) -> Result<Self, Malformed> {
         std::str::from_utf8(bytes).map(Self::new).map_err(|_| Malformed::Encoding)
     }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::plan::rounds::PageEnd;
 use crate::plan::search::SearchPlan;
+use crate::plan::stated::PageEnd;
 
 use super::error::MergeError;
 use super::facets::{self, Facets, NodeFacets};
@@ -31,6 +31,7 @@ pub struct SearchReply<'a> {
 // === impl SearchReply ===
 
 impl<'a> SearchReply<'a> {
+    /// Of a node's whole body; an error where it states no total.
     pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
         let (members, hits) = read(Scanner::of_bytes(body)?)?;
         let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
@@ -150,7 +151,9 @@ impl<'a> Merged<'a> {
         self.page.hits.len() as u64 >= self.plan.window.take()
     }
 
-    /// True if a node left out hits for one that is left out here, so that hits are missing.
+    /// True if hits are missing because a node left them out for one that is left out here. Example under `distinct: "maker"`: node x
+    /// lists film a of the makers A and B, and for its sake leaves out film b of B. Film c of A, on node y, ranks before a: so a
+    /// goes, and nobody shows B.
     pub fn hides(&self) -> bool {
         self.page.hides
     }
@@ -191,6 +194,7 @@ impl<'a> Merged<'a> {
         self.plan.window.total(totals).min(sum.saturating_sub(self.page.duplicates))
     }
 
+    /// As each node states its own, in the order of the replies.
     pub fn totals(&self) -> Vec<u64> {
         self.replies.iter().map(|reply| reply.total).collect()
     }
@@ -243,7 +247,8 @@ pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Page<'a>, M
 /// The total of a reply to [`SearchPlan::request_candidates`], and what it says of facets.
 pub fn candidates(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
     let reply = SearchReply::parse(reply)?;
-    NodeFacets::of(&reply.members, reply.total)
+    let facets = NodeFacets::of(&reply.members, reply.total)?;
+    Ok(NodeFacets { documents: reply.hits.iter().map(|hit| hit.text).collect(), ..facets })
 }
 
 /// The vector of the query, where the node shows it.
@@ -302,6 +307,7 @@ pub fn results(bodies: &[&[u8]]) -> Result<Vec<u8>, MergeError> {
     Ok(out)
 }
 
+/// The value of a member that says how the answer is paged; `None` for names of another way of paging.
 pub(super) fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
     match (window.paging, name) {
         (Paging::Offset { limit, .. }, "limit") => Some(limit),
@@ -313,6 +319,7 @@ pub(super) fn paging_member(window: Window, name: &str, total: u64) -> Option<u6
     }
 }
 
+/// The most typos that any node looked for, over all hits of all lists.
 pub(super) fn most_typos(lists: &[Vec<Hit<'_>>]) -> MostTypos {
     let mut most = MostTypos::default();
     for hit in lists.iter().flatten() {
@@ -321,6 +328,7 @@ pub(super) fn most_typos(lists: &[Vec<Hit<'_>>]) -> MostTypos {
     most
 }
 
+/// Appends a JSON array, each hit without what only Miroir asked for.
 pub(super) fn write_hits<'a>(
     hits: impl IntoIterator<Item = &'a Hit<'a>>,
     plan: &SearchPlan,

@@ -8,6 +8,7 @@ use crate::plan::span::Span;
 /// What one node listed of its share.
 #[derive(Debug, Clone, Copy)]
 pub struct Listed<'a> {
+    /// Hits in its list.
     pub count: u64,
     pub first: Option<Hit<'a>>,
 }

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::listing::{Listed, Listing};
 use super::order::Score;
+use crate::plan::threshold::ScoreOrder;
 use crate::plan::values::Key;
 
 /// What decides about how far the engine walks, and over what.
@@ -22,9 +23,9 @@ pub struct Walk {
     pub distinct: bool,
     /// What scores less does not count; between 0 and 1.
     pub threshold: Option<f64>,
-    /// True if scores do not fall with the rank. Example: `price:asc` stands before `words`. a costs 1 and scores 0.5, b costs
+    /// Whether scores fall with the rank. Example where they rise again: `price:asc` stands before `words`. a costs 1 and scores 0.5, b costs
     /// 2 and scores 0.9, c costs 3 and scores 0.4: with the threshold 0.6, b counts, although a before it does not.
-    pub uneven: bool,
+    pub scores: ScoreOrder,
     /// True in page mode, where values that were not met keep only their first document, too. Example: b and c have one
     /// value, and the page ends behind a. Two count in page mode, a and the older one of the others; else all three.
     pub paged: bool,
@@ -201,7 +202,7 @@ impl<'w, 'a> Walker<'w, 'a> {
             let below = self.walk.threshold.is_some_and(|least| self.hits[first].steps[step].so_far < least);
             let is_last = step + 1 == self.hits[first].steps.len();
             let is_before = !resumed && self.passed + bucket.len() < self.walk.skip;
-            if below && !self.walk.uneven {
+            if below && self.walk.scores == ScoreOrder::Falling {
                 // What ranks lower scores lower.
                 self.cut_off = true;
             } else if below {
@@ -297,7 +298,7 @@ impl<'w, 'a> Walker<'w, 'a> {
     fn stretch(self) -> Option<Stretch> {
         // Only what has a value can be left out of another listing.
         let all_valued = self.best.iter().all(|hit| !hit.values.is_empty());
-        let removed = self.walk.threshold.is_some() && self.walk.uneven;
+        let removed = self.walk.threshold.is_some() && self.walk.scores == ScoreOrder::RisingAgain;
         if !self.walk.distinct || !all_valued || removed || self.met.len() == self.before.met.len() {
             return None;
         }
@@ -338,7 +339,8 @@ mod tests {
     use crate::merge::scores::MostTypos;
     use crate::plan::index_info::ScoredBy;
 
-    const WALK: Walk = Walk { skip: 0, take: 2, distinct: true, threshold: None, uneven: false, paged: false };
+    const WALK: Walk =
+        Walk { skip: 0, take: 2, distinct: true, threshold: None, scores: ScoreOrder::Falling, paged: false };
 
     /// A hit by words of two, with typos of at most four.
     fn hit(id: &str, words: u32, typos: u32, written: u32, value: Option<&str>) -> String {
@@ -434,15 +436,15 @@ mod tests {
     #[test]
     fn a_walk_that_ends_with_the_page_needs_no_more_of_the_listing() {
         let hits = corpus();
-        let uneven = Walk { distinct: false, uneven: true, threshold: Some(0.95), take: 2, ..WALK };
+        let rising = Walk { distinct: false, scores: ScoreOrder::RisingAgain, threshold: Some(0.95), take: 2, ..WALK };
         let part = |count: usize| Listing { hits: listed(&hits[..count]), complete: false };
-        let outcome = left(&part(4), &[], Walk { take: 1, ..uneven }, &Stretch::default());
+        let outcome = left(&part(4), &[], Walk { take: 1, ..rising }, &Stretch::default());
         let Outcome::Left(Left { documents, beyond: Beyond::Unlisted }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(ids(&documents), ["a-early", "a-late", "b", "c-late"]);
-        let outcome = left(&part(4), &[], uneven, &Stretch::default());
+        let outcome = left(&part(4), &[], rising, &Stretch::default());
         assert!(matches!(outcome, Outcome::Unknown), "how much of the second bucket is left out: {outcome:?}");
-        let even = Walk { uneven: false, take: 9, ..uneven };
-        let outcome = left(&part(4), &[], even, &Stretch::default());
+        let falling = Walk { scores: ScoreOrder::Falling, take: 9, ..rising };
+        let outcome = left(&part(4), &[], falling, &Stretch::default());
         let Outcome::Left(Left { documents, beyond: Beyond::Nothing }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(ids(&documents), ["a-late"]);
     }

@@ -14,6 +14,7 @@ pub struct MetricsApp {
 // === impl MetricsApp ===
 
 impl MetricsApp {
+    /// Serves what is registered there, also what comes later.
     pub fn new(registry: Registry) -> Self {
         Self { registry }
     }

@@ -15,6 +15,7 @@ use crate::store::{Store, StoreError};
 /// The fact of the store that holds the layout.
 pub(super) const LAYOUT: &str = "layout";
 
+/// On disk when it returns.
 pub(super) async fn persist(store: &dyn Store, layout: &Layout) -> Result<(), StoreError> {
     let text = serde_json::to_string(layout).map_err(|source| StoreError::Corrupt { what: "layout", source })?;
     store.put_meta(LAYOUT, text).await

@@ -5,6 +5,7 @@ use crate::nodes::error::{NodeError, store_failed};
 use crate::rebalance::Refusal;
 use crate::store::StoreError;
 
+/// Why a wish is not carried out, or a move does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RebalanceError {
     #[error(transparent)]

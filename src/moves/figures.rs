@@ -22,6 +22,7 @@ pub const ASSUMED_RATE: f64 = 2_000.0;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Volume {
     pub documents: u64,
+    /// As engines estimate the size of documents.
     pub bytes: u64,
 }
 

@@ -19,6 +19,7 @@ enum MoveState {
     Residue,
 }
 
+/// How far the plan under way is, and what it waits for.
 #[derive(Clone)]
 pub struct RebalanceMetrics {
     moves: IntGaugeVec,
@@ -47,6 +48,7 @@ impl MoveState {
 // === impl RebalanceMetrics ===
 
 impl RebalanceMetrics {
+    /// An error if one of the families is there already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let families = Families(registry);
         Ok(Self {

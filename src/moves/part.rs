@@ -38,6 +38,7 @@ pub struct Rebalancer {
 // === impl Rebalancer ===
 
 impl Rebalancer {
+    /// `layout` is the one that the store has.
     pub fn new(
         layout: Layout,
         writes: Arc<Writes>,
@@ -60,6 +61,7 @@ impl Rebalancer {
         }))
     }
 
+    /// As it was last committed.
     pub fn layout(&self) -> Arc<Layout> {
         self.seen.load_full()
     }

@@ -98,6 +98,7 @@ pub async fn undo(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     aim(rebalancer, Cause::Undo, PlanState::Running, |layout| Ok(layout.undone()?)).await
 }
 
+/// False if the plan is paused already; an error if there is none.
 pub async fn pause(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     turn_to(rebalancer, PlanState::Paused).await
 }
@@ -110,6 +111,7 @@ pub async fn resume(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     aim(rebalancer, Cause::Operator, PlanState::Running, |layout| Ok(layout.wanted())).await
 }
 
+/// False if the plan is being canceled already; an error if there is none.
 pub async fn cancel(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     turn_to(rebalancer, PlanState::Canceling).await
 }

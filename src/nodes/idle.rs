@@ -42,10 +42,12 @@ struct Kept {
 // === impl Bound ===
 
 impl Bound {
+    /// At most so many connections are kept, of all that share the bound.
     pub(super) fn new(most: usize) -> Self {
         Self { count: Arc::default(), most }
     }
 
+    /// May be a little late while connections come and go.
     pub(super) fn is_reached(&self) -> bool {
         self.count.load(Ordering::Relaxed) >= self.most
     }

@@ -44,6 +44,7 @@ pub enum SubBody {
 pub struct NodeReply {
     pub status: u16,
     pub body: Bytes,
+    /// From the header of that name, where it says seconds.
     pub retry_after: Option<Duration>,
 }
 
@@ -97,6 +98,7 @@ impl Subrequest {
 // === impl SubBody ===
 
 impl SubBody {
+    /// In bytes, as they are sent.
     pub fn len(&self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -122,6 +124,7 @@ impl SubBody {
 // === impl NodeReply ===
 
 impl NodeReply {
+    /// True for a status of 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }

@@ -76,6 +76,7 @@ pub struct ClusterMetrics {
     pub stale_replicas: IntGaugeVec,
     pub indexes_in_repair: IntGaugeVec,
     pub lane_jobs: IntGaugeVec,
+    pub coalesced: IntCounterVec,
     pub diverged_parts: IntCounterVec,
     pub resilvered_documents: IntCounterVec,
     pub writes_waiting: IntGauge,
@@ -113,6 +114,7 @@ impl Outcome {
         }
     }
 
+    /// By the hundreds; a redirection counts as fine.
     pub fn of_status(status: u16) -> Self {
         match status {
             0..=399 => Self::Ok,
@@ -169,6 +171,7 @@ impl Loop {
 // === impl ClusterMetrics ===
 
 impl ClusterMetrics {
+    /// Registers all families of the rooms at work; an error if one is there already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let families = Families(registry);
         let subrequest_seconds = HistogramVec::new(
@@ -231,6 +234,11 @@ impl ClusterMetrics {
                 &["node"],
             )?,
             lane_jobs: families.gauges("miroir_lane_jobs", "Writes waiting in lanes, by node", &["node"])?,
+            coalesced: families.counters(
+                "miroir_coalesced_writes_total",
+                "Small writes that travelled to a node together with others",
+                &["node"],
+            )?,
             diverged_parts: families.counters(
                 "miroir_diverged_parts_total",
                 "Node tasks that failed where another replica succeeded",
@@ -275,6 +283,7 @@ impl ClusterMetrics {
             self.bytes_sent.with_label_values(&[id]);
             self.bytes_received.with_label_values(&[id]);
             self.lane_jobs.with_label_values(&[id]);
+            self.coalesced.with_label_values(&[id]);
             self.diverged_parts.with_label_values(&[id]);
             self.resilvered_documents.with_label_values(&[id]);
             self.subrequest_seconds.with_label_values(&[id]);
@@ -283,6 +292,7 @@ impl ClusterMetrics {
         self.show(topology);
     }
 
+    /// Counts a hedge that was sent, or that answered first.
     pub fn hedged(&self, what: Hedge) {
         self.hedges.with_label_values(&[what.as_str()]).inc();
     }
@@ -292,6 +302,7 @@ impl ClusterMetrics {
         self.rounds.with_label_values(&[of.as_str()]).inc();
     }
 
+    /// How often the loop has gone round since the start; tests wait for it.
     pub fn rounds(&self, of: Loop) -> u64 {
         self.rounds.with_label_values(&[of.as_str()]).get()
     }

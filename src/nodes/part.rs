@@ -47,6 +47,7 @@ pub struct Nodes {
 // === impl Nodes ===
 
 impl Nodes {
+    /// Without probes yet. `longest_read` is how long a node may work on a heavy read and be silent.
     pub fn new(
         settings: HealthSettings,
         longest_read: Duration,

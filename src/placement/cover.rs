@@ -82,7 +82,7 @@ fn cover_of(
 ) -> Cover {
     let field = Field::new(topology, index, shards, among, seed);
     let mut missing = shards.clone();
-    missing.subtract(&ShardSet::from_words(field.reachable.clone()));
+    missing.subtract(&ShardSet::from_bits(field.reachable.clone()));
 
     let besides = |node: NodeIx, part: &ShardSet| {
         let mut held = topology.shards_of(node).clone();
@@ -100,7 +100,7 @@ fn cover_of(
         .filter(|(_, words)| words.iter().any(|word| *word != 0))
         .map(|(candidate, words)| {
             let node = field.nodes[*candidate];
-            let part = ShardSet::from_words(words);
+            let part = ShardSet::from_bits(words);
             CoverPart { node, besides: besides(node, &part), shards: part }
         })
         .collect();

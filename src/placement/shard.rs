@@ -74,6 +74,7 @@ impl ShardSet {
         self.trim();
     }
 
+    /// How many shards are in it, not how far it reaches.
     pub fn len(&self) -> usize {
         self.bits.iter().map(|word| word.count_ones() as usize).sum()
     }
@@ -87,6 +88,7 @@ impl ShardSet {
             && self.bits.iter().zip(&other.bits).all(|(mine, theirs)| mine & !theirs == 0)
     }
 
+    /// In ascending order.
     pub fn iter(&self) -> impl Iterator<Item = ShardId> + '_ {
         self.bits
             .iter()
@@ -95,11 +97,12 @@ impl ShardSet {
     }
 
     /// Shard `64 * i + b` is bit `b` of word `i`; no zero word at the end.
-    pub(super) fn words(&self) -> &[u64] {
+    pub(super) fn bits(&self) -> &[u64] {
         &self.bits
     }
 
-    pub(super) fn from_words(bits: Vec<u64>) -> Self {
+    /// Bit `b` of word `i` is shard `64 * i + b`.
+    pub(super) fn from_bits(bits: Vec<u64>) -> Self {
         let mut set = Self { bits };
         set.trim();
         set

@@ -42,6 +42,7 @@ pub struct Node {
     /// `http://host:port`, without a trailing slash.
     pub url: String,
     pub zone: Option<String>,
+    /// How much of the shards it gets, against the weights of the others; above 0.
     pub weight: f64,
     pub state: NodeState,
 }
@@ -75,6 +76,7 @@ pub struct Topology {
     pub epoch: u64,
     /// How many shards there are; fixed when the cluster is made.
     pub shards: u16,
+    /// How many nodes hold each shard; fewer where there are not as many.
     pub replication_factor: u8,
     pub nodes: Vec<Node>,
     /// For each shard the nodes that own it, in rank order: `min(replication_factor, nodes)` of them, and while shards
@@ -124,6 +126,7 @@ impl NodeState {
         }
     }
 
+    /// True only for nodes that a cover may name.
     pub fn serves_reads(self) -> bool {
         match self {
             Self::Up => true,
@@ -236,6 +239,7 @@ impl Topology {
         Arc::new(self.clone())
     }
 
+    /// Panics where `ix` is of another topology with more nodes.
     pub fn node(&self, ix: NodeIx) -> &Node {
         &self.nodes[ix.0]
     }
@@ -255,6 +259,7 @@ impl Topology {
         self.members().find(|node| self.node(*node).id.as_str() == id)
     }
 
+    /// Its replicas, whether they serve and are in sync or not.
     pub fn owners_of(&self, shard: ShardId) -> &[NodeIx] {
         &self.owners[usize::from(shard.0)]
     }

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::Plan;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
 use crate::meili::query::QueryMap;
@@ -27,6 +26,7 @@ pub struct Split {
 #[serde(rename_all = "camelCase")]
 pub struct AddParams {
     pub primary_key: Option<String>,
+    /// One ASCII character; `None` where the request names none.
     #[serde(skip)]
     pub csv_delimiter: Option<u8>,
     /// The client's own note on the task. Nodes never see it: there Miroir's stamp takes its place.
@@ -53,14 +53,10 @@ enum Param {
     SkipCreation,
 }
 
-/// Plans an addition to `index`.
-pub(super) fn plan(index: &str, method: DocumentMethod, query: &str, content_type: Option<&str>) -> Plan {
-    Split::new(index, method, query, content_type).map_or_else(Plan::Refuse, Plan::Split)
-}
-
 // === impl Split ===
 
 impl Split {
+    /// Refused, in the engine's words, where the query string has an unknown parameter or the header names no format.
     pub fn new(
         index: &str,
         method: DocumentMethod,
@@ -91,6 +87,7 @@ impl Param {
 // === impl AddParams ===
 
 impl AddParams {
+    /// Of the query string without its `?`.
     pub fn parse(query: &str) -> Result<Self, ResponseError> {
         let mut params = Self::default();
         for (name, value) in QueryMap::parse(query).iter() {

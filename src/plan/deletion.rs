@@ -6,7 +6,6 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Plan;
 use super::write::{FailedWrite, RegistryChange, Step, StepBody, Target, WriteIntent, copies};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::payload;
@@ -57,17 +56,6 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Plans the deletion of one document, whose id stood in the path.
-pub(super) fn one(index: &str, id: &str, query: &str, exists: bool, topology: &Topology) -> Plan {
-    Deletion::new(index, Ids::InPath(id.to_owned()), query).map_or_else(Plan::Refuse, |of| of.plan(exists, topology))
-}
-
-/// Plans the deletion of the documents whose ids `body` lists.
-pub(super) fn batch(index: &str, body: &[u8], query: &str, exists: bool, topology: &Topology) -> Plan {
-    let deletion = listed(body).and_then(|ids| Deletion::new(index, ids, query));
-    deletion.map_or_else(Plan::Refuse, |deletion| deletion.plan(exists, topology))
-}
-
 fn listed(body: &[u8]) -> Result<Ids, ResponseError> {
     match payload::parse(body)? {
         Value::Array(ids) => Ok(Ids::Listed(ids.iter().map(id_text).collect())),
@@ -103,16 +91,24 @@ impl Ids {
 // === impl Deletion ===
 
 impl Deletion {
+    /// Ids are deduplicated later; of the query string only `customMetadata` is known.
     pub fn new(index: &str, ids: Ids, query: &str) -> Result<Self, ResponseError> {
         Ok(Self { index: index.to_owned(), ids, custom_metadata: only_custom_metadata(query)? })
     }
 
-    fn plan(self, exists: bool, topology: &Topology) -> Plan {
-        if exists {
-            return Plan::Delete(self);
-        }
-        let intent = self.bare(json!(0), topology);
-        Plan::Fail(Box::new(FailedWrite { error: index_not_found(&self.index), intent }))
+    /// Of one document, whose id stood in the path.
+    pub(super) fn one(index: &str, id: &str, query: &str) -> Result<Self, ResponseError> {
+        Self::new(index, Ids::InPath(id.to_owned()), query)
+    }
+
+    /// Of the documents whose ids `body` lists.
+    pub(super) fn batch(index: &str, body: &[u8], query: &str) -> Result<Self, ResponseError> {
+        Self::new(index, listed(body)?, query)
+    }
+
+    /// The task that fails because there is no such index.
+    pub(super) fn without_index(&self, topology: &Topology) -> FailedWrite {
+        FailedWrite { error: index_not_found(&self.index), intent: self.bare(json!(0), topology) }
     }
 
     /// The ids that a client can mean. Documents that hold words are not there for it.

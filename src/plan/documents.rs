@@ -9,13 +9,15 @@ use crate::meili::query::QueryMap;
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
 use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::stable_hash::hash_bytes;
 use crate::placement::vocabulary::is_words_id;
 
 use super::Obstacle;
 use super::filter;
+use super::node_request::NodeRequest;
 use super::query_search::{self, count, flag, list};
 use super::reserved;
-use super::scatter::NodeRequest;
+use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 use super::search::is_at_or_below;
 
 const DEFAULT_LIMIT: u64 = 20;
@@ -215,6 +217,7 @@ impl SortBy {
 // === impl DocumentPlan ===
 
 impl DocumentPlan {
+    /// Of one document. An id of documents of words finds nothing.
     pub fn new(index: &str, id: &str, query: &QueryMap, shards: u16) -> Result<Self, Obstacle> {
         let mut named = Map::new();
         named.insert("fields".into(), list(query.get("fields").unwrap_or_default()).into());
@@ -224,6 +227,51 @@ impl DocumentPlan {
             return Err(Obstacle::Refuse(ResponseError::new(Code::DocumentNotFound, message)));
         }
         Ok(Self { index: index.to_owned(), id: id.to_owned(), shard: shard_of(id, shards) })
+    }
+}
+
+impl Scattered for DocumentsPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Documents
+    }
+
+    /// Whatever the filter, documents are listed in one order.
+    fn seed(&self) -> u64 {
+        hash_bytes(self.index.as_bytes())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::Always
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        let wanted = self.shards.clone().unwrap_or_else(|| ShardSet::all(shards));
+        let request = move |part: &CoverPart, _| self.request(part, shards, self.offset, self.limit);
+        vec![Covered { client: vec![&self.body], ..Covered::new(&self.index, wanted, self.seed(), request) }]
+    }
+}
+
+impl Scattered for DocumentPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Documents
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(self.id.as_bytes())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::Always
+    }
+
+    fn faults_are_the_clients(&self) -> bool {
+        true
+    }
+
+    /// Its node gets the client's own request.
+    fn covers<'a>(&'a self, original: &'a NodeRequest, _: u16) -> Vec<Covered<'a>> {
+        let wanted = [self.shard].into_iter().collect();
+        vec![Covered::new(&self.index, wanted, self.seed(), |_, _| original.clone())]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 use super::search::SearchPlan;
 
 // === impl SearchPlan ===

@@ -1,20 +1,16 @@
 //! A plan together with what it would send where, without sending anything.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::placement::cover::{Cover, CoverPart, cover};
-use crate::placement::shard::ShardSet;
-use crate::placement::stable_hash::hash_bytes;
+use crate::placement::cover::cover;
 use crate::placement::topology::{NodeIx, Topology};
 
 use super::Plan;
-use super::federation::Which;
 use super::forward::Forward;
 use super::indexes::IndexList;
 use super::rewrite::{Rewrite, rewrites};
-use super::scatter::{Ask, NodeRequest, Scatter};
-use super::search::SearchPlan;
-use super::span::Span;
+use super::scatter::Scatter;
+use super::scattered::Covered;
 use super::write::{Target, WriteIntent};
 
 /// The plan as JSON, with the subrequests of a scattered read as the first cover would have them.
@@ -59,79 +55,23 @@ fn names(nodes: impl IntoIterator<Item = NodeIx>, topology: &Topology) -> Vec<&s
     nodes.into_iter().map(|node| topology.node(node).id.as_str()).collect()
 }
 
-/// A request for a part of a cover; told whether the part is the only one.
-type AskPart<'a> = &'a dyn Fn(&CoverPart, bool) -> NodeRequest;
-
-/// Which of its hits the node of a part lists.
-type SpanOf<'a> = &'a dyn Fn(&CoverPart) -> Span;
-
+/// The covers of the first round with what each node is asked, and what of it is rewritten.
 fn covers(scatter: &Scatter, topology: &Topology) -> Vec<Value> {
-    let shards = topology.shards;
-    let all = ShardSet::all(shards);
-    let one = |index: &str, wanted: &ShardSet, seed: u64, client: &[&Map<String, Value>], request: AskPart<'_>| {
-        show(&cover(topology, index, wanted, &[], seed), topology, client, (request, &|_| Span::UpToTheEnd))
-    };
-    let search = |plan: &SearchPlan, seed: u64| {
-        let asked: (AskPart<'_>, SpanOf<'_>) =
-            (&|part, alone| plan.request_share(part, shards, alone), &|part| plan.span(part, shards));
-        show(&cover(topology, &plan.index, &all, &[], seed), topology, &[&plan.body], asked)
-    };
-    let seed = scatter.seed;
-    match &scatter.ask {
-        Ask::Judge | Ask::Refused(_) | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) => Vec::new(),
-        Ask::Search(plan) => vec![search(plan, seed)],
-        Ask::FacetSearch(plan) => {
-            vec![one(&plan.index, &all, seed, &[&plan.body], &|part, _| plan.request(part, shards, None))]
-        }
-        Ask::MultiSearch(plan) => {
-            plan.queries.iter().map(|query| search(query, hash_bytes(&query.identity()))).collect()
-        }
-        Ask::Similar(plan) => {
-            // What the document's vectors are is not known yet.
-            let holder = [plan.shard].into_iter().collect();
-            vec![
-                one(&plan.index, &holder, seed, &[], &|_, _| plan.request_vectors()),
-                one(&plan.index, &all, seed, &[], &|part, _| plan.request_near(&[Value::Null], part, shards)),
-            ]
-        }
-        Ask::Fields(plan) => vec![one(&plan.index, &all, seed, &[], &|_, _| plan.request())],
-        Ask::Federation(plan) => {
-            let mut covers = Vec::new();
-            for index in &plan.indexes {
-                let each = (0..index.queries.len()).map(Which::One).filter(|_| index.apart.is_some());
-                for which in [Which::Together].into_iter().chain(each) {
-                    let client: Vec<_> = index.asked(which).iter().map(|query| &query.search.body).collect();
-                    let request = |part: &_, alone| plan.request(index, which, part, shards, alone);
-                    covers.push(one(&index.index, &all, seed, &client, &request));
-                }
-            }
-            covers
-        }
-        Ask::Documents(plan) => {
-            let wanted = plan.shards.as_ref().unwrap_or(&all);
-            let request = |part: &_, _| plan.request(part, shards, plan.offset, plan.limit);
-            vec![one(&plan.index, wanted, seed, &[&plan.body], &request)]
-        }
-        Ask::Document(plan) => {
-            let wanted = [plan.shard].into_iter().collect();
-            vec![one(&plan.index, &wanted, seed, &[], &|_, _| scatter.original.clone())]
-        }
-    }
+    let covers = scatter.ask.plan().covers(&scatter.original, topology.shards);
+    covers.iter().map(|covered| show(covered, topology)).collect()
 }
 
-fn show(
-    cover: &Cover,
-    topology: &Topology,
-    client: &[&Map<String, Value>],
-    (request, span): (AskPart<'_>, SpanOf<'_>),
-) -> Value {
+fn show(covered: &Covered<'_>, topology: &Topology) -> Value {
+    let cover = cover(topology, covered.index, &covered.wanted, &[], covered.seed);
     let alone = cover.parts.len() == 1;
     let mut rewritten: Vec<Rewrite> = Vec::new();
     let mut parts = Vec::with_capacity(cover.parts.len());
     for part in &cover.parts {
-        let request = request(part, alone);
+        let request = (covered.request)(part, alone);
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        for rewrite in body.as_object().map(|body| rewrites(client, body, span(part))).unwrap_or_default() {
+        for rewrite in
+            body.as_object().map(|body| rewrites(&covered.client, body, (covered.span)(part))).unwrap_or_default()
+        {
             if !rewritten.contains(&rewrite) {
                 rewritten.push(rewrite);
             }

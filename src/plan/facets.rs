@@ -8,7 +8,7 @@ use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
 
 use super::filter;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 use super::search::SearchPlan;
 
 /// The documents over which totals and facets are counted, where these are not simply what a node found for a page.
@@ -51,7 +51,7 @@ impl SearchPlan {
         }
         // Only a search that walks to the end of its hits knows which of them are below the threshold.
         let limit = if candidates.threshold { self.window.reach() } else { 0 };
-        if candidates.threshold && self.counts_whole {
+        if candidates.threshold && self.counts_all_above() {
             body.insert("page".into(), 1.into());
             body.insert("hitsPerPage".into(), limit.into());
         } else {
@@ -87,13 +87,8 @@ impl SearchPlan {
         let base = self.search_candidates(candidates, part, shards);
         let mut queries: Vec<Value> = Vec::new();
         for probe in probes {
-            if *probe == &Probe::Hits {
-                for group in groups(&part.shards) {
-                    let some = CoverPart { node: part.node, shards: group, besides: Besides::Unknown };
-                    let mut query = self.search_candidates(candidates, &some, shards);
-                    query.remove("facets");
-                    queries.push(query.into());
-                }
+            for part in parts_of(probe, part) {
+                queries.push(self.search_part(probe, candidates, &part, shards).into());
             }
             for expression in probe.filters()? {
                 let mut query = base.clone();
@@ -104,6 +99,31 @@ impl SearchPlan {
         }
         let body = Map::from_iter([("queries".to_owned(), queries.into())]);
         Some(NodeRequest::post("/multi-search".to_owned(), &body))
+    }
+
+    /// The search that counts or lists the `candidates` of `part`, for a probe that goes by shards.
+    fn search_part(&self, probe: &Probe, candidates: &Candidates, part: &CoverPart, shards: u16) -> Map<String, Value> {
+        let mut query = self.search_candidates(candidates, part, shards);
+        query.remove("facets");
+        if let Probe::Documents { facet, .. } = probe {
+            for name in ["page", "hitsPerPage", "distinct"] {
+                query.remove(name);
+            }
+            if !candidates.threshold {
+                query.remove("sort");
+            }
+            query.insert("offset".into(), 0.into());
+            query.insert("limit".into(), self.window.max_total_hits.into());
+            query.insert("attributesToRetrieve".into(), vec![facet.as_str()].into());
+        }
+        query
+    }
+
+    /// True if nodes can list the documents over which facets are counted: these show what is counted, and nodes can be
+    /// asked to leave none out for another one.
+    pub fn lists_candidates(&self) -> bool {
+        let leaves_out = self.distinct.is_some() && self.body.get("distinct").is_none_or(Value::is_null);
+        self.facets_shown && !leaves_out
     }
 
     /// The filters that tell the documents of `values` of the distinct attribute apart. `None` where one cannot be written.
@@ -170,7 +190,7 @@ impl SearchPlan {
 /// How many replies a probe gets.
 pub fn replies_to(probe: &Probe, part: &CoverPart) -> usize {
     match probe {
-        Probe::Hits => groups(&part.shards).len(),
+        Probe::Hits | Probe::Sizes | Probe::Documents { .. } => parts_of(probe, part).len(),
         Probe::Rest { .. } => 2,
         Probe::UpTo { .. } | Probe::Digits { .. } => 1,
         Probe::Counts { values, .. } => values.len(),
@@ -178,8 +198,22 @@ pub fn replies_to(probe: &Probe, part: &CoverPart) -> usize {
     }
 }
 
-fn groups(shards: &ShardSet) -> Vec<ShardSet> {
-    let mut groups = vec![ShardSet::new(); HITS_PARTS.min(shards.len())];
+/// What a probe that goes by shards asks of `part`, one after the other; nothing of the others.
+fn parts_of(probe: &Probe, part: &CoverPart) -> Vec<CoverPart> {
+    let count = match probe {
+        Probe::Hits => HITS_PARTS,
+        Probe::Documents { by_shard: false, .. } => return vec![part.clone()],
+        Probe::Sizes | Probe::Documents { by_shard: true, .. } => usize::MAX,
+        Probe::Rest { .. } | Probe::UpTo { .. } | Probe::Counts { .. } | Probe::Digits { .. } | Probe::Twice { .. } => {
+            return Vec::new();
+        }
+    };
+    let groups = groups(&part.shards, count);
+    groups.into_iter().map(|shards| CoverPart { node: part.node, shards, besides: Besides::Unknown }).collect()
+}
+
+fn groups(shards: &ShardSet, most: usize) -> Vec<ShardSet> {
+    let mut groups = vec![ShardSet::new(); most.min(shards.len())];
     let count = groups.len().max(1);
     for (at, shard) in shards.iter().enumerate() {
         groups[at % count].insert(shard);

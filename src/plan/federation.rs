@@ -9,18 +9,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::facet_rules::FacetRules;
+use super::facet_rules::{FacetRules, is_pattern};
 use super::window::{Paging, Window};
-use crate::placement::cover::CoverPart;
 
 use super::Obstacle;
-use super::facets::PRESENTATION;
-use super::filter;
-use super::frequency::ByFrequency;
-use super::index_info::{FacetOrder, IndexInfo};
-use super::read::Infos;
+use super::by_frequency::ByFrequency;
+use super::index_info::{FacetOrder, IndexInfo, Infos};
+use super::node_request::NodeRequest;
 use super::reserved;
-use super::scatter::NodeRequest;
 use super::search::{SearchPlan, paging, sorted_field};
 
 const PERFORMANCE: &str = "showPerformanceDetails";
@@ -55,11 +51,13 @@ pub struct IndexQueries {
     pub hidden: Option<String>,
 }
 
+/// One search of a federation, without page and facets of its own.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FederatedQuery {
     /// What the client reads as `queriesPosition`; of equal hits the lower goes first.
     pub position: u64,
+    /// What its scores are multiplied by; 1 unless the client says otherwise.
     pub weight: f64,
     pub search: SearchPlan,
     /// Its place in the client's list.
@@ -68,6 +66,7 @@ pub struct FederatedQuery {
     pub rules: usize,
 }
 
+/// What `facetsByIndex` asks of one index; a name `*` stands for all its facets.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IndexFacets {
@@ -79,23 +78,19 @@ pub struct IndexFacets {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FacetUnion {
+    /// Of one facet; `None` for as many as there are.
     pub max_values: Option<u64>,
     /// By facet as the client names it; the others are ordered by value.
     pub order: BTreeMap<String, FacetOrder>,
-}
-
-/// Which of an index's searches a node is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    Together,
-    One(usize),
-    /// One, with what it finds of facets.
-    Counted(usize),
+    /// The orders set in each index, where the client chooses facets by patterns.
+    #[serde(skip)]
+    of_patterns: Option<BTreeMap<String, FacetOrder>>,
 }
 
 // === impl FederationPlan ===
 
 impl FederationPlan {
+    /// Of the body of a multi-search. [`Obstacle::Judge`] for all that the engine would refuse, unknown indexes too.
     pub fn new(body: &Map<String, Value>, infos: &Infos) -> Result<Self, Obstacle> {
         let federation = body.get("federation").and_then(Value::as_object).ok_or(Obstacle::Judge)?;
         let known = ["limit", "offset", "page", "hitsPerPage", "facetsByIndex", "mergeFacets", "distinct", PERFORMANCE];
@@ -178,86 +173,6 @@ impl FederationPlan {
         }
         Some(plan)
     }
-
-    /// What the node of `part` is asked about `index`. When it is `alone`, and there is no other index, its page is the
-    /// client's page.
-    pub fn request(
-        &self,
-        index: &IndexQueries,
-        which: Which,
-        part: &CoverPart,
-        shards: u16,
-        alone: bool,
-    ) -> NodeRequest {
-        let relayed = alone && which == Which::Together && self.indexes.len() == 1;
-        let mut queries: Vec<_> =
-            index.asked(which).iter().map(|query| query.body(index, part, shards, relayed)).collect();
-        let facets = match which {
-            Which::Together | Which::Counted(_) => index.facets.as_ref(),
-            Which::One(_) => None,
-        };
-        let mut federation = self.page(relayed);
-        if let (Which::Together, Some(distinct)) = (which, &self.distinct) {
-            // Of all searches, as far as they tell hits apart at all.
-            let of_each = queries.iter_mut().map(|query| query.remove("distinct"));
-            if of_each.fold(false, |any, one| any | one.is_some()) {
-                federation.insert("distinct".into(), distinct.clone().into());
-            }
-        }
-        let queries = queries.into_iter().map(Value::Object).collect();
-        federated(queries, federation, facets.map(|facets| (index, facets.names.clone())))
-    }
-
-    /// Asks the node of `part` for one facet of `index`, of the documents found that `filter` lets through.
-    pub fn request_facet(
-        &self,
-        index: &IndexQueries,
-        facet: &str,
-        filter: &str,
-        part: &CoverPart,
-        shards: u16,
-    ) -> NodeRequest {
-        let queries = index.queries.iter().map(|query| {
-            let mut body = query.named(index);
-            for name in PRESENTATION {
-                body.remove(name);
-            }
-            body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
-            query.narrow(&mut body, part, shards);
-            filter::and(&mut body, filter);
-            body.into()
-        });
-        let page = Map::from_iter([("limit".to_owned(), 0.into())]);
-        federated(queries.collect(), page, Some((index, vec![facet.to_owned()])))
-    }
-
-    fn page(&self, relayed: bool) -> Map<String, Value> {
-        let reach = self.window().reach();
-        let [first, second] = match self.paging {
-            Paging::Offset { offset, limit } if relayed => [("offset", offset), ("limit", limit)],
-            Paging::Offset { .. } => [("offset", 0), ("limit", reach)],
-            // An empty page stays as it is: only its totals matter.
-            Paging::Page { page, hits_per_page } if relayed || reach == 0 => {
-                [("page", page), ("hitsPerPage", hits_per_page)]
-            }
-            Paging::Page { .. } => [("page", 1), ("hitsPerPage", reach)],
-        };
-        Map::from_iter([first, second].map(|(name, value)| (name.to_owned(), value.into())))
-    }
-}
-
-/// The request of a federation of `queries`, with the facets named of one index.
-pub(super) fn federated(
-    queries: Vec<Value>,
-    mut federation: Map<String, Value>,
-    facets: Option<(&IndexQueries, Vec<String>)>,
-) -> NodeRequest {
-    if let Some((index, names)) = facets {
-        let by_index = Map::from_iter([(index.index.clone(), names.into())]);
-        federation.insert("facetsByIndex".into(), by_index.into());
-    }
-    let members = [("queries", Value::Array(queries)), ("federation", federation.into())];
-    NodeRequest::post("/multi-search", &Map::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
 }
 
 /// The request as it came but for its page, so that a node can judge it at little cost.
@@ -325,19 +240,14 @@ impl IndexQueries {
         self.has_threshold() || self.has_distinct()
     }
 
+    /// True if one of its searches leaves out hits for their score.
     pub fn has_threshold(&self) -> bool {
-        self.queries.iter().any(|query| query.search.threshold)
+        self.queries.iter().any(|query| query.search.threshold.is_some())
     }
 
+    /// True if one of its searches keeps only the best hit of each value.
     pub fn has_distinct(&self) -> bool {
         self.queries.iter().any(|query| query.search.distinct.is_some())
-    }
-
-    pub fn asked(&self, which: Which) -> &[FederatedQuery] {
-        match which {
-            Which::Together => &self.queries,
-            Which::One(at) | Which::Counted(at) => self.queries.get(at..=at).unwrap_or_default(),
-        }
     }
 }
 
@@ -388,9 +298,7 @@ impl FederatedQuery {
         let sort = self.search.body.get("sort").and_then(Value::as_array);
         let mut sort = sort.into_iter().flatten().filter_map(Value::as_str);
         // The engine merges the nearest and the farthest in one direction, whichever was asked for.
-        self.search.distinct.is_some()
-            || self.search.semantic_ratio.is_some()
-            || sort.any(|rule| rule.contains("_geoPoint("))
+        self.search.distinct.is_some() || self.search.mix.is_of_both() || sort.any(|rule| rule.contains("_geoPoint("))
     }
 
     /// The first attribute that hits are ordered or told apart by and that the engine would not show.
@@ -398,35 +306,12 @@ impl FederatedQuery {
         let unseen = self.search.sorted_unseen.clone();
         unseen.or_else(|| self.search.distinct.clone().filter(|_| !self.search.comparable))
     }
-
-    fn body(&self, index: &IndexQueries, part: &CoverPart, shards: u16, relayed: bool) -> Map<String, Value> {
-        let mut body = self.named(index);
-        self.narrow(&mut body, part, shards);
-        if !relayed {
-            self.search.show_ranks(&mut body);
-        }
-        if self.weight != 1.0 {
-            let options = Map::from_iter([("weight".to_owned(), self.weight.into())]);
-            body.insert("federationOptions".into(), options.into());
-        }
-        body
-    }
-
-    fn named(&self, index: &IndexQueries) -> Map<String, Value> {
-        let mut body = Map::from_iter([("indexUid".to_owned(), index.index.clone().into())]);
-        body.extend(self.search.body.clone());
-        body
-    }
-
-    fn narrow(&self, body: &mut Map<String, Value>, part: &CoverPart, shards: u16) {
-        body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
-    }
 }
 
 /// How many rules the engine compares hits of `search` by.
 fn count_rules(info: &IndexInfo, search: &SearchPlan) -> usize {
     let sorts = search.body.get("sort").and_then(Value::as_array).map_or(0, Vec::len);
-    let ranks = search.semantic_ratio.is_some() || !search.has_no_words();
+    let ranks = search.mix.is_of_both() || !search.has_no_words();
     let (mut count, mut joins) = (0, false);
     for rule in &info.ranking_rules {
         match (rule.as_str(), sorted_field(rule)) {
@@ -445,9 +330,7 @@ fn count_rules(info: &IndexInfo, search: &SearchPlan) -> usize {
 impl IndexFacets {
     fn new(names: Vec<String>, info: &IndexInfo) -> Self {
         // The total of a federation is not capped.
-        let rules = FacetRules { max_total_hits: u64::MAX, ..FacetRules::of(info) };
-        // Whoever asks for all facets gets them in the order that is set for all.
-        let rules = if names.iter().any(|name| name == "*") { rules.in_one_order() } else { rules };
+        let rules = FacetRules { max_total_hits: u64::MAX, ..FacetRules::of_named(info, &names) };
         Self { names, rules }
     }
 }
@@ -472,6 +355,13 @@ impl FacetUnion {
         for (index, names) in asked {
             // That an index does not exist is found by the check.
             let Some(info) = infos.get(index) else { continue };
+            if info.facets_by_pattern && names.iter().any(|name| is_pattern(name)) {
+                let orders = self.of_patterns.get_or_insert_with(|| info.facet_order.clone());
+                // Whether a pattern fits a facet on whose order they disagree only documents tell.
+                if *orders != info.facet_order {
+                    return Err(Obstacle::Judge);
+                }
+            }
             for name in names {
                 let order = info.order_of(name);
                 if *self.order.entry(name.clone()).or_insert(order) != order {
@@ -480,5 +370,11 @@ impl FacetUnion {
             }
         }
         Ok(self)
+    }
+
+    /// In which order the values of `facet` stand.
+    pub fn order_of(&self, facet: &str) -> FacetOrder {
+        let set = || self.of_patterns.as_ref().and_then(|orders| orders.get(facet).or_else(|| orders.get("*")));
+        self.order.get(facet).or_else(set).copied().unwrap_or_default()
     }
 }

@@ -4,7 +4,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Obstacle;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
+use super::scattered::{Covered, ReadKind, Scattered};
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
 
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -21,6 +24,7 @@ pub struct FieldsPlan {
 // === impl FieldsPlan ===
 
 impl FieldsPlan {
+    /// Of a POST body; 20 fields from the first, unless it says otherwise.
     pub fn new(index: &str, body: Map<String, Value>) -> Result<Self, Obstacle> {
         let number = |name: &str, default| match body.get(name) {
             None => Ok(default),
@@ -35,6 +39,20 @@ impl FieldsPlan {
         body.insert("offset".into(), 0.into());
         body.insert("limit".into(), u32::MAX.into());
         NodeRequest::post(format!("/indexes/{}/fields", self.index), &body)
+    }
+}
+
+impl Scattered for FieldsPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Other
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(self.index.as_bytes())
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        vec![Covered::new(&self.index, ShardSet::all(shards), self.seed(), |_, _| self.request())]
     }
 }
 

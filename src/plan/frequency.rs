@@ -6,36 +6,19 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
-use unicode_normalization::char::is_combining_mark;
 
 use crate::placement::cover::CoverPart;
 
-use super::federation::federated;
+use super::by_frequency::ByFrequency;
+use super::federated_request::federated;
 use super::filter;
-use super::index_info::IndexInfo;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 use super::search::SearchPlan;
-
-/// The engine looks at no more words than that.
-const MOST_WORDS: usize = 10;
 
 /// What keeps the place of a word that is left out: a word that no document may have, and none has. It is nothing to look
 /// for, and words on both sides of it are no neighbours.
 const GAP: &str = " -qzxjmiroirwvkqplaceholderxqz";
-
-/// Whether words are left out by their frequency.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ByFrequency {
-    #[default]
-    No,
-    /// The words, as places in the query.
-    Words(Vec<Range<usize>>),
-    /// They are, but what the engine takes for a word cannot be told.
-    Unknown,
-}
 
 /// What finds the documents with some of the words, those that are left after others were left out.
 #[derive(Debug, Clone)]
@@ -49,79 +32,12 @@ pub struct Stage {
     pub rules_before: u64,
 }
 
-// === impl ByFrequency ===
-
-impl ByFrequency {
-    /// True if nodes can be asked how frequent the words are.
-    pub fn is_known(&self) -> bool {
-        match self {
-            Self::Words(_) => true,
-            Self::No | Self::Unknown => false,
-        }
-    }
-
-    pub fn of(info: &IndexInfo, body: &Map<String, Value>) -> Self {
-        let text = |name: &str| body.get(name).and_then(Value::as_str);
-        let given = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
-        let Some(query) = text("q").filter(|_| text("matchingStrategy") == Some("frequency")) else { return Self::No };
-        // The engine looks for a stop word all the same where the query ends with it.
-        let counts = |word: &Range<usize>| word.end == query.len() || !is_stop_word(info, &query[word.clone()]);
-        let words: Vec<Range<usize>> = words_of(query).into_iter().filter(counts).collect();
-        // Where settings say what ends a word, one may be several.
-        let most = if info.splits_words_plainly { 1 } else { 0 };
-        if words.len() <= most && is_plain(query) {
-            return Self::No;
-        }
-        let known = info.splits_words_plainly
-            && is_plain(query)
-            && words.len() <= MOST_WORDS
-            && info.primary_key.as_deref().is_some_and(|key| info.shows(key))
-            && !["hybrid", "vector"].into_iter().any(given);
-        if known { Self::Words(words) } else { Self::Unknown }
-    }
-}
-
-fn words_of(query: &str) -> Vec<Range<usize>> {
-    let mut words: Vec<Range<usize>> = Vec::new();
-    for (at, letter) in query.char_indices() {
-        let end = at + letter.len_utf8();
-        let is_part = letter.is_alphanumeric() || is_combining_mark(letter);
-        match words.last_mut() {
-            Some(last) if last.end == at && is_part => last.end = end,
-            _ if letter.is_alphanumeric() => words.push(at..end),
-            _ => {}
-        }
-    }
-    words
-}
-
 /// How many rules the engine sorts by before it looks at words: it does before any other rule about relevancy.
 fn rules_before_words(plan: &SearchPlan) -> u64 {
     let sorts = plan.body.get("sort").and_then(Value::as_array).map_or(0, Vec::len) as u64;
     let is_sort = |rule: &&String| *rule == "sort" || rule.ends_with(":asc") || rule.ends_with(":desc");
     let before = plan.ranking_rules.iter().take_while(is_sort);
     before.map(|rule| if rule == "sort" { sorts } else { 1 }).sum()
-}
-
-/// True if words end where letters and digits do: no phrase, no word that must not be there, no `camelCase`, which not every
-/// engine takes apart, and no script that writes words without a space between.
-fn is_plain(query: &str) -> bool {
-    let together = |letter: char| matches!(letter, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..);
-    let mut before = ' ';
-    for letter in query.chars() {
-        let negates = letter == '-' && before.is_whitespace();
-        let in_the_middle = before.is_lowercase() && letter.is_uppercase();
-        if letter == '"' || negates || in_the_middle || together(letter) {
-            return false;
-        }
-        before = letter;
-    }
-    true
-}
-
-fn is_stop_word(info: &IndexInfo, word: &str) -> bool {
-    let word = word.to_lowercase();
-    info.stop_words.iter().any(|stop| stop.to_lowercase() == word)
 }
 
 // === impl SearchPlan ===
@@ -184,8 +100,7 @@ impl SearchPlan {
 
     /// The search for documents with all words of `query`.
     fn with_all_of(&self, query: String) -> SearchPlan {
-        let mut plan =
-            SearchPlan { by_frequency: ByFrequency::No, threshold: false, counts_whole: false, ..self.clone() };
+        let mut plan = SearchPlan { by_frequency: ByFrequency::No, threshold: None, ..self.clone() };
         plan.body.insert("q".into(), query.into());
         plan.body.insert("matchingStrategy".into(), "all".into());
         plan.body.remove("rankingScoreThreshold");
@@ -208,6 +123,7 @@ mod tests {
     use crate::placement::cover::Besides;
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
+    use crate::plan::index_info::IndexInfo;
 
     fn plan(query: &str) -> SearchPlan {
         let info =

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::broadcast::HiddenSettings;
-use super::index_info::{FacetOrder, IndexInfo};
-use super::read::Infos;
+use super::index_info::{FacetOrder, IndexInfo, Infos};
 use super::scatter::Scatter;
 use super::{Known, Plan, Request};
 use crate::meili::operation::route;

@@ -4,9 +4,9 @@
 //! vectors, and which hits fill the page. A node that holds a part of the documents would decide otherwise than one node
 //! with all of them. So nodes are asked for the hits by words and for the hits by vectors.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::Obstacle;
+use super::mix::Mix;
 use super::search::SearchPlan;
 
 /// Words count for next to nothing, and yet the engine mixes: its own hits by a vector come first then, marked up by
@@ -36,9 +36,9 @@ pub struct HybridPlan {
 impl SearchPlan {
     /// `None` for a search by words alone or by a vector alone.
     pub fn hybrid(&self) -> Option<HybridPlan> {
-        let ratio = self.semantic_ratio? as f32;
+        let ratio = self.mix.ratio()? as f32;
         // The engine cuts the page out of the mixture, not out of what words find.
-        let mut words = SearchPlan { semantic_ratio: None, from_the_first: true, of_hybrid: true, ..self.clone() };
+        let mut words = SearchPlan { mix: Mix::WordsOfMixed, from_the_first: true, ..self.clone() };
         words.body.remove("hybrid");
         words.body.remove("vector");
 
@@ -46,13 +46,13 @@ impl SearchPlan {
         by_words.window = self.window.from_the_first();
         by_words.body.insert("showRankingScore".into(), true.into());
 
-        let mut by_vector = SearchPlan { window: by_words.window, semantic_ratio: None, ..self.clone() };
+        let mut by_vector = SearchPlan { window: by_words.window, mix: Mix::None, ..self.clone() };
         by_vector.body.insert("showRankingScore".into(), true.into());
         if let Some(Value::Object(hybrid)) = by_vector.body.get_mut("hybrid") {
             hybrid.insert("semanticRatio".into(), NEARLY_ALL.into());
         }
 
-        let mut everything = SearchPlan { threshold: false, ..words.clone() };
+        let mut everything = SearchPlan { threshold: None, ..words.clone() };
         let filtered = ["filter", "facets"];
         everything.body = filtered.iter().filter_map(|name| self.body.get_key_value(*name)).map(owned).collect();
         Some(HybridPlan { ratio, words, by_words, by_vector, everything })
@@ -75,35 +75,6 @@ impl HybridPlan {
     pub fn may_do_without_vector(&self) -> bool {
         self.share_of_words() >= GOOD_ENOUGH
     }
-}
-
-// === impl SearchPlan ===
-
-impl SearchPlan {
-    /// True if everything is found by words, for want of words.
-    pub fn has_no_words(&self) -> bool {
-        self.body.get("q").and_then(Value::as_str).is_none_or(|words| words.trim().is_empty())
-    }
-}
-
-/// The share of the vector, where a search mixes hits by words with hits by a vector; a search by words alone or by a
-/// vector alone has one kind of scores.
-pub fn semantic_ratio(body: &Map<String, Value>) -> Result<Option<f64>, Obstacle> {
-    let Some(hybrid) = body.get("hybrid").filter(|hybrid| !hybrid.is_null()) else { return Ok(None) };
-    let hybrid = hybrid.as_object().ok_or(Obstacle::Judge)?;
-    let ratio = match hybrid.get("semanticRatio") {
-        None => 0.5,
-        Some(ratio) => ratio.as_f64().ok_or(Obstacle::Judge)?,
-    };
-    let mixes = match body.get("q").filter(|q| !q.is_null()) {
-        None => false,
-        // Nothing can be embedded.
-        Some(Value::String(words)) if words.trim().is_empty() => body.get("vector").is_some_and(|v| !v.is_null()),
-        Some(_) => true,
-    };
-    // As the engine compares: what is nearer to an end than its precision is at the end.
-    let narrow = ratio as f32;
-    Ok((mixes && narrow > 0.0 && narrow < 1.0).then_some(ratio))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What planning and merging need to know of an index: the part of its settings that decides about order and limits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +14,9 @@ use crate::split::words::WordRules;
 
 /// The engine's own `searchCutoffMs`.
 const SEARCH_CUTOFF: u64 = 1500;
+
+/// What is known of the indexes that a request names; one that does not exist is absent.
+pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
 /// How the values of a facet are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,6 +61,9 @@ pub struct IndexInfo {
     /// True if a page states how many hits there are above a threshold, also where it is full.
     #[serde(skip)]
     pub counts_pages_whole: bool,
+    /// True if facets are chosen by patterns, each in the order that is set for it.
+    #[serde(skip)]
+    pub facets_by_pattern: bool,
     pub max_values_per_facet: usize,
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
@@ -102,6 +109,7 @@ impl IndexInfo {
             scored_by: ScoredBy::default(),
             searches_from_the_first: false,
             counts_pages_whole: false,
+            facets_by_pattern: false,
             max_values_per_facet: 100,
             facet_order: BTreeMap::new(),
             distinct: None,
@@ -168,6 +176,7 @@ impl IndexInfo {
         info
     }
 
+    /// Its own order, else that of `*`, else by value.
     pub fn order_of(&self, facet: &str) -> FacetOrder {
         self.facet_order.get(facet).or_else(|| self.facet_order.get("*")).copied().unwrap_or_default()
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::forward::Forward;
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 use crate::meili::query::QueryMap;
 use crate::placement::topology::{NodeIx, Topology};
 

@@ -4,15 +4,17 @@
 //! |---|---|
 //! | `addition` | an addition of documents: what the request says besides its body |
 //! | `broadcast` | requests that concern every node |
+//! | `by_frequency` | whether a search leaves out words by their frequency, and what its words are |
 //! | `deletion` | a deletion by ids: each node is told those of its own shards |
 //! | `documents` | documents by page, by filter, by ids, and one by its id |
 //! | `embed` | the vector of a search's words, asked of one node, so that not every node has to embed them |
 //! | `explain` | a plan together with what it would send where, without sending anything |
+//! | `export` | which indexes go to another Meilisearch, and how |
 //! | `facet_rules` | how facets are ordered and cut |
 //! | `facet_search` | a search among the values of a facet |
 //! | `facets` | questions about facets as searches of one node |
+//! | `federated_request` | what nodes are asked of a federation |
 //! | `federation` | several searches answered as one list, as every node of a cover gets them |
-//! | `export` | which indexes go to another Meilisearch, and how |
 //! | `fields` | the fields of an index's documents |
 //! | `filter` | a client's filter together with the one that restricts a node to shards |
 //! | `forward` | a request that any one node can answer for all of them |
@@ -21,7 +23,10 @@
 //! | `index_info` | what planning and merging need to know of an index |
 //! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
 //! | `marking` | what decides about marks in the text of hits, as far as request and settings say it |
+//! | `mix` | whether a search mixes words and vectors |
 //! | `multi_search` | several searches in one request, each with an answer of its own |
+//! | `node_request` | a request to one node |
+//! | `obstacle` | what keeps a request from being planned |
 //! | `own` | what Miroir answers itself, from its own state |
 //! | `probe` | questions that settle what a node's cut list of facet values leaves open |
 //! | `query_search` | the parameters of `GET /indexes/{uid}/search` as a POST body, by the engine's own rules |
@@ -31,6 +36,7 @@
 //! | `rewrite` | what a node is asked otherwise than the client asked, and why |
 //! | `rounds` | what a read asks after its first round, and why |
 //! | `scatter` | a read that nodes answer for the shards they cover, as data |
+//! | `scattered` | what every scattered read says of itself |
 //! | `search` | a search as every node of a cover gets it |
 //! | `search_on` | attributes to search on, where nodes do not know the same |
 //! | `several` | what is refused where several nodes have to answer |
@@ -38,7 +44,9 @@
 //! | `span` | which of its hits a node lists |
 //! | `shown` | what a hit shows beside its document |
 //! | `similar` | documents like one document |
+//! | `stated` | where totals and facets of a search come from, once its page is known |
 //! | `stats` | figures about indexes |
+//! | `threshold` | what it means for a search that hits with a low score are left out |
 //! | `values` | facet values as the engine compares them |
 //! | `window` | how many hits there are, and which of them a page shows |
 //! | `work` | what the gateway itself carries out as a task |
@@ -46,6 +54,7 @@
 
 pub mod addition;
 pub mod broadcast;
+pub mod by_frequency;
 pub mod deletion;
 pub mod documents;
 pub mod embed;
@@ -54,6 +63,7 @@ pub mod export;
 pub mod facet_rules;
 pub mod facet_search;
 pub mod facets;
+pub mod federated_request;
 pub mod federation;
 pub mod fields;
 pub mod filter;
@@ -65,7 +75,10 @@ pub mod hybrid;
 pub mod index_info;
 pub mod indexes;
 pub mod marking;
+pub mod mix;
 pub mod multi_search;
+pub mod node_request;
+pub mod obstacle;
 pub mod own;
 pub mod probe;
 pub mod query_search;
@@ -75,6 +88,7 @@ pub mod reserved;
 pub mod rewrite;
 pub mod rounds;
 pub mod scatter;
+pub mod scattered;
 pub mod search;
 mod search_on;
 pub mod several;
@@ -82,7 +96,9 @@ pub mod share;
 pub mod shown;
 pub mod similar;
 pub mod span;
+pub mod stated;
 pub mod stats;
+pub mod threshold;
 pub mod values;
 pub mod window;
 pub mod work;
@@ -96,11 +112,13 @@ use addition::Split;
 use deletion::Deletion;
 use forward::Forward;
 use indexes::IndexList;
+use node_request::NodeRequest;
 use own::Answer;
-use scatter::{NodeRequest, Scatter};
+use scatter::Scatter;
 use work::Work;
 use write::{FailedWrite, WriteIntent};
 
+pub use obstacle::Obstacle;
 pub use request::{Known, Request};
 
 /// What Miroir does with a request.
@@ -129,13 +147,5 @@ pub enum Plan {
     Work(Work),
     /// Miroir itself knows the answer.
     Answer(Answer),
-    Refuse(ResponseError),
-}
-
-/// Why a request is not planned as what it says it is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Obstacle {
-    /// The engine would refuse it, in words of its own: a node is asked for them.
-    Judge,
     Refuse(ResponseError),
 }

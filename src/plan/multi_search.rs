@@ -5,10 +5,13 @@ use serde_json::{Map, Value};
 
 use super::Obstacle;
 use super::federation::FederationPlan;
-use super::read::Infos;
+use super::index_info::Infos;
+use super::node_request::NodeRequest;
 use super::scatter::Ask;
+use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 use super::search::SearchPlan;
 
+/// The answers stand in the order of the searches.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MultiSearchPlan {
@@ -65,6 +68,21 @@ impl MultiSearchPlan {
             }
         }
         SearchPlan::new(info, body)
+    }
+}
+
+impl Scattered for MultiSearchPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::MultiSearch
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::of_all(self.queries.iter().map(SearchPlan::lasting))
+    }
+
+    /// Each search has covers of its own.
+    fn covers<'a>(&'a self, original: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        self.queries.iter().flat_map(|query| query.covers(original, shards)).collect()
     }
 }
 

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Plan;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Own;
 use crate::meili::payload;
@@ -18,11 +17,12 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// Plans an operation that the gateway alone answers.
-pub(super) fn plan(own: &Own, body: &[u8]) -> Plan {
-    match parsed(own, body) {
-        Ok(body) => Plan::Answer(Answer { own: own.clone(), body }),
-        Err(error) => Plan::Refuse(error),
+// === impl Answer ===
+
+impl Answer {
+    /// Refused, in the engine's words, where a body is due and none that is JSON has come.
+    pub(super) fn new(own: &Own, body: &[u8]) -> Result<Self, ResponseError> {
+        Ok(Self { own: own.clone(), body: parsed(own, body)? })
     }
 }
 

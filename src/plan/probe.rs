@@ -21,6 +21,11 @@ pub enum Probe {
     Digits { facet: String, values: Vec<FacetValue> },
     /// For each of `values` the documents that have its digits as a text, and those that have the number.
     Twice { facet: String, values: Vec<FacetValue> },
+    /// How many documents there are in each shard.
+    Sizes,
+    /// The documents themselves with what they have in `facet`: all at once, or shard by shard where a node lists no more at
+    /// once.
+    Documents { facet: String, by_shard: bool },
 }
 
 /// One value of a facet.
@@ -40,20 +45,21 @@ impl Probe {
     /// The facet asked for.
     pub fn facet(&self) -> Option<&str> {
         match self {
-            Self::Hits => None,
+            Self::Hits | Self::Sizes => None,
             Self::Rest { facet, .. }
             | Self::UpTo { facet, .. }
             | Self::Counts { facet, .. }
             | Self::Digits { facet, .. }
-            | Self::Twice { facet, .. } => Some(facet),
+            | Self::Twice { facet, .. }
+            | Self::Documents { facet, .. } => Some(facet),
         }
     }
 
-    /// The filters of the searches that ask it. `None` where the engine's language cannot say it. Empty for
-    /// [`Probe::Hits`], which goes by shards.
+    /// The filters of the searches that ask it. `None` where the engine's language cannot say it. Empty where it goes by
+    /// shards.
     pub fn filters(&self) -> Option<Vec<String>> {
         Some(match self {
-            Self::Hits => Vec::new(),
+            Self::Hits | Self::Sizes | Self::Documents { .. } => Vec::new(),
             Self::Rest { facet, apart, known } => {
                 let field = quote(facet)?;
                 let all = apart.iter().chain(known).map(FacetValue::in_filter).collect::<Option<Vec<_>>>()?;
@@ -83,17 +89,18 @@ impl Probe {
 // === impl FacetValue ===
 
 impl FacetValue {
+    /// A value that is a text; letters of any case, composed or not, are one.
     pub fn text(shown: String) -> Self {
         let text = normalize(&shown);
         Self { shown, number: None, text }
     }
 
+    /// As a node lists it.
     pub fn number(number: f64) -> Self {
-        // Zero has no sign for the engine.
-        let number = if number == 0.0 { 0.0 } else { number };
         Self { shown: number.to_string(), number: Some(number), text: String::new() }
     }
 
+    /// Equal for values that the engine counts as one.
     pub fn key(&self) -> Key {
         match self.number {
             Some(number) => Key::Number(number.to_bits()),

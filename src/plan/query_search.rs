@@ -76,10 +76,12 @@ fn value(kind: Kind, text: &str) -> Result<Value, Obstacle> {
     })
 }
 
+/// Decimal digits alone: no fraction, no exponent.
 pub fn count(text: &str) -> Result<u64, Obstacle> {
     text.parse().map_err(|_| Obstacle::Judge)
 }
 
+/// `true` or `false`, in small letters alone.
 pub fn flag(text: &str) -> Result<bool, Obstacle> {
     text.parse().map_err(|_| Obstacle::Judge)
 }
@@ -89,10 +91,12 @@ pub fn list(text: &str) -> Vec<&str> {
     text.split(',').filter(|member| !member.is_empty()).collect()
 }
 
+/// What is JSON is that, all else is one expression.
 pub fn filter(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
+/// A decimal number; white space around it does not matter, what is not finite is none.
 pub fn number(text: &str) -> Result<Value, Obstacle> {
     let number: f64 = text.trim().parse().map_err(|_| Obstacle::Judge)?;
     if number.is_finite() { Ok(number.into()) } else { Err(Obstacle::Judge) }

@@ -1,13 +1,9 @@
 //! Plans every operation that changes nothing.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use crate::meili::operation::Read;
 use crate::meili::query::QueryMap;
-use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
 use super::broadcast::HiddenPart;
@@ -15,7 +11,7 @@ use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
 use super::fields::FieldsPlan;
 use super::forward::Forward;
-use super::index_info::IndexInfo;
+use super::index_info::{IndexInfo, Infos};
 use super::indexes::IndexList;
 use super::multi_search;
 use super::query_search;
@@ -24,9 +20,6 @@ use super::search::SearchPlan;
 use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
 use super::{Obstacle, Plan};
-
-/// What is known of the indexes that a request names; one that does not exist is absent.
-pub type Infos = BTreeMap<String, Arc<IndexInfo>>;
 
 /// The indexes whose settings [`plan`] needs in its `infos`.
 pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
@@ -103,7 +96,7 @@ impl Request<'_> {
 
     fn scatter(&self, method: &'static str, path: &str, ask: Ask) -> Plan {
         let body = if method == "GET" { Vec::new() } else { self.body.to_vec() };
-        let seed = seed_of(&ask);
+        let seed = ask.plan().seed();
         Plan::Scatter(Box::new(Scatter { original: NodeRequest { method, path: path.to_owned(), body }, seed, ask }))
     }
 
@@ -172,21 +165,5 @@ impl Request<'_> {
     fn index_stats(&self, index: &str) -> Result<Ask, Obstacle> {
         self.info(index)?;
         Ok(Ask::Stats(StatsPlan::Index { index: index.to_owned() }))
-    }
-}
-
-/// Equal for the pages of one search, so that they are cut from one order.
-fn seed_of(ask: &Ask) -> u64 {
-    match ask {
-        Ask::Judge | Ask::Refused(_) | Ask::Settings | Ask::Setting { .. } | Ask::Stats(_) | Ask::MultiSearch(_) => 0,
-        Ask::Search(plan) => hash_bytes(&plan.identity()),
-        Ask::FacetSearch(plan) => hash_bytes(&plan.identity()),
-        Ask::Similar(plan) => hash_bytes(&plan.identity()),
-        Ask::Federation(plan) => hash_bytes(&plan.identity()),
-        // Whatever the filter, documents are listed in one order.
-        Ask::Documents(DocumentsPlan { index, .. }) | Ask::Fields(FieldsPlan { index, .. }) => {
-            hash_bytes(index.as_bytes())
-        }
-        Ask::Document(plan) => hash_bytes(plan.id.as_bytes()),
     }
 }

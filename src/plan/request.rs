@@ -1,8 +1,13 @@
 //! Any request planned: the one place that knows them all.
 
+use super::addition::Split;
 use super::broadcast::{self, HiddenSettings};
-use super::read::{self, Infos};
-use super::{Plan, addition, deletion, own, several, work};
+use super::deletion::Deletion;
+use super::index_info::Infos;
+use super::own::Answer;
+use super::read;
+use super::work::Work;
+use super::{Plan, several};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Documents, Operation};
 use crate::meili::uid::{IndexUid, index_not_found};
@@ -74,7 +79,7 @@ impl Checked<'_> {
         let Request { operation, target, body, content_type } = self.request;
         let (query, topology) = (self.request.query(), known.topology);
         match operation {
-            Operation::Own(own) => own::plan(own, body),
+            Operation::Own(own) => Answer::new(own, body).map_or_else(Plan::Refuse, Plan::Answer),
             Operation::Read(read) => {
                 several::or_refusal(read::plan(read, target, body, &known.infos, topology), topology)
             }
@@ -91,15 +96,13 @@ impl Checked<'_> {
                 plan
             }
             Operation::Documents(Documents::Add { index, method }) => {
-                addition::plan(index, *method, query, content_type)
+                Split::new(index, *method, query, content_type).map_or_else(Plan::Refuse, Plan::Split)
             }
-            Operation::Documents(Documents::Delete { index, id }) => {
-                deletion::one(index, id, query, (known.exists)(index), topology)
-            }
+            Operation::Documents(Documents::Delete { index, id }) => deletion(Deletion::one(index, id, query), known),
             Operation::Documents(Documents::DeleteBatch { index }) => {
-                deletion::batch(index, body, query, (known.exists)(index), topology)
+                deletion(Deletion::batch(index, body, query), known)
             }
-            Operation::Work(work) => work::plan(work, body),
+            Operation::Work(work) => Work::new(work, body).map_or_else(Plan::Refuse, Plan::Work),
             Operation::Unsupported { name } => Plan::Refuse(unsupported(name)),
         }
     }
@@ -107,18 +110,22 @@ impl Checked<'_> {
 
 fn unsupported(name: &str) -> ResponseError {
     let message = match name {
-        // A snapshot is a copy of one engine's database files. Each node has files of its own, with its share of the documents
-        // and fields that are no client's: no one set of files is the cluster's.
+        // Each node has files of its own, with its share of the documents and fields that are no client's.
         "/snapshots" => {
-            "`/snapshots` is not supported by Miroir: a snapshot is a copy of one engine's files, and a cluster has no such \
-             files. `POST /dumps` writes the whole cluster as one dump."
+            "`/snapshots` is not supported by Miroir: a snapshot is a copy of one engine's files, and a cluster has no \
+                         such files. `POST /dumps` writes the whole cluster as one dump."
+                .to_owned()
         }
-        _ => {
-            return ResponseError::new(
-                Code::MiroirNotSupported,
-                format!("`{name}` is not supported by this version of Miroir."),
-            );
-        }
+        _ => format!("`{name}` is not supported by this version of Miroir."),
     };
     ResponseError::new(Code::MiroirNotSupported, message)
+}
+
+/// A deletion by ids of an index that is not there is a task that fails.
+fn deletion(deletion: Result<Deletion, ResponseError>, known: &Known<'_>) -> Plan {
+    match deletion {
+        Ok(deletion) if (known.exists)(&deletion.index) => Plan::Delete(deletion),
+        Ok(deletion) => Plan::Fail(Box::new(deletion.without_index(known.topology))),
+        Err(error) => Plan::Refuse(error),
+    }
 }

@@ -21,6 +21,7 @@ pub struct Rewrite {
     pub why: Reason,
 }
 
+/// Why a node gets a parameter that the client did not write so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {

@@ -3,7 +3,6 @@
 use crate::meili::error::ResponseError;
 use crate::meili::settings::Setting;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::broadcast::HiddenPart;
 use super::documents::{DocumentPlan, DocumentsPlan};
@@ -11,21 +10,11 @@ use super::facet_search::FacetSearchPlan;
 use super::federation::FederationPlan;
 use super::fields::FieldsPlan;
 use super::multi_search::MultiSearchPlan;
+pub use super::node_request::NodeRequest;
+use super::scattered::{OfOneNode, Scattered};
 use super::search::SearchPlan;
 use super::similar::SimilarPlan;
 use super::stats::StatsPlan;
-
-/// A request to one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeRequest {
-    pub method: &'static str,
-    /// Path and query.
-    pub path: String,
-    /// JSON, or empty.
-    #[serde(serialize_with = "as_text")]
-    pub body: Vec<u8>,
-}
 
 /// What is asked of the nodes and how their answers become one.
 #[derive(Debug, Clone, Serialize)]
@@ -66,67 +55,22 @@ pub enum Ask {
     Stats(StatsPlan),
 }
 
-/// Whether an answer is still the answer another time, if nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lasting<'a> {
-    /// It is about the moment, or an embedder may make another vector of the same words.
-    Never,
-    Always,
-    /// If none of these indexes' searches ran out of its time: then it shows what was found by then.
-    IfInTime {
-        indexes: Vec<&'a str>,
-    },
-}
-
 // === impl Ask ===
 
 impl Ask {
-    pub fn lasting(&self) -> Lasting<'_> {
-        let searches: Vec<&SearchPlan> = match self {
-            Self::Judge
-            | Self::Refused(_)
-            | Self::Settings
-            | Self::Setting { .. }
-            | Self::Fields(_)
-            | Self::Stats(_) => {
-                return Lasting::Never;
-            }
-            Self::Documents(_) | Self::Document(_) => return Lasting::Always,
-            Self::Similar(plan) => return Lasting::IfInTime { indexes: vec![&plan.index] },
-            Self::FacetSearch(plan) if embeds(&plan.body) => return Lasting::Never,
-            Self::FacetSearch(plan) => return Lasting::IfInTime { indexes: vec![&plan.index] },
-            Self::Search(plan) => vec![plan],
-            Self::MultiSearch(plan) => plan.queries.iter().collect(),
-            Self::Federation(plan) => {
-                plan.indexes.iter().flat_map(|index| &index.queries).map(|query| &query.search).collect()
-            }
-        };
-        if searches.iter().any(|search| embeds(&search.body)) {
-            return Lasting::Never;
+    /// What the read says of itself.
+    pub fn plan(&self) -> &dyn Scattered {
+        match self {
+            Self::Judge | Self::Refused(_) | Self::Settings | Self::Setting { .. } => &OfOneNode,
+            Self::Search(plan) => &**plan,
+            Self::FacetSearch(plan) => plan,
+            Self::MultiSearch(plan) => plan,
+            Self::Similar(plan) => &**plan,
+            Self::Fields(plan) => plan,
+            Self::Federation(plan) => &**plan,
+            Self::Documents(plan) => plan,
+            Self::Document(plan) => plan,
+            Self::Stats(plan) => plan,
         }
-        Lasting::IfInTime { indexes: searches.into_iter().map(|search| search.index.as_str()).collect() }
     }
-}
-
-/// True if nodes make a vector of what a search says.
-fn embeds(search: &Map<String, Value>) -> bool {
-    let gives = |name: &str| search.get(name).is_some_and(|value| !value.is_null());
-    gives("hybrid") && !gives("vector")
-}
-
-// === impl NodeRequest ===
-
-impl NodeRequest {
-    pub fn get(path: impl Into<String>) -> Self {
-        Self { method: "GET", path: path.into(), body: Vec::new() }
-    }
-
-    pub fn post(path: impl Into<String>, body: &serde_json::Map<String, serde_json::Value>) -> Self {
-        let body = serde_json::to_vec(body).expect("a JSON value always serializes into memory");
-        Self { method: "POST", path: path.into(), body }
-    }
-}
-
-fn as_text<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }

@@ -5,22 +5,26 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::facet_rules::FacetRules;
+use super::facet_rules::{FacetRules, is_pattern};
 use super::index_info::ScoredBy;
 use super::shown::{Helper, Rules, Shown};
 use super::span::Span;
 use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
+use crate::placement::shard::ShardSet;
+use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::NodeIx;
 
 use super::Obstacle;
+use super::by_frequency::ByFrequency;
 use super::filter;
-use super::frequency::ByFrequency;
-use super::hybrid::semantic_ratio;
 use super::index_info::IndexInfo;
 use super::marking::{MarkRules, Marking};
+use super::mix::Mix;
+use super::node_request::NodeRequest;
 use super::reserved;
-use super::scatter::NodeRequest;
+use super::scattered::{Covered, Lasting, ReadKind, Scattered};
+use super::threshold::{CountedAbove, ScoreOrder, Threshold};
 
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -41,31 +45,24 @@ pub struct SearchPlan {
     pub distinct: Option<String>,
     /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer.
     pub comparable: bool,
-    /// The share of vectors in a search that mixes words and vectors; see [`SearchPlan::hybrid`].
-    pub semantic_ratio: Option<f64>,
-    /// True if hits by words and hits by vectors can be told apart, and which of them are of one document.
-    pub mixable: bool,
-    /// True if hits with a low score are left out.
-    pub threshold: bool,
-    /// True if the engine looks at hits from the first, also where the page begins behind the last.
+    /// Whether hits are found by words, by a vector, or by both.
+    pub mix: Mix,
+    /// `None` if no hit is left out for its score.
+    pub threshold: Option<Threshold>,
+    /// True if the engine looks at hits from the first, also where the page begins behind the last. Example under `distinct: "maker"`:
+    /// of three films of one maker a page from the fourth on is asked for. Such an engine says that it found one, others three.
     pub from_the_first: bool,
     pub ranking_rules: Vec<String>,
     /// Whether words are left out by their frequency.
     pub by_frequency: ByFrequency,
-    /// True for the words of a search that mixes words and vectors.
-    pub of_hybrid: bool,
     /// What the scores of hits come from.
     pub scored_by: ScoredBy,
-    /// True if all hits above the threshold are counted, not just those up to the end of the page.
-    pub counts_whole: bool,
-    /// True if what a ranking rule sorts by comes before a rule that counts for the score: the score does not fall
-    /// with the rank then.
-    pub uneven: bool,
     /// True if a hit shows everything that facets are counted of.
     pub facets_shown: bool,
     /// An attribute that hits are sorted by and do not show, so that those of several nodes cannot be compared by it.
     pub sorted_unseen: Option<String>,
-    /// True if nodes break ties where one node takes all hits that tie at once.
+    /// True if nodes have the rule that breaks ties. Example of three films that tie, two of them of one maker, and a page of one: one
+    /// node looks at all three and leaves out the maker's second, a node with the rule stops at the first.
     pub breaks_ties: bool,
     /// Attributes to search on that a node knows, where not every node knows all of them.
     pub known_attributes: BTreeMap<NodeIx, Vec<String>>,
@@ -76,6 +73,7 @@ pub struct SearchPlan {
 // === impl SearchPlan ===
 
 impl SearchPlan {
+    /// Of a body as of a POST. [`Obstacle::Judge`] for what the engine would refuse, or Miroir does not know.
     pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
         let window = Window {
             paging: paging(&body)?,
@@ -92,43 +90,34 @@ impl SearchPlan {
             Some(Value::String(field)) => Some(field.clone()),
             Some(_) => return Err(Obstacle::Judge),
         };
-        let semantic_ratio = semantic_ratio(&body)?;
+        let mix = Mix::of(info, &body)?;
         // Hits are told apart by the distinct attribute, and those that tie stand in the order of their primary keys.
         let fields = [distinct.as_deref(), info.primary_key.as_deref()];
         let mut helpers: Vec<Helper> = fields.into_iter().flatten().filter_map(|field| helper(&body, field)).collect();
         helpers.dedup();
-        let threshold = present(&body, "rankingScoreThreshold");
         Ok(Self {
             index: info.uid.clone(),
             window,
-            facets: present(&body, "facets").then(|| {
-                let rules = FacetRules::of(info);
-                // Whoever asks for all facets gets them in the order that is set for all.
-                if facet_names(&body).iter().any(|facet| facet == "*") { rules.in_one_order() } else { rules }
-            }),
+            facets: present(&body, "facets").then(|| FacetRules::of_named(info, &facet_names(&body))),
             primary_key: info.primary_key.clone(),
             shown: Shown {
                 score: flag(&body, "showRankingScore")?,
                 details: flag(&body, "showRankingScoreDetails")?,
                 helpers,
             },
-            threshold,
+            threshold: Threshold::of(info, &body, window.paging),
             from_the_first: info.searches_from_the_first,
             ranking_rules: info.ranking_rules.clone(),
             by_frequency: ByFrequency::of(info, &body),
-            of_hybrid: false,
             scored_by: info.scored_by,
-            counts_whole: threshold && info.counts_pages_whole && matches!(window.paging, Paging::Page { .. }),
-            uneven: threshold && is_uneven(info, present(&body, "sort")),
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
             marking: marking(info, &body),
             known_attributes: BTreeMap::new(),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
-            mixable: info.primary_key.as_deref().is_none_or(|key| info.shows(key)) && info.ranks_words(),
             distinct,
-            semantic_ratio,
+            mix,
             body,
         })
     }
@@ -138,6 +127,12 @@ impl SearchPlan {
         names(&self.body, "sort").unwrap_or_default().iter().any(|rule| rule.starts_with("_geoPoint("))
     }
 
+    /// True if everything is found by words, for want of words.
+    pub fn has_no_words(&self) -> bool {
+        self.body.get("q").and_then(Value::as_str).is_none_or(|words| words.trim().is_empty())
+    }
+
+    /// True also for a vector without words, and for `hybrid` with a ratio that leaves the vector out.
     pub(super) fn names_a_vector(&self) -> bool {
         ["hybrid", "vector"].iter().any(|name| present(&self.body, name))
     }
@@ -182,7 +177,7 @@ impl SearchPlan {
     /// The search that lists every document found that can be reached, whatever its distinct value and score; `None`
     /// where that cannot be asked, or its order would not be that of one node.
     pub fn listing(&self) -> Option<SearchPlan> {
-        let of_words = !self.names_a_vector() && !self.of_hybrid;
+        let of_words = !self.names_a_vector() && self.mix != Mix::WordsOfMixed;
         // A request can choose another distinct attribute than that of the settings, but not none.
         let lifted = self.distinct.is_none() || present(&self.body, "distinct");
         if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
@@ -208,7 +203,10 @@ impl SearchPlan {
 
     /// Shows of each hit just what it is told apart by and counted by.
     fn show_what_is_counted(&mut self, distinct: Option<&String>) {
-        let facets = facet_names(&self.body);
+        // A document is not asked for by a pattern.
+        let facets =
+            facet_names(&self.body).into_iter().map(|name| if is_pattern(&name) { "*".to_owned() } else { name });
+        let facets: Vec<String> = facets.collect();
         for name in [
             "attributesToHighlight",
             "attributesToCrop",
@@ -222,9 +220,19 @@ impl SearchPlan {
         let shown = distinct.cloned().into_iter().chain(self.primary_key.clone()).chain(facets);
         self.body.insert("attributesToRetrieve".into(), shown.map(Value::String).collect());
         self.shown.helpers = Vec::new();
-        if self.threshold {
+        if self.threshold.is_some() {
             self.body.insert("showRankingScore".into(), true.into());
         }
+    }
+
+    /// True if a node's total counts all hits above the threshold, not just those up to the end of the page.
+    pub fn counts_all_above(&self) -> bool {
+        self.threshold.is_some_and(|threshold| threshold.counts == CountedAbove::All)
+    }
+
+    /// True if hits above the threshold may come behind hits below it.
+    pub fn scores_rise_again(&self) -> bool {
+        self.threshold.is_some_and(|threshold| threshold.scores == ScoreOrder::RisingAgain)
     }
 
     /// The score below which hits are left out.
@@ -267,6 +275,7 @@ impl SearchPlan {
         }
     }
 
+    /// How hits of several lists are told apart and ordered.
     pub fn rules(&self) -> Rules {
         Rules { distinct: self.distinct.clone(), primary_key: self.primary_key.clone() }
     }
@@ -281,6 +290,26 @@ impl SearchPlan {
         identity.push(0);
         serde_json::to_writer(&mut identity, &body).expect("a JSON value always serializes into memory");
         identity
+    }
+}
+
+impl Scattered for SearchPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Search
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(&self.identity())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::of_search(&self.index, &self.body)
+    }
+
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        let request = move |part: &CoverPart, alone| self.request_share(part, shards, alone);
+        let covered = Covered::new(&self.index, ShardSet::all(shards), self.seed(), request);
+        vec![Covered { client: vec![&self.body], span: Box::new(move |part| self.span(part, shards)), ..covered }]
     }
 }
 
@@ -303,6 +332,7 @@ fn marking(info: &IndexInfo, body: &Map<String, Value>) -> Option<Marking> {
     Marking::new(body.get("q")?.as_str()?, rules)
 }
 
+/// Either of `page` and `hitsPerPage` is enough to have pages.
 pub(super) fn paging(body: &Map<String, Value>) -> Result<Paging, Obstacle> {
     let offset = count(body, "offset", false)?;
     let limit = count(body, "limit", false)?;
@@ -370,16 +400,12 @@ pub(super) fn sorted_field(rule: &str) -> Option<&str> {
     (!field.starts_with("_geo")).then_some(field)
 }
 
-fn is_uneven(info: &IndexInfo, sorted: bool) -> bool {
-    let sorts = |rule: &String| (rule == "sort" && sorted) || rule.ends_with(":asc") || rule.ends_with(":desc");
-    let first = info.ranking_rules.iter().position(sorts);
-    first.is_some_and(|first| info.ranking_rules[first..].iter().any(|rule| !sorts(rule) && rule != "sort"))
-}
-
+/// The texts of a list; what is no text in it is left out. `None` if there is no list of that name.
 pub(super) fn names<'a>(body: &'a Map<String, Value>, name: &str) -> Option<Vec<&'a str>> {
     Some(body.get(name)?.as_array()?.iter().filter_map(Value::as_str).collect())
 }
 
+/// True for `maker` and `maker.name` with the name `maker`, false for `makers`.
 pub(super) fn is_at_or_below(field: &str, name: &str) -> bool {
     field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::placement::cover::CoverPart;
 use crate::placement::topology::NodeIx;
 
-use super::scatter::NodeRequest;
+use super::node_request::NodeRequest;
 use super::search::{SearchPlan, names};
 
 const SEARCH_ON: &str = "attributesToSearchOn";

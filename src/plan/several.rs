@@ -5,12 +5,13 @@
 use super::Plan;
 use super::documents::DocumentsPlan;
 use super::federation::FederationPlan;
+use super::mix::Mix;
 use super::scatter::{Ask, Scatter};
+use super::scattered::Scattered as _;
 use super::search::SearchPlan;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
-use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::Topology;
 
 fn not_supported(message: impl Into<String>) -> ResponseError {
@@ -38,10 +39,12 @@ impl SearchPlan {
     }
 
     fn refused_by_several(&self) -> Option<ResponseError> {
-        match self.semantic_ratio {
-            Some(_) if !self.mixable => Some(self.unmixable()),
-            None if !self.comparable && !self.by_frequency.is_known() => Some(self.hidden_distinct()),
-            Some(_) | None => None,
+        match self.mix {
+            Mix::Unmixable { .. } => Some(self.unmixable()),
+            Mix::None | Mix::WordsOfMixed if !self.comparable && !self.by_frequency.is_known() => {
+                Some(self.hidden_distinct())
+            }
+            Mix::Mixed { .. } | Mix::None | Mix::WordsOfMixed => None,
         }
     }
 }
@@ -104,13 +107,11 @@ impl Ask {
         let all = ShardSet::all(topology.shards);
         let shared = |index: &str, wanted: &ShardSet, seed| cover(topology, index, wanted, &[], seed).parts.len() > 1;
         match self {
-            Self::Search(plan) if shared(&plan.index, &all, seed) => Some(match plan.semantic_ratio {
-                Some(_) => Refused::AtOnce(error),
-                None => Refused::IfFaultless(error),
-            }),
+            Self::Search(plan) if shared(&plan.index, &all, seed) => {
+                Some(if plan.mix.is_of_both() { Refused::AtOnce(error) } else { Refused::IfFaultless(error) })
+            }
             Self::MultiSearch(plan) => {
-                let mut shared =
-                    plan.queries.iter().filter(|plan| shared(&plan.index, &all, hash_bytes(&plan.identity())));
+                let mut shared = plan.queries.iter().filter(|plan| shared(&plan.index, &all, plan.seed()));
                 shared.find_map(SearchPlan::refused_by_several).map(Refused::IfFaultless)
             }
             Self::Federation(plan)
@@ -166,8 +167,8 @@ mod tests {
     use super::*;
     use crate::meili::operation::Read;
     use crate::placement::topology::{Node, NodeId, NodeState};
-    use crate::plan::index_info::IndexInfo;
-    use crate::plan::read::{Infos, plan};
+    use crate::plan::index_info::{IndexInfo, Infos};
+    use crate::plan::read::plan;
 
     /// Three documents of a shop, of which hits show only their names: of two makers nobody knows whether they are one.
     fn search(replicas: u8) -> Plan {

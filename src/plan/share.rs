@@ -8,7 +8,8 @@
 //! Example: of the 20 hits of a first page one of three nodes has 6.7 ± 2.1, and is asked for 14. Of the 1,000 hits before a
 //! page at offset 1,000 it has 333 ± 15, and is asked for about a hundred hits from its 287th on.
 
-use super::frequency::ByFrequency;
+use super::by_frequency::ByFrequency;
+use super::mix::Mix;
 use super::search::SearchPlan;
 use super::span::Span;
 use super::window::Paging;
@@ -20,11 +21,11 @@ impl SearchPlan {
     /// True if a node's list can be asked for in part: if neither totals, nor facets, nor scores, nor the order of its hits
     /// depend on what else it lists.
     pub fn has_shares(&self) -> bool {
-        let by_words = !self.of_hybrid && !self.names_a_vector();
+        let by_words = self.mix != Mix::WordsOfMixed && !self.names_a_vector();
         // What is left out for another hit, what is too bad and what is about equally far is told by whole lists; how scores
         // are stated, too.
         let whole = self.distinct.is_some()
-            || self.threshold
+            || self.threshold.is_some()
             || self.shown.score
             || self.shown.details
             || self.sorts_by_distance()

@@ -11,18 +11,21 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::query::QueryMap;
 use crate::placement::cover::CoverPart;
 use crate::placement::document::{normalize_id, shard_of};
-use crate::placement::shard::ShardId;
+use crate::placement::shard::{ShardId, ShardSet};
+use crate::placement::stable_hash::hash_bytes;
 
 use super::Obstacle;
 use super::filter;
 use super::index_info::IndexInfo;
+use super::node_request::NodeRequest;
 use super::query_search;
 use super::reserved;
-use super::scatter::NodeRequest;
+use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 use super::search::helper;
 
 const DEFAULT_LIMIT: u64 = 20;
 
+/// The document itself is no hit.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SimilarPlan {
@@ -40,6 +43,7 @@ pub struct SimilarPlan {
     pub shown: Shown,
     /// `None` while it is not known.
     pub primary_key: Option<String>,
+    /// How many hits a search can list.
     pub max_total_hits: u64,
     /// Why searches of several nodes could not be compared, if they cannot.
     pub obstacle: Option<&'static str>,
@@ -217,6 +221,34 @@ impl SimilarPlan {
         identity.push(0);
         identity.extend_from_slice(self.id.as_bytes());
         identity
+    }
+}
+
+impl Scattered for SimilarPlan {
+    fn kind(&self) -> ReadKind {
+        ReadKind::Similar
+    }
+
+    fn seed(&self) -> u64 {
+        hash_bytes(&self.identity())
+    }
+
+    fn lasting(&self) -> Lasting<'_> {
+        Lasting::IfInTime { indexes: vec![&self.index] }
+    }
+
+    fn faults_are_the_clients(&self) -> bool {
+        true
+    }
+
+    /// What the document's vectors are is not known yet.
+    fn covers<'a>(&'a self, _: &'a NodeRequest, shards: u16) -> Vec<Covered<'a>> {
+        let holder = [self.shard].into_iter().collect();
+        let near = move |part: &CoverPart, _| self.request_near(&[Value::Null], part, shards);
+        vec![
+            Covered::new(&self.index, holder, self.seed(), |_, _| self.request_vectors()),
+            Covered::new(&self.index, ShardSet::all(shards), self.seed(), near),
+        ]
     }
 }
 

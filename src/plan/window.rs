@@ -95,6 +95,7 @@ impl Window {
         if self.states_all_hits { hits } else { hits.min(self.max_total_hits) }
     }
 
+    /// Rounded up; pages of no hits are none.
     pub fn pages(total: u64, hits_per_page: u64) -> u64 {
         if hits_per_page == 0 { 0 } else { total.div_ceil(hits_per_page) }
     }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Plan;
 use super::export::Export;
+use crate::meili::error::ResponseError;
 use crate::meili::operation;
 use crate::meili::task::TaskKind;
 
@@ -17,19 +17,18 @@ pub enum Work {
     Export(Export),
 }
 
-/// Plans a piece of work.
-pub(super) fn plan(work: &operation::Work, body: &[u8]) -> Plan {
-    match work {
-        operation::Work::CreateDump => Plan::Work(Work::Dump),
-        operation::Work::Export => {
-            Export::parse(body).map_or_else(Plan::Refuse, |export| Plan::Work(Work::Export(export)))
-        }
-    }
-}
-
 // === impl Work ===
 
 impl Work {
+    /// What a request asks for.
+    pub fn new(work: &operation::Work, body: &[u8]) -> Result<Self, ResponseError> {
+        match work {
+            operation::Work::CreateDump => Ok(Self::Dump),
+            operation::Work::Export => Export::parse(body).map(Self::Export),
+        }
+    }
+
+    /// What its task is.
     pub fn kind(&self) -> TaskKind {
         match self {
             Self::Dump => TaskKind::DumpCreation,

@@ -21,8 +21,9 @@ use crate::placement::shard::ShardSet;
 use crate::plan::facet_rules::FacetRules;
 use crate::plan::facets::{Candidates, replies_to, without_values};
 use crate::plan::probe::Probe;
-use crate::plan::rounds::{AsStated, CensusFacts, Counting, Later, PageFacts, Stating};
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
+use crate::plan::stated::{AsStated, CensusFacts, Counting, PageFacts, Stating};
 use crate::plan::values::{Key, values_at};
 use crate::plan::window::Paging;
 
@@ -32,6 +33,7 @@ pub(super) const ROUNDS: usize = 12;
 /// What is stated of all hits.
 pub(super) struct Overview {
     pub facets: Option<Facets>,
+    /// Hits, as the answer states them.
     pub total: u64,
     pub inexact: Inexact,
 }
@@ -39,6 +41,7 @@ pub(super) struct Overview {
 /// What nodes state of all documents that count.
 pub(super) struct Stated {
     pub facets: Option<Facets>,
+    /// Documents.
     pub total: u64,
     /// False if facets may differ from those that one node would state.
     pub exact: bool,
@@ -99,7 +102,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut sources = Vec::new();
         let mut again = ShardSet::new();
         for ((at, (part, _)), facets) in gathered.replies.iter().enumerate().zip(merged.facets()?) {
-            if !plan.threshold || base.threshold || merged.stopped(at) {
+            if plan.threshold.is_none() || base.threshold || merged.stopped(at) {
                 parts.push(part.clone());
                 sources.push(facets);
             } else {
@@ -189,7 +192,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         // One node skips by the bucket, without a look at the scores of what it skips.
-        let unscored = plan.threshold && merged.is_past_the_end();
+        let unscored = plan.threshold.is_some() && merged.is_past_the_end();
         let rests = ways.last() == Some(&Counting::Rest);
         let Some(rules) = plan.facets.as_ref().filter(|_| rests) else {
             let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
@@ -201,7 +204,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             });
         };
         let met = met(plan, &hits[..count])?;
-        let base = Candidates { threshold: plan.threshold && !full, unmet: met.unmet };
+        let base = Candidates { threshold: plan.threshold.is_some() && !full, unmet: met.unmet };
         self.note(Later::Rest);
         let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await;
         let rest = match rest {
@@ -272,6 +275,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(facets)
     }
 
+    /// Totals and facets of `base` over the shards `wanted`, as bodies; nothing is asked for no shards.
     pub(super) async fn ask_candidates(
         &self,
         plan: &SearchPlan,
@@ -298,6 +302,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         parts: &[CoverPart],
         facets: &mut Facets,
     ) -> Result<(), Stop> {
+        facets.list_documents(plan.lists_candidates());
         for _ in 0..ROUNDS {
             let probes = facets.probes();
             if probes.is_empty() {
@@ -323,6 +328,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                     replies = rest;
                 }
             }
+            facets.next_round();
         }
         facets.give_up();
         Ok(())

@@ -19,6 +19,7 @@ use crate::nodes::overload::limit::Permit;
 use crate::nodes::overload::{Sign, Traffic};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::scattered::Budget;
 use crate::read::settings::SearchSettings;
 
 /// What reads other than searches may take at least: a page of documents can be large.
@@ -60,22 +61,12 @@ pub(super) struct ClusterNodes<'a> {
 // === impl ClusterNodes ===
 
 impl<'a> ClusterNodes<'a> {
+    /// The time of the read begins now.
     pub(super) fn new(reads: &'a Reads, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
         let settings = &reads.settings;
-        let timeout = settings.timeout;
-        let long = longest(settings);
-        let budget = match &scatter.ask {
-            Ask::Search(_) | Ask::FacetSearch(_) | Ask::MultiSearch(_) | Ask::Federation(_) | Ask::Similar(_) => {
-                timeout
-            }
-            Ask::Judge
-            | Ask::Refused(_)
-            | Ask::Settings
-            | Ask::Setting { .. }
-            | Ask::Documents(_)
-            | Ask::Fields(_)
-            | Ask::Document(_)
-            | Ask::Stats(_) => long,
+        let budget = match scatter.ask.plan().kind().budget() {
+            Budget::Search => settings.timeout,
+            Budget::Long => longest(settings),
         };
         let attempt = settings.attempt_timeout;
         let deadline = Instant::now() + budget;

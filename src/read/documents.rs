@@ -130,6 +130,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(complete.then_some(bodies))
     }
 
+    /// The node's own answer, its hidden fields stripped; a document that is not there is the node's 404.
     pub(super) async fn document(&self, plan: &DocumentPlan, original: &NodeRequest, seed: u64) -> Result<Reply, Stop> {
         let wanted = [plan.shard].into_iter().collect();
         let wanted = Wanted { index: &plan.index, shards: &wanted, seed };

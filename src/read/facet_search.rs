@@ -3,16 +3,23 @@
 use futures::future::{join_all, try_join_all};
 
 use super::candidates::ROUNDS;
-use super::gather::{Nodes, Wanted, gather, log_failure};
+use super::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Reply, Stop, is_object};
 use crate::merge::facet_search::{FacetHits, list};
+use crate::merge::search::candidates;
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::facet_search::FacetSearchPlan;
-use crate::plan::probe::Probe;
+use crate::plan::node_request::NodeRequest;
+use crate::plan::probe::{FacetValue, Probe};
 use crate::plan::rounds::Later;
 
+/// Of how many values nodes are asked whether the client means them, together and at once.
+const MOST_NAMED: usize = 400;
+const NAMED_AT_ONCE: usize = 20;
+
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// Values that nodes cut off are asked for until the list is the one of all documents, or the rounds are used up.
     pub(super) async fn facet_search(&self, plan: &FacetSearchPlan, seed: u64) -> Result<Reply, Stop> {
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
@@ -22,6 +29,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         self.complete(&gathered)?;
         let bodies = gathered.bodies();
         let mut hits = FacetHits::new(plan, &bodies)?;
+        hits.sums.list_documents(plan.lists_documents());
         for _ in 0..ROUNDS {
             let probes = hits.sums.probes();
             if probes.is_empty() {
@@ -30,13 +38,22 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             self.note(Later::FacetValues);
             let asked = probes.iter().map(|(source, probe)| self.probe(plan, &gathered.replies[*source].0, probe));
             let answers = join_all(asked).await;
-            for ((source, probe), lists) in probes.iter().zip(answers) {
-                match lists {
-                    Some(lists) => hits.sums.learn_values(*source, probe, lists)?,
-                    None => hits.sums.give_up(),
+            for ((source, probe), bodies) in probes.iter().zip(answers) {
+                let Some(bodies) = bodies else {
+                    hits.sums.give_up();
+                    continue;
+                };
+                if let Probe::Documents { .. } = probe {
+                    let replies = bodies.iter().map(|body| candidates(body)).collect::<Result<Vec<_>, _>>()?;
+                    hits.sums.learn(*source, probe, &replies)?;
+                } else {
+                    let lists = bodies.iter().map(|body| list(body)).collect::<Result<Vec<_>, _>>()?;
+                    hits.sums.learn_values(*source, probe, lists)?;
                 }
             }
+            hits.sums.next_round();
         }
+        self.name_values(plan, &gathered, &mut hits).await?;
         let facets = gathered.replies.len() > 1 && (plan.distinct || !hits.sums.is_exact());
         Ok(Reply {
             inexact: Inexact { facets, totals: false, ..Inexact::default() },
@@ -44,13 +61,57 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         })
     }
 
-    /// The lists that answer `probe`, one for each of its filters.
-    async fn probe(&self, plan: &FacetSearchPlan, part: &CoverPart, probe: &Probe) -> Option<Vec<Vec<(String, u64)>>> {
-        let filters = probe.filters()?;
-        let asked = filters.iter().map(|filter| async {
-            let request = plan.request(part, self.topology.shards, Some(filter));
+    /// Which of the values that only documents told are among those that the client searches for: a node that has one is
+    /// asked for the values of its documents, of which none is more frequent.
+    async fn name_values(
+        &self,
+        plan: &FacetSearchPlan,
+        gathered: &Gathered,
+        hits: &mut FacetHits<'_>,
+    ) -> Result<(), Stop> {
+        hits.sums.keep_unnamed(|value| plan.may_mean(value));
+        let mut asked = 0;
+        loop {
+            let mut unnamed = hits.sums.unnamed(&plan.facet);
+            unnamed.truncate(NAMED_AT_ONCE);
+            if unnamed.is_empty() {
+                return Ok(());
+            }
+            asked += unnamed.len();
+            if asked > MOST_NAMED {
+                hits.sums.give_up();
+                return Ok(());
+            }
+            self.note(Later::FacetValues);
+            let probes: Vec<Probe> = unnamed.iter().map(|(_, value, _)| only(&plan.facet, value)).collect();
+            let answers = unnamed.iter().zip(&probes);
+            let answers = answers.map(|((source, ..), probe)| self.probe(plan, &gathered.replies[*source].0, probe));
+            for ((_, value, _), bodies) in unnamed.iter().zip(join_all(answers).await) {
+                let lists = bodies.iter().flatten().map(|body| list(body)).collect::<Result<Vec<_>, _>>()?;
+                let named: Vec<FacetValue> =
+                    lists.into_iter().flatten().map(|(shown, _)| FacetValue::text(shown)).collect();
+                let searched = named.iter().any(|known| known.key() == value.key());
+                // A list that is full of values of the same documents does not tell.
+                if bodies.is_none() || !searched && named.len() >= plan.max_values {
+                    hits.sums.give_up();
+                    return Ok(());
+                }
+                hits.sums.name_value(&plan.facet, value, searched);
+            }
+        }
+    }
+
+    /// The replies to `probe`, one for each of its filters.
+    async fn probe(&self, plan: &FacetSearchPlan, part: &CoverPart, probe: &Probe) -> Option<Vec<bytes::Bytes>> {
+        let shards = self.topology.shards;
+        let requests: Vec<NodeRequest> = if let Probe::Documents { .. } = probe {
+            vec![plan.request_documents(part, shards)?]
+        } else {
+            probe.filters()?.iter().map(|filter| plan.request(part, shards, Some(filter))).collect()
+        };
+        let asked = requests.into_iter().map(|request| async {
             match self.ask_alone(part.node, request).await {
-                Ok(reply) if reply.is_success() => list(&reply.body).map_err(|_| ()),
+                Ok(reply) if reply.is_success() => Ok(reply.body),
                 answer => {
                     log_failure(self.topology, part.node, &answer);
                     Err(())
@@ -59,4 +120,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         });
         try_join_all(asked).await.ok()
     }
+}
+
+/// Asks for the documents that have `value`.
+fn only(facet: &str, value: &FacetValue) -> Probe {
+    Probe::Counts { facet: facet.to_owned(), values: vec![value.clone()] }
 }

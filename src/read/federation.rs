@@ -14,7 +14,8 @@ use crate::merge::federation::{FederatedReply, IndexReplies, Merged};
 use crate::nodes::client::NodeReply;
 use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
-use crate::plan::federation::{FederationPlan, IndexQueries, Which};
+use crate::plan::federated_request::Which;
+use crate::plan::federation::{FederationPlan, IndexQueries};
 use crate::plan::probe::Probe;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
@@ -47,6 +48,7 @@ impl Found {
 }
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// One list of all hits. `original` is what one node checks as a whole.
     pub(super) async fn federation(
         &self,
         plan: &FederationPlan,

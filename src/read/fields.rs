@@ -7,6 +7,7 @@ use crate::placement::shard::ShardSet;
 use crate::plan::fields::FieldsPlan;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// The page of the union of all nodes' fields.
     pub(super) async fn fields(&self, plan: &FieldsPlan, seed: u64) -> Result<Reply, Stop> {
         let all = ShardSet::all(self.topology.shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };

@@ -47,12 +47,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 
         let stated = self.state(&found, &everything, &sources).await?;
         // What is left out on the way to the end of the page is not told apart here.
-        let leaves_out = plan.distinct.is_some() || plan.threshold;
+        let leaves_out = plan.distinct.is_some() || plan.threshold.is_some();
         let inexact = Inexact {
             // Without the rule of words the engine does not score what it leaves out.
             order: plan.sorted_unseen.is_some()
                 || merged.hides()
-                || (plan.threshold && !plan.ranking_rules.iter().any(|rule| rule == "words")),
+                || (plan.threshold.is_some() && !plan.ranking_rules.iter().any(|rule| rule == "words")),
             totals: leaves_out,
             facets: plan.facets.is_some() && (leaves_out || !stated.exact),
             ..Inexact::default()

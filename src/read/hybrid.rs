@@ -8,14 +8,18 @@ use crate::merge;
 use crate::merge::hybrid::{ByVector, ByWords, Mixed, without_vectors};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
+use crate::plan::by_frequency::ByFrequency;
 use crate::plan::facets::Candidates;
-use crate::plan::frequency::ByFrequency;
 use crate::plan::hybrid::HybridPlan;
-use crate::plan::rounds::{Later, Mixing};
+use crate::plan::mix::Mix;
+use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 use crate::plan::span::Span;
+use crate::plan::stated::Mixing;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// Words first; the vector is asked for only if their hits do not do. `index` is shown in the answer, for a
+    /// search among several.
     pub(super) async fn hybrid(
         &self,
         plan: &SearchPlan,
@@ -34,7 +38,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 return Ok(Reply::ok(merge::search::relay(plan, only, index)?, gathered.missing));
             }
         }
-        if !plan.mixable {
+        if matches!(plan.mix, Mix::Unmixable { .. }) {
             return Err(plan.unmixable().into());
         }
         if plan.window.skip() + plan.window.take() == 0 {
@@ -133,7 +137,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
             Mixing::Above => {}
         }
-        let some = Candidates { threshold: plan.threshold, unmet: None };
+        let some = Candidates { threshold: plan.threshold.is_some(), unmet: None };
         let mut stated = self.state(&hybrid.by_vector, &some, &vectors.replies).await?;
         let counted = mixed.distinct_hits;
         stated.total = counted.map_or(stated.total, |count| plan.window.total(&[count]));

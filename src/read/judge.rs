@@ -12,26 +12,12 @@ use crate::nodes::meaning::{ForRead, Meaning};
 use crate::nodes::overload::index_of;
 use crate::placement::shard::ShardSet;
 use crate::plan::rounds::Later;
-use crate::plan::scatter::{Ask, NodeRequest, Scatter};
+use crate::plan::scatter::{NodeRequest, Scatter};
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// The engine's words about the client's own request, where a node found fault with what Miroir made of it.
     pub(super) async fn explain(&self, fault: Fault, scatter: &Scatter) -> Reply {
-        let same = match &scatter.ask {
-            Ask::Document(_)
-            | Ask::Stats(_)
-            | Ask::Judge
-            | Ask::Refused(_)
-            | Ask::Settings
-            | Ask::Setting { .. }
-            | Ask::Similar(_) => true,
-            Ask::Search(_)
-            | Ask::FacetSearch(_)
-            | Ask::MultiSearch(_)
-            | Ask::Federation(_)
-            | Ask::Documents(_)
-            | Ask::Fields(_) => false,
-        };
+        let same = scatter.ask.plan().faults_are_the_clients();
         if !same {
             self.note(Later::Judge);
         }
@@ -74,6 +60,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if reply.is_success() { Err(otherwise) } else { Ok(relay_error(&reply)) }
     }
 
+    /// One node's answer as JSON, with what `strip` takes out; its error as it is.
     pub(super) async fn ask_any(&self, original: &NodeRequest, strip: fn(&mut Value)) -> Result<Reply, ResponseError> {
         let reply = self.any(original).await?;
         if !reply.is_success() {

@@ -3,31 +3,18 @@
 use crate::nodes::metrics::ClusterMetrics;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::Ask;
+use crate::plan::scattered::ReadKind;
 
-/// The kinds of reads, as [`kind`] names them.
-const KINDS: &[&str] = &["search", "facet_search", "multi_search", "federation", "similar", "documents", "other"];
-
+/// Every kind and every round, so that rates are right from the first scrape.
 pub(super) fn start_at_zero(metrics: &ClusterMetrics) {
     Later::ALL.iter().for_each(|round| drop(metrics.later_rounds.with_label_values(&[round.as_str()])));
-    KINDS.iter().for_each(|kind| drop(metrics.read_rounds.with_label_values(&[kind])));
+    ReadKind::ALL.iter().for_each(|kind| drop(metrics.read_rounds.with_label_values(&[kind.as_str()])));
 }
 
 /// Counts the rounds of a read that is over; `later` are those after the first.
 pub(super) fn count(metrics: &ClusterMetrics, ask: &Ask, later: &[Later]) {
-    metrics.read_rounds.with_label_values(&[kind(ask)]).observe(1.0 + later.len() as f64);
+    metrics.read_rounds.with_label_values(&[ask.plan().kind().as_str()]).observe(1.0 + later.len() as f64);
     later.iter().for_each(|round| metrics.later_rounds.with_label_values(&[round.as_str()]).inc());
-}
-
-fn kind(ask: &Ask) -> &'static str {
-    match ask {
-        Ask::Search(_) => "search",
-        Ask::FacetSearch(_) => "facet_search",
-        Ask::MultiSearch(_) => "multi_search",
-        Ask::Federation(_) => "federation",
-        Ask::Similar(_) => "similar",
-        Ask::Documents(_) | Ask::Document(_) => "documents",
-        Ask::Judge | Ask::Refused(_) | Ask::Settings | Ask::Setting { .. } | Ask::Fields(_) | Ask::Stats(_) => "other",
-    }
 }
 
 #[cfg(test)]

@@ -6,17 +6,18 @@ use super::gather::Nodes;
 use super::reader::{Inexact, Reader, Reply, Stop};
 use crate::merge;
 use crate::placement::shard::ShardSet;
-use crate::placement::stable_hash::hash_bytes;
 use crate::plan::multi_search::MultiSearchPlan;
+use crate::plan::scattered::Scattered as _;
 
 /// How many searches of one multi-search run at a time.
 const QUERIES_AT_ONCE: usize = 8;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// The answers of all searches, in their order; the first that fails is the answer.
     pub(super) async fn multi_search(&self, plan: &MultiSearchPlan) -> Result<Reply, Stop> {
         let mut searches = Vec::with_capacity(plan.queries.len());
         for query in &plan.queries {
-            let seed = hash_bytes(&query.identity());
+            let seed = query.seed();
             searches.push(self.search(query, seed, Some(&query.index)).boxed());
         }
         let replies: Vec<Reply> = futures::stream::iter(searches).buffered(QUERIES_AT_ONCE).try_collect().await?;

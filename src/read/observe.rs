@@ -27,6 +27,7 @@ pub struct Observed {
     pub request: NodeRequest,
     /// How long after the read began.
     pub began: Duration,
+    /// From the request to the end of its reply, or to the failure.
     pub took: Duration,
     pub outcome: Outcome,
 }

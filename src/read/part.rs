@@ -26,6 +26,7 @@ pub struct Reads {
 // === impl Reads ===
 
 impl Reads {
+    /// `remembered` says what reads see of the ledger.
     pub fn new(nodes: Arc<Nodes>, settings: SearchSettings, remembered: Arc<dyn Remembered>) -> Arc<Self> {
         metrics::start_at_zero(&nodes.metrics);
         Arc::new(Self { nodes, settings, query_vectors: QueryVectors::default(), remembered })

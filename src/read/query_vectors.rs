@@ -12,10 +12,12 @@ pub struct QueryVectors {
 // === impl QueryVectors ===
 
 impl QueryVectors {
+    /// True once a node was seen not to show the vector of a query: then nobody is asked for it any more.
     pub(super) fn are_unshown(&self) -> bool {
         self.unshown.load(Ordering::Relaxed)
     }
 
+    /// For as long as the process lives.
     pub(super) fn note_unshown(&self) {
         self.unshown.store(true, Ordering::Relaxed);
     }

@@ -91,6 +91,7 @@ impl Reply {
         Self { status: error.status, ..Self::ok(error.to_body(), ShardSet::new()) }
     }
 
+    /// Status 200; `degraded` are the shards that the answer lacks.
     pub(super) fn ok(body: Vec<u8>, degraded: ShardSet) -> Self {
         Self { status: 200, body: body.into(), degraded, inexact: Inexact::default() }
     }
@@ -104,6 +105,7 @@ impl Inexact {
         Self { order: true, totals: true, facets: true, fields: false }
     }
 
+    /// True if the answer is what one node would say.
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
@@ -160,6 +162,7 @@ impl From<serde_json::Error> for Stop {
 // === impl Reader ===
 
 impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
+    /// For one request: its topology stays this one.
     pub(super) fn new(reads: &'a Reads, topology: &'a Topology, nodes: &'a N) -> Self {
         Self {
             nodes,
@@ -174,6 +177,7 @@ impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
 }
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// An error is for the client as it stands; a node's own words are a [`Reply`] with its status.
     pub(super) async fn run(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
         let answer = self.answer(scatter).await;
         debug_assert!(self.foreseen(&scatter.ask), "{:?} after {:?}", self.later.lock(), scatter.original);
@@ -235,6 +239,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(())
     }
 
+    /// Why nobody answered: all were too busy, or no replica is there.
     pub(super) fn unanswered(&self, gathered: &Gathered) -> ResponseError {
         if gathered.overloaded {
             return overloaded("The nodes have too much to do at the moment.");
@@ -242,6 +247,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         self.no_replica(&gathered.missing)
     }
 
+    /// 504: the nodes work, so asking again may help.
     pub(super) fn late(&self, late: &ShardSet) -> ResponseError {
         ResponseError::new(
             Code::MiroirTimeout,
@@ -253,6 +259,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         )
     }
 
+    /// 503, with how many of all shards nobody answers for.
     pub(super) fn no_replica(&self, missing: &ShardSet) -> ResponseError {
         ResponseError::new(
             Code::MiroirNoReplica,
@@ -261,6 +268,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 }
 
+/// True for one JSON object and nothing behind it.
 pub(super) fn is_object(body: &[u8]) -> bool {
     merge::raw::Members::of_bytes(body).is_ok()
 }

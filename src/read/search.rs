@@ -8,12 +8,14 @@ use crate::merge;
 use crate::merge::search::{Merged, is_reply};
 use crate::placement::cover::cover;
 use crate::placement::shard::ShardSet;
-use crate::plan::frequency::ByFrequency;
+use crate::plan::by_frequency::ByFrequency;
 use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 use crate::plan::span::Span;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// Once more, on the attributes that all nodes know, where one does not know some. `index` is shown in the
+    /// answer.
     pub(super) async fn search(&self, plan: &SearchPlan, seed: u64, index: Option<&str>) -> Result<Reply, Stop> {
         match self.search_as_planned(plan, seed, index).await {
             Err(stop) => {
@@ -131,6 +133,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 }
 
+/// True for what can be merged as the reply to a search.
 pub(super) fn is_search(body: &[u8]) -> bool {
     is_reply(body)
 }

@@ -14,6 +14,7 @@ use crate::plan::scatter::NodeRequest;
 use crate::plan::similar::{SimilarPlan, not_comparable};
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
+    /// One node's own answer where it has everything; else its document's vectors, and what lies near them anywhere.
     pub(super) async fn similar(&self, plan: &SimilarPlan, original: &NodeRequest, seed: u64) -> Result<Reply, Stop> {
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);

@@ -95,6 +95,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok((merge::documents::total(&reply.body)?, reply.degraded))
     }
 
+    /// Documents are counted over the shards; the rest is put together from what all nodes say.
     pub(super) async fn index_stats(&self, index: &str, original: &NodeRequest) -> Result<Reply, Stop> {
         let (plain, format) = with_plain_sizes(original);
         let (nodes, counted) = join(self.ask_all(&plain), self.count(index)).await;
@@ -106,6 +107,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(Reply { inexact, ..Reply::ok(stats.to_string().into_bytes(), missing) })
     }
 
+    /// An index that cannot be counted exactly is marked in the answer.
     pub(super) async fn all_stats(&self, original: &NodeRequest) -> Result<Reply, Stop> {
         let (plain, format) = with_plain_sizes(original);
         let (nodes, complete) = self.ask_all(&plain).await?;

@@ -22,6 +22,7 @@ use crate::plan::filter;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::search::SearchPlan;
+use crate::plan::threshold::ScoreOrder;
 use crate::plan::values::Key;
 use crate::plan::window::Paging;
 use crate::split::document::RESERVED_PREFIX;
@@ -53,10 +54,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let window = if plan.from_the_first { plan.window.from_the_first() } else { plan.window };
         let walk = Walk {
             skip: window.skip() as usize,
-            take: if plan.counts_whole { window.max_total_hits as usize } else { window.take() as usize },
+            take: if plan.counts_all_above() { window.max_total_hits as usize } else { window.take() as usize },
             distinct: distinct.is_some(),
             threshold: plan.least_score(),
-            uneven: plan.uneven,
+            scores: plan.threshold.map_or(ScoreOrder::Falling, |threshold| threshold.scores),
             paged: matches!(plan.window.paging, Paging::Page { .. }),
         };
         if let Some(count) = first_met {

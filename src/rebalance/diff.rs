@@ -18,6 +18,7 @@ pub struct Moves {
 // === impl Moves ===
 
 impl Moves {
+    /// `target` has the owners of each shard, by its number. What is on its way to its target counts as to arrive.
     pub fn between(layout: &Layout, target: &[Vec<NodeId>]) -> Self {
         let mut moves = Self::default();
         for shard in layout.shard_ids() {

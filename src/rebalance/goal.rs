@@ -17,6 +17,7 @@ pub struct NodeSpec {
     pub url: String,
     #[serde(default)]
     pub zone: Option<String>,
+    /// How much of the shards it gets, against the weights of the others; above 0.
     #[serde(default = "one")]
     pub weight: f64,
     /// A member that is to hold nothing.
@@ -29,6 +30,7 @@ pub struct NodeSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Goal {
     pub nodes: Vec<NodeSpec>,
+    /// How many nodes are to hold each shard.
     pub replication_factor: u8,
 }
 
@@ -96,6 +98,7 @@ pub enum Refusal {
 // === impl Goal ===
 
 impl Goal {
+    /// `None` if the goal has no node of that id.
     pub fn find(&self, id: &NodeId) -> Option<&NodeSpec> {
         self.nodes.iter().find(|node| node.id == *id)
     }

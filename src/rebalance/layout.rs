@@ -59,6 +59,7 @@ pub struct Plan {
     pub began_at: OffsetDateTime,
 }
 
+/// Whether a plan goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PlanState {
@@ -78,6 +79,7 @@ pub enum Cause {
     Undo,
 }
 
+/// Why a plan is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -95,6 +97,7 @@ pub struct Finished {
     pub goal: Goal,
     pub cause: Cause,
     pub outcome: Outcome,
+    /// That had to move when it began, and the documents in them.
     pub replicas: usize,
     pub documents: u64,
     #[serde(with = "time::serde::rfc3339")]
@@ -138,18 +141,22 @@ impl Layout {
         u16::try_from(self.owners.len()).unwrap_or(u16::MAX)
     }
 
+    /// In ascending order.
     pub fn shard_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0..self.shards()).map(ShardId)
     }
 
+    /// Its replicas now, those that are still being filled among them.
     pub fn owners_of(&self, shard: ShardId) -> &[NodeId] {
         &self.owners[usize::from(shard.0)]
     }
 
+    /// True while the node is being given its copy of the shard.
     pub fn is_arriving(&self, node: &NodeId, shard: ShardId) -> bool {
         self.arriving.get(node).is_some_and(|shards| shards.contains(shard))
     }
 
+    /// True for a shard that the node has given up and still holds documents of.
     pub fn is_residue(&self, node: &NodeId, shard: ShardId) -> bool {
         self.residue.get(node).is_some_and(|shards| shards.contains(shard))
     }
@@ -159,6 +166,7 @@ impl Layout {
         self.shard_ids().filter(|shard| self.owners_of(*shard).contains(node)).collect()
     }
 
+    /// Drops the oldest of more than are kept.
     pub(super) fn remember(&mut self, plan: Plan, outcome: Outcome, now: OffsetDateTime) {
         let Plan { before, goal, cause, replicas, documents, began_at, .. } = plan;
         self.finished.push(Finished { before, goal, cause, outcome, replicas, documents, began_at, ended_at: now });

@@ -149,6 +149,7 @@ impl Identities {
         Ok(Self { timeout, cluster, incarnations: Mutex::new(incarnations), refused: Mutex::default(), gauge })
     }
 
+    /// The id that every node of this cluster is marked with.
     pub fn cluster(&self) -> Uuid {
         self.cluster
     }

@@ -65,9 +65,9 @@ pub async fn hear(
     for mut task in std::mem::take(&mut *writes) {
         let result = decide_one(interrupted, tracking, node, &mut task).await;
         match &result {
-            Ok(Settled::Done) => continue,
-            Ok(Settled::Elsewhere) => {}
-            Ok(Settled::Waits) | Err(_) => free = false,
+            Ok(Decision::Made) => continue,
+            Ok(Decision::Elsewhere) => {}
+            Ok(Decision::Waits) | Err(_) => free = false,
         }
         open.push(task);
         if let Err(error) = result {
@@ -78,8 +78,9 @@ pub async fn hear(
     Ok(free)
 }
 
-enum Settled {
-    Done,
+/// How far an interrupted write is decided.
+enum Decision {
+    Made,
     /// What is open does not concern the node.
     Elsewhere,
     Waits,
@@ -90,11 +91,11 @@ async fn decide_one(
     tracking: &Arc<Tracking>,
     node: &NodeId,
     task: &mut MiroirTask,
-) -> Result<Settled, InterruptedError> {
+) -> Result<Decision, InterruptedError> {
     match remedy(task.kind) {
         Remedy::Sides => choose_sides(interrupted, tracking, node, task).await,
         Remedy::DeleteAgain => delete_again(&tracking.ledger, task).await,
-        Remedy::Repair => Ok(Settled::Elsewhere),
+        Remedy::Repair => Ok(Decision::Elsewhere),
     }
 }
 
@@ -103,7 +104,7 @@ async fn choose_sides(
     tracking: &Arc<Tracking>,
     node: &NodeId,
     task: &mut MiroirTask,
-) -> Result<Settled, InterruptedError> {
+) -> Result<Decision, InterruptedError> {
     let unasked = |task: &MiroirTask| {
         let open = task.parts.iter().filter(|part| part.state == NodeTaskState::Unsent);
         open.map(|part| part.node.clone()).collect::<BTreeSet<NodeId>>()
@@ -117,7 +118,7 @@ async fn choose_sides(
     let topology = tracking.nodes.topology();
     let awaited = unasked(task).iter().any(|other| topology.find(other.as_str()).is_some());
     if awaited && interrupted.since.elapsed() < PATIENCE {
-        return Ok(Settled::Waits);
+        return Ok(Decision::Waits);
     }
     let decision = decide(task, &topology);
     let index = task.index_uid.clone().unwrap_or_default();
@@ -126,7 +127,7 @@ async fn choose_sides(
     if !decision.open.is_empty() {
         let own = topology.find(node.as_str()).map(|ix| topology.shards_of(ix));
         let concerned = |shards: &ShardSet| decision.open.iter().any(|shard| shards.contains(shard));
-        return Ok(if own.is_some_and(concerned) { Settled::Waits } else { Settled::Elsewhere });
+        return Ok(if own.is_some_and(concerned) { Decision::Waits } else { Decision::Elsewhere });
     }
     tracing::info!(task = %task.id(), course = ?decision.course, "an interrupted write is decided");
     match decision.course {
@@ -140,22 +141,22 @@ async fn choose_sides(
         }
         Course::Back => give_up(&tracking.ledger, task, "It was undone.").await?,
     }
-    Ok(Settled::Done)
+    Ok(Decision::Made)
 }
 
 /// The registry has forgotten the index, and so must every node, before it can be created anew.
-async fn delete_again(ledger: &Ledger, task: &mut MiroirTask) -> Result<Settled, InterruptedError> {
+async fn delete_again(ledger: &Ledger, task: &mut MiroirTask) -> Result<Decision, InterruptedError> {
     let index = task.index_uid.clone().unwrap_or_default();
     if ledger.registry.exists(&index) {
         give_up(ledger, task, "The index is there.").await?;
-        return Ok(Settled::Done);
+        return Ok(Decision::Made);
     }
     let missed = Missed { outdated: BTreeSet::from([index]), ..Missed::default() };
     let missed = ledger.nodes.topology().members().map(|node| (node, missed.clone())).collect();
     insync::mark(ledger, &Marks { stale: Vec::new(), missed }).await?;
     end(task, TaskStatus::Succeeded);
     ledger.store.update_task(task.clone()).await?;
-    Ok(Settled::Done)
+    Ok(Decision::Made)
 }
 
 async fn give_up(ledger: &Ledger, task: &mut MiroirTask, outcome: &str) -> Result<(), StoreError> {

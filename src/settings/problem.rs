@@ -45,10 +45,13 @@ impl fmt::Display for Warning {
 // === impl Report ===
 
 impl Report {
+    /// Notes what keeps the file from being used; all problems are reported at once. `path` is empty for the file as
+    /// a whole.
     pub fn problem(&self, path: &str, message: impl Into<String>) {
         self.problems.borrow_mut().push(Problem { path: path.to_owned(), message: message.into() });
     }
 
+    /// Notes what is doubtful and will be used all the same.
     pub fn warning(&self, path: &str, message: impl Into<String>) {
         self.warnings.borrow_mut().push(Warning { path: path.to_owned(), message: message.into() });
     }
@@ -63,6 +66,7 @@ impl Report {
         self.keys.borrow().clone()
     }
 
+    /// Problems and warnings, each in the order in which they were noted.
     pub fn into_parts(self) -> (Vec<Problem>, Vec<Warning>) {
         (self.problems.into_inner(), self.warnings.into_inner())
     }

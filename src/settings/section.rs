@@ -182,6 +182,7 @@ pub fn child(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
+/// The path of an item of a list, counted from 0: `nodes[2]`.
 pub fn item(path: &str, position: usize) -> String {
     format!("{path}[{position}]")
 }

@@ -68,6 +68,7 @@ enum ColumnKind {
 // === impl CsvSplitter ===
 
 impl CsvSplitter {
+    /// `delimiter` is one ASCII byte; a record of more than `max_document` bytes is refused.
     pub fn new(delimiter: u8, max_document: usize) -> Self {
         Self {
             format: PayloadFormat::Csv { delimiter },
@@ -82,6 +83,7 @@ impl CsvSplitter {
         }
     }
 
+    /// A byte order mark is left out; the first record is the header.
     pub fn push<E: From<SplitError>>(
         &mut self,
         chunk: &[u8],
@@ -99,6 +101,7 @@ impl CsvSplitter {
         self.feed(&head, on_document)
     }
 
+    /// Hands over the last record, which no line end need follow.
     pub fn finish<E: From<SplitError>>(
         mut self,
         on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,

@@ -100,6 +100,7 @@ pub struct HiddenFields {
 // === impl HiddenFields ===
 
 impl HiddenFields {
+    /// Of an index of so many shards; each shard's text is made once.
     pub fn new(shards: u16) -> Self {
         let fields = |shard| {
             let value = shard_value(ShardId(shard), shards);

@@ -22,6 +22,7 @@ pub enum SplitError {
 // === impl SplitError ===
 
 impl SplitError {
+    /// What the engine calls it.
     pub fn code(&self) -> Code {
         match self {
             Self::Json { .. } | Self::Csv { .. } => Code::MalformedPayload,

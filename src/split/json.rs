@@ -52,6 +52,7 @@ enum State {
 // === impl JsonSplitter ===
 
 impl JsonSplitter {
+    /// A value of more than `max_document` bytes is refused.
     pub fn new(max_document: usize) -> Self {
         Self {
             pending: Vec::new(),
@@ -64,6 +65,7 @@ impl JsonSplitter {
         }
     }
 
+    /// An error of `on_document` ends the body, too.
     pub fn push<E: From<SplitError>>(
         &mut self,
         chunk: &[u8],
@@ -115,6 +117,7 @@ impl JsonSplitter {
         Ok(())
     }
 
+    /// An array that is not closed, or a body of no value, is malformed.
     pub fn finish<E: From<SplitError>>(
         mut self,
         on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,

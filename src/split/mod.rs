@@ -35,9 +35,9 @@ mod scan;
 pub mod vectors;
 pub mod words;
 
-use self::csv::CsvSplitter;
-pub use miroir_words::format::PayloadFormat;
+pub use crate::meili::format::PayloadFormat;
 
+use self::csv::CsvSplitter;
 pub use self::document::Document;
 pub use self::error::SplitError;
 use self::json::JsonSplitter;

@@ -23,6 +23,7 @@ pub struct NdjsonSplitter {
 // === impl NdjsonSplitter ===
 
 impl NdjsonSplitter {
+    /// A value of more than `max_document` bytes is refused.
     pub fn new(max_document: usize) -> Self {
         Self {
             pending: Vec::new(),
@@ -33,6 +34,7 @@ impl NdjsonSplitter {
         }
     }
 
+    /// Values need no line of their own: `{}{}` are two documents.
     pub fn push<E: From<SplitError>>(
         &mut self,
         chunk: &[u8],
@@ -66,6 +68,7 @@ impl NdjsonSplitter {
         Ok(())
     }
 
+    /// What is left over is a value that was cut off.
     pub fn finish<E: From<SplitError>>(
         self,
         _on_document: &mut impl FnMut(&Document<'_>) -> Result<(), E>,
@@ -99,6 +102,7 @@ pub(super) fn parse(value: &[u8]) -> Option<Document<'_>> {
     Document::parse(std::str::from_utf8(value).ok()?).ok()
 }
 
+/// `message` says line and column as serde_json counts them.
 pub(super) fn malformed(format: PayloadFormat, message: String) -> SplitError {
     SplitError::Json { format, message }
 }

@@ -10,6 +10,7 @@ pub(super) struct Position {
 // === impl Position ===
 
 impl Position {
+    /// Lines count from 1, columns from 0.
     pub(super) fn start() -> Self {
         Self { line: 1, column: 0 }
     }

@@ -173,6 +173,7 @@ impl<'de> Visitor<'de> for Fields {
 // === impl IdError ===
 
 impl IdError {
+    /// What the engine calls it.
     pub fn code(&self) -> Code {
         match self {
             Self::Missing { .. } => Code::MissingDocumentId,

@@ -9,6 +9,7 @@
 //! numbers out of range (the engine itself breaks down there), and vectors of a length that only the embedder knows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::document::Document;
 use super::geo::{self, GEO_FIELD, GeoError};
@@ -57,13 +58,17 @@ pub struct Checker {
     meets: Meets,
     taken: u64,
     /// Hashes of ids, each with the place in the body where it came first. In halves: so an entry takes 12 bytes.
-    seen: HashMap<[u32; 2], u32>,
+    seen: HashMap<[u32; 2], u32, BuildHasherDefault<Halves>>,
     faults: HashMap<String, Faults>,
     lacking: HashMap<String, Lacking>,
     /// How many documents, each once, each shard gets.
-    documents: BTreeMap<ShardId, u64>,
+    documents: Vec<u64>,
     ids: FewIds,
 }
+
+/// Hashes what is a hash in two halves.
+#[derive(Debug, Default)]
+struct Halves(u64);
 
 /// What is wrong with a document, and where in the body it came.
 #[derive(Debug, Default)]
@@ -95,6 +100,7 @@ pub struct Checked {
 // === impl Refusal ===
 
 impl Refusal {
+    /// What the engine calls it.
     pub fn code(&self) -> Code {
         match self {
             Self::Vectors(error) => error.code(),
@@ -106,24 +112,42 @@ impl Refusal {
     fn stage(&self) -> u8 {
         match self {
             Self::Vectors(error) if error.is_of_shape() => 0,
-            Self::Vectors(_) => 1,
-            Self::Geo(_) => 2,
+            Self::Geo(_) => 1,
+            Self::Vectors(_) => 2,
         }
     }
+}
+
+// === impl Halves ===
+
+impl Hasher for Halves {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    /// That there are two halves tells nothing.
+    fn write_usize(&mut self, _: usize) {}
 }
 
 // === impl Checker ===
 
 impl Checker {
+    /// `rules` are those of the index's settings, `meets` says what the body will meet there.
     pub fn new(rules: DocumentRules, meets: Meets) -> Self {
         Self {
             rules,
             meets,
             taken: 0,
-            seen: HashMap::new(),
+            seen: HashMap::default(),
             faults: HashMap::new(),
             lacking: HashMap::new(),
-            documents: BTreeMap::new(),
+            documents: Vec::new(),
             ids: FewIds::default(),
         }
     }
@@ -135,7 +159,11 @@ impl Checker {
         self.taken += 1;
         let earlier = self.seen.get(&hash).copied().map(u64::from);
         if earlier.is_none() {
-            *self.documents.entry(shard).or_default() += 1;
+            let at = usize::from(shard.0);
+            if self.documents.len() <= at {
+                self.documents.resize(at + 1, 0);
+            }
+            self.documents[at] += 1;
             self.ids.add(shard, id);
             if self.seen.len() < MOST_SEEN {
                 self.seen.insert(hash, u32::try_from(self.taken).unwrap_or(u32::MAX));
@@ -208,6 +236,7 @@ impl Checker {
         Some(self.faults.entry(id.to_owned()).or_default())
     }
 
+    /// The first refusal by the engine's order of checks, not by the order of documents.
     pub fn finish(self) -> Checked {
         let mut found: Vec<(u64, Refusal)> = Vec::new();
         for faults in self.faults.into_values() {
@@ -217,10 +246,11 @@ impl Checker {
         let first = found.into_iter().min_by_key(|(at, refusal)| (refusal.stage(), *at));
         let mut lacking: Vec<Lacking> = self.lacking.into_values().collect();
         lacking.sort_by_key(|document| document.place);
+        let shards = (0..).map(ShardId).zip(self.documents);
         Checked {
             refusal: first.map(|(_, refusal)| refusal),
             lacking,
-            documents: self.documents,
+            documents: shards.filter(|(_, count)| *count > 0).collect(),
             ids: self.ids.finish(),
         }
     }
@@ -261,17 +291,17 @@ mod tests {
     }
 
     #[test]
-    fn shapes_come_before_vectors_and_vectors_before_points() {
+    fn shapes_come_before_points_and_points_before_lengths() {
         let documents = [
-            r#"{"id":1,"_geo":5,"_vectors":{"own":[1,2]}}"#,
-            r#"{"id":2,"_vectors":{"own":[1]}}"#,
+            r#"{"id":1,"_vectors":{"own":[1]}}"#,
+            r#"{"id":2,"_geo":5,"_vectors":{"own":[1,2]}}"#,
             r#"{"id":3,"_vectors":{"any":"x"}}"#,
             r#"{"id":4,"_vectors":{"any":"y"}}"#,
         ];
         let first = |documents: &[&str]| message(Meets::Replacing, documents).unwrap();
         assert!(first(&documents).contains("with id: `3`"));
-        assert!(first(&documents[..2]).starts_with("Invalid vector dimensions in document with id `2`"));
-        assert!(first(&documents[..1]).starts_with("The `_geo` field in the document with the id: `\"1\"`"));
+        assert!(first(&documents[..2]).starts_with("The `_geo` field in the document with the id: `\"2\"`"));
+        assert!(first(&documents[..1]).starts_with("Invalid vector dimensions in document with id `1`"));
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Embedder {
 // === impl VectorsError ===
 
 impl VectorsError {
+    /// What the engine calls it.
     pub fn code(&self) -> Code {
         match self {
             Self::NotAnObject(_) => Code::Internal,

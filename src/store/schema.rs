@@ -81,11 +81,13 @@ fn check_shards(connection: &Connection, configured: u16) -> Result<(), StoreErr
     }
 }
 
+/// `None` if no value of that name was ever put.
 pub fn get_meta(connection: &Connection, name: &str) -> Result<Option<String>, StoreError> {
     let mut select = connection.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
     Ok(select.query_row([name], |row| row.get(0)).optional()?)
 }
 
+/// Takes the place of an older value.
 pub fn put_meta(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
     let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)")?;
     insert.execute([name, value])?;

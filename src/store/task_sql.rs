@@ -21,6 +21,7 @@ struct Condition {
     values: Vec<SqlValue>,
 }
 
+/// An error if the uid is taken. It is used up for good, also if the task is removed.
 pub fn insert(connection: &Connection, task: &MiroirTask) -> Result<(), StoreError> {
     write(connection, "INSERT", task)?;
     schema::use_task_uid(connection, task.uid)
@@ -85,6 +86,7 @@ fn write(connection: &Connection, verb: &str, task: &MiroirTask) -> Result<(), S
     Ok(())
 }
 
+/// `None` if there is none, or none any more.
 pub fn get(connection: &Connection, id: TaskRef) -> Result<Option<MiroirTask>, StoreError> {
     let (column, value) = column_and_value(id);
     let mut select = connection.prepare_cached(&format!("SELECT task FROM tasks WHERE {column} = ?"))?;
@@ -92,6 +94,7 @@ pub fn get(connection: &Connection, id: TaskRef) -> Result<Option<MiroirTask>, S
     json.map(|json| read(&json)).transpose()
 }
 
+/// Newest first unless the page is reversed. The total is of all tasks that pass the filter.
 pub fn list(connection: &Connection, page: &TaskPage) -> Result<TaskList, StoreError> {
     let filter = condition(&page.filter);
     let total: i64 = connection
@@ -135,6 +138,7 @@ pub fn uids(connection: &Connection, filter: &TaskFilter) -> Result<Vec<u32>, St
     Ok(uids)
 }
 
+/// Oldest first.
 pub fn unfinished(connection: &Connection) -> Result<Vec<MiroirTask>, StoreError> {
     let mut select =
         connection.prepare_cached("SELECT task FROM tasks WHERE status IN ('enqueued', 'processing') ORDER BY uid")?;
@@ -154,17 +158,20 @@ pub fn delete(connection: &Connection, filter: &TaskFilter) -> Result<u64, Store
     Ok(deleted as u64)
 }
 
+/// No error where there is none.
 pub fn remove(connection: &Connection, uid: u32) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM tasks WHERE uid = ?")?.execute([uid])?;
     Ok(())
 }
 
+/// Removes tasks that ended before `cutoff`; returns how many.
 pub fn purge(connection: &Connection, cutoff: OffsetDateTime) -> Result<u64, StoreError> {
     let mut delete = connection
         .prepare_cached("DELETE FROM tasks WHERE finished_at < ? AND status IN ('succeeded', 'failed', 'canceled')")?;
     Ok(delete.execute([nanos(cutoff)])? as u64)
 }
 
+/// Every status is there, also with no task.
 pub fn stats(connection: &Connection) -> Result<TaskTableStats, StoreError> {
     let mut stats = TaskTableStats::default();
     let mut count = connection.prepare_cached("SELECT count(*) FROM tasks WHERE status = ?")?;

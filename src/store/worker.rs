@@ -33,6 +33,7 @@ struct Call<F, T> {
 // === impl Worker ===
 
 impl Worker {
+    /// `name` is the thread's. The connection lives and is closed there.
     pub fn spawn(name: &str, connection: Connection) -> Result<Self, StoreError> {
         let (queue, jobs) = channel();
         let thread = std::thread::Builder::new()

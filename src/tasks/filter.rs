@@ -56,6 +56,7 @@ pub struct TaskPage {
     pub filter: TaskFilter,
     /// The first task of the page, itself included.
     pub from: Option<TaskRef>,
+    /// How many tasks the page has at most.
     pub limit: u32,
     pub reverse: bool,
 }
@@ -102,6 +103,7 @@ fn pattern_meets(pattern: &str, index: &str) -> bool {
 // === impl TaskKey ===
 
 impl TaskKey {
+    /// By both of its names.
     pub fn of(task: &MiroirTask) -> Self {
         Self { uid: task.uid, uuid: task.uuid }
     }

@@ -65,6 +65,7 @@ pub fn date(parameter: &str, value: &str, code: Code, side: Side) -> Result<Opti
     }))
 }
 
+/// From 0 to 2³² - 1; the complaint is in the engine's words.
 pub fn integer(value: &str) -> Result<u32, Complaint> {
     value.parse().map_err(|_| format!("could not parse `{value}` as a positive integer"))
 }
@@ -74,6 +75,7 @@ pub fn task_ref(value: &str) -> Result<TaskRef, Complaint> {
     TaskRef::parse(value).ok_or_else(|| format!("could not parse `{value}` as a positive integer"))
 }
 
+/// In small letters alone; the complaint is in the engine's words.
 pub fn boolean(value: &str) -> Result<bool, Complaint> {
     value.parse().map_err(|_| format!("could not parse `{value}` as a boolean, expected either `true` or `false`"))
 }

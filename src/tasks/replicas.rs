@@ -10,6 +10,7 @@ use crate::placement::topology::NodeId;
 /// large body leaves in pieces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// Of the task, that touch the shard.
     pub parts: usize,
     pub succeeded: usize,
 }

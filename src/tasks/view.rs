@@ -37,6 +37,7 @@ pub enum Named {
 // === impl Named ===
 
 impl Named {
+    /// What names more wins: one list with an mtask is a list of mtasks.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Mtasks, _) | (_, Self::Mtasks) => Self::Mtasks,
@@ -155,6 +156,7 @@ pub fn list_view(list: &TaskList, limit: u32, format: UidFormat) -> Value {
     })
 }
 
+/// While the task goes on they name the nodes that cannot be reached.
 pub(super) fn details(task: &MiroirTask) -> Option<Map<String, Value>> {
     let mut details = task.details.clone();
     let mut unreachable: Vec<&str> = task
@@ -171,6 +173,7 @@ pub(super) fn details(task: &MiroirTask) -> Option<Map<String, Value>> {
     details
 }
 
+/// As the engine writes dates.
 pub(super) fn rfc3339(date: OffsetDateTime) -> String {
     date.format(&Rfc3339).expect("dates come from clocks, whose years have four digits")
 }

@@ -61,6 +61,7 @@ impl Certificate {
 // === impl Pair ===
 
 impl Pair {
+    /// The chain as the file has it, its own certificate first; whether the key fits is not checked here.
     pub fn read(files: &CertificateFiles) -> Result<Self, TlsError> {
         let chain = certificates(&files.cert_file)?;
         let text = bytes(&files.key_file)?;

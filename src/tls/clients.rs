@@ -28,6 +28,7 @@ pub(super) struct Verifier(Arc<dyn ClientCertVerifier>);
 // === impl Verifier ===
 
 impl Verifier {
+    /// A client's certificate must be by one of the authorities in `ca_file`; `auth` says whether it needs one.
     pub fn read(ca_file: &Path, auth: ClientAuth) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(ca_file)? {
@@ -46,10 +47,12 @@ impl Verifier {
 // === impl Clients ===
 
 impl Clients {
+    /// Whether a certificate is mandatory stays as it is when the authorities change.
     pub fn new(verifier: Verifier, auth: ClientAuth) -> Self {
         Self { current: ArcSwap::from_pointee(verifier), mandatory: auth == ClientAuth::Required }
     }
 
+    /// Connections that are there already stay.
     pub fn set(&self, verifier: Verifier) {
         self.current.store(Arc::new(verifier));
     }

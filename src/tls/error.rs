@@ -16,6 +16,7 @@ pub enum TlsError {
 // === impl TlsError ===
 
 impl TlsError {
+    /// The file can be read, and what it says cannot be used.
     pub(super) fn invalid(file: &Path, reason: impl ToString) -> Self {
         Self::Invalid { file: file.to_owned(), reason: reason.to_string() }
     }

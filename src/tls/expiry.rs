@@ -26,6 +26,7 @@ impl Expiry {
         Ok(Self(gauge))
     }
 
+    /// Sets how many days each certificate is good for; less than 0 for one that has expired.
     pub(super) fn tell(&self, listener: &str, certificates: &[Certificate]) {
         let now = OffsetDateTime::now_utc();
         for certificate in certificates {

@@ -38,6 +38,7 @@ pub(super) struct Resolver {
 // === impl Read ===
 
 impl Read {
+    /// Reads all its files; the first that cannot be used is the error.
     pub fn new(settings: &ListenerSettings) -> Result<Self, TlsError> {
         let certificates: Result<Vec<_>, _> = settings.certificates.iter().map(Certificate::read).collect();
         let verifier = match (settings.client_auth, &settings.client_ca_file) {
@@ -47,6 +48,7 @@ impl Read {
         Ok(Self { certificates: certificates?, verifier })
     }
 
+    /// In the order of the settings.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
     }
@@ -55,6 +57,7 @@ impl Read {
 // === impl Listener ===
 
 impl Listener {
+    /// An error names the file that cannot be used.
     pub fn new(name: &'static str, settings: ListenerSettings) -> Result<Self, TlsError> {
         let read = Read::new(&settings)?;
         let resolver =
@@ -76,10 +79,12 @@ impl Listener {
         }
     }
 
+    /// Those that new connections are shown.
     pub fn certificates(&self) -> Arc<Vec<Certificate>> {
         self.resolver.certificates.load_full()
     }
 
+    /// All whose change matters: certificates, keys, and the authorities of clients.
     pub fn files(&self) -> Vec<PathBuf> {
         let of = |files: &CertificateFiles| [files.cert_file.clone(), files.key_file.clone()];
         self.settings.certificates.iter().flat_map(of).chain(self.settings.client_ca_file.clone()).collect()

@@ -95,6 +95,7 @@ impl FromSection for TlsSettings {
 // === impl ListenerSettings ===
 
 impl ListenerSettings {
+    /// True if the listener speaks TLS at all.
     pub fn is_on(&self) -> bool {
         !self.certificates.is_empty()
     }

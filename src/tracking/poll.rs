@@ -37,10 +37,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// The first pause is the shortest.
     pub fn new() -> Self {
         Self { next: FIRST_PAUSE }
     }
 
+    /// How long to wait before the next question: twice as long as the last time, up to a bound.
     pub fn step(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST_PAUSE);

@@ -50,6 +50,7 @@ struct Live {
 // === impl Reconciler ===
 
 impl Reconciler {
+    /// Follows nothing yet.
     pub fn new(store: Arc<dyn Store>, prometheus: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         let metrics = TaskMetrics::register(prometheus)?;
         let shared = Shared { store, live: Mutex::default(), polls: Semaphore::new(POLLS_AT_ONCE), metrics };

@@ -42,6 +42,7 @@ impl PollOutcome {
 // === impl TaskMetrics ===
 
 impl TaskMetrics {
+    /// An error if one of the families is there already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             polls: IntCounterVec::new(
@@ -89,6 +90,7 @@ impl TaskMetrics {
         self.ended.with_label_values(&[status.as_str()]).inc();
     }
 
+    /// How many tasks are being followed.
     pub fn set_live(&self, tasks: usize) {
         self.live.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     }
@@ -97,6 +99,7 @@ impl TaskMetrics {
         self.purged.inc_by(tasks);
     }
 
+    /// Rows by status, and the age of the oldest that has not ended; 0 if none is open.
     pub fn set_table(&self, stats: &TaskTableStats, now: OffsetDateTime) {
         for (status, count) in &stats.by_status {
             self.table.with_label_values(&[status.as_str()]).set(i64::try_from(*count).unwrap_or(i64::MAX));

@@ -215,6 +215,7 @@ pub(crate) async fn begin<H: TaskHost>(host: &Arc<H>, task: &mut MiroirTask) {
     save(host, task).await;
 }
 
+/// A failure is only logged: the next change writes the whole task again.
 pub(crate) async fn save<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) {
     if let Err(error) = host.store().update_task(task.clone()).await {
         tracing::error!(task = %task.id(), %error, "state of a task could not be stored");

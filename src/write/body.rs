@@ -69,6 +69,7 @@ impl ContentEncoding {
 // === impl WholeBody ===
 
 impl WholeBody {
+    /// A body that is there as a whole, in one piece.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         Self(Some(bytes.into()))
     }

@@ -7,7 +7,8 @@ use parking_lot::{Mutex, MutexGuard};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
-use crate::nodes::lanes::{Gates, Lanes, Turn};
+use super::parcel::{Parcel, Turn};
+use crate::nodes::lanes::{Gates, Lanes};
 use crate::placement::topology::NodeIx;
 use crate::placement::written::Places;
 
@@ -20,7 +21,7 @@ pub struct Order {
     pub(crate) batches: Batches,
     /// Held while a write takes its place, so that all lanes, the registry and the uids see one order.
     taking: Mutex<()>,
-    lanes: Lanes,
+    lanes: Lanes<Parcel>,
     /// Closed by who must have an index to himself.
     pub(crate) gates: Gates,
     pub(crate) trials: Semaphore,
@@ -40,12 +41,13 @@ pub(crate) struct Batches {
 /// The order, held: turns on several nodes that are taken by it stand alike in all lanes.
 pub(crate) struct Turns<'a> {
     _taking: MutexGuard<'a, ()>,
-    lanes: &'a Lanes,
+    lanes: &'a Lanes<Parcel>,
 }
 
 // === impl Batches ===
 
 impl Batches {
+    /// The places of a new batch: the time in milliseconds, or one more than the last if that is no later.
     pub(crate) fn next(&self) -> Places {
         let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         let number = |last: u64| now.max(last + 1);
@@ -81,6 +83,7 @@ impl Order {
         Turns { _taking: self.taking.lock(), lanes: &self.lanes }
     }
 
+    /// The greatest task uid of the node stays.
     pub(crate) fn saw_uid(&self, node: NodeIx, uid: u32) {
         let mut seen = self.last_uids.lock();
         let newest = seen.entry(node).or_insert(uid);

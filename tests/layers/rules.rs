@@ -72,17 +72,10 @@ pub const SEE_SESSIONS: &[&str] = &["gateway", "admin", "metrics", "proxy", "ser
 /// The composition, those at its edge, and the programs that start it.
 pub const TAKE_THE_CLUSTER: &[&str] = &["cluster", "gateway", "admin", "server", "recover", "main"];
 
-const PLANS: &str = "what plans have in common is to have files of its own";
-
 pub const UPWARD: &[(&str, &str)] = &[];
 
 /// A folder, and how many of its files need each other.
-pub const CIRCLES: &[(&str, &str)] = &[
-    ("plan: 19", PLANS),
-    ("plan/broadcast: 4", PLANS),
-    ("split: 5", "the formats and what they have in common are to be told apart"),
-    ("gateway: 4", "`App` is to have a file of its own"),
-];
+pub const CIRCLES: &[(&str, &str)] = &[];
 
 pub const ROOMS_IN_CIRCLES: &[(&str, &str)] = &[];
 
@@ -91,6 +84,6 @@ pub const LARGE_ROOMS: &[(&str, &str)] = &[];
 pub const NOT_PURE: &[(&str, &str)] =
     &[("tasks/entry.rs", "a task gets its uuid where it is made, and that tells the time")];
 
-pub const LONG_FILES: &[(&str, &str)] = &[("plan/federation.rs", "to be cut")];
+pub const LONG_FILES: &[(&str, &str)] = &[];
 
 pub const MAPLESS: &[(&str, &str)] = &[];

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 use crate::support::parity::leaks;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
-struct Pair {
-    single: Single,
-    fleet: Fleet,
+pub struct Pair {
+    pub single: Single,
+    pub fleet: Fleet,
 }
 
 impl Pair {
-    fn start(replication_factor: usize) -> Self {
+    pub fn start(replication_factor: usize) -> Self {
         let fleet = Fleet::with(FleetOptions { replication_factor, ..FleetOptions::default() });
         Self { single: Single::start(), fleet }
     }
 
-    fn load(&self, index: &str, settings: &Value, documents: &Value) {
+    pub fn load(&self, index: &str, settings: &Value, documents: &Value) {
         let load = |client: &Client| {
             client.done(&client.post("/indexes", &json!({"uid": index, "primaryKey": "id"})));
             client.done(&client.json("PATCH", &format!("/indexes/{index}/settings"), settings));
@@ -28,7 +28,7 @@ impl Pair {
 
     /// Asks both; the same status and every member but the times must agree, the order of keys too, and the header must
     /// be there if and only if `inexact` names what it says. The gateway's answer.
-    fn agree(&self, path: &str, body: &Value, inexact: Option<&str>) -> Value {
+    pub fn agree(&self, path: &str, body: &Value, inexact: Option<&str>) -> Value {
         let (want, got) = (self.single.client.post(path, body), self.fleet.client.post(path, body));
         assert_eq!(want.status, got.status, "{path} {body}: {} / {}", want.text, got.text);
         assert_eq!(got.header("x-miroir-inexact"), inexact, "{path} {body}: {}", got.text);

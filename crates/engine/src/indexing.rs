@@ -144,9 +144,9 @@ fn run(
     Ok(outcomes)
 }
 
-fn add(
-    handle: &IndexHandle,
-    txn: &mut RwTxn<'_>,
+fn add<'i>(
+    handle: &'i IndexHandle,
+    txn: &mut RwTxn<'i>,
     operations: &[IndexOperation],
     must_stop: MustStop<'_>,
 ) -> Result<Vec<OperationOutcome>, Broken> {
@@ -176,6 +176,9 @@ fn add(
     }
 
     let stats = index_operations(handle, txn, batch, &alloc, given_key, must_stop)?;
+    if payloads.iter().all(|(_, payload)| payload.is_none()) {
+        set_given_key(handle, txn, given_key)?;
+    }
     let mut stats = stats.into_iter();
     Ok(joined
         .into_iter()
@@ -189,6 +192,17 @@ fn add(
             }
         })
         .collect())
+}
+
+/// As in the engine, additions without a document give an index that has no primary key the one they name.
+fn set_given_key<'i>(handle: &'i IndexHandle, txn: &mut RwTxn<'i>, given_key: Option<&str>) -> Result<(), Broken> {
+    let Some(key) = given_key else { return Ok(()) };
+    if handle.index.primary_key(txn).map_err(ResponseError::from)?.is_some() {
+        return Ok(());
+    }
+    let mut builder = milli::update::Settings::new(txn, &handle.index, &handle.shared.config);
+    builder.set_primary_key(key.to_owned());
+    builder.execute(|_| (), || false).map_err(|error| broken(error, &handle.uid))
 }
 
 fn delete_ids(

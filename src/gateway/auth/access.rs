@@ -29,14 +29,17 @@ impl Access {
         by_key && self.rules.as_ref().is_none_or(SearchRules::names_all)
     }
 
+    /// By the key and, where there is one, the tenant token.
     pub fn allows(&self, index: &str) -> bool {
         self.key_allows(index) && self.token_allows(index)
     }
 
+    /// True for every index where the key is not restricted.
     pub fn key_allows(&self, index: &str) -> bool {
         self.key_indexes.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.meets(index)))
     }
 
+    /// True for every index without a tenant token.
     pub fn token_allows(&self, index: &str) -> bool {
         self.rules.as_ref().is_none_or(|rules| rules.allow(index))
     }

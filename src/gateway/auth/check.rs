@@ -97,6 +97,7 @@ fn refuse_index(access: &Access, index: &str) -> Result<(), ResponseError> {
     }))
 }
 
+/// 403 `invalid_api_key`, whatever is wrong with the key.
 pub fn invalid() -> ResponseError {
     forbidden("The provided API key is invalid.".to_owned())
 }

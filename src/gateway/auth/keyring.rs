@@ -52,6 +52,7 @@ impl Keyring {
         Ok(ring)
     }
 
+    /// Without one no key is asked for.
     pub fn has_master_key(&self) -> bool {
         self.master_key.is_some()
     }

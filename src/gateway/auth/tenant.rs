@@ -92,10 +92,12 @@ impl From<Error> for TokenError {
 // === impl SearchRules ===
 
 impl SearchRules {
+    /// True if one of its patterns fits.
     pub fn allow(&self, index: &str) -> bool {
         self.patterns().any(|pattern| pattern.meets(index))
     }
 
+    /// True if `*` is among its patterns.
     pub fn names_all(&self) -> bool {
         self.patterns().any(IndexPattern::is_all)
     }

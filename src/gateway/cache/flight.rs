@@ -76,6 +76,7 @@ impl Follower {
 // === impl Lead ===
 
 impl Lead {
+    /// Everybody who waits for the answer gets it, an error, too.
     pub fn ends(self, result: Result<Answer, ResponseError>) {
         // Nobody need wait for it.
         self.flight.ended.send_replace(Some(result));

@@ -30,6 +30,7 @@ pub struct CacheMetrics {
 // === impl CacheMetrics ===
 
 impl CacheMetrics {
+    /// An error if one of the families is there already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let requests = IntCounterVec::new(
             Opts::new("miroir_cache_requests_total", "Requests whose answers may be kept, by how they met the cache."),
@@ -60,6 +61,7 @@ impl CacheMetrics {
         })
     }
 
+    /// Once for each request that asks for what may be kept.
     pub fn count(&self, status: CacheStatus) {
         match status {
             CacheStatus::Hit => self.hits.inc(),

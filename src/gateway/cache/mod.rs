@@ -105,6 +105,7 @@ struct CountEvictions(CacheMetrics);
 // === impl Cache ===
 
 impl Cache {
+    /// Empty; with a size of 0 it stays so.
     pub fn new(settings: CacheSettings, metrics: CacheMetrics) -> Self {
         let items = usize::try_from(settings.size / USUAL_ANSWER).unwrap_or(usize::MAX).max(1);
         let evictions = CountEvictions(metrics.clone());

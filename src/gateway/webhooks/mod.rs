@@ -32,6 +32,7 @@ pub struct WebhookBook {
 // === impl WebhookBook ===
 
 impl WebhookBook {
+    /// As the store has them; an error where what it has cannot be read.
     pub async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let all = match store.get_meta(WEBHOOKS).await? {
             None => Webhooks::new(),
@@ -48,11 +49,13 @@ impl WebhookBook {
         json!({ "results": shown })
     }
 
+    /// 404 for one that is not there, 400 for what is no UUID.
     pub fn get(&self, uuid: &str) -> Result<Value, ResponseError> {
         let uuid = webhook::parse_uuid(uuid)?;
         self.all.load().get(&uuid).map(|webhook| webhook.view(uuid)).ok_or_else(|| webhook::not_found(uuid))
     }
 
+    /// Returns it as clients see it, with its new UUID.
     pub async fn create(&self, body: &Value) -> Result<Value, ResponseError> {
         let _order = self.changing.lock().await;
         let uuid = Uuid::new_v4();
@@ -62,6 +65,7 @@ impl WebhookBook {
         Ok(shown)
     }
 
+    /// Headers of `null` are taken away; the others stay.
     pub async fn update(&self, uuid: &str, body: &Value) -> Result<Value, ResponseError> {
         let uuid = webhook::parse_uuid(uuid)?;
         webhook::refuse_nil(uuid)?;
@@ -73,6 +77,7 @@ impl WebhookBook {
         Ok(shown)
     }
 
+    /// 404 for one that is not there.
     pub async fn delete(&self, uuid: &str) -> Result<(), ResponseError> {
         let uuid = webhook::parse_uuid(uuid)?;
         webhook::refuse_nil(uuid)?;

@@ -28,6 +28,7 @@ pub enum Change {
 // === impl Change ===
 
 impl Change {
+    /// See [`Facts`]; the one place where a change's name, key action and body are said.
     pub(super) fn facts(&self) -> Facts<'_> {
         match self {
             Self::CreateIndex => {

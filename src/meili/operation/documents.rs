@@ -27,6 +27,7 @@ pub enum Documents {
 // === impl Documents ===
 
 impl Documents {
+    /// See [`Facts`]; the one place where a write of documents says its name, key action and body.
     pub(super) fn facts(&self) -> Facts<'_> {
         match self {
             Self::Add { index, .. } => {

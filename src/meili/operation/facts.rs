@@ -47,10 +47,12 @@ pub enum Reach {
 // === impl Facts ===
 
 impl<'a> Facts<'a> {
+    /// Of an operation without an index in its path and without a body, whose path says all that it reaches.
     pub(super) fn new(name: &'static str, action: Action) -> Self {
         Self { name, action: Some(action), index: None, takes: Takes::Nothing, reach: Reach::Path }
     }
 
+    /// With the uid that stands in the path.
     pub(super) fn of(self, index: &'a str) -> Self {
         Self { index: Some(index), ..self }
     }

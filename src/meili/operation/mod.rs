@@ -51,6 +51,7 @@ pub enum Operation {
 // === impl Operation ===
 
 impl Operation {
+    /// What gateway and plans go by, so that they match on no operation for it.
     pub fn facts(&self) -> Facts<'_> {
         match self {
             Self::Own(own) => own.facts(),

@@ -32,6 +32,7 @@ pub enum Own {
 // === impl Own ===
 
 impl Own {
+    /// See [`Facts`]; the one place where what Miroir answers itself says its name, key action and body.
     pub(super) fn facts(&self) -> Facts<'_> {
         match self {
             Self::Health => Facts { action: None, ..Facts::new("health", Action::Any) },

@@ -33,6 +33,7 @@ pub enum Read {
 // === impl Read ===
 
 impl Read {
+    /// See [`Facts`]; the one place where a read's name, key action and body are said.
     pub(super) fn facts(&self) -> Facts<'_> {
         match self {
             Self::Version => Facts::new("version", Action::Version),

@@ -215,6 +215,7 @@ fn fits(parts: &[&str], segments: &[&str]) -> bool {
     parts.len() == segments.len() && parts.iter().zip(segments).all(|(part, text)| is_parameter(part) || part == text)
 }
 
+/// True for a part such as `{index}`, which any segment fits.
 pub(super) fn is_parameter(part: &str) -> bool {
     part.starts_with('{')
 }
@@ -234,6 +235,7 @@ impl Parameters<'_> {
 // === impl RouteError ===
 
 impl RouteError {
+    /// 404 or 405, with an empty body as the engine has it.
     pub fn status(self) -> u16 {
         match self {
             Self::NotFound => 404,

@@ -25,7 +25,8 @@ fn values(document: &Value, facet: &str) -> Vec<FacetValue> {
         // What is empty is no value to the engine.
         Value::String(text) if text.is_empty() => {}
         Value::String(text) => found.push(FacetValue::text(text.clone())),
-        Value::Number(number) => found.extend(number.as_f64().map(FacetValue::number)),
+        // A node may list zero with its sign, or without.
+        Value::Number(number) => found.extend(number.as_f64().map(|number| FacetValue::number(number + 0.0))),
         Value::Null | Value::Array(_) | Value::Object(_) => {}
     });
     found

@@ -4,6 +4,8 @@
 //! the count is that of the string, where a number has the same text. So a list does not tell which of the two an entry
 //! counts. Where that is in doubt, nodes are asked in words that only one of the two understands.
 
+use std::collections::HashMap;
+
 use super::tally::{Counted, Numbers, Rest, Tally};
 use crate::merge::raw::ObjectWriter;
 use crate::plan::index_info::FacetOrder;
@@ -26,7 +28,9 @@ pub enum Kinds {
 /// How many documents have a number, and how many its digits as a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Twice {
+    /// Documents.
     pub text: u64,
+    /// Documents.
     pub number: u64,
 }
 
@@ -123,11 +127,15 @@ impl Tally {
         let count = ordered.iter().filter(|(place, _)| self.values[*place].number.is_some()).count();
         let (of_numbers, of_texts) = ordered.split_at(count);
         let mut shown: Vec<(&str, u64)> = Vec::new();
+        let mut at: HashMap<&str, usize> = HashMap::new();
         let mut insert = |(place, count): &(usize, u64)| {
             let text = self.values[*place].shown.as_str();
-            match shown.iter_mut().find(|(known, _)| *known == text) {
-                Some((_, known)) => *known = *count,
-                None => shown.push((text, *count)),
+            match at.get(text) {
+                Some(at) => shown[*at].1 = *count,
+                None => {
+                    at.insert(text, shown.len());
+                    shown.push((text, *count));
+                }
             }
             shown.len()
         };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-type Document = Vec<Value>;
+pub(super) type Document = Vec<Value>;
 
 fn is_text(value: &Value, text: &str) -> bool {
     value.as_str() == Some(text)
@@ -31,7 +31,7 @@ fn counted(documents: &[&Document], order: FacetOrder, shows: impl Fn(&Value) ->
 }
 
 /// The list of one node: its numbers, and then its strings in one map with them.
-fn listed(documents: &[&Document], order: FacetOrder, max: usize) -> String {
+pub(super) fn listed(documents: &[&Document], order: FacetOrder, max: usize) -> String {
     let numbers = counted(documents, order, |value| value.is_number().then(|| value.to_string()));
     let texts = counted(documents, order, |value| value.as_str().map(str::to_owned));
     let mut shown: Vec<(String, u64)> = numbers.into_iter().take(max).collect();
@@ -49,7 +49,7 @@ fn listed(documents: &[&Document], order: FacetOrder, max: usize) -> String {
     format!(r#"{{"w":{{{}}}}}"#, shown.join(","))
 }
 
-fn stats(documents: &[&Document]) -> String {
+pub(super) fn stats(documents: &[&Document]) -> String {
     let numbers: Vec<f64> = documents.iter().flat_map(|document| document.iter().filter_map(Value::as_f64)).collect();
     let (Some(min), Some(max)) = (numbers.iter().copied().reduce(f64::min), numbers.iter().copied().reduce(f64::max))
     else {
@@ -83,6 +83,7 @@ fn node_of<'a>((list, stats, hits): &'a (String, String, u64)) -> NodeFacets<'a>
         distribution: Some(Members::parse(list).unwrap()),
         stats: Some(Members::parse(stats).unwrap()),
         hits: *hits,
+        ..NodeFacets::default()
     }
 }
 
@@ -155,4 +156,24 @@ fn what_is_called_exact_is_what_one_node_lists() {
         exact += u32::from(is_exact);
     }
     assert!(exact > 300, "{exact}");
+}
+
+/// A newer engine keeps the sign of zero, which is a value of its own then.
+#[test]
+fn a_zero_with_its_sign_is_a_number_among_numbers() {
+    let rules = FacetRules { max_values: 9, order: BTreeMap::new(), max_total_hits: 1000 };
+    let mut facets = Facets::new(&rules);
+    let said = |list: &str, hits| (list.to_owned(), r#"{"w":{"min":0.0,"max":0.5}}"#.to_owned(), hits);
+    for (list, hits) in [(r#"{"w":{"-0":1,"0":1,"0.5":2}}"#, 4), (r#"{"w":{"0":2,"0.5":1}}"#, 3)] {
+        facets.add_node(&node_of(&said(list, hits))).unwrap();
+    }
+    let mut out = Vec::new();
+    facets.write_distribution(&mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), r#"{"w":{"-0":1,"0":3,"0.5":3}}"#);
+    // Behind the numbers it is a text.
+    let mut facets = Facets::new(&rules);
+    facets.add_node(&node_of(&said(r#"{"w":{"0":1,"0.5":2,"-0":1,"a":1}}"#, 5))).unwrap();
+    let mut out = Vec::new();
+    facets.write_distribution(&mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), r#"{"w":{"0":1,"0.5":2,"-0":1,"a":1}}"#);
 }

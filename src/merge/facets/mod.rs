@@ -7,6 +7,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `documents` | the facet values of documents that are at hand, counted as the engine counts them |
+//! | `listed` | documents that nodes list where their lists of values do not tell |
 //! | `mixed` | facets of which some values are numbers and others the digits of numbers as texts |
 //! | `number` | numbers among the values of a facet |
 //! | `shared` | the most frequent values of a facet of which documents have several |
@@ -14,6 +15,9 @@
 //! | `tally` | the values of one facet, summed over sources |
 
 mod documents;
+mod listed;
+#[cfg(test)]
+mod listed_tests;
 mod mixed;
 #[cfg(test)]
 mod mixed_tests;
@@ -50,6 +54,8 @@ pub struct NodeFacets<'a> {
     pub stats: Option<Members<'a>>,
     /// The node's total of hits, possibly capped.
     pub hits: u64,
+    /// The hits that it listed.
+    pub documents: Vec<&'a str>,
 }
 
 /// How many documents the facets of one source are counted over.
@@ -60,6 +66,8 @@ struct Candidates {
     /// False where the node's total is capped. Example: `maxTotalHits` is 2. A node that says 2 may have found a and b, or c,
     /// too, and c's values are counted all the same.
     exact: bool,
+    /// True if there are more than a node can be asked to list.
+    too_many: bool,
 }
 
 /// Facets gathered from sources: nodes, and documents that Miroir counts itself.
@@ -72,11 +80,27 @@ pub struct Facets {
     /// True once something could not be found out: the values are written as far as they are known. Example: a node fails
     /// when it is asked whether c has a value that its list, which ends after those of a and b, does not name.
     given_up: bool,
+    /// True if nodes can be asked for the documents themselves.
+    lists_documents: bool,
+    rounds: usize,
+    /// True if only some values are searched for, which nodes name in their lists.
+    only_named: bool,
+    /// Values that documents of a source have and no list names.
+    unnamed: Vec<(usize, FacetValue, u64)>,
+}
+
+// === impl Candidates ===
+
+impl Candidates {
+    fn known(hits: u64) -> Self {
+        Self { hits, exact: true, too_many: false }
+    }
 }
 
 // === impl Facets ===
 
 impl Facets {
+    /// Nothing is counted yet; nodes are added one after the other.
     pub fn new(rules: &FacetRules) -> Self {
         Self {
             rules: rules.clone(),
@@ -84,13 +108,18 @@ impl Facets {
             stats: Stats::default(),
             sources: Vec::new(),
             given_up: false,
+            lists_documents: false,
+            rounds: 0,
+            only_named: false,
+            unnamed: Vec::new(),
         }
     }
 
     /// Adds a node. Probes name it by its place in the order of these calls.
     pub fn add_node(&mut self, node: &NodeFacets<'_>) -> Result<(), MergeError> {
         let source = self.sources.len();
-        self.sources.push(Candidates { hits: node.hits, exact: node.hits < self.rules.max_total_hits });
+        let exact = node.hits < self.rules.max_total_hits;
+        self.sources.push(Candidates { exact, ..Candidates::known(node.hits) });
         self.stats.add(node.stats.as_ref())?;
         for (facet, raw) in node.distribution.iter().flat_map(|members| &members.0) {
             if !facet.starts_with(RESERVED_PREFIX) {
@@ -105,7 +134,8 @@ impl Facets {
     /// Adds a node of which only one facet's values are known.
     pub fn add_values(&mut self, facet: &str, values: Vec<(String, u64)>) {
         let source = self.sources.len();
-        self.sources.push(Candidates { hits: 0, exact: true });
+        self.sources.push(Candidates::known(0));
+        self.only_named = true;
         self.tally(facet).list(source, tally::texts(values));
     }
 
@@ -128,7 +158,7 @@ impl Facets {
     /// Counts `documents` as a source of their own, for the facets that the nodes name.
     pub fn add_documents(&mut self, documents: &[Value]) {
         let source = self.sources.len();
-        self.sources.push(Candidates { hits: documents.len() as u64, exact: true });
+        self.sources.push(Candidates::known(documents.len() as u64));
         for (facet, tally) in &mut self.tallies {
             let values = documents::count(documents, facet);
             self.stats.add_numbers(facet, values.iter().filter_map(|(value, _)| value.number));
@@ -139,7 +169,7 @@ impl Facets {
     /// Adds documents of which each of `said` describes one, as a source of their own.
     pub fn add_described(&mut self, said: &[NodeFacets<'_>]) -> Result<(), MergeError> {
         let source = self.sources.len();
-        self.sources.push(Candidates { hits: said.len() as u64, exact: true });
+        self.sources.push(Candidates::known(said.len() as u64));
         let mut lists: BTreeMap<&str, Vec<tally::Counted>> = BTreeMap::new();
         for one in said {
             self.stats.add(one.stats.as_ref())?;
@@ -184,7 +214,15 @@ impl Facets {
             let open = self.sources.iter().enumerate().filter(|(_, candidates)| !candidates.exact);
             return open.map(|(source, _)| (source, Probe::Hits)).collect();
         };
-        self.tallies.iter().flat_map(|(facet, tally)| tally.probes(facet, numbers, self.stats.least(facet))).collect()
+        let mut probes = Vec::new();
+        for (facet, tally) in self.tallies.iter().filter(|(_, tally)| !tally.is_settled(numbers)) {
+            let listed = || self.probes_of_documents(facet, tally);
+            let asked = if self.lists_at_once(tally) { listed() } else { Vec::new() };
+            let asked = if asked.is_empty() { tally.probes(facet, numbers, self.stats.least(facet)) } else { asked };
+            let asked = if asked.is_empty() { listed() } else { asked };
+            probes.extend(asked.into_iter().filter(|probe| !probes.contains(probe)).collect::<Vec<_>>());
+        }
+        probes
     }
 
     /// Takes in what `source` answered to `probe`: a reply for each of its filters, in their order.
@@ -193,10 +231,12 @@ impl Facets {
             Probe::Hits => {
                 let capped = replies.iter().any(|reply| reply.hits >= self.rules.max_total_hits);
                 let hits = replies.iter().map(|reply| reply.hits).sum();
-                self.sources[source] = Candidates { hits, exact: !capped };
+                self.sources[source] = Candidates { exact: !capped, ..Candidates::known(hits) };
                 // Asking again would not bring more.
                 self.given_up |= capped && self.numbers().is_none();
             }
+            Probe::Sizes => self.learn_sizes(source, replies),
+            Probe::Documents { facet, .. } => self.learn_documents(source, facet, replies)?,
             Probe::Rest { facet, .. } | Probe::UpTo { facet, .. } => {
                 let lists = replies.iter().map(|reply| reply.list(facet)).collect::<Result<Vec<_>, _>>()?;
                 self.learn_lists(source, facet, probe, &lists)?;
@@ -313,7 +353,12 @@ impl<'a> NodeFacets<'a> {
     /// Out of a search's reply.
     pub fn of(reply: &Members<'a>, hits: u64) -> Result<Self, MergeError> {
         let member = |name| reply.get(name).map(|raw| Members::parse(raw.get())).transpose();
-        Ok(Self { distribution: member("facetDistribution")?, stats: member("facetStats")?, hits })
+        Ok(Self {
+            distribution: member("facetDistribution")?,
+            stats: member("facetStats")?,
+            hits,
+            documents: Vec::new(),
+        })
     }
 
     /// Every facet with each of its values.

@@ -26,8 +26,8 @@ impl Tally {
         let value = |place: &usize| self.values[*place].clone();
         let ordered = self.ordered(Numbers::ByValue);
         let least = self.max.checked_sub(1).and_then(|at| ordered.get(at)).map_or(0, |(_, count)| *count);
-        let sum = |place: usize| ordered.iter().find(|(known, _)| *known == place).map_or(0, |(_, count)| *count);
-        let matters = |place: &usize| !list.counts.contains_key(place) && sum(*place) + self.slack(*place) >= least;
+        let may_be_shown = |place: usize| self.sum(place) + self.slack(place) >= least;
+        let matters = |place: &usize| !list.counts.contains_key(place) && may_be_shown(*place);
         let uncounted: Vec<FacetValue> =
             (0..self.values.len()).filter(matters).take(MOST_COUNTED).map(|place| value(&place)).collect();
         let mut probes = Vec::new();

@@ -20,6 +20,7 @@ pub struct Stats(BTreeMap<String, [End; 2]>);
 // === impl Stats ===
 
 impl Stats {
+    /// The `facetStats` of one node's reply; `None` where it has none. Those of the hidden field are left out.
     pub fn add(&mut self, stats: Option<&Members<'_>>) -> Result<(), MergeError> {
         for (facet, raw) in stats.into_iter().flat_map(|members| &members.0) {
             if facet != SHARD_FIELD {
@@ -29,6 +30,7 @@ impl Stats {
         Ok(())
     }
 
+    /// Numbers of documents that are looked at here, for which no node stated least and greatest.
     pub fn add_numbers(&mut self, facet: &str, numbers: impl Iterator<Item = f64>) {
         for number in numbers {
             // As the engine writes its numbers here: as JSON, not as a facet's value.
@@ -51,6 +53,7 @@ impl Stats {
         }
     }
 
+    /// `None` where no document has a number there.
     pub fn least(&self, facet: &str) -> Option<f64> {
         self.0.get(facet).map(|[least, _]| least.number)
     }

@@ -47,6 +47,8 @@ pub(super) struct List {
     pub(super) kinds: Kinds,
     /// Up to this number there are more numbers than a list can have.
     cut_below: Option<f64>,
+    /// True once the source was asked for the documents themselves.
+    pub(super) listed: bool,
 }
 
 /// What a source may have beyond what it said.
@@ -71,10 +73,17 @@ pub fn read(members: &Members<'_>, range: Option<(f64, f64)>) -> Result<Vec<Coun
     // Numbers come first; what looks like one after a string, or out of the range, is a string of digits.
     let mut numbers = range.is_some();
     let mut values = Vec::with_capacity(members.0.len());
-    for (shown, raw) in &members.0 {
+    let within = |value: &f64| range.is_some_and(|(min, max)| (min..=max).contains(value));
+    let is_number =
+        |at: usize| members.0.get(at).and_then(|(next, _)| number::parse(next)).is_some_and(|next| within(&next));
+    for (at, (shown, raw)) in members.0.iter().enumerate() {
         let count = serde_json::from_str(raw.get())?;
-        let number =
-            number::parse(shown).filter(|value| numbers && range.is_some_and(|(min, max)| (min..=max).contains(value)));
+        let number = match number::parse(shown) {
+            // A zero with its sign is a number where it begins the numbers, or another one follows.
+            None if shown == "-0" && (at == 0 || is_number(at + 1)) => Some(-0.0),
+            number => number,
+        };
+        let number = number.filter(|value| numbers && within(value));
         numbers = number.is_some();
         let value = match number {
             Some(number) => FacetValue::number(number),
@@ -136,6 +145,7 @@ impl FacetValue {
 // === impl Tally ===
 
 impl Tally {
+    /// `max` values are shown; more are kept.
     pub fn new(order: FacetOrder, max: usize) -> Self {
         Self { order, max, values: Vec::new(), places: HashMap::new(), respelled: HashSet::new(), lists: Vec::new() }
     }
@@ -162,6 +172,26 @@ impl Tally {
         list.kinds = Kinds::Known;
     }
 
+    /// Takes in the values of each document of a source, in place of what it told before, which they must confirm.
+    pub(super) fn list_documents(&mut self, source: usize, values: Vec<Counted>) {
+        let places: Vec<(usize, u64)> = values.into_iter().map(|(value, count)| (self.place(value), count)).collect();
+        let mut counts: HashMap<usize, u64> = HashMap::new();
+        for (place, count) in places {
+            *counts.entry(place).or_default() += count;
+        }
+        let told = &self.lists[source].counts;
+        let sure =
+            self.lists[source].kinds == Kinds::Known || told.keys().all(|place| self.values[*place].number.is_none());
+        if sure && told.iter().any(|(place, count)| counts.get(place).copied().unwrap_or(0) != *count) {
+            return;
+        }
+        let list = self.list_of(source);
+        list.counts = counts;
+        list.latest.clear();
+        list.kinds = Kinds::Known;
+        list.rest = Rest::Nothing;
+    }
+
     fn take(&mut self, source: usize, values: Vec<Counted>, rest: Rest) {
         let places: Vec<(usize, u64)> = values.into_iter().map(|(value, count)| (self.place(value), count)).collect();
         let list = self.list_of(source);
@@ -184,6 +214,7 @@ impl Tally {
         }
     }
 
+    /// Where the value stands, a new one at the end. Two ways of writing one value have one place.
     pub(super) fn place(&mut self, value: FacetValue) -> usize {
         let place = *self.places.entry(value.key()).or_insert(self.values.len());
         match self.values.get(place) {
@@ -196,6 +227,7 @@ impl Tally {
         place
     }
 
+    /// The list of the node with that number, begun if there is none.
     pub(super) fn list_of(&mut self, source: usize) -> &mut List {
         if self.lists.len() <= source {
             self.lists.resize_with(source + 1, List::default);
@@ -203,10 +235,12 @@ impl Tally {
         &mut self.lists[source]
     }
 
+    /// True if some value is a number; what would be one as a text is none.
     pub(super) fn has_numbers(&self) -> bool {
         self.values.iter().any(|value| value.number.is_some())
     }
 
+    /// True if some value is a text, or was counted as one.
     pub(super) fn has_strings(&self) -> bool {
         self.values.iter().any(|value| value.number.is_none())
     }
@@ -237,7 +271,7 @@ impl Tally {
     }
 
     /// Sums, as far as they are known.
-    fn sum(&self, place: usize) -> u64 {
+    pub(super) fn sum(&self, place: usize) -> u64 {
         self.lists.iter().filter_map(|list| list.counts.get(&place)).sum()
     }
 
@@ -273,6 +307,7 @@ impl Tally {
         kind.then_with(|| other.cmp(count)).then_with(|| right.compare(left, Numbers::ByValue))
     }
 
+    /// True if no value that a node has cut off can change what is shown, neither its members nor their counts.
     pub fn is_settled(&self, numbers: Numbers) -> bool {
         let cut = || self.lists.iter().filter(|list| list.rest != Rest::Nothing);
         if cut().next().is_none() {

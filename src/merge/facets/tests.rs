@@ -5,6 +5,7 @@ fn node<'a>(distribution: &'a str, stats: &'a str, hits: u64) -> NodeFacets<'a> 
         distribution: Some(Members::parse(distribution).unwrap()),
         stats: Some(Members::parse(stats).unwrap()),
         hits,
+        ..NodeFacets::default()
     }
 }
 

@@ -82,7 +82,7 @@ pub fn write_distribution(
     let mut object = ObjectWriter::new(out);
     let mut tied = false;
     for (facet, Sum { mut values, .. }) in sums {
-        match union.order.get(&facet).copied().unwrap_or_default() {
+        match union.order_of(&facet) {
             FacetOrder::Alpha => values.sort_by(|left, right| left.0.cmp(&right.0)),
             FacetOrder::Count => {
                 values.sort_by_key(|(_, count)| Reverse(*count));

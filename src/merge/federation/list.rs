@@ -153,10 +153,12 @@ impl<'a> Candidate<'a> {
         Ok(Self { text, query, weighed, semantic: details.get().contains(r#""vectorSort":"#) })
     }
 
+    /// The hit as its node wrote it.
     pub fn text(&self) -> &'a str {
         self.text
     }
 
+    /// True if the vector found it, not the words.
     pub fn is_semantic(&self) -> bool {
         self.semantic
     }
@@ -193,6 +195,7 @@ impl<'a> Candidate<'a> {
 // === impl Merger ===
 
 impl<'a> Merger<'a> {
+    /// Each list is in its own order, best first.
     pub fn new(lists: Vec<Vec<Candidate<'a>>>) -> Self {
         Self { lists: lists.into_iter().map(|list| list.into_iter().peekable()).collect() }
     }

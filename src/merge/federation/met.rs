@@ -17,6 +17,7 @@ pub struct Met<'a> {
 // === impl Met ===
 
 impl<'a> Met<'a> {
+    /// Without a `field` every hit is new.
     pub fn new(field: Option<&'a str>) -> Self {
         Self { field, values: HashSet::new() }
     }

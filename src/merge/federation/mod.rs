@@ -84,6 +84,7 @@ struct IndexAnswer<'a> {
 // === impl FederatedReply ===
 
 impl<'a> FederatedReply<'a> {
+    /// Of a node's whole body; an error where it states no total.
     pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
         let (members, hits) = search::read(Scanner::of_bytes(body)?)?;
         let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
@@ -109,7 +110,12 @@ impl<'a> FederatedReply<'a> {
     pub fn facets(&self, index: &str) -> Result<NodeFacets<'a>, MergeError> {
         let own = self.members_of_facets(index)?;
         let member = |name| own.get(name).map(|raw| Members::parse(raw.get())).transpose();
-        Ok(NodeFacets { distribution: member("distribution")?, stats: member("stats")?, hits: self.total })
+        Ok(NodeFacets {
+            distribution: member("distribution")?,
+            stats: member("stats")?,
+            hits: self.total,
+            ..NodeFacets::default()
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{IndexReplies, Merged};
 use crate::plan::federation::{FederationPlan, IndexQueries};
+use crate::plan::index_info::Infos;
 use crate::plan::index_info::{FacetOrder, IndexInfo};
-use crate::plan::read::Infos;
 
 fn infos() -> Infos {
     let info = |uid: &str| {

@@ -57,6 +57,7 @@ impl Marking {
         leaves
     }
 
+    /// True for every attribute where the client asked for `*`.
     pub(super) fn highlights(&self, attribute: &str) -> bool {
         self.highlighted.iter().any(|name| name == "*" || name == attribute)
     }

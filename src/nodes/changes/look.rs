@@ -42,7 +42,7 @@ async fn looks(nodes: Arc<Nodes>, index: String, era: Arc<Era>) {
             async move {
                 // One that cannot be asked stays as it is.
                 if let Ok(false) = has_open_tasks(nodes, node, index, trace).await {
-                    nodes.client.changes().settle(index, &node.id, before);
+                    nodes.client.changes().saw_idle(index, &node.id, before);
                 }
             }
         });
@@ -68,9 +68,9 @@ fn noisy(changes: &Changes, topology: &Topology, index: &str) -> Vec<(NodeIx, Be
 
 impl Changes {
     /// A node had nothing to do for `index` after `before`.
-    pub(super) fn settle(&self, index: &str, node: &NodeId, before: Before) {
+    pub(super) fn saw_idle(&self, index: &str, node: &NodeId, before: Before) {
         let mut state = self.state.lock();
-        let ended = state.of(index).queues.entry(node.clone()).or_default().settle(before);
+        let ended = state.of(index).queues.entry(node.clone()).or_default().saw_idle(before);
         state.forget(index, node, ended);
     }
 }

@@ -44,10 +44,12 @@ impl Default for Queue {
 }
 
 impl Queue {
+    /// True if the node has, as far as anybody knows here, nothing of the index left to do.
     pub fn is_quiet(&self) -> bool {
         self.under_way == 0 && self.tasks.is_empty() && self.doubts == self.settled
     }
 
+    /// A request that was under way is answered, or nobody will hear of it any more.
     pub fn conclude(&mut self, fate: Fate) {
         self.under_way = self.under_way.saturating_sub(1);
         match fate {
@@ -68,12 +70,13 @@ impl Queue {
         std::mem::take(&mut self.tasks)
     }
 
+    /// What is open now, to be told apart from what comes while the node is looked at.
     pub fn before(&self) -> Before {
         Before { tasks: self.tasks.clone(), doubts: self.doubts }
     }
 
     /// The node had nothing to do for the index, seen after `before`. Returns the tasks that have ended by that.
-    pub fn settle(&mut self, before: Before) -> BTreeSet<u32> {
+    pub fn saw_idle(&mut self, before: Before) -> BTreeSet<u32> {
         self.settled = self.settled.max(before.doubts);
         self.tasks.retain(|task| !before.tasks.contains(task));
         before.tasks

@@ -29,7 +29,7 @@ fn settled() -> Changes {
     let changes = Changes::default();
     for (index, node) in INDEXES.iter().flat_map(|index| (0..NODES).map(move |node| (index, node))) {
         let before = changes.state.lock().of(index).queues.entry(name(node)).or_default().before();
-        changes.settle(index, &name(node), before);
+        changes.saw_idle(index, &name(node), before);
     }
     changes
 }
@@ -95,7 +95,7 @@ fn tasks_that_nobody_follows_take_little_room() {
         assert!(moment(&changes, &["a"]).is_none());
     }
     let before = changes.state.lock().of("a").queues[&name(0)].before();
-    changes.settle("a", &name(0), before);
+    changes.saw_idle("a", &name(0), before);
     assert!(moment(&changes, &["a"]).is_some() && changes.state.lock().tasks.is_empty());
 }
 
@@ -272,7 +272,7 @@ impl<'c> World<'c> {
             Some(idle) => {
                 let looking = self.lookings.swap_remove(at);
                 if idle {
-                    self.changes.settle(looking.index, &name(looking.node), looking.before);
+                    self.changes.saw_idle(looking.index, &name(looking.node), looking.before);
                 }
             }
         }

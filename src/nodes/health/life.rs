@@ -12,7 +12,9 @@ use crate::placement::topology::NodeId;
 /// What probes and traffic know of one node.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Signs {
+    /// Probes that were answered since one failed.
     pub good_in_a_row: usize,
+    /// Probes that failed since one was answered.
     pub bad_in_a_row: usize,
     /// When it answered anything last, a probe or a request.
     pub heard: Option<Instant>,

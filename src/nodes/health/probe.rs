@@ -44,6 +44,8 @@ struct Check {
 // === impl Probe ===
 
 impl Probe {
+    /// Asks the node again and again from now on, until it is dropped. The error says why its URL or certificates
+    /// will not do.
     pub(super) fn start(nodes: &Arc<Nodes>, node: &Node) -> Result<Self, String> {
         let settings = &nodes.settings;
         let endpoint = Endpoint::parse(&node.url)?;
@@ -66,6 +68,7 @@ impl Probe {
         Ok(Self { node: node.id.clone(), url: node.url.clone(), task })
     }
 
+    /// False, too, for the same node at another URL.
     pub(super) fn is_of(&self, node: &Node) -> bool {
         self.node == node.id && self.url == node.url
     }

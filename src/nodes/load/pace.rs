@@ -18,6 +18,7 @@ const CLASSES: usize = 64;
 /// At so many answers all classes are halved, so that those of before count less and less.
 const MOST: u32 = 1024;
 
+/// How fast one node has answered of late: its mean, and how its times are spread.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     /// Seconds and number of answers, each counted for less the older it is.
@@ -32,6 +33,7 @@ pub(super) struct Pace {
 // === impl Pace ===
 
 impl Pace {
+    /// No answer was seen yet.
     pub fn new(now: Instant) -> Self {
         Self { seconds: 0.0, answers: 0.0, at: now, classes: [0; CLASSES], counted: 0 }
     }

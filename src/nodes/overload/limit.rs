@@ -38,6 +38,7 @@ pub struct Permit(Arc<Turns>);
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {
+    /// How many wait already.
     pub waiting: usize,
 }
 

@@ -50,6 +50,7 @@ impl Rejection {
 // === impl OverloadMetrics ===
 
 impl OverloadMetrics {
+    /// An error if one of the families is there already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let gauges = |name, help, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
         let counters = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);

@@ -53,7 +53,9 @@ pub enum Traffic {
 /// What the operator sets of one kind of traffic to one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrafficSettings {
+    /// Subrequests under way at once.
     pub in_flight: usize,
+    /// Those that wait for their turn; more are turned away.
     pub waiting: usize,
 }
 
@@ -166,6 +168,7 @@ impl Sign {
 // === impl Overload ===
 
 impl Overload {
+    /// Its metrics go to `registry`.
     pub fn new(settings: OverloadSettings, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         let metrics = OverloadMetrics::register(registry)?;
         Ok(Self {

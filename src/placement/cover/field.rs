@@ -20,6 +20,8 @@ pub(super) struct Field {
 // === impl Field ===
 
 impl Field {
+    /// The nodes that may answer, those of the gateway's own zone first and then as `seed` shuffles them. `exclude`
+    /// leaves nodes out, `apart` takes only those that hold another state of the index.
     pub(super) fn new(
         topology: &Topology,
         index: &str,
@@ -27,7 +29,7 @@ impl Field {
         (exclude, apart): (&[NodeIx], Option<Apart>),
         seed: u64,
     ) -> Self {
-        let wanted = shards.words();
+        let wanted = shards.bits();
         let width = wanted.len();
         let mut order: Vec<(bool, u64, NodeIx)> = topology
             .indexes()
@@ -47,9 +49,9 @@ impl Field {
             let start = field.rows.len();
             field.rows.extend_from_slice(wanted);
             let row = &mut field.rows[start..];
-            keep(row, topology.shards_of(node).words());
+            keep(row, topology.shards_of(node).bits());
             if let Some(stale) = topology.stale_of(node, index) {
-                for (word, stale) in row.iter_mut().zip(stale.words()) {
+                for (word, stale) in row.iter_mut().zip(stale.bits()) {
                     *word &= !stale;
                 }
             }
@@ -168,7 +170,7 @@ impl Field {
 
     /// What a candidate can answer for.
     pub(super) fn shards_of(&self, candidate: usize) -> ShardSet {
-        ShardSet::from_words(self.row(candidate).to_vec())
+        ShardSet::from_bits(self.row(candidate).to_vec())
     }
 
     /// Gives every reachable shard to the first of `chosen` that can answer for it.

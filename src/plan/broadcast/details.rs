@@ -34,10 +34,10 @@ mod tests {
     use crate::plan::write::{StepBody, Target};
 
     fn intent(kind: TaskKind, details: Value) -> WriteIntent {
-        let step = super::super::whole("POST", "/x", StepBody::Empty);
+        let step = super::super::intent::whole("POST", "/x", StepBody::Empty);
         assert!(matches!(step.to, Target::AllNodes));
         let Value::Object(details) = details else { panic!("details are an object") };
-        super::super::of_index(kind, "a", details, step)
+        super::super::intent::of_index(kind, "a", details, step)
     }
 
     fn shown(version: &str, kind: TaskKind, details: Value) -> Value {

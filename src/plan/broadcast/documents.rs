@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Documents, of_index, reserved, whole};
+use super::intent::{Documents, of_index, reserved, whole};
 use crate::meili::error::ResponseError;
 use crate::meili::payload;
 use crate::meili::task::TaskKind;
@@ -13,6 +13,7 @@ use crate::plan::filter::spare_words;
 use crate::plan::write::{Step, StepBody, WriteIntent};
 use crate::split::document::RESERVED_PREFIX;
 
+/// The index stays, and so do its settings. Refused only for what the query string says.
 pub(super) fn delete_all_documents(index: &str, query: &str, all: Documents) -> Result<WriteIntent, ResponseError> {
     let custom_metadata = only_custom_metadata(query)?;
     let details = Map::from_iter([("deletedDocuments".to_owned(), Value::Null)]);
@@ -27,6 +28,7 @@ pub(super) fn delete_all_documents(index: &str, query: &str, all: Documents) -> 
     })
 }
 
+/// Documents of words stay whatever the filter. Refused where it names one of Miroir's fields.
 pub(super) fn delete_by_filter(
     index: &str,
     query: &str,
@@ -52,6 +54,7 @@ pub(super) fn delete_by_filter(
     })
 }
 
+/// The function and its context are left to the trial and the nodes; a filter must not name one of Miroir's fields.
 pub(super) fn edit_documents(
     index: &str,
     query: &str,

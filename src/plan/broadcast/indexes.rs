@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{of_index, whole};
+use super::intent::{of_index, whole};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Change;
 use crate::meili::payload;
@@ -13,6 +13,7 @@ use crate::meili::uid::IndexUid;
 use crate::meili::versions::renames_and_compacts;
 use crate::plan::write::{RegistryChange, StepBody, WriteIntent};
 
+/// Refused where the uid is one of Miroir's; what else is wrong with it the nodes say.
 pub(super) fn create_index(body: &[u8]) -> Result<WriteIntent, ResponseError> {
     let body = payload::object(body)?;
     let uid = body.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -24,6 +25,7 @@ pub(super) fn create_index(body: &[u8]) -> Result<WriteIntent, ResponseError> {
     Ok(WriteIntent { registry, ..of_index(TaskKind::IndexCreation, &uid, details, step) })
 }
 
+/// A new primary key, or a new uid, which renames the index.
 pub(super) fn update_index(index: &str, body: &[u8]) -> Result<WriteIntent, ResponseError> {
     let body = payload::object(body)?;
     let primary_key = text(&body, "primaryKey");
@@ -48,6 +50,7 @@ pub(super) fn update_index(index: &str, body: &[u8]) -> Result<WriteIntent, Resp
     Ok(WriteIntent { registry, indexes, ..of_index(TaskKind::IndexUpdate, index, details, step) })
 }
 
+/// `copies` is how many replicas each document has: so many times do the nodes count it.
 pub(super) fn delete_index(index: &str, copies: u8) -> WriteIntent {
     let details = Map::from_iter([("deletedDocuments".to_owned(), Value::Null)]);
     let registry = RegistryChange::Delete { index: index.to_owned() };
@@ -55,6 +58,7 @@ pub(super) fn delete_index(index: &str, copies: u8) -> WriteIntent {
     WriteIntent { registry, copies, ..of_index(TaskKind::IndexDeletion, index, details, step) }
 }
 
+/// Refused where some pairs rename and some do not: the registry makes one change of a task.
 pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
     let body = payload::parse(body)?;
     let mut pairs = Vec::new();
@@ -103,6 +107,7 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
     })
 }
 
+/// Changes nothing that a client can see.
 pub(super) fn compact_index(index: &str) -> WriteIntent {
     let step = whole("POST", &format!("/indexes/{index}/compact"), StepBody::Empty);
     of_index(TaskKind::IndexCompaction, index, Map::new(), step)

@@ -7,40 +7,30 @@
 //! | `documents` | changes of documents that name no shard |
 //! | `hidden` | what Miroir keeps in the settings of every index, beside what the client set |
 //! | `indexes` | indexes created, changed, deleted, swapped |
+//! | `intent` | what the writes of all broadcasts have in common |
 //! | `settings` | settings changed and reset |
 
 mod details;
 mod documents;
 mod hidden;
 mod indexes;
+mod intent;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value};
-
 use super::Plan;
-use super::scatter::NodeRequest;
-use super::write::{RegistryChange, Step, StepBody, Target, WriteIntent, copies};
-use crate::meili::error::{Code, ResponseError};
+use super::node_request::NodeRequest;
+use super::write::copies;
 use crate::meili::operation::Change;
-use crate::meili::task::TaskKind;
-use crate::placement::shard::ShardSet;
 use crate::placement::topology::Topology;
+
+use intent::Documents;
 
 pub use details::show_as_of;
 pub use hidden::{HiddenPart, HiddenSettings, TieBreak, hidden_filterable, is_hidden_filterable};
 pub use indexes::refused_as_of;
 pub use settings::masked;
-
-/// What a change of documents that names no shard touches.
-#[derive(Clone, Copy)]
-struct Documents {
-    shards: u16,
-    copies: u8,
-}
 
 /// Plans what every node does alike. `exists` tells whether the registry knows an index, `hidden` what its settings hold
 /// besides the client's. `path` is the request's path and query as the client wrote them.
@@ -79,35 +69,4 @@ pub fn plan(
         Ok(intent) => Plan::Broadcast(Box::new(intent)),
         Err(error) => Plan::Refuse(error),
     }
-}
-
-fn of_index(kind: TaskKind, index: &str, details: Map<String, Value>, step: Step) -> WriteIntent {
-    WriteIntent {
-        kind,
-        index_uid: Some(index.to_owned()),
-        indexes: vec![index.to_owned()],
-        details: Some(details),
-        custom_metadata: None,
-        ensure_index: false,
-        registry: RegistryChange::None,
-        copies: 1,
-        documents: BTreeMap::new(),
-        ids: BTreeMap::new(),
-        steps: vec![step],
-    }
-}
-
-fn whole(method: &'static str, path: &str, body: StepBody) -> Step {
-    let content_type = match body {
-        StepBody::Json(_) => Some("application/json"),
-        StepBody::Empty | StepBody::Spool(_) => None,
-    };
-    Step { to: Target::AllNodes, method, path: path.to_owned(), content_type, body, shards: ShardSet::new() }
-}
-
-fn reserved(place: &str) -> ResponseError {
-    ResponseError::new(
-        Code::MiroirReservedField,
-        format!("`{place}` names a field that begins with `_miroir`: such fields are reserved for Miroir."),
-    )
 }

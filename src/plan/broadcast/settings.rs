@@ -3,13 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use super::hidden::HiddenSettings;
-use super::{of_index, reserved, whole};
+use super::intent::{of_index, reserved, whole};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::payload;
 use crate::meili::settings::Setting;
 use crate::meili::task::TaskKind;
 use crate::plan::write::{RegistryChange, Step, StepBody, WriteIntent};
 
+/// What nodes get has Miroir's part put into the settings named. Refused where one names a field of Miroir's.
 pub(super) fn update_settings(index: &str, body: &[u8], hidden: &HiddenSettings) -> Result<WriteIntent, ResponseError> {
     let settings = payload::object(body)?;
     refuse_reserved(&settings)?;
@@ -36,6 +37,7 @@ pub(super) fn reset_settings(index: &str, hidden: &HiddenSettings, exists: bool)
     WriteIntent { ensure_index: false, ..settings_write(index, details, step) }
 }
 
+/// As with [`update_settings`]; `null` resets it.
 pub(super) fn update_setting(
     index: &str,
     setting: Setting,
@@ -51,6 +53,7 @@ pub(super) fn update_setting(
     Ok(settings_write(index, shown(settings), step))
 }
 
+/// A setting that holds something of Miroir's is not deleted but set to just that, if the index is there.
 pub(super) fn reset_setting(index: &str, setting: Setting, hidden: &HiddenSettings, exists: bool) -> WriteIntent {
     let path = format!("/indexes/{index}/settings/{}", setting.route());
     let step = if exists && hidden.has_default(setting) {

@@ -19,14 +19,17 @@ pub(super) struct Answers {
 // === impl Answers ===
 
 impl Answers {
+    /// No node was left to ask for these shards.
     pub fn missing(shards: ShardSet) -> Self {
         Self { missing: shards, ..Self::default() }
     }
 
+    /// The time was up before any node had answered for these shards.
     pub fn late(shards: ShardSet) -> Self {
         Self { missing: shards.clone(), late: shards, ..Self::default() }
     }
 
+    /// A fault is a node's error that is the client's answer; shards may be missing without one.
     pub fn gathered(self, seen: Seen) -> Result<Gathered, Fault> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -42,10 +45,12 @@ impl Answers {
         Ok(Gathered { replies, missing: self.missing, late: self.late, alone, overloaded: seen.overloaded })
     }
 
+    /// True if nobody else need be asked.
     pub fn is_conclusive(&self) -> bool {
         self.missing.is_empty() || self.fault.is_some()
     }
 
+    /// Of two faults the first stays.
     pub fn add(&mut self, other: Self) {
         self.replies.extend(other.replies);
         self.missing.union_with(&other.missing);

@@ -6,6 +6,7 @@ use crate::nodes::client::NodeReply;
 use crate::nodes::meaning::{ForRead, Meaning};
 use crate::placement::topology::NodeIx;
 
+/// Internal errors of one question, which are the client's answer only if every node has them.
 #[derive(Debug, Default)]
 pub(super) struct Internal {
     first: Option<Fault>,

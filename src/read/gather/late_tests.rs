@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::tests::topology;
+use super::tests::{asked_first, covered, topology};
 use super::*;
 
-/// Nodes of which one takes its time; each is late after 50 ms, and doubted after a second.
+/// Nodes of which one takes its time, and is doubted after a second.
 struct Paced {
     slow: NodeIx,
     takes: Duration,
+    /// When each is late; never if `None`.
+    late_after: Option<Duration>,
+    doubt: Doubt,
     may_hedge: bool,
+    may_retry: bool,
     laden: Vec<NodeIx>,
     asked: Mutex<Vec<NodeIx>>,
     hedges: Mutex<Vec<Hedge>>,
@@ -21,7 +25,18 @@ struct Paced {
 impl Paced {
     fn new(takes: Duration, may_hedge: bool) -> Self {
         let (asked, hedges, outrun) = Default::default();
-        Self { slow: first(&topology(3, 2)), takes, may_hedge, laden: Vec::new(), asked, hedges, outrun }
+        Self {
+            slow: asked_first(&topology(3, 2)),
+            takes,
+            late_after: Some(Duration::from_millis(50)),
+            doubt: Doubt::Slow,
+            may_hedge,
+            may_retry: true,
+            laden: Vec::new(),
+            asked,
+            hedges,
+            outrun,
+        }
     }
 }
 
@@ -35,11 +50,14 @@ impl Nodes for Paced {
 
     async fn doubt(&self, _node: NodeIx, _round: &Round) -> Doubt {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Doubt::Slow
+        self.doubt
     }
 
     async fn late(&self, _node: NodeIx) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        match self.late_after {
+            Some(after) => tokio::time::sleep(after).await,
+            None => std::future::pending().await,
+        }
     }
 
     fn hedged(&self, what: Hedge) {
@@ -54,26 +72,38 @@ impl Nodes for Paced {
         self.outrun.lock().push(node);
     }
 
+    fn may_retry(&self) -> bool {
+        self.may_retry
+    }
+
     fn may_hedge(&self) -> bool {
         self.may_hedge
     }
 }
 
-fn first(topology: &Topology) -> NodeIx {
-    cover(topology, "movies", &ShardSet::all(topology.shards), &[], 7).parts[0].node
-}
-
-/// Returns how long it took.
-async fn run(nodes: &Paced, topology: &Topology) -> Duration {
+/// What they answer, and how long it took.
+async fn answered(nodes: &Paced, topology: &Topology) -> (Gathered, Duration) {
     let shards = ShardSet::all(topology.shards);
     let wanted = Wanted { index: "movies", shards: &shards, seed: 7 };
     let request = |_: &CoverPart, _| NodeRequest::get("/");
     let started = Instant::now();
     let gathered = gather(nodes, topology, wanted, &request, &|body| body.starts_with(b"{")).await.unwrap();
     assert!(gathered.missing.is_empty());
-    let answered: usize = gathered.replies.iter().map(|(part, _)| part.shards.len()).sum();
-    assert_eq!(answered, 64, "each shard is answered once");
-    started.elapsed()
+    let times = covered(&gathered);
+    assert!(times.len() == 64 && times.values().all(|count| *count == 1), "each shard is answered once");
+    (gathered, started.elapsed())
+}
+
+/// Returns how long it took.
+async fn run(nodes: &Paced, topology: &Topology) -> Duration {
+    answered(nodes, topology).await.1
+}
+
+/// Nobody is late, and the slow one is in `doubt` after a second.
+async fn doubted(takes: Duration, may_retry: bool, doubt: Doubt) -> (Paced, Gathered, Duration) {
+    let nodes = Paced { late_after: None, doubt, may_retry, ..Paced::new(takes, true) };
+    let (gathered, took) = answered(&nodes, &topology(3, 2)).await;
+    (nodes, gathered, took)
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +139,7 @@ async fn where_no_other_replica_is_left_a_late_node_is_waited_for() {
 async fn a_laden_node_is_left_alone_where_as_few_others_answer() {
     let mut nodes = Paced::new(Duration::from_millis(10), true);
     let topology = topology(3, 2);
-    let laden = first(&topology);
+    let laden = asked_first(&topology);
     nodes.laden = vec![laden];
     run(&nodes, &topology).await;
     assert!(!nodes.asked.lock().contains(&laden), "two others have everything");
@@ -117,4 +147,29 @@ async fn a_laden_node_is_left_alone_where_as_few_others_answer() {
     nodes.laden = topology.indexes().collect();
     run(&nodes, &topology).await;
     assert!(nodes.asked.lock().contains(&laden));
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_are_asked_once_beside_a_node_that_is_slow() {
+    let (nodes, _, took) = doubted(Duration::from_secs(60), true, Doubt::Slow).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(*nodes.outrun.lock(), [nodes.slow]);
+    assert_eq!(nodes.asked.lock().iter().filter(|node| **node == nodes.slow).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_node_that_answers_first_all_the_same_is_heard() {
+    let (nodes, gathered, took) = doubted(Duration::from_millis(1005), true, Doubt::Slow).await;
+    assert_eq!(took, Duration::from_millis(1005));
+    assert!(nodes.outrun.lock().is_empty());
+    assert_eq!(gathered.replies[0].0.node, nodes.slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_budget_a_slow_node_is_waited_for() {
+    let (nodes, _, took) = doubted(Duration::from_secs(20), false, Doubt::Slow).await;
+    assert_eq!(took, Duration::from_secs(20));
+    assert_eq!(nodes.asked.lock().len(), 2, "nobody was asked twice");
+    let (_, _, took) = doubted(Duration::from_secs(20), false, Doubt::Gone).await;
+    assert!(took < Duration::from_secs(2), "a node that is gone costs no retry: {took:?}");
 }

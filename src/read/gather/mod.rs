@@ -388,6 +388,7 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
     }
 }
 
+/// Not an error yet: another replica may answer.
 pub(crate) fn log_failure(topology: &Topology, node: NodeIx, answer: &Result<NodeReply, NodeError>) {
     let id = &topology.node(node).id;
     match answer {

@@ -72,7 +72,7 @@ where
     gather(nodes, topology, wanted, &request, &|body| body.starts_with(b"{")).await
 }
 
-fn covered(gathered: &Gathered) -> BTreeMap<u16, usize> {
+pub fn covered(gathered: &Gathered) -> BTreeMap<u16, usize> {
     let mut seen = BTreeMap::new();
     for shard in gathered.replies.iter().flat_map(|(part, _)| part.shards.iter()) {
         *seen.entry(shard.0).or_default() += 1;
@@ -97,78 +97,6 @@ async fn shards_of_a_failed_node_are_answered_by_others_exactly_once() {
             assert!(covered(&gathered).values().all(|times| *times == 1));
         }
     }
-}
-
-/// Nodes of which one takes its time, and is doubted after a moment.
-struct SlowNode {
-    slow: NodeIx,
-    takes: Duration,
-    asked: Mutex<Vec<NodeIx>>,
-    outrun: Mutex<Vec<NodeIx>>,
-    budget: bool,
-    doubt: Doubt,
-}
-
-#[async_trait]
-impl Nodes for SlowNode {
-    async fn ask(&self, node: NodeIx, _request: NodeRequest) -> Result<NodeReply, NodeError> {
-        self.asked.lock().push(node);
-        tokio::time::sleep(if node == self.slow { self.takes } else { Duration::from_millis(10) }).await;
-        Ok(NodeReply { status: 200, body: "{}".into(), retry_after: None })
-    }
-
-    async fn doubt(&self, _node: NodeIx, _round: &Round) -> Doubt {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        self.doubt
-    }
-
-    fn outrun(&self, node: NodeIx) {
-        self.outrun.lock().push(node);
-    }
-
-    fn may_retry(&self) -> bool {
-        self.budget
-    }
-}
-
-async fn with_slow(takes: Duration, budget: bool, doubt: Doubt) -> (SlowNode, Gathered, Duration) {
-    let topology = topology(3, 2);
-    let shards = ShardSet::all(topology.shards);
-    let wanted = Wanted { index: "movies", shards: &shards, seed: 7 };
-    let request = |_: &CoverPart, _| NodeRequest::get("/");
-    let slow = cover(&topology, "movies", &shards, &[], 7).parts[0].node;
-    let (asked, outrun) = (Mutex::default(), Mutex::default());
-    let nodes = SlowNode { slow, takes, asked, outrun, budget, doubt };
-    let started = Instant::now();
-    let gathered = gather(&nodes, &topology, wanted, &request, &|body| body.starts_with(b"{")).await.unwrap();
-    assert!(gathered.missing.is_empty());
-    assert!(covered(&gathered).len() == 64 && covered(&gathered).values().all(|times| *times == 1));
-    (nodes, gathered, started.elapsed())
-}
-
-#[tokio::test(start_paused = true)]
-async fn others_are_asked_once_beside_a_node_that_is_slow() {
-    let (nodes, _, took) = with_slow(Duration::from_secs(60), true, Doubt::Slow).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    assert_eq!(*nodes.outrun.lock(), [nodes.slow]);
-    assert_eq!(nodes.asked.lock().iter().filter(|node| **node == nodes.slow).count(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_node_that_answers_first_all_the_same_is_heard() {
-    let (nodes, gathered, took) = with_slow(Duration::from_millis(1005), true, Doubt::Slow).await;
-    assert_eq!(took, Duration::from_millis(1005));
-    assert!(nodes.outrun.lock().is_empty());
-    assert_eq!(gathered.replies[0].0.node, nodes.slow);
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_budget_a_slow_node_is_waited_for() {
-    let (nodes, _, took) = with_slow(Duration::from_secs(20), false, Doubt::Slow).await;
-    assert_eq!(took, Duration::from_secs(20));
-    assert_eq!(nodes.asked.lock().len(), 2, "nobody was asked twice");
-    let (_, _, took) = with_slow(Duration::from_secs(20), false, Doubt::Gone).await;
-    assert!(took < Duration::from_secs(2), "a node that is gone costs no retry: {took:?}");
 }
 
 #[tokio::test]
@@ -241,8 +169,8 @@ async fn an_index_that_one_node_does_not_know_yet_is_asked_of_others() {
     assert_eq!(run(&all, &topology).await.unwrap_err().reply.status, 404);
 }
 
-/// A node that [`run`] asks first.
-fn asked_first(topology: &Topology) -> NodeIx {
+/// The node that is asked first of what has the seed 7.
+pub fn asked_first(topology: &Topology) -> NodeIx {
     cover(topology, "movies", &ShardSet::all(topology.shards), &[], 7).parts[0].node
 }
 

@@ -57,6 +57,7 @@ pub struct Case {
     news: Option<News>,
 }
 
+/// What is to be repaired, what is being repaired, and when what failed is tried again.
 #[derive(Debug, Default)]
 pub struct Board {
     cases: BTreeMap<Key, Case>,
@@ -155,6 +156,7 @@ impl Board {
         true
     }
 
+    /// The next try comes later each time, unless there was news meanwhile.
     pub fn failed(&mut self, key: &Key, now: Instant, refusal: String) {
         let Some(case) = self.cases.get_mut(key) else { return };
         case.running = false;
@@ -172,10 +174,12 @@ impl Board {
         self.cases.get(key).is_some_and(|case| case.news == Some(News::Changed))
     }
 
+    /// It is repaired, or not to be any more.
     pub fn forget(&mut self, key: &Key) {
         self.cases.remove(key);
     }
 
+    /// `None` for what nothing is wrong with.
     pub fn of(&self, key: &Key) -> Option<&Case> {
         self.cases.get(key)
     }

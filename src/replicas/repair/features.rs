@@ -10,6 +10,7 @@ use crate::nodes::client::{Subrequest, Trace};
 use crate::placement::topology::Node;
 use crate::replicas::part::Replicas;
 
+/// Makes the features that both engines know equal to those of `reference`.
 pub(super) async fn repair_features(
     replicas: &Arc<Replicas>,
     node: &Node,

@@ -29,6 +29,7 @@ pub(super) struct IndexView {
     pub primary_key: Option<String>,
 }
 
+/// Waits for reads that may still need it, and for the node's task. No error where it is not there.
 pub(super) async fn delete_index(
     replicas: &Arc<Replicas>,
     ix: NodeIx,
@@ -204,6 +205,7 @@ async fn wait_idle(replicas: &Replicas, node: &Node, index: &str, trace: &Trace)
     }
 }
 
+/// JSON, with the time that a repair gives a node.
 pub(super) fn post(path: &str, body: &Value, replicas: &Replicas) -> Subrequest {
     Subrequest::json(http::Method::POST, path, Bytes::from(body.to_string()), timeout(replicas), false)
 }
@@ -212,6 +214,7 @@ fn timeout(replicas: &Replicas) -> Duration {
     replicas.writes.settings.timeout
 }
 
+/// An error, with the node's message, for a task that ended otherwise than well.
 pub(super) fn done(task: TaskStatusResponse) -> Result<(), RepairError> {
     if task.status == TaskStatus::Succeeded {
         return Ok(());

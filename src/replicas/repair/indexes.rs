@@ -75,6 +75,7 @@ pub fn copied(repairs: &Repairs, index: &str) {
     hear(repairs, index, News::Written);
 }
 
+/// Wakes the repairs if the index is apart on some node.
 pub(super) fn hear(repairs: &Repairs, index: &str, news: News) {
     if repairs.indexes.board.lock().hear(index, news, Instant::now()) {
         repairs.indexes.changed.notify_waiters();

@@ -31,9 +31,11 @@ use crate::tasks::stale::is_refused_change;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A change that failed is not told as failed before it is taken back, unless that takes longer.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
-/// Notes what a refused change leaves to be taken back, and begins with it. To be called before the task's row says that it
-/// has ended; twice does no harm.
+/// Notes what a refused change leaves to be taken back, begins with it, and waits a little for its end. To be called before
+/// the task's row says that it has ended; twice does no harm.
 pub async fn take_back(replicas: &Arc<Replicas>, task: &MiroirTask) -> Result<(), StoreError> {
     let Some(index) = task.index_uid.as_deref() else { return Ok(()) };
     if task.status != TaskStatus::Failed || !is_refused_change(task) {
@@ -51,6 +53,8 @@ pub async fn take_back(replicas: &Arc<Replicas>, task: &MiroirTask) -> Result<()
     replicas.ledger.refusals.note(replicas.ledger.store.as_ref(), index, settings, &refused_by).await?;
     tracing::warn!(index, task = %task.id(), "settings that a node refused are taken back where they were applied");
     start(replicas, index);
+    // Whoever hears that it has failed is not to find a trace of it, such as embeddings that statistics count.
+    _ = tokio::time::timeout(TOLD_AFTER, replicas.ledger.refusals.gone(index)).await;
     Ok(())
 }
 

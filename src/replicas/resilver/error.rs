@@ -4,6 +4,7 @@ use super::step::Unsettled;
 use crate::nodes::error::NodeError;
 use crate::store::StoreError;
 
+/// Why a copy did not come to its end; what it brought so far stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ResilverError {
     #[error(transparent)]
@@ -45,6 +46,7 @@ pub enum Reason {
 // === impl ResilverError ===
 
 impl ResilverError {
+    /// The label under which metrics count it.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Node(_) => Reason::Node,

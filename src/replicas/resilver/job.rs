@@ -47,6 +47,7 @@ pub struct Job<'a> {
 // === impl Job ===
 
 impl Job<'_> {
+    /// The index on that node, as copies read and write it.
     pub fn replica(&self, node: NodeIx) -> Replica<'_> {
         Replica {
             writes: self.writes,

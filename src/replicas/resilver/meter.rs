@@ -34,10 +34,12 @@ impl Meter<'_> {
         self.copies.update(self.key, |progress| progress.deleted += documents);
     }
 
+    /// Waits where the copies' bandwidth is used up.
     pub async fn read(&self, bytes: u64) {
         self.moved(Direction::Read, bytes).await;
     }
 
+    /// Waits where the copies' bandwidth is used up.
     pub async fn sent(&self, bytes: u64) {
         self.moved(Direction::Sent, bytes).await;
     }

@@ -46,6 +46,7 @@ impl Direction {
 // === impl ResilverMetrics ===
 
 impl ResilverMetrics {
+    /// An error if one of the families is there already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let families = Families(registry);
         let seconds_left = GaugeVec::new(
@@ -111,6 +112,7 @@ impl ResilverMetrics {
         }
     }
 
+    /// The time left is not a number while nothing tells it.
     pub fn show(&self, progress: &Progress) {
         let labels = [progress.node.as_str(), progress.index.as_str()];
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);

@@ -37,10 +37,12 @@ pub struct Outbox<'a> {
 // === impl Outbox ===
 
 impl<'a> Outbox<'a> {
+    /// Nothing is sent before there is enough for a request, or the outbox is emptied.
     pub fn new(target: Replica<'a>, meter: &'a Meter<'a>) -> Self {
         Self { target, meter, adds: Vec::new(), added: 0, deletes: Vec::new(), open: VecDeque::new() }
     }
 
+    /// `document` is JSON with its hidden fields. Sends what is there if no more fits.
     pub async fn add(&mut self, document: &[u8]) -> Result<(), ResilverError> {
         let limit = PART_BYTES.min(usize::try_from(self.target.writes.settings.max_payload_size).unwrap_or(PART_BYTES));
         if !self.adds.is_empty() && self.adds.len() + document.len() + 2 > limit {
@@ -52,6 +54,7 @@ impl<'a> Outbox<'a> {
         Ok(())
     }
 
+    /// Sends what is there if it is enough for a request.
     pub async fn delete(&mut self, key: String) -> Result<(), ResilverError> {
         self.deletes.push(key);
         if self.deletes.len() >= PART_IDS {

@@ -29,6 +29,7 @@ pub struct Progress {
     pub index: String,
     pub phase: Phase,
     pub shards: usize,
+    /// Comparisons that have begun, the one under way too.
     pub passes: u32,
     /// The documents of the pass under way, and how many of them are compared.
     pub total: u64,
@@ -36,6 +37,7 @@ pub struct Progress {
     /// Over all passes.
     pub copied: u64,
     pub deleted: u64,
+    /// Read and sent, over all passes.
     pub bytes: u64,
     pub since: OffsetDateTime,
     started: Instant,
@@ -80,6 +82,7 @@ impl Phase {
 // === impl Progress ===
 
 impl Progress {
+    /// Of a copy of so many shards that begins now.
     pub fn new(node: NodeId, index: &str, shards: usize) -> Self {
         let now = Instant::now();
         Self {
@@ -99,6 +102,7 @@ impl Progress {
         }
     }
 
+    /// `total` documents are to be compared, from the first again.
     pub fn begin_pass(&mut self, total: u64) {
         self.passes += 1;
         self.total = total;
@@ -130,6 +134,7 @@ impl Progress {
 // === impl Copies ===
 
 impl Copies {
+    /// No copy runs yet; an error if a family of metrics is there already.
     pub fn new(settings: &ResilverSettings, prometheus: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
             settings: settings.clone(),
@@ -175,6 +180,7 @@ impl Copies {
         self.running.lock().insert(key.clone(), progress);
     }
 
+    /// Nothing happens for a copy that is over.
     pub(super) fn update(&self, key: &CopyKey, change: impl FnOnce(&mut Progress)) {
         if let Some(progress) = self.running.lock().get_mut(key) {
             change(progress);
@@ -190,6 +196,7 @@ impl Copies {
         Some(progress)
     }
 
+    /// Its failures count no more.
     pub(super) fn succeeded(&self, key: &CopyKey) {
         self.failures.lock().remove(key);
     }

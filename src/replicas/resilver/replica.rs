@@ -31,6 +31,7 @@ pub struct Replica<'a> {
 /// All documents of some shards in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
+    /// Documents.
     pub count: u64,
     /// Of all documents together, in whatever order the node has them.
     pub digest: u128,

@@ -63,6 +63,7 @@ impl Copy {
         (Self { limit, passes: 0, cutovers: 0, whole: None }, Step::Compare(Work::whole(shards)))
     }
 
+    /// Where the copy stands after `event`, and what it does then.
     pub fn next(self, event: Event) -> (Self, Step) {
         match event {
             Event::Compared { rest, took, whole } => {

@@ -51,6 +51,7 @@ impl Throttle {
         Self { since: Instant::now(), bucket: (rate > 0).then(|| Mutex::new(TokenBucket::new(rate))) }
     }
 
+    /// Sleeps for as long as `bytes` take at the bandwidth; not at all without one.
     pub async fn take(&self, bytes: u64) {
         let Some(bucket) = &self.bucket else { return };
         let pause = bucket.lock().take(bytes, self.since.elapsed());

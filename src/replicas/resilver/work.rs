@@ -15,6 +15,7 @@ pub struct Work {
 // === impl Work ===
 
 impl Work {
+    /// All documents of these shards.
     pub fn whole(shards: &ShardSet) -> Self {
         Self { shards: shards.clone(), keys: BTreeSet::new() }
     }

@@ -33,6 +33,7 @@ pub enum Evidence {
     LastAgreed,
 }
 
+/// What the comparison of a shard's replicas comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
     Equal,

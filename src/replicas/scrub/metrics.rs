@@ -41,6 +41,7 @@ impl Outcome {
 // === impl ScrubMetrics ===
 
 impl ScrubMetrics {
+    /// An error if one of the families is there already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             compared: IntCounterVec::new(
@@ -66,6 +67,7 @@ impl ScrubMetrics {
         self.compared.with_label_values(&[outcome.as_str()]).inc();
     }
 
+    /// The time is now, in seconds since 1970.
     pub fn finished(&self) {
         self.finished_at.set(OffsetDateTime::now_utc().unix_timestamp());
     }

@@ -66,6 +66,7 @@ impl FromSection for ScrubSettings {
 // === impl Scrub ===
 
 impl Scrub {
+    /// Nothing was compared yet.
     pub fn new(settings: ScrubSettings, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
             settings,

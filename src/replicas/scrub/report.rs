@@ -25,6 +25,7 @@ pub struct Report {
     pub shards: u64,
     /// Those with fewer than two replicas to compare, or whose nodes did not answer.
     pub skipped: u64,
+    /// Read from nodes so far.
     pub bytes: u64,
     pub findings: Vec<Finding>,
 }
@@ -56,6 +57,7 @@ pub struct Reports(Mutex<(Option<Report>, Option<Arc<Report>>)>);
 // === impl Report ===
 
 impl Report {
+    /// Of a scrub of so many shards, which begins now.
     pub fn begin(shards: u64) -> Self {
         Self {
             started_at: OffsetDateTime::now_utc(),
@@ -72,6 +74,7 @@ impl Report {
 // === impl Reports ===
 
 impl Reports {
+    /// The report of the one before stays until this one is finished.
     pub fn begin(&self, shards: u64) {
         self.0.lock().0 = Some(Report::begin(shards));
     }
@@ -84,6 +87,7 @@ impl Reports {
         }
     }
 
+    /// The report of the scrub that ran; `None` if none did.
     pub fn finish(&self) -> Option<Arc<Report>> {
         let mut reports = self.0.lock();
         let mut report = reports.0.take()?;

@@ -59,6 +59,7 @@ const PACKED_CHUNK: usize = 64;
 // === impl Packed ===
 
 impl<'a> Packed<'a> {
+    /// What `encoding` says is unpacked as it is read; zstd only if the body begins so.
     pub(super) fn new(body: &'a mut dyn BodySource, encoding: ContentEncoding) -> Self {
         match encoding {
             ContentEncoding::Identity => Self::Plain(body),
@@ -72,6 +73,7 @@ impl<'a> Packed<'a> {
         }
     }
 
+    /// The next piece, unpacked; `None` at the end. An error for what cannot be unpacked.
     pub(super) async fn read(&mut self) -> io::Result<Option<Bytes>> {
         if let Self::Unseen(_) = &*self {
             *self = match std::mem::replace(self, Self::Ended) {

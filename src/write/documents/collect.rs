@@ -84,6 +84,7 @@ struct NodePayload {
 /// A body that was read to its end.
 #[derive(Clone)]
 pub(super) struct Collected {
+    /// Documents in the body, each time that one comes.
     pub received: u64,
     /// The key that the documents were split by.
     pub primary_key: Option<String>,
@@ -309,6 +310,13 @@ impl<'a> Collector<'a> {
     }
 
     async fn finish(mut self) -> io::Result<Collected> {
+        // As in the engine, a body without documents minds no other key.
+        if self.received == 0
+            && let Some(IdError::Changed { stored }) =
+                self.error.take_if(|error| matches!(error, IdError::Changed { .. }))
+        {
+            self.primary_key = Some(stored);
+        }
         let mut checked = self.checker.finish();
         let error = self.error.map(BatchError::Id).or(checked.refusal.take().map(BatchError::Document));
         let unsplit = match self.unsplit {
@@ -336,6 +344,7 @@ impl<'a> Collector<'a> {
 // === impl Payloads ===
 
 impl Payloads {
+    /// One payload for each node of `topology`, all empty.
     pub(super) fn new(topology: &Topology, settings: &WriteSettings) -> Self {
         let new_payload = |_| NodePayload {
             spool: SpoolWriter::new(settings.spool_memory, settings.max_payload_size),
@@ -344,6 +353,7 @@ impl Payloads {
         Self { nodes: topology.indexes().map(new_payload).collect() }
     }
 
+    /// Counts what is kept against a budget that other writes share.
     pub(super) fn within(&mut self, budget: &Arc<SpoolBudget>) {
         for payload in &mut self.nodes {
             payload.spool.within(budget);
@@ -387,6 +397,7 @@ impl Payloads {
         Ok(())
     }
 
+    /// Writes to disk what memory may no longer hold.
     pub(super) async fn spill(&mut self) -> io::Result<()> {
         for payload in &mut self.nodes {
             payload.spool.spill().await?;
@@ -394,6 +405,7 @@ impl Payloads {
         Ok(())
     }
 
+    /// What each node gets, in pieces of no more than a request may have.
     pub(super) async fn finish(self) -> io::Result<Vec<Part>> {
         let mut parts = Vec::new();
         for (position, payload) in self.nodes.into_iter().enumerate() {

@@ -56,6 +56,7 @@ struct Listed<'a> {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
+    /// Over one cover of the shards to edit, in a topology that no move waits for.
     pub fn new(writes: &'a Writes, edit: &'a Edit, trace: &'a Trace) -> Self {
         // A trial can be long, and moves of shards wait for nobody who holds a topology like this.
         let topology = writes.nodes.topology().detached();

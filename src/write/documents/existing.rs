@@ -162,7 +162,7 @@ impl Kept<'_> {
         let Some(stored) = stored.filter(|stored| self.body.primary_key.as_deref() != Some(stored)) else {
             return Ok(None);
         };
-        if self.named_key {
+        if self.named_key && self.body.received > 0 {
             let error = Some(BatchError::Id(IdError::Changed { stored: stored.to_owned() }));
             return Ok(Some(Collected { error, ..self.body.clone() }));
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::placement::shard::ShardId;
 
+/// Ids of documents, each once.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ids {
     pub ids: HashSet<String>,
@@ -14,6 +15,7 @@ pub(super) struct Ids {
 // === impl Ids ===
 
 impl Ids {
+    /// An id that is there already counts once.
     pub(super) fn take(&mut self, id: String, shard: ShardId) {
         if self.ids.insert(id) {
             *self.by_shard.entry(shard).or_default() += 1;

@@ -10,6 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::collect::{BatchError, Collected};
+use crate::ledger::insync;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::placement::cover::cover;
@@ -18,7 +19,7 @@ use crate::placement::shard::ShardSet;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
 use crate::split::rules::{self, DocumentRules, Lacking};
-use crate::store::TaskFilter;
+use crate::store::{StoreError, TaskFilter, TaskRef};
 use crate::write::part::Writes;
 
 /// So many documents are looked for at once.
@@ -52,6 +53,16 @@ pub(super) async fn of_index(writes: &Writes, index: &str, trace: &Trace) -> Doc
         Ok(_) => stated().await.unwrap_or(nothing),
         Err(_) => nothing,
     }
+}
+
+/// The rules that documents of `index` are judged by, and surely will be by its nodes: no change of them is on its way. `None`
+/// where that is not known, and for an index with embedders, of which nobody knows what they refuse.
+pub(in crate::write) async fn settled_rules(writes: &Writes, index: &str, trace: &Trace) -> Option<DocumentRules> {
+    if has_open_tasks(writes, index, Some(&CHANGES_OF_RULES)).await {
+        return None;
+    }
+    let info = writes.ledger.info(index, trace).await.ok()?;
+    (!info.words.embeds).then(|| info.rules.clone())
 }
 
 /// [`of_index`] once the changes of rules that are under way have ended, or have not for [`CHANGE`].
@@ -125,17 +136,27 @@ pub(super) async fn known(
     Some(known)
 }
 
-/// True if tasks of `index` have not ended yet, of these kinds or of any, or if any swap or new name has not.
+/// True if tasks of `index` have not ended yet, of these kinds or of any, or if a swap or a new name that names it has not.
 pub(super) async fn has_open_tasks(writes: &Writes, index: &str, kinds: Option<&[TaskKind]>) -> bool {
+    // Where it cannot be known, there may be some.
+    find_open_task(writes, index, kinds).await.unwrap_or(true)
+}
+
+async fn find_open_task(writes: &Writes, index: &str, kinds: Option<&[TaskKind]>) -> Result<bool, StoreError> {
+    let store = &writes.ledger.store;
     let open =
         || TaskFilter { statuses: Some(vec![TaskStatus::Enqueued, TaskStatus::Processing]), ..TaskFilter::default() };
     let own = TaskFilter { index_uids: Some(vec![index.to_owned()]), kinds: kinds.map(<[TaskKind]>::to_vec), ..open() };
-    let swaps = TaskFilter { kinds: Some(vec![TaskKind::IndexSwap, TaskKind::IndexUpdate]), ..open() };
-    for filter in [own, swaps] {
-        // Where it cannot be known, there may be some.
-        if !writes.ledger.store.task_uids(filter).await.is_ok_and(|uids| uids.is_empty()) {
-            return true;
+    if !store.task_uids(own).await?.is_empty() {
+        return Ok(true);
+    }
+    let names = TaskFilter { kinds: Some(vec![TaskKind::IndexSwap, TaskKind::IndexUpdate]), ..open() };
+    for uid in store.task_uids(names).await? {
+        if let Some(task) = store.get_task(TaskRef::Uid(uid)).await?
+            && insync::swapped(&task).iter().any(|name| name == index)
+        {
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
 }

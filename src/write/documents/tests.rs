@@ -198,6 +198,24 @@ async fn no_documents_are_a_write_to_all_nodes() {
 }
 
 #[tokio::test]
+async fn no_documents_mind_no_other_key() {
+    let topology = topology(3, 2);
+    let changed = || IdError::Changed { stored: "sku".to_owned() };
+    let refusing = || Collector::refusing(&topology, &settings(), &BATCHES, changed());
+    let none = read(refusing(), PayloadFormat::Json, "[]").await.unwrap().unwrap();
+    assert!(none.error.is_none());
+    let (intent, _) = addition(false).intent(none, &topology);
+    assert_eq!(intent.steps[0].path, "/indexes/books/documents?primaryKey=sku");
+    let one = read(refusing(), PayloadFormat::Json, r#"[{"id":1}]"#).await.unwrap().unwrap();
+    assert!(matches!(one.error, Some(BatchError::Id(IdError::Changed { stored })) if stored == "sku"));
+    let meanwhile = Collector::new(&topology, &settings(), &BATCHES, "id".to_owned());
+    let meanwhile = read(meanwhile, PayloadFormat::Json, "[]").await.unwrap().unwrap();
+    let settled = split_by_stored(meanwhile, "sku", by_sku(&topology)).await.unwrap();
+    assert!(settled.error.is_none());
+    assert_eq!(settled.primary_key.as_deref(), Some("sku"));
+}
+
+#[tokio::test]
 async fn a_guessed_key_gives_way_to_the_one_the_index_got_meanwhile() {
     let topology = topology(3, 1);
     let body = r#"[{"id":1,"sku":"b"}]"#;

@@ -21,8 +21,23 @@ pub struct Gatherer {
     rules: WordRules,
     epoch: u64,
     new: Numbers,
+    /// Words that are known or new, each at the place that its number names: most words of a text are few.
+    recent: Vec<u64>,
+    homes: Homes,
     lines: Lines,
 }
+
+/// Where the words of attributes are kept, as far as it was asked.
+#[derive(Default)]
+struct Homes {
+    known: Vec<(String, Option<(String, u64)>)>,
+    last: usize,
+}
+
+/// How many recent words are told from others without a look at all.
+const RECENT: usize = 4096;
+/// How many attributes are remembered. Documents of most indexes have fewer.
+const MOST_HOMES: usize = 64;
 
 /// Words as documents of words, a line each.
 pub(super) struct Lines {
@@ -58,7 +73,8 @@ impl Gatherer {
             let state = vocabulary.state.read();
             (state.known.len() < MOST_WORDS).then_some(state.epoch)?
         };
-        Some(Self { vocabulary, rules, epoch, new: Numbers::default(), lines: Lines::new(settings) })
+        let (new, homes, lines) = (Numbers::default(), Homes::default(), Lines::new(settings));
+        Some(Self { vocabulary, rules, epoch, new, recent: vec![0; RECENT], homes, lines })
     }
 
     /// Counts what is spooled against `budget`.
@@ -68,23 +84,21 @@ impl Gatherer {
 
     /// Takes the words of `document` that are new; `next_place` numbers documents of words.
     pub fn take(&mut self, document: &Document<'_>, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
-        let Self { vocabulary, rules, epoch, new, lines } = self;
+        let Self { vocabulary, rules, epoch, new, recent, homes, lines } = self;
         let state = vocabulary.state.read();
         // What was given up meanwhile is known no more, but `know` hears of that.
         let known = (state.epoch == *epoch).then_some(&state.known);
         if known.map_or(0, |known| known.len()) + new.len() >= MOST_WORDS {
             return;
         }
-        let mut home = None;
-        let mut of = String::new();
         rules.words_of(document, &mut |attribute, word| {
-            if home.is_none() || of != attribute {
-                attribute.clone_into(&mut of);
-                let found = rules.home(attribute, primary_key);
-                home = Some(found.map(|home| (home.field.into_owned(), home.class)));
-            }
-            let Some(Some((field, class))) = &home else { return };
+            let Some((field, class)) = homes.of(rules, attribute, primary_key) else { return };
             let number = word_number(*class, word);
+            let place = &mut recent[number as usize % RECENT];
+            if known.is_some() && *place == number {
+                return;
+            }
+            *place = number;
             if known.is_some_and(|known| known.contains(&number)) || !new.insert(number) {
                 return;
             }
@@ -92,6 +106,7 @@ impl Gatherer {
         });
     }
 
+    /// Writes to disk what memory may no longer hold.
     pub async fn spill(&mut self) -> io::Result<()> {
         self.lines.spool.spill().await
     }
@@ -103,7 +118,29 @@ impl Gatherer {
         next_place: &mut impl FnMut() -> Written,
     ) -> io::Result<Gathered> {
         let (spools, pieces) = self.lines.finish(primary_key, next_place).await?;
+        if !spools.is_empty() {
+            self.vocabulary.will_have_words();
+        }
         Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, pieces, spools })
+    }
+}
+
+// === impl Homes ===
+
+impl Homes {
+    fn of(&mut self, rules: &WordRules, attribute: &str, primary_key: &str) -> Option<&(String, u64)> {
+        let is_it = |entry: &(String, Option<(String, u64)>)| entry.0 == attribute;
+        if !self.known.get(self.last).is_some_and(is_it) {
+            self.last = self.known.iter().position(is_it).unwrap_or_else(|| {
+                if self.known.len() >= MOST_HOMES {
+                    self.known.clear();
+                }
+                let found = rules.home(attribute, primary_key);
+                self.known.push((attribute.to_owned(), found.map(|home| (home.field.into_owned(), home.class))));
+                self.known.len() - 1
+            });
+        }
+        self.known.get(self.last)?.1.as_ref()
     }
 }
 
@@ -115,6 +152,7 @@ impl Lines {
         Self { pending: BTreeMap::new(), spool, pieces: 0 }
     }
 
+    /// Takes one word more; a document of words is full at a fixed number of them and begins a new one.
     pub fn put(&mut self, field: &str, word: &str, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
         if !self.pending.contains_key(field) {
             self.pending.insert(field.to_owned(), Pending::default());
@@ -222,6 +260,21 @@ mod tests {
         assert!(again.spools.is_empty() && lines.is_empty());
         let (_, lines) = gathered(&vocabulary, &rules, &[r#"{"id": 2, "t": "yellow apple"}"#]).await;
         assert_eq!(lines[0][WORDS_FIELD], "yellow");
+    }
+
+    #[tokio::test]
+    async fn an_index_whose_words_were_taken_away_has_words_with_the_next_new_one() {
+        let vocabulary = Arc::new(Vocabulary::new(Durable::default()));
+        vocabulary.state.write().looked = true;
+        let rules = WordRules::default();
+        _ = gathered(&vocabulary, &rules, &[]).await;
+        assert_eq!(vocabulary.state.read().kept, Durable::default());
+        _ = gathered(&vocabulary, &rules, &[r#"{"id": "a"}"#]).await;
+        assert_eq!(vocabulary.state.read().kept, Durable { floor: Some(String::new()), dirty: false });
+        // Documents from before, of which nobody has looked whether they shared their words.
+        let older = Arc::new(Vocabulary::new(Durable::default()));
+        _ = gathered(&older, &rules, &[r#"{"id": "a"}"#]).await;
+        assert_eq!(older.state.read().kept, Durable { floor: Some(String::new()), dirty: true });
     }
 
     #[tokio::test]

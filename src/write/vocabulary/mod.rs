@@ -243,6 +243,18 @@ impl Vocabulary {
         state.kept.floor = Some(String::new());
     }
 
+    /// Nodes are about to be sent documents of words. An index that had none, or whose were taken away, has some from here
+    /// on, so they are taken away again before a change that is not to meet them.
+    fn will_have_words(&self) {
+        let mut state = self.state.write();
+        if state.kept.floor.is_none() {
+            state.kept.floor = Some(String::new());
+            if !state.looked {
+                state.doubt();
+            }
+        }
+    }
+
     fn went_alone(&self, node: &NodeId) {
         self.alone.lock().insert(node.clone());
     }

@@ -14,6 +14,7 @@ use crate::write::send;
 
 /// One request of a run, and the part of the task that it is.
 pub(crate) struct Planned {
+    /// Its place among the task's parts.
     pub part: usize,
     pub purpose: Purpose,
     pub step: Step,
@@ -28,6 +29,7 @@ pub(crate) struct Extra {
     after: Vec<(Purpose, Step)>,
 }
 
+/// What creating the index takes besides, and nothing for a write that creates none.
 pub(super) fn extra_steps(writes: &Writes, intent: &WriteIntent, undo: &Undo) -> Extra {
     let created = match (&intent.index_uid, &intent.registry) {
         (_, RegistryChange::Create { index, .. }) if undo.created(index) => index,

@@ -39,6 +39,17 @@ fn the_primary_key_is_inferred_or_the_mistake_named() {
 }
 
 #[test]
+fn additions_without_a_document_give_the_primary_key_they_name() {
+    let node = Node::new();
+    let key = || node.engine.view("movies").unwrap().primary_key;
+    for (given, then) in [(None, None), (Some("film_id"), Some("film_id")), (Some("id"), Some("film_id"))] {
+        let outcome = node.one(node.addition(AdditionMethod::Replace, given, &json!([])));
+        assert_eq!((outcome.error, outcome.indexed_documents), (None, Some(0)));
+        assert_eq!(key().as_deref(), then);
+    }
+}
+
+#[test]
 fn a_batch_goes_on_past_one_bad_payload() {
     let node = Node::new();
     let outcomes = node.run(&[

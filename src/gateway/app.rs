@@ -1,0 +1,55 @@
+//! What answering a request takes: the process's one `App`, and what is known of a request that was let in.
+
+use std::sync::Arc;
+
+use super::auth::{Access, Keyring};
+use super::cache::Cache;
+use super::head::Head;
+use super::metrics::GatewayMetrics;
+use super::settings::GatewaySettings;
+use super::speakers::{Caller, Speakers};
+use super::webhooks::WebhookBook;
+use crate::cluster::Cluster;
+use crate::meili::operation::Operation;
+use crate::nodes::client::Trace;
+use crate::tls::listeners::Listeners;
+
+/// All that answering a request takes; one for the process.
+pub struct App {
+    pub cluster: Arc<Cluster>,
+    pub keyring: Keyring,
+    pub settings: GatewaySettings,
+    pub metrics: GatewayMetrics,
+    pub speakers: Speakers,
+    pub cache: Cache,
+    /// What listeners show to clients.
+    pub tls: Arc<Listeners>,
+    pub webhooks: Arc<WebhookBook>,
+}
+
+/// A request that was let in.
+pub struct Admitted<'a> {
+    pub head: &'a Head,
+    pub operation: &'a Operation,
+    pub access: Access,
+    /// `None` for a tool in a person's hand.
+    pub caller: Option<Caller>,
+    pub trace: Trace,
+}
+
+// === impl App ===
+
+impl App {
+    /// The cache is empty, and no client has spoken yet.
+    pub fn new(
+        cluster: Arc<Cluster>,
+        keyring: Keyring,
+        settings: GatewaySettings,
+        metrics: GatewayMetrics,
+        tls: Arc<Listeners>,
+        webhooks: WebhookBook,
+    ) -> Arc<Self> {
+        let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
+        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls, webhooks })
+    }
+}
