@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 
-use super::Dumps;
 use super::archive::ArchiveWriter;
 use super::copy::{Copied, Source};
 use super::error::WorkError;
 use super::format::{self, Entry, IndexPart, Metadata};
+use super::part::Dumps;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::key::Key;
 use crate::meili::task::TaskKind;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
-use super::Dumps;
 use super::copy::{Copied, Source};
 use super::error::WorkError;
 use super::format;
+use super::part::Dumps;
 use super::remote::{Remote, RemoteError};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::Trace;

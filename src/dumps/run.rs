@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::error::WorkError;
-use super::{Dumps, dump, export};
+use super::part::Dumps;
+use super::{dump, export};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::shutdown::stopped;
