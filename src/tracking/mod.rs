@@ -14,6 +14,7 @@
 //! | [`task_host`] | what the loops need of the cluster, as a trait |
 //! | [`task_metrics`] | metrics of the task table and of polling |
 //! | [`housekeeping`] | old rows go, and the table is measured |
+//! | [`works`] | tasks that the gateway itself carries out |
 //! | `task_tests` | all this against nodes that are made up |
 
 pub mod housekeeping;
@@ -30,5 +31,6 @@ pub mod task_metrics;
 pub mod task_ops;
 #[cfg(test)]
 mod task_tests;
+pub mod works;
 
 pub use part::{Heir, Tracking, TrackingError};

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::questions::Questions;
 use super::reconcile::Reconciler;
 use super::task_host::{Polled, TaskHost, report};
+use super::works::Works;
 use crate::ledger::Ledger;
 use crate::nodes::Nodes;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
@@ -31,6 +32,7 @@ pub struct Tracking {
     pub nodes: Arc<Nodes>,
     pub ledger: Arc<Ledger>,
     pub reconciler: Reconciler,
+    pub works: Works,
     questions: Arc<Questions>,
     next_uid: AtomicU32,
     heir: OnceLock<Weak<dyn Heir>>,
@@ -48,7 +50,8 @@ impl Tracking {
         let store = Arc::clone(&ledger.store);
         let next_uid = AtomicU32::new(store.next_task_uid().await?);
         let reconciler = Reconciler::new(store, prometheus)?;
-        Ok(Arc::new(Self { nodes, ledger, reconciler, questions: Arc::default(), next_uid, heir: OnceLock::new() }))
+        let (works, questions) = (Works::default(), Arc::default());
+        Ok(Arc::new(Self { nodes, ledger, reconciler, works, questions, next_uid, heir: OnceLock::new() }))
     }
 
     /// Who is told of ends. Said once, before anything runs.
@@ -84,6 +87,10 @@ impl TaskHost for Tracking {
 
     fn reconciler(&self) -> &Reconciler {
         &self.reconciler
+    }
+
+    fn works(&self) -> &Works {
+        &self.works
     }
 
     fn next_uid(&self) -> u32 {

@@ -13,6 +13,7 @@ use super::reconcile::Reconciler;
 use super::resume::resume;
 use super::task_host::{Polled, TaskHost};
 use super::task_ops;
+use super::works::Works;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::NodeId;
@@ -28,6 +29,7 @@ const NODES: [&str; 2] = ["a", "b"];
 struct Fleet {
     store: Arc<dyn Store>,
     reconciler: Reconciler,
+    works: Works,
     next_uid: AtomicU32,
     tasks: Mutex<BTreeMap<(String, u32), NodeReport>>,
     silent: Mutex<BTreeSet<String>>,
@@ -45,6 +47,7 @@ impl Fleet {
     fn over(store: Arc<dyn Store>, next_uid: u32) -> Arc<Self> {
         Arc::new(Self {
             reconciler: Reconciler::new(store.clone(), &prometheus::Registry::new()).unwrap(),
+            works: Works::default(),
             store,
             next_uid: AtomicU32::new(next_uid),
             tasks: Mutex::default(),
@@ -130,6 +133,10 @@ impl TaskHost for Fleet {
 
     fn reconciler(&self) -> &Reconciler {
         &self.reconciler
+    }
+
+    fn works(&self) -> &Works {
+        &self.works
     }
 
     fn next_uid(&self) -> u32 {

@@ -12,6 +12,7 @@ mod compression;
 mod conformance;
 mod described;
 mod differential;
+mod dumps;
 mod explain;
 mod facets;
 mod failures;

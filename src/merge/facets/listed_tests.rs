@@ -178,7 +178,7 @@ fn counts_by_count_are_those_of_one_node_at_any_limit() {
         let left_open = shown.iter().any(|(_, count)| with(&all, *count) > with(&shown, *count));
         // What a node cannot list, because it would not show all of it, may be right without a proof.
         let is_listed = nodes.iter().all(|documents| (documents.len() as u64) < max_total_hits);
-        assert!(left_open || !is_listed, "case {at}: {shown:?} {all:?}");
+        assert!(left_open || !is_listed, "case {at}: {max_total_hits} {rounds} {shown:?} {all:?} {nodes:?}");
     }
     assert!(exact > 60 && most_rounds <= 7, "{exact} exact, {most_rounds} rounds");
 }

@@ -133,15 +133,20 @@ fn show_features(rule: &mut Value) {
 
 fn hide_key(embedder: &mut Value) {
     if let Some(Value::String(key)) = embedder.get_mut("apiKey") {
-        let (kept, mask) = match key.len() {
-            0..10 => (0, "XXX..."),
-            10..20 => (2, "XXXX..."),
-            20..30 => (3, "XXXXX..."),
-            30.. => (5, "XXXXXX..."),
-        };
-        let start: String = key.chars().take(kept).collect();
-        *key = format!("{start}{mask}");
+        *key = masked(key);
     }
+}
+
+/// A key as the engine shows it: its first letters at most.
+pub fn masked(key: &str) -> String {
+    let (kept, mask) = match key.len() {
+        0..10 => (0, "XXX..."),
+        10..20 => (2, "XXXX..."),
+        20..30 => (3, "XXXXX..."),
+        30.. => (5, "XXXXXX..."),
+    };
+    let start: String = key.chars().take(kept).collect();
+    format!("{start}{mask}")
 }
 
 /// Refuses settings that name the hidden field, or that would make its value a word that searches find.

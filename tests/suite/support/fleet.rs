@@ -245,6 +245,9 @@ impl Fleet {
         if let Some(key) = options.node_key {
             config += &format!("node_key: {key}\n");
         }
+        if !options.more.contains("dumps:") {
+            config += &format!("dumps: {{ dir: \"{}\" }}\n", folder.path().join("dumps").display());
+        }
         config += &format!("cluster:\n  shards: 256\n  replication_factor: {}\n  nodes:\n", options.replication_factor);
         for node in &nodes[..options.nodes] {
             config += &node.config_line();
@@ -314,6 +317,11 @@ impl Fleet {
         let name = format!("node-{}", self.nodes.len());
         self.nodes.push(Node::start(&name, self.folder.path(), key.as_deref()));
         self.nodes.len() - 1
+    }
+
+    /// Where the nodes' data and the gateway's files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn kill_gateway(&mut self) {
