@@ -380,7 +380,7 @@ mod tests {
         sizer.saw(16, 16 << 20);
         assert_eq!(sizer.chunk(), 4);
         sizer.saw(1000, 0);
-        assert_eq!(sizer.chunk(), 253);
+        assert_eq!(sizer.chunk(), 254);
         sizer.saw(1_000_000, 0);
         assert_eq!(sizer.chunk(), 1000);
     }

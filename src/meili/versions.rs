@@ -47,6 +47,11 @@ pub fn facets_by_pattern(version: &str) -> bool {
     is_at_least(version, (1, 50))
 }
 
+/// True for engines that are known to take templates which look at the name of a field: seen of 1.50; 1.15 refuses them.
+pub fn templates_see_names(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to say of a swap whether it renames: seen of 1.50, not of 1.15.
 pub fn shows_renames(version: &str) -> bool {
     is_at_least(version, (1, 50))

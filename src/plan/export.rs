@@ -3,10 +3,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::broadcast;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::pattern::IndexPattern;
 use crate::meili::{payload, unknown};
+use crate::settings::secret::masked;
 use crate::settings::{Secret, unit};
 
 const FIELDS: &[&str] = &["url", "apiKey", "payloadSize", "indexes"];
@@ -84,7 +84,7 @@ impl Export {
         let mut details = Map::new();
         details.insert("url".to_owned(), self.url.clone().into());
         if let Some(key) = &self.api_key {
-            details.insert("apiKey".to_owned(), broadcast::masked(key.expose()).into());
+            details.insert("apiKey".to_owned(), masked(key.expose()).into());
         }
         if let Some(size) = self.payload_size {
             details.insert("payloadSize".to_owned(), shown_size(size).into());

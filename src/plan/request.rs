@@ -13,6 +13,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Change, Documents, Operation, unserved};
 use crate::meili::settings::Setting;
 use crate::meili::uid::{IndexUid, index_not_found};
+use crate::meili::versions;
 use crate::placement::topology::Topology;
 
 /// A request that waits to be planned.
@@ -101,7 +102,9 @@ impl Checked<'_> {
                     if let Some(version) = &known.version {
                         broadcast::show_as_of(version, intent);
                     }
-                    give_templates(change, intent, &known.infos);
+                    if known.version.as_deref().is_some_and(versions::templates_see_names) {
+                        give_templates(change, intent, &known.infos);
+                    }
                 }
                 plan
             }

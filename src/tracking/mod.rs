@@ -15,6 +15,7 @@
 //! | [`task_metrics`] | metrics of the task table and of polling |
 //! | [`housekeeping`] | old rows go, and the table is measured |
 //! | [`works`] | tasks that the gateway itself carries out |
+//! | `task_fleet` | nodes that are made up, for tests |
 //! | `task_tests` | all this against nodes that are made up |
 
 pub mod housekeeping;
@@ -26,6 +27,8 @@ pub mod resume;
 pub mod task_cancel;
 pub mod task_delete;
 pub mod task_documents;
+#[cfg(test)]
+mod task_fleet;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;

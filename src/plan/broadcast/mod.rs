@@ -30,7 +30,6 @@ use intent::Documents;
 pub use details::show_as_of;
 pub use hidden::{HiddenPart, HiddenSettings, TieBreak, give_templates, hidden_filterable, is_hidden_filterable};
 pub use indexes::refused_as_of;
-pub use settings::masked;
 
 /// Plans what every node does alike. `exists` tells whether the registry knows an index, `hidden` what its settings hold
 /// besides the client's. `path` is the request's path and query as the client wrote them.

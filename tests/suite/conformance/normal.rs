@@ -14,6 +14,8 @@ const OF_THE_RUN: &[&str] = &[
     "from",
     "next",
     "databaseSize",
+    // Nodes may be at work on words.
+    "isIndexing",
     "usedDatabaseSize",
     "rawDocumentDbSize",
     "avgDocumentSize",
