@@ -1,20 +1,16 @@
 //! What the end of a task means for all parts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::Cluster;
 use crate::ledger::insync;
 use crate::ledger::marks::Marks;
-use crate::meili::task::{Subject, TaskKind, TaskStatus};
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::replicas::repair;
-use crate::tasks::entry::{MiroirTask, NodeTaskState, Purpose};
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::tracking::Heir;
-
-/// So long the end of a refused change of an index waits until the registry is as the nodes are.
-const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Heir for Cluster {
@@ -32,9 +28,7 @@ impl Heir for Cluster {
         indexes.extend(task.index_uid.clone());
         for index in &indexes {
             repair::touched(&self.replicas, index, task);
-            if !leaves_settings(task) {
-                registry.invalidate(index);
-            }
+            registry.invalidate(index);
             match task.status {
                 TaskStatus::Failed | TaskStatus::Canceled => {
                     registry.suspect(index);
@@ -49,18 +43,10 @@ impl Heir for Cluster {
             let checked = tokio::spawn(async move { repair::check_suspects(&replicas).await });
             // A primary key that was refused is not to be what the next documents are read by.
             if task.kind == TaskKind::IndexUpdate && task.status == TaskStatus::Failed {
-                _ = tokio::time::timeout(TOLD_AFTER, checked).await;
+                _ = tokio::time::timeout(repair::TOLD_AFTER, checked).await;
             }
         }
     }
-}
-
-/// True for documents that an index took which was there: what is known of its settings still holds. With many small writes
-/// they would be read again for each.
-fn leaves_settings(task: &MiroirTask) -> bool {
-    task.kind.subject() == Subject::Documents
-        && task.status == TaskStatus::Succeeded
-        && task.parts.iter().all(|part| part.purpose == Purpose::Main)
 }
 
 /// Raises the alarm where one replica refused in its queue what another carried out.

@@ -12,12 +12,12 @@ use super::refusals::Refusals;
 use super::registry::{Registry, Undo};
 use super::watch::Watchers;
 use crate::meili::error::ResponseError;
-use crate::meili::versions::default_rules;
+use crate::meili::versions::{default_rules, templates_see_names};
 use crate::nodes::Nodes;
 use crate::nodes::error::store_failed;
 use crate::placement::topology::NodeId;
-use crate::plan::broadcast::HiddenSettings;
 use crate::plan::broadcast::TieBreak;
+use crate::plan::broadcast::{Guard, HiddenSettings};
 use crate::store::Store;
 
 /// What the operator sets of this room.
@@ -99,11 +99,14 @@ impl Ledger {
 
     /// What every index's settings hold besides the client's.
     pub fn hidden_settings(&self) -> HiddenSettings {
-        match (self.settings.tie_break, self.nodes.engine_version.read().as_deref()) {
+        let version = self.nodes.engine_version.read();
+        let takes_guard = version.as_deref().is_none_or(templates_see_names);
+        let hidden = match (self.settings.tie_break, version.as_deref()) {
             (TieBreak::Written, Some(version)) => HiddenSettings::breaking_ties(default_rules(version)),
             // Before any node has said what it is, none takes a write.
             (TieBreak::Written, None) | (TieBreak::Replica, _) => HiddenSettings::default(),
-        }
+        };
+        hidden.guarding(if takes_guard { Guard::Given } else { Guard::Refused })
     }
 
     /// Undoes a change in memory and in the store, when the write it belonged to did not come about.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::error::MergeError;
-use super::raw::{Members, ObjectWriter, elements};
+use super::raw::{Members, ObjectWriter, Raw, elements};
 use super::strip;
 use crate::placement::written::WRITTEN_FIELD;
 
@@ -15,33 +15,11 @@ pub fn total(reply: &[u8]) -> Result<u64, MergeError> {
 
 /// One page out of `slices`, in their order, without the first `skip` of their documents.
 pub fn page(slices: &[&[u8]], skip: u64, offset: u64, limit: u64, total: u64) -> Result<Vec<u8>, MergeError> {
-    let mut out = Vec::new();
-    let mut object = ObjectWriter::new(&mut out);
-    let results = object.key("results");
-    results.push(b'[');
-    let (mut before, mut taken) = (0, 0);
+    let mut documents = Vec::new();
     for slice in slices {
-        let members = Members::of_bytes(slice)?;
-        let documents = members.get("results").ok_or(MergeError::Missing("results"))?;
-        let documents = elements(documents.get())?;
-        for document in documents {
-            if before < skip || taken == limit {
-                before += 1;
-                continue;
-            }
-            if taken > 0 {
-                results.push(b',');
-            }
-            taken += 1;
-            strip::document(document.get(), results)?;
-        }
+        documents.extend(listed(slice)?.into_iter().map(|document| document.get()));
     }
-    results.push(b']');
-    object.number("offset", offset);
-    object.number("limit", limit);
-    object.number("total", total);
-    object.finish();
-    Ok(out)
+    write(documents.into_iter(), skip, Page { offset, limit, total })
 }
 
 /// The same page of all that the parts hold, in the order in which documents were written, as far as each part lists its own so.
@@ -49,42 +27,53 @@ pub fn page(slices: &[&[u8]], skip: u64, offset: u64, limit: u64, total: u64) ->
 pub fn in_order(parts: &[&[u8]], offset: u64, limit: u64, total: u64) -> Result<Vec<u8>, MergeError> {
     let mut lists = Vec::with_capacity(parts.len());
     for part in parts {
-        let members = Members::of_bytes(part)?;
-        let documents = members.get("results").ok_or(MergeError::Missing("results"))?;
         let mut list = VecDeque::new();
-        for document in elements(documents.get())? {
+        for document in listed(part)? {
             // Without places the parts lie end to end.
             let place = Members::parse(document.get())?.get(WRITTEN_FIELD).map_or("", |place| place.get());
             list.push_back((place, document.get()));
         }
         lists.push(list);
     }
+    let next = || {
+        let waiting = lists.iter_mut().filter(|list| !list.is_empty());
+        let first = waiting.min_by_key(|list| list.front().copied().map(|(place, _)| place))?;
+        first.pop_front().map(|(_, document)| document)
+    };
+    write(std::iter::from_fn(next), offset, Page { offset, limit, total })
+}
+
+/// What a page says of itself.
+struct Page {
+    offset: u64,
+    limit: u64,
+    total: u64,
+}
+
+/// The documents of a node's reply.
+fn listed(reply: &[u8]) -> Result<Vec<Raw<'_>>, MergeError> {
+    let members = Members::of_bytes(reply)?;
+    let documents = members.get("results").ok_or(MergeError::Missing("results"))?;
+    Ok(elements(documents.get())?)
+}
+
+/// The first documents after `skip`, as many as the page takes, each without its hidden fields.
+fn write<'a>(documents: impl Iterator<Item = &'a str>, skip: u64, page: Page) -> Result<Vec<u8>, MergeError> {
     let mut out = Vec::new();
     let mut object = ObjectWriter::new(&mut out);
     let results = object.key("results");
     results.push(b'[');
-    let (mut before, mut taken) = (0, 0);
-    while taken < limit
-        && let Some(first) = lists
-            .iter_mut()
-            .filter(|list| !list.is_empty())
-            .min_by_key(|list| list.front().copied().map(|(place, _)| place))
-        && let Some((_, document)) = first.pop_front()
-    {
-        if before < offset {
-            before += 1;
-            continue;
-        }
-        if taken > 0 {
+    let within = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    for (at, document) in documents.skip(within(skip)).take(within(page.limit)).enumerate() {
+        if at > 0 {
             results.push(b',');
         }
-        taken += 1;
         strip::document(document, results)?;
     }
     results.push(b']');
-    object.number("offset", offset);
-    object.number("limit", limit);
-    object.number("total", total);
+    object.number("offset", page.offset);
+    object.number("limit", page.limit);
+    object.number("total", page.total);
     object.finish();
     Ok(out)
 }

@@ -20,7 +20,7 @@ use super::node_request::NodeRequest;
 use super::query_search::{self, count, flag, list};
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
-use super::search::is_at_or_below;
+use super::search_body::is_at_or_below;
 
 const DEFAULT_LIMIT: u64 = 20;
 

@@ -18,7 +18,8 @@ use super::index_info::{FacetOrder, IndexInfo, Infos};
 use super::known;
 use super::node_request::NodeRequest;
 use super::reserved;
-use super::search::{SearchPlan, paging, sorted_field};
+use super::search::SearchPlan;
+use super::search_body::{paging, sorted_field};
 
 const PERFORMANCE: &str = "showPerformanceDetails";
 

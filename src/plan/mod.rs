@@ -40,6 +40,7 @@
 //! | `scatter` | a read that nodes answer for the shards they cover, as data |
 //! | `scattered` | what every scattered read says of itself |
 //! | `search` | a search as every node of a cover gets it |
+//! | `search_body` | what the body of a search says, read name by name |
 //! | `search_on` | attributes to search on, where nodes do not know the same |
 //! | `several` | what is refused where several nodes have to answer |
 //! | `share` | which of its hits a node is asked for: its share of the page, with some to spare |
@@ -94,6 +95,7 @@ pub mod rounds;
 pub mod scatter;
 pub mod scattered;
 pub mod search;
+mod search_body;
 mod search_on;
 pub mod several;
 pub mod share;

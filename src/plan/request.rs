@@ -102,7 +102,7 @@ impl Checked<'_> {
                     if let Some(version) = &known.version {
                         broadcast::show_as_of(version, intent);
                     }
-                    if known.version.as_deref().is_some_and(versions::templates_see_names) {
+                    if known.version.as_deref().is_none_or(versions::templates_see_names) {
                         give_templates(change, intent, &known.infos);
                     }
                 }

@@ -6,7 +6,8 @@ use crate::placement::cover::CoverPart;
 use crate::placement::topology::NodeIx;
 
 use super::node_request::NodeRequest;
-use super::search::{SearchPlan, names};
+use super::search::SearchPlan;
+use super::search_body::names;
 
 const SEARCH_ON: &str = "attributesToSearchOn";
 

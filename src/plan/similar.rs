@@ -22,7 +22,7 @@ use super::node_request::NodeRequest;
 use super::query_search;
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
-use super::search::helper;
+use super::search_body::helper;
 
 const DEFAULT_LIMIT: u64 = 20;
 

@@ -9,7 +9,6 @@
 //! numbers out of range (the engine itself breaks down there), and vectors of a length that only the embedder knows.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use super::document::Document;
 use super::geo::{self, GEO_FIELD, GeoError};
@@ -58,17 +57,13 @@ pub struct Checker {
     meets: Meets,
     taken: u64,
     /// Hashes of ids, each with the place in the body where it came first. In halves: so an entry takes 12 bytes.
-    seen: HashMap<[u32; 2], u32, BuildHasherDefault<Halves>>,
+    seen: HashMap<[u32; 2], u32>,
     faults: HashMap<String, Faults>,
     lacking: HashMap<String, Lacking>,
     /// How many documents, each once, each shard gets.
-    documents: Vec<u64>,
+    documents: BTreeMap<ShardId, u64>,
     ids: FewIds,
 }
-
-/// Hashes what is a hash in two halves.
-#[derive(Debug, Default)]
-struct Halves(u64);
 
 /// What is wrong with a document, and where in the body it came.
 #[derive(Debug, Default)]
@@ -118,23 +113,6 @@ impl Refusal {
     }
 }
 
-// === impl Halves ===
-
-impl Hasher for Halves {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    /// That there are two halves tells nothing.
-    fn write_usize(&mut self, _: usize) {}
-}
-
 // === impl Checker ===
 
 impl Checker {
@@ -144,10 +122,10 @@ impl Checker {
             rules,
             meets,
             taken: 0,
-            seen: HashMap::default(),
+            seen: HashMap::new(),
             faults: HashMap::new(),
             lacking: HashMap::new(),
-            documents: Vec::new(),
+            documents: BTreeMap::new(),
             ids: FewIds::default(),
         }
     }
@@ -159,11 +137,7 @@ impl Checker {
         self.taken += 1;
         let earlier = self.seen.get(&hash).copied().map(u64::from);
         if earlier.is_none() {
-            let at = usize::from(shard.0);
-            if self.documents.len() <= at {
-                self.documents.resize(at + 1, 0);
-            }
-            self.documents[at] += 1;
+            *self.documents.entry(shard).or_default() += 1;
             self.ids.add(shard, id);
             if self.seen.len() < MOST_SEEN {
                 self.seen.insert(hash, u32::try_from(self.taken).unwrap_or(u32::MAX));
@@ -246,11 +220,10 @@ impl Checker {
         let first = found.into_iter().min_by_key(|(at, refusal)| (refusal.stage(), *at));
         let mut lacking: Vec<Lacking> = self.lacking.into_values().collect();
         lacking.sort_by_key(|document| document.place);
-        let shards = (0..).map(ShardId).zip(self.documents);
         Checked {
             refusal: first.map(|(_, refusal)| refusal),
             lacking,
-            documents: shards.filter(|(_, count)| *count > 0).collect(),
+            documents: self.documents,
             ids: self.ids.finish(),
         }
     }

@@ -59,7 +59,6 @@ impl Fleet {
     pub fn say(&self, node: &str, task_uid: u32, state: NodeTaskState) {
         let report = NodeReport {
             task_uid,
-            is_shared: false,
             kind: TaskKind::DocumentAdditionOrUpdate,
             state,
             details: None,
@@ -90,6 +89,14 @@ impl Fleet {
         task.acknowledged = true;
         self.store.update_task(task.clone()).await.unwrap();
         task
+    }
+
+    /// A task for each of `states`, all of them followed.
+    pub async fn watched(self: &Arc<Self>, states: &[NodeTaskState]) {
+        for state in states {
+            let task = self.accepted(*state).await;
+            self.reconciler.watch(self, task);
+        }
     }
 
     pub async fn unsent(self: &Arc<Self>) -> MiroirTask {

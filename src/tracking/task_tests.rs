@@ -7,7 +7,7 @@ use super::resume::resume;
 use super::task_ops;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::NodeId;
-use crate::tasks::entry::{Company, MiroirTask, NodeTaskState};
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::tasks::filter::{IndexAccess, TaskRef};
 use crate::tasks::view::UidFormat;
 
@@ -135,27 +135,6 @@ async fn a_cancelation_ends_tasks_and_counts_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_others_want_as_well_is_not_canceled() {
-    let fleet = Fleet::new();
-    for (other, state) in [(1, NodeTaskState::Enqueued), (0, NodeTaskState::Enqueued)] {
-        let mut task = fleet.accepted(state).await;
-        // Both travelled to node `b` as its task 50; on `a` each has its own.
-        task.parts[1].task_uid = Some(50);
-        task.parts[1].company = Company::Tasks(vec![other]);
-        fleet.say("b", 50, NodeTaskState::Enqueued);
-        fleet.reconciler.watch(&fleet, task);
-    }
-    task_ops::cancel(&fleet, "uids=0", IndexAccess::All, UidFormat::Integer).await.unwrap();
-    assert_eq!(fleet.finished(2).await.details.unwrap()["canceledTasks"], 0);
-    assert_eq!(
-        (&fleet.view(0).await["status"], &fleet.view(1).await["status"]),
-        (&json!("enqueued"), &json!("enqueued"))
-    );
-    task_ops::cancel(&fleet, "uids=0,1", IndexAccess::All, UidFormat::Integer).await.unwrap();
-    assert_eq!(fleet.finished(3).await.details.unwrap()["canceledTasks"], 2);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_cancelation_does_not_wait_for_a_node_that_is_away() {
     let fleet = Fleet::new();
     let task = fleet.accepted(NodeTaskState::Processing).await;
@@ -173,10 +152,7 @@ async fn a_cancelation_does_not_wait_for_a_node_that_is_away() {
 #[tokio::test(start_paused = true)]
 async fn only_tasks_that_ended_are_deleted() {
     let fleet = Fleet::new();
-    for state in [NodeTaskState::Succeeded, NodeTaskState::Enqueued] {
-        let task = fleet.accepted(state).await;
-        fleet.reconciler.watch(&fleet, task);
-    }
+    fleet.watched(&[NodeTaskState::Succeeded, NodeTaskState::Enqueued]).await;
     fleet.reconciler.ended(0).await;
     task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
     let details = json!({ "matchedTasks": 2, "deletedTasks": 1, "originalFilter": "?types=*" });
@@ -189,10 +165,7 @@ async fn only_tasks_that_ended_are_deleted() {
 #[tokio::test(start_paused = true)]
 async fn a_deletion_of_tasks_waits_for_what_nodes_work_on() {
     let fleet = Fleet::new();
-    for state in [NodeTaskState::Processing, NodeTaskState::Enqueued] {
-        let task = fleet.accepted(state).await;
-        fleet.reconciler.watch(&fleet, task);
-    }
+    fleet.watched(&[NodeTaskState::Processing, NodeTaskState::Enqueued]).await;
     fleet.reconciler.poll_now(0).await;
     task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
     for _ in 0..3 {
@@ -208,10 +181,7 @@ async fn a_deletion_of_tasks_waits_for_what_nodes_work_on() {
 #[tokio::test(start_paused = true)]
 async fn what_nodes_would_begin_with_at_once_comes_before_a_deletion_of_tasks() {
     let fleet = Fleet::new();
-    for _ in 0..2 {
-        let task = fleet.accepted(NodeTaskState::Enqueued).await;
-        fleet.reconciler.watch(&fleet, task);
-    }
+    fleet.watched(&[NodeTaskState::Enqueued; 2]).await;
     task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
     NODES.iter().for_each(|node| fleet.say(node, 10, NodeTaskState::Processing));
     for _ in 0..3 {

@@ -4,7 +4,7 @@
 /// has made it yet.
 pub fn reason(path: &str) -> Option<&'static str> {
     let mut words = path.split('/').filter(|word| !word.is_empty());
-    let (first, last) = (words.next()?, words.last());
+    let (first, last) = (words.next()?, words.next_back());
     match (first, last) {
         ("chats", _) | ("indexes", Some("chat")) => {
             Some("a chat searches the node that it runs on, which has only some of the documents")

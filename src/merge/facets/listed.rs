@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::rest::Rest;
 use super::tally::{Counted, Numbers, Tally};
-use super::{Candidates, Facets, NodeFacets, documents};
+use super::{Candidates, Facets, Known, NodeFacets, documents};
 use crate::merge::error::MergeError;
 use crate::plan::index_info::FacetOrder;
 use crate::plan::probe::{FacetValue, Probe};
@@ -42,7 +42,7 @@ impl Facets {
 
     /// True if it costs less to list documents than to ask on about values.
     pub(super) fn lists_at_once(&self, tally: &Tally) -> bool {
-        let few = |source: usize| self.sources[source].exact && self.sources[source].hits <= FEW;
+        let few = |source: usize| self.sources[source].are_known() && self.sources[source].hits <= FEW;
         let goes_slowly = tally.is_shared() || (self.rounds > 0 && tally.order == FacetOrder::Count);
         self.rounds >= PATIENCE || goes_slowly && tally.open().all(few)
     }
@@ -50,18 +50,19 @@ impl Facets {
     /// Asks for the documents of each source whose list is cut; first, how many there are.
     pub(super) fn probes_of_documents(&self, facet: &str, tally: &Tally) -> Vec<(usize, Probe)> {
         // All that are cut tell, or none is asked.
-        if !self.lists_documents || tally.open().any(|source| self.sources[source].too_many) {
-            return Vec::new();
-        }
-        let known_to_be_many = |source: usize| self.sources[source].exact && self.sources[source].hits > MOST_LISTED;
-        if tally.open().any(known_to_be_many) {
+        let too_many = |source: usize| match self.sources[source].known {
+            Known::Exactly => self.sources[source].hits > MOST_LISTED,
+            Known::AtLeast => false,
+            Known::AtLeastInAShard => true,
+        };
+        if !self.lists_documents || tally.open().any(too_many) {
             return Vec::new();
         }
         let probe = |source: usize| {
             let candidates = &self.sources[source];
             let by_shard = candidates.hits >= self.rules.max_total_hits;
             let documents = Probe::Documents { facet: facet.to_owned(), by_shard };
-            (source, if candidates.exact { documents } else { Probe::Sizes })
+            (source, if candidates.are_known() { documents } else { Probe::Sizes })
         };
         tally.open().filter(|source| !tally.is_listed(*source)).map(probe).collect()
     }
@@ -70,7 +71,8 @@ impl Facets {
     pub(super) fn learn_sizes(&mut self, source: usize, replies: &[NodeFacets<'_>]) {
         let hits = replies.iter().map(|reply| reply.hits).sum();
         let capped = replies.iter().any(|reply| reply.hits >= self.rules.max_total_hits);
-        self.sources[source] = Candidates { hits, exact: !capped, too_many: capped || hits > MOST_LISTED };
+        let known = if capped { Known::AtLeastInAShard } else { Known::Exactly };
+        self.sources[source] = Candidates { hits, known };
     }
 
     /// Counts the values of `facet` in the documents that `source` lists.

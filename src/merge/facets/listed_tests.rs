@@ -139,7 +139,7 @@ fn value(roll: &mut impl FnMut(u64) -> u64, kinds: u64, values: u64) -> Value {
 #[test]
 fn counts_by_count_are_those_of_one_node_at_any_limit() {
     let mut roll = dice(11);
-    let (mut exact, mut most_rounds) = (0, 0);
+    let (mut exact, mut most_rounds, mut cautious) = (0, 0, 0);
     for at in 0..600 {
         let (kinds, values, several) = (roll(3), 2 + roll(40), roll(2) == 0);
         let all: Vec<Document> = (0..20 + roll(80))
@@ -176,10 +176,10 @@ fn counts_by_count_are_those_of_one_node_at_any_limit() {
         }
         let with = |list: &[(String, u64)], of: u64| list.iter().filter(|(_, count)| *count == of).count();
         let left_open = shown.iter().any(|(_, count)| with(&all, *count) > with(&shown, *count));
-        // What a node cannot list, because it would not show all of it, may be right without a proof.
-        let is_listed = nodes.iter().all(|documents| (documents.len() as u64) < max_total_hits);
-        assert!(left_open || !is_listed, "case {at}: {max_total_hits} {rounds} {shown:?} {all:?} {nodes:?}");
+        // Where a value that was not told may have as many as the last one, that is said without asking whether one has.
+        cautious += u32::from(!left_open);
     }
+    assert!(cautious < 20, "{cautious} of 600 are called open although nothing is");
     assert!(exact > 60 && most_rounds <= 7, "{exact} exact, {most_rounds} rounds");
 }
 

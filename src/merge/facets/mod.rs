@@ -65,11 +65,19 @@ pub struct NodeFacets<'a> {
 struct Candidates {
     /// At least so many.
     hits: u64,
-    /// False where the node's total is capped. Example: `maxTotalHits` is 2. A node that says 2 may have found a and b, or c,
-    /// too, and c's values are counted all the same.
-    exact: bool,
-    /// True if there are more than a node can be asked to list.
-    too_many: bool,
+    known: Known,
+}
+
+/// How well a number of documents is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// There are just so many.
+    Exactly,
+    /// The node's total is capped. Example: `maxTotalHits` is 2. A node that says 2 may have found a and b, or c, too, and c's values
+    /// are counted all the same.
+    AtLeast,
+    /// The total of some shard is capped as well: nobody can list them.
+    AtLeastInAShard,
 }
 
 /// Facets gathered from sources: nodes, and documents that Miroir counts itself.
@@ -94,8 +102,12 @@ pub struct Facets {
 // === impl Candidates ===
 
 impl Candidates {
-    fn known(hits: u64) -> Self {
-        Self { hits, exact: true, too_many: false }
+    fn exactly(hits: u64) -> Self {
+        Self { hits, known: Known::Exactly }
+    }
+
+    fn are_known(&self) -> bool {
+        self.known == Known::Exactly
     }
 }
 
@@ -120,8 +132,8 @@ impl Facets {
     /// Adds a node. Probes name it by its place in the order of these calls.
     pub fn add_node(&mut self, node: &NodeFacets<'_>) -> Result<(), MergeError> {
         let source = self.sources.len();
-        let exact = node.hits < self.rules.max_total_hits;
-        self.sources.push(Candidates { exact, ..Candidates::known(node.hits) });
+        let known = if node.hits < self.rules.max_total_hits { Known::Exactly } else { Known::AtLeast };
+        self.sources.push(Candidates { hits: node.hits, known });
         self.stats.add(node.stats.as_ref())?;
         for (facet, raw) in node.distribution.iter().flat_map(|members| &members.0) {
             if !facet.starts_with(RESERVED_PREFIX) {
@@ -136,7 +148,7 @@ impl Facets {
     /// Adds a node of which only one facet's values are known.
     pub fn add_values(&mut self, facet: &str, values: Vec<(String, u64)>) {
         let source = self.sources.len();
-        self.sources.push(Candidates::known(0));
+        self.sources.push(Candidates::exactly(0));
         self.only_named = true;
         self.tally(facet).list(source, tally::texts(values));
     }
@@ -160,7 +172,7 @@ impl Facets {
     /// Counts `documents` as a source of their own, for the facets that the nodes name.
     pub fn add_documents(&mut self, documents: &[Value]) {
         let source = self.sources.len();
-        self.sources.push(Candidates::known(documents.len() as u64));
+        self.sources.push(Candidates::exactly(documents.len() as u64));
         for (facet, tally) in &mut self.tallies {
             let values = documents::count(documents, facet);
             self.stats.add_numbers(facet, values.iter().filter_map(|(value, _)| value.number));
@@ -171,7 +183,7 @@ impl Facets {
     /// Adds documents of which each of `said` describes one, as a source of their own.
     pub fn add_described(&mut self, said: &[NodeFacets<'_>]) -> Result<(), MergeError> {
         let source = self.sources.len();
-        self.sources.push(Candidates::known(said.len() as u64));
+        self.sources.push(Candidates::exactly(said.len() as u64));
         let mut lists: BTreeMap<&str, Vec<tally::Counted>> = BTreeMap::new();
         for one in said {
             self.stats.add(one.stats.as_ref())?;
@@ -213,7 +225,7 @@ impl Facets {
             return kinds;
         }
         let Some(numbers) = self.numbers() else {
-            let open = self.sources.iter().enumerate().filter(|(_, candidates)| !candidates.exact);
+            let open = self.sources.iter().enumerate().filter(|(_, candidates)| !candidates.are_known());
             return open.map(|(source, _)| (source, Probe::Hits)).collect();
         };
         let mut probes = Vec::new();
@@ -233,7 +245,7 @@ impl Facets {
             Probe::Hits => {
                 let capped = replies.iter().any(|reply| reply.hits >= self.rules.max_total_hits);
                 let hits = replies.iter().map(|reply| reply.hits).sum();
-                self.sources[source] = Candidates { exact: !capped, ..Candidates::known(hits) };
+                self.sources[source] = Candidates { hits, known: if capped { Known::AtLeast } else { Known::Exactly } };
                 // Asking again would not bring more.
                 self.given_up |= capped && self.numbers().is_none();
             }
@@ -329,7 +341,7 @@ impl Facets {
         if least > ORDERED_AS_TEXT || self.tallies.values().any(Tally::is_by_value) {
             return Some(Numbers::ByValue);
         }
-        let known = self.sources.iter().all(|candidates| candidates.exact);
+        let known = self.sources.iter().all(Candidates::are_known);
         (known || !self.tallies.values().any(Tally::minds_numbers)).then_some(Numbers::ByText)
     }
 

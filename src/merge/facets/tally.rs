@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::mixed::{self, Kinds};
 use super::number;
-use super::rest::Rest;
-use super::rest::Shared;
+use super::rest::{Rest, Shared};
 use crate::merge::error::MergeError;
 use crate::merge::raw::Members;
 use crate::plan::index_info::FacetOrder;

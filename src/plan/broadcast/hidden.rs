@@ -13,6 +13,16 @@ use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 pub struct HiddenSettings {
     /// The engine's own default rules, where Miroir has a last rule that breaks ties; `None` where it has not.
     default_rules: Option<&'static [&'static str]>,
+    guard: Guard,
+}
+
+/// Whether templates of embedders get a guard that keeps hidden fields out of what is embedded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Guard {
+    #[default]
+    Given,
+    /// The nodes' engine takes no template that looks at the name of a field.
+    Refused,
 }
 
 /// The setting `search.tie_break`: how documents stand that tie on every ranking rule.
@@ -87,7 +97,12 @@ impl HiddenPart {
 impl HiddenSettings {
     /// Ties broken by the order of writes, on an engine whose default rules are these.
     pub fn breaking_ties(default_rules: &'static [&'static str]) -> Self {
-        Self { default_rules: Some(default_rules) }
+        Self { default_rules: Some(default_rules), ..Self::default() }
+    }
+
+    /// The same with `guard`.
+    pub fn guarding(self, guard: Guard) -> Self {
+        Self { guard, ..self }
     }
 
     /// For an index that has just been made.
@@ -103,7 +118,7 @@ impl HiddenSettings {
         let setting = |name: &str| Setting::ALL.iter().find(|setting| setting.key() == name);
         let other = |name: &str, value: &Value| {
             let mut value = value.clone();
-            if name == "chat" {
+            if name == "chat" && self.guard == Guard::Given {
                 templates::each(&mut value, &templates::guarded);
             }
             value
@@ -128,7 +143,7 @@ impl HiddenSettings {
             (Setting::DisplayedAttributes, Value::Array(names), Some(_)) if !names.iter().any(|name| name == "*") => {
                 with(names, WRITTEN_FIELD.into())
             }
-            (Setting::Embedders, embedders, _) => guarded(embedders),
+            (Setting::Embedders, embedders, _) if self.guard == Guard::Given => guarded(embedders),
             (_, value, _) => value.clone(),
         }
     }
@@ -230,8 +245,17 @@ mod tests {
         value.as_object().cloned().unwrap()
     }
 
-    const TIES: HiddenSettings = HiddenSettings { default_rules: Some(&["words", "typo"]) };
-    const NONE: HiddenSettings = HiddenSettings { default_rules: None };
+    const TIES: HiddenSettings = HiddenSettings { default_rules: Some(&["words", "typo"]), guard: Guard::Given };
+    const NONE: HiddenSettings = HiddenSettings { default_rules: None, guard: Guard::Given };
+
+    #[test]
+    fn an_engine_that_takes_no_guard_gets_templates_as_they_are() {
+        let embedders =
+            json!({"a": {"source": "rest", "documentTemplate": "{% for f in fields %}{{ f.value }}{% endfor %}"}});
+        let sent = |guard| HiddenSettings::default().guarding(guard).value(Setting::Embedders, &embedders);
+        assert_eq!(sent(Guard::Refused), embedders);
+        assert_ne!(sent(Guard::Given), embedders);
+    }
 
     #[test]
     fn a_new_index_gets_the_hidden_part() {

@@ -28,7 +28,9 @@ use crate::placement::topology::Topology;
 use intent::Documents;
 
 pub use details::show_as_of;
-pub use hidden::{HiddenPart, HiddenSettings, TieBreak, give_templates, hidden_filterable, is_hidden_filterable};
+pub use hidden::{
+    Guard, HiddenPart, HiddenSettings, TieBreak, give_templates, hidden_filterable, is_hidden_filterable,
+};
 pub use indexes::refused_as_of;
 
 /// Plans what every node does alike. `exists` tells whether the registry knows an index, `hidden` what its settings hold

@@ -51,7 +51,7 @@ use crate::replicas::part::Replicas;
 pub use indexes::{copied, missed, touched, view};
 pub use state::{RepairHook, Repairs};
 pub use suspects::check_suspects;
-pub use take_back::{resume_take_backs, take_back};
+pub use take_back::{TOLD_AFTER, resume_take_backs, take_back};
 
 /// How long a node that has missed changes waits for one that has not, before it serves as it is.
 const REFERENCE_LIMIT: Duration = Duration::from_secs(30);

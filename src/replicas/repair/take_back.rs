@@ -31,8 +31,8 @@ use crate::tasks::stale::is_refused_change;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// A change that failed is not told as failed before it is taken back, unless that takes longer.
-const TOLD_AFTER: Duration = Duration::from_secs(5);
+/// A change that failed is not told as failed before nothing is left of it, unless that takes longer.
+pub const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// Notes what a refused change leaves to be taken back, begins with it, and waits a little for its end. To be called before
 /// the task's row says that it has ended; twice does no harm.

@@ -21,23 +21,8 @@ pub struct Gatherer {
     rules: WordRules,
     epoch: u64,
     new: Numbers,
-    /// Words that are known or new, each at the place that its number names: most words of a text are few.
-    recent: Vec<u64>,
-    homes: Homes,
     lines: Lines,
 }
-
-/// Where the words of attributes are kept, as far as it was asked.
-#[derive(Default)]
-struct Homes {
-    known: Vec<(String, Option<(String, u64)>)>,
-    last: usize,
-}
-
-/// How many recent words are told from others without a look at all.
-const RECENT: usize = 4096;
-/// How many attributes are remembered. Documents of most indexes have fewer.
-const MOST_HOMES: usize = 64;
 
 /// Words as documents of words, a line each.
 pub(super) struct Lines {
@@ -73,8 +58,7 @@ impl Gatherer {
             let state = vocabulary.state.read();
             (state.known.len() < MOST_WORDS).then_some(state.epoch)?
         };
-        let (new, homes, lines) = (Numbers::default(), Homes::default(), Lines::new(settings));
-        Some(Self { vocabulary, rules, epoch, new, recent: vec![0; RECENT], homes, lines })
+        Some(Self { vocabulary, rules, epoch, new: Numbers::default(), lines: Lines::new(settings) })
     }
 
     /// Counts what is spooled against `budget`.
@@ -84,21 +68,23 @@ impl Gatherer {
 
     /// Takes the words of `document` that are new; `next_place` numbers documents of words.
     pub fn take(&mut self, document: &Document<'_>, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
-        let Self { vocabulary, rules, epoch, new, recent, homes, lines } = self;
+        let Self { vocabulary, rules, epoch, new, lines } = self;
         let state = vocabulary.state.read();
         // What was given up meanwhile is known no more, but `know` hears of that.
         let known = (state.epoch == *epoch).then_some(&state.known);
         if known.map_or(0, |known| known.len()) + new.len() >= MOST_WORDS {
             return;
         }
+        let mut home = None;
+        let mut of = String::new();
         rules.words_of(document, &mut |attribute, word| {
-            let Some((field, class)) = homes.of(rules, attribute, primary_key) else { return };
-            let number = word_number(*class, word);
-            let place = &mut recent[number as usize % RECENT];
-            if known.is_some() && *place == number {
-                return;
+            if home.is_none() || of != attribute {
+                attribute.clone_into(&mut of);
+                let found = rules.home(attribute, primary_key);
+                home = Some(found.map(|home| (home.field.into_owned(), home.class)));
             }
-            *place = number;
+            let Some(Some((field, class))) = &home else { return };
+            let number = word_number(*class, word);
             if known.is_some_and(|known| known.contains(&number)) || !new.insert(number) {
                 return;
             }
@@ -122,25 +108,6 @@ impl Gatherer {
             self.vocabulary.will_have_words();
         }
         Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, pieces, spools })
-    }
-}
-
-// === impl Homes ===
-
-impl Homes {
-    fn of(&mut self, rules: &WordRules, attribute: &str, primary_key: &str) -> Option<&(String, u64)> {
-        let is_it = |entry: &(String, Option<(String, u64)>)| entry.0 == attribute;
-        if !self.known.get(self.last).is_some_and(is_it) {
-            self.last = self.known.iter().position(is_it).unwrap_or_else(|| {
-                if self.known.len() >= MOST_HOMES {
-                    self.known.clear();
-                }
-                let found = rules.home(attribute, primary_key);
-                self.known.push((attribute.to_owned(), found.map(|home| (home.field.into_owned(), home.class))));
-                self.known.len() - 1
-            });
-        }
-        self.known.get(self.last)?.1.as_ref()
     }
 }
 

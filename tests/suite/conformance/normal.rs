@@ -54,7 +54,7 @@ fn plain(value: &mut Value) {
     match value {
         Value::Object(members) => {
             // A task's uid is a number, an index's or a key's a text.
-            members.retain(|name, value| !OF_THE_RUN.contains(&name.as_str()) && !(name == "uid" && value.is_number()));
+            members.retain(|name, value| !(OF_THE_RUN.contains(&name.as_str()) || name == "uid" && value.is_number()));
             members.iter_mut().for_each(|(_, member)| plain(member));
         }
         Value::Array(items) => items.iter_mut().for_each(plain),
