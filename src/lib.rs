@@ -10,7 +10,7 @@
 //! | pure core | [`placement`], [`split`], [`plan`], [`rebalance`], [`merge`], [`tasks`] | where shards live; a body cut into documents; request → plan; replies → one reply; many statuses → one. No I/O, no clock |
 //! | state | [`store`] | the state file, behind a trait |
 //! | TLS | [`tls`] | certificates of listeners, and what nodes are shown |
-//! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`] | talk to nodes; each `mod.rs` is a map |
+//! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`], [`dumps`] | talk to nodes; each `mod.rs` is a map |
 //! | cluster | [`cluster`] | the rooms' parts put together, and their loops |
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
 //! | programs | `main.rs`, [`commands`], [`config`], [`metrics`], [`logging`] | arguments, settings, logs, the composition root |
@@ -20,6 +20,7 @@ pub mod admin;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod dumps;
 pub mod gateway;
 pub mod ledger;
 pub mod logging;

@@ -22,6 +22,9 @@ enum Command {
     /// Run the gateway.
     Serve(server::Args),
     Check(commands::check::Args),
+    Backup(commands::backup::BackupArgs),
+    Restore(commands::backup::RestoreArgs),
+    Import(commands::import::Args),
     Status(commands::status::Args),
     Tasks(commands::tasks::Args),
     Explain(commands::explain::Args),
@@ -74,6 +77,9 @@ fn main() -> ExitCode {
             }
         },
         Command::Check(args) => commands::check::run(args),
+        Command::Backup(args) => commands::backup::backup(args),
+        Command::Restore(args) => commands::backup::restore(args),
+        Command::Import(args) => commands::import::run(args),
         Command::Status(args) => commands::status::run(args),
         Command::Tasks(args) => commands::tasks::run(args),
         Command::Explain(args) => commands::explain::run(args),

@@ -265,6 +265,7 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<ClusterSettings, TlsEr
         overload: config.overload.clone(),
         resilver: config.resilver.clone(),
         scrub: config.scrub,
+        dumps: config.dumps.clone(),
         credentials,
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     })

@@ -2,11 +2,13 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `dumps` | dumps, piece by piece |
 //! | `explain` | how a request is, or was, carried out |
 //! | `maintenance` | `POST` and `DELETE /nodes/{id}/maintenance` |
 //! | `rebalance` | what operators ask of the layout |
 //! | `views` | the cluster as operators see it, as JSON |
 
+mod dumps;
 mod explain;
 mod maintenance;
 mod rebalance;
@@ -60,6 +62,14 @@ enum Route<'a> {
     Layout(rebalance::Route<'a>),
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
+    Dump(&'a str),
+    DeleteDump(&'a str),
+}
+
+/// What an operator gets.
+enum Answer {
+    Json(u16, Value),
+    Dump(dumps::Piece),
 }
 
 // === impl AdminApp ===
@@ -70,7 +80,7 @@ impl AdminApp {
         Self { app, key }
     }
 
-    async fn answer(&self, session: &mut ServerSession) -> Result<(u16, Value), ResponseError> {
+    async fn answer(&self, session: &mut ServerSession) -> Result<Answer, ResponseError> {
         let head = session.req_header();
         let path = head.uri.path().trim_end_matches('/').to_owned();
         let query = head.uri.query().unwrap_or_default().to_owned();
@@ -81,6 +91,21 @@ impl AdminApp {
         if !matches!(route, Route::Health | Route::Ready) {
             self.authenticate(authorization.as_deref())?;
         }
+        let folder = self.app.cluster.dumps.folder();
+        let (status, body) = match route {
+            Route::Dump(uid) => return Ok(Answer::Dump(dumps::piece(folder, uid, &query).await?)),
+            Route::DeleteDump(uid) => (200, dumps::delete(folder, uid).await.map(|()| json!({ "deleted": true }))?),
+            other => self.report(other, &query, session).await?,
+        };
+        Ok(Answer::Json(status, body))
+    }
+
+    async fn report(
+        &self,
+        route: Route<'_>,
+        query: &str,
+        session: &mut ServerSession,
+    ) -> Result<(u16, Value), ResponseError> {
         let topology = self.app.cluster.nodes.topology();
         match route {
             Route::Health => Ok((200, json!({ "status": "available" }))),
@@ -90,7 +115,7 @@ impl AdminApp {
             Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {
                 let list =
-                    task_ops::list(&self.app.cluster.tracking, &query, IndexAccess::All, UidFormat::Mtask).await?;
+                    task_ops::list(&self.app.cluster.tracking, query, IndexAccess::All, UidFormat::Mtask).await?;
                 Ok((200, list))
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
@@ -118,9 +143,12 @@ impl AdminApp {
                 Ok((200, rebalance::answer(&self.app.cluster.moves, route, &body).await?))
             }
             Route::BeginMaintenance(node) => {
-                Ok((200, maintenance::begin(&self.app.cluster.ledger, node, &query).await?))
+                Ok((200, maintenance::begin(&self.app.cluster.ledger, node, query).await?))
             }
             Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster.ledger, node).await?)),
+            Route::Dump(uid) | Route::DeleteDump(uid) => {
+                Err(ResponseError::new(Code::DumpNotFound, format!("Dump `{uid}` not found.")))
+            }
         }
     }
 
@@ -140,15 +168,20 @@ impl AdminApp {
 #[async_trait]
 impl ServeHttp for AdminApp {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let (status, body) = match self.answer(session).await {
-            Ok((status, body)) => (status, body.to_string().into_bytes()),
-            Err(error) => (error.status, error.to_body()),
+        let (status, body, dump) = match self.answer(session).await {
+            Ok(Answer::Json(status, body)) => (status, body.to_string().into_bytes(), None),
+            Ok(Answer::Dump(piece)) => (200, piece.bytes, Some(piece.size)),
+            Err(error) => (error.status, error.to_body(), None),
         };
         let length = body.len();
+        let content_type = if dump.is_some() { "application/octet-stream" } else { "application/json" };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+        if let Some(size) = dump {
+            headers.insert("x-miroir-dump-size", size.into());
+        }
         headers.insert(http::header::CONTENT_LENGTH, length.into());
         response
     }
@@ -161,6 +194,11 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
     match (method, node_in_maintenance(path)) {
         ("POST", Some(node)) => return Ok(Route::BeginMaintenance(node)),
         ("DELETE", Some(node)) => return Ok(Route::EndMaintenance(node)),
+        (_, Some(_) | None) => {}
+    }
+    match (method, path.strip_prefix("/dumps/")) {
+        ("GET", Some(uid)) => return Ok(Route::Dump(uid)),
+        ("DELETE", Some(uid)) => return Ok(Route::DeleteDump(uid)),
         (_, Some(_) | None) => {}
     }
     if let ("POST", Some(id)) = (method, task_to_finish(path)) {
@@ -204,7 +242,7 @@ fn no_route(method: &str, path: &str) -> ResponseError {
         "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
          /tasks/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
          /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
-         DELETE /nodes/{{id}}, GET or POST /scrub, POST or DELETE \
+         DELETE /nodes/{{id}}, GET or DELETE /dumps/{{uid}}, GET or POST /scrub, POST or DELETE \
          /nodes/{{id}}/maintenance"
     );
     ResponseError { status: 404, ..ResponseError::new(Code::BadRequest, message) }

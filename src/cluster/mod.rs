@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
 use crate::cluster::settings::ClusterSettings;
+use crate::dumps::{self, Dumps};
 use crate::ledger::bookkeeping::Bookkeeping;
 use crate::ledger::founding::Founding;
 use crate::ledger::maintenance::Maintenance;
@@ -53,6 +54,7 @@ pub struct Cluster {
     pub writes: Arc<Writes>,
     pub replicas: Arc<Replicas>,
     pub moves: Arc<Rebalancer>,
+    pub dumps: Arc<Dumps>,
 }
 
 impl Cluster {
@@ -119,7 +121,9 @@ impl Cluster {
         let view: Arc<dyn Remembered> = Arc::clone(&ledger.refusals) as _;
         let reads = Reads::new(Arc::clone(&nodes), settings.search, view);
 
-        let cluster = Arc::new(Self { nodes, reads, ledger, tracking, writes, replicas, moves });
+        let dumps = Dumps::new(Arc::clone(&reads), Arc::clone(&writes), settings.dumps);
+
+        let cluster = Arc::new(Self { nodes, reads, ledger, tracking, writes, replicas, moves, dumps });
         cluster.connect();
         Ok(cluster)
     }
@@ -141,13 +145,14 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         Ok(tasks) => tracing::info!(tasks, "polling the unfinished tasks of the last run"),
         Err(error) => tracing::error!(%error, "unfinished tasks could not be read"),
     }
-    let Cluster { nodes, ledger, writes, replicas, moves, .. } = &*cluster;
+    let Cluster { nodes, ledger, writes, replicas, moves, dumps, .. } = &*cluster;
     repair::resume_take_backs(replicas);
     let Replicas { copies, scrub, repairs, identities, .. } = &**replicas;
     tokio::join!(
         health::run(Arc::clone(nodes), shutdown.clone()),
         identity::run(Arc::clone(identities), Arc::clone(ledger), shutdown.clone()),
         moves::run(Arc::clone(moves), shutdown.clone()),
+        dumps::run(Arc::clone(dumps), shutdown.clone()),
         resilver::run(Arc::clone(copies), Arc::clone(repairs), Arc::clone(writes), shutdown.clone()),
         scrub::run(Arc::clone(scrub), Arc::clone(writes), shutdown.clone()),
         vocabulary::keep::run(Arc::clone(writes), shutdown),

@@ -1,5 +1,6 @@
 //! What an operator sets of the cluster: the settings of all rooms.
 
+use crate::dumps::settings::DumpSettings;
 use crate::moves::settings::RebalanceSettings;
 use crate::nodes::credentials::Credentials;
 use crate::nodes::health::settings::HealthSettings;
@@ -25,6 +26,7 @@ pub struct ClusterSettings {
     pub overload: OverloadSettings,
     pub resilver: ResilverSettings,
     pub scrub: ScrubSettings,
+    pub dumps: DumpSettings,
     pub credentials: Credentials,
     /// How many idle connections to nodes are kept, over all of them.
     pub keepalive_pool_size: usize,
@@ -45,6 +47,7 @@ impl ClusterSettings {
             overload: OverloadSettings::defaults(),
             resilver: ResilverSettings::defaults(),
             scrub: ScrubSettings::defaults(),
+            dumps: DumpSettings::defaults(),
             credentials: Credentials::default(),
             keepalive_pool_size: KEEPALIVE_POOL_SIZE,
         }

@@ -61,6 +61,24 @@ impl AdminArgs {
         exchange(&agent, &url, method, self.admin_key.as_deref(), "application/json", &bytes)
     }
 
+    /// A piece of a dump from `offset` on, and the size of the whole.
+    pub fn piece(&self, path: &str) -> Result<(Vec<u8>, u64), ClientError> {
+        let url = format!("{}{path}", self.admin.trim_end_matches('/'));
+        let unreachable = |source: ureq::Error| ClientError::Unreachable { url: url.clone(), source };
+        let mut request = agent(self.tls()?).get(&url);
+        if let Some(key) = &self.admin_key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        let mut answer = request.call().map_err(unreachable)?;
+        let status = answer.status().as_u16();
+        let size = answer.headers().get("x-miroir-dump-size").and_then(|size| size.to_str().ok()?.parse().ok());
+        let bytes = answer.body_mut().with_config().limit(1 << 28).read_to_vec().map_err(unreachable)?;
+        match size {
+            Some(size) if status == 200 => Ok((bytes, size)),
+            _ => Err(ClientError::Refused { url, status, message: String::from_utf8_lossy(&bytes).into_owned() }),
+        }
+    }
+
     fn tls(&self) -> Result<TlsConfig, ClientError> {
         let read = |file: &PathBuf| {
             std::fs::read(file).map_err(|error| ClientError::File { file: file.clone(), reason: error.to_string() })

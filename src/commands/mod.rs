@@ -2,25 +2,31 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `backup` | `miroir backup` and `miroir restore` |
 //! | `check` | `miroir check` |
 //! | `client` | asks the admin API |
 //! | `cluster` | `miroir cluster set` |
 //! | `demo` | `miroir demo` |
 //! | `explain` | `miroir explain` |
+//! | `import` | `miroir import` |
 //! | `node` | `miroir node add/remove/drain/set/maintenance` |
+//! | `objects` | an object store, as backups need it |
 //! | `plan` | `miroir plan` |
 //! | `rebalance` | `miroir rebalance` |
 //! | `scrub` | `miroir scrub` |
 //! | `status` | `miroir status` |
 //! | `tasks` | `miroir tasks` |
 
+pub mod backup;
 pub mod check;
 pub mod client;
 pub mod cluster;
 #[cfg(feature = "embedded")]
 pub mod demo;
 pub mod explain;
+pub mod import;
 pub mod node;
+mod objects;
 pub mod plan;
 pub mod rebalance;
 pub mod scrub;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use pingora::server::configuration::ServerConf;
 
 use super::pingora_conf::PingoraSection;
+use crate::dumps::settings::DumpSettings;
 use crate::gateway::cache::settings::CacheSettings;
 use crate::gateway::settings::{CompressionSettings, Http2Settings, LimitSettings};
 use crate::logging::LogSettings;
@@ -45,6 +46,7 @@ pub struct Config {
     pub overload: OverloadSettings,
     pub resilver: ResilverSettings,
     pub scrub: ScrubSettings,
+    pub dumps: DumpSettings,
     pub tasks: TaskSettings,
     pub limits: LimitSettings,
     pub http2: Http2Settings,
@@ -78,6 +80,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         overload: file.read("overload"),
         resilver: file.read("resilver"),
         scrub: file.read("scrub"),
+        dumps: file.read("dumps"),
         tasks: file.read("tasks"),
         limits: file.read("limits"),
         http2: file.read("http2"),

@@ -23,6 +23,7 @@ use crate::plan::addition::Split;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::scattered::Lasting;
 use crate::plan::stats::StatsPlan;
+use crate::plan::work::Work;
 use crate::plan::write::{FailedWrite, WriteIntent};
 use crate::plan::{self, Plan, Request};
 use crate::read;
@@ -105,6 +106,7 @@ async fn carry_out(
             Ok(accepted(app, admitted, &failed.boxed().await?))
         }
         Plan::Answer(own) => answer(app, &topology, admitted, own).boxed().await,
+        Plan::Work(work) => begin(app, admitted, &work).boxed().await,
         Plan::Refuse(error) => Err(error),
     };
     answer.map(Outcome::Answer)
@@ -226,6 +228,16 @@ async fn delete_matching(
     }
     let task = writes.record_failed(failed, error, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
+}
+
+async fn begin(app: &App, admitted: &Admitted<'_>, work: &Work) -> Result<Answer, ResponseError> {
+    let task = app.cluster.dumps.submit(work).await?;
+    let answer = accepted(app, admitted, &task);
+    Ok(match work {
+        Work::Dump => answer,
+        // What the engine answers.
+        Work::Export(_) => Answer { status: 200, ..answer },
+    })
 }
 
 async fn edit(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {

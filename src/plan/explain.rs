@@ -37,7 +37,7 @@ pub fn explain(plan: &Plan, topology: &Topology) -> Value {
         }
         Plan::Everywhere(_) => shown["nodes"] = json!(names(topology.members(), topology)),
         // What a body brings, which nodes own it, is not known before it is read.
-        Plan::Split(_) | Plan::Fail(_) | Plan::Answer(_) | Plan::Refuse(_) => {}
+        Plan::Split(_) | Plan::Fail(_) | Plan::Work(_) | Plan::Answer(_) | Plan::Refuse(_) => {}
     }
     json!({ "epoch": topology.epoch, "plan": shown })
 }

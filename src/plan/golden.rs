@@ -135,6 +135,7 @@ fn every_operation_of_the_api_has_a_golden_plan_and_every_kind_of_plan_one_that_
         "refuse",
         "scatter",
         "split",
+        "work",
     ];
     assert_eq!(kinds, BTreeSet::from(every));
 }

@@ -9,6 +9,7 @@
 //! | `documents` | documents by page, by filter, by ids, and one by its id |
 //! | `embed` | the vector of a search's words, asked of one node, so that not every node has to embed them |
 //! | `explain` | a plan together with what it would send where, without sending anything |
+//! | `export` | which indexes go to another Meilisearch, and how |
 //! | `facet_rules` | how facets are ordered and cut |
 //! | `facet_search` | a search among the values of a facet |
 //! | `facets` | questions about facets as searches of one node |
@@ -51,6 +52,7 @@
 //! | `threshold` | what it means for a search that hits with a low score are left out |
 //! | `values` | facet values as the engine compares them |
 //! | `window` | how many hits there are, and which of them a page shows |
+//! | `work` | what the gateway itself carries out as a task |
 //! | `write` | a write as the lanes will carry it out |
 
 pub mod addition;
@@ -60,6 +62,7 @@ pub mod deletion;
 pub mod documents;
 pub mod embed;
 pub mod explain;
+pub mod export;
 pub mod facet_rules;
 pub mod facet_search;
 pub mod facets;
@@ -104,6 +107,7 @@ pub mod stats;
 pub mod threshold;
 pub mod values;
 pub mod window;
+pub mod work;
 pub mod write;
 
 use serde::Serialize;
@@ -117,6 +121,7 @@ use indexes::IndexList;
 use node_request::NodeRequest;
 use own::Answer;
 use scatter::Scatter;
+use work::Work;
 use write::{FailedWrite, WriteIntent};
 
 pub use obstacle::Obstacle;
@@ -146,6 +151,8 @@ pub enum Plan {
     Everywhere(NodeRequest),
     /// A task that fails before any node sees it.
     Fail(Box<FailedWrite>),
+    /// The gateway itself carries it out, as one task of the cluster.
+    Work(Work),
     /// Miroir itself knows the answer.
     Answer(Answer),
     Refuse(ResponseError),

@@ -6,6 +6,7 @@ use super::deletion::Deletion;
 use super::index_info::Infos;
 use super::own::Answer;
 use super::read;
+use super::work::Work;
 use super::write::{StepBody, WriteIntent};
 use super::{Plan, several};
 use crate::meili::error::{Code, ResponseError};
@@ -67,9 +68,11 @@ impl<'a> Request<'a> {
             {
                 vec![index.clone()]
             }
-            Operation::Own(_) | Operation::Change(_) | Operation::Documents(_) | Operation::Unsupported { .. } => {
-                Vec::new()
-            }
+            Operation::Own(_)
+            | Operation::Change(_)
+            | Operation::Documents(_)
+            | Operation::Work(_)
+            | Operation::Unsupported { .. } => Vec::new(),
         };
         match indexes.iter().find(|index| IndexUid::is_reserved(index)) {
             Some(reserved) => Err(index_not_found(reserved)),
@@ -112,6 +115,7 @@ impl Checked<'_> {
             Operation::Documents(Documents::DeleteBatch { index }) => {
                 deletion(Deletion::batch(index, body, query), known)
             }
+            Operation::Work(work) => Work::new(work, body).map_or_else(Plan::Refuse, Plan::Work),
             Operation::Unsupported { name } => Plan::Refuse(unserved(name)),
         }
     }
@@ -142,6 +146,7 @@ fn unserved(name: &str) -> ResponseError {
     };
     ResponseError::new(Code::MiroirNotSupported, message)
 }
+
 /// A deletion by ids of an index that is not there is a task that fails.
 fn deletion(deletion: Result<Deletion, ResponseError>, known: &Known<'_>) -> Plan {
     match deletion {

@@ -50,6 +50,9 @@ pub struct MiroirTask {
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
     pub parts: Vec<NodeTask>,
+    /// What a task that the gateway itself carries out was asked, until it has ended. It may hold keys: no view shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Value>,
     /// The tasks that a cancelation or deletion of tasks is about; empty for all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<u32>,
@@ -156,6 +159,7 @@ impl MiroirTask {
             started_at: None,
             finished_at: None,
             parts: Vec::new(),
+            request: None,
             subjects: Vec::new(),
         }
     }

@@ -13,6 +13,8 @@
 //! | [`task_host`] | what the loops need of the cluster, as a trait |
 //! | [`task_metrics`] | metrics of the task table and of polling |
 //! | [`housekeeping`] | old rows go, and the table is measured |
+//! | [`works`] | tasks that the gateway itself carries out |
+//! | `task_fleet` | nodes that are made up, for tests |
 //! | `task_tests` | all this against nodes that are made up |
 
 pub mod housekeeping;
@@ -23,10 +25,13 @@ pub mod resume;
 pub mod task_cancel;
 pub mod task_delete;
 pub mod task_documents;
+#[cfg(test)]
+mod task_fleet;
 pub mod task_host;
 pub mod task_metrics;
 pub mod task_ops;
 #[cfg(test)]
 mod task_tests;
+pub mod works;
 
 pub use part::{Heir, Tracking, TrackingError};

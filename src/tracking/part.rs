@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::reconcile::Reconciler;
 use super::task_host::{Polled, TaskHost, report};
+use super::works::Works;
 use crate::ledger::Ledger;
 use crate::nodes::Nodes;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
@@ -30,6 +31,7 @@ pub struct Tracking {
     pub nodes: Arc<Nodes>,
     pub ledger: Arc<Ledger>,
     pub reconciler: Reconciler,
+    pub works: Works,
     next_uid: AtomicU32,
     heir: OnceLock<Weak<dyn Heir>>,
 }
@@ -46,7 +48,8 @@ impl Tracking {
         let store = Arc::clone(&ledger.store);
         let next_uid = AtomicU32::new(store.next_task_uid().await?);
         let reconciler = Reconciler::new(store, prometheus)?;
-        Ok(Arc::new(Self { nodes, ledger, reconciler, next_uid, heir: OnceLock::new() }))
+        let works = Works::default();
+        Ok(Arc::new(Self { nodes, ledger, reconciler, works, next_uid, heir: OnceLock::new() }))
     }
 
     /// Who is told of ends. Said once, before anything runs.
@@ -82,6 +85,10 @@ impl TaskHost for Tracking {
 
     fn reconciler(&self) -> &Reconciler {
         &self.reconciler
+    }
+
+    fn works(&self) -> &Works {
+        &self.works
     }
 
     fn next_uid(&self) -> u32 {

@@ -17,6 +17,8 @@ pub async fn resume<H: TaskHost>(host: &Arc<H>) -> Result<usize, StoreError> {
         match task.kind {
             TaskKind::TaskCancelation => task_cancel::start(host, task),
             TaskKind::TaskDeletion => task_delete::start(host, task),
+            // Who carries them out takes them up.
+            TaskKind::DumpCreation | TaskKind::Export => {}
             TaskKind::DocumentAdditionOrUpdate
             | TaskKind::DocumentEdition
             | TaskKind::DocumentDeletion
@@ -25,9 +27,7 @@ pub async fn resume<H: TaskHost>(host: &Arc<H>) -> Result<usize, StoreError> {
             | TaskKind::IndexDeletion
             | TaskKind::IndexUpdate
             | TaskKind::IndexSwap
-            | TaskKind::DumpCreation
             | TaskKind::SnapshotCreation
-            | TaskKind::Export
             | TaskKind::UpgradeDatabase
             | TaskKind::IndexCompaction => host.reconciler().watch(host, task),
         }

@@ -30,6 +30,7 @@ async fn run<H: TaskHost>(host: Arc<H>, mut task: MiroirTask) {
     wait_for_nodes(&host, &mut task).await;
     for subject in &task.subjects {
         host.reconciler().poll_now(*subject).await;
+        host.works().ended(*subject).await;
     }
     let canceled = count_canceled(&host, &task).await;
     finish(&host, task, "canceledTasks", canceled).await;
@@ -39,6 +40,7 @@ async fn run<H: TaskHost>(host: Arc<H>, mut task: MiroirTask) {
 pub(crate) async fn ask_nodes<H: TaskHost>(host: &Arc<H>, subjects: &[u32], by: u32) -> Vec<NodeTask> {
     let mut node_tasks: BTreeMap<NodeId, Vec<u32>> = BTreeMap::new();
     for subject in subjects {
+        host.works().cancel(*subject, by);
         // Only tasks being polled have been accepted everywhere: of others it is not known yet what to cancel.
         let Some(live) = host.reconciler().live(TaskRef::Uid(*subject)) else { continue };
         host.reconciler().mark_canceled(*subject, by);

@@ -52,6 +52,7 @@ async fn run<H: TaskHost>(host: Arc<H>, mut task: MiroirTask) {
         ask_nodes(&host, &task.subjects, task.uid).await;
         for subject in &task.subjects {
             host.reconciler().ended(*subject).await;
+            host.works().ended(*subject).await;
         }
     }
     for subject in &task.subjects {

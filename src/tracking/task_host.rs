@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::reconcile::Reconciler;
+use super::works::Works;
 use crate::merge::error::shown;
 use crate::nodes::client::TaskStatusResponse;
 use crate::placement::topology::NodeId;
@@ -28,6 +29,8 @@ pub enum Polled {
 pub trait TaskHost: Send + Sync + 'static {
     fn store(&self) -> &Arc<dyn Store>;
     fn reconciler(&self) -> &Reconciler;
+    /// The tasks that the gateway itself carries out.
+    fn works(&self) -> &Works;
     /// The next integer id, for tasks that the cluster itself carries out.
     fn next_uid(&self) -> u32;
     /// True while the node is part of the cluster.

@@ -157,14 +157,16 @@ fn deletion<H: TaskHost>(host: &Arc<H>, subjects: Vec<u32>, original_filter: Str
     task
 }
 
-fn own_task<H: TaskHost>(host: &Arc<H>, kind: TaskKind, subjects: Vec<u32>) -> MiroirTask {
+/// A task that the cluster itself carries out; its row is not stored yet.
+pub(crate) fn own_task<H: TaskHost>(host: &Arc<H>, kind: TaskKind, subjects: Vec<u32>) -> MiroirTask {
     let mut task = MiroirTask::new(host.next_uid(), kind, None, OffsetDateTime::now_utc());
     task.acknowledged = true;
     task.subjects = subjects;
     task
 }
 
-async fn insert<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) -> Result<(), ResponseError> {
+/// Stores the row of a task of [`own_task`].
+pub(crate) async fn insert<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) -> Result<(), ResponseError> {
     host.store().insert_task(task.clone()).await.map_err(|error| store_failed(&error))
 }
 
@@ -199,6 +201,11 @@ pub(crate) async fn finish<H: TaskHost>(host: &Arc<H>, mut task: MiroirTask, cou
     task.started_at.get_or_insert(now);
     task.finished_at = Some(now);
     task.details.get_or_insert_default().insert(count.to_owned(), value.into());
+    store_end(host, task).await;
+}
+
+/// Stores the row of a task that has ended, and does not give up.
+pub(crate) async fn store_end<H: TaskHost>(host: &Arc<H>, task: MiroirTask) {
     while let Err(error) = host.store().finish_task(task.clone(), Vec::new()).await {
         tracing::error!(key = ?TaskKey::of(&task), %error, "end of a task could not be stored, trying again");
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -21,6 +21,7 @@ pub const RANKS: &[&[&str]] = &[
     &["write"],
     &["replicas"],
     &["moves"],
+    &["dumps"],
     &["cluster"],
     &["gateway"],
     &["admin"],

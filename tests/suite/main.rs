@@ -11,6 +11,7 @@ mod compression;
 mod conformance;
 mod described;
 mod differential;
+mod dumps;
 mod explain;
 mod facets;
 mod failures;

@@ -101,6 +101,10 @@ codes! {
     InvalidSearchEmbedder => "invalid_search_embedder", InvalidRequest, 400;
     InvalidSimilarEmbedder => "invalid_similar_embedder", InvalidRequest, 400;
     InvalidSearchHybridQuery => "invalid_search_hybrid_query", InvalidRequest, 400;
+    InvalidExportUrl => "invalid_export_url", InvalidRequest, 400;
+    InvalidExportApiKey => "invalid_export_api_key", InvalidRequest, 400;
+    InvalidExportPayloadSize => "invalid_export_payload_size", InvalidRequest, 400;
+    InvalidExportIndexOverrideSettings => "invalid_export_index_override_settings", InvalidRequest, 400;
     InvalidIndexLimit => "invalid_index_limit", InvalidRequest, 400;
     InvalidIndexOffset => "invalid_index_offset", InvalidRequest, 400;
     InvalidIndexPrimaryKey => "invalid_index_primary_key", InvalidRequest, 400;

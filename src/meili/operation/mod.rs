@@ -7,6 +7,7 @@
 //! | [`own`] | operations that the gateway alone answers |
 //! | [`read`] | those that nodes answer without a change |
 //! | [`change`] | those that every node carries out alike |
+//! | [`work`] | tasks that the gateway itself carries out |
 //! | [`documents`] | writes that name their documents, which go to the nodes that own these |
 //! | [`facts`] | what the other layers have to know of each |
 //! | [`route`](mod@route) | the route table that finds one |
@@ -21,6 +22,7 @@ pub mod route;
 #[cfg(test)]
 pub mod tests;
 pub mod unserved;
+pub mod work;
 
 use super::action::Action;
 use super::error::ResponseError;
@@ -32,6 +34,7 @@ pub use facts::{Facts, Reach, Takes};
 pub use own::Own;
 pub use read::Read;
 pub use route::{RouteError, route};
+pub use work::Work;
 
 /// What a client asks for, without its query string and body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,7 @@ pub enum Operation {
     Read(Read),
     Change(Change),
     Documents(Documents),
+    Work(Work),
     /// Part of Meilisearch's API that Miroir does not serve; answered with `miroir_not_supported`.
     Unsupported {
         name: &'static str,
@@ -56,6 +60,7 @@ impl Operation {
             Self::Read(read) => read.facts(),
             Self::Change(change) => change.facts(),
             Self::Documents(documents) => documents.facts(),
+            Self::Work(work) => work.facts(),
             // What Miroir does not serve is not described to those who may do little.
             Self::Unsupported { .. } => Facts::new("unsupported", Action::Any),
         }
@@ -77,7 +82,7 @@ impl Operation {
         let Some(index) = self.index() else { return Ok(()) };
         IndexUid::parse(index)?;
         match self {
-            Self::Read(_) | Self::Own(_) | Self::Unsupported { .. } => IndexUid::hide_reserved(index),
+            Self::Read(_) | Self::Own(_) | Self::Work(_) | Self::Unsupported { .. } => IndexUid::hide_reserved(index),
             Self::Documents(_) | Self::Change(_) => IndexUid::refuse_reserved(index),
         }
     }
@@ -98,6 +103,12 @@ impl From<Read> for Operation {
 impl From<Change> for Operation {
     fn from(change: Change) -> Self {
         Self::Change(change)
+    }
+}
+
+impl From<Work> for Operation {
+    fn from(work: Work) -> Self {
+        Self::Work(work)
     }
 }
 

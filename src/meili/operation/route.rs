@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Change, DocumentMethod, Documents, Operation, Own, Read};
+use super::{Change, DocumentMethod, Documents, Operation, Own, Read, Work};
 use crate::meili::settings::Setting;
 
 /// Why a request names no operation. The engine answers both with an empty body.
@@ -41,6 +41,7 @@ pub fn route(method: &str, path: &str) -> Result<Operation, RouteError> {
         Target::Read(build) => build(parameters).into(),
         Target::Change(build) => build(parameters).into(),
         Target::Documents(build) => build(parameters).into(),
+        Target::Work(build) => build(parameters).into(),
         Target::Unsupported => Operation::Unsupported { name: route.path },
     })
 }
@@ -67,6 +68,7 @@ enum Target {
     Read(fn(&Parameters) -> Read),
     Change(fn(&Parameters) -> Change),
     Documents(fn(&Parameters) -> Documents),
+    Work(fn(&Parameters) -> Work),
     Unsupported,
 }
 
@@ -149,10 +151,10 @@ const ROUTES: &[Route] = &[
     read("GET", "/experimental-features", |_| Read::GetExperimentalFeatures),
     change("PATCH", "/experimental-features", |_| Change::UpdateExperimentalFeatures),
     unsupported("GET", "/chats"),
-    unsupported("POST", "/dumps"),
+    work("POST", "/dumps", |_| Work::CreateDump),
     unsupported("POST", "/dynamic-search-rules"),
     unsupported("DELETE", "/dynamic-search-rules"),
-    unsupported("POST", "/export"),
+    work("POST", "/export", |_| Work::Export),
     unsupported("POST", "/logs/stderr"),
     unsupported("POST", "/logs/stream"),
     unsupported("DELETE", "/logs/stream"),
@@ -193,6 +195,10 @@ const fn change(method: &'static str, path: &'static str, build: fn(&Parameters)
 
 const fn documents(method: &'static str, path: &'static str, build: fn(&Parameters) -> Documents) -> Route {
     Route { method, path, target: Target::Documents(build) }
+}
+
+const fn work(method: &'static str, path: &'static str, build: fn(&Parameters) -> Work) -> Route {
+    Route { method, path, target: Target::Work(build) }
 }
 
 const fn unsupported(method: &'static str, path: &'static str) -> Route {

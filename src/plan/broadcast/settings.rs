@@ -9,6 +9,7 @@ use crate::meili::payload;
 use crate::meili::settings::Setting;
 use crate::meili::task::TaskKind;
 use crate::plan::write::{RegistryChange, Step, StepBody, WriteIntent};
+use crate::settings::secret::masked;
 
 /// What nodes get has Miroir's part put into the settings named. Refused where one names a field of Miroir's.
 pub(super) fn update_settings(index: &str, body: &[u8], hidden: &HiddenSettings) -> Result<WriteIntent, ResponseError> {
@@ -133,14 +134,7 @@ fn show_features(rule: &mut Value) {
 
 fn hide_key(embedder: &mut Value) {
     if let Some(Value::String(key)) = embedder.get_mut("apiKey") {
-        let (kept, mask) = match key.len() {
-            0..10 => (0, "XXX..."),
-            10..20 => (2, "XXXX..."),
-            20..30 => (3, "XXXXX..."),
-            30.. => (5, "XXXXXX..."),
-        };
-        let start: String = key.chars().take(kept).collect();
-        *key = format!("{start}{mask}");
+        *key = masked(key);
     }
 }
 

@@ -135,6 +135,7 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
         | Plan::Delete(_)
         | Plan::Everywhere(_)
         | Plan::Fail(_)
+        | Plan::Work(_)
         | Plan::Answer(_) => {
             Err(ResponseError::new(Code::Internal, "A change of documents was planned as something else."))
         }

@@ -254,6 +254,9 @@ impl Fleet {
         if let Some(key) = options.node_key {
             config += &format!("node_key: {key}\n");
         }
+        if !options.more.contains("dumps:") {
+            config += &format!("dumps: {{ dir: \"{}\" }}\n", folder.path().join("dumps").display());
+        }
         config += &format!("cluster:\n  shards: 256\n  replication_factor: {}\n  nodes:\n", options.replication_factor);
         for node in &nodes[..options.nodes] {
             config += &node.config_line();
@@ -328,6 +331,11 @@ impl Fleet {
     /// The file that the gateway keeps what must survive it in.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("miroir.db")
+    }
+
+    /// Where the nodes' data and the gateway's files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn kill_gateway(&mut self) {

@@ -1,0 +1,187 @@
+//! `miroir backup`: has the gateway write a dump, and brings it to where it is to stay. `miroir restore`: loads one from there.
+
+use std::fs::{self, File};
+use std::io::{self, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::client::{AdminArgs, ClientError};
+use super::import::{self, TargetArgs};
+use super::objects::{Object, ObjectError, Upload};
+use crate::dumps::remote::{Remote, RemoteError};
+use crate::settings::Secret;
+
+/// Write the whole cluster as one dump, and bring it to a folder, a file or an object store.
+#[derive(Debug, clap::Args)]
+pub struct BackupArgs {
+    /// A folder, a file that ends in `.dump`, or `s3://bucket/key`; a key that is missing or ends in `/` gets the dump's name.
+    #[arg(long)]
+    to: String,
+    /// The gateway's URL.
+    #[arg(long, env = "MIROIR_URL", default_value = "http://127.0.0.1:7700")]
+    url: String,
+    /// Its master key, or one that allows `dumps.create` and `tasks.get`.
+    #[arg(long, env = "MIROIR_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Leave the dump in the gateway's own folder too.
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Load a backup into a cluster of any topology, and compare.
+#[derive(Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// A dump, a folder of dumps (the newest by its name is taken), or `s3://bucket/key`.
+    #[arg(long)]
+    from: String,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+enum BackupError {
+    #[error("{0}")]
+    Gateway(#[from] RemoteError),
+    #[error("the dump was not written: {0}")]
+    Task(String),
+    #[error(transparent)]
+    Admin(#[from] ClientError),
+    #[error("cannot write {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error("the dump ended after {had} of {size} bytes")]
+    Short { had: u64, size: u64 },
+    #[error("{} holds no dump", .0.display())]
+    NoDump(PathBuf),
+}
+
+/// Where a dump is brought to.
+enum Sink {
+    /// Written beside, and then in its place.
+    File {
+        file: File,
+        beside: PathBuf,
+        path: PathBuf,
+    },
+    Object(Box<Upload>),
+}
+
+pub fn backup(args: BackupArgs) -> ExitCode {
+    match make(&args) {
+        Ok(place) => {
+            println!("{place}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("miroir: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where it is.
+fn make(args: &BackupArgs) -> Result<String, BackupError> {
+    let remote = Remote::new(&args.url, args.key.clone().map(Secret::new));
+    let task = remote.wait(&remote.send("POST", "/dumps", None)?)?;
+    let (Some("succeeded"), Some(uid)) = (task["status"].as_str(), task["details"]["dumpUid"].as_str()) else {
+        let message = task["error"]["message"].as_str().map(str::to_owned);
+        return Err(BackupError::Task(message.unwrap_or_else(|| task["status"].to_string())));
+    };
+    let mut sink = Sink::open(&args.to, uid)?;
+    let (mut had, mut size) = (0, None);
+    while size.is_none_or(|size| had < size) {
+        let (bytes, of) = args.admin.piece(&format!("/dumps/{uid}?offset={had}"))?;
+        if bytes.is_empty() && had < of {
+            return Err(BackupError::Short { had, size: of });
+        }
+        had += bytes.len() as u64;
+        size = Some(of);
+        sink.write(&bytes)?;
+    }
+    let place = sink.finish()?;
+    if !args.keep {
+        args.admin.send("DELETE", &format!("/dumps/{uid}"), None)?;
+    }
+    Ok(place)
+}
+
+pub fn restore(args: RestoreArgs) -> ExitCode {
+    match local(&args.from) {
+        Ok((dump, fetched)) => {
+            let mut target = args.target;
+            if fetched.is_some() && target.state.is_none() {
+                // The file that it is fetched into has another name each time.
+                target.state = Some(PathBuf::from("miroir-restore.json"));
+            }
+            import::finish(import::import_dump(&dump, &target))
+        }
+        Err(error) => {
+            eprintln!("miroir: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The dump as a file; with what was fetched, which is gone when that is dropped.
+fn local(from: &str) -> Result<(PathBuf, Option<tempfile::NamedTempFile>), BackupError> {
+    if let Some(object) = Object::parse(from, None)? {
+        let failed = |source| BackupError::File { path: std::env::temp_dir(), source };
+        let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
+        object.download(file.as_file_mut())?;
+        file.as_file_mut().rewind().map_err(failed)?;
+        return Ok((file.path().to_owned(), Some(file)));
+    }
+    let path = Path::new(from);
+    if !path.is_dir() {
+        return Ok((path.to_owned(), None));
+    }
+    let entries = fs::read_dir(path).map_err(|source| BackupError::File { path: path.to_owned(), source })?;
+    let dumps =
+        entries.flatten().map(|entry| entry.path()).filter(|file| file.extension().is_some_and(|end| end == "dump"));
+    // Names begin with the date.
+    dumps.max().map(|dump| (dump, None)).ok_or_else(|| BackupError::NoDump(path.to_owned()))
+}
+
+// === impl Sink ===
+
+impl Sink {
+    fn open(to: &str, uid: &str) -> Result<Self, BackupError> {
+        let name = format!("{uid}.dump");
+        if let Some(object) = Object::parse(to, Some(&name))? {
+            return Ok(Self::Object(Box::new(object.upload()?)));
+        }
+        let path = Path::new(to);
+        let path = if path.extension().is_some_and(|end| end == "dump") { path.to_owned() } else { path.join(name) };
+        let mut beside = path.clone().into_os_string();
+        beside.push(".part");
+        let beside = PathBuf::from(beside);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&beside));
+        let file = made.map_err(|source| BackupError::File { path: beside.clone(), source })?;
+        Ok(Self::File { file, beside, path })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
+        match self {
+            Self::File { file, beside, .. } => {
+                file.write_all(bytes).map_err(|source| BackupError::File { path: beside.clone(), source })
+            }
+            Self::Object(upload) => Ok(upload.part(bytes)?),
+        }
+    }
+
+    /// Gives it its name; where it is.
+    fn finish(self) -> Result<String, BackupError> {
+        match self {
+            Self::File { file, beside, path } => {
+                let named = file.sync_all().and_then(|()| fs::rename(&beside, &path));
+                named.map_err(|source| BackupError::File { path: path.clone(), source })?;
+                Ok(path.display().to_string())
+            }
+            Self::Object(upload) => Ok(upload.finish()?),
+        }
+    }
+}

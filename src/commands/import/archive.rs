@@ -1,0 +1,189 @@
+//! A dump as a source. It is read once to its end before anything is loaded, so that a broken one loads nothing.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::error::ImportError;
+use super::source::{Source, SourceIndex, Visit};
+use crate::dumps::archive;
+use crate::dumps::format::{self, Entry, IndexMetadata, IndexPart, Metadata};
+
+/// The most bytes of a file that is held in memory.
+const MOST: u64 = 1 << 30;
+
+/// A dump that was found whole.
+pub struct FromDump {
+    path: PathBuf,
+    identity: String,
+    keys: Vec<Value>,
+    features: Map<String, Value>,
+    webhooks: Vec<Value>,
+    indexes: Vec<SourceIndex>,
+}
+
+/// What has been read of a dump.
+#[derive(Default)]
+struct Found {
+    metadata: Option<Value>,
+    instance: String,
+    keys: Vec<Value>,
+    features: Map<String, Value>,
+    webhooks: Vec<Value>,
+    indexes: BTreeMap<String, Parts>,
+    /// Tasks that had not ended.
+    waiting: usize,
+}
+
+#[derive(Default)]
+struct Parts {
+    metadata: Option<IndexMetadata>,
+    settings: Map<String, Value>,
+    documents: u64,
+}
+
+// === impl FromDump ===
+
+impl FromDump {
+    pub fn open(path: &Path) -> Result<Self, ImportError> {
+        let broken = |reason: String| ImportError::Broken { path: path.to_owned(), reason };
+        let mut found = Found::default();
+        let read = archive::read::<io::Error>(open(path)?, &mut |entry, content| found.take(entry, content));
+        read.map_err(|error| broken(error.to_string()))?;
+        let metadata = found.metadata.take().ok_or_else(|| broken("metadata.json is missing".to_owned()))?;
+        let version = metadata["dumpVersion"].as_str().unwrap_or("none").to_owned();
+        if version != format::VERSION {
+            return Err(ImportError::Version { path: path.to_owned(), version });
+        }
+        let metadata: Metadata = serde_json::from_value(metadata).map_err(|error| broken(error.to_string()))?;
+        if found.waiting > 0 {
+            println!(
+                "the dump was made while {} tasks were waiting: what they would have done is not in its indexes",
+                found.waiting
+            );
+        }
+        let indexes = found.indexes.into_iter().map(|(uid, parts)| {
+            let metadata = parts.metadata.ok_or_else(|| broken(format!("index `{uid}` has no metadata.json")))?;
+            let (mut settings, documents) = (parts.settings, parts.documents);
+            if format::without_switched(&mut settings) {
+                println!("index `{uid}`: its foreign keys are not taken along");
+            }
+            Ok(SourceIndex { uid, primary_key: metadata.primary_key, settings, documents })
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            identity: format!("dump {} of {}", found.instance.trim(), metadata.dump_date),
+            keys: found.keys,
+            features: found.features,
+            webhooks: found.webhooks,
+            indexes: indexes.collect::<Result<_, ImportError>>()?,
+        })
+    }
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, ImportError> {
+    File::open(path).map(BufReader::new).map_err(|source| ImportError::File { path: path.to_owned(), source })
+}
+
+impl Source for FromDump {
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    fn keys(&self) -> Result<&[Value], &str> {
+        Ok(&self.keys)
+    }
+
+    fn features(&self) -> &Map<String, Value> {
+        &self.features
+    }
+
+    fn webhooks(&self) -> &[Value] {
+        &self.webhooks
+    }
+
+    fn indexes(&self) -> &[SourceIndex] {
+        &self.indexes
+    }
+
+    fn documents(&mut self, from: &dyn Fn(&str) -> u64, visit: Visit<'_>) -> Result<(), ImportError> {
+        archive::read::<ImportError>(open(&self.path)?, &mut |entry, content| {
+            let Entry::Index { uid, part: IndexPart::Documents } = entry else { return Ok(()) };
+            let (mut lines, mut line, mut place) = (BufReader::new(content), String::new(), 0);
+            let first = from(&uid);
+            while lines.read_line(&mut line)? > 0 {
+                if place >= first && !line.trim().is_empty() {
+                    visit(&uid, place, line.trim_end())?;
+                }
+                place += u64::from(!line.trim().is_empty());
+                line.clear();
+            }
+            Ok(())
+        })
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    fn take(&mut self, entry: Entry, content: &mut dyn Read) -> io::Result<()> {
+        match entry {
+            Entry::Metadata => self.metadata = Some(json_of(content)?),
+            Entry::InstanceUid => self.instance = text(content)?,
+            Entry::Keys => {
+                for line in text(content)?.lines().filter(|line| !line.trim().is_empty()) {
+                    self.keys.push(format::key_body(line)?);
+                }
+            }
+            Entry::Features => self.features = json_of(content)?,
+            Entry::Webhooks => {
+                let all: Value = json_of(content)?;
+                let named = all["webhooks"].as_object().into_iter().flatten();
+                self.webhooks = named.map(|(_, webhook)| webhook_body(webhook)).collect();
+            }
+            Entry::Index { uid, part } => self.indexes.entry(uid).or_default().take(part, content)?,
+            Entry::Tasks => self.waiting = format::waiting_tasks(&text(content)?),
+            Entry::Batches | Entry::Other => {}
+        }
+        Ok(())
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn take(&mut self, part: IndexPart, content: &mut dyn Read) -> io::Result<()> {
+        match part {
+            IndexPart::Metadata => self.metadata = Some(json_of(content)?),
+            IndexPart::Settings => self.settings = json_of(content)?,
+            IndexPart::Documents => {
+                let (mut lines, mut line) = (BufReader::new(content), String::new());
+                while lines.read_line(&mut line)? > 0 {
+                    if !line.trim().is_empty() {
+                        let _: serde::de::IgnoredAny = serde_json::from_str(&line)?;
+                        self.documents += 1;
+                    }
+                    line.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn webhook_body(webhook: &Value) -> Value {
+    json!({ "url": webhook["url"], "headers": webhook["headers"] })
+}
+
+fn text(content: &mut dyn Read) -> io::Result<String> {
+    let mut text = String::new();
+    content.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn json_of<T: serde::de::DeserializeOwned>(content: &mut dyn Read) -> io::Result<T> {
+    Ok(serde_json::from_str(&text(content)?)?)
+}

@@ -1,0 +1,122 @@
+//! A running Meilisearch as a source. Nobody may write to it meanwhile: it is read page by page, and what is deleted would move
+//! the pages. The comparison in the end finds that.
+
+use serde_json::{Map, Value, json};
+
+use super::error::{ImportError, during};
+use super::source::{Source, SourceIndex, Visit};
+use crate::dumps::format;
+use crate::dumps::remote::Remote;
+use crate::settings::Secret;
+
+/// How many documents are asked for at a time.
+const PAGE: u64 = 1000;
+/// The most keys and indexes in one list.
+const LIST: u64 = 1000;
+
+/// What it had when the import began.
+pub struct FromNode {
+    remote: Remote,
+    url: String,
+    keys: Result<Vec<Value>, String>,
+    features: Map<String, Value>,
+    indexes: Vec<SourceIndex>,
+}
+
+// === impl FromNode ===
+
+impl FromNode {
+    pub fn open(url: &str, key: Option<Secret>) -> Result<Self, ImportError> {
+        let remote = Remote::new(url, key);
+        let mut indexes = Vec::new();
+        for index in list(&remote, "/indexes")? {
+            let uid = index["uid"].as_str().unwrap_or_default().to_owned();
+            let what = format!("index `{uid}` of {url}");
+            let read = |path: &str| during(what.as_str(), remote.send("GET", &format!("/indexes/{uid}{path}"), None));
+            let Value::Object(mut settings) = read("/settings")? else { continue };
+            if format::without_masked_keys(&mut settings) {
+                println!("{what}: the keys of its embedders are not shown, set them on the target yourself");
+            }
+            if format::without_switched(&mut settings) {
+                println!("{what}: its foreign keys are not taken along");
+            }
+            let documents = read("/stats")?["numberOfDocuments"].as_u64().unwrap_or(0);
+            let primary_key = index["primaryKey"].as_str().map(str::to_owned);
+            indexes.push(SourceIndex { uid, primary_key, settings, documents });
+        }
+        let keys = list(&remote, "/keys").map(|keys| keys.iter().map(key_body).collect());
+        let features = remote.send("GET", "/experimental-features", None);
+        Ok(Self {
+            url: url.to_owned(),
+            keys: keys.map_err(|error| error.to_string()),
+            features: features.ok().and_then(|features| features.as_object().cloned()).unwrap_or_default(),
+            indexes,
+            remote,
+        })
+    }
+}
+
+fn key_body(key: &Value) -> Value {
+    let fields = ["name", "description", "uid", "actions", "indexes", "expiresAt"];
+    fields.iter().map(|field| ((*field).to_owned(), key[*field].clone())).collect::<Map<_, _>>().into()
+}
+
+/// All of a list that is shown by pages.
+fn list(remote: &Remote, path: &str) -> Result<Vec<Value>, ImportError> {
+    let mut all = Vec::new();
+    loop {
+        let asked = format!("{path}?limit={LIST}&offset={}", all.len());
+        let page = during(path, remote.send("GET", &asked, None))?;
+        let results = page["results"].as_array().cloned().unwrap_or_default();
+        all.extend(results.iter().cloned());
+        if results.is_empty() || all.len() as u64 >= page["total"].as_u64().unwrap_or(0) {
+            return Ok(all);
+        }
+    }
+}
+
+impl Source for FromNode {
+    fn identity(&self) -> String {
+        format!("node {}", self.url)
+    }
+
+    fn keys(&self) -> Result<&[Value], &str> {
+        self.keys.as_deref().map_err(String::as_str)
+    }
+
+    fn features(&self) -> &Map<String, Value> {
+        &self.features
+    }
+
+    fn webhooks(&self) -> &[Value] {
+        // Nodes do not show what a webhook needs.
+        &[]
+    }
+
+    fn indexes(&self) -> &[SourceIndex] {
+        &self.indexes
+    }
+
+    fn documents(&mut self, from: &dyn Fn(&str) -> u64, visit: Visit<'_>) -> Result<(), ImportError> {
+        for index in &self.indexes {
+            let mut place = from(&index.uid);
+            while place < index.documents {
+                let body = json!({ "offset": place, "limit": PAGE, "retrieveVectors": true });
+                let path = format!("/indexes/{}/documents/fetch", index.uid);
+                let page =
+                    during(format!("documents of `{}`", index.uid), self.remote.send("POST", &path, Some(&body)))?;
+                let documents = page["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+                if documents.is_empty() {
+                    break;
+                }
+                for document in documents {
+                    let text = document.to_string();
+                    let (text, end) = format::without_empty_vectors(&text);
+                    visit(&index.uid, place, &format!("{text}{end}"))?;
+                    place += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Writes a dump: the whole cluster as one archive in Meilisearch's own format, which one node can be started from.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use tokio::task::spawn_blocking;
+
+use super::archive::ArchiveWriter;
+use super::copy::{Copied, Source};
+use super::error::WorkError;
+use super::format::{self, Entry, IndexPart, Metadata};
+use super::part::Dumps;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::key::Key;
+use crate::meili::task::TaskKind;
+use crate::nodes::client::Trace;
+use crate::nodes::error::store_failed;
+use crate::tasks::filter::TaskFilter;
+
+/// What a dump is called until it is whole.
+const UNFINISHED: &str = ".dump.part";
+/// How often a dump is begun anew because indexes changed their names under it.
+const ATTEMPTS: usize = 3;
+
+type Archive = ArchiveWriter<BufWriter<File>>;
+
+/// A file that is no dump yet; gone with this, unless it has got its name.
+struct Unfinished {
+    path: PathBuf,
+    named: bool,
+}
+
+/// Removes what a run that was killed has left of dumps.
+pub fn sweep(folder: &Path) {
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if file.file_name().to_string_lossy().ends_with(UNFINISHED) && fs::remove_file(file.path()).is_ok() {
+            tracing::info!(file = ?file.file_name(), "a dump that was never finished is gone");
+        }
+    }
+}
+
+/// Writes a dump; the details of its task.
+pub async fn make(dumps: &Dumps) -> Result<Map<String, Value>, WorkError> {
+    for _ in 0..ATTEMPTS {
+        let uid = format::dump_uid(OffsetDateTime::now_utc());
+        let before = renames(dumps).await?;
+        let unfinished = write(dumps, &uid).await?;
+        // An index that was read under its old name, or whose new name came too late to be read: the archive would have it
+        // twice or not at all.
+        if renames(dumps).await? != before {
+            tracing::info!(dump = uid, "indexes were swapped or renamed meanwhile: the dump is made anew");
+            continue;
+        }
+        let path = dumps.settings.dir.join(format!("{uid}.dump"));
+        off_thread(move || unfinished.name(&path)).await?;
+        tracing::info!(dump = uid, "a dump was written");
+        return Ok(Map::from_iter([("dumpUid".to_owned(), Value::String(uid))]));
+    }
+    let message = "Indexes were swapped or renamed each time while the dump was made.";
+    Err(ResponseError::new(Code::DumpProcessFailed, message).into())
+}
+
+/// The newest task that gives indexes other names, or may.
+async fn renames(dumps: &Dumps) -> Result<Option<u32>, WorkError> {
+    let kinds = Some(vec![TaskKind::IndexSwap, TaskKind::IndexUpdate]);
+    let filter = TaskFilter { kinds, ..TaskFilter::default() };
+    let uids = dumps.writes.ledger.store.task_uids(filter).await.map_err(|error| store_failed(&error))?;
+    Ok(uids.last().copied())
+}
+
+async fn write(dumps: &Dumps, uid: &str) -> Result<Unfinished, WorkError> {
+    let unfinished = Unfinished { path: dumps.settings.dir.join(format!(".{uid}{UNFINISHED}")), named: false };
+    let path = unfinished.path.clone();
+    let head = head(dumps).await?;
+    let mut archive = off_thread(move || begin(&path, &head)).await?;
+    let trace = Trace::background("dump");
+    for entry in dumps.writes.ledger.registry.entries() {
+        let source = Source {
+            reads: &dumps.reads,
+            writes: &dumps.writes,
+            index: &entry.uid,
+            filter: None,
+            folder: &dumps.settings.dir,
+            trace: &trace,
+        };
+        if let Some(copied) = source.copy().await? {
+            let folder = dumps.settings.dir.clone();
+            archive = off_thread(move || add(archive, copied, &folder)).await?;
+        }
+    }
+    off_thread(move || {
+        let mut file = archive.finish()?;
+        file.flush()?;
+        file.get_ref().sync_all()
+    })
+    .await?;
+    Ok(unfinished)
+}
+
+/// The files beside the indexes.
+async fn head(dumps: &Dumps) -> Result<Vec<(Entry, Vec<u8>)>, WorkError> {
+    let store = &dumps.writes.ledger.store;
+    let failed = |error| WorkError::Refused(store_failed(&error));
+    let version = dumps.writes.nodes.engine_version.read().clone();
+    let Some(db_version) = version else {
+        return Err(ResponseError::new(Code::MiroirNodeUnavailable, "No node has said its version yet.").into());
+    };
+    let dump_date = OffsetDateTime::now_utc();
+    let metadata = Metadata { dump_version: format::VERSION.to_owned(), db_version, dump_date };
+    let mut keys = String::new();
+    for stored in store.keys().await.map_err(failed)? {
+        let key: Key = serde_json::from_value(stored).map_err(|_| WorkError::malformed("an API key"))?;
+        keys += &format::key_line(&key);
+        keys.push('\n');
+    }
+    let webhooks = store.get_meta("webhooks").await.map_err(failed)?;
+    let webhooks: Value = webhooks.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| json!({}));
+    let mut files = vec![
+        (Entry::Metadata, json!(metadata).to_string()),
+        (Entry::Keys, keys),
+        (Entry::Features, features(dumps).await?.to_string()),
+        (Entry::Webhooks, json!({ "webhooks": webhooks }).to_string()),
+        (Entry::Tasks, String::new()),
+        (Entry::Batches, String::new()),
+    ];
+    if let Some(cluster) = store.get_meta("cluster_id").await.map_err(failed)? {
+        files.push((Entry::InstanceUid, cluster));
+    }
+    Ok(files.into_iter().map(|(entry, text)| (entry, text.into_bytes())).collect())
+}
+
+async fn features(dumps: &Dumps) -> Result<Value, WorkError> {
+    let nodes = &dumps.writes.nodes;
+    let topology = nodes.topology();
+    let trace = Trace::background("dump");
+    for node in topology.serving("") {
+        let asked = nodes.client.get_json::<Value>(topology.node(node), "/experimental-features", &trace).await;
+        match asked {
+            Ok(features) => return Ok(features.unwrap_or_else(|| json!({}))),
+            Err(error) => tracing::debug!(%error, "experimental features could not be read"),
+        }
+    }
+    Err(ResponseError::new(Code::MiroirNodeUnavailable, "No node that could answer can be reached.").into())
+}
+
+fn begin(path: &Path, head: &[(Entry, Vec<u8>)]) -> io::Result<Archive> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let file = BufWriter::new(File::create_new(path)?);
+    let mut archive = ArchiveWriter::new(file, OffsetDateTime::now_utc());
+    for (entry, content) in head {
+        archive.file(entry, content)?;
+    }
+    // The engine lists it, also where there is no index.
+    archive.folder("indexes/")?;
+    Ok(archive)
+}
+
+/// Settings come first, so that who reads a dump as a stream can make the index before its documents come.
+fn add(mut archive: Archive, copied: Copied, folder: &Path) -> io::Result<Archive> {
+    let Copied { metadata, mut settings, documents } = copied;
+    let mut documents = documents.settled(folder)?;
+    let entry = |part| Entry::Index { uid: metadata.uid.clone(), part };
+    if format::without_masked_keys(&mut settings) {
+        tracing::warn!(index = metadata.uid, "nodes do not show the keys of embedders: the dump does not have them");
+    }
+    archive.file(&entry(IndexPart::Metadata), json!(metadata).to_string().as_bytes())?;
+    archive.file(&entry(IndexPart::Settings), Value::Object(settings).to_string().as_bytes())?;
+    let (bytes, _) = documents.size()?;
+    documents.copy(&mut |lines| archive.stream(&entry(IndexPart::Documents), bytes, lines))?;
+    Ok(archive)
+}
+
+/// Work on files, off the runtime's threads.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, WorkError> {
+    Ok(spawn_blocking(work).await.map_err(io::Error::other)??)
+}
+
+// === impl Unfinished ===
+
+impl Unfinished {
+    /// Gives the file its name, which says that it is whole.
+    fn name(mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        self.named = true;
+        // The name is on disk once the folder is.
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.named {
+            // It may not have come to be.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What stands in a dump of Meilisearch's sixth format, and where. Pure.
+//!
+//! ```text
+//! metadata.json                    {"dumpVersion":"V6","dbVersion":"1.50.0","dumpDate":"..."}
+//! instance_uid.uuid                a uuid as text
+//! keys.jsonl                       an API key a line, its names in snake case
+//! experimental-features.json
+//! webhooks.json                    {"webhooks":{"<uuid>":{"url":"...","headers":{}}}}
+//! tasks/queue.jsonl                tasks; those of a cluster are not in its dump
+//! batches/queue.jsonl
+//! indexes/<uid>/metadata.json      {"uid":"...","primaryKey":"id","createdAt":"...","updatedAt":"..."}
+//! indexes/<uid>/settings.json      as `GET /indexes/<uid>/settings` shows them
+//! indexes/<uid>/documents.jsonl    a document a line, vectors in `_vectors`
+//! ```
+
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::meili::key::Key;
+
+/// The format that is written, and the only one that is read.
+pub const VERSION: &str = "V6";
+
+/// A file of a dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Metadata,
+    InstanceUid,
+    Keys,
+    Features,
+    Webhooks,
+    Tasks,
+    Batches,
+    Index {
+        uid: String,
+        part: IndexPart,
+    },
+    /// A folder, or what this version does not know.
+    Other,
+}
+
+/// A file of one index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexPart {
+    Metadata,
+    Settings,
+    Documents,
+}
+
+/// The file that says what a dump is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    pub dump_version: String,
+    pub db_version: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub dump_date: OffsetDateTime,
+}
+
+/// What a dump says of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexMetadata {
+    pub uid: String,
+    pub primary_key: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+/// An API key as a dump has it: in a dump names are in snake case, and what is not there is left out.
+#[derive(Serialize, Deserialize)]
+struct DumpedKey {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    uid: uuid::Uuid,
+    actions: Value,
+    indexes: Value,
+    #[serde(with = "time::serde::rfc3339::option")]
+    expires_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// What stands at `path`, written `indexes/movies/settings.json` or `./indexes/movies/settings.json`.
+    pub fn of(path: &Path) -> Self {
+        let mut parts = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::CurDir => {}
+                Component::Normal(part) => match part.to_str() {
+                    Some(part) => parts.push(part),
+                    None => return Self::Other,
+                },
+                // A dump names nothing outside of itself.
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Self::Other,
+            }
+        }
+        match parts[..] {
+            ["metadata.json"] => Self::Metadata,
+            ["instance_uid.uuid"] => Self::InstanceUid,
+            ["keys.jsonl"] => Self::Keys,
+            ["experimental-features.json"] => Self::Features,
+            ["webhooks.json"] => Self::Webhooks,
+            ["tasks", "queue.jsonl"] => Self::Tasks,
+            ["batches", "queue.jsonl"] => Self::Batches,
+            ["indexes", uid, file] => match IndexPart::of(file) {
+                Some(part) => Self::Index { uid: uid.to_owned(), part },
+                None => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Metadata => "metadata.json".to_owned(),
+            Self::InstanceUid => "instance_uid.uuid".to_owned(),
+            Self::Keys => "keys.jsonl".to_owned(),
+            Self::Features => "experimental-features.json".to_owned(),
+            Self::Webhooks => "webhooks.json".to_owned(),
+            Self::Tasks => "tasks/queue.jsonl".to_owned(),
+            Self::Batches => "batches/queue.jsonl".to_owned(),
+            Self::Index { uid, part } => format!("indexes/{uid}/{}", part.file()),
+            Self::Other => "other".to_owned(),
+        }
+    }
+}
+
+// === impl IndexPart ===
+
+impl IndexPart {
+    const ALL: [Self; 3] = [Self::Metadata, Self::Settings, Self::Documents];
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata.json",
+            Self::Settings => "settings.json",
+            Self::Documents => "documents.jsonl",
+        }
+    }
+
+    fn of(file: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.file() == file)
+    }
+}
+
+/// The name of a dump that was begun at `moment`: `20261129-164500123`.
+pub fn dump_uid(moment: OffsetDateTime) -> String {
+    let format = format_description!("[year][month][day]-[hour][minute][second][subsecond digits:3]");
+    moment.format(&format).expect("the parts of a date can be written")
+}
+
+/// The line of a key.
+pub fn key_line(key: &Key) -> String {
+    let dumped = DumpedKey {
+        description: key.description.clone(),
+        name: key.name.clone(),
+        uid: key.uid,
+        actions: json!(key.actions),
+        indexes: json!(key.indexes),
+        expires_at: key.expires_at,
+        created_at: key.created_at,
+        updated_at: key.updated_at,
+    };
+    json!(dumped).to_string()
+}
+
+/// The body that creates the key of a line, with its uid: under one master key it has the same secret then.
+pub fn key_body(line: &str) -> Result<Value, serde_json::Error> {
+    let key: DumpedKey = serde_json::from_str(line)?;
+    let format = &time::format_description::well_known::Rfc3339;
+    Ok(json!({
+        "name": key.name,
+        "description": key.description,
+        "uid": key.uid,
+        "actions": key.actions,
+        "indexes": key.indexes,
+        "expiresAt": key.expires_at.and_then(|date| date.format(format).ok()),
+    }))
+}
+
+/// Takes out what nodes show masked: a key that is no key would take the place of the one that is there. True if there was one.
+pub fn without_masked_keys(settings: &mut Map<String, Value>) -> bool {
+    let mut found = false;
+    let embedders = settings.get_mut("embedders").and_then(Value::as_object_mut);
+    for embedder in embedders.into_iter().flat_map(|embedders| embedders.values_mut()) {
+        let mut places = vec![&mut *embedder];
+        while let Some(Value::Object(fields)) = places.pop() {
+            found |= fields.get("apiKey").is_some_and(Value::is_string);
+            fields.shift_remove("apiKey");
+            let inner =
+                fields.iter_mut().filter(|(name, _)| matches!(name.as_str(), "searchEmbedder" | "indexingEmbedder"));
+            places.extend(inner.map(|(_, inner)| inner));
+        }
+    }
+    found
+}
+
+/// Takes out what stands behind a switch of the engine's that may be off elsewhere, and that Miroir does not serve. True if it
+/// was more than what every engine shows.
+pub fn without_switched(settings: &mut Map<String, Value>) -> bool {
+    settings.shift_remove("chat");
+    let joins = settings.shift_remove("foreignKeys");
+    joins.is_some_and(|keys| keys.as_array().is_some_and(|keys| !keys.is_empty()))
+}
+
+/// How many tasks of a queue, a line each, were waiting when it was dumped, besides the dump itself.
+pub fn waiting_tasks(queue: &str) -> usize {
+    let waits = |line: &&str| {
+        let task: Value = serde_json::from_str(line).unwrap_or_default();
+        matches!(task["status"].as_str(), Some("enqueued" | "processing")) && task["type"].get("dumpCreation").is_none()
+    };
+    queue.lines().filter(waits).count()
+}
+
+/// A document as a dump has it. Asked for vectors a node names them of every document, last: `{}` where it has none.
+pub fn without_empty_vectors(document: &str) -> (&str, &'static str) {
+    document.strip_suffix(r#","_vectors":{}}"#).map_or((document, ""), |rest| (rest, "}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_found_where_it_is_written() {
+        let index = |part| Entry::Index { uid: "movies".to_owned(), part };
+        let all = [
+            Entry::Metadata,
+            Entry::InstanceUid,
+            Entry::Keys,
+            Entry::Features,
+            Entry::Webhooks,
+            Entry::Tasks,
+            Entry::Batches,
+            index(IndexPart::Metadata),
+            index(IndexPart::Settings),
+            index(IndexPart::Documents),
+        ];
+        for entry in all {
+            assert_eq!(Entry::of(Path::new(&entry.path())), entry);
+            assert_eq!(Entry::of(Path::new(&format!("./{}", entry.path()))), entry);
+        }
+        for other in ["indexes", "indexes/movies", "../metadata.json", "/metadata.json", "indexes/movies/../x", "a/b"] {
+            assert_eq!(Entry::of(Path::new(other)), Entry::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_dump_is_named_by_its_moment() {
+        assert_eq!(dump_uid(datetime!(2026-01-02 03:04:05.678 UTC)), "20260102-030405678");
+    }
+
+    #[test]
+    fn a_key_comes_back_with_its_uid() {
+        let mut key = Key::defaults(datetime!(2026-01-02 03:04:05 UTC)).remove(0);
+        key.expires_at = Some(datetime!(2030-01-01 00:00 UTC));
+        let line = key_line(&key);
+        assert!(line.contains(r#""expires_at":"2030-01-01T00:00:00Z""#), "{line}");
+        let body = key_body(&line).unwrap();
+        assert_eq!(body["uid"], json!(key.uid));
+        assert_eq!(body["actions"], json!(key.actions));
+        assert_eq!(body["expiresAt"], "2030-01-01T00:00:00Z");
+        assert_eq!(body["name"], json!(key.name));
+    }
+
+    #[test]
+    fn a_masked_key_is_taken_out_wherever_it_stands() {
+        let settings = json!({"embedders": {
+            "a": {"source": "openAi", "apiKey": "sk-XXXX...", "model": "m"},
+            "b": {"source": "composite", "searchEmbedder": {"apiKey": "XXX..."}, "indexingEmbedder": {"url": "u"}},
+            "c": {"source": "userProvided", "dimensions": 3},
+        }});
+        let Value::Object(mut settings) = settings else { unreachable!() };
+        assert!(without_masked_keys(&mut settings));
+        let expected = json!({
+            "a": {"source": "openAi", "model": "m"},
+            "b": {"source": "composite", "searchEmbedder": {}, "indexingEmbedder": {"url": "u"}},
+            "c": {"source": "userProvided", "dimensions": 3},
+        });
+        assert_eq!(settings["embedders"], expected);
+        assert!(!without_masked_keys(&mut settings));
+    }
+
+    #[test]
+    fn tasks_that_waited_are_counted() {
+        let queue = concat!(
+            r#"{"uid":0,"status":"succeeded","type":{"documentImport":{}}}"#,
+            "\n",
+            r#"{"uid":1,"status":"enqueued","type":{"documentImport":{}}}"#,
+            "\n",
+            r#"{"uid":2,"status":"processing","type":{"dumpCreation":{}}}"#,
+            "\n",
+            r#"{"uid":3,"status":"enqueued","type":"documentClear"}"#,
+            "\n",
+        );
+        assert_eq!(waiting_tasks(queue), 2);
+        assert_eq!(waiting_tasks(""), 0);
+    }
+
+    #[test]
+    fn what_stands_behind_a_switch_is_taken_out() {
+        let of = |settings: Value| {
+            let Value::Object(mut settings) = settings else { unreachable!() };
+            (without_switched(&mut settings), Value::Object(settings))
+        };
+        assert_eq!(of(json!({"chat": {}, "foreignKeys": [], "stopWords": []})), (false, json!({"stopWords": []})));
+        assert_eq!(of(json!({"foreignKeys": [{"fieldName": "a"}]})), (true, json!({})));
+    }
+
+    #[test]
+    fn only_the_nodes_own_empty_vectors_are_left_out() {
+        let shown = |document| {
+            let (document, end) = without_empty_vectors(document);
+            format!("{document}{end}")
+        };
+        assert_eq!(shown(r#"{"id":1,"_vectors":{}}"#), r#"{"id":1}"#);
+        for kept in [r#"{"id":1}"#, r#"{"id":1,"a":{"b":1,"_vectors":{}}}"#, r#"{"id":1,"_vectors":{"e":[1]}}"#] {
+            assert_eq!(shown(kept), kept);
+        }
+    }
+}

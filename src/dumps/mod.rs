@@ -1,0 +1,31 @@
+//! What the gateway itself carries out as a task of the whole cluster: dumps, and exports to another Meilisearch. One after the
+//! other, as an engine does.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`archive`] | the archive that a dump is: written and read as a stream |
+//! | `copy` | the documents of one index as they were at one moment, while writes go on |
+//! | `dump` | writes a dump |
+//! | `error` | why a piece of work fails |
+//! | `export` | sends indexes to another Meilisearch |
+//! | [`format`](mod@format) | what stands in a dump, and where |
+//! | `part` | what this room holds: [`Dumps`] |
+//! | [`remote`] | another Meilisearch, as who sends it documents speaks with it |
+//! | `run` | takes works one after the other, and says how they ended |
+//! | [`settings`] | what the operator sets of dumps |
+//! | `spool` | documents on disk, a line each |
+
+pub mod archive;
+mod copy;
+mod dump;
+mod error;
+mod export;
+pub mod format;
+mod part;
+pub mod remote;
+mod run;
+pub mod settings;
+mod spool;
+
+pub use part::Dumps;
+pub use run::run;

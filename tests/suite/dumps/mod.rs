@@ -1,0 +1,349 @@
+//! The whole cluster as one archive in Meilisearch's own format.
+
+mod load;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::support::client::{eventually, id_of, more};
+use crate::support::corpus::cities;
+use crate::support::parity::load;
+use crate::support::process::{Process, free_port};
+use crate::support::small_disk::SmallDisk;
+use crate::support::stop::StopOnDrop;
+use crate::support::{Client, Fleet, FleetOptions};
+
+const MASTER: &str = "a-master-key-of-16";
+
+/// A dump, unpacked by the system's own tar.
+struct Unpacked {
+    folder: tempfile::TempDir,
+}
+
+impl Unpacked {
+    fn of(dump: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let status = Command::new("tar").arg("-xzf").arg(dump).arg("-C").arg(folder.path()).status();
+        assert!(status.expect("tar runs").success(), "{} is no archive", dump.display());
+        Self { folder }
+    }
+
+    fn text(&self, path: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    fn lines(&self, path: &str) -> Vec<Value> {
+        self.text(path).lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    fn documents(&self, index: &str) -> BTreeMap<String, Value> {
+        let mut found = BTreeMap::new();
+        for document in self.lines(&format!("indexes/{index}/documents.jsonl")) {
+            let id = id_of(&document);
+            assert!(found.insert(id.clone(), document).is_none(), "{id} is there twice");
+        }
+        found
+    }
+
+    fn indexes(&self) -> BTreeSet<String> {
+        let folder = std::fs::read_dir(self.folder.path().join("indexes")).expect("a folder of indexes");
+        folder.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+fn dumps_of(fleet: &Fleet) -> PathBuf {
+    fleet.folder().join("dumps")
+}
+
+/// What is in the folder of dumps.
+fn files(fleet: &Fleet) -> Vec<String> {
+    let entries = std::fs::read_dir(dumps_of(fleet)).into_iter().flatten();
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Has a dump made; where it is.
+fn dump(fleet: &Fleet) -> PathBuf {
+    let task = fleet.client.done(&fleet.client.post("/dumps", &Value::Null));
+    assert_eq!((&task["type"], &task["indexUid"]), (&json!("dumpCreation"), &Value::Null), "{task}");
+    let uid = task["details"]["dumpUid"].as_str().unwrap_or_else(|| panic!("no name: {task}"));
+    dumps_of(fleet).join(format!("{uid}.dump"))
+}
+
+/// Cities with settings, documents with vectors, an index without documents; a key and a webhook.
+fn furnish(client: &Client) -> Value {
+    load(client, "cities", &cities(1500));
+    client.done(&client.post("/indexes", &json!({"uid": "empty"})));
+    let settings = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 2}}, "synonyms": {"a": ["b"]}});
+    client.done(&client.json("PATCH", "/indexes/vectors/settings", &settings));
+    client.add("vectors", &json!([
+        {"name": "first", "id": "x-1", "_vectors": {"own": [0.5, 1.0]}},
+        {"id": "x-2", "name": "without", "_vectors": {"own": null}, "nested": {"a": [1, 2.5, null], "ü": "\u{1f600}"}},
+    ]));
+    client.post("/webhooks", &json!({"url": "http://127.0.0.1:9/", "headers": {"Authorization": "a secret"}})).ok();
+    let key =
+        json!({"name": "mine", "actions": ["search"], "indexes": ["cities"], "expiresAt": "2099-01-01T00:00:00Z"});
+    client.post("/keys", &key).ok()
+}
+
+/// Every document with its vectors.
+fn whole(client: &Client, index: &str) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    loop {
+        let path = format!("/indexes/{index}/documents?retrieveVectors=true&limit=1000&offset={}", found.len());
+        let page = client.get(&path).ok();
+        for document in page["results"].as_array().expect("results") {
+            let mut document = document.clone();
+            if document["_vectors"] == json!({}) {
+                document.as_object_mut().expect("a document").remove("_vectors");
+            }
+            assert!(found.insert(id_of(&document), document).is_none());
+        }
+        if found.len() as u64 >= page["total"].as_u64().expect("a total") {
+            return found;
+        }
+    }
+}
+
+fn furnished() -> (Fleet, Value) {
+    let fleet = Fleet::with(FleetOptions { master_key: Some(MASTER), ..Default::default() });
+    let key = furnish(&fleet.client);
+    (fleet, key)
+}
+
+#[test]
+fn a_dump_has_everything_and_nothing_of_miroirs_own() {
+    let (fleet, key) = furnished();
+    let unpacked = Unpacked::of(&dump(&fleet));
+    assert_eq!(files(&fleet).len(), 1, "{:?}", files(&fleet));
+
+    let metadata = unpacked.json("metadata.json");
+    assert_eq!(metadata["dumpVersion"], "V6");
+    assert_eq!(metadata["dbVersion"], fleet.client.get("/version").ok()["pkgVersion"]);
+    assert_eq!(unpacked.indexes(), ["cities", "empty", "vectors"].map(str::to_owned).into());
+    for index in unpacked.indexes() {
+        assert_eq!(unpacked.documents(&index), whole(&fleet.client, &index), "{index}");
+        let shown = fleet.client.get(&format!("/indexes/{index}")).ok();
+        assert_eq!(unpacked.json(&format!("indexes/{index}/metadata.json")), shown);
+        let settings = fleet.client.get(&format!("/indexes/{index}/settings")).ok();
+        assert_eq!(unpacked.json(&format!("indexes/{index}/settings.json")), settings);
+    }
+    assert_eq!(unpacked.documents("cities").len(), 1500);
+    assert_eq!(unpacked.documents("vectors")["x-1"]["_vectors"]["own"]["embeddings"], json!([[0.5, 1.0]]));
+
+    let keys = unpacked.lines("keys.jsonl");
+    assert_eq!(keys.len() as u64, fleet.client.get("/keys").ok()["total"].as_u64().expect("a total"));
+    let mine = keys.iter().find(|line| line["uid"] == key["uid"]).expect("the key is there");
+    assert_eq!((&mine["expires_at"], &mine["actions"]), (&json!("2099-01-01T00:00:00Z"), &json!(["search"])));
+    let webhooks = unpacked.json("webhooks.json");
+    let webhook = webhooks["webhooks"].as_object().and_then(|all| all.values().next()).expect("a webhook");
+    assert_eq!(webhook["headers"]["Authorization"], "a secret", "who starts from the dump needs it as it is");
+    assert_eq!(unpacked.json("experimental-features.json"), fleet.client.get("/experimental-features").ok());
+
+    let status = Command::new("grep").args(["-rq", "_miroir"]).arg(unpacked.folder.path()).status();
+    assert_eq!(status.expect("grep runs").code(), Some(1), "a name of Miroir's own is in the dump");
+    let tasks = fleet.client.get("/tasks?types=dumpCreation").ok();
+    assert_eq!(tasks["total"], 1);
+    assert!(!fleet.gateway().log().contains("a secret"));
+}
+
+/// The engine itself is the judge of what a dump is. The embedded one reads none.
+#[test]
+fn a_node_starts_from_a_dump() {
+    let Ok(engine) = std::env::var("MIROIR_TEST_MEILISEARCH") else { return };
+    let (fleet, key) = furnished();
+    let dump = dump(&fleet).to_string_lossy().into_owned();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (address, data) = (format!("127.0.0.1:{}", free_port()), folder.path().join("data"));
+    let data = data.to_string_lossy().into_owned();
+    let arguments =
+        ["--http-addr", &address, "--db-path", &data, "--no-analytics", "--master-key", MASTER, "--import-dump", &dump];
+    let mut node = Process::start("restored", folder.path(), &engine, &arguments);
+    let client = Client::new(&format!("http://{address}")).with_key(MASTER);
+    eventually("the node has read the dump", || {
+        assert!(node.exited().is_none(), "the node does not take the dump: {}", node.log());
+        client.try_send("GET", "/health", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
+    });
+    let there = client.get("/indexes").ok();
+    assert_eq!(there["total"], 3, "{there}");
+    for index in ["cities", "empty", "vectors"] {
+        assert_eq!(whole(&client, index), whole(&fleet.client, index), "{index}");
+        for path in [format!("/indexes/{index}"), format!("/indexes/{index}/settings")] {
+            let (mut there, mut here) = (client.get(&path).ok(), fleet.client.get(&path).ok());
+            // Of the import.
+            for shown in [&mut there, &mut here] {
+                shown.as_object_mut().expect("an object").remove("updatedAt");
+            }
+            assert_eq!(there, here, "{path}");
+        }
+    }
+    let by_key = client.with_key(key["key"].as_str().expect("a key"));
+    let search = json!({"q": "san", "limit": 5});
+    let here = fleet.client.search("cities", &search);
+    assert_eq!(by_key.search("cities", &search)["hits"], here["hits"], "the key opens the node");
+    let keys = |client: &Client| -> BTreeSet<String> {
+        let all = client.get("/keys?limit=100").ok();
+        all["results"].as_array().expect("keys").iter().map(|key| key["key"].to_string()).collect()
+    };
+    assert_eq!(keys(&client), keys(&fleet.client));
+    assert_eq!(client.get("/webhooks").ok(), fleet.client.get("/webhooks").ok());
+    assert_eq!(client.get("/experimental-features").ok(), fleet.client.get("/experimental-features").ok());
+}
+
+/// Each write changes three documents together and adds one; each tenth deletes by filter. What a dump shows is what there was
+/// after some write, whole.
+#[test]
+fn a_dump_is_of_one_moment_while_writes_go_on() {
+    let fleet = Fleet::start();
+    let all = cities(0);
+    load(&fleet.client, "cities", &all);
+    let tied = [900_000_001_u64, 900_000_002, 900_000_003];
+    let (stop, writes) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut archives = Vec::new();
+    std::thread::scope(|scope| {
+        let ending = StopOnDrop(&stop);
+        let (stop, writes, client) = (&stop, &writes, fleet.client.clone());
+        scope.spawn(move || {
+            for round in 1_u64.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let mut body: Vec<Value> = tied.iter().map(|id| json!({"id": id, "population": round})).collect();
+                body.push(json!({"id": 910_000_000 + round, "name": "added", "feature": format!("r{round}")}));
+                client.post("/indexes/cities/documents", &json!(body)).ok();
+                if round.is_multiple_of(10) {
+                    // What was added in the round before.
+                    let filter = json!({"filter": format!("feature = r{}", round - 1)});
+                    client.post("/indexes/cities/documents/delete", &filter).ok();
+                }
+                writes.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        more(writes, 5);
+        for _ in 0..3 {
+            archives.push(dump(&fleet));
+            more(writes, 3);
+        }
+        drop(ending);
+    });
+    for archive in &archives {
+        let documents = Unpacked::of(archive).documents("cities");
+        let rounds: BTreeSet<u64> =
+            tied.iter().map(|id| documents[&id.to_string()]["population"].as_u64().expect("a round")).collect();
+        assert_eq!(rounds.len(), 1, "three documents of one write are of one moment: {rounds:?}");
+        let round = *rounds.first().expect("a round");
+        let added: BTreeSet<u64> = documents
+            .keys()
+            .filter_map(|id| id.parse::<u64>().ok()?.checked_sub(910_000_000))
+            .filter(|round| *round > 0)
+            .collect();
+        let after_deletion: BTreeSet<u64> = (1..=round).filter(|added| added % 10 != 9 || *added + 1 > round).collect();
+        // The moment may lie between a tenth write and the deletion that follows it.
+        let before_deletion: BTreeSet<u64> =
+            (1..=round).filter(|added| added % 10 != 9 || *added + 1 >= round).collect();
+        assert!(added == after_deletion || added == before_deletion, "round {round}: {added:?}");
+        assert_eq!(documents.len(), all.len() + tied.len() + added.len());
+    }
+}
+
+#[test]
+fn a_gateway_that_is_killed_leaves_no_half_dump_and_finishes_later() {
+    let mut fleet = Fleet::start();
+    load(&fleet.client, "cities", &cities(0));
+    let accepted = fleet.client.post("/dumps", &Value::Null).ok();
+    eventually("the dump is under way", || files(&fleet).iter().any(|file| file.ends_with(".part")).then_some(()));
+    fleet.kill_gateway();
+    let left = files(&fleet);
+    assert!(left.iter().all(|file| file.ends_with(".part")), "{left:?}");
+    std::fs::write(dumps_of(&fleet).join("20200101-000000000.dump"), "of the operator's").expect("a file");
+    fleet.start_gateway();
+    let task = fleet.client.wait_id(accepted["taskUid"].as_str().expect("an id"));
+    assert_eq!(task["status"], "succeeded", "{task}");
+    let name = format!("{}.dump", task["details"]["dumpUid"].as_str().expect("a name"));
+    let there: BTreeSet<String> = files(&fleet).into_iter().collect();
+    assert_eq!(there, [name.clone(), "20200101-000000000.dump".to_owned()].into());
+    let documents = Unpacked::of(&dumps_of(&fleet).join(name)).documents("cities");
+    assert_eq!(documents, whole(&fleet.client, "cities"));
+}
+
+#[test]
+fn a_dump_that_is_canceled_is_none() {
+    let fleet = Fleet::start();
+    load(&fleet.client, "cities", &cities(4000));
+    // The second waits for the first; a stopped node holds both.
+    fleet.nodes[0].signal("STOP");
+    let asked: Vec<Value> = (0..2).map(|_| fleet.client.post("/dumps", &Value::Null).ok()).collect();
+    let ids: Vec<&str> = asked.iter().map(|task| task["taskUid"].as_str().expect("an id")).collect();
+    let cancelation = fleet.client.post(&format!("/tasks/cancel?uids={}", ids.join(",")), &Value::Null);
+    fleet.nodes[0].signal("CONT");
+    let cancelation = fleet.client.done(&cancelation);
+    assert_eq!(cancelation["details"]["matchedTasks"], 2, "{cancelation}");
+    assert_eq!(cancelation["details"]["canceledTasks"], 2, "{cancelation}");
+    for id in ids {
+        let task = fleet.client.wait_id(id);
+        assert_eq!((&task["status"], &task["details"]), (&json!("canceled"), &json!({"dumpUid": null})), "{task}");
+        assert_eq!((&task["error"], task["canceledBy"].is_u64()), (&Value::Null, true), "{task}");
+    }
+    assert_eq!(files(&fleet), Vec::<String>::new());
+    let archive = dump(&fleet);
+    assert_eq!(Unpacked::of(&archive).documents("cities").len(), 4000);
+}
+
+#[test]
+fn a_dump_that_cannot_be_written_is_a_failed_task() {
+    let nowhere = "dumps: { dir: /dev/null/dumps }\n".to_owned();
+    let fleet = Fleet::with(FleetOptions { nodes: 1, replication_factor: 1, more: nowhere, ..Default::default() });
+    let task = fleet.client.wait(&fleet.client.post("/dumps", &Value::Null));
+    assert_eq!((&task["status"], &task["error"]["type"]), (&json!("failed"), &json!("internal")), "{task}");
+    assert!(!task["error"]["message"].to_string().contains("/dev/null"), "{task}");
+    assert_eq!(task["details"], json!({"dumpUid": null}), "{task}");
+}
+
+#[test]
+fn a_dump_that_fills_the_disk_is_a_failed_task() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = match SmallDisk::mount(&folder.path().join("small"), 8) {
+        Ok(disk) => disk,
+        Err(why) => {
+            eprintln!("not tested: {why}");
+            return;
+        }
+    };
+    let more = format!("dumps: {{ dir: \"{}\" }}\n", folder.path().join("small").display());
+    let fleet = Fleet::with(FleetOptions { nodes: 1, replication_factor: 1, more, ..Default::default() });
+    load(&fleet.client, "cities", &cities(3000));
+    disk.fill();
+    let task = fleet.client.wait(&fleet.client.post("/dumps", &Value::Null));
+    assert_eq!(
+        (&task["status"], &task["error"]["code"]),
+        (&json!("failed"), &json!("no_space_left_on_device")),
+        "{task}"
+    );
+    disk.free();
+    fleet.client.done(&fleet.client.post("/dumps", &Value::Null));
+    let left = std::fs::read_dir(folder.path().join("small")).expect("the folder").count();
+    assert_eq!(left, 1, "the dump alone");
+}
+
+/// Names that change while a dump is made: every document is in it once.
+#[test]
+fn a_swap_while_a_dump_is_made_loses_nothing() {
+    let fleet = Fleet::start();
+    load(&fleet.client, "a", &cities(4000));
+    fleet.client.add("z", &json!([{"id": 1, "only": "here"}]));
+    let accepted = fleet.client.post("/dumps", &Value::Null);
+    eventually("the dump is under way", || files(&fleet).iter().any(|file| file.ends_with(".part")).then_some(()));
+    fleet.client.done(&fleet.client.post("/swap-indexes", &json!([{"indexes": ["a", "z"]}])));
+    let task = fleet.client.done(&accepted);
+    let name = format!("{}.dump", task["details"]["dumpUid"].as_str().expect("a name"));
+    let unpacked = Unpacked::of(&dumps_of(&fleet).join(name));
+    let sizes = [unpacked.documents("a").len(), unpacked.documents("z").len()];
+    assert!(sizes == [4000, 1] || sizes == [1, 4000], "{sizes:?}");
+}
