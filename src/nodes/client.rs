@@ -1,5 +1,6 @@
 //! Subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::fate::fate_of;
 use super::meaning::{ForHealth, Meaning};
 pub use super::message::{NodeReply, SubBody, Subrequest, Trace};
 use super::metrics::{ClusterMetrics, Outcome};
+use super::stamp::carries;
 use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -161,7 +163,29 @@ impl NodeClient {
         Ok(task)
     }
 
-    /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) as their `customMetadata`, oldest first. Nodes cannot
+    /// Those of some tasks, at least one, that the node knows, by one request.
+    pub async fn get_task_statuses(
+        &self,
+        node: &Node,
+        task_uids: &[u32],
+    ) -> Result<Vec<TaskStatusResponse>, NodeError> {
+        #[derive(Deserialize)]
+        struct Page {
+            results: Vec<TaskStatusResponse>,
+        }
+        let uids: Vec<String> = task_uids.iter().map(u32::to_string).collect();
+        let path = format!("/tasks?limit={}&uids={}", uids.len(), uids.join(","));
+        let reply = self.send(node, Subrequest::get(path, self.timeout), &Trace::background("task")).await?;
+        let page: Page = self.read(node, &reply)?;
+        let is_open = |task: &&TaskStatusResponse| !task.status.is_final();
+        let open: HashSet<u32> = page.results.iter().filter(is_open).map(|task| task.uid).collect();
+        for uid in task_uids.iter().filter(|uid| !open.contains(uid)) {
+            self.changes.ended(&node.id, *uid);
+        }
+        Ok(page.results)
+    }
+
+    /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) in their `customMetadata`, alone or among others, oldest first. Nodes cannot
     /// filter by it, so their newest tasks are read back to the moment that the stamp's uuid was made.
     pub async fn find_by_stamp(&self, node: &Node, stamp: &str) -> Result<Vec<TaskStatusResponse>, NodeError> {
         let since = stamp_time(stamp);
@@ -170,7 +194,7 @@ impl NodeClient {
             .tasks_since(node, query, since)
             .await?
             .into_iter()
-            .filter(|task| task.custom_metadata.as_deref() == Some(stamp))
+            .filter(|task| task.custom_metadata.as_deref().is_some_and(|metadata| carries(metadata, stamp)))
             .collect::<Vec<_>>();
         found.sort_by_key(|task| task.uid);
         Ok(found)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::questions::Questions;
 use super::reconcile::Reconciler;
 use super::task_host::{Polled, TaskHost, report};
 use crate::ledger::Ledger;
@@ -30,6 +31,7 @@ pub struct Tracking {
     pub nodes: Arc<Nodes>,
     pub ledger: Arc<Ledger>,
     pub reconciler: Reconciler,
+    questions: Arc<Questions>,
     next_uid: AtomicU32,
     heir: OnceLock<Weak<dyn Heir>>,
 }
@@ -46,7 +48,7 @@ impl Tracking {
         let store = Arc::clone(&ledger.store);
         let next_uid = AtomicU32::new(store.next_task_uid().await?);
         let reconciler = Reconciler::new(store, prometheus)?;
-        Ok(Arc::new(Self { nodes, ledger, reconciler, next_uid, heir: OnceLock::new() }))
+        Ok(Arc::new(Self { nodes, ledger, reconciler, questions: Arc::default(), next_uid, heir: OnceLock::new() }))
     }
 
     /// Who is told of ends. Said once, before anything runs.
@@ -93,20 +95,7 @@ impl TaskHost for Tracking {
     }
 
     async fn poll(&self, node: &NodeId, task_uid: u32) -> Polled {
-        let topology = self.nodes.topology();
-        let Some(ix) = topology.find(node.as_str()) else { return Polled::Gone };
-        // One that hangs would keep the few polls that run at once from others.
-        if !topology.node(ix).state.finishes_writes() {
-            return Polled::Unreachable;
-        }
-        match self.nodes.client.get_task_status(topology.node(ix), task_uid).await {
-            Ok(Some(response)) => Polled::Known(report(response)),
-            Ok(None) => Polled::Unknown,
-            Err(error) => {
-                tracing::debug!(%error, task_uid, "node task could not be polled");
-                Polled::Unreachable
-            }
-        }
+        self.questions.ask(&self.nodes, node, task_uid).await
     }
 
     async fn find(&self, node: &NodeId, stamp: &str) -> Option<Vec<NodeReport>> {
