@@ -1,6 +1,5 @@
 //! Subrequests to nodes, and the few calls of Meilisearch's API that Miroir makes on its own account.
 
-use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -163,12 +162,9 @@ impl NodeClient {
         Ok(task)
     }
 
-    /// Those of some tasks, at least one, that the node knows, by one request.
-    pub async fn get_task_statuses(
-        &self,
-        node: &Node,
-        task_uids: &[u32],
-    ) -> Result<Vec<TaskStatusResponse>, NodeError> {
+    /// Those of some tasks, at least one, that the node lists, by one request. That one is not among them does not say that the
+    /// node does not know it: only [`NodeClient::get_task_status`] does.
+    pub async fn list_tasks(&self, node: &Node, task_uids: &[u32]) -> Result<Vec<TaskStatusResponse>, NodeError> {
         #[derive(Deserialize)]
         struct Page {
             results: Vec<TaskStatusResponse>,
@@ -177,10 +173,8 @@ impl NodeClient {
         let path = format!("/tasks?limit={}&uids={}", uids.len(), uids.join(","));
         let reply = self.send(node, Subrequest::get(path, self.timeout), &Trace::background("task")).await?;
         let page: Page = self.read(node, &reply)?;
-        let is_open = |task: &&TaskStatusResponse| !task.status.is_final();
-        let open: HashSet<u32> = page.results.iter().filter(is_open).map(|task| task.uid).collect();
-        for uid in task_uids.iter().filter(|uid| !open.contains(uid)) {
-            self.changes.ended(&node.id, *uid);
+        for task in page.results.iter().filter(|task| task.status.is_final()) {
+            self.changes.ended(&node.id, task.uid);
         }
         Ok(page.results)
     }

@@ -1,6 +1,6 @@
 //! Questions to nodes after their tasks: those of one moment travel as one request.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use super::task_host::{Polled, report};
 use crate::nodes::Nodes;
 use crate::nodes::client::TaskStatusResponse;
 use crate::nodes::error::NodeError;
-use crate::placement::topology::NodeId;
+use crate::placement::topology::{Node, NodeId};
 
 /// How many tasks one request names, so that its path stays short.
 const AT_ONCE: usize = 200;
@@ -104,17 +104,27 @@ async fn answers(nodes: &Nodes, node: &NodeId, uids: &[u32]) -> Answers {
     if !topology.node(ix).state.finishes_writes() {
         return Answers::Unreachable;
     }
-    let found: Result<Vec<TaskStatusResponse>, NodeError> = match uids {
-        [uid] => nodes.client.get_task_status(topology.node(ix), *uid).await.map(|task| task.into_iter().collect()),
-        uids => nodes.client.get_task_statuses(topology.node(ix), uids).await,
-    };
-    match found {
+    match ask(nodes, topology.node(ix), uids).await {
         Ok(tasks) => Answers::Known(tasks.into_iter().map(|task| (task.uid, Polled::Known(report(task)))).collect()),
         Err(error) => {
             tracing::debug!(%error, tasks = uids.len(), "node tasks could not be polled");
             Answers::Unreachable
         }
     }
+}
+
+/// The tasks that the node knows, by one request if it lists them all. A list that lacks one is not believed: a replica whose task is
+/// held to be lost is copied anew, and with no other replica left its writes end. So each that is missing is asked for by itself.
+async fn ask(nodes: &Nodes, node: &Node, uids: &[u32]) -> Result<Vec<TaskStatusResponse>, NodeError> {
+    let mut tasks = match uids {
+        [_] => Vec::new(),
+        several => nodes.client.list_tasks(node, several).await?,
+    };
+    let listed: HashSet<u32> = tasks.iter().map(|task| task.uid).collect();
+    for uid in uids.iter().filter(|uid| !listed.contains(uid)) {
+        tasks.extend(nodes.client.get_task_status(node, *uid).await?);
+    }
+    Ok(tasks)
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ async fn group(way: Way<'_>, turn: &Turn, own: Parcel) -> Vec<Parcel> {
     if !turn.is_followed(|next| is_akin(&next.cargo)) || !takes_writes(way) {
         return vec![own];
     }
-    let Some(rules) = settled_rules(way.writes, way.index, way.trace).await else { return vec![own] };
+    let Some(rules) = settled_rules(way.writes, way.index).await else { return vec![own] };
     let was_judged = |cargo: &Cargo| cargo.write().is_none_or(|write| write.rules == rules);
     if !was_judged(&own.cargo) {
         return vec![own];

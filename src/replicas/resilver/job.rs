@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::error::ResilverError;
@@ -159,9 +159,8 @@ impl Job<'_> {
     /// empty, so it is known once the tasks have been asked for.
     async fn check_failures(&self) -> Result<(), ResilverError> {
         let reconciler = &self.writes.tracking.reconciler;
-        for task in reconciler.live_in(&self.index) {
-            reconciler.poll_now(task.uid).await;
-        }
+        // All at once: writes wait for this, and each may have to wait for the next request to its nodes.
+        join_all(reconciler.live_in(&self.index).iter().map(|task| reconciler.poll_now(task.uid))).await;
         let unfit = |task: &MiroirTask| {
             let failed =
                 |(source, shards): (&NodeIx, &ShardSet)| unfit_source(task, &self.topology.node(*source).id, shards);

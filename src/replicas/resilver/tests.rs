@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::meili::operation::DocumentMethod::{Replace, Update};
 use crate::meili::task::TaskStatus;
 use crate::nodes::metrics::Loop;
 use crate::placement::shard::ShardSet;
+use crate::tasks::entry::NodeTaskState;
 use crate::tasks::filter::TaskRef;
 
 const CUTOVER: Duration = Duration::from_secs(2);
@@ -184,6 +186,23 @@ async fn a_write_that_only_a_stale_replica_carried_out_ends_as_failed_everywhere
     assert_eq!(ended.status, TaskStatus::Failed);
     bed.assert_equal_replicas();
     assert_eq!(bed.fleet.documents("n1")["5"]["t"], "old");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_a_list_lacks_is_not_held_to_be_lost() {
+    let bed = Bed::start(2, CUTOVER).await;
+    bed.add(Replace, &documents(0..60, "old")).await;
+    bed.fleet.list_any("n1");
+    bed.fleet.set_pace("n1", 5);
+    let bed = &bed;
+    let deletions = join_all((0..40).map(|id| async move { bed.delete(&[id]).await })).await;
+    bed.at_rest().await;
+    for task in deletions {
+        let ended = bed.cluster.ledger.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
+        assert_eq!(ended.status, TaskStatus::Succeeded);
+        assert!(ended.parts.iter().all(|part| part.state == NodeTaskState::Succeeded), "{:?}", ended.parts);
+    }
+    assert_eq!(bed.assert_equal_replicas().len(), 20);
 }
 
 /// What a client does.
