@@ -7,6 +7,7 @@
 //! | [`documents`] | document writes: a body becomes one payload per node |
 //! | [`vocabulary`] | every node knows all words of an index |
 //! | `coalesce` | small writes that wait for one node travel together |
+//! | `pace` | writes of an index that is copied do not outrun its nodes |
 //! | `parcel` | what a small write offers to those before it |
 //! | `order` | the one order of all writes |
 //! | [`writer`] | one order for all replicas, durable before anything leaves |
@@ -19,6 +20,7 @@ mod coalesce;
 pub mod direct;
 pub mod documents;
 pub(crate) mod order;
+mod pace;
 mod parcel;
 mod part;
 pub(crate) mod send;

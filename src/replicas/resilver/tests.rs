@@ -129,6 +129,48 @@ async fn writes_go_on_while_a_replica_is_copied() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_ends_although_clients_write_faster_than_nodes_work() {
+    let bed = Arc::new(Bed::start(2, Duration::from_millis(500)).await);
+    bed.add(Replace, &documents(0..200, "old")).await;
+    bed.at_rest().await;
+    bed.fleet.change("n1", |documents| documents.retain(|id, _| id.len() < 2));
+    // A node carries out 50 deletions a second, and each client sends several hundred.
+    bed.fleet.set_pace("n0", 20);
+    bed.fleet.set_pace("n1", 20);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..3u32)
+        .map(|client| {
+            let (bed, stop) = (Arc::clone(&bed), Arc::clone(&stop));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    bed.delete(&[1000 + client]).await;
+                }
+            })
+        })
+        .collect();
+    // They are far ahead of the nodes when the copy begins.
+    while bed.cluster.tracking.reconciler.count_in(INDEX) < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bed.make_stale("n1").await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
+        while !bed.cluster.nodes.topology().stale.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let ended = ended.await;
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(ended.is_ok(), "{:?}", bed.cluster.replicas.copies.failures());
+    bed.fleet.set_pace("n0", 0);
+    bed.fleet.set_pace("n1", 0);
+    bed.at_rest().await;
+    assert_eq!(bed.assert_equal_replicas().len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_misses_a_write_while_it_is_copied_stays_stale() {
     let bed = Bed::start(2, CUTOVER).await;
     let node = bed.ix("n1");

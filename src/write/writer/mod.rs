@@ -36,6 +36,7 @@ use crate::placement::topology::Topology;
 use crate::plan::write::WriteIntent;
 use crate::split::rules::DocumentRules;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::write::pace;
 use crate::write::part::Writes;
 
 /// A write that has its place in the order.
@@ -204,7 +205,10 @@ async fn carry_out(
     };
     let _right = match hold {
         Some(hold) => Either::Left(hold),
-        None => Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await),
+        None => {
+            pace::keep(writes, &intent.indexes).await;
+            Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await)
+        }
     };
     let Placed { mut task, topology, undo, runs, flight: _flight } = writes.place(intent, keys.as_deref())?;
     let mut row = task.clone();
