@@ -14,7 +14,7 @@ use miroir::config::{Config, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
-use miroir::gateway::settings::GatewaySettings;
+use miroir::gateway::settings::{GatewaySettings, Http2Settings};
 use miroir::gateway::webhooks::{WebhookBook, notify};
 use miroir::gateway::{self, App};
 use miroir::logging;
@@ -29,6 +29,7 @@ use miroir::tls::expiry::Expiry;
 use miroir::tls::listeners::Listeners;
 use miroir::tls::nodes::NodeTls;
 use miroir::tracking::housekeeping;
+use pingora::protocols::ALPN;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
@@ -142,13 +143,20 @@ fn start(args: &Args) -> Result<Server, StartError> {
 
     let mut server = Server::new_with_opt_and_conf(None, config.pingora);
     server.bootstrap();
-    let proxy = pingora_proxy::http_proxy(&server.configuration, Proxy(Arc::clone(&app)));
+    let mut proxy = pingora_proxy::http_proxy(&server.configuration, Proxy(Arc::clone(&app)));
+    let offered = match &config.http2 {
+        Http2Settings::Off => ALPN::H1,
+        Http2Settings::On(http2) => {
+            (proxy.server_options, proxy.h2_options) = http2.pingora(config.limits.header_size);
+            ALPN::H2H1
+        }
+    };
     let mut api = Service::new("api".to_owned(), Watched::new(proxy));
-    listen(&mut api, &tls, "api", config.listen)?;
+    listen(&mut api, &tls, ("api", config.listen), offered)?;
     let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key));
-    listen(&mut admin, &tls, "admin", config.admin)?;
+    listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
-    listen(&mut metrics, &tls, "metrics", config.metrics)?;
+    listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
     let background = Background { app, tls, retention: config.tasks.retention };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
@@ -185,8 +193,13 @@ impl BackgroundService for Background {
 }
 
 /// Listens with TLS where the listener has certificates.
-fn listen<A>(service: &mut Service<A>, tls: &Listeners, name: &str, address: SocketAddr) -> Result<(), StartError> {
-    match tls.of(name) {
+fn listen<A>(
+    service: &mut Service<A>,
+    tls: &Listeners,
+    (name, address): (&str, SocketAddr),
+    offered: ALPN,
+) -> Result<(), StartError> {
+    match tls.of(name, offered) {
         None => service.add_tcp(&address.to_string()),
         Some(settings) => {
             service.add_tls_with_settings(&address.to_string(), None, settings.map_err(StartError::Listener)?);

@@ -8,7 +8,7 @@ use pingora::server::configuration::ServerConf;
 use super::pingora_conf::PingoraSection;
 use crate::dumps::settings::DumpSettings;
 use crate::gateway::cache::settings::CacheSettings;
-use crate::gateway::settings::{CompressionSettings, LimitSettings};
+use crate::gateway::settings::{CompressionSettings, Http2Settings, LimitSettings};
 use crate::logging::LogSettings;
 use crate::moves::settings::RebalanceSettings;
 use crate::nodes::health::settings::HealthSettings;
@@ -49,6 +49,7 @@ pub struct Config {
     pub dumps: DumpSettings,
     pub tasks: TaskSettings,
     pub limits: LimitSettings,
+    pub http2: Http2Settings,
     pub compression: CompressionSettings,
     pub cache: CacheSettings,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
@@ -82,6 +83,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         dumps: file.read("dumps"),
         tasks: file.read("tasks"),
         limits: file.read("limits"),
+        http2: file.read("http2"),
         compression: file.read("compression"),
         cache: file.read("cache"),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),

@@ -7,21 +7,26 @@
 //! Only what is surely a request line is touched: the first of a connection, and the next one after an answer as long as no
 //! request so far has had a body or another one right behind it. From then on nobody can tell here where a request begins, a
 //! line in a body may look like one, and the connection passes as it is.
+//!
+//! What a connection begins with also tells whether it speaks HTTP/2 without TLS. Pingora would wait for all 24 bytes of the
+//! preface to say so, and `GET / HTTP/1.0` with its empty line has 18; here the first byte that differs tells.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
 use pingora::server::ShutdownWatch;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// An application whose connections are watched.
 pub struct Watched<A>(Arc<A>);
@@ -31,6 +36,8 @@ pub struct Watched<A>(Arc<A>);
 struct Connection {
     inner: Stream,
     line: Line,
+    /// Read to see what the connection speaks, and still to be handed out.
+    ahead: Vec<u8>,
 }
 
 /// A line as it arrives.
@@ -46,6 +53,10 @@ enum Line {
     Unknown,
 }
 
+/// What a connection that speaks HTTP/2 begins with (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a new connection may take to begin.
+const BEGIN: Duration = Duration::from_secs(60);
 /// Longer heads are refused for their length.
 const LONGEST: usize = 64 << 10;
 
@@ -62,8 +73,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Watched<A> {
     async fn process_new(self: &Arc<Self>, session: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // A kept connection comes back as it went, and is not wrapped twice.
         let watched = (*session).as_any().is::<Connection>();
-        let session: Stream =
-            if watched { session } else { Box::new(Connection { inner: session, line: Line::new() }) };
+        let session: Stream = if watched {
+            session
+        } else {
+            Box::new(Connection { inner: session, line: Line::new(), ahead: Vec::new() })
+        };
         self.0.process_new(session, shutdown).await
     }
 
@@ -144,7 +158,13 @@ fn has_raw_target(line: &[u8]) -> bool {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        } else {
+            let taken = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..taken]);
+            self.ahead.drain(..taken);
+        }
         self.line.watch(&mut buf.filled_mut()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -191,13 +211,41 @@ impl UniqueID for Connection {
     }
 }
 
-/// Clients come without TLS.
-impl Ssl for Connection {}
+impl Ssl for Connection {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
 
 #[async_trait]
 impl Peek for Connection {
+    /// Fills `buf` with as much as begins like the preface of HTTP/2, and the byte that does not.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        self.inner.try_peek(buf).await
+        let wanted = buf.len().min(PREFACE.len());
+        let Self { inner, ahead, .. } = self;
+        let read = async {
+            while ahead.len() < wanted && PREFACE.starts_with(ahead) {
+                let mut piece = [0; PREFACE.len()];
+                let taken = inner.read(&mut piece[..wanted - ahead.len()]).await?;
+                if taken == 0 {
+                    break;
+                }
+                ahead.extend_from_slice(&piece[..taken]);
+            }
+            Ok::<_, io::Error>(())
+        };
+        tokio::time::timeout(BEGIN, read).await??;
+        let seen = ahead.len().min(buf.len());
+        buf[..seen].copy_from_slice(&ahead[..seen]);
+        Ok(true)
     }
 }
 
@@ -263,6 +311,39 @@ mod tests {
         }
         for bad in ["GET /a\tb HTTP/1.1\r\n", "POST /health  HTTP/1.0\n", "\r\n\r\nGET /? HTTP/1.1 HTTP/1.1\r\n"] {
             assert!(seen(&mut Line::new(), &[bad]).contains(&0), "{bad:?}");
+        }
+    }
+
+    /// A connection of which `sent` has come so far; its other end stays open.
+    async fn connection(sent: &[u8]) -> (Connection, tokio::net::TcpStream) {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(sent).await.unwrap();
+        let inner: Stream = Box::new(pingora::protocols::l4::stream::Stream::from(listener.accept().await.unwrap().0));
+        (Connection { inner, line: Line::new(), ahead: Vec::new() }, client)
+    }
+
+    /// A request of HTTP/1 may be shorter than what HTTP/2 begins with, and nothing of either is lost.
+    #[tokio::test]
+    async fn the_first_byte_that_differs_tells_what_a_connection_speaks() {
+        for (sent, is_h2) in [
+            (&b"GET / HTTP/1.0\r\n\r\n"[..], false),
+            (b"P", false),
+            (b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n", false),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", true),
+        ] {
+            let (mut connection, client) = connection(sent).await;
+            if sent.len() == 1 {
+                // Only its end can tell.
+                drop(client);
+            }
+            let mut seen = [0; PREFACE.len()];
+            assert!(connection.try_peek(&mut seen).await.unwrap());
+            assert_eq!(seen == PREFACE, is_h2, "{}", sent.escape_ascii());
+            let mut read = vec![0; sent.len()];
+            connection.read_exact(&mut read).await.unwrap();
+            assert_eq!(read, sent);
         }
     }
 

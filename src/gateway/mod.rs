@@ -141,7 +141,9 @@ async fn finish(
     answer: &Answer,
     compression: &CompressionSettings,
 ) -> pingora::Result<()> {
-    let unread = head.has_body() && !session.as_downstream_mut().is_body_done();
+    // A stream of HTTP/2 ends by itself, and the others of its connection go on.
+    let may_follow = head.has_body() || session.as_downstream().is_http2();
+    let unread = may_follow && !session.as_downstream_mut().is_body_done();
     if unread {
         session.as_downstream_mut().set_keepalive(None);
     }

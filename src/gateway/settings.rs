@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+
 use super::cache::settings::CacheSettings;
 use crate::settings::unit::{GIB, KIB, MIB};
 use crate::settings::{FromSection, Section};
@@ -41,6 +44,48 @@ pub struct CompressionSettings {
     pub level: u32,
     /// Answers of fewer bytes are sent as they are.
     pub min_size: u64,
+}
+
+/// The section `http2` of the listener of clients: whether it is spoken, by ALPN and by who begins with it without TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Http2Settings {
+    Off,
+    On(Http2Limits),
+}
+
+/// What one client of HTTP/2 may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Requests that are under way at once on one connection.
+    pub streams: u32,
+    /// How long a connection without a request stays open.
+    pub idle_timeout: Duration,
+}
+
+// === impl Http2Settings ===
+
+impl FromSection for Http2Settings {
+    fn read(section: &mut Section) -> Self {
+        let streams = section.integer("streams", 0..=10_000, 100);
+        let idle_timeout = section.duration("idle_timeout", Duration::from_secs(60));
+        if streams == 0 { Self::Off } else { Self::On(Http2Limits { streams, idle_timeout }) }
+    }
+}
+
+// === impl Http2Limits ===
+
+impl Http2Limits {
+    /// The same for Pingora. `header_size` is the longest head, in bytes. A client that opens requests only to reset them is cut
+    /// off by its library after some twenty that nobody has looked at.
+    pub fn pingora(&self, header_size: u64) -> (Option<HttpServerOptions>, Option<H2Options>) {
+        let mut server = HttpServerOptions::default();
+        server.h2c = true;
+        server.h2_idle_timeout = Some(self.idle_timeout);
+        let mut options = default_h2_options();
+        options.max_concurrent_streams(self.streams);
+        options.max_header_list_size(u32::try_from(header_size).unwrap_or(u32::MAX));
+        (Some(server), Some(options))
+    }
 }
 
 // === impl LimitSettings ===

@@ -274,7 +274,10 @@ impl Trial {
         }
         // Which shard it belongs to is of use for counts only.
         self.checker.take(&document, &id, ShardId(0));
-        Ok(())
+        match self.checker.refused_at_once(&id) {
+            Some(refusal) => Err(Ended::Fails(refusal.into())),
+            None => Ok(()),
+        }
     }
 
     fn compare(&mut self, held: &Held, made: &Made) {

@@ -210,6 +210,12 @@ impl Checker {
         Some(self.faults.entry(id.to_owned()).or_default())
     }
 
+    /// What the engine says of a document that it has just read, before it reads another.
+    pub fn refused_at_once(&self, id: &str) -> Option<Refusal> {
+        let (_, error) = self.faults.get(id)?.vectors.as_ref().filter(|(_, error)| error.is_of_shape())?;
+        Some(error.clone().into())
+    }
+
     /// The first refusal by the engine's order of checks, not by the order of documents.
     pub fn finish(self) -> Checked {
         let mut found: Vec<(u64, Refusal)> = Vec::new();

@@ -290,6 +290,15 @@ mod tests {
         assert_eq!(error.code, "invalid_document_id");
     }
 
+    /// Those without documents would take another primary key.
+    #[test]
+    fn a_primary_key_that_some_nodes_refuse_is_refused_as_by_one() {
+        let mut task = task(vec![part("a", &[], Succeeded), failing("b", &[], "there is one.")]);
+        task.kind = TaskKind::IndexUpdate;
+        fold(&mut task, T0);
+        assert_eq!((task.status, task.error.unwrap().message.as_str()), (TaskStatus::Failed, "there is one."));
+    }
+
     #[test]
     fn a_change_of_the_whole_index_that_failed_on_one_node_says_where() {
         let task = folded(vec![part("a", &[], Succeeded), failing("b", &[], "bad.")]);

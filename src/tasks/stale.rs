@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 use super::replicas::{Progress, replicas, sharded_parts, whole_parts};
+use super::swap::renamed;
 use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
@@ -38,10 +39,28 @@ pub fn stale_parts(task: &MiroirTask) -> Vec<StalePart> {
     stale
 }
 
-/// True for a change of settings that a node has refused: all or nothing over the nodes.
+/// True for a change of settings, or of an index's primary key, that a node has refused: all or nothing over the nodes.
 pub fn is_refused_change(task: &MiroirTask) -> bool {
     let refused = |part: &NodeTask| part.purpose == Purpose::Main && part.outcome() == NodeTaskState::Failed;
-    task.kind == TaskKind::SettingsUpdate && whole_parts(task).any(refused)
+    let is_taken_back = match task.kind {
+        TaskKind::SettingsUpdate => true,
+        // Another name is not: a node that keeps the old one is behind.
+        TaskKind::IndexUpdate => renamed(task).is_none(),
+        TaskKind::DocumentAdditionOrUpdate
+        | TaskKind::DocumentEdition
+        | TaskKind::DocumentDeletion
+        | TaskKind::IndexCreation
+        | TaskKind::IndexDeletion
+        | TaskKind::IndexSwap
+        | TaskKind::IndexCompaction
+        | TaskKind::TaskCancelation
+        | TaskKind::TaskDeletion
+        | TaskKind::DumpCreation
+        | TaskKind::SnapshotCreation
+        | TaskKind::Export
+        | TaskKind::UpgradeDatabase => false,
+    };
+    is_taken_back && whole_parts(task).any(refused)
 }
 
 /// True when `node` has not done what an unfinished task wants of some of `shards`. Until the task has ended its replicas are
@@ -81,6 +100,8 @@ fn reference<'a>(nodes: &BTreeMap<&'a NodeId, Progress>) -> Option<(&'a NodeId, 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::tasks::entry::Say;
     use crate::tasks::fold::samples::{part, task};
@@ -166,8 +187,13 @@ mod tests {
         let parts = || vec![part("a", &[], NodeTaskState::Succeeded), part("b", &[], NodeTaskState::Failed)];
         let mut refused = task(parts());
         assert_eq!(of(&refused), [("b".to_owned(), ShardSet::new())]);
-        refused.kind = TaskKind::SettingsUpdate;
-        assert!(is_refused_change(&refused) && of(&refused).is_empty());
+        // Without documents a node takes another primary key. Rebuilding those with documents by it would lose them.
+        for kind in [TaskKind::SettingsUpdate, TaskKind::IndexUpdate] {
+            refused.kind = kind;
+            assert!(is_refused_change(&refused) && of(&refused).is_empty());
+        }
+        refused.details = json!({"oldIndexUid": "a", "newIndexUid": "b"}).as_object().cloned();
+        assert_eq!(of(&refused), [("b".to_owned(), ShardSet::new())], "a node that keeps the old name is behind");
     }
 
     #[test]

@@ -140,8 +140,10 @@ fn decisive_parts(task: &MiroirTask) -> Vec<&NodeTask> {
 fn joined_error(task: &MiroirTask, failed: &[&NodeTask]) -> ResponseError {
     let unnamed = || ResponseError::new(Code::Internal, "The node gave no reason.");
     let first = failed[0].error.clone().unwrap_or_else(unnamed);
-    // Documents of one node forbid a setting in words of their own; one node with all of them names the first it meets.
-    if task.kind == TaskKind::SettingsUpdate && failed[0].purpose == Purpose::Main {
+    // Documents of one node forbid a setting in words of their own, or another primary key, and nodes without documents do not.
+    // One node with all of them says what the first says, and what the others did is taken back.
+    let as_one = matches!(task.kind, TaskKind::SettingsUpdate | TaskKind::IndexUpdate);
+    if as_one && failed[0].purpose == Purpose::Main {
         return first;
     }
     let agree = failed.iter().all(|part| part.error.as_ref() == failed[0].error.as_ref());

@@ -1,5 +1,6 @@
 //! One listener's certificates.
 
+use pingora::protocols::ALPN;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -90,10 +91,10 @@ impl Listener {
         self.settings.certificates.iter().flat_map(of).chain(self.settings.client_ca_file.clone()).collect()
     }
 
-    /// What Pingora listens with. HTTP/1.1 alone is offered.
-    pub fn pingora(&self) -> pingora::Result<pingora::listeners::tls::TlsSettings> {
+    /// What Pingora listens with; `offered` names the versions of HTTP.
+    pub fn pingora(&self, offered: ALPN) -> pingora::Result<pingora::listeners::tls::TlsSettings> {
         let mut tls = pingora::listeners::tls::TlsSettings::intermediate("", "")?;
-        tls.set_alpn(pingora::protocols::ALPN::H1);
+        tls.set_alpn(offered);
         tls.set_cert_resolver(Arc::clone(&self.resolver) as Arc<dyn ResolvesServerCert>);
         if let Some(clients) = &self.clients {
             tls.set_client_cert_verifier(Arc::clone(clients) as _);

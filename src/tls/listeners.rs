@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use pingora::protocols::ALPN;
 use tokio::sync::watch;
 
 use super::error::TlsError;
@@ -39,9 +40,9 @@ impl Listeners {
         Ok(Arc::new(listeners))
     }
 
-    /// What Pingora listens with; `None` where the listener of this name speaks plain HTTP.
-    pub fn of(&self, name: &str) -> Option<pingora::Result<pingora::listeners::tls::TlsSettings>> {
-        self.all.iter().find(|listener| listener.name == name).map(Listener::pingora)
+    /// What Pingora listens with; `None` where the listener of this name speaks without TLS. `offered` names the versions of HTTP.
+    pub fn of(&self, name: &str, offered: ALPN) -> Option<pingora::Result<pingora::listeners::tls::TlsSettings>> {
+        self.all.iter().find(|listener| listener.name == name).map(|listener| listener.pingora(offered))
     }
 
     /// Reads all files anew; new connections go by them. When one is of no use nothing changes.

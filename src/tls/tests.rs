@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pingora::protocols::ALPN;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use time::{Duration, OffsetDateTime};
 
@@ -96,7 +97,11 @@ fn reading_again_takes_over_all_files_or_none() {
     settings.admin.certificates = vec![admin.clone()];
     let registry = prometheus::Registry::new();
     let listeners = Listeners::open(&settings, expiry(&registry)).unwrap();
-    assert!(listeners.of("api").is_some() && listeners.of("admin").is_some() && listeners.of("metrics").is_none());
+    assert!(
+        listeners.of("api", ALPN::H2H1).is_some()
+            && listeners.of("admin", ALPN::H1).is_some()
+            && listeners.of("metrics", ALPN::H1).is_none()
+    );
     let days = || -> Vec<i64> {
         let families = registry.gather();
         families[0].get_metric().iter().map(|metric| metric.get_gauge().get_value() as i64).collect()

@@ -17,6 +17,7 @@ mod facets;
 mod failures;
 mod faults;
 mod federation;
+mod http2;
 mod maintenance;
 mod newer_api;
 mod operations;

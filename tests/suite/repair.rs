@@ -167,3 +167,28 @@ fn a_scrub_finds_a_forbidding_document_and_the_setting_follows() {
     settled(&fleet);
     replicas_are_equal(&fleet, "shops", 2, 12);
 }
+
+/// A gateway that ends right after nodes refused another primary key may have that one on record. Nothing is rebuilt by it.
+#[test]
+fn a_primary_key_that_only_the_record_has_costs_no_document() {
+    let mut fleet = fleet();
+    fleet.kill_gateway();
+    let record = rusqlite::Connection::open(fleet.state()).expect("the gateway's state");
+    let changed =
+        record.execute("UPDATE indexes SET entry = replace(entry, '\"id\"', '\"name\"') WHERE uid = 'other'", []);
+    assert_eq!(changed.expect("a change"), 1);
+    drop(record);
+    fleet.start_gateway();
+    eventually("the nodes have told the key", || {
+        let found = fleet.client.get("/indexes/other");
+        (found.status == 200 && found.ok()["primaryKey"] == "id").then_some(())
+    });
+    let documents = eventually("all documents are there", || {
+        let reply = fleet.client.get("/indexes/other/documents?limit=100");
+        let whole = reply.status == 200 && reply.header("x-miroir-degraded").is_none();
+        let results = whole.then(|| reply.ok()["results"].as_array().map(Vec::len))??;
+        (results > 0).then_some(results)
+    });
+    assert_eq!(documents, 60);
+    settled(&fleet);
+}

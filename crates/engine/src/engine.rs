@@ -138,9 +138,12 @@ impl Engine {
 
     /// The index `uid`, or `index_not_found`.
     pub fn index(&self, uid: &str) -> Result<IndexHandle, ResponseError> {
+        // In this order: a folder that was found and is deleted before it is opened would be an internal error, not an index that
+        // is not there.
+        let mut open = self.open.lock();
         let txn = self.env.read_txn()?;
         let folder = self.map.get(&txn, uid)?.ok_or_else(|| index_not_found(uid))?;
-        self.handle(uid, folder)
+        self.handle_of(&mut open, uid, folder)
     }
 
     pub fn exists(&self, uid: &str) -> Result<bool, ResponseError> {
@@ -214,8 +217,10 @@ impl Engine {
         let mut txn = self.env.write_txn()?;
         let folder = self.map.get(&txn, uid)?.ok_or_else(|| index_not_found(uid))?.to_owned();
         self.map.delete(&mut txn, uid)?;
+        let mut open = self.open.lock();
         txn.commit()?;
-        let closing = self.open.lock().remove(&folder).map(milli::Index::prepare_for_closing);
+        let closing = open.remove(&folder).map(milli::Index::prepare_for_closing);
+        drop(open);
         let path = self.folder.join(folder);
         // Searches that still read the index hold it open, so its end is waited for elsewhere. What a crash leaves
         // behind, `remove_orphans` finds.
@@ -304,7 +309,15 @@ impl Engine {
     }
 
     fn handle(&self, uid: &str, folder: &str) -> Result<IndexHandle, ResponseError> {
-        let mut open = self.open.lock();
+        self.handle_of(&mut self.open.lock(), uid, folder)
+    }
+
+    fn handle_of(
+        &self,
+        open: &mut HashMap<String, milli::Index>,
+        uid: &str,
+        folder: &str,
+    ) -> Result<IndexHandle, ResponseError> {
         let index = match open.get(folder) {
             Some(index) => index.clone(),
             None => {

@@ -30,6 +30,8 @@ pub(super) enum RepairError {
     BrokeOff(#[from] tokio::task::JoinError),
     #[error("none of the nodes that have the right settings is there: {nodes}")]
     Away { nodes: String },
+    #[error("its primary key is `{held}`, and `{recorded}` is on record; the nodes are being asked")]
+    KeyInDoubt { held: String, recorded: String },
     #[error("it has missed changes again and again")]
     Unsettled,
 }
@@ -45,7 +47,9 @@ impl RepairError {
                 ForRepair::Node => true,
                 ForRepair::Index => false,
             },
-            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } | Self::BrokeOff(_) => false,
+            Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } | Self::KeyInDoubt { .. } | Self::BrokeOff(_) => {
+                false
+            }
             Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,
         }
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::RepairError;
+use super::suspects::check_suspects;
 use crate::ledger::marks::Marks;
 use crate::ledger::{insync, older_reads};
 use crate::meili::task::TaskStatus;
@@ -107,6 +108,13 @@ pub(super) async fn repair_index(
     if let (Some(wrong), Some(right)) = (key_held, &entry.primary_key)
         && wrong != right
     {
+        if !another_has(replicas, ix, uid, right, trace).await {
+            tracing::warn!(node = %node.id, index = uid, wrong, right, "no other node has the primary key on record; all are asked");
+            replicas.ledger.registry.suspect(uid);
+            let replicas = Arc::clone(replicas);
+            tokio::spawn(async move { check_suspects(&replicas).await });
+            return Err(RepairError::KeyInDoubt { held: wrong.clone(), recorded: right.clone() });
+        }
         tracing::warn!(node = %node.id, index = uid, wrong, right, "index has another primary key; it is rebuilt");
         // Should this break off half-way, the index is there again with the first write, and must not count as in sync.
         *absent = true;
@@ -136,6 +144,21 @@ pub(super) async fn repair_index(
         replicas.writes.order.saw_uid(ix, task);
     }
     Ok(patched)
+}
+
+/// True if a node besides `ix` holds the index by `key`: then `ix` holds it as it was before. What is on record alone is no reason
+/// to delete documents: a gateway that ends right after a refused change of the key may have it on record.
+async fn another_has(replicas: &Replicas, ix: NodeIx, uid: &str, key: &str, trace: &Trace) -> bool {
+    let topology = replicas.nodes.topology().detached();
+    for other in topology.members().filter(|other| *other != ix) {
+        let path = format!("/indexes/{uid}");
+        let held: Result<Option<IndexView>, _> =
+            replicas.nodes.client.get_json(topology.node(other), &path, trace).await;
+        if held.is_ok_and(|held| held.is_some_and(|held| held.primary_key.as_deref() == Some(key))) {
+            return true;
+        }
+    }
+    false
 }
 
 async fn repair_settings(

@@ -2,13 +2,25 @@
 
 use std::sync::Arc;
 
-use super::index::IndexView;
-use crate::nodes::client::Trace;
+use http::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::RepairError;
+use super::index::{IndexView, TASK_LIMIT, done, post};
+use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::NodeError;
 use crate::nodes::node_queue::has_open_tasks;
-use crate::placement::topology::NodeState;
+use crate::placement::topology::{Node, NodeState};
 use crate::replicas::part::Replicas;
 use crate::store::IndexEntry;
+
+/// What a node counts of an index.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    number_of_documents: u64,
+}
 
 /// After a failed task: asks the nodes what they hold of the indexes concerned, and corrects the registry by it. What
 /// still has tasks open is left for later.
@@ -37,10 +49,10 @@ async fn look_at(
     replicas: &Arc<Replicas>,
     index: &str,
     trace: &Trace,
-) -> Result<Option<Option<IndexEntry>>, NodeError> {
-    let topology = replicas.nodes.topology();
+) -> Result<Option<Option<IndexEntry>>, RepairError> {
+    let topology = replicas.nodes.topology().detached();
     let mut asked = false;
-    let mut found = None;
+    let mut views = Vec::new();
     for node in topology.nodes.iter().filter(|node| node.state == NodeState::Up) {
         if has_open_tasks(&replicas.nodes, node, index, trace).await? {
             return Ok(None);
@@ -48,10 +60,46 @@ async fn look_at(
         asked = true;
         let held: Option<IndexView> = replicas.nodes.client.get_json(node, &format!("/indexes/{index}"), trace).await?;
         if let Some(held) = held {
-            let known: Option<IndexEntry> = found.take();
-            let primary_key = held.primary_key.or(known.and_then(|known| known.primary_key));
-            found = Some(IndexEntry { uid: index.to_owned(), primary_key });
+            views.push((node, held.primary_key));
         }
     }
-    Ok(asked.then_some(found))
+    if views.is_empty() {
+        return Ok(asked.then_some(None));
+    }
+    let primary_key = right_key(replicas, index, &views, trace).await?;
+    if let Some(right) = &primary_key {
+        for (node, _) in views.iter().filter(|(_, held)| held.as_ref().is_some_and(|held| held != right)) {
+            tracing::warn!(node = %node.id, index, right, "a primary key that other nodes refused is taken back");
+            let body = json!({"primaryKey": right});
+            let request = Subrequest { method: Method::PATCH, ..post(&format!("/indexes/{index}"), &body, replicas) };
+            done(replicas.nodes.client.carry_out(node, request, trace, TASK_LIMIT).await?)?;
+        }
+    }
+    Ok(Some(Some(IndexEntry { uid: index.to_owned(), primary_key })))
+}
+
+/// A node without documents takes another primary key, and one with documents refuses it, as one node with all of them would.
+/// Example: one film is on node-1 and node-2 and its key is `id`; `PATCH {"primaryKey": "n"}` fails there and is done on node-0,
+/// which holds no film. The key is `id`.
+async fn right_key(
+    replicas: &Replicas,
+    index: &str,
+    views: &[(&Node, Option<String>)],
+    trace: &Trace,
+) -> Result<Option<String>, NodeError> {
+    let mut keys = views.iter().filter_map(|(_, key)| key.as_ref());
+    let Some(first) = keys.next() else { return Ok(None) };
+    if keys.all(|key| key == first) {
+        return Ok(Some(first.clone()));
+    }
+    for (node, key) in views {
+        let path = format!("/indexes/{index}/stats");
+        let stats: Option<Counted> = replicas.nodes.client.get_json(node, &path, trace).await?;
+        if key.is_some() && stats.is_some_and(|stats| stats.number_of_documents > 0) {
+            return Ok(key.clone());
+        }
+    }
+    // Without documents the last change holds, wherever it got to; which that was the registry knows.
+    let known = replicas.ledger.registry.entry(index).and_then(|entry| entry.primary_key);
+    Ok(known.or_else(|| Some(first.clone())))
 }

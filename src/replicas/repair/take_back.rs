@@ -20,7 +20,7 @@ use super::board::News;
 use super::error::RepairError;
 use super::index::{TASK_LIMIT, done, post, settings_change};
 use super::indexes::hear;
-use crate::meili::task::TaskStatus;
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::node_queue::{IDLE_LIMIT, queue_runs_empty};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
@@ -38,7 +38,8 @@ pub const TOLD_AFTER: Duration = Duration::from_secs(5);
 /// the task's row says that it has ended; twice does no harm.
 pub async fn take_back(replicas: &Arc<Replicas>, task: &MiroirTask) -> Result<(), StoreError> {
     let Some(index) = task.index_uid.as_deref() else { return Ok(()) };
-    if task.status != TaskStatus::Failed || !is_refused_change(task) {
+    // A primary key is taken back by `suspects`.
+    if task.kind != TaskKind::SettingsUpdate || task.status != TaskStatus::Failed || !is_refused_change(task) {
         return Ok(());
     }
     let nodes_that = |state: NodeTaskState| -> BTreeSet<NodeId> {

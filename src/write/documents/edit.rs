@@ -23,7 +23,9 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::versions::names_index_of_edit;
 use crate::nodes::client::Trace;
 use crate::placement::shard::ShardSet;
+use crate::placement::written::WRITTEN_FIELD;
 use crate::plan::write::{StepBody, WriteIntent};
+use crate::split::Document;
 use crate::split::function::{Ended, FunctionError, Program, STACK, Trial, guarded};
 use crate::split::rules::DocumentRules;
 use crate::tasks::entry::MiroirTask;
@@ -33,6 +35,9 @@ use crate::write::part::Writes;
 const TRIAL: Duration = Duration::from_secs(30);
 /// How long one may that holds back the other writes of its index.
 const HELD: Duration = Duration::from_secs(5);
+/// So many bytes of documents are tried in the order of their writing. Of several that fail one node names the first: of films 8 and
+/// 29, written in this order and held by different nodes, film 8, whichever node is read first.
+const ORDERED: usize = 4 << 20;
 /// The fields of a request that a node takes; others it refuses.
 const FIELDS: [&str; 3] = ["filter", "context", "function"];
 
@@ -67,6 +72,22 @@ pub(super) enum Page {
     Documents(Bytes),
     /// There are no more.
     End,
+}
+
+/// How far a trial has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    SoFar,
+    All,
+    /// It goes no further.
+    InPart,
+}
+
+/// How documents follow each other.
+#[derive(Clone, Copy)]
+enum Order {
+    AsListed,
+    AsWritten,
 }
 
 /// Ends the thread of a trial that nobody waits for any more.
@@ -198,28 +219,65 @@ fn judge(edit: &Edit, rules: DocumentRules, stopped: Arc<AtomicBool>, mut inbox:
         Err(Ended::Unknown) => return Judged::Sends(Program::AsItIs),
         Err(Ended::Fails(error)) => return on_first_document(error, &mut inbox),
     };
-    let mut complete = false;
-    'pages: while let Some(page) = inbox.blocking_recv() {
-        let body = match page {
-            Page::Documents(body) => body,
-            Page::End => {
-                complete = true;
-                break;
-            }
-        };
-        let Ok(page) = serde_json::from_slice::<Documents<'_>>(&body) else { break };
-        for document in page.results {
-            match trial.take(document.get()) {
-                Ok(()) => {}
+    let mut ended = match try_first(&mut trial, &mut inbox) {
+        Ok(ended) => ended,
+        Err(Ended::Fails(error)) => return Judged::Fails(error),
+        Err(Ended::Unknown) => Tried::InPart,
+    };
+    while ended == Tried::SoFar {
+        ended = match inbox.blocking_recv() {
+            None => Tried::InPart,
+            Some(Page::End) => Tried::All,
+            Some(Page::Documents(body)) => match try_pages(&mut trial, &[body], Order::AsListed) {
+                Ok(()) => Tried::SoFar,
                 Err(Ended::Fails(error)) => return Judged::Fails(error),
-                Err(Ended::Unknown) => break 'pages,
-            }
-        }
+                Err(Ended::Unknown) => Tried::InPart,
+            },
+        };
     }
-    match trial.finish(complete) {
+    match trial.finish(ended == Tried::All) {
         Ok(program) => Judged::Sends(program),
         Err(error) => Judged::Fails(error),
     }
+}
+
+/// Tries what fits into [`ORDERED`], in the order of writing if that is all.
+fn try_first(trial: &mut Trial, inbox: &mut mpsc::Receiver<Page>) -> Result<Tried, Ended> {
+    let (mut pages, mut bytes) = (Vec::new(), 0);
+    while bytes <= ORDERED {
+        match inbox.blocking_recv() {
+            None => break,
+            Some(Page::End) => {
+                try_pages(trial, &pages, Order::AsWritten)?;
+                return Ok(Tried::All);
+            }
+            Some(Page::Documents(body)) => {
+                bytes += body.len();
+                pages.push(body);
+            }
+        }
+    }
+    try_pages(trial, &pages, Order::AsListed)?;
+    Ok(Tried::SoFar)
+}
+
+fn try_pages(trial: &mut Trial, pages: &[Bytes], order: Order) -> Result<(), Ended> {
+    let mut documents: Vec<&RawValue> = Vec::new();
+    for page in pages {
+        documents.extend(serde_json::from_slice::<Documents<'_>>(page).map_err(|_| Ended::Unknown)?.results);
+    }
+    match order {
+        Order::AsListed => {}
+        Order::AsWritten => documents.sort_by_cached_key(|document| written(document)),
+    }
+    documents.into_iter().try_for_each(|document| trial.take(document.get()))
+}
+
+/// When a document was written, as text that orders as the moments do.
+fn written(document: &RawValue) -> String {
+    let parsed = Document::parse(document.get()).ok();
+    let place = parsed.as_ref().and_then(|document| document.fields().iter().find(|(name, _)| name == WRITTEN_FIELD));
+    place.map(|(_, value)| value.get().to_owned()).unwrap_or_default()
 }
 
 /// The engine compiles a function for documents only.
@@ -308,6 +366,29 @@ impl Drop for StopOnDrop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whichever node is read first, and in how many pages.
+    #[test]
+    fn of_several_documents_that_fail_the_first_written_is_named() {
+        let page = |id: u8, place: &str| {
+            let listed = json!({"results": [{"id": id, "n": id, WRITTEN_FIELD: place}]});
+            Page::Documents(Bytes::from(listed.to_string()))
+        };
+        let edit = Edit {
+            index: "films".to_owned(),
+            primary_key: "id".to_owned(),
+            filter: Value::Null,
+            shards: ShardSet::default(),
+            function: "throw doc.id".to_owned(),
+            context: None,
+        };
+        let (pages, inbox) = mpsc::channel(4);
+        for page in [page(29, "1_2"), page(8, "1_1"), page(30, "1_3"), Page::End] {
+            assert!(pages.try_send(page).is_ok());
+        }
+        let judged = judge(&edit, DocumentRules::default(), Arc::default(), inbox);
+        assert!(matches!(&judged, Judged::Fails(error) if error.to_string().contains("error: 8 ")), "{judged:?}");
+    }
 
     #[test]
     fn what_is_wrong_with_a_filter_is_said_as_of_a_text() {

@@ -18,7 +18,7 @@ const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
 pub struct Node {
     pub name: String,
     pub client: Client,
-    folder: PathBuf,
+    pub folder: PathBuf,
     port: u16,
     key: Option<String>,
     process: Option<Process>,
@@ -29,7 +29,7 @@ pub struct Node {
 /// The judge: one node alone.
 pub struct Single {
     pub client: Client,
-    node: Node,
+    pub node: Node,
     _folder: tempfile::TempDir,
 }
 
@@ -128,10 +128,15 @@ impl Node {
     pub fn restart(&mut self) {
         let address = format!("127.0.0.1:{}", self.port);
         let data = self.folder.join(format!("{}.data", self.name)).to_string_lossy().into_owned();
+        let dumps = self.folder.join(format!("{}.dumps", self.name)).to_string_lossy().into_owned();
         let mut arguments: Vec<&str> = Vec::new();
         let real = std::env::var("MIROIR_TEST_MEILISEARCH").ok();
         match &real {
-            Some(_) => arguments.extend(["--http-addr", &address, "--db-path", &data, "--no-analytics"]),
+            // For each task it fills with zeroes what it may use of memory: two thirds of the machine's, unless told otherwise.
+            Some(_) => {
+                arguments.extend(["--http-addr", &address, "--db-path", &data, "--dump-dir", &dumps]);
+                arguments.extend("--no-analytics --max-indexing-memory 300MiB".split(' '));
+            }
             None => arguments.extend(["node", "--listen", &address, "--data-dir", &data, "--exit-on-stdin-close"]),
         }
         if let Some(key) = &self.key {
@@ -322,6 +327,11 @@ impl Fleet {
     /// Where the nodes' data and the gateway's files are.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The file that the gateway keeps what must survive it in.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("miroir.db")
     }
 
     pub fn kill_gateway(&mut self) {

@@ -19,6 +19,34 @@ fn all_survives_a_restart() {
 }
 
 #[test]
+fn an_index_that_is_deleted_while_it_is_looked_up_is_there_or_is_not() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let node = Node::new();
+    let stop = AtomicBool::new(false);
+    let found = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut found = 0;
+            while !stop.load(Ordering::Relaxed) {
+                match node.engine.index("brief").and_then(|index| index.documents()) {
+                    Ok(_) => found += 1,
+                    Err(error) => assert_eq!(error.code, "index_not_found", "{}", error.message),
+                }
+            }
+            found
+        });
+        let mut round = 0;
+        while round < 300 && !reader.is_finished() {
+            node.engine.create("brief", None).unwrap();
+            node.engine.delete("brief").unwrap();
+            round += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(found > 0);
+}
+
+#[test]
 fn indexes_are_created_swapped_and_deleted() {
     let node = Node::new();
     node.add(films());
