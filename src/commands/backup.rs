@@ -1,6 +1,6 @@
 //! `miroir backup`: has the gateway write a dump, and brings it to where it is to stay. `miroir restore`: loads one from there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,10 +61,9 @@ enum BackupError {
 
 /// Where a dump is brought to.
 enum Sink {
-    /// Written beside, and then in its place.
+    /// Written beside, where nobody else may read it, and then in its place; what is never whole is gone.
     File {
-        file: File,
-        beside: PathBuf,
+        file: tempfile::NamedTempFile,
         path: PathBuf,
     },
     Object(Box<Upload>),
@@ -91,6 +90,19 @@ fn make(args: &BackupArgs) -> Result<String, BackupError> {
         let message = task["error"]["message"].as_str().map(str::to_owned);
         return Err(BackupError::Task(message.unwrap_or_else(|| task["status"].to_string())));
     };
+    let place = bring(args, uid);
+    if !args.keep {
+        let deleted = args.admin.send("DELETE", &format!("/dumps/{uid}"), None);
+        // What went wrong first is what is said.
+        if place.is_ok() {
+            deleted?;
+        }
+    }
+    place
+}
+
+/// Brings the dump to its place; where it is.
+fn bring(args: &BackupArgs, uid: &str) -> Result<String, BackupError> {
     let mut sink = Sink::open(&args.to, uid)?;
     let (mut had, mut size) = (0, None);
     while size.is_none_or(|size| had < size) {
@@ -102,11 +114,7 @@ fn make(args: &BackupArgs) -> Result<String, BackupError> {
         size = Some(of);
         sink.write(&bytes)?;
     }
-    let place = sink.finish()?;
-    if !args.keep {
-        args.admin.send("DELETE", &format!("/dumps/{uid}"), None)?;
-    }
-    Ok(place)
+    sink.finish()
 }
 
 pub fn restore(args: RestoreArgs) -> ExitCode {
@@ -156,18 +164,19 @@ impl Sink {
         }
         let path = Path::new(to);
         let path = if path.extension().is_some_and(|end| end == "dump") { path.to_owned() } else { path.join(name) };
-        let mut beside = path.clone().into_os_string();
-        beside.push(".part");
-        let beside = PathBuf::from(beside);
-        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&beside));
-        let file = made.map_err(|source| BackupError::File { path: beside.clone(), source })?;
-        Ok(Self::File { file, beside, path })
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let made = fs::create_dir_all(folder)
+            .and_then(|()| tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(folder));
+        match made {
+            Ok(file) => Ok(Self::File { file, path }),
+            Err(source) => Err(BackupError::File { path, source }),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
         match self {
-            Self::File { file, beside, .. } => {
-                file.write_all(bytes).map_err(|source| BackupError::File { path: beside.clone(), source })
+            Self::File { file, path } => {
+                file.write_all(bytes).map_err(|source| BackupError::File { path: path.clone(), source })
             }
             Self::Object(upload) => Ok(upload.part(bytes)?),
         }
@@ -176,8 +185,9 @@ impl Sink {
     /// Gives it its name; where it is.
     fn finish(self) -> Result<String, BackupError> {
         match self {
-            Self::File { file, beside, path } => {
-                let named = file.sync_all().and_then(|()| fs::rename(&beside, &path));
+            Self::File { file, path } => {
+                let whole = file.as_file().sync_all();
+                let named = whole.and_then(|()| Ok(file.persist(&path)?));
                 named.map_err(|source| BackupError::File { path: path.clone(), source })?;
                 Ok(path.display().to_string())
             }

@@ -17,10 +17,10 @@ use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
 
 use super::error::WorkError;
 use super::format::IndexMetadata;
+use super::patience::{Patience, no_node};
 use super::spool::{Documents, Lines, Page, hash_of, id_of};
 use crate::ledger::touched::Touched;
 use crate::meili::error::{Code, ResponseError};
@@ -37,8 +37,6 @@ use crate::write::Writes;
 
 /// How long the writes under way may take to end before a copy begins.
 const WATCH_LIMIT: Duration = Duration::from_secs(120);
-/// How long an answer of the nodes is tried for: a node that has just died, a restart.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a copy is begun while writes go on.
 const ATTEMPTS: usize = 3;
 /// How many bytes of documents are asked for at a time, as far as their size can be foreseen.
@@ -243,8 +241,7 @@ impl Source<'_> {
 
     /// Asks until there is a whole answer, for some time.
     async fn read(&self, scatter: Scatter) -> Result<Bytes, WorkError> {
-        let until = Instant::now() + PATIENCE;
-        let mut pause = Duration::from_millis(50);
+        let mut patience = Patience::new();
         loop {
             let topology = self.reads.nodes.topology();
             let error = match read::run(self.reads, &topology, &scatter, self.trace).await {
@@ -256,27 +253,29 @@ impl Source<'_> {
                 Ok(_) => ResponseError::new(Code::MiroirNoReplica, "Some documents have no replica that can be read."),
                 Err(error) => error,
             };
-            if Instant::now() + pause > until {
-                return Err(error.into());
-            }
-            tracing::debug!(index = self.index, code = error.code.as_str(), "read again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
+            patience.again(error.into()).await?;
         }
     }
 
-    /// What any node says of the index.
+    /// What the nodes say of the index; `None` once none of them has it.
     async fn metadata(&self) -> Result<Option<IndexMetadata>, WorkError> {
-        let topology = self.reads.nodes.topology();
-        let mut error = WorkError::Refused(no_node());
-        for node in topology.serving(self.index) {
-            let path = format!("/indexes/{}", self.index);
-            match self.reads.nodes.client.get_json(topology.node(node), &path, self.trace).await {
-                Ok(found) => return Ok(found),
-                Err(failed) => error = ResponseError::new(Code::MiroirNodeUnavailable, failed.to_string()).into(),
+        let mut patience = Patience::new();
+        loop {
+            let topology = self.reads.nodes.topology();
+            let (mut absent, mut error) = (false, no_node());
+            for node in topology.serving(self.index) {
+                let path = format!("/indexes/{}", self.index);
+                match self.reads.nodes.client.get_json(topology.node(node), &path, self.trace).await {
+                    Ok(Some(found)) => return Ok(Some(found)),
+                    Ok(None) => absent = true,
+                    Err(failed) => error = ResponseError::new(Code::MiroirNodeUnavailable, failed.to_string()).into(),
+                }
             }
+            if absent {
+                return Ok(None);
+            }
+            patience.again(error).await?;
         }
-        Err(error)
     }
 
     /// Waits until each node that serves has worked off what it had taken before; returns those.
@@ -307,11 +306,6 @@ impl Source<'_> {
     fn shards(&self) -> u16 {
         self.reads.nodes.topology().shards
     }
-}
-
-/// No node could be reached.
-fn no_node() -> ResponseError {
-    ResponseError::new(Code::MiroirNodeUnavailable, "No node that could answer can be reached.")
 }
 
 fn busy(index: &str) -> WorkError {

@@ -1,7 +1,7 @@
 //! Writes a dump: the whole cluster as one archive in Meilisearch's own format, which one node can be started from.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -13,17 +13,22 @@ use super::copy::{Copied, Source};
 use super::error::WorkError;
 use super::format::{self, Entry, IndexPart, Metadata};
 use super::part::Dumps;
+use super::patience::{Patience, no_node};
+use super::tasks;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::key::Key;
-use crate::meili::task::TaskKind;
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
-use crate::tasks::filter::TaskFilter;
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::filter::{TaskFilter, TaskPage, TaskRef};
 
 /// What a dump is called until it is whole.
 const UNFINISHED: &str = ".dump.part";
 /// How often a dump is begun anew because indexes changed their names under it.
 const ATTEMPTS: usize = 3;
+/// How many tasks are read at a time.
+const TASKS: u32 = 2000;
 
 type Archive = ArchiveWriter<BufWriter<File>>;
 
@@ -42,12 +47,12 @@ pub fn sweep(folder: &Path) {
     }
 }
 
-/// Writes a dump; the details of its task.
-pub async fn make(dumps: &Dumps) -> Result<Map<String, Value>, WorkError> {
+/// Writes a dump; the details of its task in the end.
+pub async fn make(dumps: &Dumps, task: &MiroirTask) -> Result<Map<String, Value>, WorkError> {
     for _ in 0..ATTEMPTS {
         let uid = format::dump_uid(OffsetDateTime::now_utc());
         let before = renames(dumps).await?;
-        let unfinished = write(dumps, &uid).await?;
+        let unfinished = write(dumps, task, &uid).await?;
         // An index that was read under its old name, or whose new name came too late to be read: the archive would have it
         // twice or not at all.
         if renames(dumps).await? != before {
@@ -71,7 +76,7 @@ async fn renames(dumps: &Dumps) -> Result<Option<u32>, WorkError> {
     Ok(uids.last().copied())
 }
 
-async fn write(dumps: &Dumps, uid: &str) -> Result<Unfinished, WorkError> {
+async fn write(dumps: &Dumps, task: &MiroirTask, uid: &str) -> Result<Unfinished, WorkError> {
     let unfinished = Unfinished { path: dumps.settings.dir.join(format!(".{uid}{UNFINISHED}")), named: false };
     let path = unfinished.path.clone();
     let head = head(dumps).await?;
@@ -91,7 +96,11 @@ async fn write(dumps: &Dumps, uid: &str) -> Result<Unfinished, WorkError> {
             archive = off_thread(move || add(archive, copied, &folder)).await?;
         }
     }
+    let mut queue = queue(dumps, task, uid).await?;
     off_thread(move || {
+        let bytes = queue.stream_position()?;
+        queue.rewind()?;
+        archive.stream(&Entry::Tasks, bytes, queue)?;
         let mut file = archive.finish()?;
         file.flush()?;
         file.get_ref().sync_all()
@@ -104,10 +113,7 @@ async fn write(dumps: &Dumps, uid: &str) -> Result<Unfinished, WorkError> {
 async fn head(dumps: &Dumps) -> Result<Vec<(Entry, Vec<u8>)>, WorkError> {
     let store = &dumps.writes.ledger.store;
     let failed = |error| WorkError::Refused(store_failed(&error));
-    let version = dumps.writes.nodes.engine_version.read().clone();
-    let Some(db_version) = version else {
-        return Err(ResponseError::new(Code::MiroirNodeUnavailable, "No node has said its version yet.").into());
-    };
+    let db_version = version(dumps).await?;
     let dump_date = OffsetDateTime::now_utc();
     let metadata = Metadata { dump_version: format::VERSION.to_owned(), db_version, dump_date };
     let mut keys = String::new();
@@ -123,7 +129,6 @@ async fn head(dumps: &Dumps) -> Result<Vec<(Entry, Vec<u8>)>, WorkError> {
         (Entry::Keys, keys),
         (Entry::Features, features(dumps).await?.to_string()),
         (Entry::Webhooks, json!({ "webhooks": webhooks }).to_string()),
-        (Entry::Tasks, String::new()),
         (Entry::Batches, String::new()),
     ];
     if let Some(cluster) = store.get_meta("cluster_id").await.map_err(failed)? {
@@ -132,18 +137,60 @@ async fn head(dumps: &Dumps) -> Result<Vec<(Entry, Vec<u8>)>, WorkError> {
     Ok(files.into_iter().map(|(entry, text)| (entry, text.into_bytes())).collect())
 }
 
-async fn features(dumps: &Dumps) -> Result<Value, WorkError> {
-    let nodes = &dumps.writes.nodes;
-    let topology = nodes.topology();
-    let trace = Trace::background("dump");
-    for node in topology.serving("") {
-        let asked = nodes.client.get_json::<Value>(topology.node(node), "/experimental-features", &trace).await;
-        match asked {
-            Ok(features) => return Ok(features.unwrap_or_else(|| json!({}))),
-            Err(error) => tracing::debug!(%error, "experimental features could not be read"),
+/// The tasks before this one that have ended: the copies of the indexes waited for what they did. Then this one as it will be if
+/// all ends well, as an engine writes its own. One that has not ended is left out: it is not known what of it the dump has.
+async fn queue(dumps: &Dumps, own: &MiroirTask, uid: &str) -> Result<File, WorkError> {
+    let mut file = BufWriter::new(tempfile::tempfile_in(&dumps.settings.dir)?);
+    let mut from = Some(TaskRef::Uid(0));
+    while from.is_some() {
+        let page = TaskPage { from, limit: TASKS, reverse: true, ..TaskPage::default() };
+        let list = dumps.writes.ledger.store.list_tasks(page).await.map_err(|error| store_failed(&error))?;
+        let before = list.tasks.iter().filter(|task| task.uid < own.uid);
+        let lines: Vec<String> = before.filter_map(tasks::line).collect();
+        file = off_thread(move || append(file, &lines)).await?;
+        from = list.next.filter(|next| next.uid < own.uid).map(|next| TaskRef::Uid(next.uid));
+    }
+    let mut own = own.clone();
+    (own.status, own.finished_at) = (TaskStatus::Succeeded, Some(OffsetDateTime::now_utc()));
+    own.details = json!({ "dumpUid": uid }).as_object().cloned();
+    let lines = Vec::from_iter(tasks::line(&own));
+    off_thread(move || Ok(append(file, &lines)?.into_inner()?)).await
+}
+
+fn append(mut file: BufWriter<File>, lines: &[String]) -> io::Result<BufWriter<File>> {
+    for line in lines {
+        writeln!(file, "{line}")?;
+    }
+    Ok(file)
+}
+
+/// Of the nodes' engine; a gateway that has just started does not know it yet.
+async fn version(dumps: &Dumps) -> Result<String, WorkError> {
+    let mut patience = Patience::new();
+    loop {
+        let version = dumps.writes.nodes.engine_version.read().clone();
+        match version {
+            Some(version) => return Ok(version),
+            None => patience.again(no_node()).await?,
         }
     }
-    Err(ResponseError::new(Code::MiroirNodeUnavailable, "No node that could answer can be reached.").into())
+}
+
+async fn features(dumps: &Dumps) -> Result<Value, WorkError> {
+    let nodes = &dumps.writes.nodes;
+    let trace = Trace::background("dump");
+    let mut patience = Patience::new();
+    loop {
+        let topology = nodes.topology();
+        for node in topology.serving("") {
+            let asked = nodes.client.get_json::<Value>(topology.node(node), "/experimental-features", &trace).await;
+            match asked {
+                Ok(features) => return Ok(features.unwrap_or_else(|| json!({}))),
+                Err(error) => tracing::debug!(%error, "experimental features could not be read"),
+            }
+        }
+        patience.again(no_node()).await?;
+    }
 }
 
 fn begin(path: &Path, head: &[(Entry, Vec<u8>)]) -> io::Result<Archive> {

@@ -6,8 +6,10 @@
 //! keys.jsonl                       an API key a line, its names in snake case
 //! experimental-features.json
 //! webhooks.json                    {"webhooks":{"<uuid>":{"url":"...","headers":{}}}}
-//! tasks/queue.jsonl                tasks; those of a cluster are not in its dump
-//! batches/queue.jsonl
+//! tasks/queue.jsonl                a task a line; of a cluster those that have ended
+//! batches/queue.jsonl              empty
+//! network.json                     an engine's remotes
+//! chat-completions-settings/*.json
 //! indexes/<uid>/metadata.json      {"uid":"...","primaryKey":"id","createdAt":"...","updatedAt":"..."}
 //! indexes/<uid>/settings.json      as `GET /indexes/<uid>/settings` shows them
 //! indexes/<uid>/documents.jsonl    a document a line, vectors in `_vectors`
@@ -35,6 +37,10 @@ pub enum Entry {
     Webhooks,
     Tasks,
     Batches,
+    /// Remotes that an engine searches. Not written.
+    Network,
+    /// The settings of a workspace of chats. Not written.
+    Chats,
     Index {
         uid: String,
         part: IndexPart,
@@ -116,6 +122,8 @@ impl Entry {
             ["webhooks.json"] => Self::Webhooks,
             ["tasks", "queue.jsonl"] => Self::Tasks,
             ["batches", "queue.jsonl"] => Self::Batches,
+            ["network.json"] => Self::Network,
+            ["chat-completions-settings", _] => Self::Chats,
             ["indexes", uid, file] => match IndexPart::of(file) {
                 Some(part) => Self::Index { uid: uid.to_owned(), part },
                 None => Self::Other,
@@ -135,6 +143,8 @@ impl Entry {
             Self::Tasks => "tasks/queue.jsonl".to_owned(),
             Self::Batches => "batches/queue.jsonl".to_owned(),
             Self::Index { uid, part } => format!("indexes/{uid}/{}", part.file()),
+            Self::Network => "network.json".to_owned(),
+            Self::Chats => "chat-completions-settings/default.json".to_owned(),
             Self::Other => "other".to_owned(),
         }
     }
@@ -218,13 +228,10 @@ pub fn without_switched(settings: &mut Map<String, Value>) -> bool {
     joins.is_some_and(|keys| keys.as_array().is_some_and(|keys| !keys.is_empty()))
 }
 
-/// How many tasks of a queue, a line each, were waiting when it was dumped, besides the dump itself.
-pub fn waiting_tasks(queue: &str) -> usize {
-    let waits = |line: &&str| {
-        let task: Value = serde_json::from_str(line).unwrap_or_default();
-        matches!(task["status"].as_str(), Some("enqueued" | "processing")) && task["type"].get("dumpCreation").is_none()
-    };
-    queue.lines().filter(waits).count()
+/// Whether a task of a queue, a line, was waiting when it was dumped, and was not the dump itself.
+pub fn waits(line: &str) -> bool {
+    let task: Value = serde_json::from_str(line).unwrap_or_default();
+    matches!(task["status"].as_str(), Some("enqueued" | "processing")) && task["type"].get("dumpCreation").is_none()
 }
 
 /// A document as a dump has it. Asked for vectors a node names them of every document, last: `{}` where it has none.
@@ -249,6 +256,8 @@ mod tests {
             Entry::Webhooks,
             Entry::Tasks,
             Entry::Batches,
+            Entry::Network,
+            Entry::Chats,
             index(IndexPart::Metadata),
             index(IndexPart::Settings),
             index(IndexPart::Documents),
@@ -310,8 +319,8 @@ mod tests {
             r#"{"uid":3,"status":"enqueued","type":"documentClear"}"#,
             "\n",
         );
-        assert_eq!(waiting_tasks(queue), 2);
-        assert_eq!(waiting_tasks(""), 0);
+        assert_eq!(queue.lines().filter(|line| waits(line)).count(), 2);
+        assert!(!waits(""));
     }
 
     #[test]

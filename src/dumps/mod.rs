@@ -10,10 +10,12 @@
 //! | `export` | sends indexes to another Meilisearch |
 //! | [`format`](mod@format) | what stands in a dump, and where |
 //! | `part` | what this room holds: [`Dumps`] |
+//! | `patience` | for how long nodes are asked again what they cannot answer now |
 //! | [`remote`] | another Meilisearch, as who sends it documents speaks with it |
 //! | `run` | takes works one after the other, and says how they ended |
 //! | [`settings`] | what the operator sets of dumps |
 //! | `spool` | documents on disk, a line each |
+//! | `tasks` | tasks that have ended, as lines of a dump |
 
 pub mod archive;
 mod copy;
@@ -22,10 +24,12 @@ mod error;
 mod export;
 pub mod format;
 mod part;
+mod patience;
 pub mod remote;
 mod run;
 pub mod settings;
 mod spool;
+mod tasks;
 
 pub use part::Dumps;
 pub use run::run;

@@ -45,7 +45,7 @@ fn is_work(task: &MiroirTask) -> bool {
 async fn carry_out(dumps: &Dumps, task: &mut MiroirTask) -> Result<Map<String, Value>, WorkError> {
     task_ops::begin(&dumps.writes.tracking, task).await;
     match task.kind {
-        TaskKind::DumpCreation => dump::make(dumps).await,
+        TaskKind::DumpCreation => dump::make(dumps, task).await,
         TaskKind::Export => export::send(dumps, task).await,
         TaskKind::DocumentAdditionOrUpdate
         | TaskKind::DocumentEdition

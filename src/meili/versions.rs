@@ -15,6 +15,15 @@ pub fn default_rules(version: &str) -> &'static [&'static str] {
     }
 }
 
+/// True if an engine of `version` is newer than one of `than`, patches aside; false where either is no version.
+pub fn is_newer(version: &str, than: &str) -> bool {
+    let parts = |text: &str| -> Option<(u32, u32)> {
+        let mut parts = text.split('.').map(|part| part.parse().ok());
+        parts.next().flatten().zip(parts.next().flatten())
+    };
+    parts(version).zip(parts(than)).is_some_and(|(version, than)| version > than)
+}
+
 /// True for engines whose scores come from all relevancy rules; older ones stop at the first rule that sorts.
 pub fn scores_by_all_rules(version: &str) -> bool {
     is_at_least(version, (1, 24))

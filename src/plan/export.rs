@@ -105,10 +105,11 @@ fn payload_size(value: Option<&Value>) -> Result<Option<u64>, ResponseError> {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) if number.is_u64() => Ok(number.as_u64()),
         Some(Value::String(text)) => unit::size(text).map(Some).ok_or_else(|| {
-            ResponseError::new(
-                code,
-                format!("Invalid value at `.payloadSize`: the value {text:?} is not a number of bytes"),
-            )
+            let wrong = match text.chars().next().filter(|first| !first.is_ascii_digit()) {
+                Some(first) => format!("the character {first:?} is not a number"),
+                None => format!("the value {text:?} is not a number of bytes"),
+            };
+            ResponseError::new(code, format!("Invalid value at `.payloadSize`: {wrong}"))
         }),
         Some(other) => Err(payload::wrong_kind(other, "a positive integer or a string", ".payloadSize", code)),
     }

@@ -174,7 +174,7 @@ pub(super) fn details(task: &MiroirTask) -> Option<Map<String, Value>> {
 }
 
 /// As the engine writes dates.
-pub(super) fn rfc3339(date: OffsetDateTime) -> String {
+pub fn rfc3339(date: OffsetDateTime) -> String {
     date.format(&Rfc3339).expect("dates come from clocks, whose years have four digits")
 }
 

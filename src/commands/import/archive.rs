@@ -1,8 +1,8 @@
 //! A dump as a source. It is read once to its end before anything is loaded, so that a broken one loads nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -11,14 +11,18 @@ use super::error::ImportError;
 use super::source::{Source, SourceIndex, Visit};
 use crate::dumps::archive;
 use crate::dumps::format::{self, Entry, IndexMetadata, IndexPart, Metadata};
+use crate::meili::uid::IndexUid;
 
 /// The most bytes of a file that is held in memory.
 const MOST: u64 = 1 << 30;
+/// The most bytes of a document; an archive is packed, and a small one may hold a line without an end.
+const MOST_OF_A_LINE: u64 = 256 << 20;
 
 /// A dump that was found whole.
 pub struct FromDump {
     path: PathBuf,
     identity: String,
+    version: String,
     keys: Vec<Value>,
     features: Map<String, Value>,
     webhooks: Vec<Value>,
@@ -34,8 +38,11 @@ struct Found {
     features: Map<String, Value>,
     webhooks: Vec<Value>,
     indexes: BTreeMap<String, Parts>,
+    tasks: usize,
     /// Tasks that had not ended.
     waiting: usize,
+    /// What Miroir does not serve.
+    others: BTreeSet<&'static str>,
 }
 
 #[derive(Default)]
@@ -59,14 +66,25 @@ impl FromDump {
             return Err(ImportError::Version { path: path.to_owned(), version });
         }
         let metadata: Metadata = serde_json::from_value(metadata).map_err(|error| broken(error.to_string()))?;
+        if found.tasks > 0 {
+            println!("the {} tasks of the dump are not taken along: no API takes them", found.tasks);
+        }
         if found.waiting > 0 {
             println!(
                 "the dump was made while {} tasks were waiting: what they would have done is not in its indexes",
                 found.waiting
             );
         }
+        for what in found.others {
+            println!("{what} are not taken along: Miroir does not serve them");
+        }
         let indexes = found.indexes.into_iter().map(|(uid, parts)| {
+            // It becomes a part of paths that are asked for.
+            IndexUid::parse(&uid).map_err(|error| broken(error.message))?;
             let metadata = parts.metadata.ok_or_else(|| broken(format!("index `{uid}` has no metadata.json")))?;
+            if metadata.uid != uid {
+                return Err(broken(format!("index `{uid}` calls itself `{}`", metadata.uid)));
+            }
             let (mut settings, documents) = (parts.settings, parts.documents);
             if format::without_switched(&mut settings) {
                 println!("index `{uid}`: its foreign keys are not taken along");
@@ -76,6 +94,7 @@ impl FromDump {
         Ok(Self {
             path: path.to_owned(),
             identity: format!("dump {} of {}", found.instance.trim(), metadata.dump_date),
+            version: metadata.db_version,
             keys: found.keys,
             features: found.features,
             webhooks: found.webhooks,
@@ -91,6 +110,10 @@ fn open(path: &Path) -> Result<BufReader<File>, ImportError> {
 impl Source for FromDump {
     fn identity(&self) -> String {
         self.identity.clone()
+    }
+
+    fn version(&self) -> &str {
+        &self.version
     }
 
     fn keys(&self) -> Result<&[Value], &str> {
@@ -114,12 +137,11 @@ impl Source for FromDump {
             let Entry::Index { uid, part: IndexPart::Documents } = entry else { return Ok(()) };
             let (mut lines, mut line, mut place) = (BufReader::new(content), String::new(), 0);
             let first = from(&uid);
-            while lines.read_line(&mut line)? > 0 {
+            while next_line(&mut lines, &mut line)? {
                 if place >= first && !line.trim().is_empty() {
                     visit(&uid, place, line.trim_end())?;
                 }
                 place += u64::from(!line.trim().is_empty());
-                line.clear();
             }
             Ok(())
         })
@@ -145,7 +167,22 @@ impl Found {
                 self.webhooks = named.map(|(_, webhook)| webhook_body(webhook)).collect();
             }
             Entry::Index { uid, part } => self.indexes.entry(uid).or_default().take(part, content)?,
-            Entry::Tasks => self.waiting = format::waiting_tasks(&text(content)?),
+            Entry::Tasks => {
+                let (mut lines, mut line) = (BufReader::new(content), String::new());
+                while next_line(&mut lines, &mut line)? {
+                    self.tasks += 1;
+                    self.waiting += usize::from(format::waits(&line));
+                }
+            }
+            Entry::Chats => {
+                self.others.insert("chat settings");
+            }
+            Entry::Network => {
+                let network: Value = json_of(content)?;
+                if network["remotes"].as_object().is_some_and(|remotes| !remotes.is_empty()) {
+                    self.others.insert("remotes of the network");
+                }
+            }
             Entry::Batches | Entry::Other => {}
         }
         Ok(())
@@ -161,17 +198,26 @@ impl Parts {
             IndexPart::Settings => self.settings = json_of(content)?,
             IndexPart::Documents => {
                 let (mut lines, mut line) = (BufReader::new(content), String::new());
-                while lines.read_line(&mut line)? > 0 {
+                while next_line(&mut lines, &mut line)? {
                     if !line.trim().is_empty() {
                         let _: serde::de::IgnoredAny = serde_json::from_str(&line)?;
                         self.documents += 1;
                     }
-                    line.clear();
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Puts the next line in the place of `line`; false at the end.
+fn next_line(lines: &mut impl BufRead, line: &mut String) -> io::Result<bool> {
+    line.clear();
+    let read = lines.take(MOST_OF_A_LINE).read_line(line)? as u64;
+    if read == MOST_OF_A_LINE && !line.ends_with('\n') {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a document has more than 256 MiB"));
+    }
+    Ok(read > 0)
 }
 
 fn webhook_body(webhook: &Value) -> Value {

@@ -12,8 +12,10 @@ use crate::dumps::remote::Remote;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
 
-/// How many documents of an index are compared.
+/// How many documents of an index are a sample.
 const SAMPLE: u64 = 200;
+/// How many documents are asked for together.
+const CHUNK: usize = 100;
 
 /// Something that differs.
 #[derive(Debug, PartialEq)]
@@ -39,27 +41,49 @@ impl fmt::Display for Difference {
     }
 }
 
+/// Which documents are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compare {
+    /// Each of them.
+    All,
+    /// Two hundred from all over each index.
+    Sample,
+}
+
+/// Documents of one index that are asked for together.
+struct Chunk<'a> {
+    remote: &'a Remote,
+    index: String,
+    primary_key: String,
+    documents: Vec<Value>,
+}
+
 /// What differs.
-pub fn run(source: &mut dyn Source, remote: &Remote) -> Result<Vec<Difference>, ImportError> {
+pub fn run(source: &mut dyn Source, remote: &Remote, compare: Compare) -> Result<Vec<Difference>, ImportError> {
     let mut found = Vec::new();
-    let indexes = source.indexes().to_vec();
-    for index in &indexes {
+    let indexes: BTreeMap<String, SourceIndex> =
+        source.indexes().iter().map(|index| (index.uid.clone(), index.clone())).collect();
+    for index in indexes.values() {
         compare_index(index, remote, &mut found)?;
     }
-    let steps: BTreeMap<String, u64> =
-        indexes.iter().map(|index| (index.uid.clone(), (index.documents / SAMPLE).max(1))).collect();
-    let mut samples: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let step = |index: &str| match (compare, indexes.get(index)) {
+        (Compare::Sample, Some(index)) => (index.documents / SAMPLE).max(1),
+        (Compare::All | Compare::Sample, _) => 1,
+    };
+    let mut chunk = Chunk { remote, index: String::new(), primary_key: String::new(), documents: Vec::new() };
     source.documents(&|_| 0, &mut |index, place, document| {
-        if place % steps.get(index).copied().unwrap_or(1) == 0 {
-            let document = serde_json::from_str(document).map_err(std::io::Error::from)?;
-            samples.entry(index.to_owned()).or_default().push(document);
+        if !place.is_multiple_of(step(index)) {
+            return Ok(());
         }
+        if chunk.index != index || chunk.documents.len() >= CHUNK {
+            chunk.compare(&mut found)?;
+            index.clone_into(&mut chunk.index);
+            chunk.primary_key = indexes.get(index).and_then(|index| index.primary_key.clone()).unwrap_or_default();
+        }
+        chunk.documents.push(serde_json::from_str(document).map_err(std::io::Error::from)?);
         Ok(())
     })?;
-    for (uid, documents) in samples {
-        let primary_key = indexes.iter().find(|index| index.uid == uid).and_then(|index| index.primary_key.clone());
-        compare_documents(&uid, &primary_key.unwrap_or_default(), &documents, remote, &mut found)?;
-    }
+    chunk.compare(&mut found)?;
     Ok(found)
 }
 
@@ -92,30 +116,31 @@ fn compare_index(index: &SourceIndex, remote: &Remote, found: &mut Vec<Differenc
     Ok(())
 }
 
-fn compare_documents(
-    uid: &str,
-    primary_key: &str,
-    documents: &[Value],
-    remote: &Remote,
-    found: &mut Vec<Difference>,
-) -> Result<(), ImportError> {
-    for chunk in documents.chunks(50) {
-        let wanted: BTreeMap<String, &Value> =
-            chunk.iter().map(|document| (id(document, primary_key), document)).collect();
+// === impl Chunk ===
+
+impl Chunk<'_> {
+    /// Compares the documents, and forgets them.
+    fn compare(&mut self, found: &mut Vec<Difference>) -> Result<(), ImportError> {
+        let documents = std::mem::take(&mut self.documents);
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let by_id = |documents: &[Value]| -> BTreeMap<String, Value> {
+            documents.iter().map(|document| (id(document, &self.primary_key), document.clone())).collect()
+        };
+        let wanted = by_id(&documents);
         let ids: Vec<&String> = wanted.keys().collect();
         let body = json!({ "ids": ids, "limit": ids.len(), "retrieveVectors": true });
-        let path = format!("/indexes/{uid}/documents/fetch");
-        let page = during(format!("documents of `{uid}`"), remote.send("POST", &path, Some(&body)))?;
-        let results = page["results"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let there: BTreeMap<String, &Value> =
-            results.iter().map(|document| (id(document, primary_key), document)).collect();
+        let path = format!("/indexes/{}/documents/fetch", self.index);
+        let page = during(format!("documents of `{}`", self.index), self.remote.send("POST", &path, Some(&body)))?;
+        let there = by_id(page["results"].as_array().map(Vec::as_slice).unwrap_or_default());
         for (id, document) in wanted {
-            if !there.get(&id).is_some_and(|there| alike(document, there)) {
-                found.push(Difference::Document { index: uid.to_owned(), id });
+            if !there.get(&id).is_some_and(|there| alike(&document, there)) {
+                found.push(Difference::Document { index: self.index.clone(), id });
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn id(document: &Value, primary_key: &str) -> String {

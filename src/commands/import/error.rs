@@ -17,6 +17,11 @@ pub enum ImportError {
         path.display()
     )]
     Version { path: PathBuf, version: String },
+    #[error(
+        "the source is of Meilisearch {source_version}, the target's nodes of {target_version}: they may not know all of its \
+         settings. Bring the nodes up to {source_version}, or say `--accept-newer`"
+    )]
+    Newer { source_version: String, target_version: String },
     #[error("{what}: {source}")]
     Remote { what: String, source: RemoteError },
     #[error("{what}: the task {uid} ended as {status}: {message}")]

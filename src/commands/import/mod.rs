@@ -4,7 +4,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `archive` | a dump as a source |
-//! | `compare` | whether source and target are alike |
+//! | [`compare`] | whether source and target are alike |
 //! | `error` | why an import stops |
 //! | `load` | what is sent to the target, in which order |
 //! | `node` | a running Meilisearch as a source |
@@ -12,7 +12,7 @@
 //! | `state` | what of an import is done, on disk, so that it can go on |
 
 mod archive;
-mod compare;
+pub mod compare;
 mod error;
 mod load;
 mod node;
@@ -23,14 +23,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::dumps::remote::Remote;
+use crate::meili::versions;
 use crate::settings::Secret;
 
 use archive::FromDump;
-use error::ImportError;
+use compare::Compare;
+use error::{ImportError, during};
 use load::Options;
 use node::FromNode;
 use source::Source;
 use state::State;
+
+/// How many differences are listed.
+const SHOWN: usize = 100;
 
 /// Load a Meilisearch dump, or what a running Meilisearch has, through the gateway, and compare.
 #[derive(Debug, clap::Args)]
@@ -60,6 +65,12 @@ pub struct TargetArgs {
     /// Load into indexes that are there already: their settings are changed and documents with the same ids replaced.
     #[arg(long)]
     pub overwrite: bool,
+    /// Load what a newer Meilisearch than the target's nodes has; a setting that they do not know stops the import.
+    #[arg(long)]
+    pub accept_newer: bool,
+    /// Which documents are compared in the end.
+    #[arg(long, value_enum, default_value_t = Compare::All)]
+    pub compare: Compare,
     /// The most bytes of documents in one request, before they are packed.
     #[arg(long, default_value_t = 8 << 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_size: u64,
@@ -93,13 +104,22 @@ fn import_node(url: &str, key: Option<String>, target: &TargetArgs) -> Result<us
 
 fn import(source: &mut dyn Source, beside: PathBuf, target: &TargetArgs) -> Result<usize, ImportError> {
     let remote = Remote::new(&target.url, target.key.clone().map(Secret::new));
+    let version = during("the target's version", remote.send("GET", "/version", None))?;
+    let version = version["pkgVersion"].as_str().unwrap_or_default();
+    if versions::is_newer(source.version(), version) && !target.accept_newer {
+        let (source_version, target_version) = (source.version().to_owned(), version.to_owned());
+        return Err(ImportError::Newer { source_version, target_version });
+    }
     let path = target.state.clone().unwrap_or(beside);
     let mut state = State::open(path, &source.identity(), &target.url)?;
     let batch = usize::try_from(target.batch_size).unwrap_or(usize::MAX);
     load::run(source, &remote, &mut state, &Options { overwrite: target.overwrite, batch })?;
-    let differences = compare::run(source, &remote)?;
-    for difference in &differences {
+    let differences = compare::run(source, &remote, target.compare)?;
+    for difference in differences.iter().take(SHOWN) {
         println!("{difference}");
+    }
+    if differences.len() > SHOWN {
+        println!("and {} more differences", differences.len() - SHOWN);
     }
     if differences.is_empty() {
         state.remove();

@@ -18,6 +18,7 @@ const LIST: u64 = 1000;
 pub struct FromNode {
     remote: Remote,
     url: String,
+    version: String,
     keys: Result<Vec<Value>, String>,
     features: Map<String, Value>,
     indexes: Vec<SourceIndex>,
@@ -28,6 +29,8 @@ pub struct FromNode {
 impl FromNode {
     pub fn open(url: &str, key: Option<Secret>) -> Result<Self, ImportError> {
         let remote = Remote::new(url, key);
+        let version = during(format!("the version of {url}"), remote.send("GET", "/version", None))?;
+        let version = version["pkgVersion"].as_str().unwrap_or_default().to_owned();
         let mut indexes = Vec::new();
         for index in list(&remote, "/indexes")? {
             let uid = index["uid"].as_str().unwrap_or_default().to_owned();
@@ -48,6 +51,7 @@ impl FromNode {
         let features = remote.send("GET", "/experimental-features", None);
         Ok(Self {
             url: url.to_owned(),
+            version,
             keys: keys.map_err(|error| error.to_string()),
             features: features.ok().and_then(|features| features.as_object().cloned()).unwrap_or_default(),
             indexes,
@@ -78,6 +82,10 @@ fn list(remote: &Remote, path: &str) -> Result<Vec<Value>, ImportError> {
 impl Source for FromNode {
     fn identity(&self) -> String {
         format!("node {}", self.url)
+    }
+
+    fn version(&self) -> &str {
+        &self.version
     }
 
     fn keys(&self) -> Result<&[Value], &str> {

@@ -21,6 +21,8 @@ pub type Visit<'v> = &'v mut dyn FnMut(&str, u64, &str) -> Result<(), ImportErro
 pub trait Source {
     /// Tells it from others; no key is in it.
     fn identity(&self) -> String;
+    /// Of the engine that it is of.
+    fn version(&self) -> &str;
     /// Bodies that create its API keys, or why there are none.
     fn keys(&self) -> Result<&[Value], &str>;
     fn features(&self) -> &Map<String, Value>;

@@ -83,6 +83,10 @@ fn kind(word: &str) -> Option<&'static str> {
         Some("[key]")
     } else if word.len() >= 20 && word.ends_with('Z') && word.get(..4).is_some_and(digits) {
         Some("[date]")
+    } else if word.len() == 18
+        && word.split_once('-').is_some_and(|(day, time)| day.len() == 8 && digits(day) && digits(time))
+    {
+        Some("[dump]")
     } else if word.starts_with("PT") && word.ends_with('S') {
         Some("[span]")
     } else {
@@ -94,12 +98,12 @@ fn kind(word: &str) -> Option<&'static str> {
 fn what_differs_from_run_to_run_is_left_out_and_nothing_else() {
     let mut value = json!({
         "uid": 3, "enqueuedAt": "2026-01-02T03:04:05.678Z", "duration": "PT0.1S", "batchUid": 7,
-        "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "title": "PT boats",
+        "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "title": "PT boats", "dumpUid": "20260102-030405678",
         "message": "Webhook `01890a5d-ac96-774b-bcce-b302099a8057` not found.",
     });
     plain(&mut value);
     let expected = json!({
-        "enqueuedAt": "[date]", "duration": "[span]", "uuid": "[uuid]", "title": "PT boats",
+        "enqueuedAt": "[date]", "duration": "[span]", "uuid": "[uuid]", "title": "PT boats", "dumpUid": "[dump]",
         "message": "Webhook `[uuid]` not found.",
     });
     assert_eq!(value, expected);

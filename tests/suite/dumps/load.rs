@@ -1,15 +1,16 @@
 //! Loading what was dumped, backed up, exported, or what another Meilisearch has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use super::{MASTER, dump, files, furnished, whole};
+use super::{MASTER, Unpacked, dump, files, furnish, furnished, keys, whole};
 use crate::support::client::eventually;
 use crate::support::corpus::cities;
 use crate::support::object_store::{ACCESS_KEY, ObjectStore, SECRET_KEY};
 use crate::support::parity::load;
+use crate::support::small_disk::SmallDisk;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
 fn miroir(arguments: &[&str]) -> Output {
@@ -66,7 +67,7 @@ fn a_dump_is_imported_into_another_topology() {
     assert_alike(&other.client, &fleet.client);
 
     // What is there besides is found by the comparison, and the exit code says so.
-    other.client.add("vectors", &json!([{"id": "x-3"}]));
+    other.client.add("vectors", &json!([{"id": "x-3", "_vectors": {"own": null}}]));
     let differs = import(&archive, &other, &["--overwrite"]);
     assert_eq!(differs.status.code(), Some(2), "{}", said(&differs));
     let count = "index `vectors` has 2 documents in the source and 3 in the target";
@@ -81,11 +82,6 @@ fn an_import_that_was_stopped_goes_on() {
     let state = archive.with_extension("dump.import.json");
     let arguments = ["import", &archive.to_string_lossy(), "--url", &other.client.url, "--batch-size", "2000"];
     let mut child = Command::new(env!("CARGO_BIN_EXE_miroir")).args(arguments).spawn().expect("the program runs");
-    let reached = |state: &Path| -> u64 {
-        let text = std::fs::read_to_string(state).unwrap_or_default();
-        let done: Value = serde_json::from_str(&text).unwrap_or_default();
-        done["indexes"]["cities"]["documents"].as_u64().unwrap_or(0)
-    };
     eventually("some documents are there", || (reached(&state) > 20).then_some(()));
     child.kill().expect("a running program");
     child.wait().expect("an end");
@@ -123,6 +119,150 @@ fn a_broken_dump_loads_nothing() {
     }
     let missing = import(&folder.path().join("missing.dump"), &fleet, &[]);
     assert!(said(&missing).contains("cannot read"), "{}", said(&missing));
+}
+
+/// `folder` as a dump: a file called `broken.dump` beside what it is made of.
+fn packed(folder: &Path, arguments: &[&str]) -> PathBuf {
+    let archive = folder.with_extension("dump");
+    let status = Command::new("tar").arg("-czPf").arg(&archive).arg("-C").arg(folder).args(arguments).status();
+    assert!(status.expect("tar runs").success());
+    archive
+}
+
+#[test]
+fn what_is_no_dump_of_this_kind_loads_nothing_and_says_why() {
+    let fleet = Fleet::with(FleetOptions { nodes: 1, replication_factor: 1, ..Default::default() });
+    fleet.client.add("books", &json!([{"id": 1}, {"id": 2}]));
+    let archive = dump(&fleet);
+    fleet.client.done(&fleet.client.delete("/indexes/books"));
+    let refused = |change: &dyn Fn(&Path), reason: &str| {
+        let unpacked = Unpacked::of(&archive);
+        change(unpacked.folder.path());
+        let output = import(&packed(unpacked.folder.path(), &["."]), &fleet, &[]);
+        assert_eq!(output.status.code(), Some(1), "{reason}: {}", said(&output));
+        assert!(said(&output).contains(reason), "{reason}: {}", said(&output));
+        assert_eq!(fleet.client.get("/indexes").ok()["total"], 0, "{reason}");
+    };
+    let write = |path: &Path, text: &str| std::fs::write(path, text).expect("a file");
+    let metadata = |format: &str, version: &str| {
+        json!({"dumpVersion": format, "dbVersion": version, "dumpDate": "2026-01-02T03:04:05Z"}).to_string()
+    };
+    refused(&|folder| write(&folder.join("metadata.json"), &metadata("V7", "9.0.0")), "a dump of format V7");
+    let newer = |folder: &Path| write(&folder.join("metadata.json"), &metadata("V6", "99.1.0"));
+    refused(&newer, "the source is of Meilisearch 99.1.0");
+    refused(&|folder| std::fs::remove_file(folder.join("metadata.json")).expect("a file"), "metadata.json is missing");
+    refused(&|folder| write(&folder.join("indexes/books/documents.jsonl"), "{\"id\": 1}\nno JSON\n"), "it is broken");
+    refused(&|folder| write(&folder.join("indexes/books/settings.json"), "[]"), "it is broken");
+    refused(&|folder| write(&folder.join("keys.jsonl"), "{}\n"), "it is broken");
+    let books = |folder: &Path| folder.join("indexes/books");
+    let renamed = |name: &'static str| {
+        move |folder: &Path| std::fs::rename(books(folder), folder.join("indexes").join(name)).expect("a folder")
+    };
+    refused(&renamed("a?limit=1"), "`a?limit=1` is not a valid index uid");
+    refused(&renamed("films"), "index `films` calls itself `books`");
+
+    // It can be asked for.
+    let unpacked = Unpacked::of(&archive);
+    newer(unpacked.folder.path());
+    let output = import(&packed(unpacked.folder.path(), &["."]), &fleet, &["--accept-newer"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(whole(&fleet.client, "books").len(), 2);
+}
+
+#[test]
+fn what_an_archive_names_outside_of_itself_is_not_touched() {
+    let fleet = Fleet::with(FleetOptions { nodes: 1, replication_factor: 1, ..Default::default() });
+    fleet.client.add("books", &json!([{"id": 1}]));
+    let archive = dump(&fleet);
+    fleet.client.done(&fleet.client.delete("/indexes/books"));
+    let unpacked = Unpacked::of(&archive);
+    let folder = unpacked.folder.path();
+    let outside = tempfile::tempdir().expect("a folder");
+    let target = outside.path().join("evil");
+    std::fs::write(folder.join("evil"), "{\"id\": 66}").expect("a file");
+    std::os::unix::fs::symlink(&target, folder.join("link")).expect("a link");
+    let everywhere = format!("s,^\\./evil,{},", target.display());
+    let upwards = "s,^\\./link,indexes/../../evil,";
+    let packed = packed(folder, &["--transform", &everywhere, "--transform", upwards, "."]);
+    let listed = Command::new("tar").arg("-tPzf").arg(&packed).output().expect("tar runs");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains("indexes/../../evil") && listed.contains(&*target.to_string_lossy()), "{listed}");
+    let output = import(&packed, &fleet, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!target.exists() && whole(&fleet.client, "books").len() == 1);
+}
+
+/// The embedded engine writes no dumps.
+#[test]
+fn the_dump_of_one_node_is_imported() {
+    if std::env::var("MIROIR_TEST_MEILISEARCH").is_err() {
+        return;
+    }
+    let node = Single::with_key(Some(MASTER));
+    let key = furnish(&node.client);
+    let settings = json!({"embedders": {"rest": {
+        "source": "rest", "url": "http://127.0.0.1:9", "apiKey": "a-secret-of-an-embedder", "dimensions": 2,
+        "request": {"input": "{{text}}"}, "response": {"data": "{{embedding}}"},
+    }}});
+    node.client.done(&node.client.json("PATCH", "/indexes/empty/settings", &settings));
+    node.client.json("PATCH", "/experimental-features", &json!({"metrics": true})).ok();
+    let task = node.client.done(&node.client.post("/dumps", &Value::Null));
+    let archive = node
+        .node
+        .folder
+        .join("single.dumps")
+        .join(format!("{}.dump", task["details"]["dumpUid"].as_str().expect("a name")));
+    let fleet = Fleet::with(FleetOptions { master_key: Some(MASTER), ..Default::default() });
+    let output = import(&archive, &fleet, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!said(&output).contains("a-secret-of-an-embedder"));
+    assert_alike(&fleet.client, &node.client);
+    let (there, here) = (keys(&fleet.client), keys(&node.client));
+    assert!(here.is_subset(&there), "{here:?} {there:?}");
+    let by_key = fleet.client.with_key(key["key"].as_str().expect("a key"));
+    let search = json!({"q": "san", "limit": 5});
+    assert_eq!(by_key.search("cities", &search)["hits"], node.client.search("cities", &search)["hits"]);
+    assert_eq!(fleet.client.get("/experimental-features").ok()["metrics"], true);
+    let webhook = |client: &Client| client.get("/webhooks").ok()["results"][0]["url"].clone();
+    assert_eq!(webhook(&fleet.client), webhook(&node.client));
+    // The dump that the cluster makes of it has what came out of the first.
+    let again = Unpacked::of(&dump(&fleet));
+    let first = Unpacked::of(&archive);
+    for index in ["cities", "empty", "vectors"] {
+        assert_eq!(again.documents(index), first.documents(index), "{index}");
+    }
+}
+
+#[test]
+fn an_import_of_a_running_node_that_was_stopped_goes_on() {
+    let node = Single::start();
+    node.client.add("cities", &json!(cities(1500)));
+    let fleet = Fleet::with(FleetOptions { nodes: 2, replication_factor: 1, ..Default::default() });
+    let path = fleet.folder().join("state.json");
+    let state = path.to_string_lossy().into_owned();
+    let arguments = |size: &'static str| {
+        ["import", "--from", &node.client.url, "--url", &fleet.client.url, "--state", &state, "--batch-size", size]
+            .map(str::to_owned)
+    };
+    let program = || Command::new(env!("CARGO_BIN_EXE_miroir"));
+    let mut child = program().args(arguments("2000")).spawn().expect("the program runs");
+    eventually("some documents are there", || (reached(&path) > 20).then_some(()));
+    child.kill().expect("a running program");
+    child.wait().expect("an end");
+    let before = reached(&path);
+    assert!(before < 1500, "it was stopped half way");
+    let output = program().args(arguments("200000")).output().expect("the program runs");
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("going on from"), "{}", said(&output));
+    assert_eq!(whole(&fleet.client, "cities"), whole(&node.client, "cities"));
+    assert!(!path.exists(), "what is done is forgotten");
+}
+
+/// How many cities an import has seen arrive, by its state.
+fn reached(state: &Path) -> u64 {
+    let text = std::fs::read_to_string(state).unwrap_or_default();
+    let done: Value = serde_json::from_str(&text).unwrap_or_default();
+    done["indexes"]["cities"]["documents"].as_u64().unwrap_or(0)
 }
 
 #[test]
@@ -192,6 +332,31 @@ fn a_backup_is_restored_into_another_topology() {
 }
 
 #[test]
+fn a_backup_that_fills_the_disk_leaves_nothing_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("small");
+    let disk = match SmallDisk::mount(&place, 4) {
+        Ok(disk) => disk,
+        Err(why) => {
+            eprintln!("not tested: {why}");
+            return;
+        }
+    };
+    let fleet = Fleet::with(FleetOptions { nodes: 1, replication_factor: 1, ..Default::default() });
+    load(&fleet.client, "cities", &cities(1500));
+    let to = place.to_string_lossy().into_owned();
+    let arguments = ["backup", "--to", &to, "--url", &fleet.client.url, "--admin", &fleet.admin.url];
+    disk.fill();
+    let output = miroir(&arguments);
+    assert!(!output.status.success() && said(&output).contains("No space left on device"), "{}", said(&output));
+    disk.free();
+    let left = || std::fs::read_dir(&place).expect("the folder").count();
+    assert_eq!((left(), files(&fleet)), (0, Vec::new()), "nothing half is there, and the gateway's own copy is gone");
+    let output = miroir(&arguments);
+    assert!(output.status.success() && left() == 1, "{}", said(&output));
+}
+
+#[test]
 fn an_export_brings_the_merged_indexes_to_another_meilisearch() {
     let (fleet, _) = furnished();
     let target = Single::with_key(Some("another-master-key"));
@@ -212,7 +377,7 @@ fn an_export_brings_the_merged_indexes_to_another_meilisearch() {
     assert_alike(&target.client, &fleet.client);
 
     let some = json!({"url": target.client.url, "apiKey": "another-master-key", "indexes": {
-        "cit*": {"filter": "country = FR"}, "nothing": {},
+        "cit*": {"filter": "country = IR"}, "nothing": {},
     }});
     target.client.done(&target.client.delete("/indexes/cities"));
     let task = fleet.client.done(&fleet.client.post("/export", &some));
@@ -222,7 +387,7 @@ fn an_export_brings_the_merged_indexes_to_another_meilisearch() {
         (target.client.get("/tasks?statuses=enqueued,processing").ok()["total"] == 0).then_some(())
     });
     let there = whole(&target.client, "cities");
-    assert!(there.values().all(|city| city["country"] == "FR") && there.len() as u64 == matched && matched > 0);
+    assert!(there.values().all(|city| city["country"] == "IR") && there.len() as u64 == matched && matched > 0);
 
     let wrong = json!({"url": target.client.url, "apiKey": "a-wrong-key-of-somebody"});
     let task = fleet.client.wait(&fleet.client.post("/export", &wrong));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::client::{eventually, id_of, more};
+use crate::support::client::{Reply, eventually, id_of, more};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
 use crate::support::process::{Process, free_port};
@@ -93,6 +93,63 @@ fn furnish(client: &Client) -> Value {
     client.post("/keys", &key).ok()
 }
 
+/// The secrets of all keys.
+fn keys(client: &Client) -> BTreeSet<String> {
+    let all = client.get("/keys?limit=100").ok();
+    all["results"].as_array().expect("keys").iter().map(|key| key["key"].to_string()).collect()
+}
+
+/// Tasks of every kind and end that a cluster has.
+fn each_kind_of_task(client: &Client) {
+    let settle = |reply: Reply| {
+        client.wait(&reply);
+    };
+    client.add("other", &json!([{"id": 1, "a": 1}, {"id": 2, "a": 2}, {"id": 3, "a": 3}, {"id": 4, "a": 4}]));
+    let settings = json!({
+        "filterableAttributes": ["a", {"attributePatterns": ["b*"], "features": {"facetSearch": false}}],
+        "typoTolerance": {"minWordSizeForTypos": {"oneTypo": 4}}, "rankingRules": ["words", "a:asc"], "stopWords": null,
+        "embedders": {"own": {"source": "userProvided", "dimensions": 3}}, "faceting": {"maxValuesPerFacet": 7},
+    });
+    settle(client.json("PATCH", "/indexes/other/settings", &settings));
+    settle(client.delete("/indexes/other/settings"));
+    settle(client.json("PUT", "/indexes/other/settings/filterable-attributes", &json!(["a"])));
+    settle(client.json("PUT", "/indexes/other/settings/searchable-attributes", &json!(["a"])));
+    settle(client.json("PUT", "/indexes/other/documents", &json!([{"id": 1, "b": 1}])));
+    settle(client.post("/indexes/other/documents", &json!([{"no": "id"}])));
+    settle(client.delete("/indexes/other/documents/1"));
+    settle(client.post("/indexes/other/documents/delete-batch", &json!([2, 99])));
+    settle(client.post("/indexes/other/documents/delete", &json!({"filter": "a = 3"})));
+    settle(client.post("/indexes/other/documents/delete", &json!({"filter": ["a = 3", ["a = 5", "a = 6"]]})));
+    client.json("PATCH", "/experimental-features", &json!({"editDocumentsByFunction": true})).ok();
+    let edit = json!({"function": "doc.a = 9", "filter": "a = 4", "context": {"x": 1}});
+    settle(client.post("/indexes/other/documents/edit", &edit));
+    settle(client.delete("/indexes/other/documents"));
+    settle(client.json("PATCH", "/indexes/other", &json!({"primaryKey": "id"})));
+    settle(client.post("/indexes", &json!({"uid": "other"})));
+    settle(client.post("/indexes", &json!({"uid": "gone", "primaryKey": "k"})));
+    settle(client.post("/swap-indexes", &json!([{"indexes": ["gone", "other"]}])));
+    settle(client.json("PATCH", "/indexes/other", &json!({"uid": "renamed"})));
+    settle(client.delete("/indexes/gone"));
+    settle(client.delete("/indexes/gone"));
+    settle(client.post("/export", &json!({"url": "http://127.0.0.1:9", "indexes": {"nothing*": {"filter": "a = 1"}}})));
+    settle(client.post("/tasks/cancel?statuses=enqueued", &Value::Null));
+    settle(client.delete("/tasks?statuses=canceled"));
+}
+
+/// Tasks as an official client sees them, but for what a dump of a cluster does not have: batches, and the times of its own task.
+fn tasks(client: &Client) -> Vec<Value> {
+    let client_header = ("X-Meilisearch-Client", "Meilisearch Rust (v0.30.0)");
+    let all = client.send("GET", "/tasks?limit=1000&reverse=true", &[client_header], b"").ok();
+    let mut found = all["results"].as_array().expect("tasks").clone();
+    for task in &mut found {
+        let is_dump = task["type"] == "dumpCreation";
+        let members = task.as_object_mut().expect("an object");
+        members.remove("batchUid");
+        members.retain(|name, _| !is_dump || !matches!(name.as_str(), "startedAt" | "finishedAt" | "duration"));
+    }
+    found
+}
+
 /// Every document with its vectors.
 fn whole(client: &Client, index: &str) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
@@ -151,6 +208,11 @@ fn a_dump_has_everything_and_nothing_of_miroirs_own() {
     assert_eq!(status.expect("grep runs").code(), Some(1), "a name of Miroir's own is in the dump");
     let tasks = fleet.client.get("/tasks?types=dumpCreation").ok();
     assert_eq!(tasks["total"], 1);
+    // All that came before it, and itself.
+    let queue = unpacked.lines("tasks/queue.jsonl");
+    assert_eq!(queue.len() as u64, fleet.client.get("/tasks").ok()["total"].as_u64().expect("a total"));
+    let own = queue.last().expect("a task");
+    assert_eq!((&own["status"], own["details"]["Dump"]["dump_uid"].is_string()), (&json!("succeeded"), true), "{own}");
     assert!(!fleet.gateway().log().contains("a secret"));
 }
 
@@ -159,7 +221,9 @@ fn a_dump_has_everything_and_nothing_of_miroirs_own() {
 fn a_node_starts_from_a_dump() {
     let Ok(engine) = std::env::var("MIROIR_TEST_MEILISEARCH") else { return };
     let (fleet, key) = furnished();
-    let dump = dump(&fleet).to_string_lossy().into_owned();
+    each_kind_of_task(&fleet.client);
+    let archive = dump(&fleet);
+    let dump = archive.to_string_lossy().into_owned();
     let folder = tempfile::tempdir().expect("a folder");
     let (address, data) = (format!("127.0.0.1:{}", free_port()), folder.path().join("data"));
     let data = data.to_string_lossy().into_owned();
@@ -172,8 +236,8 @@ fn a_node_starts_from_a_dump() {
         client.try_send("GET", "/health", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
     });
     let there = client.get("/indexes").ok();
-    assert_eq!(there["total"], 3, "{there}");
-    for index in ["cities", "empty", "vectors"] {
+    assert_eq!(there["total"], fleet.client.get("/indexes").ok()["total"], "{there}");
+    for index in ["cities", "empty", "vectors", "renamed"] {
         assert_eq!(whole(&client, index), whole(&fleet.client, index), "{index}");
         for path in [format!("/indexes/{index}"), format!("/indexes/{index}/settings")] {
             let (mut there, mut here) = (client.get(&path).ok(), fleet.client.get(&path).ok());
@@ -185,14 +249,16 @@ fn a_node_starts_from_a_dump() {
         }
     }
     let by_key = client.with_key(key["key"].as_str().expect("a key"));
-    let search = json!({"q": "san", "limit": 5});
+    // What ties stands shard by shard in a dump.
+    let search = json!({"q": "san", "sort": ["population:desc"], "limit": 5});
     let here = fleet.client.search("cities", &search);
     assert_eq!(by_key.search("cities", &search)["hits"], here["hits"], "the key opens the node");
-    let keys = |client: &Client| -> BTreeSet<String> {
-        let all = client.get("/keys?limit=100").ok();
-        all["results"].as_array().expect("keys").iter().map(|key| key["key"].to_string()).collect()
-    };
     assert_eq!(keys(&client), keys(&fleet.client));
+    let instance = std::fs::read_to_string(Path::new(&data).join("instance-uid")).expect("an instance uid");
+    assert_eq!(instance, Unpacked::of(&archive).text("instance_uid.uuid"));
+    assert_eq!(tasks(&client), tasks(&fleet.client));
+    let next = client.post("/indexes", &json!({"uid": "later"})).ok()["taskUid"].as_u64().expect("an integer");
+    assert_eq!(Some(next - 1), tasks(&fleet.client).last().and_then(|task| task["uid"].as_u64()), "integers go on");
     assert_eq!(client.get("/webhooks").ok(), fleet.client.get("/webhooks").ok());
     assert_eq!(client.get("/experimental-features").ok(), fleet.client.get("/experimental-features").ok());
 }
@@ -228,17 +294,20 @@ fn a_dump_is_of_one_moment_while_writes_go_on() {
         });
         more(writes, 5);
         for _ in 0..3 {
-            archives.push(dump(&fleet));
+            // What was acknowledged before the dump was asked for, indexed or not.
+            let before = writes.load(Ordering::Relaxed) as u64;
+            archives.push((before, dump(&fleet)));
             more(writes, 3);
         }
         drop(ending);
     });
-    for archive in &archives {
+    for (before, archive) in &archives {
         let documents = Unpacked::of(archive).documents("cities");
         let rounds: BTreeSet<u64> =
             tied.iter().map(|id| documents[&id.to_string()]["population"].as_u64().expect("a round")).collect();
         assert_eq!(rounds.len(), 1, "three documents of one write are of one moment: {rounds:?}");
         let round = *rounds.first().expect("a round");
+        assert!(round >= *before, "{before} writes were acknowledged before, and the dump is of write {round}");
         let added: BTreeSet<u64> = documents
             .keys()
             .filter_map(|id| id.parse::<u64>().ok()?.checked_sub(910_000_000))

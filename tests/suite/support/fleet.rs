@@ -18,7 +18,7 @@ pub const MIROIR: &str = env!("CARGO_BIN_EXE_miroir");
 pub struct Node {
     pub name: String,
     pub client: Client,
-    folder: PathBuf,
+    pub folder: PathBuf,
     port: u16,
     key: Option<String>,
     process: Option<Process>,
@@ -29,7 +29,7 @@ pub struct Node {
 /// The judge: one node alone.
 pub struct Single {
     pub client: Client,
-    node: Node,
+    pub node: Node,
     _folder: tempfile::TempDir,
 }
 
@@ -128,19 +128,15 @@ impl Node {
     pub fn restart(&mut self) {
         let address = format!("127.0.0.1:{}", self.port);
         let data = self.folder.join(format!("{}.data", self.name)).to_string_lossy().into_owned();
+        let dumps = self.folder.join(format!("{}.dumps", self.name)).to_string_lossy().into_owned();
         let mut arguments: Vec<&str> = Vec::new();
         let real = std::env::var("MIROIR_TEST_MEILISEARCH").ok();
         match &real {
             // For each task it fills with zeroes what it may use of memory: two thirds of the machine's, unless told otherwise.
-            Some(_) => arguments.extend([
-                "--http-addr",
-                &address,
-                "--db-path",
-                &data,
-                "--no-analytics",
-                "--max-indexing-memory",
-                "300MiB",
-            ]),
+            Some(_) => {
+                arguments.extend(["--http-addr", &address, "--db-path", &data, "--dump-dir", &dumps]);
+                arguments.extend("--no-analytics --max-indexing-memory 300MiB".split(' '));
+            }
             None => arguments.extend(["node", "--listen", &address, "--data-dir", &data, "--exit-on-stdin-close"]),
         }
         if let Some(key) = &self.key {
