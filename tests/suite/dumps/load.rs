@@ -421,7 +421,7 @@ fn a_backup_lies_in_an_object_store() {
     assert!(output.status.success(), "{}", said(&output));
     let place = said(&output).trim().to_owned();
     let objects = store.objects();
-    assert_eq!(objects.keys().map(|path| format!("s3:/{path}")).collect::<Vec<_>>(), [place.clone()]);
+    assert_eq!(objects.keys().map(|path| format!("s3:/{path}")).collect::<Vec<_>>(), std::slice::from_ref(&place));
 
     let other =
         Fleet::with(FleetOptions { nodes: 1, replication_factor: 1, master_key: Some(MASTER), ..Default::default() });
