@@ -13,6 +13,7 @@
 //! | `scrub` | `miroir scrub` |
 //! | `status` | `miroir status` |
 //! | `tasks` | `miroir tasks` |
+//! | `try_rules` | `miroir try` |
 
 pub mod check;
 pub mod client;
@@ -26,3 +27,4 @@ pub mod rebalance;
 pub mod scrub;
 pub mod status;
 pub mod tasks;
+pub mod try_rules;
