@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | words | [`meili`], [`settings`] | Meilisearch's API as types: operations, errors, tasks, settings (what an engine says too is the crate `miroir-words`); how the configuration's sections are read. serde only |
 //! | pure core | [`placement`], [`split`], [`plan`], [`rebalance`], [`merge`], [`tasks`] | where shards live; a body cut into documents; request → plan; replies → one reply; many statuses → one. No I/O, no clock |
+//! | rules | [`rules`] | what operators make of requests and answers. No I/O, no clock |
 //! | state | [`store`] | the state file, behind a trait |
 //! | TLS | [`tls`] | certificates of listeners, and what nodes are shown |
 //! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`], [`dumps`] | talk to nodes; each `mod.rs` is a map |
@@ -34,6 +35,7 @@ pub mod plan;
 pub mod read;
 pub mod rebalance;
 pub mod replicas;
+pub mod rules;
 pub mod settings;
 pub mod split;
 pub mod store;

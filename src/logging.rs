@@ -1,6 +1,7 @@
 //! Structured logs on stderr: plain for people, JSON for machines.
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
@@ -47,12 +48,38 @@ pub fn init(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::Pa
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A logger that another part of the process installed first is left in place.
-    let _ = match settings.format {
-        LogFormat::Plain => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).try_init(),
+    let set: SetFilter = match settings.format {
+        LogFormat::Plain => {
+            let builder = builder.with_target(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = builder.try_init();
+            Box::new(move |filter| handle.reload(filter).is_ok())
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = builder.try_init();
+            Box::new(move |filter| handle.reload(filter).is_ok())
+        }
     };
+    let _ = SET_FILTER.set(set);
     Ok(())
 }
+
+/// Makes log lines go by another level from now on. False where `RUST_LOG` holds it, or it is not valid.
+pub fn set_level(level: &str) -> bool {
+    if std::env::var("RUST_LOG").is_ok_and(|filter| !filter.is_empty()) {
+        return false;
+    }
+    match (filter(level), SET_FILTER.get()) {
+        (Ok(filter), Some(set)) => set(filter),
+        (Ok(_) | Err(_), _) => false,
+    }
+}
+
+type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// What `wanted` says, without Pingora's pool of connections unless it is named: under load it reports as an error what is
 /// none, an idle connection that another task just looks after, in whose place it opens a new one. Subrequests that fail

@@ -67,7 +67,10 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         match &ctx.head {
-            Some(head) => forward::clean_answer(upstream_response, head, ctx.request_id()),
+            Some(head) => {
+                forward::clean_answer(upstream_response, ctx.request_id())?;
+                ctx.add_headers(head, upstream_response)
+            }
             None => Ok(()),
         }
     }

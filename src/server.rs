@@ -14,14 +14,16 @@ use miroir::config::{Config, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
-use miroir::gateway::settings::{GatewaySettings, Http2Settings};
+use miroir::gateway::ruled::{RuleMetrics, Ruling};
+use miroir::gateway::settings::Http2Settings;
 use miroir::gateway::webhooks::{WebhookBook, notify};
-use miroir::gateway::{self, App};
+use miroir::gateway::{self, App, reload};
 use miroir::logging;
 use miroir::metrics::MetricsApp;
-use miroir::moves::{self, Rebalancer};
+use miroir::moves;
 use miroir::nodes::credentials::Credentials;
 use miroir::nodes::health::{self, Need};
+use miroir::rules::book::RuleBook;
 use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
@@ -79,6 +81,8 @@ enum StartError {
     Tls(#[from] TlsError),
     #[error("tls: {0}")]
     Listener(Box<pingora::Error>),
+    #[error("the configuration cannot be read a second time: {0}")]
+    ReadAgain(String),
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -130,8 +134,9 @@ fn start(args: &Args) -> Result<Server, StartError> {
         let keyring = Keyring::open(store.clone(), config.master_key.clone()).await?;
         let webhooks = WebhookBook::open(store).await?;
         let metrics = GatewayMetrics::register(&registry)?;
-        let settings = gateway_settings(&config);
-        Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), webhooks))
+        let settings = config.gateway_settings();
+        let ruling = Ruling::new(RuleBook::new(config.rules.clone()), RuleMetrics::register(&registry)?);
+        Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), webhooks, ruling))
     })?;
     gateway::install_hooks(&app);
     let path = args.config.clone();
@@ -142,6 +147,13 @@ fn start(args: &Args) -> Result<Server, StartError> {
     if app.cluster.moves.config_source.set(read_again).is_err() {
         tracing::warn!("the cluster has a source of its configuration already");
     }
+
+    let path = args.config.clone();
+    let source = Box::new(move || {
+        let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+        Ok(config.fresh())
+    });
+    app.reloads.open(source, Box::new(logging::set_level)).map_err(StartError::ReadAgain)?;
 
     let mut server = Server::new_with_opt_and_conf(None, config.pingora);
     server.bootstrap();
@@ -183,12 +195,12 @@ impl BackgroundService for Background {
         let cluster = &self.app.cluster;
         let reconciler = cluster.tracking.reconciler.metrics().clone();
         let store = Arc::clone(&cluster.ledger.store);
-        let (ended, format) = (store.ended_tasks(), self.app.settings.uid_format);
+        let (ended, format) = (store.ended_tasks(), self.app.settings().uid_format);
         tokio::join!(
             tell_the_manager(cluster, shutdown.clone()),
             notify::run(Arc::clone(&self.app.webhooks), format, ended, shutdown.clone()),
             cluster::run(Arc::clone(cluster), shutdown.clone()),
-            reload_on_hangup(Arc::clone(&cluster.moves), Arc::clone(&self.tls), shutdown.clone()),
+            reload_on_hangup(Arc::clone(&self.app), shutdown.clone()),
             Arc::clone(&self.tls).watch(shutdown.clone()),
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );
@@ -225,8 +237,8 @@ fn listen<A>(
     Ok(())
 }
 
-/// SIGHUP: certificates and the configuration's nodes and replication factor are read again.
-async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, tls: Arc<Listeners>, mut shutdown: ShutdownWatch) {
+/// SIGHUP: the configuration is read again.
+async fn reload_on_hangup(app: Arc<App>, mut shutdown: ShutdownWatch) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => {
@@ -239,14 +251,8 @@ async fn reload_on_hangup(rebalancer: Arc<Rebalancer>, tls: Arc<Listeners>, mut 
             _ = hangups.recv() => {}
             _ = shutdown.changed() => return,
         }
-        match tls.reload() {
-            Ok(()) => tracing::info!("certificates were read again"),
-            Err(error) => tracing::error!(%error, "certificates were not taken over"),
-        }
-        match moves::wishes::reload(&rebalancer).await {
-            Ok(true) => tracing::info!("the changed configuration is the cluster's goal now"),
-            Ok(false) => tracing::info!("the configuration names no other nodes than before"),
-            Err(error) => tracing::error!(%error, "the configuration was not taken over"),
+        if let Err(error) = reload::reload(&app).await {
+            tracing::error!(%error, "the configuration was not taken over");
         }
     }
 }
@@ -269,14 +275,4 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<ClusterSettings, TlsEr
         credentials,
         keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
     })
-}
-
-fn gateway_settings(config: &Config) -> GatewaySettings {
-    GatewaySettings {
-        max_requests: config.overload.requests,
-        limits: config.limits.clone(),
-        compression: config.compression,
-        cache: config.cache.clone(),
-        uid_format: config.tasks.uid_format,
-    }
 }

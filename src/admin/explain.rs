@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
+use crate::gateway::App;
 use crate::gateway::planning;
+use crate::gateway::ruled::searchable;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
 use crate::merge::provenance::{Answered, Keys, Provenance};
@@ -15,6 +17,9 @@ use crate::plan::scatter::Scatter;
 use crate::plan::{Plan, Request, explain, read};
 use crate::read::Reply;
 use crate::read::observe::{self, Observation, Observed, Outcome};
+use crate::rules::book::RuleBook;
+use crate::rules::trial::Trial;
+use crate::settings::{FromSection as _, Report, Section};
 
 /// What an operator wants to know about.
 #[derive(Debug, PartialEq)]
@@ -24,6 +29,8 @@ pub struct Question {
     target: String,
     /// The client's JSON; empty for none.
     body: Vec<u8>,
+    /// Who asks, for rules that look at it: `claims`, `key`, `client`, `headers`.
+    caller: Map<String, Value>,
     /// True if the request is to be carried out.
     run: bool,
 }
@@ -42,6 +49,7 @@ impl Question {
             method: text("method")?.to_owned(),
             target: text("path")?.to_owned(),
             body: asked.get("body").map(Value::to_string).unwrap_or_default().into_bytes(),
+            caller: caller(&asked)?,
             run: flag(&asked)?,
         })
     }
@@ -62,6 +70,7 @@ impl Question {
             method: "POST".to_owned(),
             target: format!("/indexes/{index}/{operation}"),
             body: asked.get("body").map_or_else(|| "{}".to_owned(), Value::to_string).into_bytes(),
+            caller: caller(&asked)?,
             run: flag(&asked)?,
         })
     }
@@ -76,6 +85,17 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ResponseError> {
         .map_err(|error| ResponseError::new(Code::MalformedPayload, format!("the request is not JSON: {error}")))
 }
 
+fn caller(asked: &Map<String, Value>) -> Result<Map<String, Value>, ResponseError> {
+    match asked.get("caller") {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(caller)) => Ok(caller.clone()),
+        Some(other) => {
+            let message = format!("`caller` is {other}: expected {{\"claims\", \"key\", \"client\", \"headers\"}}");
+            Err(ResponseError::new(Code::BadRequest, message))
+        }
+    }
+}
+
 fn flag(asked: &Map<String, Value>) -> Result<bool, ResponseError> {
     match asked.get("run") {
         None => Ok(false),
@@ -84,8 +104,50 @@ fn flag(asked: &Map<String, Value>) -> Result<bool, ResponseError> {
     }
 }
 
-/// The plan of a request, as it would be carried out now; and what comes of it, if that is asked for.
-pub async fn answer(cluster: &Arc<Cluster>, question: &Question) -> Result<Value, ResponseError> {
+/// The plan of a request, as it would be carried out now, after the operator's rules; and what comes of it, if that is asked for. The
+/// operator sees what is masked.
+pub async fn answer(app: &App, question: &Question) -> Result<Value, ResponseError> {
+    let Some(book) = app.ruling.book() else { return planned(&app.cluster, question).await };
+    let rules = ruled(app, &book, question).await?;
+    let Some((method, target)) = rules["after"]["request"].as_str().and_then(|request| request.split_once(' ')) else {
+        return Ok(json!({ "rules": rules }));
+    };
+    let body = match &rules["after"]["body"] {
+        Value::Null => question.body.clone(),
+        body => body.to_string().into_bytes(),
+    };
+    let caller = question.caller.clone();
+    let after = Question { method: method.to_owned(), target: target.to_owned(), body, caller, run: question.run };
+    let mut explained = planned(&app.cluster, &after).await?;
+    explained["rules"] = rules;
+    Ok(explained)
+}
+
+/// The request before and after the rules.
+async fn ruled(app: &App, book: &RuleBook, question: &Question) -> Result<Value, ResponseError> {
+    let mut asked = question.caller.clone();
+    asked.insert("request".to_owned(), format!("{} {}", question.method, question.target).into());
+    if let Ok(body) = serde_json::from_slice::<Value>(&question.body) {
+        asked.insert("body".to_owned(), body);
+    }
+    let index = question.path().split('/').nth(2).unwrap_or_default();
+    let topology = app.cluster.nodes.topology();
+    if let Ok(words) = searchable(app, &topology, index, &Trace::background("explain")).await {
+        asked.insert("searchable".to_owned(), words.into());
+    }
+    let report = Report::default();
+    let mut section = Section::new("caller", asked.into(), &report);
+    let trial = Trial::read(&mut section);
+    section.finish();
+    let problems: Vec<String> = report.into_parts().0.iter().map(ToString::to_string).collect();
+    let wrong = |message: String| ResponseError::new(Code::BadRequest, message);
+    if !problems.is_empty() {
+        return Err(wrong(problems.join("; ")));
+    }
+    trial.shown(book.rules()).map_err(wrong)
+}
+
+async fn planned(cluster: &Arc<Cluster>, question: &Question) -> Result<Value, ResponseError> {
     let (method, path, target) = (question.method.as_str(), question.path(), question.target.as_str());
     let operation = &operation::route(method, path).map_err(|error| ResponseError {
         status: error.status(),

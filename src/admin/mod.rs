@@ -25,11 +25,11 @@ use serde_json::{Value, json};
 
 use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
+use crate::gateway::reload;
 use crate::meili::error::{Code, ResponseError};
 use crate::settings::Secret;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::view::UidFormat;
-use crate::tls::TlsError;
 use crate::tracking::task_ops;
 
 use explain::Question;
@@ -59,6 +59,7 @@ enum Route<'a> {
     ExplainIndex(&'a str),
     Scrub,
     StartScrub,
+    Reload,
     Layout(rebalance::Route<'a>),
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
@@ -122,11 +123,17 @@ impl AdminApp {
             Route::FinishTask(id) => Ok((202, views::finish(&self.app.cluster, id).await?)),
             Route::Explain => {
                 let question = Question::parse(&read_body(session).await?)?;
-                Ok((200, explain::answer(&self.app.cluster, &question).await?))
+                Ok((200, explain::answer(&self.app, &question).await?))
             }
             Route::ExplainIndex(index) => {
                 let question = Question::of_index(index, &read_body(session).await?)?;
-                Ok((200, explain::answer(&self.app.cluster, &question).await?))
+                Ok((200, explain::answer(&self.app, &question).await?))
+            }
+            Route::Reload => {
+                // It says nothing, but must not be taken for the next request.
+                read_body(session).await?;
+                let reloaded = reload::reload(&self.app).await.map_err(|error| error.to_response())?;
+                Ok((200, rebalance::reloaded(&self.app.cluster.moves, &reloaded).await))
             }
             Route::Scrub => Ok((200, self.app.cluster.replicas.scrub.reports.view())),
             Route::StartScrub => {
@@ -134,11 +141,6 @@ impl AdminApp {
                 Ok((202, json!({ "started": true })))
             }
             Route::Layout(route) => {
-                // All or nothing: a certificate of no use stops the rest.
-                if matches!(route, rebalance::Route::Reload) {
-                    let told = |error: TlsError| ResponseError::new(Code::BadRequest, error.to_string());
-                    self.app.tls.reload().map_err(told)?;
-                }
                 let body = read_body(session).await?;
                 Ok((200, rebalance::answer(&self.app.cluster.moves, route, &body).await?))
             }
@@ -214,6 +216,7 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("POST", "/explain") => Route::Explain,
         ("GET", "/scrub") => Route::Scrub,
         ("POST", "/scrub") => Route::StartScrub,
+        ("POST", "/reload") => Route::Reload,
         ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
             Some(index) => Route::ExplainIndex(index),
             None => return Err(no_route(method, path)),

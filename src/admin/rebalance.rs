@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
+use crate::gateway::reload::Reloaded;
 use crate::meili::error::{Code, ResponseError};
 use crate::moves::wishes::{self, Preview};
 use crate::moves::{RebalanceError, Rebalancer, figures};
@@ -27,7 +28,6 @@ pub enum Route<'a> {
     Resume,
     Cancel,
     Undo,
-    Reload,
 }
 
 /// The changes that a plan is asked for: those of the other requests, any of them together.
@@ -67,7 +67,6 @@ impl<'a> Route<'a> {
             ("POST", "/rebalance/resume") => Self::Resume,
             ("POST", "/rebalance/cancel") => Self::Cancel,
             ("POST", "/rebalance/undo") => Self::Undo,
-            ("POST", "/reload") => Self::Reload,
             ("POST", "/nodes") => Self::AddNode,
             ("PATCH", "/cluster") => Self::SetCluster,
             (method, path) => {
@@ -97,7 +96,6 @@ pub async fn answer(rebalancer: &Rebalancer, route: Route<'_>, body: &[u8]) -> R
         Route::Resume => return done(rebalancer, wishes::resume(rebalancer).await).await,
         Route::Cancel => return done(rebalancer, wishes::cancel(rebalancer).await).await,
         Route::Undo => return done(rebalancer, wishes::undo(rebalancer).await).await,
-        Route::Reload => return done(rebalancer, wishes::reload(rebalancer).await).await,
         Route::AddNode => Change::Add(without_slash(read(body)?)),
         Route::RemoveNode(node) => Change::Remove(NodeId::new(node)),
         Route::DrainNode(node) => Change::Drain(NodeId::new(node)),
@@ -105,6 +103,15 @@ pub async fn answer(rebalancer: &Rebalancer, route: Route<'_>, body: &[u8]) -> R
         Route::SetCluster => Change::ReplicationFactor(read::<ClusterPatch>(body)?.replication_factor),
     };
     done(rebalancer, wishes::change(rebalancer, vec![change]).await).await
+}
+
+/// What came of reading the configuration again, and the state of the plan after it.
+pub async fn reloaded(rebalancer: &Rebalancer, reloaded: &Reloaded) -> Value {
+    let mut answer = status(rebalancer).await;
+    answer["changed"] = reloaded.goal.into();
+    answer["sections"] = json!(reloaded.changed);
+    answer["atNextStart"] = json!(reloaded.waiting);
+    answer
 }
 
 async fn done(rebalancer: &Rebalancer, changed: Result<bool, RebalanceError>) -> Result<Value, ResponseError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::Config;
+use crate::config::{Config, Problems, rule_file};
 
 /// Report every problem of a configuration; exit 1 if there is one.
 #[derive(Debug, clap::Args)]
@@ -11,9 +11,15 @@ pub struct Args {
     /// The configuration file.
     #[arg(long, default_value = "conf/miroir.yaml")]
     config: PathBuf,
+    /// Files of rules, each looked at by itself, with the examples that its rules carry; then no configuration is.
+    #[arg(long, num_args = 1..)]
+    rules: Vec<PathBuf>,
 }
 
 pub fn run(args: Args) -> ExitCode {
+    if !args.rules.is_empty() {
+        return check_rules(&args.rules);
+    }
     let path = args.config.display();
     match Config::load(&args.config) {
         Ok((_, warnings)) => {
@@ -31,4 +37,20 @@ pub fn run(args: Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check_rules(files: &[PathBuf]) -> ExitCode {
+    let mut outcome = ExitCode::SUCCESS;
+    for file in files {
+        match rule_file::check(file) {
+            Ok(count) => println!("{}: good, {count} rules", file.display()),
+            Err(Problems(problems)) => {
+                outcome = ExitCode::FAILURE;
+                for problem in &problems {
+                    println!("error: {}: {problem}", file.display());
+                }
+            }
+        }
+    }
+    outcome
 }

@@ -15,6 +15,9 @@ pub struct Args {
     path: String,
     /// The JSON body.
     body: Option<String>,
+    /// Who asks, for rules that look at it, as JSON: `{"claims": {...}, "key": "...", "client": "...", "headers": {...}}`.
+    #[arg(long = "as")]
+    caller: Option<String>,
     /// Carry the request out, which must be a read.
     #[arg(long)]
     run: bool,
@@ -31,16 +34,42 @@ pub fn run(args: Args) -> ExitCode {
         }
     };
     let mut request = json!({ "method": args.method.to_uppercase(), "path": args.path, "run": args.run });
+    match args.caller.as_deref().map(serde_json::from_str::<Value>).transpose() {
+        Ok(Some(caller)) => request["caller"] = caller,
+        Ok(None) => {}
+        Err(error) => {
+            eprintln!("miroir: who asks is not JSON: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     if let Some(body) = body {
         request["body"] = body;
     }
     finish(args.admin.json, args.admin.post("/explain", &request), show)
 }
 
+/// Which rules have held, and what they have made of the request.
+fn show_rules(rules: &Value) -> String {
+    let names = items(&rules["rules"]).iter().map(cell).collect::<Vec<_>>().join(", ");
+    let mut out = if names.is_empty() { "no rule holds\n".to_owned() } else { format!("rules: {names}\n") };
+    if let Some(refused) = rules.get("refused") {
+        out += &format!("refused with {}: {}\n", refused["status"], cell(&refused["error"]["message"]));
+    } else if rules["before"] != rules["after"] {
+        for moment in ["before", "after"] {
+            out += &format!("  {moment}: {} {}\n", cell(&rules[moment]["request"]), rules[moment]["body"]);
+        }
+    }
+    out
+}
+
 fn show(explained: &Value) -> String {
+    let rules = explained.get("rules").map(show_rules).unwrap_or_default();
+    if explained.get("plan").is_none() {
+        return rules;
+    }
     let plan = &explained["plan"];
-    let mut out =
-        format!("plan {} {}, topology {}\n", cell(&plan["plan"]), cell(&plan["ask"]["kind"]), explained["epoch"]);
+    let mut out = rules;
+    out += &format!("plan {} {}, topology {}\n", cell(&plan["plan"]), cell(&plan["ask"]["kind"]), explained["epoch"]);
     let covers = items(&plan["covers"]);
     for cover in covers {
         out.push('\n');

@@ -16,6 +16,7 @@
 //! | `scrub` | `miroir scrub` |
 //! | `status` | `miroir status` |
 //! | `tasks` | `miroir tasks` |
+//! | `try_rules` | `miroir try` |
 
 pub mod backup;
 pub mod check;
@@ -32,3 +33,4 @@ pub mod rebalance;
 pub mod scrub;
 pub mod status;
 pub mod tasks;
+pub mod try_rules;

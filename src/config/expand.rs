@@ -54,6 +54,12 @@ fn expand_text(text: &str, path: &str, environment: Environment, report: &Report
                 report.problem(path, "`${` without a closing `}`");
                 return out;
             };
+            // Values of a request, which rules put in.
+            if path.starts_with("rules[") && after[..end].contains(['.', '(']) {
+                out.push_str("${");
+                rest = after;
+                continue;
+            }
             let (name, default) = match after[..end].split_once(":-") {
                 Some((name, default)) => (name, Some(default)),
                 None => (&after[..end], None),

@@ -10,13 +10,17 @@
 //! | [`problem`] | why a file cannot be used |
 //! | `pingora_conf` | the section of Pingora's own settings |
 //! | `expand` | `${NAME}` and `${NAME:-default}` |
+//! | `live` | what can be exchanged while the gateway runs |
+//! | [`rule_file`] | rules in files of their own |
 //! | `rules` | what no section can know alone |
 
 pub mod model;
 pub mod problem;
 
 mod expand;
+mod live;
 mod pingora_conf;
+pub mod rule_file;
 mod rules;
 
 use std::path::Path;
@@ -62,6 +66,12 @@ impl Config {
         let files = |name: &str| std::fs::read_to_string(folder.join(name));
         let mut config = model::read(Section::new("", file, &report), &files);
         config.tls.relative_to(folder);
+        for name in &config.rule_files {
+            match files(name) {
+                Ok(text) => config.rules.append(&mut rule_file::read(name, &text, environment, &report)),
+                Err(error) => report.problem("rule_files", format!("cannot read `{name}`: {error}")),
+            }
+        }
         rules::check(&config, &report);
         let (problems, mut warnings) = report.into_parts();
         if !problems.is_empty() {

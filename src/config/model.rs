@@ -8,6 +8,8 @@ use pingora::server::configuration::ServerConf;
 use super::pingora_conf::PingoraSection;
 use crate::dumps::settings::DumpSettings;
 use crate::gateway::cache::settings::CacheSettings;
+use crate::gateway::client::TrustedProxies;
+use crate::gateway::cors::CorsSettings;
 use crate::gateway::settings::{CompressionSettings, Http2Settings, LimitSettings};
 use crate::logging::LogSettings;
 use crate::moves::settings::RebalanceSettings;
@@ -17,6 +19,8 @@ use crate::placement::settings::PlacementSettings;
 use crate::read::settings::SearchSettings;
 use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
+use crate::rules::rule::Rule;
+use crate::rules::tested;
 use crate::settings::{Secret, Section};
 use crate::tasks::settings::TaskSettings;
 use crate::tls::settings::TlsSettings;
@@ -52,6 +56,12 @@ pub struct Config {
     pub http2: Http2Settings,
     pub compression: CompressionSettings,
     pub cache: CacheSettings,
+    /// What is made of requests, in order.
+    pub rules: Vec<Rule>,
+    /// Files of further rules, which come after these.
+    pub rule_files: Vec<String>,
+    pub trusted_proxies: TrustedProxies,
+    pub cors: CorsSettings,
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
     pub state: String,
     pub log: LogSettings,
@@ -86,6 +96,12 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         http2: file.read("http2"),
         compression: file.read("compression"),
         cache: file.read("cache"),
+        rules: tested::read(&mut file),
+        rule_files: file.parsed("rule_files", Vec::new(), "a list of names of files", |value| {
+            value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+        }),
+        trusted_proxies: file.read("trusted_proxies"),
+        cors: file.read("cors"),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
         log: file.read("log"),
         pingora: file.read::<PingoraSection>("pingora").0,

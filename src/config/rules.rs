@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::model::Config;
 use crate::placement::balance::{self, OVERFULL};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::rules::book;
 use crate::settings::section::item;
 use crate::settings::{Report, Warning};
 use crate::tls::listeners;
@@ -36,6 +37,9 @@ pub(super) fn check(config: &Config, report: &Report) {
     }
     if config.state.strip_prefix("sqlite:").is_none_or(str::is_empty) {
         report.problem("state", "expected `sqlite:` and a path such as `sqlite:./data/miroir.db`");
+    }
+    for name in book::repeated(&config.rules) {
+        report.problem("rules", format!("two rules are called `{name}`"));
     }
     if let Err(error) = EnvFilter::try_new(&config.log.level) {
         report.problem("log.level", format!("expected a filter such as `info` or `info,miroir=debug`: {error}"));

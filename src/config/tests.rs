@@ -4,6 +4,44 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+
+#[test]
+fn the_files_of_rules_that_come_with_it_do_what_their_examples_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/programs");
+    let page = std::fs::read_to_string(folder.join("../../docs/programs.md")).unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 10, "{files:?}");
+    for file in &files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        match rule_file::check(file) {
+            Ok(rules) => assert!(rules > 0, "{name}"),
+            Err(problems) => panic!("{name}:\n{problems}"),
+        }
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(text.contains("examples:") && page.contains(&format!("programs/{name}")), "{name}");
+    }
+}
+
+#[test]
+fn rules_of_files_come_after_those_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = |name: &str| format!("rules: [{{ name: {name}, filter: 't = ${{quote(claims.t)}}' }}]\n");
+    std::fs::write(folder.path().join("b.yaml"), rule("b")).unwrap();
+    let smallest = "cluster: { nodes: [{ id: a, url: 'http://a:7700' }] }\n";
+    let parse = |files: &str| {
+        let text = format!("{smallest}{}rule_files: {files}\n", rule("a"));
+        Config::parse(&text, folder.path(), &|_| None)
+    };
+    let (config, _) = parse("[b.yaml]").unwrap();
+    assert_eq!(config.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    std::fs::write(folder.path().join("c.yaml"), "rules: [{ name: c }]\nother: 1\n").unwrap();
+    let problems = parse("[c.yaml, none.yaml]").unwrap_err().to_string();
+    for part in ["c.yaml.rules[0].name", "c.yaml.other", "rule_files: cannot read `none.yaml`"] {
+        assert!(problems.contains(part), "{problems}");
+    }
+    assert!(parse("[b.yaml, b.yaml]").unwrap_err().to_string().contains("two rules are called `b`"));
+}
 use crate::gateway::settings::CompressionSettings;
 use crate::logging::LogFormat;
 use crate::moves::settings::{OnConfigChange, RebalanceSettings};

@@ -2,29 +2,37 @@
 
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
+
 use super::auth::{Access, Keyring};
 use super::cache::Cache;
 use super::head::Head;
 use super::metrics::GatewayMetrics;
+use super::reload::Reloads;
+use super::ruled::Ruling;
 use super::settings::GatewaySettings;
 use super::speakers::{Caller, Speakers};
 use super::webhooks::WebhookBook;
 use crate::cluster::Cluster;
 use crate::meili::operation::Operation;
 use crate::nodes::client::Trace;
+use crate::rules::shape::Shaped;
 use crate::tls::listeners::Listeners;
 
 /// All that answering a request takes; one for the process.
 pub struct App {
     pub cluster: Arc<Cluster>,
     pub keyring: Keyring,
-    pub settings: GatewaySettings,
+    settings: ArcSwap<GatewaySettings>,
     pub metrics: GatewayMetrics,
     pub speakers: Speakers,
     pub cache: Cache,
     /// What listeners show to clients.
     pub tls: Arc<Listeners>,
     pub webhooks: Arc<WebhookBook>,
+    /// The operator's rules.
+    pub ruling: Ruling,
+    pub reloads: Reloads,
 }
 
 /// A request that was let in.
@@ -35,6 +43,8 @@ pub struct Admitted<'a> {
     /// `None` for a tool in a person's hand.
     pub caller: Option<Caller>,
     pub trace: Trace,
+    /// What rules make of the documents that it writes.
+    pub shapes: Vec<Shaped>,
 }
 
 // === impl App ===
@@ -48,8 +58,30 @@ impl App {
         metrics: GatewayMetrics,
         tls: Arc<Listeners>,
         webhooks: WebhookBook,
+        ruling: Ruling,
     ) -> Arc<Self> {
         let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
-        Arc::new(Self { cluster, keyring, settings, metrics, speakers: Speakers::default(), cache, tls, webhooks })
+        Arc::new(Self {
+            cluster,
+            keyring,
+            settings: ArcSwap::from_pointee(settings),
+            metrics,
+            speakers: Speakers::default(),
+            cache,
+            tls,
+            webhooks,
+            ruling,
+            reloads: Reloads::default(),
+        })
+    }
+
+    /// What the operator sets, at this moment.
+    pub fn settings(&self) -> Guard<Arc<GatewaySettings>> {
+        self.settings.load()
+    }
+
+    /// Requests that come from now on go by `settings`; the cache and how tasks are named stay as they were at the start.
+    pub fn exchange_settings(&self, settings: GatewaySettings) {
+        self.settings.store(Arc::new(settings));
     }
 }

@@ -1,7 +1,14 @@
 //! One request's story, kept from its head to its log line.
 
+use core::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
+use http::{HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
+use uuid::Uuid;
+
+use super::cors::{self, CorsSettings};
 use super::forward::Forwarding;
 use super::head::Head;
 use super::metrics::InFlight;
@@ -15,9 +22,19 @@ pub struct RequestContext {
     pub index: Option<String>,
     /// Set when Pingora is to carry the request to a node.
     pub forward: Option<Forwarding>,
+    /// Whom the request is from, as far as is known.
+    pub client: Option<IpAddr>,
+    /// Of the API key, once it was checked.
+    pub key: Option<Uuid>,
+    /// What rules want among the headers of the answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What rules want in the log.
+    pub labels: Vec<String>,
     /// Kept only for requests that are forwarded.
     pub head: Option<Head>,
     in_flight: Option<InFlight>,
+    /// Set with the head.
+    cors: Option<Arc<CorsSettings>>,
 }
 
 // === impl RequestContext ===
@@ -31,13 +48,19 @@ impl RequestContext {
             route: "unrouted",
             index: None,
             forward: None,
+            client: None,
+            key: None,
+            headers: Vec::new(),
+            labels: Vec::new(),
             head: None,
             in_flight: None,
+            cors: None,
         }
     }
 
     /// A head has arrived. The clock starts here: a kept-alive connection may have been idle before.
-    pub fn begin(&mut self, head: &Head, in_flight: InFlight) {
+    pub fn begin(&mut self, head: &Head, in_flight: InFlight, cors: &Arc<CorsSettings>) {
+        self.cors = Some(Arc::clone(cors));
         self.started = Instant::now();
         self.request_id = head.request_id();
         self.in_flight = Some(in_flight);
@@ -46,6 +69,17 @@ impl RequestContext {
     /// Empty until the head was read.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Adds to the answer what pages of browsers want to know, and what rules say.
+    pub fn add_headers(&self, head: &Head, header: &mut ResponseHeader) -> pingora::Result<()> {
+        if let Some(cors) = &self.cors {
+            cors::allow(cors, head, header)?;
+        }
+        for (name, value) in &self.headers {
+            header.insert_header(name.clone(), value.clone())?;
+        }
+        Ok(())
     }
 
     /// The line of the access log. It names no key, no query and no document.
@@ -71,6 +105,9 @@ impl RequestContext {
             bytes_in,
             bytes_out,
             node,
+            client = self.client.map(tracing::field::display),
+            key = self.key.map(tracing::field::display),
+            labels = self.labels.join(", "),
             error = error.map(|error| error.etype().as_str()).unwrap_or_default(),
             "request"
         );

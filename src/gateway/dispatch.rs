@@ -118,7 +118,7 @@ pub fn admit_documents(app: &App, admitted: &Admitted<'_>) -> Result<(), Respons
     if let Some(index) = admitted.operation.index() {
         refuse_creation(app, admitted, index)?;
     }
-    let limit = app.settings.limits.document_payload_size;
+    let limit = app.settings().limits.document_payload_size;
     if admitted.head.content_length().is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
@@ -146,7 +146,7 @@ fn forward(
     plan.candidates.sort_by_key(|node| avoided.contains(node));
     let attempt = app.cluster.reads.settings.attempt_timeout;
     let tls = app.cluster.nodes.credentials.tls.clone();
-    Ok(Forwarding::new(topology, plan, target, attempt, app.settings.limits.forward_timeout, tls))
+    Ok(Forwarding::new(topology, plan, target, attempt, app.settings().limits.forward_timeout, tls))
 }
 
 /// For how long the answer to a read is the answer.
@@ -195,10 +195,10 @@ async fn add_documents(
     session: &mut Session,
     split: Split,
 ) -> Result<Answer, ResponseError> {
-    let (head, limit) = (admitted.head, app.settings.limits.document_payload_size);
+    let (head, limit) = (admitted.head, app.settings().limits.document_payload_size);
     let content_encoding = head.text(http::header::CONTENT_ENCODING).map(str::to_owned);
-    let request = AddDocuments { split, content_encoding, limit };
-    let mut body = SessionBody::new(session, head, app.settings.limits.client_timeout, limit);
+    let request = AddDocuments { split, content_encoding, limit, shapes: admitted.shapes.as_slice().into() };
+    let mut body = SessionBody::new(session, head, app.settings().limits.client_timeout, limit);
     let task = documents::add(&app.cluster.writes, topology, request, &mut body, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }
@@ -328,9 +328,9 @@ fn uid_format(app: &App, admitted: &Admitted<'_>, named: Named) -> UidFormat {
     let head = admitted.head;
     let (agent, client) = (head.text(http::header::USER_AGENT), head.text("x-meilisearch-client"));
     let known = || admitted.caller.is_some_and(|caller| app.speakers.knows(caller));
-    let format = UidFormat::choose(app.settings.uid_format, agent, client, named, known);
+    let format = UidFormat::choose(app.settings().uid_format, agent, client, named, known);
     if let (UidFormat::Integer, UidFormatSetting::Auto, Some(caller)) =
-        (format, app.settings.uid_format, admitted.caller)
+        (format, app.settings().uid_format, admitted.caller)
     {
         app.speakers.note(caller);
     }

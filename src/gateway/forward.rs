@@ -8,7 +8,6 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RE
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 
-use super::cors;
 use super::head::{Head, REQUEST_ID};
 use crate::nodes::meaning::{ForForward, Meaning};
 use crate::nodes::overload::Sign;
@@ -123,14 +122,14 @@ impl Forwarding {
 }
 
 /// Leaves of a node's answer what clients may see, and adds the gateway's own headers.
-pub fn clean_answer(answer: &mut ResponseHeader, head: &Head, request_id: &str) -> pingora::Result<()> {
+pub fn clean_answer(answer: &mut ResponseHeader, request_id: &str) -> pingora::Result<()> {
     let foreign: Vec<http::HeaderName> =
         answer.headers.keys().filter(|name| !ANSWER_HEADERS.contains(name)).cloned().collect();
     for name in &foreign {
         answer.remove_header(name);
     }
     answer.insert_header(REQUEST_ID, request_id)?;
-    cors::allow(head, answer)
+    Ok(())
 }
 
 /// `host:port` of a node's URL.
@@ -264,9 +263,9 @@ mod tests {
         for (name, value) in [("content-type", "application/json"), ("content-length", "2"), ("server", "x")] {
             answer.insert_header(name, value).unwrap();
         }
-        clean_answer(&mut answer, &head(), "r1").unwrap();
+        clean_answer(&mut answer, "r1").unwrap();
         let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-length", "content-type", "vary", REQUEST_ID]);
+        assert_eq!(names, ["content-length", "content-type", REQUEST_ID]);
     }
 }

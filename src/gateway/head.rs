@@ -19,6 +19,15 @@ pub struct Head {
 /// The header that ties a request to its log lines, here and on the nodes.
 pub const REQUEST_ID: &str = "x-request-id";
 
+/// Lists the shards that an answer lacks.
+pub const DEGRADED: &str = "x-miroir-degraded";
+
+/// How an answer came about, by RFC 9211.
+pub const CACHE_STATUS: &str = "cache-status";
+
+/// Names what an answer may state otherwise than one node would.
+pub const INEXACT: &str = "x-miroir-inexact";
+
 // === impl Head ===
 
 impl Head {

@@ -20,7 +20,7 @@ pub async fn indexes(
     list: &IndexList,
 ) -> Result<Answer, ResponseError> {
     for candidate in &list.candidates {
-        let request = Subrequest::get(list.request.path.clone(), app.settings.limits.forward_timeout);
+        let request = Subrequest::get(list.request.path.clone(), app.settings().limits.forward_timeout);
         let Ok(reply) = app.cluster.nodes.client.send(topology.node(*candidate), request, &admitted.trace).await else {
             continue;
         };

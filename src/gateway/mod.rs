@@ -10,7 +10,9 @@
 //! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
 //! | [`cors`] | preflights of browsers |
 //! | [`auth`] | the key, before a byte of the body is read |
+//! | [`client`] | whom a request is from, where proxies stand between |
 //! | [`content_type`], [`body`] | the body, bounded, or as a stream |
+//! | [`ruled`] | the operator's rules |
 //! | [`narrow`] | a tenant token's rules, written into searches |
 //! | [`planning`] | one plan, on one topology |
 //! | [`cache`] | whether the answer is there, or on its way |
@@ -23,6 +25,7 @@
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
 //! | [`webhooks`] | addresses that are told of each task that has ended |
+//! | [`reload`] | the configuration read again while requests go on |
 //! | [`settings`] | what the operator sets of the gateway |
 //! | [`app`] | all that answering takes, for the whole process |
 //! | [`context`], [`metrics`] | one request's story, its log line and its counts |
@@ -31,6 +34,7 @@ pub mod app;
 pub mod auth;
 pub mod body;
 pub mod cache;
+pub mod client;
 mod compress;
 pub mod content_type;
 pub mod context;
@@ -47,11 +51,14 @@ pub mod listing;
 pub mod metrics;
 pub mod narrow;
 pub mod planning;
+pub mod reload;
 pub mod respond;
+pub mod ruled;
 pub mod settings;
 pub mod speakers;
 pub mod webhooks;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -65,6 +72,8 @@ use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
+use crate::rules::mask::Veil;
+use crate::rules::shape::Shaped;
 pub use app::{Admitted, App};
 use auth::Access;
 use compress::Encoding;
@@ -72,6 +81,7 @@ pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
 use respond::{Answer, no_node};
+use ruled::Ruled;
 use settings::CompressionSettings;
 use speakers::Caller;
 
@@ -96,16 +106,15 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
     session.as_downstream_mut().set_pipelining_enabled(true);
     let request = session.req_header();
     let head = Head::new(request.method.clone(), &request.uri, request.headers.clone());
+    let settings = app.settings();
     let in_flight = app.metrics.enter();
-    let crowded = usize::try_from(in_flight.count).is_ok_and(|count| count > app.settings.max_requests);
-    ctx.begin(&head, in_flight);
+    let crowded = usize::try_from(in_flight.count).is_ok_and(|count| count > settings.max_requests);
+    ctx.begin(&head, in_flight, &settings.cors);
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    ctx.client = peer.map(|peer| settings.trusted_proxies.client(peer, &head.headers));
     if cors::is_preflight(&head) {
         ctx.route = "preflight";
-        let header = if cors::asks_for_no_method(&head) {
-            cors::refusal(ctx.request_id())?
-        } else {
-            cors::preflight(&head, ctx.request_id())?
-        };
+        let header = cors::answer(&settings.cors, &head, ctx.request_id())?;
         session.write_response_header(Box::new(header), true).await?;
         return Ok(Handled::Answered);
     }
@@ -122,7 +131,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             if !answer.inexact.is_none() {
                 app.metrics.inexact.inc();
             }
-            finish(session, &head, ctx, &answer, &app.settings.compression).await?;
+            finish(session, &head, ctx, &answer, &settings.compression).await?;
             Ok(Handled::Answered)
         }
         Outcome::Forward(forward) => {
@@ -147,7 +156,7 @@ async fn finish(
     if unread {
         session.as_downstream_mut().set_keepalive(None);
     }
-    respond::write(session, head, ctx.request_id(), answer, compression).await?;
+    respond::write(session, head, ctx, answer, compression).await?;
     if unread && !head.expects_continue() {
         body::discard(session).await;
     }
@@ -162,7 +171,7 @@ async fn decide(
     ctx: &mut RequestContext,
     crowded: bool,
 ) -> Result<Outcome, ResponseError> {
-    if let Err(error) = head.check(&session.as_downstream().to_h1_raw(), app.settings.limits.header_size) {
+    if let Err(error) = head.check(&session.as_downstream().to_h1_raw(), app.settings().limits.header_size) {
         // What follows on the connection may be no request.
         session.as_downstream_mut().set_keepalive(None);
         return Err(error);
@@ -180,12 +189,11 @@ async fn decide(
     let is_probe = matches!(operation, Operation::Own(Own::Health));
     if crowded && !is_probe {
         app.cluster.nodes.overload.metrics.rejected(Rejection::Requests).inc();
-        return Err(overloaded(format!("{} requests are under way already.", app.settings.max_requests)));
+        return Err(overloaded(format!("{} requests are under way already.", app.settings().max_requests)));
     }
     let access = authenticate(app, head, &operation)?;
-    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string());
-    let caller = Caller::of(head, address.as_deref());
-    let admitted = Admitted { head, operation: &operation, access, caller, trace: Trace::new(ctx.request_id()) };
+    ctx.key = access.key_uid;
+    let address = ctx.client;
     let takes = operation.facts().takes;
     if takes == Takes::Json {
         content_type::require_json(head)?;
@@ -198,16 +206,50 @@ async fn decide(
     let body = match takes {
         Takes::Nothing => bytes::Bytes::new(),
         Takes::Json => {
-            let limits = &app.settings.limits;
-            let mut body = body::SessionBody::new(session, head, limits.client_timeout, limits.body_size);
+            let (timeout, size) = {
+                let settings = app.settings();
+                (settings.limits.client_timeout, settings.limits.body_size)
+            };
+            let mut body = body::SessionBody::new(session, head, timeout, size);
             body.collect(head).await?
         }
-        Takes::Documents => {
-            dispatch::admit_documents(app, &admitted)?;
-            bytes::Bytes::new()
+        Takes::Documents => bytes::Bytes::new(),
+    };
+    let let_in = match app.ruling.book() {
+        None => LetIn { head: Cow::Borrowed(head), operation, access, body, shapes: Vec::new(), veil: None },
+        Some(book) => {
+            let named = operation.index().map(str::to_owned);
+            let request = (head, operation, body);
+            let Ruled { head, operation, body, shapes, veil } =
+                ruled::rule(app, &book, &topology, request, (&access, address), ctx).boxed().await?;
+            // Another index is asked only by who may ask it.
+            let same = operation.index() == named.as_deref();
+            let access = if same { access } else { authenticate(app, &head, &operation)? };
+            LetIn { head: Cow::Owned(head), operation, access, body, shapes, veil }
         }
     };
-    dispatch::run(app, topology, &admitted, session, body).boxed().await
+    let LetIn { head, operation, access, body, shapes, veil } = let_in;
+    let caller = Caller::of(&head, address.map(|address| address.to_string()).as_deref());
+    let trace = Trace::new(ctx.request_id());
+    let admitted = Admitted { head: &head, operation: &operation, access, caller, trace, shapes };
+    if takes == Takes::Documents {
+        dispatch::admit_documents(app, &admitted)?;
+    }
+    let outcome = dispatch::run(app, topology, &admitted, session, body).boxed().await?;
+    match (outcome, veil) {
+        (Outcome::Answer(answer), Some(veil)) => ruled::veiled(&veil, answer).map(Outcome::Answer),
+        (outcome, Some(_) | None) => Ok(outcome),
+    }
+}
+
+/// A request that may be carried out.
+struct LetIn<'a> {
+    head: Cow<'a, Head>,
+    operation: Operation,
+    access: Access,
+    body: bytes::Bytes,
+    shapes: Vec<Shaped>,
+    veil: Option<Veil>,
 }
 
 /// Checks the key that `operation` asks for.
@@ -268,7 +310,7 @@ pub async fn fail(session: &mut Session, ctx: &mut RequestContext, error: &pingo
         let request = session.req_header();
         Head::new(request.method.clone(), &request.uri, request.headers.clone())
     });
-    match respond::write(session, &head, ctx.request_id(), &answer, &CompressionSettings::OFF).await {
+    match respond::write(session, &head, ctx, &answer, &CompressionSettings::OFF).await {
         Ok(()) => answer.status,
         Err(_) => 0,
     }

@@ -135,6 +135,7 @@ mod tests {
             key_indexes: Some(vec![IndexPattern::all()]),
             rules: Some(serde_json::from_value(rules).unwrap()),
             may_not_create: true,
+            key_uid: None,
         }
     }
 

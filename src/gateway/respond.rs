@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::cache::status::CacheStatus;
 use super::compress::{Encoding, Packed};
-use super::cors;
-use super::head::{Head, REQUEST_ID};
+use super::context::RequestContext;
+use super::head::{CACHE_STATUS, DEGRADED, Head, INEXACT, REQUEST_ID};
 use super::settings::CompressionSettings;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::ShardSet;
@@ -34,15 +34,6 @@ pub struct Answer {
     /// Where the answer is kept.
     pub packed: Option<Arc<Packed>>,
 }
-
-/// Lists the shards that an answer lacks.
-pub const DEGRADED: &str = "x-miroir-degraded";
-
-/// How an answer came about, by RFC 9211.
-pub const CACHE_STATUS: &str = "cache-status";
-
-/// Names what an answer may state otherwise than one node would.
-pub const INEXACT: &str = "x-miroir-inexact";
 
 // === impl Answer ===
 
@@ -72,7 +63,7 @@ impl Answer {
     }
 
     /// The head of the HTTP answer.
-    pub fn header(&self, head: &Head, request_id: &str) -> pingora::Result<ResponseHeader> {
+    pub fn header(&self, request_id: &str) -> pingora::Result<ResponseHeader> {
         let mut header = ResponseHeader::build(self.status, Some(8))?;
         if !self.body.is_empty() {
             header.insert_header(http::header::CONTENT_TYPE, self.content_type)?;
@@ -94,7 +85,6 @@ impl Answer {
         if let Some(status) = self.cache {
             header.insert_header(CACHE_STATUS, status.as_str())?;
         }
-        cors::allow(head, &mut header)?;
         Ok(header)
     }
 }
@@ -122,11 +112,12 @@ fn degraded_value(shards: &ShardSet) -> String {
 pub async fn write(
     session: &mut Session,
     head: &Head,
-    request_id: &str,
+    ctx: &RequestContext,
     answer: &Answer,
     compression: &CompressionSettings,
 ) -> pingora::Result<()> {
-    let mut header = answer.header(head, request_id)?;
+    let mut header = answer.header(ctx.request_id())?;
+    ctx.add_headers(head, &mut header)?;
     let mut body = answer.body.clone();
     let accepted = head.text(http::header::ACCEPT_ENCODING);
     let is_long = body.len() as u64 >= compression.min_size || (Encoding::is_demanded(accepted) && !body.is_empty());
@@ -167,18 +158,14 @@ mod tests {
     use super::*;
     use crate::placement::shard::ShardId;
 
-    fn head() -> Head {
-        Head::new(http::Method::GET, &"/".parse().unwrap(), http::HeaderMap::new())
-    }
-
     #[test]
     fn an_answer_states_its_length_and_its_request() {
-        let header = Answer::json(202, &serde_json::json!({"a": 1})).header(&head(), "r1").unwrap();
+        let header = Answer::json(202, &serde_json::json!({"a": 1})).header("r1").unwrap();
         assert_eq!(header.status, 202);
         assert_eq!(header.headers["content-length"], "7");
         assert_eq!(header.headers["content-type"], "application/json");
         assert_eq!(header.headers[REQUEST_ID], "r1");
-        assert!(!Answer::empty(204).header(&head(), "r1").unwrap().headers.contains_key("content-length"));
+        assert!(!Answer::empty(204).header("r1").unwrap().headers.contains_key("content-length"));
     }
 
     #[test]
@@ -186,7 +173,7 @@ mod tests {
         let degraded: ShardSet = [ShardId(3), ShardId(17)].into_iter().collect();
         let inexact = Inexact { totals: false, facets: true, ..Inexact::default() };
         let answer = Answer { degraded, inexact, ..Answer::empty(200) };
-        let header = answer.header(&head(), "r1").unwrap();
+        let header = answer.header("r1").unwrap();
         assert_eq!(
             (&header.headers[DEGRADED], &header.headers[INEXACT]),
             (&"shards=3,17".parse().unwrap(), &"facets".parse().unwrap())
@@ -196,8 +183,8 @@ mod tests {
     #[test]
     fn an_error_that_may_pass_says_when_to_come_back() {
         let answer = Answer::from(ResponseError::new(Code::MiroirNoReplica, "gone"));
-        assert_eq!(answer.header(&head(), "r1").unwrap().headers["retry-after"], "10");
+        assert_eq!(answer.header("r1").unwrap().headers["retry-after"], "10");
         let answer = Answer::from(ResponseError::new(Code::MiroirOverloaded, "busy"));
-        assert_eq!(answer.header(&head(), "r1").unwrap().headers["retry-after"], "1");
+        assert_eq!(answer.header("r1").unwrap().headers["retry-after"], "1");
     }
 }

@@ -1,11 +1,14 @@
 //! What an operator can set about the gateway itself: limits, and how it answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 
 use super::cache::settings::CacheSettings;
+use super::client::TrustedProxies;
+use super::cors::CorsSettings;
 use crate::settings::unit::{GIB, KIB, MIB};
 use crate::settings::{FromSection, Section};
 use crate::tasks::view::UidFormatSetting;
@@ -18,6 +21,8 @@ pub struct GatewaySettings {
     pub limits: LimitSettings,
     pub compression: CompressionSettings,
     pub cache: CacheSettings,
+    pub trusted_proxies: TrustedProxies,
+    pub cors: Arc<CorsSettings>,
     /// `tasks.uid_format`.
     pub uid_format: UidFormatSetting,
 }

@@ -67,6 +67,26 @@ pub struct DocumentPlan {
     pub shard: ShardId,
 }
 
+/// The body that asks the same as a query string; an obstacle where the engine would refuse that.
+pub fn body_of(query: &QueryMap) -> Result<Map<String, Value>, Obstacle> {
+    let mut body = Map::new();
+    for (name, text) in query.iter() {
+        let value: Value = match name {
+            "offset" | "limit" => count(text)?.into(),
+            "retrieveVectors" => flag(text)?.into(),
+            "ids" => list(text).into(),
+            "filter" => filter_of(text),
+            "sort" => query_search::sort(text).into(),
+            // A star anywhere means every field, which is what no list means.
+            "fields" if list(text).iter().any(|name| name.trim() == "*") => Value::Null,
+            "fields" => list(text).into(),
+            _ => return Err(known::unserved(name)),
+        };
+        body.insert(name.to_owned(), value);
+    }
+    Ok(body)
+}
+
 // === impl DocumentsPlan ===
 
 impl DocumentsPlan {
@@ -96,22 +116,7 @@ impl DocumentsPlan {
 
     /// Of a query string.
     pub fn from_query(index: &str, query: &QueryMap, shards: u16) -> Result<Self, Obstacle> {
-        let mut body = Map::new();
-        for (name, text) in query.iter() {
-            let value: Value = match name {
-                "offset" | "limit" => count(text)?.into(),
-                "retrieveVectors" => flag(text)?.into(),
-                "ids" => list(text).into(),
-                "filter" => filter_of(text),
-                "sort" => query_search::sort(text).into(),
-                // A star anywhere means every field, which is what no list means.
-                "fields" if list(text).iter().any(|name| name.trim() == "*") => Value::Null,
-                "fields" => list(text).into(),
-                _ => return Err(known::unserved(name)),
-            };
-            body.insert(name.to_owned(), value);
-        }
-        Self::new(index, body, shards)
+        Self::new(index, body_of(query)?, shards)
     }
 
     /// True if the page reaches so far that what each node holds is counted first, and then the slices that make it up are

@@ -54,6 +54,24 @@ pub struct SimilarPlan {
     pub distinct: bool,
 }
 
+/// The body that asks the same as a query string; an obstacle where the engine would refuse that.
+pub fn body_of(query: &QueryMap) -> Result<Map<String, Value>, Obstacle> {
+    let mut body = Map::new();
+    for (name, text) in query.iter() {
+        let value: Value = match name {
+            "id" | "embedder" => text.into(),
+            "offset" | "limit" => query_search::count(text)?.into(),
+            "retrieveVectors" | "showRankingScore" | "showRankingScoreDetails" => query_search::flag(text)?.into(),
+            "attributesToRetrieve" => query_search::list(text).into(),
+            "filter" => query_search::filter(text),
+            "rankingScoreThreshold" => query_search::number(text)?,
+            _ => return Err(known::unserved(name)),
+        };
+        body.insert(name.to_owned(), value);
+    }
+    Ok(body)
+}
+
 // === impl SimilarPlan ===
 
 impl SimilarPlan {
@@ -115,20 +133,7 @@ impl SimilarPlan {
 
     /// Of a query string.
     pub fn from_query(info: &IndexInfo, query: &QueryMap, shards: u16) -> Result<Self, Obstacle> {
-        let mut body = Map::new();
-        for (name, text) in query.iter() {
-            let value: Value = match name {
-                "id" | "embedder" => text.into(),
-                "offset" | "limit" => query_search::count(text)?.into(),
-                "retrieveVectors" | "showRankingScore" | "showRankingScoreDetails" => query_search::flag(text)?.into(),
-                "attributesToRetrieve" => query_search::list(text).into(),
-                "filter" => query_search::filter(text),
-                "rankingScoreThreshold" => query_search::number(text)?,
-                _ => return Err(known::unserved(name)),
-            };
-            body.insert(name.to_owned(), value);
-        }
-        Self::new(info, body, shards)
+        Self::new(info, body_of(query)?, shards)
     }
 
     /// Asks a node that holds everything.

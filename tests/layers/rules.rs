@@ -12,6 +12,7 @@ pub const RANKS: &[&[&str]] = &[
     &["merge"],
     &["tasks"],
     &["rebalance"],
+    &["rules"],
     &["store"],
     &["tls"],
     &["nodes"],
@@ -37,7 +38,7 @@ pub const RANKS: &[&[&str]] = &[
 ];
 
 /// Rooms without I/O, a clock of their own, or a proxy.
-pub const PURE: &[&str] = &["meili", "settings", "placement", "split", "plan", "merge", "tasks", "rebalance"];
+pub const PURE: &[&str] = &["meili", "settings", "placement", "split", "plan", "merge", "tasks", "rebalance", "rules"];
 
 /// What they do not name.
 pub const IMPURE: &[&str] = &[

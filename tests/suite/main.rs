@@ -29,6 +29,7 @@ mod rebalance;
 mod recover;
 mod repair;
 mod resilver;
+mod rules;
 mod scenarios;
 mod scrub;
 mod support;

@@ -254,6 +254,8 @@ codes! {
     MiroirLayoutChanged => "miroir_layout_changed", System, 503;
     MiroirStateLost => "miroir_state_lost", System, 503;
     MiroirOverloaded => "miroir_overloaded", System, 503;
+    MiroirRefused => "miroir_refused", InvalidRequest, 403;
+    MiroirRateLimited => "miroir_rate_limited", System, 429;
     MiroirMethodNotAllowed => "method_not_allowed", InvalidRequest, 405;
 }
 

@@ -1,5 +1,7 @@
 //! What a request may touch once its key was checked.
 
+use uuid::Uuid;
+
 use super::tenant::SearchRules;
 use crate::meili::pattern::IndexPattern;
 use crate::tasks::filter::IndexAccess;
@@ -13,6 +15,8 @@ pub struct Access {
     pub rules: Option<SearchRules>,
     /// A write may not bring an index into being.
     pub may_not_create: bool,
+    /// Of the API key that was shown, or that the tenant token was signed with; `None` with the master key.
+    pub key_uid: Option<Uuid>,
 }
 
 // === impl Access ===

@@ -51,6 +51,7 @@ pub fn check(
         may_not_create: !held.key.allows(Action::IndexesCreate, None, now),
         key_indexes: Some(held.key.indexes.clone()),
         rules,
+        key_uid: Some(held.key.uid),
     };
     if let Some(index) = index {
         refuse_index(&access, index)?;

@@ -6,7 +6,7 @@ use jsonwebtoken::dangerous::insecure_decode;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::access::sorted;
@@ -66,6 +66,11 @@ pub fn check(token: &str, secret_of: impl Fn(Uuid) -> Option<String>, now: i64) 
         Some(exp) if now > exp => Err(TokenError::Expired { exp, now }),
         Some(_) | None => Ok(TenantToken { key_uid: claims.api_key_uid, rules: claims.search_rules }),
     }
+}
+
+/// All that a token says; of one that [`check`] has accepted.
+pub fn claims(token: &str) -> Option<Map<String, Value>> {
+    insecure_decode::<Map<String, Value>>(token).ok().map(|decoded| decoded.claims)
 }
 
 /// HMAC only, so that a token cannot choose a weaker proof. `exp` is optional and compared by [`check`]. A token that names an

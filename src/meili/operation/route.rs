@@ -36,14 +36,34 @@ pub fn route(method: &str, path: &str) -> Result<Operation, RouteError> {
     let (parts, route) = same_path.find(|(_, route)| route.method == method).ok_or(RouteError::MethodNotAllowed)?;
     let captured = parts.iter().zip(&segments).filter(|(part, _)| is_parameter(part)).map(|(_, segment)| *segment);
     let parameters = &Parameters(captured.collect());
-    Ok(match route.target {
+    Ok(built(route, parameters).unwrap_or(Operation::Unsupported { name: route.path }))
+}
+
+/// `None` for what is not served.
+fn built(route: &Route, parameters: &Parameters<'_>) -> Option<Operation> {
+    Some(match route.target {
         Target::Own(build) => build(parameters).into(),
         Target::Read(build) => build(parameters).into(),
         Target::Change(build) => build(parameters).into(),
         Target::Documents(build) => build(parameters).into(),
         Target::Work(build) => build(parameters).into(),
-        Target::Unsupported => Operation::Unsupported { name: route.path },
+        Target::Unsupported => return None,
     })
+}
+
+/// One operation of each route that is served, of an index called `a`: for those who ask what kinds there are.
+pub fn every() -> Vec<Operation> {
+    let setting = Setting::ALL.first().copied();
+    let of_settings = setting.into_iter().flat_map(|setting| {
+        let index = || "a".to_owned();
+        [
+            Operation::from(Read::GetSetting { index: index(), setting }),
+            Change::UpdateSetting { index: index(), setting }.into(),
+            Change::ResetSetting { index: index(), setting }.into(),
+        ]
+    });
+    let of_table = TABLE.iter().filter_map(|(parts, route)| built(route, &Parameters(vec!["a"; parts.len()])));
+    of_table.chain(of_settings).collect()
 }
 
 fn route_setting(method: &str, index: &str, setting: Setting) -> Result<Operation, RouteError> {

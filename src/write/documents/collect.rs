@@ -19,6 +19,7 @@ use crate::placement::document::shard_of;
 use crate::placement::topology::Topology;
 use crate::placement::vocabulary::is_words_id;
 use crate::placement::written::{Places, Written};
+use crate::rules::shape::{Fit, Shaped};
 use crate::split::document::HiddenFields;
 use crate::split::primary_key::{IdError, document_id, infer};
 use crate::split::rules::{Checked, Checker, DocumentRules, Meets, Refusal};
@@ -52,6 +53,8 @@ pub(super) struct Collector<'a> {
     words: Option<Gatherer>,
     takes: Takes,
     line: Vec<u8>,
+    /// What is made of each document before anything else.
+    shapes: Arc<[Shaped]>,
 }
 
 /// Which documents of a body go to nodes.
@@ -125,6 +128,7 @@ impl<'a> Collector<'a> {
             words: None,
             takes: Takes::All,
             line: Vec::new(),
+            shapes: Arc::default(),
         }
     }
 
@@ -149,6 +153,11 @@ impl<'a> Collector<'a> {
         self.takes = Takes::Ids(Ids::default());
         self.unsplit.get_or_insert_with(|| SpoolWriter::new(settings.spool_memory, u64::MAX));
         self
+    }
+
+    /// Makes of each document what `shapes` say, and then looks at it.
+    pub(super) fn shaping(self, shapes: Arc<[Shaped]>) -> Self {
+        Self { shapes, ..self }
     }
 
     /// Takes only the documents with these ids.
@@ -227,6 +236,30 @@ impl<'a> Collector<'a> {
     }
 
     fn add(&mut self, document: &Document<'_>) -> Result<(), ResponseError> {
+        if self.shapes.is_empty() {
+            return self.take_in(document);
+        }
+        let shapes = Arc::clone(&self.shapes);
+        let place = self.received + 1;
+        let mut changed: Option<String> = None;
+        for shape in shapes.iter() {
+            let fit = match &changed {
+                None => shape.fit(document),
+                Some(text) => shape.fit(&parsed(text, place)?),
+            };
+            match fit.map_err(|why| refused(place, why))? {
+                Fit::AsItIs => {}
+                Fit::Changed(text) => changed = Some(text),
+                Fit::Skipped => return Ok(()),
+            }
+        }
+        match &changed {
+            None => self.take_in(document),
+            Some(text) => self.take_in(&parsed(text, place)?),
+        }
+    }
+
+    fn take_in(&mut self, document: &Document<'_>) -> Result<(), ResponseError> {
         self.received += 1;
         if let Some(field) = document.reserved_field() {
             let message = format!("The document field `{field}` is reserved.");
@@ -320,6 +353,17 @@ impl<'a> Collector<'a> {
         };
         Ok(Collected { received, primary_key, error, checked, parts, keys, unsplit, words, ids })
     }
+}
+
+/// A document that a rule has changed.
+fn parsed(text: &str, place: u64) -> Result<Document<'_>, ResponseError> {
+    Document::parse(text).map_err(|error| refused(place, error.to_string()))
+}
+
+/// The body has a document that a rule does not let in.
+fn refused(place: u64, why: String) -> ResponseError {
+    let message = format!("Document {place} of the body: {why}.");
+    ResponseError { status: 400, ..ResponseError::new(Code::MiroirRefused, message) }
 }
 
 // === impl BatchError ===

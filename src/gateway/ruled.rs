@@ -1,0 +1,223 @@
+//! The operator's rules, applied to a request that was let in. Without rules nothing of this is reached.
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use serde_json::Value;
+
+use super::app::App;
+use super::auth::{Access, check, tenant};
+use super::context::RequestContext;
+use super::head::Head;
+use super::planning;
+use super::respond::Answer;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::{Operation, Read};
+use crate::meili::uid::index_not_found;
+use crate::nodes::client::Trace;
+use crate::placement::topology::Topology;
+use crate::plan::{Plan, Request};
+use crate::read;
+use crate::rules::asked::Asked;
+use crate::rules::book::{Done, Meter, Refused, RuleBook};
+use crate::rules::limit::Limits;
+use crate::rules::mask::Veil;
+use crate::rules::shape::Shaped;
+use crate::rules::subject::Caller;
+
+/// The rules in force, which may be exchanged while requests go on.
+pub struct Ruling {
+    book: ArcSwapOption<RuleBook>,
+    metrics: RuleMetrics,
+    limits: Limits,
+    /// What limits count from.
+    began: Instant,
+}
+
+/// Families and handles; cheap to clone.
+#[derive(Clone)]
+pub struct RuleMetrics {
+    rules: IntCounterVec,
+    duration: Histogram,
+}
+
+/// A request as the rules have left it.
+pub struct Ruled {
+    /// With another path and query than the client's.
+    pub head: Head,
+    pub operation: Operation,
+    pub body: Bytes,
+    /// What documents that are written must be.
+    pub shapes: Vec<Shaped>,
+    /// What of the answer is masked.
+    pub veil: Option<Veil>,
+}
+
+/// What became of a request for which a rule held.
+const OUTCOMES: [&str; 5] = ["applied", "skipped", "refused", "shadowed", "failed"];
+
+// === impl RuleMetrics ===
+
+impl RuleMetrics {
+    /// An error if one of the families is there already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let rules = IntCounterVec::new(
+            Opts::new(
+                "miroir_rules_total",
+                "Requests, and searches of several, for which a rule held, by what became of them.",
+            ),
+            &["rule", "outcome"],
+        )?;
+        let duration = Histogram::with_opts(
+            HistogramOpts::new("miroir_rules_duration_seconds", "Time that the rules have taken for a request.")
+                .buckets(vec![0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025]),
+        )?;
+        registry.register(Box::new(rules.clone()))?;
+        registry.register(Box::new(duration.clone()))?;
+        Ok(Self { rules, duration })
+    }
+
+    fn count(&self, book: &RuleBook, done: &Done, refused: Option<usize>) {
+        let count = |rule: usize, outcome: &str| self.rules.with_label_values(&[book.name(rule), outcome]).inc();
+        if let Some(rule) = refused {
+            count(rule, "refused");
+        }
+        done.skipped.iter().for_each(|rule| count(*rule, "skipped"));
+        for (rule, why) in &done.failed {
+            count(*rule, "failed");
+            tracing::warn!(rule = book.name(*rule), why, "a program of a rule has failed");
+        }
+        done.shadowed.iter().for_each(|rule| count(*rule, "shadowed"));
+        let has_other = |rule: &usize| {
+            let failed = done.failed.iter().any(|(place, _)| place == rule);
+            failed || done.skipped.contains(rule) || done.shadowed.contains(rule)
+        };
+        for rule in done.held.iter().filter(|rule| !has_other(rule) && refused != Some(**rule)) {
+            count(*rule, "applied");
+        }
+    }
+}
+
+// === impl Ruling ===
+
+impl Ruling {
+    /// `None` for no rules.
+    pub fn new(book: Option<RuleBook>, metrics: RuleMetrics) -> Self {
+        let ruling = Self { book: ArcSwapOption::empty(), metrics, limits: Limits::default(), began: Instant::now() };
+        ruling.exchange(book);
+        ruling
+    }
+
+    /// Requests that come from now on go by `book`.
+    pub fn exchange(&self, book: Option<RuleBook>) {
+        for name in book.iter().flat_map(RuleBook::names) {
+            for outcome in OUTCOMES {
+                // A counter that is there from the start shows its first step.
+                self.metrics.rules.with_label_values(&[name, outcome]);
+            }
+        }
+        self.book.store(book.map(Arc::new));
+    }
+
+    /// `None` without rules.
+    pub fn book(&self) -> Option<Arc<RuleBook>> {
+        self.book.load_full()
+    }
+
+    /// What the rules make of a request, and what of its answer is masked. What they want else of the answer is noted in `ctx`.
+    fn apply(
+        &self,
+        book: &RuleBook,
+        (head, operation, body): (&Head, Operation, Bytes),
+        (access, address): (&Access, Option<IpAddr>),
+        ctx: &mut RequestContext,
+    ) -> Result<(Asked, Vec<Shaped>, Option<Veil>), ResponseError> {
+        let began = Instant::now();
+        let claims = if access.rules.is_some() { claims(head) } else { None };
+        let caller = Caller { key: access.key_uid, claims, address, headers: &head.headers };
+        let mut asked = Asked::new(head.method.as_str(), &head.path, &head.query, body, operation);
+        let mut done = Done::default();
+        let veil = book.veil(&caller, &mut done);
+        let meter = Meter { limits: &self.limits, now: began.duration_since(self.began) };
+        let outcome = book.apply(&mut asked, &caller, &meter, &mut done);
+        self.metrics.duration.observe(began.elapsed().as_secs_f64());
+        self.metrics.count(book, &done, outcome.as_ref().err().map(|refused| refused.rule));
+        ctx.headers.append(&mut done.headers);
+        ctx.labels.append(&mut done.labels);
+        outcome.map_err(|Refused { error, .. }| error)?;
+        Ok((asked, done.shapes, veil))
+    }
+}
+
+/// The request as the rules of `book` want it.
+pub async fn rule(
+    app: &App,
+    book: &RuleBook,
+    topology: &Topology,
+    request: (&Head, Operation, Bytes),
+    who: (&Access, Option<IpAddr>),
+    ctx: &mut RequestContext,
+) -> Result<Ruled, ResponseError> {
+    let head = request.0;
+    let (mut asked, shapes, mut veil) = app.ruling.apply(book, request, who, ctx)?;
+    if let Some(veil) = &mut veil {
+        let mut words = BTreeMap::new();
+        for index in veil.searched(&asked) {
+            let attributes = searchable(app, topology, &index, &Trace::new(ctx.request_id())).await?;
+            words.insert(index, attributes);
+        }
+        veil.close(&mut asked, &|index| words.get(index).cloned().unwrap_or_default())?;
+    }
+    let told = asked.finish().map_err(|_| {
+        ResponseError::new(Code::Internal, "The rules make of the request what is no request of the API.")
+    })?;
+    let head = Head { path: told.path, query: told.query, ..head.clone() };
+    Ok(Ruled { head, operation: told.operation, body: told.body, shapes, veil })
+}
+
+/// The attributes of an index in which words are looked for: those that its settings name, else all that its documents have.
+pub async fn searchable(
+    app: &App,
+    topology: &Topology,
+    index: &str,
+    trace: &Trace,
+) -> Result<Vec<String>, ResponseError> {
+    let infos = planning::infos(&app.cluster, &[index.to_owned()], trace).await?;
+    let info = infos.get(index).ok_or_else(|| index_not_found(index))?;
+    if let Some(named) = &info.words.searchable {
+        return Ok(named.clone());
+    }
+    let (operation, target) = (Read::IndexStats { index: index.to_owned() }.into(), format!("/indexes/{index}/stats"));
+    let request = Request { operation: &operation, target: &target, body: &[], content_type: None };
+    let Plan::Scatter(scatter) = planning::plan(&app.cluster, topology, request, trace).await? else {
+        return Err(ResponseError::new(Code::Internal, "Figures of an index are not planned as figures."));
+    };
+    let stats = read::run(&app.cluster.reads, topology, &scatter, trace).await?;
+    let stats: Value = serde_json::from_slice(&stats.body).unwrap_or_default();
+    let fields = stats.get("fieldDistribution").and_then(Value::as_object);
+    Ok(fields.into_iter().flatten().map(|(name, _)| name.clone()).collect())
+}
+
+/// An answer without what is masked.
+pub fn veiled(veil: &Veil, answer: Answer) -> Result<Answer, ResponseError> {
+    if answer.status != 200 || answer.content_type != "application/json" {
+        return Ok(answer);
+    }
+    let body = veil.answer(&answer.body)?;
+    Ok(Answer { body, packed: None, ..answer })
+}
+
+/// What the tenant token of a request says, which was checked.
+fn claims(head: &Head) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let header = head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+    tenant::claims(check::bearer(header).ok()??)
+}
+
+#[cfg(test)]
+#[path = "ruled_tests.rs"]
+mod tests;

@@ -1,0 +1,307 @@
+//! All rules in order, applied to a request.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::action::{Action, Effect};
+use super::asked::{Asked, Part};
+use super::limit::{self, Limit, Limits};
+use super::mask::Veil;
+use super::program::{Fault, Program};
+use super::rule::{Otherwise, Rule, is_changeable};
+use super::shape::Shaped;
+use super::subject::{Caller, Subject};
+use super::template::Missing;
+use crate::meili::error::{Code, ResponseError};
+
+/// The rules of a gateway, at least one.
+#[derive(Debug)]
+pub struct RuleBook {
+    rules: Vec<Rule>,
+}
+
+/// What an answer says of limits, by the IETF's draft of RateLimit header fields.
+pub const RATE_LIMIT: &str = "ratelimit";
+pub const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
+
+/// What rules have done with a request that they let pass.
+#[derive(Debug, Default, PartialEq)]
+pub struct Done {
+    /// Which rules have held, each once for each search on which it did.
+    pub held: Vec<usize>,
+    /// Which of these could not do what they should, and were passed over.
+    pub skipped: Vec<usize>,
+    /// Which would have refused the request, were they more than tried.
+    pub shadowed: Vec<usize>,
+    /// Whose programs have come to no end, and why.
+    pub failed: Vec<(usize, String)>,
+    /// What documents that are written must be, in order.
+    pub shapes: Vec<Shaped>,
+    /// For the answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log.
+    pub labels: Vec<String>,
+}
+
+/// Why a request goes no further.
+#[derive(Debug, PartialEq)]
+pub struct Refused {
+    pub rule: usize,
+    pub error: ResponseError,
+}
+
+/// What rules look at besides a part.
+struct Around<'a> {
+    caller: &'a Caller<'a>,
+    meter: &'a Meter<'a>,
+    others: &'a [String],
+    queries: usize,
+}
+
+/// What limits count with.
+#[derive(Debug)]
+pub struct Meter<'a> {
+    pub limits: &'a Limits,
+    /// Since some moment that stays the same.
+    pub now: Duration,
+}
+
+// === impl RuleBook ===
+
+impl RuleBook {
+    /// `None` without rules: then nothing has to be asked of anything.
+    pub fn new(rules: Vec<Rule>) -> Option<Self> {
+        (!rules.is_empty()).then_some(Self { rules })
+    }
+
+    /// Names in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.name.as_str())
+    }
+
+    /// The name of the rule at `place`.
+    pub fn name(&self, place: usize) -> &str {
+        self.rules.get(place).map_or("", |rule| rule.name.as_str())
+    }
+
+    /// In order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What is masked for a caller, whatever it asks; `None` where nothing is.
+    pub fn veil(&self, caller: &Caller<'_>, done: &mut Done) -> Option<Veil> {
+        veil(&self.rules, caller, done)
+    }
+
+    /// Changes `asked` as the rules say, or says why it is refused. Whatever they have done until then is in `done`.
+    pub fn apply(
+        &self,
+        asked: &mut Asked,
+        caller: &Caller<'_>,
+        meter: &Meter<'_>,
+        done: &mut Done,
+    ) -> Result<(), Refused> {
+        apply(&self.rules, asked, caller, meter, done)
+    }
+}
+
+/// Names that come more than once.
+pub fn repeated(rules: &[Rule]) -> BTreeSet<&str> {
+    let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    names.iter().enumerate().filter(|(at, name)| names[..*at].contains(name)).map(|(_, name)| *name).collect()
+}
+
+pub(super) fn veil(rules: &[Rule], caller: &Caller<'_>, done: &mut Done) -> Option<Veil> {
+    let subject = Subject::of(caller, "", None);
+    let mut masks = Vec::new();
+    for (place, rule) in rules.iter().enumerate() {
+        if let Some(hidden) = rule.mask().filter(|_| rule.conditions.concern(&subject)) {
+            masks.push((rule.conditions.indexes.clone(), hidden.clone()));
+            done.held.push(place);
+        }
+    }
+    Veil::new(masks)
+}
+
+pub(super) fn apply(
+    rules: &[Rule],
+    asked: &mut Asked,
+    caller: &Caller<'_>,
+    meter: &Meter<'_>,
+    done: &mut Done,
+) -> Result<(), Refused> {
+    let Asked { whole, queries, others, .. } = asked;
+    let around = Around { caller, meter, others, queries: queries.len() };
+    chain(rules, whole, &around, done)?;
+    let alone = Around { caller, meter, others: &[], queries: 0 };
+    for (place, query) in queries.iter_mut().enumerate() {
+        chain(rules, query, &alone, done).map_err(|mut refused| {
+            refused.error.message = format!("Inside `.queries[{place}]`: {}", refused.error.message);
+            refused
+        })?;
+    }
+    Ok(())
+}
+
+fn chain(rules: &[Rule], part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Refused> {
+    for (place, rule) in rules.iter().enumerate() {
+        if rule.mask().is_some() || !rule.conditions.hold(&subject(part, around)) {
+            continue;
+        }
+        if let Some(when) = &rule.when {
+            match when.holds(&subject(part, around)) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(fault) => {
+                    failed(place, rule, fault, done)?;
+                    continue;
+                }
+            }
+        }
+        done.held.push(place);
+        act(place, rule, part, around, done)?;
+        if rule.stop {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Why a rule ends before it has done all.
+enum Ends {
+    Refused(Refused),
+    Fails(Fault),
+    Lacks(Missing),
+}
+
+/// What becomes of a request for which a program comes to no end.
+fn failed(place: usize, rule: &Rule, fault: Fault, done: &mut Done) -> Result<(), Refused> {
+    let (status, message) = match fault {
+        Fault::Thrown(message) => (400, message),
+        Fault::Broken(why) => {
+            done.failed.push((place, why));
+            if rule.on_error == Otherwise::Skip {
+                return Ok(());
+            }
+            (500, format!("Rule `{}` has failed.", rule.name))
+        }
+    };
+    let error = ResponseError { status, ..ResponseError::new(Code::MiroirRefused, message) };
+    Err(Refused { rule: place, error })
+}
+
+fn act(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Refused> {
+    let may_skip = [rule.missing, rule.on_error].contains(&Otherwise::Skip);
+    let before = may_skip.then(|| (part.clone(), done.headers.len(), done.labels.len(), done.shapes.len()));
+    match act_all(place, rule, part, around, done) {
+        Ok(()) => return Ok(()),
+        Err(Ends::Refused(refused)) => return Err(refused),
+        Err(Ends::Fails(fault)) => failed(place, rule, fault, done)?,
+        Err(Ends::Lacks(_)) if rule.missing == Otherwise::Skip => done.skipped.push(place),
+        Err(Ends::Lacks(missing)) => {
+            let message = format!("The request lacks what rule `{}` needs: `{}`.", rule.name, missing.template);
+            return Err(Refused { rule: place, error: ResponseError::new(Code::MiroirRefused, message) });
+        }
+    }
+    // What it has done until it is passed over is undone.
+    if let Some((before, headers, labels, shapes)) = before {
+        *part = before;
+        done.headers.truncate(headers);
+        done.labels.truncate(labels);
+        done.shapes.truncate(shapes);
+    }
+    Ok(())
+}
+
+/// What a program makes of a search, taken over.
+fn run(program: &Program, part: &mut Part, around: &Around<'_>) -> Result<(), Ends> {
+    if part.parameters.is_none() {
+        return Ok(());
+    }
+    let changes = program.run(&subject(part, around)).map_err(Ends::Fails)?;
+    if let Some((name, _)) = changes.iter().find(|(name, _)| !is_changeable(name)) {
+        return Err(Ends::Fails(Fault::Broken(format!("`{name}` is no parameter that a program can change"))));
+    }
+    for (name, value) in changes {
+        match value {
+            Some(value) => part.set(&name, value),
+            None => part.remove(&name),
+        }
+    }
+    Ok(())
+}
+
+fn act_all(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Ends> {
+    for action in &rule.actions {
+        if let Action::Limit(limit) = action {
+            limited(place, limit, &subject(part, around), around.meter, done).map_err(Ends::Refused)?;
+            continue;
+        }
+        if let Action::Fields(shape) = action {
+            done.shapes.push(shape.of(&rule.name, &subject(part, around)).map_err(Ends::Lacks)?);
+            continue;
+        }
+        if let Action::Run(program) = action {
+            run(program, part, around)?;
+            continue;
+        }
+        let effect = action.effect(&subject(part, around)).map_err(Ends::Lacks)?;
+        if part.take(&effect) {
+            continue;
+        }
+        match effect {
+            Effect::Refuse(error) => return Err(Ends::Refused(Refused { rule: place, error })),
+            Effect::Headers(headers) => done.headers.extend(headers),
+            Effect::Label(label) => done.labels.push(label),
+            Effect::Nothing | Effect::Filter(_) | Effect::Remove(_) | Effect::Set(_) | Effect::Index(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Counts a request against a limit.
+fn limited(
+    place: usize,
+    limit: &Limit,
+    subject: &Subject<'_>,
+    meter: &Meter<'_>,
+    done: &mut Done,
+) -> Result<(), Refused> {
+    let verdict = limit.take(subject, meter.limits, meter.now);
+    if limit.shadow {
+        if !verdict.allowed {
+            done.shadowed.push(place);
+        }
+        return Ok(());
+    }
+    let header = |name: &'static str, value: String| {
+        HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value))
+    };
+    done.headers.extend(header(RATE_LIMIT_POLICY, limit.policy()));
+    done.headers.extend(header(RATE_LIMIT, limit.state(&verdict)));
+    if verdict.allowed {
+        return Ok(());
+    }
+    let retry = limit::seconds(verdict.retry);
+    done.headers.extend(header("retry-after", retry.to_string()));
+    let message = format!("There were too many requests. They may go on in {retry} s.");
+    Err(Refused { rule: place, error: ResponseError::new(Code::MiroirRateLimited, message) })
+}
+
+fn subject<'a>(part: &'a Part, around: &Around<'a>) -> Subject<'a> {
+    Subject {
+        caller: around.caller,
+        deed: part.deed,
+        index: part.index.as_deref(),
+        others: around.others,
+        queries: around.queries,
+        parameters: part.parameters.as_ref(),
+    }
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! A request that is tried on rules, without a gateway: by an example, or by an operator who wants to know.
+
+use core::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::asked::{Asked, Told};
+use super::book::{self, Done, Meter};
+use super::conditions;
+use super::limit::Limits;
+use super::rule::Rule;
+use super::shape::{Fit, Shaped};
+use super::subject::Caller;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::route;
+use crate::settings::{FromSection, Section};
+use crate::split::Document;
+
+/// A request, who sends it, and what the nodes would say.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    method: String,
+    /// Path and query.
+    target: String,
+    body: Value,
+    key: Option<Uuid>,
+    claims: Option<Map<String, Value>>,
+    client: Option<IpAddr>,
+    headers: HeaderMap,
+    /// One that is written, for a rule about documents.
+    document: Value,
+    /// What the nodes answer, for a rule that masks.
+    answer: Value,
+    /// Where words of the index are looked for.
+    searchable: Vec<String>,
+}
+
+/// What rules make of it.
+#[derive(Debug)]
+pub struct Tried {
+    /// Names of those that have held.
+    pub held: Vec<String>,
+    pub skipped: Vec<String>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub labels: Vec<String>,
+    pub outcome: Result<Passed, ResponseError>,
+}
+
+/// A request that goes on.
+#[derive(Debug)]
+pub struct Passed {
+    pub told: Told,
+    /// The document as it is written; `None` for one that is left out, or where there is none.
+    pub document: Option<String>,
+    /// What is shown of the answer.
+    pub answer: Option<Bytes>,
+}
+
+// === impl Trial ===
+
+impl FromSection for Trial {
+    fn read(section: &mut Section) -> Self {
+        let any = |value: &Value| Some(value.clone());
+        let request = section.required_text("request");
+        let (method, target) = request.split_once(' ').unwrap_or(("POST", &request));
+        let headers = section.parsed("headers", Map::new(), "a mapping", |value| value.as_object().cloned());
+        let headers = headers.iter().filter_map(|(name, value)| {
+            let value = value.as_str().and_then(|value| HeaderValue::try_from(value).ok());
+            let pair = name.parse::<HeaderName>().ok().zip(value);
+            if pair.is_none() {
+                section.problem("headers", format!("`{name}` is no header with a text"));
+            }
+            pair
+        });
+        let headers = headers.collect();
+        Self {
+            method: method.to_owned(),
+            target: target.trim().to_owned(),
+            body: section.parsed("body", Value::Null, "JSON", any),
+            key: section.parsed("key", None, "the uid of an API key", |value| value.as_str()?.parse().ok().map(Some)),
+            claims: section.parsed("claims", None, "a mapping", |value| value.as_object().cloned().map(Some)),
+            client: section.parsed("client", None, "an IP address", |value| value.as_str()?.parse().ok().map(Some)),
+            headers,
+            document: section.parsed("document", Value::Null, "JSON", any),
+            answer: section.parsed("answer", Value::Null, "JSON", any),
+            searchable: conditions::texts(section, "searchable"),
+        }
+    }
+}
+
+impl Trial {
+    /// True if it has a document that is written.
+    pub fn has_document(&self) -> bool {
+        !self.document.is_null()
+    }
+
+    /// What `rules` make of it. An error for what is no request of the API.
+    pub fn run(&self, rules: &[Rule]) -> Result<Tried, String> {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        let operation = route(&self.method, path)
+            .map_err(|_| format!("`{} {}` is no request of the API", self.method, self.target))?;
+        let body = if self.body.is_null() { Bytes::new() } else { Bytes::from(self.body.to_string()) };
+        let caller =
+            Caller { key: self.key, claims: self.claims.clone(), address: self.client, headers: &self.headers };
+        let mut asked = Asked::new(&self.method, path, query, body, operation);
+        let mut done = Done::default();
+        let outcome = self.go(rules, &mut asked, &caller, &mut done);
+        let (document, answer) = match &outcome {
+            Ok((document, answer)) => (document.clone(), answer.clone()),
+            Err(_) => (None, None),
+        };
+        let told = asked.finish().map_err(|_| "no route leads to the request that the rules make".to_owned())?;
+        let names =
+            |places: &[usize]| places.iter().filter_map(|place| Some(rules.get(*place)?.name.clone())).collect();
+        Ok(Tried {
+            held: names(&done.held),
+            skipped: names(&done.skipped),
+            headers: done.headers,
+            labels: done.labels,
+            outcome: outcome.map(|_| Passed { told, document, answer }),
+        })
+    }
+
+    fn go(
+        &self,
+        rules: &[Rule],
+        asked: &mut Asked,
+        caller: &Caller<'_>,
+        done: &mut Done,
+    ) -> Result<(Option<String>, Option<Bytes>), ResponseError> {
+        let limits = Limits::default();
+        let meter = Meter { limits: &limits, now: Duration::ZERO };
+        let veil = book::veil(rules, caller, done);
+        book::apply(rules, asked, caller, &meter, done).map_err(|refused| refused.error)?;
+        let document = self.shaped(&done.shapes)?;
+        let answer = (!self.answer.is_null()).then(|| Bytes::from(self.answer.to_string()));
+        let Some(mut veil) = veil else { return Ok((document, answer)) };
+        veil.close(asked, &|_| self.searchable.clone())?;
+        let answer = answer.map(|answer| veil.answer(&answer)).transpose()?;
+        Ok((document, answer))
+    }
+
+    fn shaped(&self, shapes: &[Shaped]) -> Result<Option<String>, ResponseError> {
+        if self.document.is_null() {
+            return Ok(None);
+        }
+        let refused = |why: String| ResponseError { status: 400, ..ResponseError::new(Code::MiroirRefused, why) };
+        let mut text = self.document.to_string();
+        for shape in shapes {
+            let document = Document::parse(&text).map_err(|error| refused(error.to_string()))?;
+            match shape.fit(&document).map_err(refused)? {
+                Fit::AsItIs => {}
+                Fit::Changed(changed) => text = changed,
+                Fit::Skipped => return Ok(None),
+            }
+        }
+        Ok(Some(text))
+    }
+
+    /// The request before and after, and which rules have held, as JSON.
+    pub fn shown(&self, rules: &[Rule]) -> Result<Value, String> {
+        let tried = self.run(rules)?;
+        let headers: Map<String, Value> = tried
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
+            .collect();
+        let mut shown = json!({
+            "rules": tried.held, "skipped": tried.skipped, "headers": headers, "labels": tried.labels,
+            "before": { "request": format!("{} {}", self.method, self.target), "body": self.body },
+        });
+        match tried.outcome {
+            Err(error) => shown["refused"] = json!({ "status": error.status, "error": error }),
+            Ok(Passed { told, document, answer }) => {
+                let body: Value = serde_json::from_slice(&told.body).unwrap_or_default();
+                let target = if told.query.is_empty() { told.path } else { format!("{}?{}", told.path, told.query) };
+                shown["after"] = json!({ "request": format!("{} {target}", told.method), "body": body });
+                if self.has_document() {
+                    shown["document"] = document.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+                }
+                if let Some(answer) = answer {
+                    shown["answer"] = serde_json::from_slice(&answer).unwrap_or_default();
+                }
+            }
+        }
+        Ok(shown)
+    }
+}
