@@ -138,7 +138,7 @@ mod tests {
             (json!({"facets": 1}), json!({"facets": ["a", "b"]})),
             (json!({"sort": 0}), json!({"sort": ["a:asc"]})),
             (json!({"q": 3}), json!({"q": "äöüß"})),
-            (json!({"filter": 9}), json!({"filter": ["a = 1"]})),
+            (json!({"filter": 8}), json!({"filter": ["a = 1"]})),
         ] {
             assert!(cut(cap, search.clone()).is_err(), "{search}");
         }

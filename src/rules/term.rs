@@ -36,7 +36,7 @@ impl Term {
 
     /// `None` where there is none, or null.
     pub fn value(&self, subject: &Subject<'_>) -> Option<Value> {
-        self.0.iter().find_map(|source| source.value(subject)).filter(|value| !value.is_null())
+        self.0.iter().find_map(|source| source.value(subject).filter(|value| !value.is_null()))
     }
 
     /// The value as a text; `None` also for a list or an object.
