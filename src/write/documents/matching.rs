@@ -36,7 +36,7 @@ struct Refusal {
 }
 
 /// What the task of a deletion by a filter will fail with, in the engine's words. `None` where some node takes the filter, and where
-/// none can say: then the nodes' own checks remain.
+/// not all of them say that they do not: one whose index is being made again has no settings yet. Then the nodes' own checks remain.
 pub async fn refused_filter(writes: &Writes, intent: &WriteIntent, trace: &Trace) -> Option<ResponseError> {
     let index = intent.index_uid.as_deref().filter(|index| writes.ledger.registry.exists(index))?;
     let original = intent.details.as_ref()?.get("originalFilter")?.as_str()?;
@@ -45,11 +45,13 @@ pub async fn refused_filter(writes: &Writes, intent: &WriteIntent, trace: &Trace
     let body = Bytes::from(json!({"filter": filter, "limit": 0}).to_string());
     let topology = writes.nodes.topology();
     let mut refused = None;
-    // One that lags behind in its settings may be alone with what it says.
-    for node in topology.members().map(|ix| topology.node(ix)).filter(|node| node.state.serves_reads()) {
+    for node in topology.members().map(|ix| topology.node(ix)) {
+        if !node.state.serves_reads() {
+            return None;
+        }
         let path = format!("/indexes/{index}/documents/fetch");
         let request = Subrequest::json(Method::POST, path, body.clone(), OWN_QUESTION, true);
-        let Ok(reply) = writes.nodes.client.send(node, request, trace).await else { continue };
+        let reply = writes.nodes.client.send(node, request, trace).await.ok()?;
         let refusal: Option<Refusal> = serde_json::from_slice(&reply.body).ok().filter(|_| reply.status == 400);
         let message = refusal.filter(|refusal| refusal.code == INVALID && fails_the_task(&refusal.message))?.message;
         refused =
