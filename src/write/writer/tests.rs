@@ -396,7 +396,7 @@ async fn a_change_of_documents_is_nothing_to_a_node_without_shards() {
     let operation = Change::DeleteDocumentsByFilter { index: "a".into() };
     let (topology, hidden) = (cluster.nodes.topology(), cluster.ledger.hidden_settings());
     let plan = broadcast::plan(&operation, "", br#"{"filter":"n = 1"}"#, &topology, &hidden, &|_| true);
-    let Plan::Broadcast(intent) = plan else { panic!() };
+    let Plan::DeleteMatching(intent) = plan else { panic!() };
     let task = cluster.writes.submit(*intent, Vec::new(), &trace()).await.unwrap();
     assert_eq!(task.parts.iter().map(|part| part.node.as_str()).collect::<Vec<_>>(), ["n0", "n1"]);
     assert!(fleet.log("n2").is_empty());
