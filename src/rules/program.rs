@@ -318,7 +318,9 @@ mod tests {
 
     #[test]
     fn numbers_that_the_language_cannot_hold_are_left_alone() {
-        let search = json!({"vector": [0.1, 1.0, 123456789.123456789, 1e300], "limit": 9007199254740993_u64});
+        let search: Value =
+            serde_json::from_str(r#"{"vector": [0.1, 1.0, 123456789.123456789, 1e300], "limit": 9007199254740993}"#)
+                .unwrap();
         assert_eq!(
             run("let untouched = search; search.q = \"x\";", search).unwrap(),
             [("q".to_owned(), Some(json!("x")))]
