@@ -346,12 +346,13 @@ fn a_gateway_that_is_killed_leaves_no_half_dump_and_finishes_later() {
 fn a_dump_that_is_canceled_is_none() {
     let fleet = Fleet::start();
     load(&fleet.client, "cities", &cities(4000));
-    // The second waits for the first; a stopped node holds both.
-    fleet.nodes[0].signal("STOP");
+    // The second waits for the first; two stopped nodes hold both, because they have all replicas of some shards.
+    let stopped = &fleet.nodes[..2];
+    stopped.iter().for_each(|node| node.signal("STOP"));
     let asked: Vec<Value> = (0..2).map(|_| fleet.client.post("/dumps", &Value::Null).ok()).collect();
     let ids: Vec<&str> = asked.iter().map(|task| task["taskUid"].as_str().expect("an id")).collect();
     let cancelation = fleet.client.post(&format!("/tasks/cancel?uids={}", ids.join(",")), &Value::Null);
-    fleet.nodes[0].signal("CONT");
+    stopped.iter().for_each(|node| node.signal("CONT"));
     let cancelation = fleet.client.done(&cancelation);
     assert_eq!(cancelation["details"]["matchedTasks"], 2, "{cancelation}");
     assert_eq!(cancelation["details"]["canceledTasks"], 2, "{cancelation}");
