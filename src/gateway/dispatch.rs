@@ -222,11 +222,7 @@ async fn delete_matching(
     let Some(error) = documents::refused_filter(writes, &intent, &admitted.trace).await else {
         return broadcast(app, admitted, intent).await;
     };
-    let mut failed = WriteIntent { steps: Vec::new(), ..intent };
-    if let Some(details) = &mut failed.details {
-        details.insert("deletedDocuments".to_owned(), serde_json::json!(0));
-    }
-    let task = writes.record_failed(failed, error, &admitted.trace).await?;
+    let task = writes.record_failed(intent.failed("deletedDocuments"), error, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))
 }
 

@@ -99,8 +99,8 @@ impl Reloads {
     }
 }
 
-/// Reads the configuration again. Certificates come first and the goal of the cluster next, as both can be refused; what is left
-/// cannot.
+/// Reads the configuration again. Certificates are read first and the goal of the cluster is set next, as both can be refused; what is
+/// left cannot.
 ///
 /// # Errors
 ///
@@ -111,8 +111,12 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
         return Err(RebalanceError::NoConfig.into());
     };
     let fresh = source().map_err(RebalanceError::Config)?;
-    app.tls.reload()?;
+    app.tls.are_readable()?;
     let goal = moves::wishes::reload(&app.cluster.moves).await?;
+    // Which of a pair of files was written in between is read again by itself a little later.
+    if let Err(error) = app.tls.reload() {
+        tracing::error!(%error, "certificates were not taken over");
+    }
 
     let live = live(&fresh);
     let (changed, waiting) = match before.as_ref() {

@@ -46,6 +46,18 @@ pub struct FailedWrite {
     pub error: ResponseError,
 }
 
+// === impl WriteIntent ===
+
+impl WriteIntent {
+    /// The write where it fails before any node sees it; `counted` names the detail that says how many documents it has changed.
+    pub fn failed(mut self, counted: &str) -> Self {
+        if let Some(details) = &mut self.details {
+            details.insert(counted.to_owned(), 0.into());
+        }
+        Self { steps: Vec::new(), ..self }
+    }
+}
+
 /// One request to one node.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]

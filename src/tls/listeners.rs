@@ -45,6 +45,15 @@ impl Listeners {
         self.all.iter().find(|listener| listener.name == name).map(|listener| listener.pingora(offered))
     }
 
+    /// Reads all files and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the first that is of no use.
+    pub fn are_readable(&self) -> Result<(), TlsError> {
+        self.all.iter().try_for_each(|listener| listener.read().map(|_read| ()))
+    }
+
     /// Reads all files anew; new connections go by them. When one is of no use nothing changes.
     ///
     /// # Errors

@@ -173,11 +173,7 @@ fn a_scrub_finds_a_forbidding_document_and_the_setting_follows() {
 fn a_primary_key_that_only_the_record_has_costs_no_document() {
     let mut fleet = fleet();
     fleet.kill_gateway();
-    let record = rusqlite::Connection::open(fleet.state()).expect("the gateway's state");
-    let changed =
-        record.execute("UPDATE indexes SET entry = replace(entry, '\"id\"', '\"name\"') WHERE uid = 'other'", []);
-    assert_eq!(changed.expect("a change"), 1);
-    drop(record);
+    record_key(&fleet, "other", "name");
     fleet.start_gateway();
     eventually("the nodes have told the key", || {
         let found = fleet.client.get("/indexes/other");
@@ -191,4 +187,43 @@ fn a_primary_key_that_only_the_record_has_costs_no_document() {
     });
     assert_eq!(documents, 60);
     settled(&fleet);
+}
+
+/// The same where a node without documents has carried the change out before the gateway ended.
+#[test]
+fn a_primary_key_that_an_empty_node_has_taken_costs_no_document() {
+    let mut fleet = Fleet::start();
+    fleet.client.done(&fleet.client.json("PATCH", "/indexes/solo/settings", &json!({"embedders": embedders()})));
+    fleet.client.add("solo", &json!([{"id": 0, "_vectors": {"own": [1, 2]}}]));
+    fleet.kill_gateway();
+    let empty: Vec<&Client> = fleet
+        .nodes
+        .iter()
+        .map(|node| &node.client)
+        .filter(|client| client.get("/indexes/solo/stats").ok()["numberOfDocuments"] == 0)
+        .collect();
+    let [empty] = empty[..] else { panic!("{} of three nodes hold nothing of one document", empty.len()) };
+    empty.done(&empty.json("PATCH", "/indexes/solo", &json!({"primaryKey": "n"})));
+    record_key(&fleet, "solo", "n");
+    fleet.start_gateway();
+    eventually("all nodes have the key of those with the document", || {
+        let keys = fleet.nodes.iter().map(|node| node.client.get("/indexes/solo").value()["primaryKey"].clone());
+        keys.into_iter().all(|key| key == "id").then_some(())
+    });
+    eventually("the gateway says so", || {
+        (fleet.client.get("/indexes/solo").value()["primaryKey"] == "id").then_some(())
+    });
+    settled(&fleet);
+    assert_eq!(fleet.client.get("/indexes/solo/documents/0").ok()["id"], 0);
+    replicas_are_equal(&fleet, "solo", 2, 1);
+}
+
+/// Makes the record say another primary key than `id`.
+fn record_key(fleet: &Fleet, index: &str, key: &str) {
+    let record = rusqlite::Connection::open(fleet.state()).expect("the gateway's state");
+    let changed = record.execute(
+        "UPDATE indexes SET entry = replace(entry, '\"id\"', ?1) WHERE uid = ?2",
+        [format!("\"{key}\""), index.to_owned()],
+    );
+    assert_eq!(changed.expect("a change"), 1);
 }

@@ -13,6 +13,7 @@ use crate::ledger::marks::Marks;
 use crate::ledger::{insync, older_reads};
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
+use crate::nodes::error::NodeError;
 use crate::nodes::node_queue::{IDLE_LIMIT, has_open_tasks, queue_runs_empty};
 use crate::placement::topology::{Node, NodeIx};
 use crate::plan::broadcast::HiddenSettings;
@@ -28,6 +29,13 @@ pub(super) const TASK_LIMIT: Duration = Duration::from_secs(600);
 pub(super) struct IndexView {
     pub uid: String,
     pub primary_key: Option<String>,
+}
+
+/// What a node counts of an index.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    number_of_documents: u64,
 }
 
 /// Waits for reads that may still need it, and for the node's task. No error where it is not there.
@@ -108,9 +116,11 @@ pub(super) async fn repair_index(
     if let (Some(wrong), Some(right)) = (key_held, &entry.primary_key)
         && wrong != right
     {
-        if !another_has(replicas, ix, uid, right, trace).await {
-            tracing::warn!(node = %node.id, index = uid, wrong, right, "no other node has the primary key on record; all are asked");
-            replicas.ledger.registry.suspect(uid);
+        let registry = &replicas.ledger.registry;
+        let doubted = registry.suspects().iter().any(|index| index == uid);
+        if doubted || !is_outdated(replicas, ix, uid, (right, suspected), trace).await? {
+            tracing::warn!(node = %node.id, index = uid, wrong, right, "it is in doubt which primary key is right; all nodes are asked");
+            registry.suspect(uid);
             let replicas = Arc::clone(replicas);
             tokio::spawn(async move { check_suspects(&replicas).await });
             return Err(RepairError::KeyInDoubt { held: wrong.clone(), recorded: right.clone() });
@@ -146,19 +156,36 @@ pub(super) async fn repair_index(
     Ok(patched)
 }
 
-/// True if a node besides `ix` holds the index by `key`: then `ix` holds it as it was before. What is on record alone is no reason
-/// to delete documents: a gateway that ends right after a refused change of the key may have it on record.
-async fn another_has(replicas: &Replicas, ix: NodeIx, uid: &str, key: &str, trace: &Trace) -> bool {
+/// True if `ix` holds the index as it was before it got `key`: another node holds it by that, and is known to be ahead or has documents, or
+/// `ix` has none. What is on record alone is no reason to delete documents: a gateway that ends right after a refused change of the
+/// key may have it on record, and a node without documents has carried it out. Example: film 0 is on node-1 and node-2 under the key
+/// `id`, node-0 has taken the key `n`; node-1 is not outdated.
+async fn is_outdated(
+    replicas: &Replicas,
+    ix: NodeIx,
+    uid: &str,
+    (key, suspected): (&str, bool),
+    trace: &Trace,
+) -> Result<bool, NodeError> {
     let topology = replicas.nodes.topology().detached();
-    for other in topology.members().filter(|other| *other != ix) {
+    let is_empty = documents(replicas, topology.node(ix), uid, trace).await? == 0;
+    for other in topology.members().filter(|other| *other != ix).map(|other| topology.node(other)) {
         let path = format!("/indexes/{uid}");
-        let held: Result<Option<IndexView>, _> =
-            replicas.nodes.client.get_json(topology.node(other), &path, trace).await;
-        if held.is_ok_and(|held| held.is_some_and(|held| held.primary_key.as_deref() == Some(key))) {
-            return true;
+        let held: Result<Option<IndexView>, _> = replicas.nodes.client.get_json(other, &path, trace).await;
+        if held.is_ok_and(|held| held.is_some_and(|held| held.primary_key.as_deref() == Some(key)))
+            && (suspected || is_empty || documents(replicas, other, uid, trace).await.is_ok_and(|count| count > 0))
+        {
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
+}
+
+/// How many documents a node holds of an index, those of words included.
+pub(super) async fn documents(replicas: &Replicas, node: &Node, uid: &str, trace: &Trace) -> Result<u64, NodeError> {
+    let path = format!("/indexes/{uid}/stats");
+    let counted: Option<Counted> = replicas.nodes.client.get_json(node, &path, trace).await?;
+    Ok(counted.map_or(0, |counted| counted.number_of_documents))
 }
 
 async fn repair_settings(

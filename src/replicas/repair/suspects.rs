@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use http::Method;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::error::RepairError;
-use super::index::{IndexView, TASK_LIMIT, done, post};
+use super::index::{IndexView, TASK_LIMIT, documents, done, post};
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::NodeError;
 use crate::nodes::node_queue::has_open_tasks;
@@ -15,11 +14,11 @@ use crate::placement::topology::{Node, NodeState};
 use crate::replicas::part::Replicas;
 use crate::store::IndexEntry;
 
-/// What a node counts of an index.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Counted {
-    number_of_documents: u64,
+/// The primary key of an index, as far as its nodes tell.
+enum Key {
+    Is(Option<String>),
+    /// Those who may know better are away.
+    Open,
 }
 
 /// After a failed task: asks the nodes what they hold of the indexes concerned, and corrects the registry by it. What
@@ -66,7 +65,8 @@ async fn look_at(
     if views.is_empty() {
         return Ok(asked.then_some(None));
     }
-    let primary_key = right_key(replicas, index, &views, trace).await?;
+    let away = topology.members().any(|ix| topology.node(ix).state != NodeState::Up);
+    let Key::Is(primary_key) = right_key(replicas, index, &views, away, trace).await? else { return Ok(None) };
     if let Some(right) = &primary_key {
         for (node, _) in views.iter().filter(|(_, held)| held.as_ref().is_some_and(|held| held != right)) {
             tracing::warn!(node = %node.id, index, right, "a primary key that other nodes refused is taken back");
@@ -80,26 +80,28 @@ async fn look_at(
 
 /// A node without documents takes another primary key, and one with documents refuses it, as one node with all of them would.
 /// Example: one film is on node-1 and node-2 and its key is `id`; `PATCH {"primaryKey": "n"}` fails there and is done on node-0,
-/// which holds no film. The key is `id`.
+/// which holds no film. The key is `id`; while node-1 and node-2 are away, nobody can tell. `away`: some node is.
 async fn right_key(
     replicas: &Replicas,
     index: &str,
     views: &[(&Node, Option<String>)],
+    away: bool,
     trace: &Trace,
-) -> Result<Option<String>, NodeError> {
+) -> Result<Key, NodeError> {
     let mut keys = views.iter().filter_map(|(_, key)| key.as_ref());
-    let Some(first) = keys.next() else { return Ok(None) };
-    if keys.all(|key| key == first) {
-        return Ok(Some(first.clone()));
+    let Some(first) = keys.next() else { return Ok(Key::Is(None)) };
+    if !away && keys.all(|key| key == first) {
+        return Ok(Key::Is(Some(first.clone())));
     }
     for (node, key) in views {
-        let path = format!("/indexes/{index}/stats");
-        let stats: Option<Counted> = replicas.nodes.client.get_json(node, &path, trace).await?;
-        if key.is_some() && stats.is_some_and(|stats| stats.number_of_documents > 0) {
-            return Ok(key.clone());
+        if key.is_some() && documents(replicas, node, index, trace).await? > 0 {
+            return Ok(Key::Is(key.clone()));
         }
+    }
+    if away {
+        return Ok(Key::Open);
     }
     // Without documents the last change holds, wherever it got to; which that was the registry knows.
     let known = replicas.ledger.registry.entry(index).and_then(|entry| entry.primary_key);
-    Ok(known.or_else(|| Some(first.clone())))
+    Ok(Key::Is(known.or_else(|| Some(first.clone()))))
 }

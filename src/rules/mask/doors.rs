@@ -69,8 +69,10 @@ fn door(operation: &Operation) -> Door {
 
 fn of_own(own: &Own) -> Door {
     match own {
-        // What was written, whole. A key could be made that no mask is for.
-        Own::TaskDocuments { .. } | Own::CreateKey | Own::UpdateKey { .. } => Door::OfAll,
+        // What was written, whole. A key could be made that no mask is for, or be read.
+        Own::TaskDocuments { .. } | Own::CreateKey | Own::UpdateKey { .. } | Own::ListKeys | Own::GetKey { .. } => {
+            Door::OfAll
+        }
         Own::Health
         | Own::ListTasks
         | Own::GetTask { .. }
@@ -79,8 +81,6 @@ fn of_own(own: &Own) -> Door {
         | Own::DeleteTask { .. }
         | Own::ListBatches
         | Own::GetBatch { .. }
-        | Own::ListKeys
-        | Own::GetKey { .. }
         | Own::DeleteKey { .. }
         | Own::ListWebhooks
         | Own::CreateWebhook

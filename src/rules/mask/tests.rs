@@ -64,6 +64,8 @@ fn a_question_that_names_what_is_masked_is_refused() {
         ),
         ("GET /tasks/1/documents", Value::Null),
         ("POST /keys", json!({})),
+        ("GET /keys", Value::Null),
+        ("GET /keys/x", Value::Null),
         ("POST /multi-search", json!({"queries": [{"indexUid": "b"}, {"indexUid": "a", "filter": "cost = 1"}]})),
         (
             "POST /multi-search",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -150,15 +150,7 @@ async fn try_and_send(
             }
         }
     };
-    writes.record_failed(refused(intent), error.to_response(&edit.index), trace).await
-}
-
-/// The write of an edit that fails before any node sees it.
-fn refused(mut intent: WriteIntent) -> WriteIntent {
-    if let Some(details) = &mut intent.details {
-        details.insert("editedDocuments".to_owned(), json!(0));
-    }
-    WriteIntent { steps: Vec::new(), ..intent }
+    writes.record_failed(intent.failed("editedDocuments"), error.to_response(&edit.index), trace).await
 }
 
 /// Without the experimental feature a node refuses the request.
@@ -365,6 +357,8 @@ impl Drop for StopOnDrop {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// Whichever node is read first, and in how many pages.

@@ -43,6 +43,8 @@ pub async fn refused_filter(writes: &Writes, intent: &WriteIntent, trace: &Trace
     let filter: Value = serde_json::from_str(original).ok()?;
     rules::changes_end(writes, index).await;
     let body = Bytes::from(json!({"filter": filter, "limit": 0}).to_string());
+    // A node that hangs is not to hold up deletions longer than it may hold up writes.
+    let limit = OWN_QUESTION.min(writes.settings.slow_after);
     let topology = writes.nodes.topology();
     let mut refused = None;
     for node in topology.members().map(|ix| topology.node(ix)) {
@@ -50,7 +52,7 @@ pub async fn refused_filter(writes: &Writes, intent: &WriteIntent, trace: &Trace
             return None;
         }
         let path = format!("/indexes/{index}/documents/fetch");
-        let request = Subrequest::json(Method::POST, path, body.clone(), OWN_QUESTION, true);
+        let request = Subrequest::json(Method::POST, path, body.clone(), limit, true);
         let reply = writes.nodes.client.send(node, request, trace).await.ok()?;
         let refusal: Option<Refusal> = serde_json::from_slice(&reply.body).ok().filter(|_| reply.status == 400);
         let message = refusal.filter(|refusal| refusal.code == INVALID && fails_the_task(&refusal.message))?.message;
