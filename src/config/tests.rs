@@ -135,8 +135,8 @@ health: { interval: 2s, timeout: 1s, rise: 1, fall: 9 }
 write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, slow_after: 5s, spool_memory: 0 }
 search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error, tie_break: replica, words: local }
 overload:
-  { requests: 9, node_reads: 8, node_heavy_reads: 3, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
-    spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
+  { requests: 9, node_reads: 8, node_heavy_reads: 3, long_filters: 2, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5,
+    index_writes: 4, spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
 rebalance: { on_config_change: plan, concurrency: 4 }
 resilver: { bandwidth: 50MiB, concurrency: 4, cutover: 800ms }
 scrub: { interval: 7d, bandwidth: 1MiB }
@@ -180,6 +180,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
             requests: 9,
             reads: TrafficSettings { in_flight: 8, waiting: 7 },
             heavy: TrafficSettings { in_flight: 3, waiting: 7 },
+            long_filters: Some(2),
             writes: TrafficSettings { in_flight: 6, waiting: 5 },
             index_writes: 4,
             spooled: 3 << 30,
