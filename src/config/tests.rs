@@ -42,6 +42,7 @@ fn rules_of_files_come_after_those_of_the_configuration() {
     }
     assert!(parse("[b.yaml, b.yaml]").unwrap_err().to_string().contains("two rules are called `b`"));
 }
+use crate::gateway::access_log::AccessLogSettings;
 use crate::gateway::settings::CompressionSettings;
 use crate::logging::LogFormat;
 use crate::moves::settings::{OnConfigChange, RebalanceSettings};
@@ -145,6 +146,7 @@ limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client
 compression: { level: 0, min_size: 20KiB }
 state: sqlite:/var/lib/miroir/state.db
 log: { format: json, level: 'warn,miroir=debug' }
+access_log: { slow_after: 300ms, one_in: 50 }
 pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, max_retries: '4' }
 ",
     )
@@ -203,6 +205,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
     assert_eq!(config.compression, CompressionSettings { level: 0, min_size: 20 << 10 });
     assert_eq!(config.state, "sqlite:/var/lib/miroir/state.db");
     assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.access_log, AccessLogSettings { slow_after: Duration::from_millis(300), one_in: 50 });
     assert_eq!((config.pingora.threads, config.pingora.upstream_keepalive_pool_size), (3, 7));
     assert!(!config.pingora.work_stealing);
     assert_eq!(config.pingora.max_retries, 4);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::access_log::AccessLog;
 use super::auth::{Access, Keyring};
 use super::cache::Cache;
 use super::head::Head;
@@ -33,6 +34,7 @@ pub struct App {
     /// The operator's rules.
     pub ruling: Ruling,
     pub reloads: Reloads,
+    pub access_log: AccessLog,
 }
 
 /// A request that was let in.
@@ -72,6 +74,7 @@ impl App {
             webhooks,
             ruling,
             reloads: Reloads::default(),
+            access_log: AccessLog::default(),
         })
     }
 
