@@ -12,6 +12,7 @@ use super::cors::{self, CorsSettings};
 use super::forward::Forwarding;
 use super::head::Head;
 use super::metrics::InFlight;
+use crate::rules::concurrency::Place;
 
 /// What is remembered of a request between Pingora's phases.
 pub struct RequestContext {
@@ -28,6 +29,8 @@ pub struct RequestContext {
     pub key: Option<Uuid>,
     /// What rules want among the headers of the answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the request takes of what rules allow at once.
+    pub places: Vec<Place>,
     /// What rules want in the log.
     pub labels: Vec<String>,
     /// Kept only for requests that are forwarded.
@@ -51,6 +54,7 @@ impl RequestContext {
             client: None,
             key: None,
             headers: Vec::new(),
+            places: Vec::new(),
             labels: Vec::new(),
             head: None,
             in_flight: None,
@@ -85,6 +89,7 @@ impl RequestContext {
     /// The request is over.
     pub fn end(&mut self) {
         self.in_flight = None;
+        self.places.clear();
     }
 }
 

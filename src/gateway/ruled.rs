@@ -25,6 +25,7 @@ use crate::plan::{Plan, Request};
 use crate::read;
 use crate::rules::asked::Asked;
 use crate::rules::book::{Done, Meter, Refused, RuleBook};
+use crate::rules::concurrency::UnderWay;
 use crate::rules::limit::Limits;
 use crate::rules::mask::Veil;
 use crate::rules::shape::Shaped;
@@ -35,6 +36,7 @@ pub struct Ruling {
     book: ArcSwapOption<RuleBook>,
     metrics: RuleMetrics,
     limits: Limits,
+    under_way: UnderWay,
     /// What limits count from.
     began: Instant,
 }
@@ -108,7 +110,13 @@ impl RuleMetrics {
 impl Ruling {
     /// `None` for no rules.
     pub fn new(book: Option<RuleBook>, metrics: RuleMetrics) -> Self {
-        let ruling = Self { book: ArcSwapOption::empty(), metrics, limits: Limits::default(), began: Instant::now() };
+        let ruling = Self {
+            book: ArcSwapOption::empty(),
+            metrics,
+            limits: Limits::default(),
+            under_way: UnderWay::default(),
+            began: Instant::now(),
+        };
         ruling.exchange(book);
         ruling
     }
@@ -143,12 +151,14 @@ impl Ruling {
         let mut asked = Asked::new(head.method.as_str(), &head.path, &head.query, body, operation);
         let mut done = Done::default();
         let veil = book.veil(&caller, &mut done);
-        let meter = Meter { limits: &self.limits, now: began.duration_since(self.began) };
+        let (limits, under_way) = (&self.limits, &self.under_way);
+        let meter = Meter { limits, under_way, now: began.duration_since(self.began) };
         let outcome = book.apply(&mut asked, &caller, &meter, &mut done);
         self.metrics.duration.observe(began.elapsed().as_secs_f64());
         self.metrics.count(book, &done, outcome.as_ref().err().map(|refused| refused.rule));
         ctx.headers.append(&mut done.headers);
         ctx.labels.append(&mut done.labels);
+        ctx.places.append(&mut done.places);
         outcome.map_err(|Refused { error, .. }| error)?;
         Ok((asked, done.shapes, veil))
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::asked::Part;
 use super::cap::Cap;
+use super::concurrency::Concurrency;
 use super::deed;
 use super::limit::Limit;
 use super::mask::Hidden;
@@ -26,6 +27,8 @@ pub enum Action {
     },
     /// So many requests in a time.
     Limit(Limit),
+    /// So many at once.
+    Concurrent(Concurrency),
     /// Joined to the client's filter by AND.
     Filter(Template),
     Remove(Vec<String>),
@@ -105,7 +108,7 @@ impl Action {
                 Effect::Headers(legal.collect())
             }
             Self::Label(template) => Effect::Label(template.render(subject)?),
-            Self::Limit(_) | Self::Fields(_) | Self::Run(_) | Self::Mask(_) => Effect::Nothing,
+            Self::Limit(_) | Self::Concurrent(_) | Self::Fields(_) | Self::Run(_) | Self::Mask(_) => Effect::Nothing,
         })
     }
 
@@ -129,7 +132,12 @@ impl Action {
             Self::Cap(_) => Some(deed::ASKED.to_vec()),
             Self::Route(_) | Self::Split(_) => Some(deed::of_one_index().to_vec()),
             Self::Fields(_) => Some(vec!["addDocuments", "updateDocuments"]),
-            Self::Refuse { .. } | Self::Header(_) | Self::Label(_) | Self::Limit(_) | Self::Mask(_) => None,
+            Self::Refuse { .. }
+            | Self::Header(_)
+            | Self::Label(_)
+            | Self::Limit(_)
+            | Self::Concurrent(_)
+            | Self::Mask(_) => None,
         }
     }
 }

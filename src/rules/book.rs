@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue};
 
 use super::action::{Action, Effect};
 use super::asked::{Asked, Part};
+use super::concurrency::{Concurrency, Place, UnderWay};
 use super::limit::{self, Limit, Limits};
 use super::mask::Veil;
 use super::program::{Fault, Program};
@@ -39,6 +41,8 @@ pub struct Done {
     pub failed: Vec<(usize, String)>,
     /// What documents that are written must be, in order.
     pub shapes: Vec<Shaped>,
+    /// What the request takes until it is over.
+    pub places: Vec<Place>,
     /// For the answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log.
@@ -64,6 +68,7 @@ struct Around<'a> {
 #[derive(Debug)]
 pub struct Meter<'a> {
     pub limits: &'a Limits,
+    pub under_way: &'a UnderWay,
     /// Since some moment that stays the same.
     pub now: Duration,
 }
@@ -240,6 +245,10 @@ fn act_all(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done
             limited(place, limit, &subject(part, around), around.meter, done).map_err(Ends::Refused)?;
             continue;
         }
+        if let Action::Concurrent(bound) = action {
+            placed(place, bound, &subject(part, around), around.meter, done).map_err(Ends::Refused)?;
+            continue;
+        }
         if let Action::Fields(shape) = action {
             done.shapes.push(shape.of(&rule.name, &subject(part, around)).map_err(Ends::Lacks)?);
             continue;
@@ -289,6 +298,27 @@ fn limited(
     done.headers.extend(header("retry-after", retry.to_string()));
     let message = format!("There were too many requests. They may go on in {retry} s.");
     Err(Refused { rule: place, error: ResponseError::new(Code::MiroirRateLimited, message) })
+}
+
+/// Takes a place for a request among those that are under way.
+fn placed(
+    rule: usize,
+    bound: &Concurrency,
+    subject: &Subject<'_>,
+    meter: &Meter<'_>,
+    done: &mut Done,
+) -> Result<(), Refused> {
+    match bound.take(subject, meter.under_way) {
+        Some(taken) => done.places.push(taken),
+        None if bound.shadow => done.shadowed.push(rule),
+        None => {
+            // Nobody knows when one is over.
+            done.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
+            let message = format!("{} such requests are under way already, which is the most.", bound.most);
+            return Err(Refused { rule, error: ResponseError::new(Code::MiroirRateLimited, message) });
+        }
+    }
+    Ok(())
 }
 
 fn subject<'a>(part: &'a Part, around: &Around<'a>) -> Subject<'a> {

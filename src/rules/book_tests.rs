@@ -39,7 +39,7 @@ fn run(of: Value, request: &str, body: Value, caller: &Caller<'_>) -> (Result<To
     let (mut asked, mut done) = (asked(request, body), Done::default());
     let book = RuleBook::new(rules(of)).unwrap();
     let limits = Limits::default();
-    let meter = Meter { limits: &limits, now: Duration::from_secs(1) };
+    let meter = Meter { limits: &limits, under_way: &UnderWay::default(), now: Duration::from_secs(1) };
     let outcome = book.apply(&mut asked, caller, &meter, &mut done).map_err(|refused| refused.error);
     (outcome.map(|()| asked.finish().unwrap()), done)
 }
@@ -179,7 +179,7 @@ fn who_asks_too_often_is_told_when_to_come_back() {
         let limit = json!({"by": "client.ip", "rate": "1/m", "burst": 2, "shadow": shadow});
         let book = RuleBook::new(rules(json!([{"name": "rate", "on": "search", "limit": limit}]))).unwrap();
         let (mut asked, mut done) = (asked("POST /indexes/a/search", json!({})), Done::default());
-        let meter = Meter { limits: &limits, now: Duration::from_secs(now) };
+        let meter = Meter { limits: &limits, under_way: &UnderWay::default(), now: Duration::from_secs(now) };
         (book.apply(&mut asked, &caller, &meter, &mut done).map_err(|refused| refused.error), done)
     };
     let header = |done: &Done, name: &str| {

@@ -11,6 +11,7 @@
 //! | `asked` | a request as rules see and change it |
 //! | `book` | all rules in order, applied |
 //! | `cap` | the most that a search may ask for |
+//! | `concurrency` | how much may be under way at once |
 //! | `conditions` | when a rule holds |
 //! | `deed` | what is done, by names that rules use |
 //! | `example` | the examples that a rule carries |
@@ -31,6 +32,7 @@ mod action;
 pub mod asked;
 pub mod book;
 mod cap;
+pub mod concurrency;
 mod conditions;
 pub mod deed;
 mod example;

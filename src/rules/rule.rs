@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::action::{Action, Given};
 use super::cap::Cap;
+use super::concurrency::Concurrency;
 use super::conditions::{self, Conditions};
 use super::deed;
 use super::limit::Limit;
@@ -118,6 +119,7 @@ fn actions(section: &mut Section, name: &str) -> Vec<Action> {
         actions.push(refusal);
     }
     actions.extend(Limit::read(section, name).map(Action::Limit));
+    actions.extend(Concurrency::read(section, name).map(Action::Concurrent));
     if let Some(filter) = template(section, "filter", Template::filter) {
         actions.push(Action::Filter(filter));
     }

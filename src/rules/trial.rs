@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::asked::{Asked, Told};
 use super::book::{self, Done, Meter};
+use super::concurrency::UnderWay;
 use super::conditions;
 use super::limit::Limits;
 use super::rule::Rule;
@@ -133,7 +134,8 @@ impl Trial {
         done: &mut Done,
     ) -> Result<(Option<String>, Option<Bytes>), ResponseError> {
         let limits = Limits::default();
-        let meter = Meter { limits: &limits, now: Duration::ZERO };
+        let under_way = UnderWay::default();
+        let meter = Meter { limits: &limits, under_way: &under_way, now: Duration::ZERO };
         let veil = book::veil(rules, caller, done);
         book::apply(rules, asked, caller, &meter, done).map_err(|refused| refused.error)?;
         let document = self.shaped(&done.shapes)?;

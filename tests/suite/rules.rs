@@ -322,6 +322,32 @@ fn who_asks_too_often_waits_and_is_known_behind_proxies() {
 }
 
 #[test]
+fn so_many_of_a_callers_requests_are_under_way_at_once() {
+    let fleet = ruled("  - { name: few, on: [search], indexes: [a], concurrent: { by: client.ip, most: 2 } }\n");
+    ["a", "b"].iter().for_each(|index| _ = fleet.client.add(index, &json!([{"id": 1}])));
+    let ask = |index: &str, words: &str| fleet.client.post(&format!("/indexes/{index}/search"), &json!({"q": words}));
+    assert_eq!(ask("a", "").status, 200);
+    fleet.nodes.iter().for_each(|node| node.signal("STOP"));
+    std::thread::scope(|scope| {
+        let ask = &ask;
+        let waiting: Vec<_> = ["x", "y"].map(|words| scope.spawn(move || ask("a", words).status)).into();
+        let refused = eventually("the third is one too many", || {
+            // The first, which is over, and the two that wait.
+            let taken = fleet.metric("miroir_rules_total{outcome=\"applied\",rule=\"few\"}");
+            let reply = (taken >= 3.0).then(|| ask("a", "z"))?;
+            (reply.status == 429).then_some(reply)
+        });
+        assert_eq!(
+            (&refused.value()["code"], refused.header("retry-after")),
+            (&json!("miroir_rate_limited"), Some("1"))
+        );
+        fleet.nodes.iter().for_each(|node| node.signal("CONT"));
+        assert!(waiting.into_iter().all(|waiting| waiting.join().is_ok_and(|status| status == 200)));
+    });
+    eventually("the places are free again", || (ask("a", "w").status == 200).then_some(()));
+}
+
+#[test]
 fn documents_are_what_they_must_be_before_they_are_written() {
     let fleet = ruled(
         "  - { name: shape, on: [addDocuments], indexes: [shop], fields: { require: [id, title], types: { price: number }, drop: [notes], default: { currency: EUR } } }\n  \
