@@ -51,15 +51,15 @@ fn check(listed: &[(String, u64)], counts: &BTreeMap<String, u64>, most: usize, 
     assert_eq!(inexact, tied.then_some("facets"), "{what}: {listed:?}");
 }
 
-fn agree(replication_factor: usize) {
+fn agree(replication_factor: usize, max_total_hits: u64, limits: &[usize]) {
     let pair = Pair::start(replication_factor);
     let documents = documents();
     let client = &pair.fleet.client;
     let settings = json!({"filterableAttributes": ["tags", "sizes", "code", "id"],
-        "faceting": {"sortFacetValuesBy": {"*": "count"}}});
+        "faceting": {"sortFacetValuesBy": {"*": "count"}}, "pagination": {"maxTotalHits": max_total_hits}});
     pair.load(INDEX, &settings, &json!(documents));
     let search = format!("/indexes/{INDEX}/search");
-    for most in [1, 3, 7, 100] {
+    for most in limits.iter().copied() {
         let faceting = json!({"maxValuesPerFacet": most});
         for client in [&pair.single.client, client] {
             client.done(&client.json("PATCH", &format!("/indexes/{INDEX}/settings/faceting"), &faceting));
@@ -111,10 +111,16 @@ fn facet_search(pair: &Pair, body: &Value, counts: &BTreeMap<String, u64>, most:
 
 #[test]
 fn facets_by_count_are_those_of_one_node_at_any_limit_with_one_replica() {
-    agree(1);
+    agree(1, 1000, &[1, 3, 7, 100]);
 }
 
 #[test]
 fn facets_by_count_are_those_of_one_node_at_any_limit_with_two_replicas() {
-    agree(2);
+    agree(2, 1000, &[1, 3, 7, 100]);
+}
+
+/// Each of three nodes finds more than 40 red documents, and has more than twice as many in all.
+#[test]
+fn facets_by_count_are_those_of_one_node_where_no_search_lists_all_documents() {
+    agree(1, 40, &[3, 7]);
 }
