@@ -76,6 +76,10 @@ fn agree(replication_factor: usize, max_total_hits: u64, limits: &[usize]) {
                 let counts = counted(found, facet);
                 check(&listed, &counts, most, reply.header("x-miroir-inexact"), &body.to_string());
             }
+            if found.len() as u64 > max_total_hits && !q.is_empty() {
+                // No search for values tells more of documents than one search for them lists, and says so.
+                continue;
+            }
             for query in [json!(null), json!("tag 1"), json!("tag"), json!("tga 2")] {
                 let body = json!({"facetName": "tags", "facetQuery": query, "q": q});
                 facet_search(&pair, &body, &counted(found, "tags"), most);
