@@ -281,7 +281,7 @@ fn shards_are_counted_one_by_one_only_where_eight_parts_are_too_many() {
     let in_groups = Probe::Documents { facet: "w".into(), listing: Listing::FoundInGroups(18) };
     assert_eq!(facets.probes(), [(0, in_groups)]);
     facets.learn(0, &Probe::Sizes, &replies(&[1000; 20])).unwrap();
-    assert_eq!(facets.probes(), [], "a shard has more than are listed");
+    assert!(facets.probes().is_empty(), "a shard has more than are listed");
 }
 
 #[test]
