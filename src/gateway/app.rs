@@ -8,6 +8,7 @@ use super::auth::{Access, Keyring};
 use super::cache::Cache;
 use super::head::Head;
 use super::metrics::GatewayMetrics;
+use super::open_streams::OpenStreams;
 use super::reload::Reloads;
 use super::ruled::Ruling;
 use super::settings::GatewaySettings;
@@ -33,6 +34,7 @@ pub struct App {
     /// The operator's rules.
     pub ruling: Ruling,
     pub reloads: Reloads,
+    pub streams: OpenStreams,
 }
 
 /// A request that was let in.
@@ -72,6 +74,7 @@ impl App {
             webhooks,
             ruling,
             reloads: Reloads::default(),
+            streams: OpenStreams::default(),
         })
     }
 
