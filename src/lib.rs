@@ -11,10 +11,11 @@
 //! | rules | [`rules`] | what operators make of requests and answers. No I/O, no clock |
 //! | state | [`store`] | the state file, behind a trait |
 //! | TLS | [`tls`] | certificates of listeners, and what nodes are shown |
+//! | logs | [`logging`] | what is logged, on stderr and for a client that listens |
 //! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`], [`dumps`] | talk to nodes; each `mod.rs` is a map |
 //! | cluster | [`cluster`] | the rooms' parts put together, and their loops |
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
-//! | programs | `main.rs`, [`commands`], [`config`], [`metrics`], [`logging`] | arguments, settings, logs, the composition root |
+//! | programs | `main.rs`, [`commands`], [`config`], [`metrics`] | arguments, settings, the composition root |
 //! | engine | `miroir_engine`, a crate | cargo feature `embedded`: a Meilisearch-compatible node on milli |
 
 pub mod admin;

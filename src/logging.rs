@@ -1,9 +1,16 @@
-//! Structured logs on stderr: plain for people, JSON for machines.
+//! Structured logs on stderr: plain for people, JSON for machines. One client at a time may listen to them too.
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing_subscriber::EnvFilter;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tracing_subscriber::filter::{Filtered, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::settings::{FromSection, Section};
 
@@ -34,6 +41,37 @@ impl FromSection for LogSettings {
     }
 }
 
+/// How lines look for who listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    Plain,
+    Json,
+}
+
+/// What is logged, for the one who listens. Dropping it makes room for another.
+#[derive(Debug)]
+pub struct Listening {
+    lines: mpsc::Receiver<Bytes>,
+    number: u64,
+}
+
+/// What can be exchanged while the process runs.
+struct Loggers {
+    set_filter: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
+    listener: reload::Handle<Listener, Registry>,
+}
+
+/// A layer that is there while somebody listens.
+type Listener = Filtered<Option<Box<dyn Layer<Registry> + Send + Sync>>, Targets, Registry>;
+
+static LOGGERS: OnceLock<Loggers> = OnceLock::new();
+
+/// Who listens, by a number that is used once.
+static LISTENS: Mutex<Option<u64>> = Mutex::new(None);
+
+/// So many lines wait for who listens; more are lost to him, and delay nobody.
+const LINES_KEPT: usize = 4096;
+
 /// Sends log lines to stderr. Called once, by a command's `main`; a second call changes nothing.
 ///
 /// # Errors
@@ -41,45 +79,110 @@ impl FromSection for LogSettings {
 /// When `level` is not a valid filter.
 pub fn init(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::ParseError> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = filter(wanted.as_deref().unwrap_or(&settings.level))?;
+    let (filter, set) = reload::Layer::new(filter(wanted.as_deref().unwrap_or(&settings.level))?);
+    let (listener, handle) = reload::Layer::new(None.with_filter(Targets::new()));
     // Colours are for people who look on, not for files and pipes.
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+    let lines = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let logs = Registry::default().with(listener);
     // A logger that another part of the process installed first is left in place.
-    let set: SetFilter = match settings.format {
-        LogFormat::Plain => {
-            let builder = builder.with_target(false).with_filter_reloading();
-            let handle = builder.reload_handle();
-            let _ = builder.try_init();
-            Box::new(move |filter| handle.reload(filter).is_ok())
-        }
+    let _ = match settings.format {
+        LogFormat::Plain => logs.with(lines.with_target(false).with_filter(filter)).try_init(),
         LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_current_span(true).with_filter_reloading();
-            let handle = builder.reload_handle();
-            let _ = builder.try_init();
-            Box::new(move |filter| handle.reload(filter).is_ok())
+            logs.with(lines.json().flatten_event(true).with_current_span(true).with_filter(filter)).try_init()
         }
     };
-    let _ = SET_FILTER.set(set);
+    let set_filter = Box::new(move |filter| set.reload(filter).is_ok());
+    let _ = LOGGERS.set(Loggers { set_filter, listener: handle });
     Ok(())
 }
 
 /// Makes log lines go by another level from now on. False where `RUST_LOG` holds it, or it is not valid.
 pub fn set_level(level: &str) -> bool {
-    if std::env::var("RUST_LOG").is_ok_and(|filter| !filter.is_empty()) {
-        return false;
+    let held = std::env::var("RUST_LOG").is_ok_and(|filter| !filter.is_empty());
+    !held && filter(level).is_ok_and(set_filter)
+}
+
+/// Makes the lines on stderr go by `targets` from now on, whatever held before.
+pub fn set_targets(targets: &Targets) -> bool {
+    filter(&targets.to_string()).is_ok_and(set_filter)
+}
+
+fn set_filter(filter: EnvFilter) -> bool {
+    LOGGERS.get().is_some_and(|loggers| (loggers.set_filter)(filter))
+}
+
+/// The lines that `targets` let through, from now on; `None` while somebody else listens.
+pub fn listen(targets: Targets, look: Look) -> Option<Listening> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut listens = LISTENS.lock();
+    if listens.is_some() {
+        return None;
     }
-    match (filter(level), SET_FILTER.get()) {
-        (Ok(filter), Some(set)) => set(filter),
-        (Ok(_) | Err(_), _) => false,
+    let (sender, lines) = mpsc::channel(LINES_KEPT);
+    // People read these at a terminal, as a rule.
+    let layer = fmt::layer().with_ansi(true).with_writer(move || LineWriter(sender.clone()));
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match look {
+        Look::Plain => Box::new(layer),
+        Look::Json => Box::new(layer.with_ansi(false).json()),
+    };
+    exchange_listener(Some(layer), targets);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    *listens = Some(number);
+    Some(Listening { lines, number })
+}
+
+/// Ends the listening of whoever listens.
+pub fn hush() {
+    let mut listens = LISTENS.lock();
+    if listens.take().is_some() {
+        exchange_listener(None, Targets::new());
     }
 }
 
-type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+fn exchange_listener(layer: Option<Box<dyn Layer<Registry> + Send + Sync>>, targets: Targets) {
+    let Some(loggers) = LOGGERS.get() else { return };
+    // It fails where another logger was there first: then there are no lines of this one.
+    let _ = loggers.listener.modify(|listener| {
+        *listener.filter_mut() = targets;
+        *listener.inner_mut() = layer;
+    });
+}
 
-static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+/// Hands each line on, and drops what finds no room: who logs must not wait.
+struct LineWriter(mpsc::Sender<Bytes>);
+
+// === impl LineWriter ===
+
+impl std::io::Write for LineWriter {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let _full = self.0.try_send(Bytes::copy_from_slice(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// === impl Listening ===
+
+impl Listening {
+    /// The next lines; `None` once [`hush`] was called.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        self.lines.recv().await
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut listens = LISTENS.lock();
+        // Another may listen by now.
+        if *listens == Some(self.number) {
+            *listens = None;
+            exchange_listener(None, Targets::new());
+        }
+    }
+}
 
 /// What `wanted` says, without Pingora's pool of connections unless it is named: under load it reports as an error what is
 /// none, an idle connection that another task just looks after, in whose place it opens a new one. Subrequests that fail
@@ -101,6 +204,28 @@ mod tests {
         let directives = |wanted: &str| filter(wanted).unwrap().to_string();
         assert!(directives("info").contains("pingora_core::connectors=off"));
         assert!(!directives("info,pingora_core=debug").contains("off"));
+    }
+
+    #[tokio::test]
+    async fn one_listens_at_a_time_and_is_in_nobodys_way() {
+        init(&LogSettings { level: "off".to_owned(), ..LogSettings::defaults() }).unwrap();
+        let mut first = listen("miroir::logging=info".parse().unwrap(), Look::Json).unwrap();
+        assert!(listen(Targets::new(), Look::Plain).is_none());
+        tracing::debug!("too fine");
+        tracing::info!(who = "first", "heard");
+        // Those who log in other tests of this process are not asked for.
+        let line: serde_json::Value = serde_json::from_slice(&first.next().await.unwrap()).unwrap();
+        assert_eq!((&line["fields"]["message"], &line["fields"]["who"]), (&"heard".into(), &"first".into()));
+        for _ in 0..LINES_KEPT + 10 {
+            tracing::info!("more than is kept");
+        }
+        hush();
+        let second = listen("off".parse().unwrap(), Look::Plain).unwrap();
+        // It ends nobody's listening but its own.
+        drop(first);
+        assert!(listen(Targets::new(), Look::Plain).is_none());
+        drop(second);
+        assert!(listen(Targets::new(), Look::Plain).is_some());
     }
 
     #[test]

@@ -197,7 +197,8 @@ impl BackgroundService for Background {
         let store = Arc::clone(&cluster.ledger.store);
         let (ended, format) = (store.ended_tasks(), self.app.settings().uid_format);
         tokio::join!(
-            tell_the_manager(cluster, shutdown.clone()),
+            tell_the_manager(&self.app, shutdown.clone()),
+            end_streams(&self.app, shutdown.clone()),
             notify::run(Arc::clone(&self.app.webhooks), format, ended, shutdown.clone()),
             cluster::run(Arc::clone(cluster), shutdown.clone()),
             reload_on_hangup(Arc::clone(&self.app), shutdown.clone()),
@@ -208,8 +209,8 @@ impl BackgroundService for Background {
 }
 
 /// Under systemd (`Type=notify`): that nodes have been looked at and requests are answered, and that the end begins.
-async fn tell_the_manager(cluster: &Cluster, mut shutdown: ShutdownWatch) {
-    health::wait_for(&cluster.nodes, Need::Reads).await;
+async fn tell_the_manager(app: &App, mut shutdown: ShutdownWatch) {
+    health::wait_for(&app.cluster.nodes, Need::Reads).await;
     let tell = |state: NotifyState<'_>| {
         if let Err(error) = sd_notify::notify(&[state]) {
             tracing::warn!(%error, "the service manager cannot be told");
@@ -219,6 +220,13 @@ async fn tell_the_manager(cluster: &Cluster, mut shutdown: ShutdownWatch) {
     // An error: nobody is left who could say that it ends.
     let _ = shutdown.changed().await;
     tell(NotifyState::Stopping);
+}
+
+/// They would hold up the end of the process.
+async fn end_streams(app: &App, mut shutdown: ShutdownWatch) {
+    // An error: nobody is left who could say that it ends.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    app.streams.end();
 }
 
 /// Listens with TLS where the listener has certificates.

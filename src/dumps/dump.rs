@@ -25,6 +25,8 @@ use crate::tasks::filter::{TaskFilter, TaskPage, TaskRef};
 
 /// What a dump is called until it is whole.
 const UNFINISHED: &str = ".dump.part";
+/// What the snapshot is called: an engine too keeps one, under the same name each time.
+const SNAPSHOT: &str = "snapshot";
 /// How often a dump is begun anew because indexes changed their names under it.
 const ATTEMPTS: usize = 3;
 /// How many tasks are read at a time.
@@ -49,10 +51,29 @@ pub fn sweep(folder: &Path) {
 
 /// Writes a dump; the details of its task in the end.
 pub async fn make(dumps: &Dumps, task: &MiroirTask) -> Result<Map<String, Value>, WorkError> {
+    let uid = format::dump_uid(OffsetDateTime::now_utc());
+    let details = Map::from_iter([("dumpUid".to_owned(), Value::String(uid.clone()))]);
+    named(dumps, task, &uid, Some(details.clone())).await?;
+    Ok(details)
+}
+
+/// Writes a dump in the place of the last snapshot, which stays until this one is whole.
+pub async fn renew(dumps: &Dumps, task: &MiroirTask) -> Result<(), WorkError> {
+    named(dumps, task, SNAPSHOT, None).await
+}
+
+/// Writes a dump called `uid`, in which its own task has these details.
+async fn named(
+    dumps: &Dumps,
+    task: &MiroirTask,
+    uid: &str,
+    details: Option<Map<String, Value>>,
+) -> Result<(), WorkError> {
+    let mut own = task.clone();
+    own.details = details;
     for _ in 0..ATTEMPTS {
-        let uid = format::dump_uid(OffsetDateTime::now_utc());
         let before = renames(dumps).await?;
-        let unfinished = write(dumps, task, &uid).await?;
+        let unfinished = write(dumps, &own, uid).await?;
         // An index that was read under its old name, or whose new name came too late to be read: the archive would have it
         // twice or not at all.
         if renames(dumps).await? != before {
@@ -62,7 +83,7 @@ pub async fn make(dumps: &Dumps, task: &MiroirTask) -> Result<Map<String, Value>
         let path = dumps.settings.dir.join(format!("{uid}.dump"));
         off_thread(move || unfinished.name(&path)).await?;
         tracing::info!(dump = uid, "a dump was written");
-        return Ok(Map::from_iter([("dumpUid".to_owned(), Value::String(uid))]));
+        return Ok(());
     }
     let message = "Indexes were swapped or renamed each time while the dump was made.";
     Err(ResponseError::new(Code::DumpProcessFailed, message).into())
@@ -96,7 +117,7 @@ async fn write(dumps: &Dumps, task: &MiroirTask, uid: &str) -> Result<Unfinished
             archive = off_thread(move || add(archive, copied, &folder)).await?;
         }
     }
-    let mut queue = queue(dumps, task, uid).await?;
+    let mut queue = queue(dumps, task).await?;
     off_thread(move || {
         let bytes = queue.stream_position()?;
         queue.rewind()?;
@@ -139,7 +160,7 @@ async fn head(dumps: &Dumps) -> Result<Vec<(Entry, Vec<u8>)>, WorkError> {
 
 /// The tasks before this one that have ended: the copies of the indexes waited for what they did. Then this one as it will be if
 /// all ends well, as an engine writes its own. One that has not ended is left out: it is not known what of it the dump has.
-async fn queue(dumps: &Dumps, own: &MiroirTask, uid: &str) -> Result<File, WorkError> {
+async fn queue(dumps: &Dumps, own: &MiroirTask) -> Result<File, WorkError> {
     let mut file = BufWriter::new(tempfile::tempfile_in(&dumps.settings.dir)?);
     let mut from = Some(TaskRef::Uid(0));
     while from.is_some() {
@@ -152,7 +173,6 @@ async fn queue(dumps: &Dumps, own: &MiroirTask, uid: &str) -> Result<File, WorkE
     }
     let mut own = own.clone();
     (own.status, own.finished_at) = (TaskStatus::Succeeded, Some(OffsetDateTime::now_utc()));
-    own.details = json!({ "dumpUid": uid }).as_object().cloned();
     let lines = Vec::from_iter(tasks::line(&own));
     off_thread(move || Ok(append(file, &lines)?.into_inner()?)).await
 }

@@ -44,6 +44,7 @@ impl Dumps {
         let mut task = task_ops::own_task(tracking, work.kind(), Vec::new());
         match work {
             Work::Dump => task.details = json!({ "dumpUid": null }).as_object().cloned(),
+            Work::Snapshot => {}
             Work::Export(export) => {
                 task.details = Some(export.details());
                 task.request = Some(export.body());

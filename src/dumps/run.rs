@@ -21,7 +21,7 @@ pub async fn run(dumps: Arc<Dumps>, mut shutdown: watch::Receiver<bool>) {
     dump::sweep(&dumps.settings.dir);
     match dumps.writes.ledger.store.unfinished_tasks().await {
         Ok(tasks) => tasks.into_iter().filter(is_work).for_each(|task| dumps.take_up(task)),
-        Err(error) => tracing::error!(%error, "unfinished dumps and exports could not be read"),
+        Err(error) => tracing::error!(%error, "unfinished dumps, snapshots and exports could not be read"),
     }
     loop {
         let (mut task, mut canceled) = tokio::select! {
@@ -38,15 +38,16 @@ pub async fn run(dumps: Arc<Dumps>, mut shutdown: watch::Receiver<bool>) {
 }
 
 fn is_work(task: &MiroirTask) -> bool {
-    matches!(task.kind, TaskKind::DumpCreation | TaskKind::Export)
+    matches!(task.kind, TaskKind::DumpCreation | TaskKind::SnapshotCreation | TaskKind::Export)
 }
 
 /// The details of the task in the end.
-async fn carry_out(dumps: &Dumps, task: &mut MiroirTask) -> Result<Map<String, Value>, WorkError> {
+async fn carry_out(dumps: &Dumps, task: &mut MiroirTask) -> Result<Option<Map<String, Value>>, WorkError> {
     task_ops::begin(&dumps.writes.tracking, task).await;
     match task.kind {
-        TaskKind::DumpCreation => dump::make(dumps, task).await,
-        TaskKind::Export => export::send(dumps, task).await,
+        TaskKind::DumpCreation => dump::make(dumps, task).await.map(Some),
+        TaskKind::SnapshotCreation => dump::renew(dumps, task).await.map(|()| None),
+        TaskKind::Export => export::send(dumps, task).await.map(Some),
         TaskKind::DocumentAdditionOrUpdate
         | TaskKind::DocumentEdition
         | TaskKind::DocumentDeletion
@@ -57,15 +58,17 @@ async fn carry_out(dumps: &Dumps, task: &mut MiroirTask) -> Result<Map<String, V
         | TaskKind::IndexSwap
         | TaskKind::TaskCancelation
         | TaskKind::TaskDeletion
-        | TaskKind::SnapshotCreation
         | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction => {
+        | TaskKind::IndexCompaction
+        | TaskKind::NetworkTopologyChange
+        | TaskKind::DsrUpdate
+        | TaskKind::DsrClear => {
             Err(ResponseError::new(Code::Internal, "The gateway does not carry out such tasks itself.").into())
         }
     }
 }
 
-async fn conclude(dumps: &Dumps, mut task: MiroirTask, outcome: Result<Map<String, Value>, WorkError>) {
+async fn conclude(dumps: &Dumps, mut task: MiroirTask, outcome: Result<Option<Map<String, Value>>, WorkError>) {
     let tracking = &dumps.writes.tracking;
     let now = OffsetDateTime::now_utc();
     task.started_at.get_or_insert(now);
@@ -74,7 +77,7 @@ async fn conclude(dumps: &Dumps, mut task: MiroirTask, outcome: Result<Map<Strin
     task.request = None;
     task.status = match outcome {
         Ok(details) => {
-            task.details = Some(details);
+            task.details = details;
             TaskStatus::Succeeded
         }
         Err(WorkError::Canceled(by)) => {

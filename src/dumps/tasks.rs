@@ -107,8 +107,11 @@ fn told(task: &MiroirTask, shown: &Map<String, Value>) -> Option<(Value, Value)>
             });
             (json!({ "indexCompaction": uid }), json!({ "IndexCompaction": sizes }))
         }
-        // Each node's own.
-        TaskKind::SnapshotCreation | TaskKind::UpgradeDatabase => return None,
+        TaskKind::SnapshotCreation => (json!("snapshotCreation"), Value::Null),
+        // Each node's own, or none that a cluster has.
+        TaskKind::UpgradeDatabase | TaskKind::NetworkTopologyChange | TaskKind::DsrUpdate | TaskKind::DsrClear => {
+            return None;
+        }
     })
 }
 

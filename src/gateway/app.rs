@@ -9,6 +9,7 @@ use super::auth::{Access, Keyring};
 use super::cache::Cache;
 use super::head::Head;
 use super::metrics::GatewayMetrics;
+use super::open_streams::OpenStreams;
 use super::reload::Reloads;
 use super::ruled::Ruling;
 use super::settings::GatewaySettings;
@@ -35,6 +36,7 @@ pub struct App {
     pub ruling: Ruling,
     pub reloads: Reloads,
     pub access_log: AccessLog,
+    pub streams: OpenStreams,
 }
 
 /// A request that was let in.
@@ -75,6 +77,7 @@ impl App {
             ruling,
             reloads: Reloads::default(),
             access_log: AccessLog::default(),
+            streams: OpenStreams::default(),
         })
     }
 

@@ -1,5 +1,5 @@
 //! What an answer to a search says beside it, where that was asked for: which query, index and primary key it is about (the
-//! header `Meili-Include-Metadata`), and how long a federated search took.
+//! header `Meili-Include-Metadata`), and how long a federated search took, or one for similar documents.
 
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ pub(super) fn describe(
         Ask::Search(plan) if metadata => with_member(&body, "metadata", &of_search(plan)).map_or(body, Bytes::from),
         Ask::MultiSearch(plan) if metadata => with_each(&body, &plan.queries).map_or(body, Bytes::from),
         Ask::Federation(_) => federated(scatter, metadata, took, key_of, body),
+        Ask::Similar(plan) if plan.performance => {
+            with_member(&body, "performanceDetails", &whole_time(took)).map_or(body, Bytes::from)
+        }
         Ask::Search(_)
         | Ask::MultiSearch(_)
         | Ask::Judge
@@ -69,10 +72,14 @@ fn federated(
         body = with_member(&body, "metadata", &Value::Array(each)).map_or(body, Bytes::from);
     }
     if asked.pointer("/federation/showPerformanceDetails") == Some(&Value::Bool(true)) {
-        let details = json!({ "search": format!("{took:.2?}") });
-        body = with_member(&body, "performanceDetails", &details).map_or(body, Bytes::from);
+        body = with_member(&body, "performanceDetails", &whole_time(took)).map_or(body, Bytes::from);
     }
     body
+}
+
+/// Nodes' times are those of other requests, and of each node.
+fn whole_time(took: Duration) -> Value {
+    json!({ "search": format!("{took:.2?}") })
 }
 
 fn of_search(plan: &SearchPlan) -> Value {

@@ -13,7 +13,8 @@ use super::cache::{Entered, Question, Worth};
 use super::forward::Forwarding;
 use super::planning;
 use super::respond::{Answer, no_node};
-use super::{described, features, figures, keys, listing, narrow};
+use super::streams::{self, Stream, Unit};
+use super::{described, features, figures, keys, listing, logs, narrow};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::feature::Feature;
 use crate::meili::operation::Own;
@@ -39,6 +40,8 @@ use crate::write::{direct, vocabulary};
 /// How a request goes on.
 pub enum Outcome {
     Answer(Answer),
+    /// One without an end.
+    Stream(Stream),
     /// Pingora carries it to one node.
     Forward(Forwarding),
 }
@@ -67,7 +70,7 @@ pub async fn run(
     let outcome = carry_out(app, topology, admitted, session, (target, &narrowed.body), &mut worth).boxed().await;
     match outcome {
         Ok(Outcome::Answer(answer)) => app.cache.end(turn, Ok(answer), worth).map(Outcome::Answer),
-        Ok(Outcome::Forward(forward)) => Ok(Outcome::Forward(forward)),
+        Ok(endless @ (Outcome::Forward(_) | Outcome::Stream(_))) => Ok(endless),
         Err(error) => app.cache.end(turn, Err(error), worth).map(Outcome::Answer),
     }
 }
@@ -105,7 +108,7 @@ async fn carry_out(
             let failed = app.cluster.writes.record_failed(intent, error, &admitted.trace);
             Ok(accepted(app, admitted, &failed.boxed().await?))
         }
-        Plan::Answer(own) => answer(app, &topology, admitted, own).boxed().await,
+        Plan::Answer(own) => return answer(app, &topology, admitted, own).boxed().await,
         Plan::Work(work) => begin(app, admitted, &work).boxed().await,
         Plan::Refuse(error) => Err(error),
     };
@@ -230,7 +233,7 @@ async fn begin(app: &App, admitted: &Admitted<'_>, work: &Work) -> Result<Answer
     let task = app.cluster.dumps.submit(work).await?;
     let answer = accepted(app, admitted, &task);
     Ok(match work {
-        Work::Dump => answer,
+        Work::Dump | Work::Snapshot => answer,
         // What the engine answers.
         Work::Export(_) => Answer { status: 200, ..answer },
     })
@@ -255,29 +258,12 @@ async fn answer(
     topology: &Topology,
     admitted: &Admitted<'_>,
     answer: plan::own::Answer,
-) -> Result<Answer, ResponseError> {
+) -> Result<Outcome, ResponseError> {
     let plan::own::Answer { own, body } = answer;
     let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
     let access = admitted.access.tasks();
-    let named = match &own {
-        Own::GetTask { id } | Own::DeleteTask { id } | Own::TaskDocuments { id } => TaskRef::parse(id).into(),
-        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks | Own::ListBatches => named_in(query),
-        Own::Health
-        | Own::ListKeys
-        | Own::CreateKey
-        | Own::GetKey { .. }
-        | Own::UpdateKey { .. }
-        | Own::DeleteKey { .. }
-        | Own::GetBatch { .. }
-        | Own::ListWebhooks
-        | Own::CreateWebhook
-        | Own::GetWebhook { .. }
-        | Own::UpdateWebhook { .. }
-        | Own::DeleteWebhook { .. }
-        | Own::Metrics => Named::Nothing,
-    };
-    let format = uid_format(app, admitted, named);
-    match own {
+    let format = uid_format(app, admitted, named_by(&own, query));
+    let answer = match own {
         Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
         Own::ListTasks => {
             task_ops::list(&cluster.tracking, query, access, format).await.map(|body| Answer::json(200, &body))
@@ -316,6 +302,44 @@ async fn answer(
         Own::GetKey { key } => keys::get(app, &key),
         Own::UpdateKey { key } => keys::update(app, &key, &body, &admitted.trace).await,
         Own::DeleteKey { key } => keys::delete(app, &key, &admitted.trace).await,
+        Own::CompactTasks => figures::compact(app, topology, admitted).await,
+        Own::StopLogs => logs::hush(app, topology, admitted).await,
+        Own::SetLogTargets => logs::set_stderr(app, topology, admitted, &body).await,
+        Own::StreamTasks => {
+            return streams::news(app, topology, admitted, (Unit::Task, format)).await.map(Outcome::Stream);
+        }
+        Own::StreamBatches => {
+            return streams::news(app, topology, admitted, (Unit::Batch, format)).await.map(Outcome::Stream);
+        }
+        Own::StreamLogs => return streams::log_lines(app, topology, admitted, &body).await.map(Outcome::Stream),
+    };
+    answer.map(Outcome::Answer)
+}
+
+/// How a request names tasks.
+fn named_by(own: &Own, query: &str) -> Named {
+    match own {
+        Own::GetTask { id } | Own::DeleteTask { id } | Own::TaskDocuments { id } => TaskRef::parse(id).into(),
+        Own::ListTasks | Own::CancelTasks | Own::DeleteTasks | Own::ListBatches => named_in(query),
+        Own::Health
+        | Own::ListKeys
+        | Own::CreateKey
+        | Own::GetKey { .. }
+        | Own::UpdateKey { .. }
+        | Own::DeleteKey { .. }
+        | Own::GetBatch { .. }
+        | Own::ListWebhooks
+        | Own::CreateWebhook
+        | Own::GetWebhook { .. }
+        | Own::UpdateWebhook { .. }
+        | Own::DeleteWebhook { .. }
+        | Own::CompactTasks
+        | Own::StreamTasks
+        | Own::StreamBatches
+        | Own::StreamLogs
+        | Own::StopLogs
+        | Own::SetLogTargets
+        | Own::Metrics => Named::Nothing,
     }
 }
 

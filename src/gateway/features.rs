@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::app::{Admitted, App};
 use super::respond::no_node;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::feature::Feature;
+use crate::meili::feature::{Feature, Unknown};
 use crate::placement::topology::Topology;
 
 /// Refuses what asks for a feature that is off. All nodes have the same; the first that answers is believed.
@@ -22,6 +22,7 @@ pub async fn require(
         return match features.get(feature.key()).and_then(Value::as_bool) {
             Some(true) => Ok(()),
             Some(false) => Err(feature.refusal()),
+            None if feature.unknown() == Unknown::Served => Ok(()),
             None => Err(ResponseError::new(
                 Code::MiroirNotSupported,
                 format!("The nodes' engine has no feature `{}`.", feature.key()),

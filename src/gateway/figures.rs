@@ -1,9 +1,10 @@
-//! `GET /metrics`: what the gateway counts, and the engine's own families as far as the cluster knows their figures.
+//! `GET /metrics`: what the gateway counts, and the engine's own families as far as the cluster knows their figures; and what
+//! `POST /tasks/compact` frees.
 
 use std::fmt::Write as _;
 
 use prometheus::{Encoder as _, TextEncoder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::app::{Admitted, App};
 use super::auth::check::invalid;
@@ -15,6 +16,7 @@ use crate::meili::operation::Read;
 use crate::meili::task::TaskStatus;
 use crate::nodes::error::store_failed;
 use crate::placement::topology::Topology;
+use crate::plan::export::shown_size;
 use crate::plan::{Plan, Request};
 use crate::read;
 use crate::store::TaskTableStats;
@@ -44,6 +46,22 @@ pub async fn metrics(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
         .encode(&app.metrics.registry.gather(), &mut text)
         .map_err(|error| ResponseError::new(Code::Internal, format!("The metrics cannot be encoded: {error}.")))?;
     Ok(Answer { content_type: prometheus::TEXT_FORMAT, ..Answer::bytes(200, text.into()) })
+}
+
+/// `POST /tasks/compact`: the state's file without what deleted tasks have left in it. Nothing has to be restarted after it.
+pub async fn compact(app: &App, topology: &Topology, admitted: &Admitted<'_>) -> Result<Answer, ResponseError> {
+    features::require(app, topology, admitted, Feature::TaskCompaction).await?;
+    Ok(match app.cluster.ledger.store.compact().await {
+        Ok((before, after)) => {
+            tracing::info!(before, after, "the state was compacted");
+            let sizes = json!({ "preSize": shown_size(before), "postSize": shown_size(after), "status": "succeeded" });
+            Answer::json(200, &sizes)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the state could not be compacted");
+            Answer::json(500, &json!({ "status": "failed", "errorMessage": error.to_string() }))
+        }
+    })
 }
 
 /// The engine's families in Prometheus' text form, of the answer of `GET /stats` and of the table of tasks.
@@ -85,8 +103,6 @@ fn engines(stats: &Value, tasks: &TaskTableStats) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -24,6 +24,9 @@
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
+//! | [`streams`] | answers without an end: news of tasks and batches, log lines |
+//! | [`open_streams`] | how many of those are open, and that they end with the process |
+//! | `logs` | the gateway's own log lines, as an engine shows its own |
 //! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`reload`] | the configuration read again while requests go on |
 //! | [`settings`] | what the operator sets of the gateway |
@@ -49,14 +52,17 @@ pub mod head;
 pub mod keys;
 pub mod line;
 pub mod listing;
+mod logs;
 pub mod metrics;
 pub mod narrow;
+pub mod open_streams;
 pub mod planning;
 pub mod reload;
 pub mod respond;
 pub mod ruled;
 pub mod settings;
 pub mod speakers;
+pub mod streams;
 pub mod webhooks;
 
 use std::borrow::Cow;
@@ -134,6 +140,11 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
                 app.metrics.inexact.inc();
             }
             finish(session, &head, ctx, &answer, &settings.compression).await?;
+            Ok(Handled::Answered)
+        }
+        Outcome::Stream(stream) => {
+            let patience = settings.limits.client_timeout;
+            streams::write(session, &head, ctx, stream, patience).await?;
             Ok(Handled::Answered)
         }
         Outcome::Forward(forward) => {

@@ -81,6 +81,12 @@ fn check_tasks(own: &Own, query: &str) -> Result<(), ResponseError> {
         | Own::GetWebhook { .. }
         | Own::UpdateWebhook { .. }
         | Own::DeleteWebhook { .. }
+        | Own::CompactTasks
+        | Own::StreamTasks
+        | Own::StreamBatches
+        | Own::StreamLogs
+        | Own::StopLogs
+        | Own::SetLogTargets
         | Own::Metrics => Ok(()),
     }
 }

@@ -7,6 +7,18 @@ use super::error::{Code, ResponseError};
 pub enum Feature {
     Metrics,
     TaskDocuments,
+    TasksStreaming,
+    TaskCompaction,
+    Logs,
+}
+
+/// What a route of the gateway's is where the nodes' engine does not know its feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// It takes nodes that have it, or has never been without it.
+    Refused,
+    /// There: it is the gateway's alone, and nobody can have switched it off.
+    Served,
 }
 
 // === impl Feature ===
@@ -17,6 +29,17 @@ impl Feature {
         match self {
             Self::Metrics => "metrics",
             Self::TaskDocuments => "getTaskDocumentsRoute",
+            Self::TasksStreaming => "tasksStreamingRoute",
+            Self::TaskCompaction => "taskQueueCompactionRoute",
+            Self::Logs => "logsRoute",
+        }
+    }
+
+    /// See [`Unknown`].
+    pub fn unknown(self) -> Unknown {
+        match self {
+            Self::Metrics | Self::TaskDocuments | Self::Logs => Unknown::Refused,
+            Self::TasksStreaming | Self::TaskCompaction => Unknown::Served,
         }
     }
 
@@ -28,6 +51,21 @@ impl Feature {
                 "Getting the documents of an enqueued task",
                 "get task documents route",
                 "https://github.com/orgs/meilisearch/discussions/808",
+            ),
+            Self::TasksStreaming => (
+                "Using the `/tasks/stream` and `/batches/stream` routes",
+                "tasks streaming route",
+                "https://github.com/orgs/meilisearch/discussions/889",
+            ),
+            Self::TaskCompaction => (
+                "Using the /tasks/compact route",
+                "task queue compaction route",
+                "https://github.com/orgs/meilisearch/discussions/883",
+            ),
+            Self::Logs => (
+                "Modifying logs through the `/logs/*` routes",
+                "logs route",
+                "https://github.com/orgs/meilisearch/discussions/721",
             ),
         };
         let message = format!("{action} requires enabling the `{feature}` experimental feature. See {discussion}");

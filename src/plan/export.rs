@@ -157,7 +157,7 @@ fn chosen(value: Option<&Value>) -> Result<Vec<Chosen>, ResponseError> {
 }
 
 /// `24 MiB`, in the largest unit that leaves no fraction.
-fn shown_size(bytes: u64) -> String {
+pub fn shown_size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 6] = [
         ("GiB", unit::GIB),
         ("GB", 1_000_000_000),

@@ -28,7 +28,12 @@ impl Answer {
 
 fn parsed(own: &Own, body: &[u8]) -> Result<Value, ResponseError> {
     match own {
-        Own::CreateKey | Own::UpdateKey { .. } | Own::CreateWebhook | Own::UpdateWebhook { .. } => payload::parse(body),
+        Own::CreateKey
+        | Own::UpdateKey { .. }
+        | Own::CreateWebhook
+        | Own::UpdateWebhook { .. }
+        | Own::StreamLogs
+        | Own::SetLogTargets => payload::parse(body),
         Own::Health
         | Own::ListTasks
         | Own::GetTask { .. }
@@ -44,6 +49,10 @@ fn parsed(own: &Own, body: &[u8]) -> Result<Value, ResponseError> {
         | Own::ListWebhooks
         | Own::GetWebhook { .. }
         | Own::DeleteWebhook { .. }
+        | Own::CompactTasks
+        | Own::StreamTasks
+        | Own::StreamBatches
+        | Own::StopLogs
         | Own::Metrics => Ok(Value::Null),
     }
 }

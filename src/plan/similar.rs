@@ -25,6 +25,7 @@ use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 use super::search_body::helper;
 
 const DEFAULT_LIMIT: u64 = 20;
+const PERFORMANCE: &str = "showPerformanceDetails";
 
 /// The document itself is no hit.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +43,8 @@ pub struct SimilarPlan {
     /// Hits with a lower score are left out.
     pub threshold: Option<f64>,
     pub shown: Shown,
+    /// Whether the answer says how long it took. Nodes are not asked for theirs.
+    pub performance: bool,
     /// `None` while it is not known.
     pub primary_key: Option<String>,
     /// How many hits a search can list.
@@ -61,7 +64,9 @@ pub fn body_of(query: &QueryMap) -> Result<Map<String, Value>, Obstacle> {
         let value: Value = match name {
             "id" | "embedder" => text.into(),
             "offset" | "limit" => query_search::count(text)?.into(),
-            "retrieveVectors" | "showRankingScore" | "showRankingScoreDetails" => query_search::flag(text)?.into(),
+            "retrieveVectors" | "showRankingScore" | "showRankingScoreDetails" | PERFORMANCE => {
+                query_search::flag(text)?.into()
+            }
             "attributesToRetrieve" => query_search::list(text).into(),
             "filter" => query_search::filter(text),
             "rankingScoreThreshold" => query_search::number(text)?,
@@ -76,7 +81,7 @@ pub fn body_of(query: &QueryMap) -> Result<Map<String, Value>, Obstacle> {
 
 impl SimilarPlan {
     /// Of a POST body.
-    pub fn new(info: &IndexInfo, body: Map<String, Value>, shards: u16) -> Result<Self, Obstacle> {
+    pub fn new(info: &IndexInfo, mut body: Map<String, Value>, shards: u16) -> Result<Self, Obstacle> {
         const KNOWN: &[&str] = &[
             "id",
             "embedder",
@@ -87,9 +92,14 @@ impl SimilarPlan {
             "retrieveVectors",
             "showRankingScore",
             "showRankingScoreDetails",
+            PERFORMANCE,
             "rankingScoreThreshold",
         ];
         known::check(&body, KNOWN)?;
+        // Older engines do not know it.
+        if body.contains_key(PERFORMANCE) && !info.searches_from_the_first {
+            return Err(Obstacle::Judge);
+        }
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
             return Err(Obstacle::Judge);
         }
@@ -105,23 +115,24 @@ impl SimilarPlan {
             Some(value) => value.as_bool().ok_or(Obstacle::Judge),
         };
         flag("retrieveVectors")?;
+        let performance = flag(PERFORMANCE)?;
         let threshold = match body.get("rankingScoreThreshold") {
             None | Some(Value::Null) => None,
             Some(threshold) => Some(threshold.as_f64().ok_or(Obstacle::Judge)?),
         };
+        let (score, details) = (flag("showRankingScore")?, flag("showRankingScoreDetails")?);
+        let (offset, limit) = (number("offset", 0)?, number("limit", DEFAULT_LIMIT)?);
+        body.remove(PERFORMANCE);
         Ok(Self {
             index: info.uid.clone(),
             shard: shard_of(&id, shards),
             id,
             embedder,
-            offset: number("offset", 0)?,
-            limit: number("limit", DEFAULT_LIMIT)?,
+            offset,
+            limit,
             threshold,
-            shown: Shown {
-                score: flag("showRankingScore")?,
-                details: flag("showRankingScoreDetails")?,
-                helpers: key_helper(info, &body),
-            },
+            shown: Shown { score, details, helpers: key_helper(info, &body) },
+            performance,
             primary_key: info.primary_key.clone(),
             max_total_hits: info.max_total_hits as u64,
             obstacle: obstacle(info),
@@ -323,6 +334,16 @@ mod tests {
         assert_eq!(plan.request_vectors().path, "/indexes/movies/documents/fetch");
         assert_eq!(body(plan.request_vectors()), json!({"ids": ["a-1"], "retrieveVectors": true, "fields": ["id"]}));
         assert_eq!(body(plan.request_own()), json!({"ids": ["a-1"], "filter": "a = 1", "fields": []}));
+    }
+
+    #[test]
+    fn how_long_it_took_is_not_asked_of_nodes_and_of_older_ones_not_at_all() {
+        let body = json!({"id": 7, "embedder": "e", "showPerformanceDetails": true});
+        assert!(matches!(plan(body.clone()), Err(Obstacle::Judge)));
+        let newer = IndexInfo { searches_from_the_first: true, ..info() };
+        let plan = SimilarPlan::new(&newer, body.as_object().unwrap().clone(), 16).unwrap();
+        assert!(plan.performance);
+        assert_eq!(Value::from(plan.body), json!({"id": 7, "embedder": "e"}));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::meili::task::TaskKind;
 pub enum Work {
     /// Every index, its settings and what belongs to the instance, as one archive in Meilisearch's own format.
     Dump,
+    /// The same, in the place of the last one.
+    Snapshot,
     /// Documents and settings of some indexes, sent to another Meilisearch.
     Export(Export),
 }
@@ -24,6 +26,7 @@ impl Work {
     pub fn new(work: &operation::Work, body: &[u8]) -> Result<Self, ResponseError> {
         match work {
             operation::Work::CreateDump => Ok(Self::Dump),
+            operation::Work::CreateSnapshot => Ok(Self::Snapshot),
             operation::Work::Export => Export::parse(body).map(Self::Export),
         }
     }
@@ -32,6 +35,7 @@ impl Work {
     pub fn kind(&self) -> TaskKind {
         match self {
             Self::Dump => TaskKind::DumpCreation,
+            Self::Snapshot => TaskKind::SnapshotCreation,
             Self::Export(_) => TaskKind::Export,
         }
     }

@@ -81,6 +81,10 @@ pub trait Store: Send + Sync + 'static {
     async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError>;
     /// Brings each task whose end is on disk from now on, once.
     fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>>;
+    /// Brings each state of a task that is on disk from now on, until its end; some of them more than once.
+    fn changed_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>>;
+    /// Frees what deleted rows have left of the disk; how many bytes the state took before and takes now. Writes wait meanwhile.
+    async fn compact(&self) -> Result<(u64, u64), StoreError>;
     /// Whether ends are kept from now on, so that they can be told of later.
     fn keep_ends(&self, keep: bool);
     /// The place of the last end that was kept; 0 before the first.

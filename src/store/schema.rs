@@ -103,6 +103,13 @@ pub fn put_meta(connection: &Connection, name: &str, value: &str) -> Result<(), 
     Ok(())
 }
 
+/// How long the state's file is, without what waits in its log.
+pub fn bytes(connection: &Connection) -> Result<u64, StoreError> {
+    let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let bytes: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
 /// The first uid that no task ever had, be it deleted since.
 pub fn next_task_uid(connection: &Connection) -> Result<u32, StoreError> {
     match get_meta(connection, NEXT_UID)? {

@@ -19,6 +19,8 @@ pub struct Worker {
 
 /// A command with its place for the result.
 trait Job: Send {
+    /// Whether it begins and ends its transactions itself.
+    fn is_alone(&self) -> bool;
     fn run(&mut self, connection: &Connection);
     /// Sends the result to who waits for it; `commit_error` stands in its place if the group was not committed.
     fn answer(self: Box<Self>, commit_error: Option<&str>);
@@ -26,6 +28,7 @@ trait Job: Send {
 
 struct Call<F, T> {
     work: Option<F>,
+    alone: bool,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -49,8 +52,25 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        self.queue(work, false).await
+    }
+
+    /// Runs `work` as [`Worker::call`] does, but outside of a transaction, for what SQLite does only there.
+    pub async fn call_alone<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.queue(work, true).await
+    }
+
+    async fn queue<T, F>(&self, work: F, alone: bool) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, result) = oneshot::channel();
-        let call = Call { work: Some(work), result: None, reply };
+        let call = Call { work: Some(work), alone, result: None, reply };
         let queue = self.queue.as_ref().ok_or(StoreError::Stopped)?;
         queue.send(Box::new(call)).map_err(|_| StoreError::Stopped)?;
         result.await.map_err(|_| StoreError::Stopped)?
@@ -74,9 +94,13 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
 {
+    fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     fn run(&mut self, connection: &Connection) {
         if let Some(work) = self.work.take() {
-            self.result = Some(in_savepoint(connection, work));
+            self.result = Some(if self.alone { work(connection) } else { in_savepoint(connection, work) });
         }
     }
 
@@ -110,11 +134,21 @@ fn in_savepoint<T>(
 }
 
 fn serve(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
-    while let Ok(first) = jobs.recv() {
+    let mut held: Option<Box<dyn Job>> = None;
+    while let Some(mut first) = held.take().or_else(|| jobs.recv().ok()) {
+        if first.is_alone() {
+            first.run(connection);
+            first.answer(None);
+            continue;
+        }
         let mut group = vec![first];
         while group.len() < MAX_GROUP
             && let Ok(next) = jobs.try_recv()
         {
+            if next.is_alone() {
+                held = Some(next);
+                break;
+            }
             group.push(next);
         }
         let commit_error = run_group(connection, &mut group).err().map(|error| error.to_string());
@@ -185,6 +219,24 @@ mod tests {
             });
         assert!(first.is_ok() && second.is_ok());
         assert!(matches!(twin, Err(StoreError::Sqlite(_))));
+        assert_eq!(worker.call(count).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_must_be_alone_comes_in_its_turn_and_outside_of_a_transaction() {
+        let worker = Arc::new(worker());
+        let release = hold(&worker).await;
+        let counted = |connection: &Connection| {
+            assert!(connection.is_autocommit());
+            connection.execute_batch("VACUUM")?;
+            count(connection)
+        };
+        let (first, alone, second, ()) =
+            tokio::join!(worker.call(insert(1)), worker.call_alone(counted), worker.call(insert(2)), async {
+                drop(release)
+            });
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(alone.unwrap(), 1);
         assert_eq!(worker.call(count).await.unwrap(), 2);
     }
 

@@ -6,8 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::entry::MiroirTask;
 use super::filter::TaskList;
-use super::view::{details, rfc3339, span};
+use super::view::{batch_of, details, rfc3339, span};
 use crate::meili::task::TaskKind;
+
+/// What is done in a batch, in the engine's words.
+const STEP: &str = "processing tasks";
 
 /// Why a batch holds no more tasks. The engine says here what kept further tasks out.
 const STRATEGY: &str = "each task is carried out by itself";
@@ -18,24 +21,34 @@ pub fn batch_view(task: &MiroirTask, canceled: &[MiroirTask]) -> Value {
     let progress = if task.status.is_final() {
         Value::Null
     } else {
-        let step = json!({ "currentStep": "processing tasks", "finished": 0, "total": 1 });
+        let step = json!({ "currentStep": STEP, "finished": 0, "total": 1 });
         json!({ "steps": [step], "percentage": 0.0 })
     };
+    let mut stats = json!({
+        "totalNbTasks": members().count(),
+        "status": counted(members().map(|task| task.status.as_str())),
+        "types": counted(members().map(|task| task.kind.as_str())),
+        "indexUids": counted(members().filter_map(|task| task.index_uid.as_deref())),
+    });
+    // The one step that a batch of ours has; steps of nodes are those of their own batches.
+    if let Some(took) = task.finished_at.map(|end| end - task.started_at.unwrap_or(task.enqueued_at)) {
+        stats["progressTrace"] = json!({ STEP: format!("{:.2?}", took.unsigned_abs()) });
+    }
     json!({
         "uid": task.uid,
         "progress": progress,
         "details": batch_details(task),
-        "stats": {
-            "totalNbTasks": members().count(),
-            "status": counted(members().map(|task| task.status.as_str())),
-            "types": counted(members().map(|task| task.kind.as_str())),
-            "indexUids": counted(members().filter_map(|task| task.index_uid.as_deref())),
-        },
+        "stats": stats,
         "duration": span(task.started_at, task.finished_at),
         "startedAt": rfc3339(task.started_at.unwrap_or(task.enqueued_at)),
         "finishedAt": task.finished_at.map(rfc3339),
         "batchStrategy": STRATEGY,
     })
+}
+
+/// Whether the task has a batch of its own: one that was canceled before it began has none.
+pub fn leads_batch(task: &MiroirTask) -> bool {
+    batch_of(task) == Some(task.uid)
 }
 
 /// The engine reads the details of a batch that has ended from its disk, and what is null there is not shown, but for settings
@@ -79,7 +92,7 @@ mod tests {
         let task = folded(vec![part("a", &[1], NodeTaskState::Succeeded)]);
         assert_eq!(
             batch_view(&task, &[]).to_string(),
-            r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1}},"duration":"PT0S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06Z","batchStrategy":"each task is carried out by itself"}"#
+            r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1},"progressTrace":{"processing tasks":"0.00ns"}},"duration":"PT0S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06Z","batchStrategy":"each task is carried out by itself"}"#
         );
     }
 

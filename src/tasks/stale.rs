@@ -53,6 +53,9 @@ pub fn is_refused_change(task: &MiroirTask) -> bool {
         | TaskKind::IndexDeletion
         | TaskKind::IndexSwap
         | TaskKind::IndexCompaction
+        | TaskKind::NetworkTopologyChange
+        | TaskKind::DsrUpdate
+        | TaskKind::DsrClear
         | TaskKind::TaskCancelation
         | TaskKind::TaskDeletion
         | TaskKind::DumpCreation

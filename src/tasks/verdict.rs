@@ -90,7 +90,10 @@ fn remedy(task: &MiroirTask) -> Option<(&'static str, &'static str)> {
         | TaskKind::SnapshotCreation
         | TaskKind::Export
         | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction => None,
+        | TaskKind::IndexCompaction
+        | TaskKind::NetworkTopologyChange
+        | TaskKind::DsrUpdate
+        | TaskKind::DsrClear => None,
     }
 }
 

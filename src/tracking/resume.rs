@@ -18,7 +18,7 @@ pub async fn resume<H: TaskHost>(host: &Arc<H>) -> Result<usize, StoreError> {
             TaskKind::TaskCancelation => task_cancel::start(host, task),
             TaskKind::TaskDeletion => task_delete::start(host, task),
             // Who carries them out takes them up.
-            TaskKind::DumpCreation | TaskKind::Export => {}
+            TaskKind::DumpCreation | TaskKind::SnapshotCreation | TaskKind::Export => {}
             TaskKind::DocumentAdditionOrUpdate
             | TaskKind::DocumentEdition
             | TaskKind::DocumentDeletion
@@ -27,9 +27,11 @@ pub async fn resume<H: TaskHost>(host: &Arc<H>) -> Result<usize, StoreError> {
             | TaskKind::IndexDeletion
             | TaskKind::IndexUpdate
             | TaskKind::IndexSwap
-            | TaskKind::SnapshotCreation
             | TaskKind::UpgradeDatabase
-            | TaskKind::IndexCompaction => host.reconciler().watch(host, task),
+            | TaskKind::IndexCompaction
+            | TaskKind::NetworkTopologyChange
+            | TaskKind::DsrUpdate
+            | TaskKind::DsrClear => host.reconciler().watch(host, task),
         }
     }
     Ok(count)

@@ -54,7 +54,7 @@ pub async fn list_batches<H: TaskHost>(
     host.reconciler().refresh(&mut list.tasks);
     let mut views = Vec::new();
     for task in &list.tasks {
-        views.push(batch_view(task, &canceled_by(host, task).await?));
+        views.push(batch_of(host, task).await?);
     }
     Ok(batches_view(&list, views, limit))
 }
@@ -67,9 +67,14 @@ pub async fn get_batch<H: TaskHost>(host: &Arc<H>, id: &str, access: IndexAccess
     let mut list = host.store().list_tasks(page).await.map_err(|error| store_failed(&error))?;
     host.reconciler().refresh(&mut list.tasks);
     match list.tasks.first() {
-        Some(task) => Ok(batch_view(task, &canceled_by(host, task).await?)),
+        Some(task) => batch_of(host, task).await,
         None => Err(ResponseError::new(Code::BatchNotFound, format!("Batch `{uid}` not found."))),
     }
+}
+
+/// The batch that `task` leads, as clients see it.
+pub async fn batch_of<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) -> Result<Value, ResponseError> {
+    Ok(batch_view(task, &canceled_by(host, task).await?))
 }
 
 /// The tasks that a cancelation has kept from beginning.

@@ -31,6 +31,7 @@ mod resilver;
 mod rules;
 mod scenarios;
 mod scrub;
+mod streams;
 mod support;
 mod tasks;
 mod templates;

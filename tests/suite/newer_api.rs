@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::support::client::eventually;
-use crate::support::{Fleet, FleetOptions};
+use crate::support::fleet::is_embedded;
+use crate::support::{Fleet, FleetOptions, Single};
 
 const AS_SDK: &[(&str, &str)] =
     &[("X-Meilisearch-Client", "Meilisearch Python (v0.43.0)"), ("Content-Type", "application/json")];
@@ -239,4 +240,26 @@ fn a_key_may_read_all_and_no_more() {
     let hooks = fleet.client.with_key(made["key"].as_str().expect("a secret"));
     assert_eq!(hooks.post("/webhooks", &json!({"url": "http://127.0.0.1:1"})).status, 201);
     assert_eq!(hooks.get("/tasks").status, 403);
+}
+
+/// Nodes of 1.35 and newer know it; the others refuse it themselves.
+#[test]
+fn similar_documents_say_how_long_they_took() {
+    if is_embedded() {
+        return;
+    }
+    let (single, fleet) = (Single::start(), Fleet::start());
+    for client in [&single.client, &fleet.client] {
+        let settings = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 2}}});
+        client.done(&client.json("PATCH", "/indexes/a/settings", &settings));
+        let documents = (0..20).map(|id| json!({"id": id, "_vectors": {"own": [1.0, f64::from(id) / 20.0]}}));
+        client.add("a", &documents.collect());
+        let body = json!({"id": 1, "embedder": "own", "showPerformanceDetails": true});
+        let path = "/indexes/a/similar?id=1&embedder=own&showPerformanceDetails=true";
+        for answer in [client.post("/indexes/a/similar", &body).ok(), client.get(path).ok()] {
+            assert!(answer["performanceDetails"]["search"].is_string() || client.url == single.client.url, "{answer}");
+            assert!(answer["performanceDetails"].is_object(), "{answer}");
+            assert_eq!(answer["hits"].as_array().map(Vec::len), Some(19), "{answer}");
+        }
+    }
 }

@@ -34,6 +34,11 @@ pub enum TaskKind {
     Export,
     UpgradeDatabase,
     IndexCompaction,
+    /// Of the engine's own network, which a cluster has no tasks of.
+    NetworkTopologyChange,
+    /// Of dynamic search rules, which a cluster has no tasks of, as is the next.
+    DsrUpdate,
+    DsrClear,
 }
 
 fn unknown_kind(text: &str) -> String {
@@ -106,6 +111,9 @@ impl TaskKind {
         Self::Export,
         Self::UpgradeDatabase,
         Self::IndexCompaction,
+        Self::NetworkTopologyChange,
+        Self::DsrUpdate,
+        Self::DsrClear,
     ];
 
     /// Those that version 1.15 of the engine knows, as its messages list them.
@@ -135,7 +143,10 @@ impl TaskKind {
             | Self::SnapshotCreation
             | Self::Export
             | Self::UpgradeDatabase
-            | Self::IndexCompaction => Subject::Database,
+            | Self::IndexCompaction
+            | Self::NetworkTopologyChange
+            | Self::DsrUpdate
+            | Self::DsrClear => Subject::Database,
         }
     }
 
@@ -170,6 +181,9 @@ impl TaskKind {
             Self::Export => "export",
             Self::UpgradeDatabase => "upgradeDatabase",
             Self::IndexCompaction => "indexCompaction",
+            Self::NetworkTopologyChange => "networkTopologyChange",
+            Self::DsrUpdate => "dsrUpdate",
+            Self::DsrClear => "dsrClear",
         }
     }
 }

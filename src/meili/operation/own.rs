@@ -18,6 +18,9 @@ pub enum Own {
     TaskDocuments { id: String },
     ListBatches,
     GetBatch { id: String },
+    CompactTasks,
+    StreamTasks,
+    StreamBatches,
     ListKeys,
     CreateKey,
     GetKey { key: String },
@@ -29,6 +32,9 @@ pub enum Own {
     UpdateWebhook { uuid: String },
     DeleteWebhook { uuid: String },
     Metrics,
+    StreamLogs,
+    StopLogs,
+    SetLogTargets,
 }
 
 // === impl Own ===
@@ -47,6 +53,9 @@ impl Own {
             Self::TaskDocuments { .. } => Facts::new("taskDocuments", Action::TasksGet),
             Self::ListBatches => Facts::new("listBatches", Action::TasksGet),
             Self::GetBatch { .. } => Facts::new("getBatch", Action::TasksGet),
+            Self::CompactTasks => Facts::new("compactTasks", Action::TasksCompact),
+            Self::StreamTasks => Facts::new("streamTasks", Action::TasksGet),
+            Self::StreamBatches => Facts::new("streamBatches", Action::TasksGet),
 
             Self::ListKeys => Facts::new("listKeys", Action::KeysGet),
             Self::CreateKey => Facts::new("createKey", Action::KeysCreate).taking(Takes::Json),
@@ -61,6 +70,9 @@ impl Own {
             Self::DeleteWebhook { .. } => Facts::new("deleteWebhook", Action::WebhooksDelete),
 
             Self::Metrics => Facts::new("metrics", Action::MetricsGet),
+            Self::StreamLogs => Facts::new("streamLogs", Action::MetricsGet).taking(Takes::Json),
+            Self::StopLogs => Facts::new("stopLogs", Action::MetricsGet),
+            Self::SetLogTargets => Facts::new("setLogTargets", Action::MetricsGet).taking(Takes::Json),
         }
     }
 }

@@ -12,13 +12,6 @@ pub fn reason(path: &str) -> Option<&'static str> {
         ("indexes", Some("foreign-keys")) => Some("each node would join only the documents that it holds itself"),
         ("dynamic-search-rules", _) => Some("each node would pin only the documents that it holds itself"),
         ("network", _) => Some("Miroir connects the nodes, and they must not search each other"),
-        ("logs", _) => Some("nodes would show their own; the gateway's go to its standard error"),
-        ("tasks", Some("compact")) => Some("the gateway's table of tasks takes up again what is deleted in it"),
-        ("snapshots", _) => Some(
-            "a snapshot is a copy of one engine's files, and a cluster has no such files; `POST /dumps` writes the whole \
-             cluster as one dump",
-        ),
-        (_, Some("stream")) => Some("tasks and batches can be asked for one by one"),
         _ => None,
     }
 }
@@ -34,8 +27,6 @@ mod tests {
         }
         assert!(reason("/indexes/{index_uid}/settings/foreign-keys").unwrap().contains("join"));
         assert!(reason("/network/control").unwrap().contains("each other"));
-        assert!(reason("/tasks/stream").is_some() && reason("/batches/stream").is_some());
-        assert!(reason("/snapshots").unwrap().contains("`POST /dumps`"));
         assert_eq!(reason("/dumps"), None);
         assert_eq!(reason("/indexes/{index_uid}/settings/embedders"), None);
     }

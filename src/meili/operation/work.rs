@@ -10,6 +10,7 @@ use crate::meili::action::Action;
 #[serde(rename_all = "camelCase", tag = "work")]
 pub enum Work {
     CreateDump,
+    CreateSnapshot,
     Export,
 }
 
@@ -19,6 +20,7 @@ impl Work {
     pub(super) fn facts(&self) -> Facts<'_> {
         match self {
             Self::CreateDump => Facts::new("createDump", Action::DumpsCreate),
+            Self::CreateSnapshot => Facts::new("createSnapshot", Action::SnapshotsCreate),
             Self::Export => Facts::new("export", Action::Export).taking(Takes::Json),
         }
     }

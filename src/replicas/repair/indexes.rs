@@ -65,7 +65,10 @@ pub fn touched(replicas: &Replicas, index: &str, task: &MiroirTask) {
         | TaskKind::DumpCreation
         | TaskKind::SnapshotCreation
         | TaskKind::Export
-        | TaskKind::UpgradeDatabase => return,
+        | TaskKind::UpgradeDatabase
+        | TaskKind::NetworkTopologyChange
+        | TaskKind::DsrUpdate
+        | TaskKind::DsrClear => return,
     };
     hear(&replicas.repairs, index, news);
 }

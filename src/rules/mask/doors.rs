@@ -69,10 +69,15 @@ fn door(operation: &Operation) -> Door {
 
 fn of_own(own: &Own) -> Door {
     match own {
-        // What was written, whole. A key could be made that no mask is for, or be read.
-        Own::TaskDocuments { .. } | Own::CreateKey | Own::UpdateKey { .. } | Own::ListKeys | Own::GetKey { .. } => {
-            Door::OfAll
-        }
+        // What was written, whole. A key could be made that no mask is for, or be read. What is streamed is not cleaned.
+        Own::TaskDocuments { .. }
+        | Own::CreateKey
+        | Own::UpdateKey { .. }
+        | Own::ListKeys
+        | Own::GetKey { .. }
+        | Own::StreamTasks
+        | Own::StreamBatches
+        | Own::StreamLogs => Door::OfAll,
         Own::Health
         | Own::ListTasks
         | Own::GetTask { .. }
@@ -87,6 +92,9 @@ fn of_own(own: &Own) -> Door {
         | Own::GetWebhook { .. }
         | Own::UpdateWebhook { .. }
         | Own::DeleteWebhook { .. }
+        | Own::CompactTasks
+        | Own::StopLogs
+        | Own::SetLogTargets
         | Own::Metrics => Door::Shut,
     }
 }

@@ -22,8 +22,8 @@ use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
 
-/// So many ends are kept for a listener that is slow.
-const ENDS_KEPT: usize = 8192;
+/// So many ends, and so many changes, are kept for a listener that is slow.
+const TOLD_KEPT: usize = 8192;
 
 /// The default store: one thread writes, commits what is queued together, and answers when it is on disk; another
 /// reads, so that a long list of tasks delays no write.
@@ -33,6 +33,8 @@ pub struct SqliteStore {
     reader: Option<Worker>,
     /// Each task whose end is on disk.
     ended: broadcast::Sender<Arc<MiroirTask>>,
+    /// Each state of a task that is on disk, its end as the last one.
+    changed: broadcast::Sender<Arc<MiroirTask>>,
     /// Whether ends are kept on disk.
     keeps_ends: AtomicBool,
 }
@@ -60,20 +62,27 @@ impl SqliteStore {
             configure(&reading).map_err(opening)?;
             Some(Worker::spawn("miroir-state-read", reading)?)
         };
-        let ended = broadcast::Sender::new(ENDS_KEPT);
+        let ended = broadcast::Sender::new(TOLD_KEPT);
         Ok(Self {
             writer: Worker::spawn("miroir-state", connection)?,
             reader,
             ended,
+            changed: broadcast::Sender::new(TOLD_KEPT),
             keeps_ends: AtomicBool::new(false),
         })
     }
 
-    /// Tells whoever listens.
-    fn tell(&self, task: MiroirTask) {
-        if self.ended.receiver_count() > 0 {
-            // Whoever listened may be gone by now.
-            let _unheard = self.ended.send(Arc::new(task));
+    /// Tells whoever listens. A note in the row of a task that ended before is no news.
+    fn tell(&self, task: MiroirTask, ended: bool) {
+        if !ended && task.status.is_final() {
+            return;
+        }
+        let task = Arc::new(task);
+        for (listeners, concerns) in [(&self.changed, true), (&self.ended, ended)] {
+            if concerns && listeners.receiver_count() > 0 {
+                // Whoever listened may be gone by now.
+                let _unheard = listeners.send(Arc::clone(&task));
+            }
         }
     }
 
@@ -92,9 +101,7 @@ impl SqliteStore {
             Ok((task, ended))
         });
         let (task, ended) = written.await?;
-        if ended {
-            self.tell(task);
-        }
+        self.tell(task, ended);
         Ok(())
     }
 
@@ -182,6 +189,22 @@ impl Store for SqliteStore {
 
     fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>> {
         self.ended.subscribe()
+    }
+
+    fn changed_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>> {
+        self.changed.subscribe()
+    }
+
+    async fn compact(&self) -> Result<(u64, u64), StoreError> {
+        self.writer
+            .call_alone(|connection| {
+                let before = schema::bytes(connection)?;
+                connection.execute_batch("VACUUM")?;
+                // What is freed goes back to the disk now, unless somebody still reads what was there before: then later.
+                let _busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+                Ok((before, schema::bytes(connection)?))
+            })
+            .await
     }
 
     fn keep_ends(&self, keep: bool) {

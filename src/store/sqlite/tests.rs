@@ -278,6 +278,42 @@ async fn each_end_is_told_once() {
 }
 
 #[tokio::test]
+async fn each_state_of_a_task_is_told_until_its_end() {
+    let store = SqliteStore::open(":memory:", 64).unwrap();
+    let mut told = store.changed_tasks();
+    store.insert_task(task(1)).await.unwrap();
+    store.update_task(MiroirTask { status: TaskStatus::Processing, ..task(1) }).await.unwrap();
+    store.finish_task(ended(1, TaskStatus::Succeeded), Vec::new()).await.unwrap();
+    // A note in the row of a task that ended.
+    store.update_task(ended(1, TaskStatus::Succeeded)).await.unwrap();
+    store.begin_write(ended(2, TaskStatus::Failed), Vec::new()).await.unwrap();
+    let mut states = Vec::new();
+    while let Ok(task) = told.try_recv() {
+        states.push((task.uid, task.status));
+    }
+    let of_first = [TaskStatus::Enqueued, TaskStatus::Processing, TaskStatus::Succeeded].map(|status| (1, status));
+    assert_eq!(states[..3], of_first);
+    assert_eq!(states[3..], [(2, TaskStatus::Failed)]);
+}
+
+#[tokio::test]
+async fn a_compacted_state_is_smaller_and_has_what_was_not_deleted() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for uid in 0..400 {
+        let details = json!({ "text": "x".repeat(1000) }).as_object().cloned();
+        store.insert_task(MiroirTask { details, ..ended(uid, TaskStatus::Succeeded) }).await.unwrap();
+    }
+    let uids = Some((1..400).map(TaskRef::Uid).collect());
+    store.delete_tasks(TaskFilter { uids, ..TaskFilter::default() }).await.unwrap();
+    let (before, after) = store.compact().await.unwrap();
+    assert!(after * 2 < before, "{before} {after}");
+    assert_eq!(store.task_uids(TaskFilter::default()).await.unwrap(), [0]);
+    store.insert_task(task(400)).await.unwrap();
+    assert_eq!(store.next_task_uid().await.unwrap(), 401);
+}
+
+#[tokio::test]
 async fn ends_are_kept_in_order_until_they_are_forgotten_and_no_place_is_given_twice() {
     let store = SqliteStore::open(":memory:", 64).unwrap();
     store.insert_task(ended(1, TaskStatus::Failed)).await.unwrap();

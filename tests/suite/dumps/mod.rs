@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Reply, eventually, id_of, more};
 use crate::support::corpus::cities;
+use crate::support::fleet::is_embedded;
 use crate::support::parity::load;
 use crate::support::process::{Process, free_port};
 use crate::support::small_disk::SmallDisk;
 use crate::support::stop::StopOnDrop;
-use crate::support::{Client, Fleet, FleetOptions};
+use crate::support::{Client, Fleet, FleetOptions, Single};
 
 const MASTER: &str = "a-master-key-of-16";
 
@@ -132,6 +133,7 @@ fn each_kind_of_task(client: &Client) {
     settle(client.delete("/indexes/gone"));
     settle(client.delete("/indexes/gone"));
     settle(client.post("/export", &json!({"url": "http://127.0.0.1:9", "indexes": {"nothing*": {"filter": "a = 1"}}})));
+    settle(client.post("/snapshots", &Value::Null));
     settle(client.post("/tasks/cancel?statuses=enqueued", &Value::Null));
     settle(client.delete("/tasks?statuses=canceled"));
 }
@@ -214,6 +216,40 @@ fn a_dump_has_everything_and_nothing_of_miroirs_own() {
     let own = queue.last().expect("a task");
     assert_eq!((&own["status"], own["details"]["Dump"]["dump_uid"].is_string()), (&json!("succeeded"), true), "{own}");
     assert!(!fleet.gateway().log().contains("a secret"));
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_the_last_one() {
+    let fleet = Fleet::with(FleetOptions { master_key: Some(MASTER), ..Default::default() });
+    let snapshot = || fleet.client.done(&fleet.client.post("/snapshots", &Value::Null));
+    load(&fleet.client, "cities", &cities(20));
+    snapshot();
+    load(&fleet.client, "cities", &cities(300));
+    let task = snapshot();
+    assert_eq!((&task["type"], &task["indexUid"]), (&json!("snapshotCreation"), &Value::Null), "{task}");
+    assert_eq!(task.get("details"), None, "{task}");
+    assert_eq!(files(&fleet), ["snapshot.dump"]);
+    let unpacked = Unpacked::of(&dumps_of(&fleet).join("snapshot.dump"));
+    assert_eq!(unpacked.documents("cities"), whole(&fleet.client, "cities"));
+    let queue = unpacked.lines("tasks/queue.jsonl");
+    assert_eq!(queue.iter().filter(|line| line["type"] == "snapshotCreation").count(), 2, "{queue:?}");
+
+    let search = json!({"actions": ["search"], "indexes": ["*"], "expiresAt": null});
+    let search = fleet.client.post("/keys", &search).ok();
+    let denied = fleet.client.with_key(search["key"].as_str().expect("a key")).post("/snapshots", &Value::Null);
+    assert_eq!((denied.status, &denied.value()["code"]), (403, &json!("invalid_api_key")));
+
+    // The judge of what such a task shows; the embedded engine makes no snapshots.
+    if !is_embedded() {
+        let single = Single::start();
+        let (here, there) =
+            (fleet.client.post("/snapshots", &Value::Null), single.client.post("/snapshots", &Value::Null));
+        assert_eq!(here.status, there.status);
+        let members = |client: &Client, reply: &Reply| -> BTreeSet<String> {
+            client.done(reply).as_object().expect("a task").keys().cloned().collect()
+        };
+        assert_eq!(members(&fleet.client, &here), members(&single.client, &there));
+    }
 }
 
 /// The engine itself is the judge of what a dump is. The embedded one reads none.

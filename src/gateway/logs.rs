@@ -1,0 +1,189 @@
+//! `/logs`: the gateway's own log lines, as an engine shows its own.
+
+use serde_json::Value;
+use tracing_subscriber::filter::Targets;
+
+use super::app::{Admitted, App};
+use super::features;
+use super::respond::Answer;
+use crate::logging::{self, Listening, Look};
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::feature::Feature;
+use crate::meili::payload::wrong_kind;
+use crate::meili::unknown;
+use crate::placement::topology::Topology;
+
+/// The body of `POST /logs/stream`.
+#[derive(Debug, PartialEq)]
+struct Wish {
+    targets: Targets,
+    mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Human,
+    Json,
+    Profile,
+}
+
+/// `POST /logs/stream`: lines from now on, for one client at a time.
+pub async fn listen(
+    app: &App,
+    topology: &Topology,
+    admitted: &Admitted<'_>,
+    body: &Value,
+) -> Result<Listening, ResponseError> {
+    let Wish { targets, mode } = Wish::read(body)?;
+    features::require(app, topology, admitted, Feature::Logs).await?;
+    let look = match mode {
+        Mode::Human => Look::Plain,
+        Mode::Json => Look::Json,
+        Mode::Profile => {
+            let message =
+                "The mode `profile` of `/logs/stream` is not supported by Miroir: the gateway traces no spans.";
+            return Err(ResponseError::new(Code::MiroirNotSupported, message));
+        }
+    };
+    logging::listen(targets, look).ok_or_else(|| {
+        ResponseError::new(Code::BadRequest, "The `/logs/stream` route is currently in use by someone else.")
+    })
+}
+
+/// `DELETE /logs/stream`.
+pub async fn hush(app: &App, topology: &Topology, admitted: &Admitted<'_>) -> Result<Answer, ResponseError> {
+    features::require(app, topology, admitted, Feature::Logs).await?;
+    logging::hush();
+    Ok(Answer::empty(204))
+}
+
+/// `POST /logs/stderr`.
+pub async fn set_stderr(
+    app: &App,
+    topology: &Topology,
+    admitted: &Admitted<'_>,
+    body: &Value,
+) -> Result<Answer, ResponseError> {
+    let mut targets = everything();
+    for (name, value) in fields(body)? {
+        match name.as_str() {
+            "target" => targets = read_targets(value)?,
+            _ => return Err(unknown::field(name, &["target"])),
+        }
+    }
+    features::require(app, topology, admitted, Feature::Logs).await?;
+    if logging::set_targets(&targets) {
+        tracing::info!(%targets, "log lines go by other targets from now on");
+    }
+    Ok(Answer::empty(204))
+}
+
+fn everything() -> Targets {
+    Targets::new().with_default(tracing::Level::INFO)
+}
+
+fn fields(body: &Value) -> Result<&serde_json::Map<String, Value>, ResponseError> {
+    body.as_object().ok_or_else(|| wrong_kind(body, "an object", "", Code::BadRequest))
+}
+
+fn read_targets(value: &Value) -> Result<Targets, ResponseError> {
+    let Some(text) = value.as_str() else {
+        return Err(wrong_kind(value, "a string", ".target", Code::BadRequest));
+    };
+    let refused = |why: &str| ResponseError::new(Code::BadRequest, format!("Invalid value at `.target`: {why}"));
+    if text.is_empty() {
+        return Err(refused(
+            "Empty string is not a valid target. If you want to get no logs use `OFF`. Usage: `info`, \
+             `meilisearch=info`, or you can write multiple filters in one target: `index_scheduler=info,milli=trace`",
+        ));
+    }
+    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| refused(&error.to_string()))
+}
+
+// === impl Wish ===
+
+impl Wish {
+    fn read(body: &Value) -> Result<Self, ResponseError> {
+        let mut wish = Self { targets: everything(), mode: Mode::Human };
+        let mut profiles_memory = false;
+        for (name, value) in fields(body)? {
+            match name.as_str() {
+                "target" => wish.targets = read_targets(value)?,
+                "mode" => wish.mode = Mode::read(value)?,
+                "profileMemory" => {
+                    let wrong = || wrong_kind(value, "a boolean", ".profileMemory", Code::BadRequest);
+                    profiles_memory = value.as_bool().ok_or_else(wrong)?;
+                }
+                _ => return Err(unknown::field(name, &["target", "mode", "profileMemory"])),
+            }
+        }
+        if profiles_memory && wish.mode != Mode::Profile {
+            let message = format!(
+                "Invalid value: `profile_memory` can only be used while profiling code and is not compatible with the \
+                 {:?} mode.",
+                wish.mode
+            );
+            // The engine's own code for it.
+            return Err(ResponseError::new(Code::InvalidSettingsTypoTolerance, message));
+        }
+        Ok(wish)
+    }
+}
+
+// === impl Mode ===
+
+impl Mode {
+    fn read(value: &Value) -> Result<Self, ResponseError> {
+        match value.as_str() {
+            None => Err(wrong_kind(value, "a string", ".mode", Code::BadRequest)),
+            Some("human") => Ok(Self::Human),
+            Some("json") => Ok(Self::Json),
+            Some("profile") => Ok(Self::Profile),
+            Some(word) => Err(unknown::value(word, ".mode", &["human", "json", "profile"], Code::BadRequest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_says_nothing_gets_lines_for_people_from_info_on() {
+        let wish = Wish::read(&json!({})).unwrap();
+        assert_eq!((wish.targets.to_string().as_str(), wish.mode), ("info", Mode::Human));
+        let wish = Wish::read(&json!({"target": "miroir=debug,off", "mode": "json"})).unwrap();
+        assert_eq!(wish.mode, Mode::Json);
+        assert!(wish.targets.would_enable("miroir::access", &tracing::Level::DEBUG));
+        assert!(!wish.targets.would_enable("pingora", &tracing::Level::ERROR));
+    }
+
+    /// As an engine of 1.50 answers.
+    #[test]
+    fn what_is_wrong_is_refused_in_the_engines_words() {
+        let refused = |body: Value| {
+            let error = Wish::read(&body).unwrap_err();
+            (error.code, error.message)
+        };
+        let (code, message) = refused(json!({"target": "meili=wrong"}));
+        assert_eq!(code, "bad_request");
+        assert_eq!(
+            message,
+            "Invalid value at `.target`: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \
+             \"info\", \"debug\", \"trace\", or a number 0-5"
+        );
+        let (code, message) = refused(json!({"profileMemory": true}));
+        assert_eq!(code, "invalid_settings_typo_tolerance");
+        assert_eq!(
+            message,
+            "Invalid value: `profile_memory` can only be used while profiling code and is not compatible with the \
+             Human mode."
+        );
+        let (_, message) = refused(json!({"mode": "x"}));
+        assert_eq!(message, "Unknown value `x` at `.mode`: expected one of `human`, `json`, `profile`");
+        let (_, message) = refused(json!([]));
+        assert_eq!(message, "Invalid value type: expected an object, but found an array: `[]`");
+    }
+}
