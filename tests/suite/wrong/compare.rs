@@ -156,9 +156,8 @@ fn documents(single: &Client, cluster: &Client, path: &str) -> Result<(), Differ
             let only = |these: &[Value], those: &[Value]| {
                 Value::from(these.iter().filter(|document| !those.contains(document)).cloned().collect::<Vec<_>>())
             };
-            let told =
-                |these: &[Value], those: &[Value]| json!({"documents": these.len(), "only here": only(these, those)});
-            Difference::between(Of::Documents, &told(&wanted, &found), &told(&found, &wanted))?;
+            let told = |answer: &Value, these: &[Value], those: &[Value]| json!({"documents": these.len(), "only here": only(these, those), "degraded": answer["degraded"]});
+            Difference::between(Of::Documents, &told(&want, &wanted, &found), &told(&got, &found, &wanted))?;
             Difference::between(Of::Documents, &want, &got)
         }
         _ => Difference::between(Of::Documents, &want, &got),
