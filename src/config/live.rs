@@ -20,6 +20,7 @@ impl Config {
             cache: self.cache.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             cors: Arc::new(self.cors.clone()),
+            access_log: self.access_log,
             uid_format: self.tasks.uid_format,
         }
     }

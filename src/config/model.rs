@@ -7,6 +7,7 @@ use pingora::server::configuration::ServerConf;
 
 use super::pingora_conf::PingoraSection;
 use crate::dumps::settings::DumpSettings;
+use crate::gateway::access_log::AccessLogSettings;
 use crate::gateway::cache::settings::CacheSettings;
 use crate::gateway::client::TrustedProxies;
 use crate::gateway::cors::CorsSettings;
@@ -65,6 +66,7 @@ pub struct Config {
     /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
     pub state: String,
     pub log: LogSettings,
+    pub access_log: AccessLogSettings,
     /// Pingora's own settings, unknown keys refused.
     pub pingora: ServerConf,
 }
@@ -104,6 +106,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         cors: file.read("cors"),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
         log: file.read("log"),
+        access_log: file.read("access_log"),
         pingora: file.read::<PingoraSection>("pingora").0,
     };
     file.finish();

@@ -42,6 +42,7 @@ fn rules_of_files_come_after_those_of_the_configuration() {
     }
     assert!(parse("[b.yaml, b.yaml]").unwrap_err().to_string().contains("two rules are called `b`"));
 }
+use crate::gateway::access_log::AccessLogSettings;
 use crate::gateway::settings::CompressionSettings;
 use crate::logging::LogFormat;
 use crate::moves::settings::{OnConfigChange, RebalanceSettings};
@@ -135,8 +136,8 @@ health: { interval: 2s, timeout: 1s, rise: 1, fall: 9 }
 write: { min_in_sync: 2, max_payload_size: 1MiB, timeout: 1m, slow_after: 5s, spool_memory: 0 }
 search: { timeout: 250ms, attempt_timeout: 50ms, unavailable_shards: error, tie_break: replica, words: local }
 overload:
-  { requests: 9, node_reads: 8, node_heavy_reads: 3, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5, index_writes: 4,
-    spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
+  { requests: 9, node_reads: 8, node_heavy_reads: 3, long_filters: 2, node_reads_waiting: 7, node_writes: 6, node_writes_waiting: 5,
+    index_writes: 4, spooled: 3GiB, spooled_memory: 2MiB, circuit_failures: 1, circuit_open: 1s, retry_share: 0.5, retry_burst: 0 }
 rebalance: { on_config_change: plan, concurrency: 4 }
 resilver: { bandwidth: 50MiB, concurrency: 4, cutover: 800ms }
 scrub: { interval: 7d, bandwidth: 1MiB }
@@ -145,6 +146,7 @@ limits: { body_size: 1MB, document_payload_size: 2GiB, header_size: 8KiB, client
 compression: { level: 0, min_size: 20KiB }
 state: sqlite:/var/lib/miroir/state.db
 log: { format: json, level: 'warn,miroir=debug' }
+access_log: { slow_after: 300ms, one_in: 50 }
 pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, max_retries: '4' }
 ",
     )
@@ -180,6 +182,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
             requests: 9,
             reads: TrafficSettings { in_flight: 8, waiting: 7 },
             heavy: TrafficSettings { in_flight: 3, waiting: 7 },
+            long_filters: Some(2),
             writes: TrafficSettings { in_flight: 6, waiting: 5 },
             index_writes: 4,
             spooled: 3 << 30,
@@ -202,6 +205,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
     assert_eq!(config.compression, CompressionSettings { level: 0, min_size: 20 << 10 });
     assert_eq!(config.state, "sqlite:/var/lib/miroir/state.db");
     assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.access_log, AccessLogSettings { slow_after: Duration::from_millis(300), one_in: 50 });
     assert_eq!((config.pingora.threads, config.pingora.upstream_keepalive_pool_size), (3, 7));
     assert!(!config.pingora.work_stealing);
     assert_eq!(config.pingora.max_retries, 4);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::access_log::AccessLog;
 use super::auth::{Access, Keyring};
 use super::cache::Cache;
 use super::head::Head;
@@ -35,6 +36,7 @@ pub struct App {
     pub ruling: Ruling,
     pub reloads: Reloads,
     pub streams: OpenStreams,
+    pub access_log: AccessLog,
 }
 
 /// A request that was let in.
@@ -75,6 +77,7 @@ impl App {
             ruling,
             reloads: Reloads::default(),
             streams: OpenStreams::default(),
+            access_log: AccessLog::default(),
         })
     }
 

@@ -82,35 +82,9 @@ impl RequestContext {
         Ok(())
     }
 
-    /// The line of the access log. It names no key, no query and no document.
-    pub fn log(
-        &mut self,
-        method: &http::Method,
-        status: u16,
-        bytes_in: usize,
-        bytes_out: usize,
-        error: Option<&pingora::Error>,
-    ) {
+    /// The request is over.
+    pub fn end(&mut self) {
         self.in_flight = None;
-        let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
-        let node = self.forward.as_ref().and_then(Forwarding::node_id).unwrap_or_default();
-        tracing::info!(
-            target: "miroir::access",
-            request_id = self.request_id,
-            method = method.as_str(),
-            route = self.route,
-            index = self.index.as_deref().unwrap_or_default(),
-            status,
-            milliseconds,
-            bytes_in,
-            bytes_out,
-            node,
-            client = self.client.map(tracing::field::display),
-            key = self.key.map(tracing::field::display),
-            labels = self.labels.join(", "),
-            error = error.map(|error| error.etype().as_str()).unwrap_or_default(),
-            "request"
-        );
     }
 }
 

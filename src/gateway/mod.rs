@@ -31,8 +31,9 @@
 //! | [`reload`] | the configuration read again while requests go on |
 //! | [`settings`] | what the operator sets of the gateway |
 //! | [`app`] | all that answering takes, for the whole process |
-//! | [`context`], [`metrics`] | one request's story, its log line and its counts |
+//! | [`context`], [`access_log`], [`metrics`] | one request's story, its log line and its counts |
 
+pub mod access_log;
 pub mod app;
 pub mod auth;
 pub mod body;
@@ -80,6 +81,7 @@ use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
 use crate::rules::mask::Veil;
 use crate::rules::shape::Shaped;
+use access_log::Ending;
 pub use app::{Admitted, App};
 use auth::Access;
 use compress::Encoding;
@@ -334,8 +336,14 @@ pub async fn fail(session: &mut Session, ctx: &mut RequestContext, error: &pingo
 /// Counts the request and writes its line into the log.
 pub fn conclude(app: &App, session: &Session, ctx: &mut RequestContext, error: Option<&pingora::Error>) {
     let downstream = session.as_downstream();
-    let status = downstream.response_written().map_or(0, |header| header.status.as_u16());
-    let (bytes_in, bytes_out) = (downstream.body_bytes_read(), downstream.body_bytes_sent());
-    app.metrics.observe(ctx.route, status, ctx.started.elapsed(), bytes_in, bytes_out);
-    ctx.log(&session.req_header().method, status, bytes_in, bytes_out, error);
+    let ending = Ending {
+        method: &session.req_header().method,
+        answer: downstream.response_written(),
+        bytes_in: downstream.body_bytes_read(),
+        bytes_out: downstream.body_bytes_sent(),
+        error,
+    };
+    app.metrics.observe(ctx.route, ending.status(), ctx.started.elapsed(), ending.bytes_in, ending.bytes_out);
+    ctx.end();
+    app.access_log.write(app.settings().access_log, ctx, &ending);
 }

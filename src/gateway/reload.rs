@@ -144,8 +144,16 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
 
 /// What can be exchanged, by its section.
 fn live(fresh: &Fresh) -> Vec<(&'static str, String)> {
-    let GatewaySettings { max_requests, limits, compression, cache: _, trusted_proxies, cors, uid_format: _ } =
-        &fresh.settings;
+    let GatewaySettings {
+        max_requests,
+        limits,
+        compression,
+        cache: _,
+        trusted_proxies,
+        cors,
+        access_log,
+        uid_format: _,
+    } = &fresh.settings;
     vec![
         ("rules", format!("{:?}", fresh.rules)),
         ("overload.requests", max_requests.to_string()),
@@ -153,6 +161,7 @@ fn live(fresh: &Fresh) -> Vec<(&'static str, String)> {
         ("compression", format!("{compression:?}")),
         ("trusted_proxies", format!("{trusted_proxies:?}")),
         ("cors", format!("{cors:?}")),
+        ("access_log", format!("{access_log:?}")),
         ("log.level", fresh.log_level.clone()),
     ]
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 
+use super::access_log::AccessLogSettings;
 use super::cache::settings::CacheSettings;
 use super::client::TrustedProxies;
 use super::cors::CorsSettings;
@@ -23,6 +24,7 @@ pub struct GatewaySettings {
     pub cache: CacheSettings,
     pub trusted_proxies: TrustedProxies,
     pub cors: Arc<CorsSettings>,
+    pub access_log: AccessLogSettings,
     /// `tasks.uid_format`.
     pub uid_format: UidFormatSetting,
 }

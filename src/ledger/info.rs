@@ -15,7 +15,7 @@ use crate::meili::versions::{
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::nodes::error::unavailable;
 use crate::nodes::meaning::Meaning;
-use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::topology::{Apart, NodeIx, Topology};
 use crate::plan::index_info::{IndexInfo, ScoredBy};
 use crate::read::Remembered as _;
 
@@ -74,7 +74,9 @@ async fn read_settings(
     trace: &Trace,
 ) -> Result<(Value, Surely), ResponseError> {
     let path = format!("/indexes/{index}/settings");
+    // One that lacks the index while it waits for those that have it knows nothing of it, not even that there is none.
     let mut up = topology.serving(index);
+    up.retain(|ix| topology.apart_of(*ix, index) != Some(Apart::Absent));
     // First those whose settings are surely the right ones, and of these who answers.
     let refused_by = ledger.refusals.refused_by(index);
     let may_differ = |ix: NodeIx| !refused_by.is_empty() && !refused_by.contains(&topology.node(ix).id);
@@ -83,7 +85,7 @@ async fn read_settings(
         (may_differ(*ix), topology.apart_of(*ix, index), waits)
     });
     let mut told = None;
-    let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node is up.");
+    let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node that has the index is up.");
     for ix in up {
         let node = topology.node(ix);
         let surely =

@@ -109,6 +109,10 @@ impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
         self.nodes.avoided()
     }
 
+    fn occupied(&self) -> Vec<NodeIx> {
+        self.nodes.occupied()
+    }
+
     fn learn(&self, node: NodeIx, meaning: Meaning) {
         self.nodes.learn(node, meaning);
     }

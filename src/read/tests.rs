@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use super::cluster_nodes::Filters;
 use super::gather::Nodes;
 use super::gather::tests::{FakeNodes, broken, topology};
 use super::query_vectors::QueryVectors;
@@ -107,18 +108,30 @@ async fn read<N: Nodes>(
     }
 }
 
+fn filters(body: &Value) -> Filters {
+    Filters::of(&NodeRequest { body: body.to_string().into_bytes(), ..NodeRequest::get("/x") })
+}
+
 #[test]
 fn a_long_filter_is_heavy_and_a_long_vector_is_not() {
-    let length = |body: Value| {
-        crate::read::cluster_nodes::length_of_filters(&NodeRequest {
-            body: body.to_string().into_bytes(),
-            ..NodeRequest::get("/x")
-        })
-    };
     let long = "population = 1 OR ".repeat(2000);
-    assert_eq!(length(json!({"q": "a", "filter": long})), long.len() + 2);
-    assert_eq!(length(json!({"queries": [{"filter": long}, {"filter": long}]})), 2 * (long.len() + 2));
-    assert_eq!(length(json!({"vector": vec![0.123_456_789; 3072], "filter": "a = 1"})), 7);
+    assert_eq!(filters(&json!({"q": "a", "filter": long})).length, long.len() + 2);
+    assert_eq!(filters(&json!({"queries": [{"filter": long}, {"filter": long}]})).length, 2 * (long.len() + 2));
+    assert_eq!(filters(&json!({"vector": vec![0.123_456_789; 3072], "filter": "a = 1"})).length, 7);
+}
+
+/// Those that were measured to take an engine half a second, and those that take less.
+#[test]
+fn a_filter_is_long_by_what_an_engine_takes_for_it() {
+    let conditions =
+        |count: usize| (0..count).map(|n| format!("population = {}", n * 37)).collect::<Vec<_>>().join(" OR ");
+    let numbers = |count: usize| (0..count).map(|n| (n * 13).to_string()).collect::<Vec<_>>().join(", ");
+    let ids = |count: usize| (0..count).map(|n| format!("\"{n:036}\"")).collect::<Vec<_>>().join(", ");
+    let is_long = |filter: String| filters(&json!({"filter": filter})).is_long();
+    assert!(is_long(conditions(1000)) && is_long(conditions(1999)));
+    assert!(is_long(format!("n IN [{}]", numbers(5000))) && is_long(format!("n IN [{}]", ids(4000))));
+    assert!(!is_long(conditions(500)) && !is_long(format!("n IN [{}]", numbers(2000))));
+    assert!(!is_long(format!("n IN [{}]", ids(1000))), "who may see what is often said so");
 }
 
 fn search() -> Read {

@@ -26,7 +26,7 @@ use crate::nodes::error::NodeError;
 use crate::nodes::shutdown::stopped;
 use crate::nodes::{Nodes, health};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
-use crate::store::{Store, StoreError};
+use crate::store::{IndexEntry, Store, StoreError};
 
 /// Facts of the store: the cluster's id, and the incarnation of each node.
 const CLUSTER_ID: &str = "cluster_id";
@@ -164,6 +164,11 @@ impl Identities {
         judge(self.cluster, node, remembered, marker)
     }
 
+    /// True when another node has a disk of this cluster.
+    fn knows_others(&self, node: &NodeId) -> bool {
+        self.incarnations.lock().keys().any(|other| other != node)
+    }
+
     async fn remember(&self, store: &dyn Store, node: &NodeId, incarnation: Uuid) -> Result<(), StoreError> {
         let mut incarnations = self.incarnations.lock().clone();
         incarnations.insert(node.clone(), incarnation);
@@ -203,18 +208,24 @@ pub async fn establish(
     match finding {
         Finding::Refused(_) => return Ok(false),
         Finding::Same => {}
-        Finding::New => mark_disk(identities, ledger, node, trace).await?,
+        Finding::New => {
+            // It has no settings yet, so it is no measure for nodes that were there before it.
+            if identities.knows_others(&node.id) {
+                mark_missed(ledger, node, Vec::new()).await?;
+            }
+            mark_disk(identities, ledger, node, trace).await?;
+        }
         Finding::Forgotten { incarnation } => {
             identities.remember(ledger.store.as_ref(), &node.id, incarnation).await?;
         }
         Finding::Emptied => {
             tracing::warn!(node = %node.id, "node has lost its data; it is rebuilt");
-            mark_everything(ledger, node).await?;
+            mark_missed(ledger, node, ledger.registry.entries()).await?;
             mark_disk(identities, ledger, node, trace).await?;
         }
         Finding::Earlier { incarnation } => {
             tracing::warn!(node = %node.id, "node has a disk of before; it is brought up to date");
-            mark_everything(ledger, node).await?;
+            mark_missed(ledger, node, ledger.registry.entries()).await?;
             identities.remember(ledger.store.as_ref(), &node.id, incarnation).await?;
         }
     }
@@ -281,12 +292,12 @@ async fn read(nodes: &Nodes, node: &Node, trace: &Trace) -> Result<Option<Marker
     nodes.client.get_json(node, &path, trace).await
 }
 
-/// Every shard that the node owns is stale there in every index, and settings have to be compared.
-async fn mark_everything(ledger: &Ledger, node: &Node) -> Result<(), IdentityError> {
+/// Settings and features have to be compared before the node serves; every shard that it owns of `stale` is stale there.
+async fn mark_missed(ledger: &Ledger, node: &Node, stale: Vec<IndexEntry>) -> Result<(), IdentityError> {
     let topology = ledger.nodes.topology();
     let Some(ix) = topology.find(node.id.as_str()) else { return Ok(()) };
     let shards = topology.shards_of(ix);
-    let stale = ledger.registry.entries().into_iter().map(|entry| (ix, entry.uid, shards.clone())).collect();
+    let stale = stale.into_iter().map(|entry| (ix, entry.uid, shards.clone())).collect();
     let missed = vec![(ix, Missed { settings: true, ..Missed::default() })];
     Ok(insync::mark_gone(ledger, &Marks { stale, missed }).await?)
 }

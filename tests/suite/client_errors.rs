@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::overload::settled;
 use crate::support::client::{eventually, pause};
 use crate::support::corpus::cities;
-use crate::support::fault_proxy::Mode;
+use crate::support::fault_proxy::{FaultProxy, Mode};
 use crate::support::parity::load;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
@@ -111,6 +111,43 @@ fn a_search_that_is_slow_on_all_nodes_is_whole_and_marks_nobody() {
         node.proxy.as_ref().expect("a proxy").set(Mode::Pass);
     }
     fleet.client.done(&reply);
+}
+
+/// While a node works on a filter of thousands of conditions it answers others late. Only one of three does at a time, and ordinary
+/// searches ask the two others.
+#[test]
+fn a_long_filter_is_at_work_on_one_node_at_a_time_and_other_searches_ask_the_others() {
+    let fleet = Fleet::with(FleetOptions { proxied: true, ..Default::default() });
+    load(&fleet.client, "cities", &cities(120));
+    // From here on the gateway knows the settings.
+    fleet.client.search("cities", &json!({"filter": "population = 1"}));
+    let long = (0..2000).map(|n| format!("population = {n}")).collect::<Vec<_>>().join(" OR ");
+    let under_way = |what: &str| fleet.metric(&format!("miroir_node_{what}{{node=\"\",traffic=\"long_filter\"}}"));
+    let proxies: Vec<&FaultProxy> = fleet.nodes.iter().map(|node| node.proxy.as_ref().expect("a proxy")).collect();
+    let asked = || proxies.iter().map(|proxy| proxy.asked("/indexes/cities/search")).collect::<Vec<usize>>();
+    let at_first = asked();
+    std::thread::scope(|scope| {
+        proxies.iter().for_each(|proxy| proxy.set(Mode::BlackHole));
+        let heavy =
+            scope.spawn(|| fleet.client.post("/indexes/cities/search", &json!({"filter": long, "limit": 1000})));
+        eventually("one part of it is under way, and the other waits", || {
+            (under_way("in_flight") == 1.0 && under_way("waiting") == 1.0).then_some(())
+        });
+        let at_work = eventually("its node is known", || (0..3).find(|node| asked()[*node] > at_first[*node]));
+        (0..3).filter(|node| *node != at_work).for_each(|node| proxies[node].set(Mode::Pass));
+        let before = asked();
+        for word in ["san", "la", "new", "port", "saint", "al", "be", "os"] {
+            let found = fleet.client.post("/indexes/cities/search", &json!({"q": word}));
+            assert_eq!((found.status, found.header("x-miroir-degraded")), (200, None), "{}", found.text);
+        }
+        let after = asked();
+        assert_eq!(after[at_work], before[at_work], "a node at work on a long filter was asked");
+        assert!((0..3).filter(|node| *node != at_work).all(|node| after[node] > before[node]), "{before:?} {after:?}");
+        proxies[at_work].set(Mode::Pass);
+        let found = heavy.join().expect("an answer");
+        assert_eq!((found.status, found.header("x-miroir-degraded")), (200, None), "{}", found.text);
+    });
+    assert_eq!((under_way("in_flight"), under_way("waiting")), (0.0, 0.0));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::fleet::{Fleet, MIROIR};
+use crate::support::client::eventually;
+use crate::support::fleet::{Fleet, FleetOptions, MIROIR};
 
 const ALERTS: &str = "charts/miroir/files/alerts.yaml";
 const DASHBOARD: &str = "charts/miroir/files/dashboard.json";
@@ -243,4 +244,28 @@ fn a_query_with_a_wrong_name_is_found() {
     assert_eq!(faults("miroir_b{route=\"x\"}", &known), ["miroir_b has no label route"]);
     assert_eq!(faults("sum by (index) (miroir_b)", &known), ["nothing in it has a label index"]);
     assert_eq!(faults("1 + 1", &known), ["it asks for no metric"]);
+}
+
+/// Of ordinary requests one in so many has a line; an answer that is not whole always has one, with what is missing.
+#[test]
+fn the_access_log_leaves_out_ordinary_requests_and_no_other() {
+    let mut fleet = Fleet::with(FleetOptions {
+        replication_factor: 1,
+        more: "access_log: { one_in: 1000, slow_after: 1h }\nlog: { format: json }\n".to_owned(),
+        ..Default::default()
+    });
+    fleet.client.add("logged", &json!((0..60).map(|id| json!({"id": id})).collect::<Vec<_>>()));
+    (0..20).for_each(|_| _ = fleet.client.get("/indexes/logged").ok());
+    fleet.nodes[2].kill();
+    let search = || fleet.client.post("/indexes/logged/search", &json!({"q": "", "limit": 100}));
+    let degraded = search().header("x-miroir-degraded").expect("what is missing").to_owned();
+    let lines = |route: &str| -> Vec<Value> {
+        let log = fleet.gateway().log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["target"] == "miroir::access" && line["route"] == route).collect()
+    };
+    let told = eventually("the search has a line", || lines("searchPost").pop());
+    assert_eq!((&told["degraded"], &told["status"], &told["index"]), (&json!(degraded), &json!(200), &json!("logged")));
+    assert!(told["milliseconds"].as_f64().is_some_and(|took| took > 0.0), "{told}");
+    assert!(lines("getIndex").len() <= 1, "{:?}", lines("getIndex"));
 }

@@ -218,6 +218,42 @@ fn a_primary_key_that_an_empty_node_has_taken_costs_no_document() {
     replicas_are_equal(&fleet, "solo", 2, 1);
 }
 
+/// A node that was added, and is the first one to answer after the whole cluster was restarted, has no settings yet: they are right on
+/// those that were there before it.
+#[test]
+fn a_new_node_that_is_the_first_to_return_is_no_measure_of_settings() {
+    let mut fleet = Fleet::start();
+    let settings = json!({"filterableAttributes": ["kind"], "stopWords": ["the"], "searchableAttributes": ["name"]});
+    fleet.client.done(&fleet.client.json("PATCH", SETTINGS, &settings));
+    fleet.client.add("shops", &json!((0..12).map(|id| json!({"id": id, "kind": id % 3})).collect::<Vec<_>>()));
+    fleet.client.json("PATCH", "/experimental-features", &json!({"containsFilter": true})).ok();
+    let new = fleet.spawn_node();
+    fleet.nodes[new].signal("STOP");
+    let added = json!({"id": "node-3", "url": fleet.nodes[new].public_url()});
+    fleet.admin.post("/nodes", &added).ok();
+    fleet.kill_gateway();
+    fleet.nodes[new].signal("CONT");
+    fleet.nodes[..new].iter().for_each(|node| node.signal("STOP"));
+    fleet.spawn_gateway();
+    eventually("the new node was looked at", || {
+        let waits = fleet.gateway().log().contains("waits for another");
+        let serves = || fleet.admin.try_send("GET", "/topology", &[], b"").ok().filter(|reply| reply.status == 200);
+        (waits || serves().is_some_and(|reply| reply.value()["nodes"][3]["state"] == "up")).then_some(())
+    });
+    fleet.nodes[..new].iter().for_each(|node| node.signal("CONT"));
+    (0..=new).for_each(|number| fleet.await_state(&format!("node-{number}"), "up"));
+    settled(&fleet);
+    let shown = fleet.client.get(SETTINGS).ok();
+    assert_eq!((&shown["stopWords"], &shown["searchableAttributes"]), (&json!(["the"]), &json!(["name"])));
+    for node in &fleet.nodes {
+        let held = node.client.get(SETTINGS).ok();
+        assert_eq!(held["stopWords"], json!(["the"]), "{}", node.name);
+        assert_eq!(node.client.get("/experimental-features").ok()["containsFilter"], true, "{}", node.name);
+    }
+    let found = fleet.client.post("/indexes/shops/search", &json!({"filter": "kind = 1"})).ok();
+    assert_eq!(found["hits"].as_array().map(Vec::len), Some(4));
+}
+
 /// Makes the record say another primary key than `id`.
 fn record_key(fleet: &Fleet, index: &str, key: &str) {
     let record = rusqlite::Connection::open(fleet.state()).expect("the gateway's state");

@@ -15,7 +15,6 @@ pub struct Limit {
 }
 
 struct Turns {
-    most: usize,
     queue: Mutex<Queue>,
     in_flight_gauge: IntGauge,
     waiting_gauge: IntGauge,
@@ -23,6 +22,7 @@ struct Turns {
 
 #[derive(Default)]
 struct Queue {
+    most: usize,
     under_way: usize,
     /// Who waits, by index; never an empty list.
     waiting: BTreeMap<String, VecDeque<oneshot::Sender<Permit>>>,
@@ -50,15 +50,20 @@ struct Waiting<'a>(&'a Turns);
 impl Limit {
     /// `most` requests at a time, one at least, and `most_waiting` that wait for their turn.
     pub fn new(most: usize, most_waiting: usize, in_flight_gauge: IntGauge, waiting_gauge: IntGauge) -> Self {
-        let queue = Mutex::default();
-        Self { turns: Arc::new(Turns { most: most.max(1), queue, in_flight_gauge, waiting_gauge }), most_waiting }
+        let queue = Mutex::new(Queue { most: most.max(1), ..Queue::default() });
+        Self { turns: Arc::new(Turns { queue, in_flight_gauge, waiting_gauge }), most_waiting }
+    }
+
+    /// So many at a time from now on, one at least. Those under way stay, and those that wait come in with the next that ends.
+    pub fn set_most(&self, most: usize) {
+        self.turns.queue.lock().most = most.max(1);
     }
 
     /// Returns when it is the turn of a request to `index`; at once with an error when too many wait already. Cancel-safe.
     pub async fn enter(&self, index: &str) -> Result<Permit, Full> {
         let (turn, _waiting) = {
             let mut queue = self.turns.queue.lock();
-            if queue.under_way < self.turns.most {
+            if queue.under_way < queue.most {
                 queue.under_way += 1;
                 return Ok(self.turns.permit());
             }
@@ -125,7 +130,7 @@ impl Drop for Permit {
         self.0.in_flight_gauge.dec();
         let next = {
             let mut queue = self.0.queue.lock();
-            let next = queue.next();
+            let next = if queue.under_way > queue.most { None } else { queue.next() };
             if next.is_none() {
                 queue.under_way -= 1;
             }
@@ -170,6 +175,20 @@ mod tests {
         assert_eq!((limit.turns.in_flight_gauge.get(), limit.turns.waiting_gauge.get()), (2, 0));
         drop((second, third));
         assert_eq!(limit.turns.in_flight_gauge.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_bound_that_is_changed_holds_for_who_comes_next() {
+        let limit = limit(2, 2);
+        let (first, _second) = (limit.enter("a").await.unwrap(), limit.enter("a").await.unwrap());
+        limit.set_most(1);
+        let mut third = Box::pin(limit.enter("a"));
+        assert!(futures::poll!(&mut third).is_pending());
+        drop(first);
+        assert!(futures::poll!(&mut third).is_pending(), "one is under way still");
+        limit.set_most(2);
+        drop(limit.enter("a").await.expect("there is room for two"));
+        drop(third.await.expect("the one that ended makes way"));
     }
 
     #[tokio::test]

@@ -6,12 +6,14 @@
 //! | [`circuit`] | when reads avoid a node |
 //! | [`retry_budget`] | how many subrequests may be repeated |
 //! | [`limit`] | how many subrequests of a kind are under way to a node, and how many wait |
+//! | [`long_filters`] | on which nodes long filters are at work, so that other reads keep away |
 //! | [`waiting_writes`] | how many writes of an index are under way |
 //! | [`spool_budget`] | how much the writes' bodies may take |
 //! | [`metrics`] | what is counted of it |
 
 pub mod circuit;
 pub mod limit;
+pub mod long_filters;
 pub mod metrics;
 pub mod retry_budget;
 pub mod spool_budget;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use prometheus::IntGaugeVec;
 use tokio::time::Instant;
 
 use crate::meili::error::{Code, ResponseError};
@@ -32,11 +35,14 @@ use crate::settings::unit::{GIB, MIB};
 use crate::settings::{FromSection, Section};
 use circuit::{Circuit, CircuitSettings};
 use limit::{Limit, Permit};
+use long_filters::{LongFilters, LongTurn};
 use metrics::{OverloadMetrics, Rejection};
 use retry_budget::{RetryBudget, RetrySettings};
 use spool_budget::SpoolBudget;
 use waiting_writes::{Waiting, WaitingWrites};
 
+/// What metrics call the long filters of all nodes together.
+const LONG_FILTER: &str = "long_filter";
 /// The most that a count may be set to.
 const MOST: usize = 1_000_000;
 
@@ -66,6 +72,8 @@ pub struct OverloadSettings {
     pub requests: usize,
     pub reads: TrafficSettings,
     pub heavy: TrafficSettings,
+    /// Long filters that nodes work on at once, all nodes together; `None` for one fewer than replicas.
+    pub long_filters: Option<usize>,
     pub writes: TrafficSettings,
     /// Writes under way of one index.
     pub index_writes: usize,
@@ -85,6 +93,7 @@ pub struct Overload {
     nodes: RwLock<HashMap<NodeId, Arc<NodeTraffic>>>,
     retries: Mutex<RetryBudget>,
     writes: WaitingWrites,
+    long_filters: LongFilters,
 }
 
 /// What is under way to one node.
@@ -132,6 +141,7 @@ impl FromSection for OverloadSettings {
             reads,
             // As many of them may wait as of all reads.
             heavy: TrafficSettings { in_flight: count("node_heavy_reads", 1, 2), ..reads },
+            long_filters: Some(count("long_filters", 0, 0)).filter(|most| *most > 0),
             writes: TrafficSettings {
                 in_flight: count("node_writes", 1, 32),
                 waiting: count("node_writes_waiting", 0, 4_096),
@@ -171,7 +181,10 @@ impl Overload {
     /// Its metrics go to `registry`.
     pub fn new(settings: OverloadSettings, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         let metrics = OverloadMetrics::register(registry)?;
+        let gauge = |gauges: &IntGaugeVec| gauges.with_label_values(&["", LONG_FILTER]);
+        let long = Limit::new(1, settings.heavy.waiting, gauge(&metrics.in_flight), gauge(&metrics.waiting));
         Ok(Self {
+            long_filters: LongFilters::new(long, settings.long_filters),
             spools: SpoolBudget::new(settings.spooled_memory, settings.spooled, metrics.spooled.clone()),
             nodes: RwLock::default(),
             retries: Mutex::new(RetryBudget::new(settings.retries)),
@@ -193,6 +206,19 @@ impl Overload {
             self.metrics.rejected(Rejection::NodeQueue).inc();
             NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: full.waiting })
         })
+    }
+
+    /// Waits until `node` may work on a long filter of the index that `path` names; `None` where there is no bound.
+    pub async fn enter_long(&self, node: &Node, replicas: u8, path: &str) -> Result<Option<LongTurn>, NodeError> {
+        self.long_filters.enter(&node.id, index_of(path), usize::from(replicas)).await.map_err(|full| {
+            self.metrics.rejected(Rejection::NodeQueue).inc();
+            NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: full.waiting })
+        })
+    }
+
+    /// The nodes that work on long filters, and answer other reads late.
+    pub fn occupied(&self, topology: &Topology) -> Vec<NodeIx> {
+        self.long_filters.at_work(topology)
     }
 
     /// True when no subrequest of a client's request is under way to `node`, and none waits for it.

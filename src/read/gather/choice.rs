@@ -5,16 +5,16 @@ use crate::placement::cover::{Cover, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
 
-/// The cover without the nodes to be avoided, but for shards that only they can answer for.
+/// The cover without the nodes of the first of `avoided` that others can answer for; with all of them where that is none.
 pub(super) fn cover_avoiding(
     topology: &Topology,
     wanted: Wanted<'_>,
     shards: &ShardSet,
     failed: &[NodeIx],
-    avoided: &[NodeIx],
+    avoided: [&[NodeIx]; 2],
 ) -> Cover {
-    if !avoided.is_empty() {
-        let exclude: Vec<NodeIx> = failed.iter().chain(avoided).copied().collect();
+    for avoided in avoided.into_iter().filter(|avoided| !avoided.is_empty()) {
+        let exclude = [failed, avoided].concat();
         let without = cover(topology, wanted.index, shards, &exclude, wanted.seed);
         if without.missing.is_empty() {
             return without;

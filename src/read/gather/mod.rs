@@ -88,6 +88,11 @@ pub trait Nodes: Sync {
         Vec::new()
     }
 
+    /// Nodes that answer late at the moment: to leave alone if others can answer, those of [`Nodes::avoided`] left alone too.
+    fn occupied(&self) -> Vec<NodeIx> {
+        Vec::new()
+    }
+
     /// Nodes to leave alone if as few others can answer.
     fn laden(&self, _seed: u64) -> Vec<NodeIx> {
         Vec::new()
@@ -225,8 +230,13 @@ impl<N: Nodes + ?Sized> Asking<'_, N> {
         let cover = {
             let seen = self.seen.lock();
             let avoided: Vec<NodeIx> = self.avoided.iter().chain(&seen.slow).copied().collect();
-            let cover = cover_avoiding(self.topology, self.wanted, &shards, &seen.failed, &avoided);
-            let exclude = [seen.failed.clone(), avoided].concat();
+            // As it is now: what is asked again may be asked seconds later.
+            let both = match self.nodes.occupied() {
+                occupied if occupied.is_empty() => Vec::new(),
+                occupied => [avoided.as_slice(), &occupied].concat(),
+            };
+            let cover = cover_avoiding(self.topology, self.wanted, &shards, &seen.failed, [&both, &avoided]);
+            let exclude = [seen.failed.as_slice(), if both.is_empty() { &avoided } else { &both }].concat();
             lighter(cover, self.topology, self.wanted, &shards, &exclude, &self.laden)
         };
         self.covered(cover, sole)

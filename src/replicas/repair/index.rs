@@ -66,12 +66,11 @@ pub(super) async fn enqueue_deletion(
     index: &str,
     trace: &Trace,
 ) -> Result<Option<u32>, RepairError> {
-    let topology = replicas.nodes.topology().detached();
-    let node = topology.node(ix);
-    let path = format!("/indexes/{index}");
-    if replicas.nodes.client.get_json::<IndexView>(node, &path, trace).await?.is_none() {
+    if !is_there(replicas, ix, index, trace).await? {
         return Ok(None);
     }
+    let topology = replicas.nodes.topology().detached();
+    let (node, path) = (topology.node(ix), format!("/indexes/{index}"));
     tracing::info!(node = %node.id, index, "deleting an index whose content is of the past");
     let request =
         Subrequest { method: http::Method::DELETE, idempotent: false, ..Subrequest::get(path, timeout(replicas)) };
@@ -79,6 +78,13 @@ pub(super) async fn enqueue_deletion(
     let accepted: TaskStatusResponse = replicas.nodes.client.read(node, &reply)?;
     replicas.writes.order.saw_uid(ix, accepted.uid);
     Ok(Some(accepted.uid))
+}
+
+/// True if the node has the index.
+pub(super) async fn is_there(replicas: &Replicas, ix: NodeIx, index: &str, trace: &Trace) -> Result<bool, NodeError> {
+    let topology = replicas.nodes.topology().detached();
+    let path = format!("/indexes/{index}");
+    Ok(replicas.nodes.client.get_json::<IndexView>(topology.node(ix), &path, trace).await?.is_some())
 }
 
 /// All replicas of an index on a node are stale: their content is gone, or about to go.

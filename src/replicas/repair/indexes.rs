@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::board::{Key, News, Step};
 use super::error::RepairError;
-use super::index::{TASK_LIMIT, deleted, done, enqueue_deletion, mark_all_gone, repair_index};
+use super::index::{TASK_LIMIT, deleted, done, enqueue_deletion, is_there, mark_all_gone, repair_index};
 use super::state::Repairs;
 use crate::ledger::bookkeeping::Held;
 use crate::ledger::marks::Missed;
@@ -198,9 +198,10 @@ async fn attempt(replicas: &Arc<Replicas>, (id, index): &Key, absent: &mut bool)
     }
     if suspected {
         // Most of the waiting is done while writes go on.
-        let measure = reference(replicas, ix, index)?;
-        for other in std::iter::once(node).chain(&measure) {
-            drain(&replicas.nodes, other, index, &trace).await?;
+        if let Ok(measure) = reference(replicas, ix, index).await {
+            for other in std::iter::once(node).chain(&measure) {
+                drain(&replicas.nodes, other, index, &trace).await?;
+            }
         }
     }
     let patching = patch(replicas, ix, index, suspected, absent, &trace);
@@ -226,15 +227,22 @@ async fn patch(
     let _hold = replicas.writes.order.gates.hold(index).await;
     // It may have been deleted while this waited.
     let Some(entry) = replicas.ledger.registry.entry(index) else { return Ok(None) };
-    let measure = reference(replicas, ix, index)?;
+    let measure = match reference(replicas, ix, index).await {
+        Ok(measure) => measure,
+        Err(error) => {
+            // No write may make one with settings of its own meanwhile.
+            *absent |= !is_there(replicas, ix, index, trace).await?;
+            return Err(error);
+        }
+    };
     repair_index(replicas, ix, suspected, &entry, measure.as_ref(), absent, trace).await
 }
 
 /// Whose settings of an index are right, of the nodes that are up; `None` where there is nobody who could know better.
 ///
 /// While a refused change is taken back, those who refused it are the measure of the others, and nobody is theirs.
-fn reference(replicas: &Replicas, ix: NodeIx, index: &str) -> Result<Option<Node>, RepairError> {
-    let topology = replicas.nodes.topology();
+async fn reference(replicas: &Replicas, ix: NodeIx, index: &str) -> Result<Option<Node>, RepairError> {
+    let topology = replicas.nodes.topology().detached();
     let refused_by = replicas.ledger.refusals.refused_by(index);
     if refused_by.contains(&topology.node(ix).id) && topology.apart_of(ix, index).is_none() {
         return Ok(None);
@@ -247,15 +255,34 @@ fn reference(replicas: &Replicas, ix: NodeIx, index: &str) -> Result<Option<Node
     if let Some(up) = others.iter().find(|other| topology.node(**other).state == NodeState::Up) {
         return Ok(Some(topology.node(*up).clone()));
     }
-    // Who has missed nothing is the measure of those who come later.
-    if topology.apart_of(ix, index).is_none() && refused_by.is_empty() {
+    if others.is_empty() {
         return Ok(None);
     }
-    if others.is_empty() {
+    // Who has missed nothing is the measure of those who come later; so is one of those who have all missed something.
+    if topology.apart_of(ix, index).is_none()
+        && refused_by.is_empty()
+        && !is_outranked(replicas, ix, index, &others).await
+    {
         return Ok(None);
     }
     let nodes = others.iter().map(|other| topology.node(*other).id.as_str()).collect::<Vec<_>>().join(", ");
     Err(RepairError::Away { nodes })
+}
+
+/// True for a node that has missed something of the index where one of `others` has not. Example: node-0 was emptied and is the first
+/// one to answer after a restart of the cluster; what it holds of settings is right for nobody, however long the others take.
+async fn is_outranked(replicas: &Replicas, ix: NodeIx, index: &str, others: &[NodeIx]) -> bool {
+    let topology = replicas.nodes.topology().detached();
+    let bookkeeping = &replicas.ledger.bookkeeping;
+    if !bookkeeping.missed_by(&topology.node(ix).id).await.concerns(index) {
+        return false;
+    }
+    for other in others {
+        if !bookkeeping.missed_by(&topology.node(*other).id).await.concerns(index) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Deletes content that belongs to the past; what is to come in its place is stale. Writes are held back until the deletion has
