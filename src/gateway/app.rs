@@ -35,8 +35,8 @@ pub struct App {
     /// The operator's rules.
     pub ruling: Ruling,
     pub reloads: Reloads,
-    pub access_log: AccessLog,
     pub streams: OpenStreams,
+    pub access_log: AccessLog,
 }
 
 /// A request that was let in.
@@ -76,8 +76,8 @@ impl App {
             webhooks,
             ruling,
             reloads: Reloads::default(),
-            access_log: AccessLog::default(),
             streams: OpenStreams::default(),
+            access_log: AccessLog::default(),
         })
     }
 

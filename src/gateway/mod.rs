@@ -143,9 +143,13 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             Ok(Handled::Answered)
         }
         Outcome::Stream(stream) => {
-            let patience = settings.limits.client_timeout;
-            streams::write(session, &head, ctx, stream, patience).await?;
-            Ok(Handled::Answered)
+            let (patience, opened) = (settings.limits.client_timeout, ctx.started.elapsed());
+            // A stream may outlive them.
+            drop(settings);
+            let sent = streams::write(session, &head, ctx, stream, patience).await;
+            // For how long a client listens says nothing of the gateway: what counts is how soon the answer began.
+            ctx.started = std::time::Instant::now().checked_sub(opened).unwrap_or(ctx.started);
+            sent.map(|()| Handled::Answered)
         }
         Outcome::Forward(forward) => {
             ctx.forward = Some(forward);
