@@ -224,7 +224,7 @@ fn a_snapshot_takes_the_place_of_the_last_one() {
     let snapshot = || fleet.client.done(&fleet.client.post("/snapshots", &Value::Null));
     load(&fleet.client, "cities", &cities(20));
     snapshot();
-    load(&fleet.client, "cities", &cities(300));
+    fleet.client.add("cities", &json!(cities(300)));
     let task = snapshot();
     assert_eq!((&task["type"], &task["indexUid"]), (&json!("snapshotCreation"), &Value::Null), "{task}");
     assert_eq!(task.get("details"), None, "{task}");
