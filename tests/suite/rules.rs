@@ -224,6 +224,7 @@ fn timeless(value: &mut Value) {
         Value::Object(fields) => {
             for name in [
                 "processingTimeMs",
+                "requestUid",
                 "isIndexing",
                 "lastUpdate",
                 "databaseSize",
