@@ -115,7 +115,12 @@ fn what_the_gateway_serves_is_explained_and_nothing_is_done() {
         let explained = fleet.admin.post("/explain", &json!({"method": method, "path": path, "body": body})).ok();
         explained["plan"].clone()
     };
-    let figures = || fleet.client.get("/indexes/cities/stats").ok();
+    // Whether nodes work is no sign: they get each other's words beside.
+    let figures = || {
+        let mut figures = fleet.client.get("/indexes/cities/stats").ok();
+        figures.as_object_mut().expect("figures").shift_remove("isIndexing");
+        figures
+    };
     let before = figures();
     let first = fleet.client.get("/indexes/cities/documents?limit=2").ok();
     let ids: Vec<&Value> = list(&first, "results").iter().map(|city| &city["id"]).collect();
