@@ -1,7 +1,7 @@
 //! `/logs`: the gateway's own log lines, as an engine shows its own.
 
 use serde_json::Value;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::app::{Admitted, App};
 use super::features;
@@ -12,6 +12,9 @@ use crate::meili::feature::Feature;
 use crate::meili::payload::wrong_kind;
 use crate::meili::unknown;
 use crate::placement::topology::Topology;
+
+/// What all targets of Miroir's own lines begin with.
+const OWN: &str = "miroir";
 
 /// The body of `POST /logs/stream`.
 #[derive(Debug, PartialEq)]
@@ -97,7 +100,20 @@ fn read_targets(value: &Value) -> Result<Targets, ResponseError> {
              `meilisearch=info`, or you can write multiple filters in one target: `index_scheduler=info,milli=trace`",
         ));
     }
-    text.parse().map_err(|error: tracing_subscriber::filter::ParseError| refused(&error.to_string()))
+    let targets: Targets =
+        text.parse().map_err(|error: tracing_subscriber::filter::ParseError| refused(&error.to_string()))?;
+    Ok(without_heads(targets))
+}
+
+/// What is finer than `info` is told by Miroir alone: its libraries then write whole heads of requests, with the keys of other
+/// clients and of nodes in them. Example: `debug` is `info,miroir=debug`.
+fn without_heads(targets: Targets) -> Targets {
+    let default = targets.default_level().unwrap_or(LevelFilter::OFF);
+    let kept = Targets::new().with_default(default.min(LevelFilter::INFO)).with_target(OWN, default);
+    targets.into_iter().fold(kept, |kept, (name, level)| {
+        let is_own = name == OWN || name.strip_prefix(OWN).is_some_and(|rest| rest.starts_with("::"));
+        kept.with_target(name, if is_own { level } else { level.min(LevelFilter::INFO) })
+    })
 }
 
 // === impl Wish ===
@@ -158,6 +174,22 @@ mod tests {
         assert_eq!(wish.mode, Mode::Json);
         assert!(wish.targets.would_enable("miroir::access", &tracing::Level::DEBUG));
         assert!(!wish.targets.would_enable("pingora", &tracing::Level::ERROR));
+    }
+
+    #[test]
+    fn libraries_are_not_heard_in_detail_whatever_is_asked_for() {
+        for asked in
+            ["trace", "debug,pingora_proxy=trace", "mir=trace,miroirs=trace,pingora_proxy::x=debug", "h2=trace"]
+        {
+            let targets = read_targets(&json!(asked)).unwrap();
+            for library in ["pingora_proxy", "pingora_proxy::x", "h2", "h2::hpack", "mir", "rustls", ""] {
+                assert!(!targets.would_enable(library, &tracing::Level::DEBUG), "{asked}: {library}");
+            }
+        }
+        let targets = read_targets(&json!("trace,pingora_proxy=warn")).unwrap();
+        assert!(targets.would_enable("miroir::read", &tracing::Level::TRACE));
+        assert!(targets.would_enable("h2", &tracing::Level::INFO));
+        assert!(!targets.would_enable("pingora_proxy", &tracing::Level::INFO));
     }
 
     /// As an engine of 1.50 answers.

@@ -184,6 +184,28 @@ fn a_key_hears_of_its_own_indexes_only_and_the_end_of_the_gateway_ends_all() {
     fleet.kill_gateway();
 }
 
+/// Libraries write whole heads of requests when they are heard in detail.
+#[test]
+fn log_lines_show_no_keys_however_fine_they_are() {
+    let fleet = Fleet::with(FleetOptions { master_key: Some(MASTER), ..Default::default() });
+    fleet.client.json("PATCH", "/experimental-features", &json!({"logsRoute": true})).ok();
+    let wish = r#"{"target": "trace,pingora_proxy=trace,miroir=trace", "mode": "json"}"#;
+    let listener = Listener::to(&fleet.client, "POST", "/logs/stream", wish);
+    assert!(listener.head().starts_with("http/1.1 200"), "{}", listener.head());
+    // The first is passed on to a node as it is, the second asks all of them.
+    fleet.client.get("/version").ok();
+    fleet.client.add("a", &json!([{"id": 1}]));
+    fleet.client.post("/indexes/a/search", &json!({})).ok();
+    eventually("requests are logged", || listener.lines().iter().any(|line| line.contains("searchPost")).then_some(()));
+    for line in listener.lines() {
+        assert!(!line.contains(MASTER), "{line}");
+        let told: Value = serde_json::from_str(&line).unwrap_or_default();
+        let fine = told["level"] == "DEBUG" || told["level"] == "TRACE";
+        let target = told["target"].as_str().unwrap_or_default();
+        assert!(!fine || target == "miroir" || target.starts_with("miroir::"), "{line}");
+    }
+}
+
 #[test]
 fn log_lines_are_the_gateways_own_for_one_listener_at_a_time() {
     let fleet = Fleet::start();
