@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::error::MergeError;
+use super::facets::NodeFacets;
 use super::raw::{Members, ObjectWriter, Raw, elements};
 use super::strip;
 use crate::placement::written::WRITTEN_FIELD;
@@ -11,6 +12,12 @@ use crate::placement::written::WRITTEN_FIELD;
 pub fn total(reply: &[u8]) -> Result<u64, MergeError> {
     let members = Members::of_bytes(reply)?;
     members.count("total").ok_or(MergeError::Missing("a total of documents"))
+}
+
+/// The documents of a reply and how many there are in all, for their facets to be counted.
+pub fn to_count(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
+    let documents = listed(reply)?.into_iter().map(Raw::get).collect();
+    Ok(NodeFacets { hits: total(reply)?, documents, ..NodeFacets::default() })
 }
 
 /// One page out of `slices`, in their order, without the first `skip` of their documents.

@@ -12,6 +12,7 @@ use super::filter;
 use super::index_info::{FacetOrder, IndexInfo};
 use super::known;
 use super::node_request::NodeRequest;
+use super::probe::{Lister, Probe};
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 
@@ -98,9 +99,13 @@ impl FacetSearchPlan {
     }
 
     /// Asks the node of `part` for the documents of which values are counted; `None` where no search finds just them.
-    pub fn request_documents(&self, part: &CoverPart, shards: u16) -> Option<NodeRequest> {
-        if !self.lists_documents() {
+    pub fn request_documents(&self, probe: &Probe, part: &CoverPart, shards: u16) -> Option<NodeRequest> {
+        if self.lister() == Lister::Nobody {
             return None;
+        }
+        if probe.is_fetched() {
+            let filter = filter::with_shards(self.body.get("filter"), part, shards);
+            return probe.request_fetched(&self.index, Map::from_iter([("filter".to_owned(), filter)]));
         }
         let mut body: Map<String, Value> =
             OF_DOCUMENTS.iter().filter_map(|name| Some(((*name).to_owned(), self.body.get(*name)?.clone()))).collect();
@@ -110,14 +115,20 @@ impl FacetSearchPlan {
         Some(NodeRequest::post(format!("/indexes/{}/search", self.index), &body))
     }
 
-    /// True if a search finds just the documents of which values are counted.
-    pub fn lists_documents(&self) -> bool {
+    /// Who finds just the documents of which values are counted.
+    pub fn lister(&self) -> Lister {
         let known = |name: &String| OF_VALUES.contains(&name.as_str()) || OF_DOCUMENTS.contains(&name.as_str());
         let by_frequency = self.body.get("matchingStrategy").is_some_and(|strategy| strategy == "frequency");
-        self.shown
+        let lists = self.shown
             && !self.distinct
             && !by_frequency
-            && self.body.iter().all(|(name, value)| value.is_null() || known(name))
+            && self.body.iter().all(|(name, value)| value.is_null() || known(name));
+        let words = self.body.get("q").and_then(Value::as_str).is_some_and(|words| !words.trim().is_empty());
+        match (lists, words) {
+            (false, _) => Lister::Nobody,
+            (true, true) => Lister::Search,
+            (true, false) => Lister::Fetch,
+        }
     }
 
     /// False where a value is surely not among those that the client's words mean: they are the beginning of one, with two
@@ -166,6 +177,7 @@ mod tests {
     use crate::placement::cover::Besides;
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
+    use crate::plan::probe::{Listing, MOST_LISTED};
 
     fn plan(body: Value) -> FacetSearchPlan {
         FacetSearchPlan::new(&IndexInfo::new("movies"), body.as_object().unwrap().clone()).unwrap()
@@ -185,7 +197,8 @@ mod tests {
     fn documents_are_listed_by_a_search_for_the_same() {
         let part = CoverPart { node: NodeIx(0), shards: [ShardId(1)].into_iter().collect(), besides: Besides::Unknown };
         let some = plan(json!({"facetName": "colour", "facetQuery": "gr", "q": "car", "filter": "size = 1"}));
-        let request = some.request_documents(&part, 2).unwrap();
+        let found = Probe::Documents { facet: "colour".into(), listing: Listing::Found };
+        let request = some.request_documents(&found, &part, 2).unwrap();
         assert_eq!(request.path, "/indexes/movies/search");
         assert_eq!(
             serde_json::from_slice::<Value>(&request.body).unwrap(),
@@ -193,6 +206,16 @@ mod tests {
                 "attributesToRetrieve": ["colour"]})
         );
         let near = plan(json!({"facetName": "colour", "vector": [1], "hybrid": {"embedder": "e"}}));
-        assert!(near.request_documents(&part, 2).is_none());
+        assert!(near.request_documents(&found, &part, 2).is_none());
+        let all = plan(json!({"facetName": "colour", "filter": "size = 1"}));
+        let fetched = Probe::Documents { facet: "colour".into(), listing: Listing::Fetched { apart: Vec::new() } };
+        let request = all.request_documents(&fetched, &part, 2).unwrap();
+        assert_eq!((all.lister(), some.lister(), near.lister()), (Lister::Fetch, Lister::Search, Lister::Nobody));
+        assert_eq!(request.path, "/indexes/movies/documents/fetch");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&request.body).unwrap(),
+            json!({"filter": ["size = 1", "_miroir_shard IN [\"{{{{{{{}\"]"], "fields": ["colour"], "offset": 0,
+                "limit": MOST_LISTED})
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::probe::{HITS_PARTS, Probe, quote};
+use super::by_frequency::ByFrequency;
+use super::mix::Mix;
+use super::probe::{HITS_PARTS, Lister, Listing, Probe, quote};
 use super::values::Key;
 use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
@@ -119,11 +121,34 @@ impl SearchPlan {
         query
     }
 
-    /// True if nodes can list the documents over which facets are counted: these show what is counted, and nodes can be
-    /// asked to leave none out for another one.
-    pub fn lists_candidates(&self) -> bool {
+    /// Asks for the `candidates` of `part` as documents, or for how many they are. `None` for a probe that a search answers,
+    /// and where a filter cannot be written.
+    pub fn request_fetched(
+        &self,
+        probe: &Probe,
+        candidates: &Candidates,
+        part: &CoverPart,
+        shards: u16,
+    ) -> Option<NodeRequest> {
+        let filter = filter::with_shards(self.body.get("filter"), part, shards);
+        let mut body = Map::from_iter([("filter".to_owned(), filter)]);
+        if let Some(unmet) = &candidates.unmet {
+            filter::and(&mut body, unmet);
+        }
+        probe.request_fetched(&self.index, body)
+    }
+
+    /// Who can list the `candidates`: these must show what is counted, and it must be possible to ask nodes to leave none out
+    /// for another one.
+    pub fn lister(&self, candidates: &Candidates) -> Lister {
         let leaves_out = self.distinct.is_some() && self.body.get("distinct").is_none_or(Value::is_null);
-        self.facets_shown && !leaves_out
+        if !self.facets_shown || leaves_out {
+            return Lister::Nobody;
+        }
+        let by_words = !self.has_no_words() || self.by_frequency != ByFrequency::No;
+        let by_vector = self.names_a_vector() || self.mix == Mix::WordsOfMixed;
+        let filtered_only = !by_words && !by_vector && self.distinct.is_none() && !candidates.threshold;
+        if filtered_only { Lister::Fetch } else { Lister::Search }
     }
 
     /// The filters that tell the documents of `values` of the distinct attribute apart. `None` where one cannot be written.
@@ -190,7 +215,9 @@ impl SearchPlan {
 /// How many replies a probe gets.
 pub fn replies_to(probe: &Probe, part: &CoverPart) -> usize {
     match probe {
-        Probe::Hits | Probe::Sizes | Probe::Documents { .. } => parts_of(probe, part).len(),
+        Probe::Hits | Probe::Sizes => parts_of(probe, part).len(),
+        Probe::Documents { .. } if !probe.is_fetched() => parts_of(probe, part).len(),
+        Probe::Total | Probe::Documents { .. } => 1,
         Probe::Rest { .. } => 2,
         Probe::UpTo { .. } | Probe::Digits { .. } => 1,
         Probe::Counts { values, .. } => values.len(),
@@ -202,11 +229,23 @@ pub fn replies_to(probe: &Probe, part: &CoverPart) -> usize {
 fn parts_of(probe: &Probe, part: &CoverPart) -> Vec<CoverPart> {
     let count = match probe {
         Probe::Hits => HITS_PARTS,
-        Probe::Documents { by_shard: false, .. } => return vec![part.clone()],
-        Probe::Sizes | Probe::Documents { by_shard: true, .. } => usize::MAX,
-        Probe::Rest { .. } | Probe::UpTo { .. } | Probe::Counts { .. } | Probe::Digits { .. } | Probe::Twice { .. } => {
-            return Vec::new();
-        }
+        Probe::Sizes => usize::MAX,
+        Probe::Documents { listing, .. } => match listing {
+            Listing::Found => return vec![part.clone()],
+            Listing::FoundInGroups(count) => {
+                // None gets more shards than another, but for the last.
+                let each = (part.shards.len() / (*count).max(1)).max(1);
+                part.shards.len().div_ceil(each)
+            }
+            Listing::FoundByShard => usize::MAX,
+            Listing::Fetched { .. } => return Vec::new(),
+        },
+        Probe::Total
+        | Probe::Rest { .. }
+        | Probe::UpTo { .. }
+        | Probe::Counts { .. }
+        | Probe::Digits { .. }
+        | Probe::Twice { .. } => return Vec::new(),
     };
     let groups = groups(&part.shards, count);
     groups.into_iter().map(|shards| CoverPart { node: part.node, shards, besides: Besides::Unknown }).collect()
@@ -247,6 +286,7 @@ mod tests {
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
     use crate::plan::index_info::IndexInfo;
+    use crate::plan::probe::{FacetValue, MOST_LISTED};
 
     fn plan(body: Value) -> SearchPlan {
         let Value::Object(body) = body else { panic!("a search is an object") };
@@ -299,6 +339,56 @@ mod tests {
             ])
         );
         assert_eq!(probes.iter().map(|probe| replies_to(probe, &whole())).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn what_a_filter_finds_is_fetched() {
+        let plan = plan(json!({"facets": ["a"], "filter": "b = 1", "sort": ["c:asc"], "limit": 3}));
+        let base = Candidates { threshold: false, unmet: Some("NOT d IN [1]".into()) };
+        let ask = |probe: &Probe| plan.request_fetched(probe, &base, &whole(), 2);
+        let apart = vec![FacetValue::text("X".into())];
+        let documents = Probe::Documents { facet: "a".into(), listing: Listing::Fetched { apart } };
+        let request = ask(&documents).unwrap();
+        assert_eq!((request.path.as_str(), replies_to(&documents, &whole())), ("/indexes/movies/documents/fetch", 1));
+        assert_eq!(
+            body(&request),
+            json!({"filter": ["b = 1", no_words(), "NOT d IN [1]", "NOT \"a\" IN [\"x\"]"], "fields": ["a"], "offset": 0,
+                "limit": MOST_LISTED})
+        );
+        assert_eq!(body(&ask(&Probe::Total).unwrap())["limit"], 0);
+        assert!(ask(&Probe::Hits).is_none());
+        assert!(plan.request_probes(&[&Probe::Hits], &base, &whole(), 2).is_some());
+    }
+
+    #[test]
+    fn documents_are_fetched_only_where_a_filter_finds_just_them() {
+        let lister = |body: Value, threshold| plan(body).lister(&Candidates { threshold, unmet: None });
+        assert_eq!(lister(json!({"facets": ["a"], "filter": "b = 1", "q": " "}), false), Lister::Fetch);
+        for body in [
+            json!({"q": "x", "facets": ["a"]}),
+            json!({"distinct": "a", "facets": ["a"]}),
+            json!({"facets": ["a"], "vector": [1.0], "hybrid": {"embedder": "e"}}),
+        ] {
+            assert_eq!(lister(body.clone(), false), Lister::Search, "{body}");
+        }
+        assert_eq!(lister(json!({"facets": ["a"], "rankingScoreThreshold": 0.5}), true), Lister::Search);
+        let hidden = IndexInfo { displayed: Some(vec!["id".into()]), ..IndexInfo::new("movies") };
+        let body = json!({"facets": ["a"]}).as_object().unwrap().clone();
+        assert_eq!(SearchPlan::new(&hidden, body).unwrap().lister(&Candidates::default()), Lister::Nobody);
+    }
+
+    #[test]
+    fn groups_of_shards_are_of_one_size() {
+        let part = CoverPart { shards: (0..85).map(ShardId).collect(), ..whole() };
+        let groups = |count| {
+            let listing = Listing::FoundInGroups(count);
+            parts_of(&Probe::Documents { facet: "a".into(), listing }, &part)
+        };
+        let most = |count| groups(count).iter().map(|part| part.shards.len()).max().unwrap();
+        assert_eq!(
+            [(groups(18).len(), most(18)), (groups(17).len(), most(17)), (groups(90).len(), most(90))],
+            [(22, 4), (17, 5), (85, 1)]
+        );
     }
 
     #[test]

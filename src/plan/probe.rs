@@ -1,9 +1,16 @@
 //! Questions that settle what a node's cut list leaves open.
 
+use serde_json::{Map, Value};
+
+use super::filter;
+use super::node_request::NodeRequest;
 use super::values::{Key, normalize};
 
 /// Into how many parts a node's shards are divided to count its hits: a total is capped, a sum of totals is not.
 pub const HITS_PARTS: usize = 8;
+
+/// How many documents a node is asked to list at most.
+pub const MOST_LISTED: u64 = 50_000;
 
 /// A question to one node about the documents over which its facets are counted.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +30,34 @@ pub enum Probe {
     Twice { facet: String, values: Vec<FacetValue> },
     /// How many documents there are in each shard.
     Sizes,
-    /// The documents themselves with what they have in `facet`: all at once, or shard by shard where a node lists no more at
-    /// once.
-    Documents { facet: String, by_shard: bool },
+    /// How many documents there are, where they can be fetched.
+    Total,
+    /// The documents themselves with what they have in `facet`.
+    Documents { facet: String, listing: Listing },
+}
+
+/// Who can list the documents over which facets are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lister {
+    Nobody,
+    /// A search, which ranks them and lists `maxTotalHits` at most.
+    Search,
+    /// Without words, a distinct attribute and a threshold a filter finds them all: they are fetched as documents, at a
+    /// twentieth of the cost.
+    Fetch,
+}
+
+/// How documents are listed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Listing {
+    /// By one search.
+    Found,
+    /// By so many searches or a few more, each for as many shards. Example: 85 shards in 18 groups are listed four by four.
+    FoundInGroups(usize),
+    /// By a search for each shard.
+    FoundByShard,
+    /// As documents, without those that have one of `apart`.
+    Fetched { apart: Vec<FacetValue> },
 }
 
 /// One value of a facet.
@@ -45,7 +77,7 @@ impl Probe {
     /// The facet asked for.
     pub fn facet(&self) -> Option<&str> {
         match self {
-            Self::Hits | Self::Sizes => None,
+            Self::Hits | Self::Sizes | Self::Total => None,
             Self::Rest { facet, .. }
             | Self::UpTo { facet, .. }
             | Self::Counts { facet, .. }
@@ -55,11 +87,50 @@ impl Probe {
         }
     }
 
+    /// Asks for the documents that the filter in `body` finds, or for how many they are. `None` for a probe that a search answers, and
+    /// where the engine's language cannot say it.
+    pub fn request_fetched(&self, index: &str, mut body: Map<String, Value>) -> Option<NodeRequest> {
+        let (fields, limit, apart) = match self {
+            Self::Total => (Vec::new(), 0, None),
+            Self::Documents { facet, listing: Listing::Fetched { apart } } => {
+                (vec![facet.as_str()], MOST_LISTED, without(facet, apart)?)
+            }
+            _ => return None,
+        };
+        body.insert("fields".into(), fields.into());
+        body.insert("offset".into(), 0.into());
+        body.insert("limit".into(), limit.into());
+        if let Some(apart) = apart {
+            filter::and(&mut body, &apart);
+        }
+        Some(NodeRequest::post(format!("/indexes/{index}/documents/fetch"), &body))
+    }
+
+    /// True if it asks for documents, or how many there are to be fetched.
+    pub fn is_of_documents(&self) -> bool {
+        matches!(self, Self::Total | Self::Documents { .. })
+    }
+
+    /// True if it is no search that answers it.
+    pub fn is_fetched(&self) -> bool {
+        match self {
+            Self::Total | Self::Documents { listing: Listing::Fetched { .. }, .. } => true,
+            Self::Hits
+            | Self::Sizes
+            | Self::Rest { .. }
+            | Self::UpTo { .. }
+            | Self::Counts { .. }
+            | Self::Digits { .. }
+            | Self::Twice { .. }
+            | Self::Documents { .. } => false,
+        }
+    }
+
     /// The filters of the searches that ask it. `None` where the engine's language cannot say it. Empty where it goes by
     /// shards.
     pub fn filters(&self) -> Option<Vec<String>> {
         Some(match self {
-            Self::Hits | Self::Sizes | Self::Documents { .. } => Vec::new(),
+            Self::Hits | Self::Sizes | Self::Total | Self::Documents { .. } => Vec::new(),
             Self::Rest { facet, apart, known } => {
                 let field = quote(facet)?;
                 let all = apart.iter().chain(known).map(FacetValue::in_filter).collect::<Option<Vec<_>>>()?;
@@ -84,6 +155,15 @@ impl Probe {
             }
         })
     }
+}
+
+/// The documents that have none of `values` in `facet`, if there are any. `None` where the engine's language cannot say it.
+fn without(facet: &str, values: &[FacetValue]) -> Option<Option<String>> {
+    if values.is_empty() {
+        return Some(None);
+    }
+    let values = values.iter().map(FacetValue::in_filter).collect::<Option<Vec<_>>>()?;
+    Some(Some(format!("NOT {} IN [{}]", quote(facet)?, values.join(", "))))
 }
 
 // === impl FacetValue ===

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Stop};
 use super::search::is_search;
+use crate::merge::documents::to_count;
 use crate::merge::error::MergeError;
 use crate::merge::facets::Facets;
 use crate::merge::hit::Hit;
@@ -302,23 +303,27 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         parts: &[CoverPart],
         facets: &mut Facets,
     ) -> Result<(), Stop> {
-        facets.list_documents(plan.lists_candidates());
+        facets.list_documents(plan.lister(base));
         for _ in 0..ROUNDS {
             let probes = facets.probes();
             if probes.is_empty() {
                 return Ok(());
             }
             self.note(Later::FacetValues);
-            let asked = parts.iter().enumerate().filter_map(|(source, part)| {
-                let mine: Vec<&Probe> = probes.iter().filter(|(of, _)| *of == source).map(|(_, probe)| probe).collect();
-                (!mine.is_empty()).then(|| self.ask_probes(plan, base, source, part, mine))
+            let asked = parts.iter().enumerate().flat_map(|(source, part)| {
+                let mine = probes.iter().filter(|(of, _)| *of == source).map(|(_, probe)| probe);
+                let (fetched, searched): (Vec<&Probe>, Vec<&Probe>) = mine.partition(|probe| probe.is_fetched());
+                let apart = fetched.into_iter().map(|probe| vec![probe]);
+                let requests = apart.chain(Some(searched).filter(|searched| !searched.is_empty()));
+                requests.map(move |mine| self.ask_probes(plan, base, source, part, mine))
             });
             for answer in join_all(asked).await {
                 let Some((source, mine, body)) = answer else {
                     facets.give_up();
                     return Ok(());
                 };
-                let replies = answers(&body)?;
+                let fetched = mine.iter().all(|probe| probe.is_fetched());
+                let replies = if fetched { vec![to_count(&body)?] } else { answers(&body)? };
                 let mut replies = replies.as_slice();
                 for probe in mine {
                     let (own, rest) = replies
@@ -334,6 +339,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(())
     }
 
+    /// One that is fetched, or any that searches answer.
     async fn ask_probes<'p>(
         &self,
         plan: &SearchPlan,
@@ -342,7 +348,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         part: &CoverPart,
         probes: Vec<&'p Probe>,
     ) -> Option<(usize, Vec<&'p Probe>, Bytes)> {
-        let request = plan.request_probes(&probes, base, part, self.topology.shards)?;
+        let shards = self.topology.shards;
+        let request = match probes.as_slice() {
+            [only] if only.is_fetched() => plan.request_fetched(only, base, part, shards)?,
+            searched => plan.request_probes(searched, base, part, shards)?,
+        };
         match self.ask_alone(part.node, request).await {
             Ok(reply) if reply.is_success() => Some((source, probes, reply.body)),
             answer => {

@@ -5,6 +5,7 @@ use futures::future::{join_all, try_join_all};
 use super::candidates::ROUNDS;
 use super::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Reply, Stop, is_object};
+use crate::merge::documents::to_count;
 use crate::merge::facet_search::{FacetHits, list};
 use crate::merge::search::candidates;
 use crate::placement::cover::CoverPart;
@@ -29,7 +30,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         self.complete(&gathered)?;
         let bodies = gathered.bodies();
         let mut hits = FacetHits::new(plan, &bodies)?;
-        hits.sums.list_documents(plan.lists_documents());
+        hits.sums.list_documents(plan.lister());
         for _ in 0..ROUNDS {
             let probes = hits.sums.probes();
             if probes.is_empty() {
@@ -43,8 +44,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                     hits.sums.give_up();
                     continue;
                 };
-                if let Probe::Documents { .. } = probe {
-                    let replies = bodies.iter().map(|body| candidates(body)).collect::<Result<Vec<_>, _>>()?;
+                if probe.is_of_documents() {
+                    let read = if probe.is_fetched() { to_count } else { candidates };
+                    let replies = bodies.iter().map(|body| read(body)).collect::<Result<Vec<_>, _>>()?;
                     hits.sums.learn(*source, probe, &replies)?;
                 } else {
                     let lists = bodies.iter().map(|body| list(body)).collect::<Result<Vec<_>, _>>()?;
@@ -104,8 +106,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// The replies to `probe`, one for each of its filters.
     async fn probe(&self, plan: &FacetSearchPlan, part: &CoverPart, probe: &Probe) -> Option<Vec<bytes::Bytes>> {
         let shards = self.topology.shards;
-        let requests: Vec<NodeRequest> = if let Probe::Documents { .. } = probe {
-            vec![plan.request_documents(part, shards)?]
+        let requests: Vec<NodeRequest> = if probe.is_of_documents() {
+            vec![plan.request_documents(probe, part, shards)?]
         } else {
             probe.filters()?.iter().map(|filter| plan.request(part, shards, Some(filter))).collect()
         };

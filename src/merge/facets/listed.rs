@@ -7,22 +7,28 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::mixed::Kinds;
 use super::rest::Rest;
-use super::tally::{Counted, Numbers, Tally};
+use super::tally::{Counted, Listed, Numbers, Tally};
 use super::{Candidates, Facets, Known, NodeFacets, documents};
 use crate::merge::error::MergeError;
 use crate::plan::index_info::FacetOrder;
-use crate::plan::probe::{FacetValue, Probe};
+use crate::plan::probe::{FacetValue, Lister, Listing, MOST_LISTED, Probe};
 use crate::plan::values::Key;
 
-/// How many documents a node is asked to list at most.
-pub const MOST_LISTED: u64 = 50_000;
+/// Up to so many documents are found rather than their values counted one by one, which costs a search for each value.
+const FEW: u64 = 5000;
 
-/// Up to so many documents are listed rather than their values counted one by one.
-const FEW: u64 = 1000;
+/// So many documents a search lists at the cost of one more round of questions about values.
+const FOUND_IN_A_ROUND: u64 = 200;
+
+/// So many documents are fetched at that cost. Example: 40,000 documents of three nodes are fetched after three rounds, 6,000 at
+/// once.
+const FETCHED_FIRST: u64 = 2000;
+const FETCHED_IN_A_ROUND: u64 = 4000;
 
 /// After so many questions about values documents are listed.
-const PATIENCE: usize = 3;
+pub(super) const PATIENCE: usize = 3;
 
 /// The engine keeps only the beginning of a text that is longer, in bytes.
 const LONGEST_TEXT: usize = 400;
@@ -30,9 +36,13 @@ const LONGEST_TEXT: usize = 400;
 // === impl Facets ===
 
 impl Facets {
-    /// Lets nodes be asked for the documents themselves, where `lists`.
-    pub fn list_documents(&mut self, lists: bool) {
-        self.lists_documents = lists;
+    /// Lets nodes be asked for the documents themselves.
+    pub fn list_documents(&mut self, lister: Lister) {
+        self.lister = lister;
+        if lister == Lister::Fetch && self.only_named {
+            // Lists of values alone do not tell how many documents there are.
+            self.sources.iter_mut().for_each(|candidates| candidates.known = Known::AtLeast);
+        }
     }
 
     /// All that was asked by [`Facets::probes`] is answered.
@@ -42,9 +52,34 @@ impl Facets {
 
     /// True if it costs less to list documents than to ask on about values.
     pub(super) fn lists_at_once(&self, tally: &Tally) -> bool {
-        let few = |source: usize| self.sources[source].are_known() && self.sources[source].hits <= FEW;
-        let goes_slowly = tally.is_shared() || (self.rounds > 0 && tally.order == FacetOrder::Count);
-        self.rounds >= PATIENCE || goes_slowly && tally.open().all(few)
+        let up_to = |most: u64| {
+            tally.open().all(|source| self.sources[source].are_known() && self.sources[source].hits <= most)
+        };
+        let (rounds, by_count) = (self.rounds as u64, tally.order == FacetOrder::Count);
+        let at_once = match self.lister {
+            Lister::Nobody => false,
+            Lister::Search if tally.is_shared() => tally.open().all(|source| self.may_be_few(source)),
+            Lister::Search => by_count && up_to(FOUND_IN_A_ROUND * rounds),
+            Lister::Fetch => tally.is_shared() || by_count && up_to(FETCHED_FIRST + FETCHED_IN_A_ROUND * rounds),
+        };
+        self.rounds >= PATIENCE || at_once
+    }
+
+    /// True until it is known that they are more.
+    fn may_be_few(&self, source: usize) -> bool {
+        match self.sources[source].known {
+            Known::Exactly => self.sources[source].hits <= FEW,
+            Known::AtLeast => true,
+            Known::AtLeastInAPart | Known::AtLeastInAShard => false,
+        }
+    }
+
+    /// How many documents there are, where that tells when to fetch them.
+    pub(super) fn probes_of_totals(&self, tally: &Tally) -> Vec<(usize, Probe)> {
+        if self.lister != Lister::Fetch || tally.order != FacetOrder::Count {
+            return Vec::new();
+        }
+        tally.open().filter(|source| !self.sources[*source].are_known()).map(|source| (source, Probe::Total)).collect()
     }
 
     /// Asks for the documents of each source whose list is cut; first, how many there are.
@@ -52,19 +87,38 @@ impl Facets {
         // All that are cut tell, or none is asked.
         let too_many = |source: usize| match self.sources[source].known {
             Known::Exactly => self.sources[source].hits > MOST_LISTED,
-            Known::AtLeast => false,
+            Known::AtLeast | Known::AtLeastInAPart => false,
             Known::AtLeastInAShard => true,
         };
-        if !self.lists_documents || tally.open().any(too_many) {
+        if self.lister == Lister::Nobody || tally.open().any(too_many) {
             return Vec::new();
         }
         let probe = |source: usize| {
-            let candidates = &self.sources[source];
-            let by_shard = candidates.hits >= self.rules.max_total_hits;
-            let documents = Probe::Documents { facet: facet.to_owned(), by_shard };
-            (source, if candidates.are_known() { documents } else { Probe::Sizes })
+            let asked = match (self.sources[source].known, self.lister) {
+                (Known::Exactly, _) => {
+                    Probe::Documents { facet: facet.to_owned(), listing: self.listing(tally, source) }
+                }
+                (_, Lister::Fetch) => Probe::Total,
+                (Known::AtLeast, _) => Probe::Hits,
+                (Known::AtLeastInAPart | Known::AtLeastInAShard, _) => Probe::Sizes,
+            };
+            (source, asked)
         };
-        tally.open().filter(|source| !tally.is_listed(*source)).map(probe).collect()
+        tally.open().filter(|source| tally.lists[*source].listed != Listed::Yes).map(probe).collect()
+    }
+
+    fn listing(&self, tally: &Tally, source: usize) -> Listing {
+        if self.lister == Lister::Fetch {
+            return Listing::Fetched { apart: tally.told_apart(source) };
+        }
+        let (hits, most) = (self.sources[source].hits, self.rules.max_total_hits);
+        match tally.lists[source].listed {
+            _ if hits < most => Listing::Found,
+            Listed::No => {
+                Listing::FoundInGroups(usize::try_from(hits.div_ceil(in_a_group(most))).unwrap_or(usize::MAX))
+            }
+            Listed::TooManyInAGroup | Listed::Yes => Listing::FoundByShard,
+        }
     }
 
     /// How many documents each shard has.
@@ -80,20 +134,23 @@ impl Facets {
         &mut self,
         source: usize,
         facet: &str,
+        listing: &Listing,
         replies: &[NodeFacets<'_>],
     ) -> Result<(), MergeError> {
+        let (most, apart) = match listing {
+            Listing::Found | Listing::FoundInGroups(_) | Listing::FoundByShard => (self.rules.max_total_hits, &[][..]),
+            Listing::Fetched { apart } => (u64::MAX, apart.as_slice()),
+        };
+        let capped = replies.iter().any(|reply| reply.hits >= most);
         // A node that ran out of time lists fewer than it found.
-        let whole = replies
-            .iter()
-            .all(|reply| reply.documents.len() as u64 == reply.hits && reply.hits < self.rules.max_total_hits);
-        let mut values = Vec::new();
-        for text in replies.iter().flat_map(|reply| &reply.documents) {
-            let document: Value = serde_json::from_str(text)?;
-            values.extend(documents::count(std::slice::from_ref(&document), facet));
+        let whole = !capped && replies.iter().all(|reply| reply.documents.len() as u64 == reply.hits);
+        let again = capped && matches!(listing, Listing::FoundInGroups(_));
+        self.tally(facet).list_of(source).listed = if again { Listed::TooManyInAGroup } else { Listed::Yes };
+        if !whole {
+            return Ok(());
         }
-        let short = values.iter().all(|(value, _)| value.shown.len() <= LONGEST_TEXT);
-        self.tally(facet).list_of(source).listed = true;
-        if !whole || !short {
+        let values = values_in(replies.iter().flat_map(|reply| reply.documents.iter().copied()), facet)?;
+        if values.iter().any(|(value, _)| value.shown.len() > LONGEST_TEXT) {
             return Ok(());
         }
         if self.only_named {
@@ -101,9 +158,9 @@ impl Facets {
             let (named, others): (Vec<Counted>, Vec<Counted>) =
                 values.into_iter().partition(|(value, _)| tally.places.contains_key(&value.key()));
             self.unnamed.extend(others.into_iter().map(|(value, count)| (source, value, count)));
-            self.tally(facet).list_documents(source, named);
+            self.tally(facet).list_documents(source, apart, named);
         } else {
-            self.tally(facet).list_documents(source, values);
+            self.tally(facet).list_documents(source, apart, values);
         }
         Ok(())
     }
@@ -149,6 +206,28 @@ impl Facets {
     }
 }
 
+/// So many documents in a group of shards on average that in all likelihood no group has `most`. Their numbers have a binomial
+/// distribution, of which this is six deviations below `most`: of 1,000 it is 821, and of 60 it is 24.
+fn in_a_group(most: u64) -> u64 {
+    let root = (3.0 + most as f64).sqrt() - 3.0;
+    if root > 1.0 { (root * root) as u64 } else { 1 }
+}
+
+/// The values of `facet` in `documents`. Most documents say the same as others, so that each text is read once.
+fn values_in<'a>(documents: impl Iterator<Item = &'a str>, facet: &str) -> Result<Vec<Counted>, MergeError> {
+    let mut texts: HashMap<&str, u64> = HashMap::new();
+    for text in documents {
+        *texts.entry(text).or_default() += 1;
+    }
+    let mut values = Vec::with_capacity(texts.len());
+    for (text, count) in texts {
+        let document: Value = serde_json::from_str(text)?;
+        let of_one = documents::count(std::slice::from_ref(&document), facet);
+        values.extend(of_one.into_iter().map(|(value, _)| (value, count)));
+    }
+    Ok(values)
+}
+
 // === impl Tally ===
 
 impl Tally {
@@ -168,8 +247,14 @@ impl Tally {
         *self.list_of(source).counts.entry(place).or_default() += count;
     }
 
-    pub(super) fn is_listed(&self, source: usize) -> bool {
-        self.lists[source].listed
+    /// Values whose documents need not be listed: these have no other one.
+    fn told_apart(&self, source: usize) -> Vec<FacetValue> {
+        let list = &self.lists[source];
+        if list.kinds != Kinds::Known || !matches!(list.rest, Rest::Rarer(_)) {
+            return Vec::new();
+        }
+        let values = list.apart.iter().map(|place| self.values[*place].clone());
+        values.filter(|value| value.in_filter().is_some()).collect()
     }
 
     /// True if values of some source are to be counted one by one, or no question about them would tell.

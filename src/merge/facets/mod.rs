@@ -36,7 +36,7 @@ use serde_json::Value;
 
 use crate::plan::facet_rules::FacetRules;
 use crate::plan::index_info::FacetOrder;
-use crate::plan::probe::{FacetValue, Probe};
+use crate::plan::probe::{FacetValue, Lister, Probe};
 use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
@@ -76,6 +76,8 @@ enum Known {
     /// The node's total is capped. Example: `maxTotalHits` is 2. A node that says 2 may have found a and b, or c, too, and c's values
     /// are counted all the same.
     AtLeast,
+    /// So is that of an eighth of its shards.
+    AtLeastInAPart,
     /// The total of some shard is capped as well: nobody can list them.
     AtLeastInAShard,
 }
@@ -90,8 +92,7 @@ pub struct Facets {
     /// True once something could not be found out: the values are written as far as they are known. Example: a node fails
     /// when it is asked whether c has a value that its list, which ends after those of a and b, does not name.
     given_up: bool,
-    /// True if nodes can be asked for the documents themselves.
-    lists_documents: bool,
+    lister: Lister,
     rounds: usize,
     /// True if only some values are searched for, which nodes name in their lists.
     only_named: bool,
@@ -122,7 +123,7 @@ impl Facets {
             stats: Stats::default(),
             sources: Vec::new(),
             given_up: false,
-            lists_documents: false,
+            lister: Lister::Nobody,
             rounds: 0,
             only_named: false,
             unnamed: Vec::new(),
@@ -234,7 +235,12 @@ impl Facets {
             let asked = if self.lists_at_once(tally) { listed() } else { Vec::new() };
             let asked = if asked.is_empty() { tally.probes(facet, numbers, self.stats.least(facet)) } else { asked };
             let asked = if asked.is_empty() { listed() } else { asked };
-            probes.extend(asked.into_iter().filter(|probe| !probes.contains(probe)).collect::<Vec<_>>());
+            let asked = asked.into_iter().chain(self.probes_of_totals(tally));
+            for probe in asked {
+                if !probes.contains(&probe) {
+                    probes.push(probe);
+                }
+            }
         }
         probes
     }
@@ -245,12 +251,17 @@ impl Facets {
             Probe::Hits => {
                 let capped = replies.iter().any(|reply| reply.hits >= self.rules.max_total_hits);
                 let hits = replies.iter().map(|reply| reply.hits).sum();
-                self.sources[source] = Candidates { hits, known: if capped { Known::AtLeast } else { Known::Exactly } };
+                let known = if capped { Known::AtLeastInAPart } else { Known::Exactly };
+                self.sources[source] = Candidates { hits, known };
                 // Asking again would not bring more.
                 self.given_up |= capped && self.numbers().is_none();
             }
             Probe::Sizes => self.learn_sizes(source, replies),
-            Probe::Documents { facet, .. } => self.learn_documents(source, facet, replies)?,
+            Probe::Total => {
+                let total = replies.first().ok_or(MergeError::Missing("a total of documents"))?;
+                self.sources[source] = Candidates::exactly(total.hits);
+            }
+            Probe::Documents { facet, listing } => self.learn_documents(source, facet, listing, replies)?,
             Probe::Rest { facet, .. } | Probe::UpTo { facet, .. } => {
                 let lists = replies.iter().map(|reply| reply.list(facet)).collect::<Result<Vec<_>, _>>()?;
                 self.learn_lists(source, facet, probe, &lists)?;

@@ -42,13 +42,22 @@ pub(super) struct List {
     /// Places of the list that was read last, in its order: what a probe goes on from.
     pub(super) latest: Vec<usize>,
     /// Places whose documents have no other value of this facet, so that they can be left out of a probe.
-    apart: Vec<usize>,
+    pub(super) apart: Vec<usize>,
     pub(super) rest: Rest,
     pub(super) kinds: Kinds,
     /// Up to this number there are more numbers than a list can have.
     cut_below: Option<f64>,
-    /// True once the source was asked for the documents themselves.
-    pub(super) listed: bool,
+    pub(super) listed: Listed,
+}
+
+/// Whether a source was asked for the documents themselves.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    #[default]
+    No,
+    /// Of some group of shards there were more than a node lists.
+    TooManyInAGroup,
+    Yes,
 }
 
 /// Reads a list. `range` is that of its numbers, if it has any.
@@ -143,8 +152,10 @@ impl Tally {
         list.kinds = Kinds::Known;
     }
 
-    /// Takes in the values of each document of a source, in place of what it told before, which they must confirm.
-    pub(super) fn list_documents(&mut self, source: usize, values: Vec<Counted>) {
+    /// Takes in the values of each document of a source that has none of `apart`, in place of what it told before, which they
+    /// must confirm.
+    pub(super) fn list_documents(&mut self, source: usize, apart: &[FacetValue], values: Vec<Counted>) {
+        let apart: Vec<usize> = apart.iter().map(|value| self.place(value.clone())).collect();
         let places: Vec<(usize, u64)> = values.into_iter().map(|(value, count)| (self.place(value), count)).collect();
         let mut counts: HashMap<usize, u64> = HashMap::new();
         for (place, count) in places {
@@ -153,9 +164,12 @@ impl Tally {
         let told = &self.lists[source].counts;
         let sure =
             self.lists[source].kinds == Kinds::Known || told.keys().all(|place| self.values[*place].number.is_none());
-        if sure && told.iter().any(|(place, count)| counts.get(place).copied().unwrap_or(0) != *count) {
+        let confirmed =
+            |place: &usize, count: u64| apart.contains(place) || counts.get(place).copied().unwrap_or(0) == count;
+        if sure && told.iter().any(|(place, count)| !confirmed(place, *count)) {
             return;
         }
+        counts.extend(apart.iter().filter_map(|place| Some((*place, told.get(place).copied()?))));
         let list = self.list_of(source);
         list.counts = counts;
         list.latest.clear();
