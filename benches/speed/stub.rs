@@ -129,7 +129,7 @@ impl State {
 
     /// What a gateway asks beside searches. Tasks have succeeded as soon as they are there.
     fn other(&self, asked: &Asked) -> (u16, Value) {
-        let (path, _) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+        let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let body = || serde_json::from_slice::<Value>(&asked.body).unwrap_or_default();
         match (asked.method.as_str(), parts.as_slice()) {
@@ -137,6 +137,7 @@ impl State {
             (_, ["version"]) => (200, json!({"commitSha": "unknown", "commitDate": "unknown", "pkgVersion": "1.50.0"})),
             (_, ["experimental-features"]) => (200, json!({})),
             ("GET", ["tasks", uid]) => (200, ended(uid.parse().unwrap_or(0))),
+            ("GET", ["tasks"]) => (200, tasks(query)),
             ("GET", ["indexes"]) => (200, self.indexes()),
             ("POST", ["indexes"]) => {
                 let uid = body()["uid"].as_str().unwrap_or_default().to_owned();
@@ -189,6 +190,13 @@ fn ended(uid: u64) -> Value {
     json!({"uid": uid, "batchUid": uid, "indexUid": null, "status": "succeeded", "type": "documentAdditionOrUpdate",
         "canceledBy": null, "details": {}, "error": null, "duration": "PT0.001S", "enqueuedAt": DATE,
         "startedAt": DATE, "finishedAt": DATE})
+}
+
+/// Those that are asked for by their uids.
+fn tasks(query: &str) -> Value {
+    let named = query.split('&').find_map(|parameter| parameter.strip_prefix("uids=")).unwrap_or_default();
+    let results: Vec<Value> = named.split(',').filter_map(|uid| uid.parse().ok()).map(ended).collect();
+    json!({"total": results.len(), "results": results, "limit": 20, "from": null, "next": null})
 }
 
 fn not_found(code: &str) -> (u16, Value) {

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use super::Cluster;
 use crate::ledger::insync;
 use crate::ledger::marks::Marks;
-use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::task::{Subject, TaskKind, TaskStatus};
 use crate::replicas::repair;
-use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::tasks::entry::{MiroirTask, NodeTaskState, Purpose};
 use crate::tracking::Heir;
 
 #[async_trait]
@@ -28,7 +28,9 @@ impl Heir for Cluster {
         indexes.extend(task.index_uid.clone());
         for index in &indexes {
             repair::touched(&self.replicas, index, task);
-            registry.invalidate(index);
+            if !leaves_settings(task) {
+                registry.invalidate(index);
+            }
             match task.status {
                 TaskStatus::Failed | TaskStatus::Canceled => {
                     registry.suspect(index);
@@ -47,6 +49,14 @@ impl Heir for Cluster {
             }
         }
     }
+}
+
+/// True for documents that an index took which was there: what is known of its settings still holds. With many small writes
+/// they would be read again for each.
+fn leaves_settings(task: &MiroirTask) -> bool {
+    task.kind.subject() == Subject::Documents
+        && task.status == TaskStatus::Succeeded
+        && task.parts.iter().all(|part| part.purpose == Purpose::Main)
 }
 
 /// Raises the alarm where one replica refused in its queue what another carried out.

@@ -57,7 +57,7 @@ use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
 use crate::settings::{Problem, Secret};
 use crate::tasks::view::UidFormatSetting;
-use crate::write::settings::WriteSettings;
+use crate::write::settings::{Coalesce, WriteSettings};
 
 const TWO_NODES: &str = "cluster: { nodes: [ { id: a, url: http://a:7700 }, { id: b, url: http://b:7700 } ] }";
 
@@ -173,6 +173,7 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
             timeout: Duration::from_secs(60),
             slow_after: Duration::from_secs(5),
             spool_memory: 0,
+            coalesce: Coalesce::Yes,
         }
     );
     assert_eq!(config.search.attempt_timeout, Duration::from_millis(50));

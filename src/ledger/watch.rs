@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 
 use super::touched::Touched;
 
+/// The narrowest window of a watch: writes go on.
+const NARROWEST: usize = 8;
+
 /// All watches, and the writes under way.
 #[derive(Default)]
 pub struct Watchers {
@@ -34,6 +37,8 @@ struct Entry {
     before: BTreeSet<u32>,
     pending: BTreeMap<u32, Touched>,
     touched: Touched,
+    /// How many tasks of the index may be open before its writes wait.
+    window: Option<usize>,
 }
 
 /// A write under way. Dropping it ends it.
@@ -54,6 +59,12 @@ impl Watchers {
     /// True when somebody wants to know which documents the writes of `index` touch.
     pub fn is_watched(&self, index: &str) -> bool {
         self.state.lock().watches.values().any(|watch| watch.index == index)
+    }
+
+    /// How many tasks of one of `indexes` may be open before its writes wait; `None` where nobody minds.
+    pub fn window(&self, indexes: &[String]) -> Option<usize> {
+        let state = self.state.lock();
+        state.watches.values().filter(|watch| indexes.contains(&watch.index)).filter_map(|watch| watch.window).min()
     }
 
     /// A write takes its place. `keys` are all the documents that it can touch; `None` when it cannot say.
@@ -111,6 +122,16 @@ impl Watch {
         }
     }
 
+    /// Nodes are too far behind, with `open` tasks of the index: half as many may be open from here on, and its writes wait for that.
+    /// Returns how many that are.
+    pub fn narrow(&self, open: usize) -> usize {
+        self.with(|entry| {
+            let window = (entry.window.unwrap_or(open).min(open) / 2).max(NARROWEST);
+            entry.window = Some(window);
+            window
+        })
+    }
+
     /// What was touched since the last call, by writes that are over.
     pub fn take(&self) -> Touched {
         self.with(|entry| std::mem::take(&mut entry.touched))
@@ -164,6 +185,18 @@ mod tests {
         drop(before);
         watch.complete().await;
         assert_eq!(watch.take(), Touched::default());
+    }
+
+    #[test]
+    fn a_window_narrows_until_the_watch_ends() {
+        let watchers = Arc::new(Watchers::default());
+        let (watch, other) = (watchers.begin("a"), watchers.begin("a"));
+        assert_eq!(watchers.window(&names(&["a"])), None);
+        assert_eq!((watch.narrow(100), watch.narrow(70), watch.narrow(20), watch.narrow(20)), (50, 25, 10, 8));
+        assert_eq!(other.narrow(400), 200);
+        assert_eq!((watchers.window(&names(&["b", "a"])), watchers.window(&names(&["b"]))), (Some(8), None));
+        drop(watch);
+        assert_eq!(watchers.window(&names(&["a"])), Some(200));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::fate::fate_of;
 use super::meaning::{ForHealth, Meaning};
 pub use super::message::{NodeReply, SubBody, Subrequest, Trace};
 use super::metrics::{ClusterMetrics, Outcome};
+use super::stamp::carries;
 use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -161,7 +162,24 @@ impl NodeClient {
         Ok(task)
     }
 
-    /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) as their `customMetadata`, oldest first. Nodes cannot
+    /// Those of some tasks, at least one, that the node lists, by one request. That one is not among them does not say that the
+    /// node does not know it: only [`NodeClient::get_task_status`] does.
+    pub async fn list_tasks(&self, node: &Node, task_uids: &[u32]) -> Result<Vec<TaskStatusResponse>, NodeError> {
+        #[derive(Deserialize)]
+        struct Page {
+            results: Vec<TaskStatusResponse>,
+        }
+        let uids: Vec<String> = task_uids.iter().map(u32::to_string).collect();
+        let path = format!("/tasks?limit={}&uids={}", uids.len(), uids.join(","));
+        let reply = self.send(node, Subrequest::get(path, self.timeout), &Trace::background("task")).await?;
+        let page: Page = self.read(node, &reply)?;
+        for task in page.results.iter().filter(|task| task.status.is_final()) {
+            self.changes.ended(&node.id, task.uid);
+        }
+        Ok(page.results)
+    }
+
+    /// The tasks on `node` that carry `stamp` (`mtask-<uuid>`) in their `customMetadata`, alone or among others, oldest first. Nodes cannot
     /// filter by it, so their newest tasks are read back to the moment that the stamp's uuid was made.
     pub async fn find_by_stamp(&self, node: &Node, stamp: &str) -> Result<Vec<TaskStatusResponse>, NodeError> {
         let since = stamp_time(stamp);
@@ -170,7 +188,7 @@ impl NodeClient {
             .tasks_since(node, query, since)
             .await?
             .into_iter()
-            .filter(|task| task.custom_metadata.as_deref() == Some(stamp))
+            .filter(|task| task.custom_metadata.as_deref().is_some_and(|metadata| carries(metadata, stamp)))
             .collect::<Vec<_>>();
         found.sort_by_key(|task| task.uid);
         Ok(found)

@@ -10,17 +10,33 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 use crate::placement::topology::NodeIx;
 
 /// All lanes. A lane is made by its first turn, and forgotten some time after its last.
-#[derive(Default)]
-pub struct Lanes {
-    /// Guards the last turn of each lane: closed when that turn is over.
-    tails: Mutex<HashMap<(String, NodeIx), watch::Receiver<()>>>,
+///
+/// A turn may be given a *parcel*: what its owner wants sent. Whoever has the turn before it may take that along. `P` is a parcel.
+pub struct Lanes<P> {
+    /// Guards the last turn of each lane.
+    tails: Mutex<HashMap<(String, NodeIx), Tail<P>>>,
+}
+
+/// The last turn of a lane.
+struct Tail<P> {
+    /// Closed when that turn is over.
+    over: watch::Receiver<()>,
+    place: Arc<Mutex<Place<P>>>,
 }
 
 /// A place in the order of one node's lanes. Dropping it lets the next one go.
-pub struct Turn {
+pub struct Turn<P> {
     before: Vec<watch::Receiver<()>>,
     /// Held for its drop: every later turn waits for it.
     done: Option<watch::Sender<()>>,
+    place: Arc<Mutex<Place<P>>>,
+}
+
+/// What others see of a turn.
+struct Place<P> {
+    parcel: Option<P>,
+    /// The place behind this one, if it is one in this lane alone.
+    next: Option<Arc<Mutex<Place<P>>>>,
 }
 
 /// The gates before the lanes, one per index: writes pass through, and who must have an index to himself (repair,
@@ -42,37 +58,89 @@ pub struct Hold {
 
 // === impl Lanes ===
 
-impl Lanes {
+impl<P> Default for Lanes<P> {
+    fn default() -> Self {
+        Self { tails: Mutex::default() }
+    }
+}
+
+impl<P> Lanes<P> {
     /// Takes the next turn in the lanes of `indexes` on `node`. Whoever takes turns on several nodes for one write
     /// must do so under one lock, or two nodes may see two orders.
-    pub fn turn(&self, indexes: &[String], node: NodeIx) -> Turn {
-        let (done, tail) = watch::channel(());
+    pub fn turn(&self, indexes: &[String], node: NodeIx) -> Turn<P> {
+        let (done, over) = watch::channel(());
+        let place = Arc::new(Mutex::new(Place { parcel: None, next: None }));
         let mut tails = self.tails.lock();
         if tails.len() > 1024 {
-            tails.retain(|_, tail| tail.has_changed().is_ok());
+            tails.retain(|_, tail| tail.over.has_changed().is_ok());
         }
         let mut before = Vec::with_capacity(indexes.len());
         for index in indexes {
-            if let Some(previous) = tails.insert((index.clone(), node), tail.clone()) {
-                before.push(previous);
+            let tail = Tail { over: over.clone(), place: Arc::clone(&place) };
+            let Some(previous) = tails.insert((index.clone(), node), tail) else { continue };
+            if indexes.len() == 1 {
+                previous.place.lock().next = Some(Arc::clone(&place));
             }
+            before.push(previous.over);
         }
-        Turn { before, done: Some(done) }
+        Turn { before, done: Some(done), place }
     }
 }
 
 // === impl Turn ===
 
-impl Turn {
+impl<P> Turn<P> {
     /// Returns when every earlier turn in the same lanes is over.
     pub async fn wait(&mut self) {
         wait_all(&mut self.before).await;
     }
+
+    /// Lets the turns before this one take `parcel` along.
+    pub fn offer(&self, parcel: P) {
+        self.place.lock().parcel = Some(parcel);
+    }
+
+    /// What was offered; `None` if another turn has taken it.
+    pub fn take_back(&self) -> Option<P> {
+        self.place.lock().parcel.take()
+    }
+
+    /// True if the turn behind this one offers a parcel that `fits`.
+    pub fn is_followed(&self, fits: impl FnOnce(&P) -> bool) -> bool {
+        let next = self.place.lock().next.clone();
+        next.is_some_and(|next| next.lock().parcel.as_ref().is_some_and(fits))
+    }
+
+    /// Takes the parcels of the turns behind this one, up to the first that offers none or one that does not fit: nobody is
+    /// overtaken.
+    pub fn take_following(&self, mut fits: impl FnMut(&P) -> bool) -> Vec<P> {
+        let mut taken = Vec::new();
+        let mut next = self.place.lock().next.clone();
+        while let Some(place) = next {
+            let mut held = place.lock();
+            match held.parcel.take() {
+                Some(parcel) if fits(&parcel) => taken.push(parcel),
+                other => {
+                    held.parcel = other;
+                    break;
+                }
+            }
+            next = held.next.clone();
+        }
+        taken
+    }
 }
 
-impl Drop for Turn {
+impl<P> Drop for Turn<P> {
     /// A turn given up before it came must not let later ones overtake those before it.
     fn drop(&mut self) {
+        {
+            let mut place = self.place.lock();
+            // Nobody is to send what nobody waits for any more.
+            place.parcel = None;
+            // What lies behind is held by its own turns; many places must not go one within the other.
+            place.next = None;
+        }
         if self.before.is_empty() {
             return;
         }
@@ -132,7 +200,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn every_node_sees_the_order_in_which_turns_were_taken() {
-        let lanes = Arc::new(Lanes::default());
+        let lanes = Arc::new(Lanes::<()>::default());
         let order = Arc::new(Mutex::new(()));
         let seen: Arc<Vec<Mutex<Vec<usize>>>> = Arc::new((0..3).map(|_| Mutex::default()).collect());
         let expected = Arc::new(Mutex::new(Vec::new()));
@@ -141,7 +209,7 @@ mod tests {
             let (lanes, order, seen, expected) =
                 (Arc::clone(&lanes), Arc::clone(&order), Arc::clone(&seen), Arc::clone(&expected));
             writers.push(tokio::spawn(async move {
-                let turns: Vec<Turn> = {
+                let turns: Vec<Turn<()>> = {
                     let _order = order.lock();
                     expected.lock().push(write);
                     (0..3).map(|node| lanes.turn(&names(&["a"]), NodeIx(node))).collect()
@@ -167,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_of_two_indexes_is_a_barrier_in_both_lanes() {
-        let lanes = Lanes::default();
+        let lanes = Lanes::<()>::default();
         let first = lanes.turn(&names(&["a"]), NodeIx(0));
         let mut swap = lanes.turn(&names(&["a", "b"]), NodeIx(0));
         let mut after = lanes.turn(&names(&["b"]), NodeIx(0));
@@ -182,7 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_given_up_lets_nobody_overtake() {
-        let lanes = Lanes::default();
+        let lanes = Lanes::<()>::default();
         let first = lanes.turn(&names(&["a"]), NodeIx(0));
         let abandoned = lanes.turn(&names(&["a"]), NodeIx(0));
         let mut next = lanes.turn(&names(&["a"]), NodeIx(0));
@@ -191,6 +259,40 @@ mod tests {
         assert!(futures::poll!(std::pin::pin!(next.wait())).is_pending());
         drop(first);
         next.wait().await;
+    }
+
+    #[tokio::test]
+    async fn a_turn_takes_along_what_follows_without_a_gap() {
+        let lanes = Lanes::<u32>::default();
+        let mut turns: Vec<Turn<u32>> = (0..6).map(|_| lanes.turn(&names(&["a"]), NodeIx(0))).collect();
+        for (turn, parcel) in [(1, 10), (2, 20), (4, 40), (5, 50)] {
+            turns[turn].offer(parcel);
+        }
+        assert!(turns[0].is_followed(|parcel| *parcel == 10) && !turns[2].is_followed(|_| true));
+        assert_eq!(turns[0].take_following(|parcel| *parcel < 20), [10]);
+        assert_eq!((turns[1].take_back(), turns[2].take_back()), (None, Some(20)));
+        assert_eq!(turns[0].take_following(|_| true), Vec::<u32>::new(), "nobody is overtaken");
+        assert_eq!(turns[3].take_following(|_| true), [40, 50]);
+        // Who was given up is not sent, and nobody behind is sent before those that come first.
+        turns[4].offer(41);
+        turns[5].offer(51);
+        drop(turns.remove(4));
+        assert_eq!(turns[3].take_following(|_| true), Vec::<u32>::new());
+        assert_eq!(turns[4].take_back(), Some(51));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_along_past_a_write_of_two_indexes() {
+        let lanes = Lanes::<u32>::default();
+        let first = lanes.turn(&names(&["a"]), NodeIx(0));
+        let swap = lanes.turn(&names(&["a", "b"]), NodeIx(0));
+        let behind: Vec<Turn<u32>> = ["a", "b"].iter().map(|index| lanes.turn(&names(&[index]), NodeIx(0))).collect();
+        let elsewhere = lanes.turn(&names(&["a"]), NodeIx(1));
+        for turn in behind.iter().chain([&elsewhere]) {
+            turn.offer(1);
+        }
+        assert!(first.take_following(|_| true).is_empty());
+        assert!(swap.take_back().is_none());
     }
 
     #[tokio::test]

@@ -76,6 +76,7 @@ pub struct ClusterMetrics {
     pub stale_replicas: IntGaugeVec,
     pub indexes_in_repair: IntGaugeVec,
     pub lane_jobs: IntGaugeVec,
+    pub coalesced: IntCounterVec,
     pub diverged_parts: IntCounterVec,
     pub resilvered_documents: IntCounterVec,
     pub writes_waiting: IntGauge,
@@ -233,6 +234,11 @@ impl ClusterMetrics {
                 &["node"],
             )?,
             lane_jobs: families.gauges("miroir_lane_jobs", "Writes waiting in lanes, by node", &["node"])?,
+            coalesced: families.counters(
+                "miroir_coalesced_writes_total",
+                "Small writes that travelled to a node together with others",
+                &["node"],
+            )?,
             diverged_parts: families.counters(
                 "miroir_diverged_parts_total",
                 "Node tasks that failed where another replica succeeded",
@@ -277,6 +283,7 @@ impl ClusterMetrics {
             self.bytes_sent.with_label_values(&[id]);
             self.bytes_received.with_label_values(&[id]);
             self.lane_jobs.with_label_values(&[id]);
+            self.coalesced.with_label_values(&[id]);
             self.diverged_parts.with_label_values(&[id]);
             self.resilvered_documents.with_label_values(&[id]);
             self.subrequest_seconds.with_label_values(&[id]);

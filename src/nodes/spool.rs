@@ -74,6 +74,14 @@ impl Spool {
         Spool { range: start..end, ..self.clone() }
     }
 
+    /// Its bytes; `None` where they are in a file.
+    pub fn in_memory(&self) -> Option<Bytes> {
+        match &self.storage {
+            Storage::Memory(bytes) => Some(bytes.slice(self.range.start as usize..self.range.end as usize)),
+            Storage::File(_) => None,
+        }
+    }
+
     /// Reads it from its start, block by block. A file that cannot be read is an `io::Error` of [`SpoolReader::next`].
     pub fn reader(&self) -> SpoolReader {
         SpoolReader { spool: self.clone(), block: Bytes::new() }

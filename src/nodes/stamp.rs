@@ -8,46 +8,104 @@ use super::client::TaskStatusResponse;
 pub const STAMP_PARAMETER: &str = "customMetadata";
 /// The stamp of documents that are copied or removed to keep replicas as they should be, on behalf of no task.
 pub const COPY_STAMP: &str = "miroir-copy";
+/// Before the uuid of a client's task.
+const TASK: &str = "mtask-";
+
+/// Between the stamps of writes that travel together.
+const BETWEEN: char = ',';
+/// Before the number of a write's documents, where it does not travel alone.
+const BEFORE_COUNT: char = ':';
 
 /// Who gave a task to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A client's write: the task's uuid.
-    Task(Uuid),
+    /// Clients' writes, at least one.
+    Tasks(Vec<Stamped>),
     /// Miroir itself, for a copy.
     Copy,
     /// Nobody that Miroir knows.
     Foreign,
 }
 
+/// A client's write that a node's task carries out, or a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamped {
+    /// The task's.
+    pub uuid: Uuid,
+    /// How many documents are its own; `None` where it has the node's task for itself.
+    pub documents: Option<u64>,
+}
+
 /// Who gave `task`, one of documents, to its node.
 pub fn origin(task: &TaskStatusResponse) -> Origin {
     match task.custom_metadata.as_deref() {
         Some(COPY_STAMP) => Origin::Copy,
-        Some(stamp) => match stamp.strip_prefix("mtask-").and_then(|uuid| Uuid::parse_str(uuid).ok()) {
-            Some(uuid) => Origin::Task(uuid),
+        Some(metadata) => match metadata.split(BETWEEN).map(read).collect() {
+            Some(stamped) => Origin::Tasks(stamped),
             None => Origin::Foreign,
         },
         None => Origin::Foreign,
     }
 }
 
+/// The stamp of writes that travel together, each with how many documents it has there.
+///
+/// Example: `mtask-01..:1,mtask-02..:3` for two writes, of one document and of three.
+pub fn together<'s>(writes: impl IntoIterator<Item = (&'s str, u64)>) -> String {
+    let stamps: Vec<String> =
+        writes.into_iter().map(|(stamp, documents)| format!("{stamp}{BEFORE_COUNT}{documents}")).collect();
+    stamps.join(&BETWEEN.to_string())
+}
+
+/// True if a node's task with this `customMetadata` carries out the write with this stamp.
+pub fn carries(metadata: &str, stamp: &str) -> bool {
+    metadata.split(BETWEEN).any(|one| one.split(BEFORE_COUNT).next() == Some(stamp))
+}
+
+/// True if a node's task with this `customMetadata` carries out several writes.
+pub fn is_shared(metadata: &str) -> bool {
+    metadata.starts_with(TASK) && metadata.contains(BETWEEN)
+}
+
+fn read(stamp: &str) -> Option<Stamped> {
+    let (uuid, documents) = match stamp.strip_prefix(TASK)?.split_once(BEFORE_COUNT) {
+        Some((uuid, documents)) => (uuid, Some(documents.parse().ok()?)),
+        None => (stamp.strip_prefix(TASK)?, None),
+    };
+    Some(Stamped { uuid: Uuid::parse_str(uuid).ok()?, documents })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn task(stamp: Option<&str>) -> TaskStatusResponse {
+        serde_json::from_value(serde_json::json!({
+            "uid": 1, "status": "succeeded", "type": "documentDeletion", "customMetadata": stamp,
+        }))
+        .unwrap()
+    }
+
     #[test]
     fn a_stamp_tells_where_a_task_came_from() {
-        let task = |stamp: Option<&str>| -> TaskStatusResponse {
-            serde_json::from_value(serde_json::json!({
-                "uid": 1, "status": "succeeded", "type": "documentDeletion", "customMetadata": stamp,
-            }))
-            .unwrap()
-        };
         let uuid = Uuid::now_v7();
-        assert_eq!(origin(&task(Some(&format!("mtask-{uuid}")))), Origin::Task(uuid));
+        let alone = Origin::Tasks(vec![Stamped { uuid, documents: None }]);
+        assert_eq!(origin(&task(Some(&format!("mtask-{uuid}")))), alone);
         assert_eq!(origin(&task(Some(COPY_STAMP))), Origin::Copy);
         assert_eq!(origin(&task(Some("mine"))), Origin::Foreign);
+        assert_eq!(origin(&task(Some(&format!("mtask-{uuid},mine")))), Origin::Foreign);
         assert_eq!(origin(&task(None)), Origin::Foreign);
+    }
+
+    #[test]
+    fn writes_that_travel_together_are_told_apart() {
+        let [one, other] = [Uuid::now_v7(), Uuid::now_v7()];
+        let [first, second] = [one, other].map(|uuid| format!("mtask-{uuid}"));
+        let metadata = together([(first.as_str(), 1), (second.as_str(), 3)]);
+        let stamped = vec![Stamped { uuid: one, documents: Some(1) }, Stamped { uuid: other, documents: Some(3) }];
+        assert_eq!(origin(&task(Some(&metadata))), Origin::Tasks(stamped));
+        assert!(carries(&metadata, &first) && carries(&metadata, &second) && carries(&first, &first));
+        assert!(!carries(&metadata, &format!("mtask-{}", Uuid::now_v7())) && !carries(&first, &second));
+        assert!(is_shared(&metadata) && !is_shared(&first) && !is_shared("mine,yours"));
     }
 }

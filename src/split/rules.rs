@@ -9,6 +9,7 @@
 //! numbers out of range (the engine itself breaks down there), and vectors of a length that only the embedder knows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 
 use super::document::Document;
 use super::geo::{self, GEO_FIELD, GeoError};
@@ -16,7 +17,7 @@ use super::vectors::{self, Embedder, VECTORS_FIELD, VectorsError};
 use crate::meili::error::Code;
 use crate::placement::few_ids::{FewIds, IdsByShard};
 use crate::placement::shard::ShardId;
-use crate::placement::stable_hash::hash_bytes;
+use crate::placement::stable_hash::{ByHash, hash_bytes};
 
 /// So many ids are told apart in one body; later ones count as new.
 const MOST_SEEN: usize = 1_800_000;
@@ -56,14 +57,18 @@ pub struct Checker {
     rules: DocumentRules,
     meets: Meets,
     taken: u64,
-    /// Hashes of ids, each with the place in the body where it came first. In halves: so an entry takes 12 bytes.
-    seen: HashMap<[u32; 2], u32>,
+    /// Hashes of ids, each with the place in the body where it came first.
+    seen: HashMap<IdHash, u32, ByHash>,
     faults: HashMap<String, Faults>,
     lacking: HashMap<String, Lacking>,
     /// How many documents, each once, each shard gets.
     documents: BTreeMap<ShardId, u64>,
     ids: FewIds,
 }
+
+/// The hash of an id, in halves: so an entry of a table takes 12 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct IdHash([u32; 2]);
 
 /// What is wrong with a document, and where in the body it came.
 #[derive(Debug, Default)]
@@ -113,6 +118,21 @@ impl Refusal {
     }
 }
 
+// === impl IdHash ===
+
+impl IdHash {
+    fn of(id: &str) -> Self {
+        let hash = hash_bytes(id.as_bytes());
+        Self([(hash >> 32) as u32, hash as u32])
+    }
+}
+
+impl Hash for IdHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
+    }
+}
+
 // === impl Checker ===
 
 impl Checker {
@@ -122,7 +142,7 @@ impl Checker {
             rules,
             meets,
             taken: 0,
-            seen: HashMap::new(),
+            seen: HashMap::default(),
             faults: HashMap::new(),
             lacking: HashMap::new(),
             documents: BTreeMap::new(),
@@ -132,8 +152,7 @@ impl Checker {
 
     /// The next document of the body; `id` is its id, and `shard` where it belongs.
     pub fn take(&mut self, document: &Document<'_>, id: &str, shard: ShardId) {
-        let hash = hash_bytes(id.as_bytes());
-        let hash = [(hash >> 32) as u32, hash as u32];
+        let hash = IdHash::of(id);
         self.taken += 1;
         let earlier = self.seen.get(&hash).copied().map(u64::from);
         if earlier.is_none() {

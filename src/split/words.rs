@@ -101,17 +101,66 @@ impl WordRules {
 
     /// Hands over the words of `text`.
     pub fn split(&self, text: &str, on_word: &mut impl FnMut(&str)) {
-        let separates = |c: char| separates(c) && !self.joined.contains(&c);
-        for word in text.split(separates).filter(|word| !word.is_empty() && word.len() <= LONGEST) {
-            on_word(&folded(word));
+        let mut from = 0;
+        let mut is_folded = true;
+        let mut at = 0;
+        while let Some(byte) = text.as_bytes().get(at) {
+            let kind = KINDS[usize::from(*byte)];
+            let (separates, length) = match kind {
+                Kind::Folded | Kind::Letter => (false, 1),
+                Kind::Unlike => {
+                    let Some(letter) = text[at..].chars().next() else { break };
+                    (separates(letter) && !self.joined.contains(&letter), letter.len_utf8())
+                }
+            };
+            if separates {
+                hand_over(&text[from..at], is_folded, on_word);
+                from = at + length;
+                is_folded = true;
+            } else {
+                is_folded &= matches!(kind, Kind::Folded);
+            }
+            at += length;
         }
+        hand_over(&text[from..], is_folded, on_word);
     }
 }
 
-/// Every letter of every document is looked at, so the most frequent kinds go first.
+fn hand_over(word: &str, is_folded: bool, on_word: &mut impl FnMut(&str)) {
+    if word.is_empty() || word.len() > LONGEST {
+        return;
+    }
+    if is_folded { on_word(word) } else { on_word(&folded(word)) }
+}
+
+/// What a byte of a text tells of its word. Every letter of every document is looked at, so most are told by a table.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A small letter or a digit: as it is kept.
+    Folded,
+    /// Another letter.
+    Letter,
+    /// A separator, as a rule; or the first byte of a letter of several.
+    Unlike,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Unlike; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let letter = byte as u8;
+        if letter.is_ascii_lowercase() || letter.is_ascii_digit() {
+            kinds[byte] = Kind::Folded;
+        } else if letter.is_ascii_uppercase() {
+            kinds[byte] = Kind::Letter;
+        }
+        byte += 1;
+    }
+    kinds
+};
+
 fn separates(c: char) -> bool {
     match c {
-        'a'..='z' | 'A'..='Z' | '0'..='9' => false,
         ' ' | '_' | '-' | '(' | ')' | '[' | ']' | '{' | '}' | '!' | '"' | '#' | '%' | '&' | '\'' | '*' | ',' | '.'
         | '/' | ':' | ';' | '?' | '@' | '\\' | '`' => true,
         _ => c.is_whitespace() || (!c.is_ascii() && SEPARATORS.contains(&c)),
@@ -216,6 +265,8 @@ impl<'de, F: FnMut(&str, &str)> Visitor<'de> for Walk<'_, F> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn words(rules: &WordRules, document: &str) -> Vec<(String, String)> {
@@ -239,6 +290,18 @@ mod tests {
         assert_eq!(of("McDonald iPhone USA"), ["McDonald", "iPhone", "usa"], "the engine splits the first two");
         assert_eq!(of("a<b c$d ☀x"), ["a<b", "c$d", "☀x"], "what may be no separator is left to the engine");
         assert_eq!(of(&"x".repeat(251)), Vec::<String>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_cut_where_letters_separate(text in "[a-cA-C0-1éÉß 。，—.$<_'\\-\u{a0}\u{10400}]{0,40}", joined in "[-._é]{0,2}") {
+            let rules = WordRules { joined: joined.chars().collect(), ..WordRules::default() };
+            let mut found = Vec::new();
+            rules.split(&text, &mut |word| found.push(word.to_owned()));
+            let words = text.split(|c: char| separates(c) && !rules.joined.contains(&c)).filter(|word| !word.is_empty());
+            let expected: Vec<String> = words.map(|word| folded(word).into_owned()).collect();
+            prop_assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod tests {
     fn report(task_uid: u32, kind: TaskKind) -> NodeReport {
         NodeReport {
             task_uid,
+            is_shared: false,
             kind,
             state: NodeTaskState::Enqueued,
             details: None,

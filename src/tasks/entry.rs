@@ -74,6 +74,8 @@ pub struct NodeTask {
     pub state: NodeTaskState,
     /// The node's own task id, once the node has accepted.
     pub task_uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Company::is_none")]
+    pub company: Company,
     pub details: Option<Map<String, Value>>,
     pub error: Option<ResponseError>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -90,6 +92,18 @@ pub enum Say {
     Full,
     /// The index was not as the cluster's on the node: what it refuses others may take, and it is repaired anyway.
     None,
+}
+
+/// Which other tasks of clients the node's task carries out as well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Company {
+    #[default]
+    None,
+    /// By their uids.
+    Tasks(Vec<u32>),
+    /// Some, but the gateway was stopped before it was noted which.
+    Unknown,
 }
 
 /// Why a part exists.
@@ -127,6 +141,8 @@ pub enum NodeTaskState {
 pub struct NodeReport {
     /// The node's own.
     pub task_uid: u32,
+    /// It carries out several tasks of clients.
+    pub is_shared: bool,
     pub kind: TaskKind,
     pub state: NodeTaskState,
     pub details: Option<Map<String, Value>>,
@@ -183,6 +199,7 @@ impl NodeTask {
             say: Say::Full,
             state: NodeTaskState::Unsent,
             task_uid: None,
+            company: Company::None,
             details: None,
             error: None,
             started_at: None,
@@ -195,6 +212,9 @@ impl NodeTask {
         const COUNTS: [&str; 3] = ["indexedDocuments", "editedDocuments", "deletedDocuments"];
         self.state = report.state;
         self.task_uid = Some(report.task_uid);
+        if report.is_shared && self.company == Company::None {
+            self.company = Company::Unknown;
+        }
         self.details = report
             .details
             .map(|details| details.into_iter().filter(|(key, _)| COUNTS.contains(&key.as_str())).collect::<Map<_, _>>())
@@ -214,6 +234,23 @@ impl NodeTask {
             _ if exists_already => NodeTaskState::Succeeded,
             (NodeTaskState::Failed, Say::None) => NodeTaskState::Lost,
             (state, Say::Full | Say::None) => state,
+        }
+    }
+}
+
+// === impl Company ===
+
+impl Company {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// True if a node's task may be canceled for the sake of `tasks`: it carries out nothing else.
+    pub fn is_within(&self, tasks: &[u32]) -> bool {
+        match self {
+            Self::None => true,
+            Self::Tasks(others) => others.iter().all(|other| tasks.contains(other)),
+            Self::Unknown => false,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | [`reconcile`] | one background poll per unfinished task |
 //! | [`resume`] | the unfinished tasks of the last run |
 //! | [`poll`] | one round of questions to the nodes of a task |
+//! | `questions` | questions of one moment to one node, as one request |
 //! | [`task_ops`] | the task routes |
 //! | [`task_cancel`] | tasks canceled |
 //! | [`task_delete`] | tasks deleted |
@@ -20,6 +21,7 @@
 pub mod housekeeping;
 mod part;
 pub mod poll;
+mod questions;
 pub mod reconcile;
 pub mod resume;
 pub mod task_cancel;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::questions::Questions;
 use super::reconcile::Reconciler;
 use super::task_host::{Polled, TaskHost, report};
 use super::works::Works;
@@ -32,6 +33,7 @@ pub struct Tracking {
     pub ledger: Arc<Ledger>,
     pub reconciler: Reconciler,
     pub works: Works,
+    questions: Arc<Questions>,
     next_uid: AtomicU32,
     heir: OnceLock<Weak<dyn Heir>>,
 }
@@ -48,8 +50,8 @@ impl Tracking {
         let store = Arc::clone(&ledger.store);
         let next_uid = AtomicU32::new(store.next_task_uid().await?);
         let reconciler = Reconciler::new(store, prometheus)?;
-        let works = Works::default();
-        Ok(Arc::new(Self { nodes, ledger, reconciler, works, next_uid, heir: OnceLock::new() }))
+        let (questions, works) = (Arc::default(), Works::default());
+        Ok(Arc::new(Self { nodes, ledger, reconciler, works, questions, next_uid, heir: OnceLock::new() }))
     }
 
     /// Who is told of ends. Said once, before anything runs.
@@ -100,20 +102,7 @@ impl TaskHost for Tracking {
     }
 
     async fn poll(&self, node: &NodeId, task_uid: u32) -> Polled {
-        let topology = self.nodes.topology();
-        let Some(ix) = topology.find(node.as_str()) else { return Polled::Gone };
-        // One that hangs would keep the few polls that run at once from others.
-        if !topology.node(ix).state.finishes_writes() {
-            return Polled::Unreachable;
-        }
-        match self.nodes.client.get_task_status(topology.node(ix), task_uid).await {
-            Ok(Some(response)) => Polled::Known(report(response)),
-            Ok(None) => Polled::Unknown,
-            Err(error) => {
-                tracing::debug!(%error, task_uid, "node task could not be polled");
-                Polled::Unreachable
-            }
-        }
+        self.questions.ask(&self.nodes, node, task_uid).await
     }
 
     async fn find(&self, node: &NodeId, stamp: &str) -> Option<Vec<NodeReport>> {

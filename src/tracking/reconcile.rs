@@ -102,6 +102,12 @@ impl Reconciler {
         of_index.map(|entry| entry.task.clone()).collect()
     }
 
+    /// How many they are.
+    pub fn count_in(&self, index: &str) -> usize {
+        let live = self.shared.live.lock();
+        live.values().filter(|entry| entry.task.index_uid.as_deref() == Some(index)).count()
+    }
+
     /// Puts fresher states in the place of stored ones.
     pub fn refresh(&self, tasks: &mut [MiroirTask]) {
         let live = self.shared.live.lock();

@@ -43,13 +43,21 @@ pub(crate) async fn ask_nodes<H: TaskHost>(host: &Arc<H>, subjects: &[u32], by: 
         host.works().cancel(*subject, by);
         // Only tasks being polled have been accepted everywhere: of others it is not known yet what to cancel.
         let Some(live) = host.reconciler().live(TaskRef::Uid(*subject)) else { continue };
+        let is_open = |part: &&NodeTask| part.purpose == Purpose::Main && !part.state.is_final();
+        let open: Vec<&NodeTask> = live.parts.iter().filter(is_open).collect();
+        // A node's task is canceled as a whole: one that others want as well is carried out, and so are this task's others.
+        if !open.iter().all(|part| part.company.is_within(subjects)) {
+            continue;
+        }
         host.reconciler().mark_canceled(*subject, by);
-        for part in live.parts.iter().filter(|part| part.purpose == Purpose::Main && !part.state.is_final()) {
+        for part in open {
             node_tasks.entry(part.node.clone()).or_default().extend(part.task_uid);
         }
     }
     let mut parts = Vec::new();
-    for (node, uids) in node_tasks {
+    for (node, mut uids) in node_tasks {
+        uids.sort_unstable();
+        uids.dedup();
         for uids in uids.chunks(UIDS_PER_REQUEST) {
             let mut part = NodeTask::unsent(node.clone(), Purpose::Main, ShardSet::new());
             part.task_uid = host.cancel(&node, uids).await;

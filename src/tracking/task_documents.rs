@@ -13,7 +13,7 @@ use crate::merge;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
-use crate::tasks::entry::{MiroirTask, NodeTask, Purpose};
+use crate::tasks::entry::{Company, MiroirTask, NodeTask, Purpose};
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::parse_id;
 
@@ -30,6 +30,12 @@ pub async fn documents(
 ) -> Result<Vec<u8>, ResponseError> {
     let task = find(tracking, parse_id(id)?, access).await?;
     let (parts, all) = parts(&task);
+    if parts.iter().any(|part| part.company != Company::None) {
+        return Err(ResponseError::new(
+            Code::MiroirNotSupported,
+            format!("The documents of task `{id}` travelled to a node together with those of other tasks."),
+        ));
+    }
     let asked = parts.into_iter().map(|part| async move { (part, payload(tracking, part, trace).await) });
     let mut found = ShardSet::new();
     let mut payloads = Vec::new();

@@ -59,6 +59,7 @@ impl Fleet {
     pub fn say(&self, node: &str, task_uid: u32, state: NodeTaskState) {
         let report = NodeReport {
             task_uid,
+            is_shared: false,
             kind: TaskKind::DocumentAdditionOrUpdate,
             state,
             details: None,

@@ -8,6 +8,7 @@ use super::reconcile::Reconciler;
 use super::works::Works;
 use crate::merge::error::shown;
 use crate::nodes::client::TaskStatusResponse;
+use crate::nodes::stamp::is_shared;
 use crate::placement::topology::NodeId;
 use crate::store::Store;
 use crate::tasks::entry::{MiroirTask, NodeReport};
@@ -52,6 +53,7 @@ pub(crate) fn report(response: TaskStatusResponse) -> NodeReport {
     let error = response.error.map(shown);
     NodeReport {
         task_uid: response.uid,
+        is_shared: response.custom_metadata.as_deref().is_some_and(is_shared),
         kind: response.kind,
         state,
         details: response.details,

@@ -7,7 +7,7 @@ use super::resume::resume;
 use super::task_ops;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::NodeId;
-use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::tasks::entry::{Company, MiroirTask, NodeTaskState};
 use crate::tasks::filter::{IndexAccess, TaskRef};
 use crate::tasks::view::UidFormat;
 
@@ -132,6 +132,27 @@ async fn a_cancelation_ends_tasks_and_counts_them() {
     }
     let list = task_ops::list(&fleet, "canceledBy=3", IndexAccess::All, UidFormat::Integer).await.unwrap();
     assert_eq!((&list["total"], &list["from"], &list["next"]), (&json!(2), &json!(2), &json!(null)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_want_as_well_is_not_canceled() {
+    let fleet = Fleet::new();
+    for (other, state) in [(1, NodeTaskState::Enqueued), (0, NodeTaskState::Enqueued)] {
+        let mut task = fleet.accepted(state).await;
+        // Both travelled to node `b` as its task 50; on `a` each has its own.
+        task.parts[1].task_uid = Some(50);
+        task.parts[1].company = Company::Tasks(vec![other]);
+        fleet.say("b", 50, NodeTaskState::Enqueued);
+        fleet.reconciler.watch(&fleet, task);
+    }
+    task_ops::cancel(&fleet, "uids=0", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    assert_eq!(fleet.finished(2).await.details.unwrap()["canceledTasks"], 0);
+    assert_eq!(
+        (&fleet.view(0).await["status"], &fleet.view(1).await["status"]),
+        (&json!("enqueued"), &json!("enqueued"))
+    );
+    task_ops::cancel(&fleet, "uids=0,1", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    assert_eq!(fleet.finished(3).await.details.unwrap()["canceledTasks"], 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@ use parking_lot::{Mutex, MutexGuard};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
-use crate::nodes::lanes::{Gates, Lanes, Turn};
+use super::parcel::{Parcel, Turn};
+use crate::nodes::lanes::{Gates, Lanes};
 use crate::placement::topology::NodeIx;
 use crate::placement::written::Places;
 
@@ -20,7 +21,7 @@ pub struct Order {
     pub(crate) batches: Batches,
     /// Held while a write takes its place, so that all lanes, the registry and the uids see one order.
     taking: Mutex<()>,
-    lanes: Lanes,
+    lanes: Lanes<Parcel>,
     /// Closed by who must have an index to himself.
     pub(crate) gates: Gates,
     pub(crate) trials: Semaphore,
@@ -40,7 +41,7 @@ pub(crate) struct Batches {
 /// The order, held: turns on several nodes that are taken by it stand alike in all lanes.
 pub(crate) struct Turns<'a> {
     _taking: MutexGuard<'a, ()>,
-    lanes: &'a Lanes,
+    lanes: &'a Lanes<Parcel>,
 }
 
 // === impl Batches ===

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::parcel::StepResult;
 use super::part::Writes;
 use super::writer::steps::Planned;
 use crate::meili::error::{Code, ResponseError};
@@ -20,6 +21,7 @@ use crate::nodes::stamp::STAMP_PARAMETER;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
 use crate::plan::write::StepBody;
+use crate::split::rules::DocumentRules;
 use crate::tasks::entry::{MiroirTask, Purpose};
 
 /// A large body may take as long as this for each MiB on top of `write.timeout`.
@@ -34,17 +36,8 @@ pub(crate) struct Sending<'a> {
     pub task: &'a MiroirTask,
     pub spools: &'a [Spool],
     pub trace: &'a Trace,
-}
-
-/// How a node took a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepResult {
-    /// With the node's task uid.
-    Accepted(u32),
-    /// The node will not do it, however often it is asked.
-    Refused(ResponseError),
-    /// The node did not answer, or answered that it cannot.
-    Lost,
+    /// By which rules its documents were judged, where it may travel with other writes.
+    pub judged: Option<&'a DocumentRules>,
 }
 
 /// Why a step is tried again, or not.
@@ -93,6 +86,11 @@ impl Trouble {
 pub(crate) fn with_stamp(path: &str, stamp: &str) -> String {
     let separator = if path.contains('?') { '&' } else { '?' };
     format!("{path}{separator}{STAMP_PARAMETER}={stamp}")
+}
+
+/// What [`with_stamp`] made `path` of; `None` if it is not of its making.
+pub(crate) fn without_stamp<'p>(path: &'p str, stamp: &str) -> Option<&'p str> {
+    path.strip_suffix(stamp)?.strip_suffix('=')?.strip_suffix(STAMP_PARAMETER)?.strip_suffix(['?', '&'])
 }
 
 /// True when the node may be silent because of a heavy read that it was given.
@@ -393,5 +391,9 @@ mod tests {
     fn a_stamp_joins_the_query() {
         assert_eq!(with_stamp("/d", "s"), "/d?customMetadata=s");
         assert_eq!(with_stamp("/d?primaryKey=id", "s"), "/d?primaryKey=id&customMetadata=s");
+        for path in ["/d", "/d?primaryKey=id"] {
+            assert_eq!(without_stamp(&with_stamp(path, "s"), "s"), Some(path));
+        }
+        assert_eq!(without_stamp("/d", "s"), None);
     }
 }

@@ -19,6 +19,14 @@ pub struct WriteSettings {
     pub max_payload_size: u64,
     /// How much of a write is held in memory before it goes to a temporary file.
     pub spool_memory: u64,
+    pub coalesce: Coalesce,
+}
+
+/// Whether small writes of an index that wait for the same node travel as one task of that node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coalesce {
+    Yes,
+    No,
 }
 
 // === impl WriteSettings ===
@@ -31,6 +39,7 @@ impl FromSection for WriteSettings {
             slow_after: section.duration("slow_after", Duration::from_secs(10)),
             max_payload_size: section.size("max_payload_size", 64 * KIB, 64 * MIB),
             spool_memory: section.size("spool_memory", 0, 4 * MIB),
+            coalesce: section.choice("coalesce", &[("yes", Coalesce::Yes), ("no", Coalesce::No)], Coalesce::Yes),
         }
     }
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod cache;
 mod chaos;
 mod client_errors;
+mod coalesce;
 mod compression;
 mod conformance;
 mod described;

@@ -40,7 +40,7 @@ fn touches(row: &MiroirTask, shard: ShardId) -> bool {
 fn report(task_uid: u32, state: NodeTaskState) -> NodeReport {
     let error = (state == NodeTaskState::Failed).then(|| ResponseError::new(Code::NoSpaceLeftOnDevice, "full"));
     let kind = TaskKind::DocumentAdditionOrUpdate;
-    NodeReport { task_uid, kind, state, details: None, error, started_at: None, finished_at: None }
+    NodeReport { task_uid, is_shared: false, kind, state, details: None, error, started_at: None, finished_at: None }
 }
 
 fn roll(random: &mut u64, sides: usize) -> usize {

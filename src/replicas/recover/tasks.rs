@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::TaskStatusResponse;
-use crate::nodes::stamp::{Origin, origin};
+use crate::nodes::stamp::{Origin, Stamped, origin};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::{MiroirTask, NodeTask, Purpose};
@@ -22,9 +22,11 @@ const FOLDED: [&str; 3] = ["indexedDocuments", "deletedDocuments", "editedDocume
 pub fn newest(tasks: &[TaskStatusResponse]) -> BTreeMap<String, Uuid> {
     let mut newest = BTreeMap::new();
     for task in tasks.iter().filter(|task| task.status == TaskStatus::Succeeded) {
-        if let (Origin::Task(uuid), Some(index)) = (origin(task), &task.index_uid) {
-            let known = newest.entry(index.clone()).or_insert(uuid);
-            *known = uuid.max(*known);
+        if let (Origin::Tasks(stamped), Some(index)) = (origin(task), &task.index_uid) {
+            for Stamped { uuid, .. } in stamped {
+                let known = newest.entry(index.clone()).or_insert(uuid);
+                *known = uuid.max(*known);
+            }
         }
     }
     newest
@@ -36,8 +38,9 @@ pub fn rebuild(by_node: Vec<(NodeId, Vec<TaskStatusResponse>)>, copies: u8, now:
     let mut parts: BTreeMap<Uuid, Vec<(NodeId, TaskStatusResponse)>> = BTreeMap::new();
     for (node, tasks) in by_node {
         for task in tasks {
-            if let Origin::Task(uuid) = origin(&task) {
-                parts.entry(uuid).or_default().push((node.clone(), task));
+            let Origin::Tasks(stamped) = origin(&task) else { continue };
+            for Stamped { uuid, documents } in stamped {
+                parts.entry(uuid).or_default().push((node.clone(), with_own_count(task.clone(), documents)));
             }
         }
     }
@@ -71,11 +74,20 @@ pub fn rebuild(by_node: Vec<(NodeId, Vec<TaskStatusResponse>)>, copies: u8, now:
     tasks.collect()
 }
 
+/// What a node says of a task that several writes share, as far as it concerns one of them, which has so many of the documents.
+fn with_own_count(mut task: TaskStatusResponse, documents: Option<u64>) -> TaskStatusResponse {
+    if let (Some(details), Some(documents)) = (&mut task.details, documents) {
+        details.insert("receivedDocuments".to_owned(), documents.into());
+    }
+    task
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::nodes::stamp::together;
 
     fn response(uid: u32, stamp: &str, status: &str, received: u64) -> TaskStatusResponse {
         serde_json::from_value(json!({
@@ -101,6 +113,21 @@ mod tests {
         let details = tasks[0].details.as_ref().unwrap();
         assert_eq!((&details["receivedDocuments"], &details["indexedDocuments"]), (&json!(5), &json!(5)));
         assert_eq!(tasks[0].parts.iter().map(|part| part.task_uid).collect::<Vec<_>>(), [Some(7), Some(3)]);
+    }
+
+    #[test]
+    fn writes_that_travelled_together_are_tasks_of_their_own_again() {
+        let uuids = [Uuid::now_v7(), Uuid::now_v7()];
+        let [first, second] = uuids.map(|uuid| format!("mtask-{uuid}"));
+        let stamp = together([(first.as_str(), 1), (second.as_str(), 3)]);
+        let by_node = vec![(NodeId::new("n0"), vec![response(1, &stamp, "succeeded", 9)])];
+        assert_eq!(newest(&by_node[0].1)["a"], uuids[1]);
+        let tasks = rebuild(by_node, 1, OffsetDateTime::now_utc());
+        let received = |task: &MiroirTask| task.details.as_ref().unwrap()["receivedDocuments"].clone();
+        assert_eq!(
+            tasks.iter().map(|task| (task.uuid, received(task))).collect::<Vec<_>>(),
+            [(uuids[0], json!(1)), (uuids[1], json!(3))]
+        );
     }
 
     #[test]

@@ -56,6 +56,8 @@ struct Member {
     unreachable: bool,
     /// Tasks that replace documents end as failed.
     fails: bool,
+    /// Lists of tasks do not heed which are asked for.
+    lists_any: bool,
     /// Milliseconds a task takes.
     pace: u64,
 }
@@ -81,6 +83,11 @@ impl Fleet {
 
     pub fn set_failing(&self, node: &str, fails: bool) {
         self.0.lock().get_mut(node).unwrap().fails = fails;
+    }
+
+    /// Lets the lists of a node have its newest tasks, whichever are asked for by their uids.
+    pub fn list_any(&self, node: &str) {
+        self.0.lock().get_mut(node).unwrap().lists_any = true;
     }
 
     /// Lets a node take `pace` milliseconds for each task.
@@ -172,8 +179,13 @@ impl Member {
                 let swaps = query.contains("types=indexSwap");
                 let from: usize = parameter("from").map_or(usize::MAX, |from| from.parse().unwrap());
                 let limit: usize = parameter("limit").map_or(20, |limit| limit.parse().unwrap());
+                let named = parameter("uids").filter(|_| !self.lists_any);
+                let is_named = |uid: usize| {
+                    named.as_ref().is_none_or(|uids| uids.split(',').any(|named| named.parse() == Ok(uid)))
+                };
                 let matches = |task: &&Value| {
-                    task["uid"].as_u64().unwrap() as usize <= from && !swaps && (!open || task["status"] == "enqueued")
+                    let uid = task["uid"].as_u64().unwrap() as usize;
+                    uid <= from && is_named(uid) && !swaps && (!open || task["status"] == "enqueued")
                 };
                 let results: Vec<&Value> = self.tasks.iter().rev().filter(matches).take(limit).collect();
                 (200, json!({"results": results, "next": null}))

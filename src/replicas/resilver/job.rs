@@ -1,10 +1,11 @@
 //! One copy: the stale shards of one index on one node, from the replicas that are in sync.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::error::ResilverError;
@@ -78,7 +79,10 @@ impl Job<'_> {
                     self.copies.update(&self.key, |progress| progress.phase = Phase::Comparing);
                     match held {
                         Ok(result) => return result,
-                        Err(_) => Event::Late { rest },
+                        Err(_) => {
+                            self.slow_down(&watch);
+                            Event::Late { rest }
+                        }
                     }
                 }
                 Step::GiveUp(reason) => return Err(reason.into()),
@@ -91,9 +95,36 @@ impl Job<'_> {
     async fn compare(&self, work: &Work, watch: &Watch) -> Result<Event, ResilverError> {
         self.check()?;
         let started = Instant::now();
-        let mut rest = pass::run(self, &self.meter(false), work).await?;
+        let mut rest = pass::run(self, &self.meter(false), work, Some(watch)).await?;
         rest.touch(watch.take(), &self.shards);
         Ok(Event::Compared { rest, took: started.elapsed(), whole: work.shards == self.shards })
+    }
+
+    /// Returns when sources and target have worked off what they had taken before. Where that takes long, the writes of `watch` are
+    /// slowed down.
+    pub async fn drain(&self, watch: Option<&Watch>) -> Result<(), ResilverError> {
+        let nodes = self.sources.keys().chain([&self.target]);
+        let mut drained = pin!(try_join_all(nodes.map(|node| async move { self.replica(*node).drain().await })));
+        if let Some(watch) = watch {
+            match tokio::time::timeout(self.copies.settings.cutover / 2, &mut drained).await {
+                Ok(done) => return done.map(|_| ()),
+                Err(_) => self.slow_down(watch),
+            }
+        }
+        drained.await.map(|_| ())
+    }
+
+    /// Lets the writes of the index wait for its nodes: with so many tasks open the end would take longer than writes may be held
+    /// back.
+    fn slow_down(&self, watch: &Watch) {
+        let open = self.writes.tracking.reconciler.count_in(&self.index);
+        let window = watch.narrow(open);
+        tracing::info!(
+            index = self.index,
+            open,
+            window,
+            "writes are slowed down: nodes do not keep up with them while it is copied"
+        );
     }
 
     /// Holds back the writes, compares what is left, and lets the replica serve. `rest` is what is left should this be
@@ -107,7 +138,7 @@ impl Job<'_> {
         let meter = self.meter(true);
         loop {
             self.check()?;
-            let differed = pass::run(self, &meter, rest).await?;
+            let differed = pass::run(self, &meter, rest, None).await?;
             if differed.is_empty() {
                 break;
             }
@@ -159,9 +190,8 @@ impl Job<'_> {
     /// empty, so it is known once the tasks have been asked for.
     async fn check_failures(&self) -> Result<(), ResilverError> {
         let reconciler = &self.writes.tracking.reconciler;
-        for task in reconciler.live_in(&self.index) {
-            reconciler.poll_now(task.uid).await;
-        }
+        // All at once: writes wait for this, and each may have to wait for the next request to its nodes.
+        join_all(reconciler.live_in(&self.index).iter().map(|task| reconciler.poll_now(task.uid))).await;
         let unfit = |task: &MiroirTask| {
             let failed =
                 |(source, shards): (&NodeIx, &ShardSet)| unfit_source(task, &self.topology.node(*source).id, shards);

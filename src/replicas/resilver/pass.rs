@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::try_join_all;
-
 use super::error::ResilverError;
 use super::job::Job;
 use super::meter::Meter;
 use super::outbox::Outbox;
 use super::replica::{Held, Replica};
 use super::work::Work;
+use crate::ledger::watch::Watch;
 use crate::nodes::error::NodeErrorKind;
 use crate::placement::document::shard_of;
 use crate::placement::shard::{ShardId, ShardSet};
@@ -39,11 +38,11 @@ struct Pass<'a> {
     differed: Work,
 }
 
-/// Carries `work` out, after the nodes have worked off what they had taken before; returns what differed.
-pub async fn run(job: &Job<'_>, meter: &Meter<'_>, work: &Work) -> Result<Work, ResilverError> {
+/// Carries `work` out, after the nodes have worked off what they had taken before; returns what differed. `watch` is that of the
+/// writes that go on meanwhile.
+pub async fn run(job: &Job<'_>, meter: &Meter<'_>, work: &Work, watch: Option<&Watch>) -> Result<Work, ResilverError> {
     let target = job.replica(job.target);
-    let nodes = job.sources.keys().chain([&job.target]);
-    try_join_all(nodes.map(|node| async move { job.replica(*node).drain().await })).await?;
+    job.drain(watch).await?;
     let mut pass = Pass {
         job,
         meter,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::meili::operation::DocumentMethod::{Replace, Update};
 use crate::meili::task::TaskStatus;
 use crate::nodes::metrics::Loop;
 use crate::placement::shard::ShardSet;
+use crate::tasks::entry::NodeTaskState;
 use crate::tasks::filter::TaskRef;
 
 const CUTOVER: Duration = Duration::from_secs(2);
@@ -127,6 +129,48 @@ async fn writes_go_on_while_a_replica_is_copied() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_ends_although_clients_write_faster_than_nodes_work() {
+    let bed = Arc::new(Bed::start(2, Duration::from_millis(500)).await);
+    bed.add(Replace, &documents(0..200, "old")).await;
+    bed.at_rest().await;
+    bed.fleet.change("n1", |documents| documents.retain(|id, _| id.len() < 2));
+    // A node carries out 50 deletions a second, and each client sends several hundred.
+    bed.fleet.set_pace("n0", 20);
+    bed.fleet.set_pace("n1", 20);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..3u32)
+        .map(|client| {
+            let (bed, stop) = (Arc::clone(&bed), Arc::clone(&stop));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    bed.delete(&[1000 + client]).await;
+                }
+            })
+        })
+        .collect();
+    // They are far ahead of the nodes when the copy begins.
+    while bed.cluster.tracking.reconciler.count_in(INDEX) < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bed.make_stale("n1").await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
+        while !bed.cluster.nodes.topology().stale.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let ended = ended.await;
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(ended.is_ok(), "{:?}", bed.cluster.replicas.copies.failures());
+    bed.fleet.set_pace("n0", 0);
+    bed.fleet.set_pace("n1", 0);
+    bed.at_rest().await;
+    assert_eq!(bed.assert_equal_replicas().len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_misses_a_write_while_it_is_copied_stays_stale() {
     let bed = Bed::start(2, CUTOVER).await;
     let node = bed.ix("n1");
@@ -184,6 +228,23 @@ async fn a_write_that_only_a_stale_replica_carried_out_ends_as_failed_everywhere
     assert_eq!(ended.status, TaskStatus::Failed);
     bed.assert_equal_replicas();
     assert_eq!(bed.fleet.documents("n1")["5"]["t"], "old");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_a_list_lacks_is_not_held_to_be_lost() {
+    let bed = Bed::start(2, CUTOVER).await;
+    bed.add(Replace, &documents(0..60, "old")).await;
+    bed.fleet.list_any("n1");
+    bed.fleet.set_pace("n1", 5);
+    let bed = &bed;
+    let deletions = join_all((0..40).map(|id| async move { bed.delete(&[id]).await })).await;
+    bed.at_rest().await;
+    for task in deletions {
+        let ended = bed.cluster.ledger.store.get_task(TaskRef::Uid(task.uid)).await.unwrap().unwrap();
+        assert_eq!(ended.status, TaskStatus::Succeeded);
+        assert!(ended.parts.iter().all(|part| part.state == NodeTaskState::Succeeded), "{:?}", ended.parts);
+    }
+    assert_eq!(bed.assert_equal_replicas().len(), 20);
 }
 
 /// What a client does.

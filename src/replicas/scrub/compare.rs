@@ -15,7 +15,7 @@ use crate::nodes::Nodes;
 use crate::nodes::client::{TaskStatusResponse, Trace};
 use crate::nodes::error::NodeError;
 use crate::nodes::node_queue::queue_runs_empty;
-use crate::nodes::stamp::{Origin, origin};
+use crate::nodes::stamp::{Origin, Stamped, origin};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::replicas::resilver::error::ResilverError;
@@ -159,8 +159,15 @@ impl Subjects<'_> {
         let mut foreign = false;
         for task in page.into_iter().flat_map(|page| page.results) {
             match origin(&task) {
-                Origin::Task(uuid) if self.touches(topology, node, uuid).await => return Ok((Some(uuid), foreign)),
-                Origin::Task(_) | Origin::Copy => {}
+                Origin::Tasks(stamped) => {
+                    // The newest comes last.
+                    for Stamped { uuid, .. } in stamped.into_iter().rev() {
+                        if self.touches(topology, node, uuid).await {
+                            return Ok((Some(uuid), foreign));
+                        }
+                    }
+                }
+                Origin::Copy => {}
                 Origin::Foreign => foreign = true,
             }
         }

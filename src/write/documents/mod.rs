@@ -35,7 +35,7 @@ mod ids;
 mod matching;
 mod payloads;
 mod redistribute;
-mod rules;
+pub(super) mod rules;
 mod steps;
 
 use std::sync::Arc;
@@ -143,15 +143,15 @@ pub async fn add(
     }
     let words = collected.words.take().zip(collected.primary_key.clone());
     let Some((words, primary_key)) = words else {
-        return submit(writes, &addition, collected, topology, trace).await.map(|(task, _)| task);
+        return submit(writes, &addition, &rules, collected, topology, trace).await.map(|(task, _)| task);
     };
     // Nodes that get documents get the words with them.
     let have: Vec<NodeIx> = collected.parts.iter().map(|part| part.node).collect();
     let spread = |have| vocabulary::spread(writes, &addition.index, &primary_key, &words, have, trace);
     let (task, moved) = if exists {
-        join(submit(writes, &addition, collected, topology, trace), spread(&have)).await.0?
+        join(submit(writes, &addition, &rules, collected, topology, trace), spread(&have)).await.0?
     } else {
-        let submitted = submit(writes, &addition, collected, topology, trace).await?;
+        let submitted = submit(writes, &addition, &rules, collected, topology, trace).await?;
         spread(&have).await;
         submitted
     };
@@ -171,6 +171,7 @@ pub async fn add(
 async fn submit(
     writes: &Arc<Writes>,
     addition: &Addition,
+    rules: &DocumentRules,
     mut collected: Collected,
     mut topology: Arc<Topology>,
     trace: &Trace,
@@ -179,7 +180,8 @@ async fn submit(
     let mut moved = false;
     loop {
         let (intent, spools) = addition.clone().intent(collected.clone(), &topology);
-        let newer = match writes.submit_keys(intent, spools, collected.keys.clone(), trace).await {
+        let judged = rules.clone();
+        let newer = match writes.submit_judged(intent, spools, collected.keys.clone(), judged, trace).await {
             Err(error) if error.is(Code::MiroirLayoutChanged) => writes.nodes.topology().detached(),
             result => return result.map(|task| (task, moved)),
         };

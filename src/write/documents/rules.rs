@@ -55,6 +55,17 @@ pub(super) async fn of_index(writes: &Writes, index: &str, trace: &Trace) -> Doc
     }
 }
 
+/// The rules that documents of `index` are judged by, and surely will be by its nodes: no change of them is on its way. `None`
+/// where that is not known, and for an index with embedders, of which nobody knows what they refuse. No node is asked: writes
+/// to other nodes wait for this.
+pub(in crate::write) async fn settled_rules(writes: &Writes, index: &str) -> Option<DocumentRules> {
+    if has_open_tasks(writes, index, Some(&CHANGES_OF_RULES)).await {
+        return None;
+    }
+    let info = writes.ledger.known_info(index)?;
+    (!info.words.embeds).then(|| info.rules.clone())
+}
+
 /// [`of_index`] once the changes of rules that are under way have ended, or have not for [`CHANGE`].
 pub(super) async fn after_changes(writes: &Writes, index: &str, trace: &Trace) -> DocumentRules {
     changes_end(writes, index).await;

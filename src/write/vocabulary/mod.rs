@@ -17,7 +17,6 @@ mod nodes;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -28,6 +27,7 @@ pub use self::gather::{Gathered, Gatherer};
 pub use self::nodes::spread;
 pub use self::way::{apart_from_words, gatherer, make_way, make_way_on, went_alone};
 use crate::meili::task::TaskKind;
+use crate::placement::stable_hash::ByHash;
 use crate::placement::topology::{NodeId, Topology};
 use crate::placement::vocabulary::WORD_SEPARATOR;
 use crate::plan::write::{RegistryChange, WriteIntent};
@@ -104,26 +104,7 @@ struct Text {
 }
 
 /// Words as [`word_number`] gives them, which are hashes already.
-type Numbers = HashSet<u64, BuildHasherDefault<AsIs>>;
-
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-}
+type Numbers = HashSet<u64, ByHash>;
 
 // === impl Vocabularies ===
 

@@ -1,22 +1,24 @@
 //! What nodes are asked and sent of documents of words.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Map, Value, json};
 
-use super::super::send::allowance;
+use super::super::send::{allowance, with_stamp};
 use super::Text;
 use super::gather::Gathered;
 use crate::meili::query::QueryMap;
 use crate::nodes::client::{SubBody, Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
-use crate::nodes::lanes::Turn;
 use crate::nodes::spool::Spool;
 use crate::nodes::stamp::{COPY_STAMP, STAMP_PARAMETER};
 use crate::placement::topology::{Node, NodeIx, Topology};
 use crate::placement::vocabulary::{WORDS_FIELD, marked_field, only_words};
+use crate::write::coalesce::{self, Way};
+use crate::write::parcel::Turn;
 use crate::write::part::Writes;
 
 /// How many documents of words are asked for at once.
@@ -92,13 +94,10 @@ impl Held<'_> {
 
     /// Sends documents of words; returns when the node has accepted them.
     pub async fn send(&self, lines: &Spool) -> Result<(), NodeError> {
-        let mut query = QueryMap::default();
-        query.set("primaryKey", self.primary_key);
-        query.set(STAMP_PARAMETER, COPY_STAMP);
         let settings = &self.writes.settings;
         let request = Subrequest {
             method: http::Method::POST,
-            path: format!("/indexes/{}/documents?{}", self.index, query.encode()),
+            path: with_stamp(&self.path(), COPY_STAMP),
             content_type: Some("application/x-ndjson"),
             body: SubBody::Spool(lines.clone(), 0..lines.len()),
             timeout: settings.timeout.min(settings.slow_after) + allowance(lines.len()),
@@ -108,6 +107,13 @@ impl Held<'_> {
         self.accepted(request).await?;
         self.writes.vocabularies.of(self.index).went_alone(&self.node.id);
         Ok(())
+    }
+
+    /// Where documents are sent to; as of a client's write.
+    fn path(&self) -> String {
+        let mut query = QueryMap::default();
+        query.set("primaryKey", self.primary_key);
+        format!("/indexes/{}/documents?{}", self.index, query.encode())
     }
 
     /// Deletes some; returns when the node has accepted it.
@@ -162,7 +168,14 @@ impl Held<'_> {
 
 /// Sends the gathered words to every node that takes writes, all at once, but for those that have them. Who misses them gets
 /// them later.
-pub async fn spread(writes: &Writes, index: &str, primary_key: &str, words: &Gathered, have: &[NodeIx], trace: &Trace) {
+pub async fn spread(
+    writes: &Arc<Writes>,
+    index: &str,
+    primary_key: &str,
+    words: &Gathered,
+    have: &[NodeIx],
+    trace: &Trace,
+) {
     if !send_all(writes, index, primary_key, &words.spools, have, trace).await {
         words.missed();
     }
@@ -170,7 +183,7 @@ pub async fn spread(writes: &Writes, index: &str, primary_key: &str, words: &Gat
 
 /// Sends `lines` to every node that takes writes and is none of those that have them; true if all nodes have accepted them.
 pub(super) async fn send_all(
-    writes: &Writes,
+    writes: &Arc<Writes>,
     index: &str,
     primary_key: &str,
     lines: &[Spool],
@@ -184,9 +197,26 @@ pub(super) async fn send_all(
     // Whoever is away gets what he lacks when he serves again.
     let present = topology.members().filter(|ix| topology.node(*ix).state.takes_writes() && !have.contains(ix));
     let sent = turns(writes, index, present).into_iter().map(|(ix, mut turn)| async move {
-        turn.wait().await;
         let node = topology.node(ix);
         let held = Held { writes, node, index, primary_key, trace };
+        // A body of few documents has few new words, and others wait with it.
+        let small = if let [one] = lines { coalesce::small(writes, one) } else { None };
+        match small {
+            Some(bytes) => {
+                let way = Way { writes, node: ix, index, trace };
+                if let Some(sent) = way.send_words(&mut turn, held.path(), bytes).await {
+                    if sent {
+                        writes.vocabularies.of(index).went_alone(&node.id);
+                    }
+                    return sent;
+                }
+            }
+            None => turn.wait().await,
+        }
+        // One that went down meanwhile is not waited for, by each in turn.
+        if !writes.nodes.topology().node(ix).state.finishes_writes() {
+            return false;
+        }
         for spool in lines {
             if let Err(error) = held.send(spool).await {
                 tracing::warn!(node = %node.id, index, %error, "a node has missed words; it gets them later");

@@ -34,7 +34,9 @@ use crate::nodes::lanes::Hold;
 use crate::nodes::spool::Spool;
 use crate::placement::topology::Topology;
 use crate::plan::write::WriteIntent;
+use crate::split::rules::DocumentRules;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
+use crate::write::pace;
 use crate::write::part::Writes;
 
 /// A write that has its place in the order.
@@ -49,8 +51,9 @@ struct Placed {
 
 /// Whether the write is to be carried out, or was found to fail already.
 enum Intention {
-    /// With the documents that it can touch, where that is known.
-    CarryOut(Vec<Spool>, Option<Vec<String>>),
+    /// With the documents that it can touch, where that is known, and the rules by which they were judged, where it may travel with
+    /// other writes.
+    CarryOut(Vec<Spool>, Option<Vec<String>>, Option<DocumentRules>),
     /// The other writers of its index are held back already.
     CarryOutHeld(Vec<Spool>, Option<Vec<String>>, Hold),
     Fail(ResponseError),
@@ -79,7 +82,19 @@ impl Writes {
         keys: Option<Vec<String>>,
         trace: &Trace,
     ) -> Result<MiroirTask, ResponseError> {
-        spawn(self, intent, Intention::CarryOut(spools, keys), trace).await
+        spawn(self, intent, Intention::CarryOut(spools, keys, None), trace).await
+    }
+
+    /// [`Writes::submit_keys`] for documents that were judged by `rules`: small ones may travel with those of other writes.
+    pub(crate) async fn submit_judged(
+        self: &Arc<Self>,
+        intent: WriteIntent,
+        spools: Vec<Spool>,
+        keys: Option<Vec<String>>,
+        rules: DocumentRules,
+        trace: &Trace,
+    ) -> Result<MiroirTask, ResponseError> {
+        spawn(self, intent, Intention::CarryOut(spools, keys, Some(rules)), trace).await
     }
 
     /// [`Writes::submit`] by who holds the only index that the write concerns: nothing comes in between.
@@ -178,15 +193,22 @@ async fn carry_out(
 ) -> Result<MiroirTask, ResponseError> {
     health::wait_for(&writes.nodes, Need::Writes).await;
     let _under_way = writes.nodes.overload.admit_write(&lane_names(&intent.indexes))?;
+    let mut judged = None;
     let (spools, keys, failed, hold) = match intention {
-        Intention::CarryOut(spools, keys) => (spools, keys, None, None),
+        Intention::CarryOut(spools, keys, rules) => {
+            judged = rules;
+            (spools, keys, None, None)
+        }
         Intention::CarryOutHeld(spools, keys, hold) => (spools, keys, None, Some(hold)),
         // No node sees a document of it.
         Intention::Fail(error) => (Vec::new(), Some(Vec::new()), Some(error), None),
     };
     let _right = match hold {
         Some(hold) => Either::Left(hold),
-        None => Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await),
+        None => {
+            pace::keep(writes, &intent.indexes).await;
+            Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await)
+        }
     };
     let Placed { mut task, topology, undo, runs, flight: _flight } = writes.place(intent, keys.as_deref())?;
     let mut row = task.clone();
@@ -207,7 +229,7 @@ async fn carry_out(
         return Err(store_failed(&error));
     }
 
-    let sending = Sending { writes, topology: &topology, task: &task, spools: &spools, trace };
+    let sending = Sending { writes, topology: &topology, task: &task, spools: &spools, trace, judged: judged.as_ref() };
     task.parts = send_all(&sending, intent, runs).await;
     let settled =
         insync::settle(&writes.ledger, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;

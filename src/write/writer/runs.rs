@@ -10,12 +10,14 @@ use tokio::time::Instant;
 use super::steps::Planned;
 use crate::ledger::{maintenance, settle};
 use crate::nodes::health;
-use crate::nodes::lanes::Turn;
 use crate::nodes::spool::Spool;
+use crate::placement::shard::ShardId;
 use crate::placement::topology::{NodeId, NodeIx};
-use crate::plan::write::WriteIntent;
-use crate::tasks::entry::{NodeTask, NodeTaskState};
-use crate::write::send::{self, Sending, StepResult};
+use crate::plan::write::{StepBody, WriteIntent};
+use crate::tasks::entry::{NodeTask, NodeTaskState, Purpose};
+use crate::write::coalesce::{self, Way};
+use crate::write::parcel::{Answer, Cargo, Load, OfWrite, StepResult, Turn};
+use crate::write::send::{self, Sending};
 
 /// What one node is sent, in order, when its turn comes.
 pub(super) struct Run {
@@ -74,8 +76,8 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
         };
         let Some((node, results)) = next else { break };
         waiting.remove(&node);
-        for (part, result) in results {
-            apply(&mut parts[part], result);
+        for (part, answer) in results {
+            apply(&mut parts[part], answer);
         }
         if slow_at.is_none() && settle::suffices(sending.topology, intent, &parts, write.min_in_sync) {
             slow_at = Some(Instant::now() + patience);
@@ -99,24 +101,55 @@ pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: 
 
 /// Sends a run's steps in order. After one that the node did not take, the rest stays unsent. A node that went down while
 /// the write waited for its turn is not tried.
-async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, StepResult)> {
+async fn send_run(sending: &Sending<'_>, mut run: Run) -> Vec<(usize, Answer)> {
     let _queued = Queued::new(
         sending.writes.nodes.metrics.lane_jobs.with_label_values(&[sending.topology.node(run.node).id.as_str()]),
     );
-    run.turn.wait().await;
-    if !sending.writes.nodes.topology().node(run.node).state.finishes_writes() {
-        return run.steps.iter().map(|planned| (planned.part, StepResult::Lost)).collect();
+    match cargo_of(sending, &run) {
+        Some((index, part, cargo)) => {
+            let way = Way { writes: sending.writes, node: run.node, index, trace: sending.trace };
+            if let Some(answer) = coalesce::send(way, &mut run.turn, cargo).await {
+                return vec![(part, answer)];
+            }
+        }
+        None => run.turn.wait().await,
     }
-    let mut results: Vec<(usize, StepResult)> = Vec::with_capacity(run.steps.len());
+    if !sending.writes.nodes.topology().node(run.node).state.finishes_writes() {
+        return run.steps.iter().map(|planned| (planned.part, Answer::alone(StepResult::Lost))).collect();
+    }
+    let mut results: Vec<(usize, Answer)> = Vec::with_capacity(run.steps.len());
     for planned in &run.steps {
-        let result = match results.last() {
-            None | Some((_, StepResult::Accepted(_))) => send::step(sending, run.node, planned).await,
-            Some((_, StepResult::Refused(error))) => StepResult::Refused(error.clone()),
-            Some((_, StepResult::Lost)) => StepResult::Lost,
+        let result = match results.last().map(|(_, answer)| &answer.result) {
+            None | Some(StepResult::Accepted(_)) => send::step(sending, run.node, planned).await,
+            Some(StepResult::Refused(error)) => StepResult::Refused(error.clone()),
+            Some(StepResult::Lost) => StepResult::Lost,
         };
-        results.push((planned.part, result));
+        results.push((planned.part, Answer::alone(result)));
     }
     results
+}
+
+/// What the node is sent, with its index and its part of the task, if it may travel with other writes.
+fn cargo_of<'a>(sending: &Sending<'a>, run: &Run) -> Option<(&'a str, usize, Cargo)> {
+    let [planned] = run.steps.as_slice() else { return None };
+    let (Purpose::Main, Some(0), StepBody::Spool(spool)) = (planned.purpose, planned.stamped, &planned.step.body)
+    else {
+        return None;
+    };
+    let (task, rules) = (sending.task, sending.judged?);
+    let lines = coalesce::small(sending.writes, sending.spools.get(*spool)?)?;
+    let own = |shard: &ShardId| planned.step.shards.contains(*shard);
+    let documents = task.documents.iter().filter(|(shard, _)| own(shard)).map(|(_, count)| count).sum();
+    let write = OfWrite {
+        uid: task.uid,
+        uuid: task.uuid,
+        stamp: task.id(),
+        method: planned.step.method,
+        documents,
+        rules: rules.clone(),
+    };
+    let path = send::without_stamp(&planned.step.path, &task.id())?.to_owned();
+    Some((task.index_uid.as_deref()?, planned.part, Cargo { path, lines, load: Load::Write(write) }))
 }
 
 fn nodes_of<'a>(sending: &Sending<'a>, nodes: impl Iterator<Item = &'a NodeIx>) -> impl Iterator<Item = &'a NodeId> {
@@ -131,11 +164,12 @@ fn works<'a>(sending: &Sending<'a>, nodes: impl Iterator<Item = &'a NodeIx>, sin
     nodes_of(sending, nodes).all(|node| heard(node) || send::is_laden(writes, node))
 }
 
-fn apply(part: &mut NodeTask, result: StepResult) {
-    match result {
+fn apply(part: &mut NodeTask, answer: Answer) {
+    match answer.result {
         StepResult::Accepted(uid) => {
             part.state = NodeTaskState::Enqueued;
             part.task_uid = Some(uid);
+            part.company = answer.company;
         }
         StepResult::Refused(error) => {
             part.state = NodeTaskState::Failed;

@@ -358,7 +358,10 @@ fn check_stamps(name: &str, client: &Client, problems: &Problems) {
     loop {
         let page = client.get(&format!("/tasks?limit=1000{from}")).ok();
         for task in page["results"].as_array().into_iter().flatten() {
-            if let Some(stamp) = task["customMetadata"].as_str().filter(|stamp| stamp.starts_with("mtask-")) {
+            // Small writes may have travelled together: `mtask-..:1,mtask-..:2`.
+            let stamps = task["customMetadata"].as_str().into_iter().flat_map(|stamps| stamps.split(','));
+            for stamp in stamps.filter(|stamp| stamp.starts_with("mtask-")) {
+                let stamp = stamp.split(':').next().unwrap_or_default();
                 *seen.entry(stamp.to_owned()).or_default() += 1;
             }
         }
