@@ -238,7 +238,7 @@ impl Tally {
 
     /// How many documents have the last value that is shown; none where more can be.
     fn least_shown(&self) -> u64 {
-        let last = self.max.checked_sub(1).and_then(|at| self.ordered(Numbers::ByValue).get(at).copied());
+        let last = self.max.checked_sub(1).and_then(|at| self.first_ordered(Numbers::ByValue).get(at).copied());
         last.map_or(0, |(_, count)| count)
     }
 

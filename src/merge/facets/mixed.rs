@@ -124,7 +124,9 @@ impl Tally {
 
     /// Writes the values as the engine does, which looks for the end of its list as it goes.
     pub fn write(&self, numbers: Numbers, out: &mut Vec<u8>) {
-        let ordered = self.ordered(numbers);
+        // Only where numbers and texts stand together does what is not shown matter.
+        let is_mixed = self.has_numbers() && self.has_strings();
+        let ordered = if is_mixed { self.ordered(numbers) } else { self.first_ordered(numbers) };
         let count = ordered.iter().filter(|(place, _)| self.values[*place].number.is_some()).count();
         let (of_numbers, of_texts) = ordered.split_at(count);
         let mut shown: Vec<(&str, u64)> = Vec::new();

@@ -14,7 +14,7 @@ impl Tally {
     /// Counts of what may be among the first, and names of what else there is.
     pub fn probes_of_shared(&self, facet: &str, list: &List, shared: Shared) -> Vec<Probe> {
         let value = |place: &usize| self.values[*place].clone();
-        let ordered = self.ordered(Numbers::ByValue);
+        let ordered = self.first_ordered(Numbers::ByValue);
         let least = self.max.checked_sub(1).and_then(|at| ordered.get(at)).map_or(0, |(_, count)| *count);
         let may_be_shown = |place: usize| self.sum(place) + self.slack(place) >= least;
         let matters = |place: &usize| !list.counts.contains_key(place) && may_be_shown(*place);

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn node<'a>(distribution: &'a str, stats: &'a str, hits: u64) -> NodeFacets<'a> {
@@ -309,4 +311,37 @@ fn stats_take_the_ends_with_their_digits() {
     let mut out = Vec::new();
     facets.write_stats(&mut out);
     assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":{"min":-1.0,"max":2.0},"b":{"min":1.0,"max":1.0}}"#);
+}
+
+proptest! {
+    /// What is cut of a list is what stands behind in the order of all.
+    #[test]
+    fn the_first_of_many_values_are_shown(
+        counts in prop::collection::vec((0_u64..4, 0_u64..4), 0..40),
+        max in 1_usize..45,
+        by_count: bool,
+        of_numbers: bool,
+    ) {
+        let name = |at: usize| if of_numbers { at.to_string() } else { format!("v{at}") };
+        let list = |of: &dyn Fn(&(u64, u64)) -> u64| {
+            let members = counts.iter().enumerate().filter(|(_, pair)| of(pair) > 0);
+            let members: Vec<String> = members.map(|(at, pair)| format!("\"{}\":{}", name(at), of(pair))).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let (first, second) = (list(&|pair| pair.0), list(&|pair| pair.1));
+        let stats = if of_numbers { r#"{"f":{"min":0,"max":100}}"# } else { "{}" };
+        let (order, hits) = if by_count { (FacetOrder::Count, 9000) } else { (FacetOrder::Alpha, 9000) };
+        let (first, second) = (format!("{{\"f\":{first}}}"), format!("{{\"f\":{second}}}"));
+        let shown = merged(&[node(&first, stats, hits), node(&second, stats, hits)], order, max);
+        let mut expected: Vec<(usize, u64)> =
+            counts.iter().map(|(one, other)| one + other).enumerate().filter(|(_, count)| *count > 0).collect();
+        let as_text = |at: usize| if of_numbers { format!("{at:05}") } else { name(at) };
+        match order {
+            FacetOrder::Alpha => expected.sort_by_key(|(at, _)| as_text(*at)),
+            FacetOrder::Count => expected.sort_by_key(|(at, count)| std::cmp::Reverse((*count, as_text(*at)))),
+        }
+        expected.truncate(max);
+        let expected: Vec<String> = expected.into_iter().map(|(at, count)| format!("\"{}\":{count}", name(at))).collect();
+        prop_assert_eq!(shown, format!("{{\"f\":{{{}}}}}", expected.join(",")));
+    }
 }
