@@ -26,7 +26,8 @@ test: setup ## all tests: unit, end to end on real processes, the engine as judg
 	$(CARGO) test --workspace $(FEATURES)
 
 quick: setup ## what needs no engine: unit tests, the layers, fuzzing over the corpus
-	$(CARGO) test --lib --test layers --test fuzz
+	$(CARGO) test -p miroir-layers
+	$(CARGO) test -p miroir -p miroir-words --lib --test fuzz
 
 fuzz: setup ## random changes of real inputs for SECONDS_EACH=60 a target; SEED=n chooses them
 	MIROIR_FUZZ_SECONDS=$(or $(SECONDS_EACH),60) MIROIR_FUZZ_SEED=$(or $(SEED),1) $(CARGO) test --test fuzz -- --nocapture

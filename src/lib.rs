@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! A request flows downwards; a lower room never imports a higher one (`tests/layers` checks it).
+//! A request flows downwards; a lower room never imports a higher one (`crates/layers` checks it).
 //!
 //! | layer | modules | what lives there |
 //! |---|---|---|

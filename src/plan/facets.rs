@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::by_frequency::ByFrequency;
 use super::mix::Mix;
-use super::probe::{HITS_PARTS, Lister, Listing, Probe, quote};
+use super::probe::{FacetValue, HITS_PARTS, Lister, Listing, Probe, quote};
 use super::values::Key;
 use crate::placement::cover::{Besides, CoverPart};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
@@ -270,9 +270,11 @@ fn with_value(field: &str, value: &Key) -> Option<String> {
     Some(format!("{} = {}", quote(field)?, in_filter(value)?))
 }
 
+/// The value alone. A filter `= 9` means the number and the text "9" to the engine, but `distinct` tells them apart.
 fn in_filter(value: &Key) -> Option<String> {
     match value {
-        Key::Number(bits) => Some(f64::from_bits(*bits).to_string()),
+        Key::Number(bits) => FacetValue::number(f64::from_bits(*bits)).in_filter_as_number(),
+        Key::Text(text) if text.parse::<f64>().is_ok() => FacetValue::text(text.clone()).in_filter_as_text(),
         Key::Text(text) => quote(text),
     }
 }
@@ -286,7 +288,7 @@ mod tests {
     use crate::placement::shard::ShardId;
     use crate::placement::topology::NodeIx;
     use crate::plan::index_info::IndexInfo;
-    use crate::plan::probe::{FacetValue, MOST_LISTED};
+    use crate::plan::probe::MOST_LISTED;
 
     fn plan(body: Value) -> SearchPlan {
         let Value::Object(body) = body else { panic!("a search is an object") };
@@ -394,7 +396,9 @@ mod tests {
     #[test]
     fn values_are_left_out_by_a_filter() {
         let values = [Key::Text("fr".into()), Key::Number(2.5f64.to_bits())];
-        assert_eq!(without_values("country", &values).unwrap(), "NOT \"country\" IN [\"fr\", 2.5]");
+        assert_eq!(without_values("country", &values).unwrap(), "NOT \"country\" IN [\"fr\", \"2.5e0000\"]");
+        let digits = [Key::Text("9".into()), Key::Number(9f64.to_bits())];
+        assert_eq!(without_values("price", &digits).unwrap(), "NOT \"price\" IN [\" 9\", \"9e0000\"]");
         assert_eq!(without_values("country", &[Key::Text("\\".into())]), None);
     }
 }

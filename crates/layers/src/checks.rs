@@ -18,7 +18,8 @@ impl Findings {
     pub fn but_for(self, exceptions: &[(&str, &str)]) -> Vec<String> {
         let keys: BTreeSet<&str> = self.0.iter().map(|(key, _)| key.as_str()).collect();
         let gone = exceptions.iter().filter(|(key, _)| !keys.contains(key));
-        let gone = gone.map(|(key, _)| format!("`{key}` holds now: delete its exception in tests/layers/rules.rs"));
+        let gone =
+            gone.map(|(key, _)| format!("`{key}` holds now: delete its exception in crates/layers/src/rules.rs"));
         let known = |key: &str| exceptions.iter().any(|(known, _)| *known == key);
         let wrong = self.0.iter().filter(|(key, _)| !known(key)).map(|(_, words)| words.clone());
         wrong.chain(gone.collect::<Vec<_>>()).collect()
@@ -32,13 +33,43 @@ pub fn ranks(tree: &Tree, ranks: &[&[&str]]) -> Findings {
     for file in tree.code().filter(|file| rank(file.room()).is_none()) {
         findings.add(
             file.room(),
-            format!("{}: the room `{}` has no rank in tests/layers/rules.rs", file.name, file.room()),
+            format!("{}: the room `{}` has no rank in crates/layers/src/rules.rs", file.name, file.room()),
         );
     }
     for (from, to, names) in tree.edges() {
         // The root of a library only declares its rooms.
         if to.room() != "lib" && rank(to.room()) > rank(from.room()) {
             let words = format!("{} imports {} of {}", from.name, list(names), to.name);
+            findings.add(format!("{} -> {}", from.name, to.name), words);
+        }
+    }
+    findings
+}
+
+/// [`ranks`] for the folders inside rooms: each room that has two and more gives each its rank, and folders import only lower ones.
+/// Files beside them are bound by [`circles`].
+pub fn inside(tree: &Tree, ranks: &[(&str, &[&str])]) -> Findings {
+    let folders: BTreeSet<&str> = tree.code().filter_map(|file| file.folder()).collect();
+    let mut by_room: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for folder in folders {
+        let room = folder.split('/').next().unwrap_or_default();
+        by_room.entry(room).or_default().push(folder);
+    }
+    let rank = |folder: &str| {
+        let (room, name) = folder.split_once('/')?;
+        let (_, ranked) = ranks.iter().find(|(ranked, _)| *ranked == room)?;
+        ranked.iter().position(|ranked| *ranked == name)
+    };
+    let mut findings = Findings::default();
+    for folder in by_room.values().filter(|folders| folders.len() > 1).flatten() {
+        if rank(folder).is_none() {
+            findings.add(*folder, format!("`{folder}` has no rank in its room in crates/layers/src/rules.rs"));
+        }
+    }
+    for (from, to, names) in tree.edges().filter(|(from, to, _)| from.room() == to.room()) {
+        let (Some(of), Some(at)) = (from.folder(), to.folder()) else { continue };
+        if of != at && rank(at) > rank(of) {
+            let words = format!("{} imports {} of {}, which is above it", from.name, list(names), to.name);
             findings.add(format!("{} -> {}", from.name, to.name), words);
         }
     }

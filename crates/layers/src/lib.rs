@@ -1,8 +1,8 @@
 //! The rooms of the house and their walls: who may import whom, what is pure, how long a file is, what a map names.
 //!
-//! Reads the sources as text, so it needs nothing built and runs in seconds: `cargo test --test layers`.
+//! Reads the sources as text, so it needs nothing built and runs in seconds: `cargo test -p miroir-layers`.
 //!
-//! | file | what |
+//! | module | what lives there |
 //! |---|---|
 //! | `tokens` | Rust cut into words, without comments, strings and lifetimes |
 //! | `module` | what one file declares, imports and names |
@@ -10,6 +10,8 @@
 //! | `rules` | the ranks, and what does not hold yet |
 //! | `checks` | the rules, applied to a tree of sources |
 //! | `planted` | trees with one wrong each, which the checks must find |
+
+#![cfg(test)]
 
 mod checks;
 mod graph;
@@ -24,10 +26,11 @@ use std::sync::LazyLock;
 use checks::Findings;
 use graph::{File, Tree};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 static HOUSE: LazyLock<Tree> = LazyLock::new(|| Tree::read(Path::new(ROOT)));
 static WORDS: LazyLock<Tree> = LazyLock::new(|| Tree::read(&Path::new(ROOT).join("crates/words")));
 static ENGINE: LazyLock<Tree> = LazyLock::new(|| Tree::read(&Path::new(ROOT).join("crates/engine")));
+static LAYERS: LazyLock<Tree> = LazyLock::new(|| Tree::read(&Path::new(ROOT).join("crates/layers")));
 
 fn assert_none(findings: Findings, exceptions: &[(&str, &str)]) {
     let wrong = findings.but_for(exceptions);
@@ -44,6 +47,14 @@ fn no_circle_of_files_is_larger_than_three() {
     assert_none(checks::circles(&HOUSE, rules::MOST_IN_A_CIRCLE), rules::CIRCLES);
     assert_none(checks::circles(&WORDS, rules::MOST_IN_A_CIRCLE), &[]);
     assert_none(checks::circles(&ENGINE, rules::MOST_IN_A_CIRCLE), &[]);
+    assert_none(checks::circles(&LAYERS, rules::MOST_IN_A_CIRCLE), &[]);
+}
+
+#[test]
+fn inside_a_room_no_folder_imports_a_higher_one() {
+    assert_none(checks::inside(&HOUSE, rules::INSIDE), &[]);
+    assert_none(checks::inside(&WORDS, &[]), &[]);
+    assert_none(checks::inside(&ENGINE, &[]), &[]);
 }
 
 #[test]
@@ -83,6 +94,7 @@ fn no_file_is_too_long() {
     assert_none(checks::lengths(&HOUSE, rules::MOST_LINES), rules::LONG_FILES);
     assert_none(checks::lengths(&WORDS, rules::MOST_LINES), &[]);
     assert_none(checks::lengths(&ENGINE, rules::MOST_LINES), &[]);
+    assert_none(checks::lengths(&LAYERS, rules::MOST_LINES), &[]);
 }
 
 #[test]
@@ -90,12 +102,15 @@ fn every_map_names_its_modules() {
     assert_none(checks::maps(&HOUSE), rules::MAPLESS);
     assert_none(checks::maps(&WORDS), &[]);
     assert_none(checks::maps(&ENGINE), &[]);
+    assert_none(checks::maps(&LAYERS), &[]);
 }
 
-/// `cargo test --test layers figures -- --nocapture` prints how the house stands.
+/// `cargo test -p miroir-layers figures -- --nocapture` prints how the house stands.
 #[test]
 fn figures() {
-    for (name, tree) in [("miroir", &HOUSE), ("miroir-words", &WORDS), ("miroir-engine", &ENGINE)] {
+    for (name, tree) in
+        [("miroir", &HOUSE), ("miroir-words", &WORDS), ("miroir-engine", &ENGINE), ("miroir-layers", &LAYERS)]
+    {
         println!("{name}: {}", checks::figures(tree));
         assert!(tree.files().count() > 5, "the sources of {name} were not found");
     }

@@ -58,6 +58,26 @@ fn a_room_without_a_rank_is_found() {
 }
 
 #[test]
+fn a_folder_that_imports_a_higher_one_of_its_room_is_found() {
+    let found = |low: &str, high: &str| {
+        let tree = tree(&[
+            ("lib.rs", "pub mod room;\npub mod other;"),
+            ("room/mod.rs", "pub mod low;\npub mod high;\npub mod file;"),
+            ("room/low/mod.rs", low),
+            ("room/high/mod.rs", high),
+            ("room/file.rs", "use super::high::H;"),
+            ("other/mod.rs", "pub mod only;"),
+            ("other/only/mod.rs", "use crate::room::high::H;"),
+        ]);
+        checks::inside(&tree, &[("room", &["low", "high"])])
+    };
+    assert_eq!(keys(&found("use super::high::H;", "")), ["room/low/mod.rs -> room/high/mod.rs"]);
+    assert_eq!(found("use super::file::F;", "use crate::room::low::L;"), Findings::default());
+    let unranked = tree(&[("room/low/mod.rs", ""), ("room/new/mod.rs", "")]);
+    assert_eq!(keys(&checks::inside(&unranked, &[("room", &["low"])])), ["room/new"]);
+}
+
+#[test]
 fn a_circle_of_files_is_found_and_a_small_one_is_let_be() {
     let ring = |size: usize| {
         let names: Vec<String> = (0..size).map(|at| format!("low/f{at}.rs")).collect();
@@ -165,5 +185,5 @@ fn an_exception_that_holds_nothing_back_any_more_is_found() {
     assert_eq!(wrong().but_for(&[("a", "known"), ("b", "known")]), Vec::<String>::new());
     assert_eq!(wrong().but_for(&[("a", "known")]), ["b is wrong"]);
     let left = wrong().but_for(&[("a", "known"), ("b", "known"), ("c", "mended long ago")]);
-    assert_eq!(left, ["`c` holds now: delete its exception in tests/layers/rules.rs"]);
+    assert_eq!(left, ["`c` holds now: delete its exception in crates/layers/src/rules.rs"]);
 }

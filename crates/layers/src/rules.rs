@@ -37,6 +37,15 @@ pub const RANKS: &[&[&str]] = &[
     &["main"],
 ];
 
+/// The folders inside a room that has several, from the lowest up: `nodes/health` may import `nodes/meaning`, not the other way.
+pub const INSIDE: &[(&str, &[&str])] = &[
+    ("merge", &["facets", "marks", "federation"]),
+    ("nodes", &["meaning", "load", "changes", "overload", "health"]),
+    ("write", &["body", "vocabulary", "writer", "documents"]),
+    ("replicas", &["repair", "resilver", "scrub", "recover"]),
+    ("gateway", &["auth", "cache", "webhooks"]),
+];
+
 /// Rooms without I/O, a clock of their own, or a proxy.
 pub const PURE: &[&str] = &["meili", "settings", "placement", "split", "plan", "merge", "tasks", "rebalance", "rules"];
 

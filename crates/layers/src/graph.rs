@@ -24,6 +24,13 @@ impl File {
     pub fn room(&self) -> &str {
         self.path.first().map_or("lib", String::as_str)
     }
+
+    /// The folder of its room in which it stands, such as `read/gather`; `None` for a file of the room itself.
+    pub fn folder(&self) -> Option<&str> {
+        let below = self.name.split_once('/')?.1;
+        let length = self.name.len() - below.len() + below.find('/')?;
+        Some(&self.name[..length])
+    }
 }
 
 /// All sources.
