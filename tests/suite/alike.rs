@@ -119,7 +119,7 @@ fn distinct_numbers_and_their_digits(pair: &Pair) {
     let prices = [json!(9), json!("9"), json!([6, 9]), json!(["6", "x"]), json!(null), json!("6"), json!(6)];
     let documents: Vec<Value> = (0..35).map(|id| json!({"id": id, "n": id, "price": prices[id % 7]})).collect();
     let settings =
-        json!({"filterableAttributes": ["price", "n"], "sortableAttributes": ["n"], "distinctAttribute": "price"});
+        json!({"filterableAttributes": ["price", "genre"], "sortableAttributes": ["n"], "distinctAttribute": "price"});
     pair.load("prices", &settings, &json!(documents));
     let path = "/indexes/prices/search";
     for offset in 0..9 {
