@@ -59,7 +59,7 @@ pub type StaleSets = BTreeMap<(NodeIx, String), ShardSet>;
 #[serde(rename_all = "camelCase")]
 pub enum Apart {
     /// It has missed a change while it was away, and was not compared yet: not asked.
-    Unsettled,
+    Unknown,
     /// Its settings may be others, and are not put right yet. Its documents are as everywhere: asked for what nobody else has.
     Differs,
     /// It is not there, or its content belongs to the past: neither asked nor copied to.
@@ -300,7 +300,7 @@ impl Topology {
         if node.0 >= self.nodes.len() || !self.node(node).state.serves_reads() {
             return false;
         }
-        if matches!(self.apart_of(node, index), Some(Apart::Unsettled | Apart::Absent)) {
+        if matches!(self.apart_of(node, index), Some(Apart::Unknown | Apart::Absent)) {
             return false;
         }
         let owned = self.shards_of(node);

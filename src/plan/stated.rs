@@ -106,10 +106,10 @@ impl SearchPlan {
         }
         // One node skips hits before the end of the page that nobody here has seen: those that rank well although their
         // score is below the threshold.
-        let uneven = self.scores_rise_again() && full;
+        let rises = self.scores_rise_again() && full;
         // A page with hits begins among those above the threshold, so that none below is skipped.
         let unscored = self.skips() && (facts.end == PageEnd::Empty || full && self.counts_all_above());
-        if self.threshold.is_some() && self.distinct.is_none() && self.window.take() > 0 && (unscored || uneven) {
+        if self.threshold.is_some() && self.distinct.is_none() && self.window.take() > 0 && (unscored || rises) {
             ways.push(Stating::Replay);
         }
         // It skips by the bucket, without a look at the scores of what it skips.
@@ -123,8 +123,8 @@ impl SearchPlan {
         ways.push(Stating::AsStated(AsStated {
             // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad.
             threshold: self.threshold.is_some() && (!full || self.counts_all_above()),
-            totals_may_differ: uneven || estimated || unscored_past,
-            facets_may_differ: uneven || unscored_past,
+            totals_may_differ: rises || estimated || unscored_past,
+            facets_may_differ: rises || unscored_past,
         }));
         ways
     }

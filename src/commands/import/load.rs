@@ -203,11 +203,11 @@ impl Outbox<'_> {
         let accepted = during(&what, self.remote.add(&self.index, &query, self.body.as_bytes()))?;
         self.body.clear();
         self.open.push_back((accepted, self.index.clone(), self.place));
-        self.settle(OPEN_TASKS)
+        self.await_tasks(OPEN_TASKS)
     }
 
     /// Waits until no more than `most` tasks are open. They end in the order in which they were sent, so all before is there.
-    fn settle(&mut self, most: usize) -> Result<(), ImportError> {
+    fn await_tasks(&mut self, most: usize) -> Result<(), ImportError> {
         while self.open.len() > most {
             let Some((accepted, index, reached)) = self.open.pop_front() else { break };
             done(&format!("documents of `{index}`"), self.remote, Ok(accepted))?;
@@ -219,7 +219,7 @@ impl Outbox<'_> {
 
     fn finish(mut self) -> Result<(), ImportError> {
         self.send()?;
-        self.settle(0)?;
+        self.await_tasks(0)?;
         self.bar.finish_and_clear();
         Ok(())
     }

@@ -293,7 +293,7 @@ impl Tally {
     }
 
     /// True if no value that a node has cut off can change what is shown, neither its members nor their counts.
-    pub fn is_settled(&self, numbers: Numbers) -> bool {
+    pub fn is_certain(&self, numbers: Numbers) -> bool {
         let cut = || self.lists.iter().filter(|list| list.rest != Rest::Nothing);
         if cut().next().is_none() {
             return true;
@@ -361,7 +361,7 @@ impl Tally {
 
     /// `least` is the least number of all.
     pub fn probes(&self, facet: &str, numbers: Numbers, least: Option<f64>) -> Vec<(usize, Probe)> {
-        if self.is_settled(numbers) || (self.has_numbers() && self.has_strings()) {
+        if self.is_certain(numbers) || (self.has_numbers() && self.has_strings()) {
             return Vec::new();
         }
         let known = |places: &[usize]| places.iter().map(|place| self.values[*place].clone()).collect::<Vec<_>>();
