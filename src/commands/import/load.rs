@@ -36,6 +36,7 @@ struct Outbox<'a> {
     bar: ProgressBar,
 }
 
+/// Sends keys, settings and documents of `source`, and goes on where `state` says that an import was stopped. An error names what failed.
 pub fn run(source: &mut dyn Source, remote: &Remote, state: &mut State, options: &Options) -> Result<(), ImportError> {
     if !state.done.instance {
         instance(source, remote)?;
