@@ -94,7 +94,8 @@ pub struct Facets {
     given_up: bool,
     lister: Lister,
     rounds: usize,
-    /// True if only some values are searched for, which nodes name in their lists.
+    /// True if only some values are searched for, which nodes name in their lists. Example: nodes name red for `r`. A document that they
+    /// list is red and blue: red is counted, and blue is kept apart until a node has said whether it is one that is searched for.
     only_named: bool,
     /// Values that documents of a source have and no list names.
     unnamed: Vec<(usize, FacetValue, u64)>,
