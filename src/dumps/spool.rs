@@ -73,6 +73,7 @@ impl Lines {
         Ok(())
     }
 
+    /// How many documents there are.
     pub fn count(&self) -> u64 {
         self.hashes.len() as u64
     }
@@ -94,6 +95,8 @@ impl Lines {
 // === impl Documents ===
 
 impl Documents {
+    /// `first` were read first, and `fresh` again, among those that were `touched` meanwhile. Of the others only those with a hash in `kept` are
+    /// still there; all, if it is `None`.
     pub fn new(
         first: Lines,
         touched: HashSet<String>,

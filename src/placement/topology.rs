@@ -104,9 +104,11 @@ pub struct Topology {
 // === impl NodeState ===
 
 impl NodeState {
+    /// Every state: each label of metrics starts at zero.
     pub const ALL: &'static [NodeState] =
         &[Self::Joining, Self::Up, Self::Repairing, Self::Down, Self::Maintenance, Self::Removed];
 
+    /// As metrics and the admin API write it: `up`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Joining => "joining",
@@ -155,10 +157,12 @@ impl NodeState {
 // === impl NodeId ===
 
 impl NodeId {
+    /// `id` as the configuration has it.
     pub fn new(id: &str) -> Self {
         Self(id.into())
     }
 
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -34,6 +34,7 @@ impl Moves {
         moves
     }
 
+    /// True if nothing moves.
     pub fn is_empty(&self) -> bool {
         self.arrive.is_empty() && self.leave.is_empty()
     }

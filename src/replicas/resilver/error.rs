@@ -63,9 +63,11 @@ impl ResilverError {
 // === impl Reason ===
 
 impl Reason {
+    /// Every reason: each label starts at zero.
     pub const ALL: &'static [Reason] =
         &[Self::Node, Self::Store, Self::Busy, Self::TaskFailed, Self::Differs, Self::GaveUp, Self::Changed];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Node => "node",
