@@ -38,8 +38,8 @@ lint: setup ## formatting, clippy and docs without warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory docs
 
-docs: setup ## the pages of rustdoc, without the engine's
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --document-private-items
+docs: setup ## the pages of rustdoc: the gateway's, the words', the engine's
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace $(FEATURES) --no-deps --lib --document-private-items
 
 deny: ## licences, sources and advisories of the dependencies
 	./scripts/deny.sh

@@ -119,7 +119,7 @@ pub fn listen(targets: Targets, look: Look) -> Option<Listening> {
         return None;
     }
     let (sender, lines) = mpsc::channel(LINES_KEPT);
-    // People read these at a terminal, as a rule.
+    // For people with colours, wherever they go: the engine writes them so, too.
     let layer = fmt::layer().with_ansi(true).with_writer(move || LineWriter(sender.clone()));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match look {
         Look::Plain => Box::new(layer),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use miroir::cluster::{Cluster, ClusterError};
+use miroir::config::DEFAULT_FILE;
 use miroir::replicas::recover::{RecoverError, Recovered, recover};
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
@@ -16,7 +17,7 @@ use crate::server::{BadConfig, cluster_settings, load};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file that the lost state belonged to.
-    #[arg(long, default_value = "conf/miroir.yaml")]
+    #[arg(long, default_value = DEFAULT_FILE)]
     config: PathBuf,
 }
 
@@ -36,6 +37,7 @@ enum Failure {
     Recover(#[from] RecoverError),
 }
 
+/// Rebuilds the state, and prints what was found. Fails with the reason on standard error.
 pub fn run(args: &Args) -> ExitCode {
     match rebuild(args) {
         Ok(recovered) => {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use miroir::admin::AdminApp;
 use miroir::cluster::settings::ClusterSettings;
 use miroir::cluster::{self, Cluster, ClusterError};
-use miroir::config::{Config, Problems};
+use miroir::config::{Config, DEFAULT_FILE, Problems};
 use miroir::gateway::auth::Keyring;
 use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
@@ -45,7 +45,7 @@ use crate::proxy::Proxy;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, default_value = "conf/miroir.yaml")]
+    #[arg(long, default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// End when standard input closes: for those who start a gateway as a child.
     #[arg(long, hide = true)]
@@ -94,6 +94,8 @@ struct Background {
     retention: std::time::Duration,
 }
 
+/// Runs the gateway until it is told to stop. Fails where its configuration, its state or its addresses cannot be used, which it says on
+/// standard error.
 pub fn run(args: Args) -> ExitCode {
     match start(&args) {
         Ok(server) => server.run_forever(),

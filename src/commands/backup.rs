@@ -5,9 +5,10 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::client::{AdminArgs, ClientError};
+use super::client::{AdminArgs, ClientError, url_of};
 use super::import::{self, TargetArgs};
 use super::objects::{Object, ObjectError, Upload};
+use crate::config::DEFAULT_LISTEN;
 use crate::dumps::remote::{Remote, RemoteError};
 use crate::settings::Secret;
 
@@ -18,11 +19,11 @@ pub struct BackupArgs {
     #[arg(long)]
     to: String,
     /// The gateway's URL.
-    #[arg(long, env = "MIROIR_URL", default_value = "http://127.0.0.1:7700")]
+    #[arg(long, env = "MIROIR_URL", default_value_t = url_of(DEFAULT_LISTEN))]
     url: String,
     /// Its master key, or one that allows `dumps.create` and `tasks.get`.
     #[arg(long, env = "MIROIR_KEY", hide_env_values = true)]
-    key: Option<String>,
+    key: Option<Secret>,
     /// Leave the dump in the gateway's own folder too.
     #[arg(long)]
     keep: bool,
@@ -69,6 +70,7 @@ enum Sink {
     Object(Box<Upload>),
 }
 
+/// Prints where the backup is. Fails with the reason on standard error; no part of a backup is left then.
 pub fn backup(args: BackupArgs) -> ExitCode {
     match make(&args) {
         Ok(place) => {
@@ -84,7 +86,7 @@ pub fn backup(args: BackupArgs) -> ExitCode {
 
 /// Where it is.
 fn make(args: &BackupArgs) -> Result<String, BackupError> {
-    let remote = Remote::new(&args.url, args.key.clone().map(Secret::new));
+    let remote = Remote::new(&args.url, args.key.clone());
     let task = remote.wait(&remote.send("POST", "/dumps", None)?)?;
     let (Some("succeeded"), Some(uid)) = (task["status"].as_str(), task["details"]["dumpUid"].as_str()) else {
         let message = task["error"]["message"].as_str().map(str::to_owned);
@@ -117,6 +119,7 @@ fn bring(args: &BackupArgs, uid: &str) -> Result<String, BackupError> {
     sink.finish()
 }
 
+/// Ends as an import does: 0 if all is loaded and alike, 1 if it was stopped, 2 if something differs.
 pub fn restore(args: RestoreArgs) -> ExitCode {
     match local(&args.from) {
         Ok((dump, fetched)) => {

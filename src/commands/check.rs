@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{Config, Problems, rule_file};
+use crate::config::{Config, DEFAULT_FILE, Problems, rule_file};
 
 /// Report every problem of a configuration; exit 1 if there is one.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, default_value = "conf/miroir.yaml")]
+    #[arg(long, default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// Files of rules, each looked at by itself, with the examples that its rules carry; then no configuration is.
     #[arg(long, num_args = 1..)]
     rules: Vec<PathBuf>,
 }
 
+/// Prints every problem and every doubt. Fails where there is a problem.
 pub fn run(args: Args) -> ExitCode {
     if !args.rules.is_empty() {
         return check_rules(&args.rules);

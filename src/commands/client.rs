@@ -6,15 +6,18 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::tls::{ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 
+use crate::config::DEFAULT_ADMIN;
+use crate::settings::Secret;
+
 /// Where the admin API is.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AdminArgs {
     /// The admin listener's URL.
-    #[arg(long, env = "MIROIR_ADMIN", default_value = "http://127.0.0.1:7701")]
+    #[arg(long, env = "MIROIR_ADMIN", default_value_t = url_of(DEFAULT_ADMIN))]
     pub admin: String,
     /// The admin key; better given by the environment than on the command line, which others can read.
     #[arg(long, env = "MIROIR_ADMIN_KEY", hide_env_values = true)]
-    pub admin_key: Option<String>,
+    pub admin_key: Option<Secret>,
     /// Who has signed the listener's certificate (PEM), instead of the authorities that everybody trusts.
     #[arg(long, env = "MIROIR_ADMIN_CA_FILE")]
     pub ca_file: Option<PathBuf>,
@@ -45,10 +48,12 @@ pub enum ClientError {
 // === impl AdminArgs ===
 
 impl AdminArgs {
+    /// The answer as JSON.
     pub fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.send("GET", path, None)
     }
 
+    /// The answer to a JSON body, as JSON.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         self.send("POST", path, Some(body))
     }
@@ -58,7 +63,7 @@ impl AdminArgs {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
         let bytes = body.map(Value::to_string).unwrap_or_default().into_bytes();
         let agent = agent(self.tls()?);
-        exchange(&agent, &url, method, self.admin_key.as_deref(), "application/json", &bytes)
+        exchange(&agent, &url, method, self.admin_key.as_ref().map(Secret::expose), "application/json", &bytes)
     }
 
     /// A piece of a dump from `offset` on, and the size of the whole.
@@ -67,7 +72,7 @@ impl AdminArgs {
         let unreachable = |source: ureq::Error| ClientError::Unreachable { url: url.clone(), source };
         let mut request = agent(self.tls()?).get(&url);
         if let Some(key) = &self.admin_key {
-            request = request.header("Authorization", format!("Bearer {key}"));
+            request = request.header("Authorization", format!("Bearer {}", key.expose()));
         }
         let mut answer = request.call().map_err(unreachable)?;
         let status = answer.status().as_u16();
@@ -111,6 +116,11 @@ fn agent(tls: TlsConfig) -> ureq::Agent {
     let config =
         ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30)));
     config.tls_config(tls).build().into()
+}
+
+/// The URL of a listener on this machine.
+pub fn url_of(address: &str) -> String {
+    format!("http://{address}")
 }
 
 /// Sends a JSON request and reads a JSON answer.

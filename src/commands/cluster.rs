@@ -25,6 +25,7 @@ enum Action {
     },
 }
 
+/// Asks the admin API, and prints what it says. Fails with its error on standard error.
 pub fn run(args: Args) -> ExitCode {
     let Action::Set { replication_factor, admin } = args.action;
     let patch = json!({ "replicationFactor": replication_factor });

@@ -68,6 +68,7 @@ struct Fleet {
     processes: Vec<Process>,
 }
 
+/// Stays up until it is interrupted. Fails with the reason on standard error, and names the log that tells more.
 pub fn run(args: Args) -> ExitCode {
     let (interrupt, interrupted) = mpsc::channel();
     if let Err(error) = ctrlc::set_handler(move || {

@@ -25,6 +25,7 @@ pub struct Args {
     admin: AdminArgs,
 }
 
+/// Asks the admin API, and prints the plan. Fails with its error on standard error.
 pub fn run(args: Args) -> ExitCode {
     let body = match args.body.as_deref().map(serde_json::from_str::<Value>).transpose() {
         Ok(body) => body,

@@ -76,6 +76,7 @@ pub struct MaintenanceArgs {
     admin: AdminArgs,
 }
 
+/// Asks the admin API, and prints what it says. Fails with its error on standard error.
 pub fn run(action: Action) -> ExitCode {
     match action {
         Action::Add(args) => {

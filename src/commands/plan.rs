@@ -40,6 +40,7 @@ fn id_and_url(text: &str) -> Result<(String, String), String> {
     Ok((id.to_owned(), url.to_owned()))
 }
 
+/// Asks the admin API, and prints what would move. Fails with its error on standard error.
 pub fn run(args: Args) -> ExitCode {
     match &args.config {
         Some(config) => compare(config, &args),

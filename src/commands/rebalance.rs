@@ -29,6 +29,7 @@ enum Action {
     Reload(AdminArgs),
 }
 
+/// Asks the admin API, and prints what it says. Fails with its error on standard error.
 pub fn run(args: Args) -> ExitCode {
     let (admin, path) = match args.action {
         Action::Status(admin) => return finish(admin.json, admin.get("/rebalance"), show),

@@ -16,6 +16,7 @@ pub struct Args {
     admin: AdminArgs,
 }
 
+/// Asks the admin API, and prints what it says. Fails with its error on standard error.
 pub fn run(args: Args) -> ExitCode {
     if args.start {
         return finish(args.admin.json, args.admin.post("/scrub", &Value::Null), |_| "a scrub begins".to_owned());

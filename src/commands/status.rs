@@ -13,6 +13,7 @@ pub struct Args {
     admin: AdminArgs,
 }
 
+/// Asks the admin API, and prints how the cluster is. Fails with its error on standard error.
 pub fn run(args: Args) -> ExitCode {
     let answer = args.admin.get("/topology").and_then(|topology| {
         let shards = &args.admin.get("/shards")?["shards"];

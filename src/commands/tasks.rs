@@ -18,6 +18,7 @@ pub struct Args {
     admin: AdminArgs,
 }
 
+/// Asks the admin API, and prints the tasks. Fails with its error on standard error.
 pub fn run(args: Args) -> ExitCode {
     match &args.id {
         Some(id) => finish(args.admin.json, args.admin.get(&format!("/tasks/{id}")), |task| format!("{task:#}")),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_FILE};
 use crate::rules::trial::Trial;
 use crate::settings::{FromSection as _, Report, Section};
 
@@ -13,7 +13,7 @@ use crate::settings::{FromSection as _, Report, Section};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, default_value = "conf/miroir.yaml")]
+    #[arg(long, default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// The request as an example of a rule has it, in JSON or YAML: `request`, `body`, `claims`, `key`, `client`, `headers`; for masks
     /// `answer` and `searchable`, for documents `document`.
@@ -21,6 +21,7 @@ pub struct Args {
     file: PathBuf,
 }
 
+/// Prints what the rules make of the request. Fails where the configuration or the request cannot be used.
 pub fn run(args: Args) -> ExitCode {
     match shown(&args) {
         Ok(shown) => {

@@ -27,7 +27,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-pub use model::Config;
+pub use model::{Config, DEFAULT_ADMIN, DEFAULT_FILE, DEFAULT_LISTEN};
 pub use problem::Problems;
 
 use crate::settings::{Report, Section, Warning};

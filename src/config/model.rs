@@ -27,6 +27,13 @@ use crate::tasks::settings::TaskSettings;
 use crate::tls::settings::TlsSettings;
 use crate::write::settings::WriteSettings;
 
+/// The file that is read where none is named.
+pub const DEFAULT_FILE: &str = "conf/miroir.yaml";
+/// Where clients are listened to, unless `listen` says otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7700";
+/// Where operators are listened to, unless `admin` says otherwise.
+pub const DEFAULT_ADMIN: &str = "127.0.0.1:7701";
+
 /// A whole configuration. Each section is the settings of the room that it is about, where its keys and defaults stand.
 #[derive(Debug)]
 pub struct Config {
@@ -77,9 +84,9 @@ pub(super) type Files<'a> = &'a dyn Fn(&str) -> io::Result<String>;
 /// Reads the whole file. What is wrong is in the section's report.
 pub(super) fn read(mut file: Section, files: Files) -> Config {
     let config = Config {
-        listen: address(&mut file, "listen", "127.0.0.1:7700"),
+        listen: address(&mut file, "listen", DEFAULT_LISTEN),
         metrics: address(&mut file, "metrics", "127.0.0.1:9090"),
-        admin: address(&mut file, "admin", "127.0.0.1:7701"),
+        admin: address(&mut file, "admin", DEFAULT_ADMIN),
         master_key: secret(&mut file, "master_key", files),
         admin_key: secret(&mut file, "admin_key", files),
         node_key: secret(&mut file, "node_key", files),

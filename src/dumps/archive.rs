@@ -19,18 +19,21 @@ pub struct ArchiveWriter<W: Write> {
 // === impl ArchiveWriter ===
 
 impl<W: Write> ArchiveWriter<W> {
+    /// Packs into `to`; every entry has the time `date`.
     pub fn new(to: W, date: OffsetDateTime) -> Self {
         // A gateway's processors are there for searches: fast packs JSON nearly as well.
         let tar = tar::Builder::new(GzEncoder::new(to, Compression::fast()));
         Self { tar, date: u64::try_from(date.unix_timestamp()).unwrap_or(0) }
     }
 
+    /// An empty folder.
     pub fn folder(&mut self, path: &str) -> io::Result<()> {
         let mut header = self.header(0, 0o755);
         header.set_entry_type(tar::EntryType::Directory);
         self.tar.append_data(&mut header, path, io::empty())
     }
 
+    /// A file with this content.
     pub fn file(&mut self, entry: &Entry, content: &[u8]) -> io::Result<()> {
         self.stream(entry, content.len() as u64, content)
     }

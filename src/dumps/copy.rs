@@ -25,6 +25,7 @@ use super::spool::{Documents, Lines, Page, hash_of, id_of};
 use crate::ledger::touched::Touched;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::Trace;
+use crate::nodes::meaning::Meaning;
 use crate::nodes::node_queue;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::NodeIx;
@@ -246,11 +247,12 @@ impl Source<'_> {
             let topology = self.reads.nodes.topology();
             let error = match read::run(self.reads, &topology, &scatter, self.trace).await {
                 Ok(reply) if reply.status == 200 && reply.degraded.is_empty() => return Ok(reply.body),
-                Ok(reply) if (400..500).contains(&reply.status) => {
-                    let error = serde_json::from_slice::<ResponseError>(&reply.body);
-                    return Err(error.map_or_else(|_| WorkError::malformed("an error"), WorkError::Refused));
-                }
-                Ok(_) => ResponseError::new(Code::MiroirNoReplica, "Some documents have no replica that can be read."),
+                Ok(reply) => match ResponseError::from_node(reply.status, &reply.body) {
+                    Some(error) if Meaning::of_refusal(&error).is_judgement() => return Err(error.into()),
+                    Some(_) | None => {
+                        ResponseError::new(Code::MiroirNoReplica, "Some documents have no replica that can be read.")
+                    }
+                },
                 Err(error) => error,
             };
             patience.again(error.into()).await?;

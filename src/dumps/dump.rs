@@ -230,7 +230,7 @@ fn begin(path: &Path, head: &[(Entry, Vec<u8>)]) -> io::Result<Archive> {
 /// Settings come first, so that who reads a dump as a stream can make the index before its documents come.
 fn add(mut archive: Archive, copied: Copied, folder: &Path) -> io::Result<Archive> {
     let Copied { metadata, mut settings, documents } = copied;
-    let mut documents = documents.settled(folder)?;
+    let mut documents = documents.compacted(folder)?;
     let entry = |part| Entry::Index { uid: metadata.uid.clone(), part };
     if format::without_masked_keys(&mut settings) {
         tracing::warn!(index = metadata.uid, "nodes do not show the keys of embedders: the dump does not have them");

@@ -29,6 +29,7 @@ pub struct Dumps {
 // === impl Dumps ===
 
 impl Dumps {
+    /// Without a task to carry out.
     pub fn new(reads: Arc<Reads>, writes: Arc<Writes>, settings: DumpSettings) -> Arc<Self> {
         Arc::new(Self { reads, writes, settings, waiting: Mutex::default(), due: Notify::new() })
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::error::WorkError;
 use crate::meili::error::{Code, ResponseError};
+use crate::nodes::meaning::Meaning;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -21,13 +22,14 @@ pub struct Patience {
 // === impl Patience ===
 
 impl Patience {
+    /// Half a minute from now on.
     pub fn new() -> Self {
         Self { until: Instant::now() + PATIENCE, pause: FIRST_PAUSE }
     }
 
     /// Returns when it is time to ask again; `error` itself where that would change nothing, or was done for long enough.
     pub async fn again(&mut self, error: WorkError) -> Result<(), WorkError> {
-        let passes = matches!(&error, WorkError::Refused(refused) if refused.status >= 500);
+        let passes = matches!(&error, WorkError::Refused(refused) if !Meaning::of_refusal(refused).is_judgement());
         if !passes || Instant::now() + self.pause > self.until {
             return Err(error);
         }

@@ -35,6 +35,7 @@ pub enum RemoteError {
 // === impl Remote ===
 
 impl Remote {
+    /// Nothing is sent yet. `url` may end with a slash.
     pub fn new(url: &str, key: Option<Secret>) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
         Self { url: url.trim_end_matches('/').to_owned(), key, agent: config.build().into() }

@@ -73,6 +73,7 @@ impl Lines {
         Ok(())
     }
 
+    /// How many documents there are.
     pub fn count(&self) -> u64 {
         self.hashes.len() as u64
     }
@@ -94,6 +95,8 @@ impl Lines {
 // === impl Documents ===
 
 impl Documents {
+    /// `first` were read first, and `fresh` again, among those that were `touched` meanwhile. Of the others only those with a hash in `kept` are
+    /// still there; all, if it is `None`.
     pub fn new(
         first: Lines,
         touched: HashSet<String>,
@@ -143,7 +146,7 @@ impl Documents {
         Ok(())
     }
 
-    /// Has `to` read all lines, which are as they were read: see [`Documents::settled`].
+    /// Has `to` read all lines, which are as they were read: see [`Documents::compacted`].
     pub fn copy(&mut self, to: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> io::Result<()> {
         debug_assert!(self.is_as_read(), "lines that are gone would be copied");
         let mut all = self.first.reader()?.chain(self.fresh.reader()?);
@@ -151,7 +154,7 @@ impl Documents {
     }
 
     /// The same in one file, so that it can be copied as it is.
-    pub fn settled(mut self, folder: &Path) -> io::Result<Self> {
+    pub fn compacted(mut self, folder: &Path) -> io::Result<Self> {
         if self.is_as_read() {
             return Ok(self);
         }
@@ -228,11 +231,11 @@ mod tests {
         assert_eq!(shown(&mut documents), expected);
         let size: u64 = expected.iter().map(|line| line.len() as u64 + 1).sum();
         assert_eq!(documents.size().unwrap(), (size, 3));
-        let mut settled = documents.settled(folder.path()).unwrap();
-        assert_eq!(shown(&mut settled), expected);
-        assert_eq!(settled.size().unwrap(), (size, 3));
+        let mut compacted = documents.compacted(folder.path()).unwrap();
+        assert_eq!(shown(&mut compacted), expected);
+        assert_eq!(compacted.size().unwrap(), (size, 3));
         let mut text = String::new();
-        settled.copy(&mut |all| all.read_to_string(&mut text).map(drop)).unwrap();
+        compacted.copy(&mut |all| all.read_to_string(&mut text).map(drop)).unwrap();
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     }
 }

@@ -16,9 +16,9 @@ use crate::meili::operation::Read;
 use crate::meili::task::TaskStatus;
 use crate::nodes::error::store_failed;
 use crate::placement::topology::Topology;
-use crate::plan::export::shown_size;
 use crate::plan::{Plan, Request};
 use crate::read;
+use crate::settings::unit;
 use crate::store::TaskTableStats;
 
 /// The answer. As in the engine, a key must reach all indexes.
@@ -54,7 +54,8 @@ pub async fn compact(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
     Ok(match app.cluster.ledger.store.compact().await {
         Ok((before, after)) => {
             tracing::info!(before, after, "the state was compacted");
-            let sizes = json!({ "preSize": shown_size(before), "postSize": shown_size(after), "status": "succeeded" });
+            let sizes =
+                json!({ "preSize": unit::exact(before), "postSize": unit::exact(after), "status": "succeeded" });
             Answer::json(200, &sizes)
         }
         Err(error) => {

@@ -56,6 +56,7 @@ impl Head {
         self.headers.contains_key(TRANSFER_ENCODING) || self.content_length().is_some_and(|length| length > 0)
     }
 
+    /// True if the client waits for `100 Continue` before it sends its body.
     pub fn expects_continue(&self) -> bool {
         self.text(http::header::EXPECT).is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
     }

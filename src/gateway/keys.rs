@@ -86,7 +86,7 @@ pub async fn delete(app: &App, name: &str, trace: &Trace) -> Result<Answer, Resp
 }
 
 fn view(held: &HeldKey) -> Value {
-    held.key.view(&held.secret)
+    held.key.view(held.secret.expose())
 }
 
 fn require_master_key(app: &App) -> Result<(), ResponseError> {
@@ -116,6 +116,7 @@ async fn tell_nodes(app: &App, method: http::Method, path: String, body: Option<
 // === impl KeyRepair ===
 
 impl KeyRepair {
+    /// Of the keys of `app`, which it does not keep alive.
     pub fn new(app: &Arc<App>) -> Self {
         Self { app: Arc::downgrade(app) }
     }

@@ -63,6 +63,7 @@ const LONGEST: usize = 64 << 10;
 // === impl Watched ===
 
 impl<A> Watched<A> {
+    /// Around `app`, which sees each connection.
     pub fn new(app: A) -> Self {
         Self(Arc::new(app))
     }

@@ -112,6 +112,7 @@ impl FromSection for LimitSettings {
 // === impl CompressionSettings ===
 
 impl CompressionSettings {
+    /// Answers go out as they are.
     pub const OFF: Self = Self { level: 0, min_size: u64::MAX };
 }
 

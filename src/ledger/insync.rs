@@ -227,7 +227,7 @@ pub(crate) fn apart_sets(missed: &MissedByNode, topology: &Topology) -> ApartSet
         let Some(ix) = topology.find(node.as_str()) else { continue };
         for index in &what.indexes {
             let serves = topology.node(ix).state.serves_reads();
-            let begins_as = if serves { Apart::Differs } else { Apart::Unsettled };
+            let begins_as = if serves { Apart::Differs } else { Apart::Unknown };
             sets.insert((ix, index.clone()), topology.apart_of(ix, index).unwrap_or(begins_as));
         }
         sets.extend(what.outdated.iter().map(|index| ((ix, index.clone()), Apart::Absent)));
@@ -351,7 +351,7 @@ mod tests {
         topology.nodes[1].state = NodeState::Down;
         let key = |node: usize, index: &str| (NodeIx(node), index.to_owned());
         let first = apart_sets(&missed, &topology);
-        let expected = [(key(0, "a"), Apart::Differs), (key(0, "old"), Apart::Absent), (key(1, "a"), Apart::Unsettled)];
+        let expected = [(key(0, "a"), Apart::Differs), (key(0, "old"), Apart::Absent), (key(1, "a"), Apart::Unknown)];
         assert_eq!(first, ApartSets::from(expected));
         topology.apart = Arc::new(ApartSets::from([(key(0, "a"), Apart::Absent)]));
         assert_eq!(apart_sets(&missed, &topology)[&key(0, "a")], Apart::Absent);

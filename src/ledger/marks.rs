@@ -37,6 +37,7 @@ pub struct Marks {
 // === impl Missed ===
 
 impl Missed {
+    /// True for a node that has missed nothing.
     pub fn is_nothing(&self) -> bool {
         !self.is_node_wide() && self.outdated.is_empty() && self.indexes.is_empty()
     }
@@ -60,6 +61,7 @@ impl Missed {
 // === impl Marks ===
 
 impl Marks {
+    /// True if nothing is marked.
     pub fn is_empty(&self) -> bool {
         self.stale.is_empty() && self.missed.is_empty()
     }

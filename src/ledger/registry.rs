@@ -185,6 +185,7 @@ impl Registry {
         self.state.read().suspect.iter().cloned().collect()
     }
 
+    /// The nodes need not be asked any more what they hold of `index`.
     pub fn clear_suspect(&self, index: &str) {
         self.state.write().suspect.remove(index);
     }
@@ -211,6 +212,7 @@ impl Registry {
 // === impl Undo ===
 
 impl Undo {
+    /// True if there is no index.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

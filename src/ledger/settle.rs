@@ -227,7 +227,7 @@ fn swap_stale(topology: &Topology, left: &str, right: &str, marks: &mut Marks) {
             }
             match topology.apart_of(node, from) {
                 None => {}
-                Some(Apart::Differs | Apart::Unsettled) => marks.missed.push((node, Missed::of([to.to_owned()]))),
+                Some(Apart::Differs | Apart::Unknown) => marks.missed.push((node, Missed::of([to.to_owned()]))),
                 // What it holds under that name belongs to the past under the other one as well.
                 Some(Apart::Absent) => {
                     let outdated = Missed { outdated: [to.to_owned()].into(), ..Missed::default() };

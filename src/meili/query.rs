@@ -42,6 +42,7 @@ impl QueryMap {
         }
     }
 
+    /// Takes out all parameters of that name.
     pub fn remove(&mut self, name: &str) {
         self.pairs.retain(|(key, _)| key != name);
     }
@@ -51,6 +52,7 @@ impl QueryMap {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// True if there is no parameter.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }

@@ -21,9 +21,12 @@ pub struct Page<'a> {
     pub hits: Vec<Hit<'a>>,
     /// Hits that were left out before the page was full, because a better one has the same distinct value.
     pub duplicates: u64,
-    /// True if one of them was not better but only chosen.
+    /// True if one of them was left out for a hit that only stands before it, and is not better. Example: film a on node x and film b on
+    /// node y are of one maker, and tie. a stays, because it was written first or has the lesser key, not for its rank.
     pub tied: bool,
-    /// True if one that was left out has another value that no better hit has: its node may have left out hits for it.
+    /// True if one that was left out has another value that no better hit has: its node may have left out hits for it. Example: film
+    /// a of the makers A and B and film b of B are on node x, which leaves out b for a. Film c of A, on node y, is better than a: so
+    /// a is left out here, and nobody shows B.
     pub hides: bool,
     /// Hits up to the end of the page, those before it included.
     pub passed: u64,

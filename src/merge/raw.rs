@@ -49,6 +49,7 @@ impl<'a> Members<'a> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
+    /// True if there is a member of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -108,6 +109,7 @@ impl<'a> ObjectWriter<'a> {
         self.key(key).extend_from_slice(value.as_bytes());
     }
 
+    /// Writes a member that is a whole number.
     pub fn number(&mut self, key: &str, value: u64) {
         self.raw(key, &value.to_string());
     }

@@ -163,7 +163,8 @@ impl<'a> Merged<'a> {
         !self.is_full() && self.listed.iter().any(|listed| listed.count >= most)
     }
 
-    /// True if the node with the `at`th reply stopped for that reason.
+    /// True if the node with the `at`th reply stopped at the end of the page, not for want of hits. Example: asked for 20, node x lists 20,
+    /// and may have more; node y lists 3, and has looked at all that it has.
     pub fn stopped(&self, at: usize) -> bool {
         self.listed.get(at).is_some_and(|listed| listed.count >= self.plan.window.reach())
     }

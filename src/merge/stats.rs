@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::meili::uid::IndexUid;
 use crate::placement::vocabulary::{WORDS_FIELD, marked_field};
+use crate::settings::unit::{self, Fraction};
 use crate::split::document::RESERVED_PREFIX;
 
 use super::error::MergeError;
@@ -92,19 +93,9 @@ pub fn write_sizes_for_people(stats: &mut Value) {
     }
 }
 
-/// In the largest unit of which it is one at least, to two decimals of which zeros at the end are left out.
 fn for_people(size: &mut Value) {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let Some(bytes) = size.as_u64() else { return };
-    let (mut scaled, mut unit) = (bytes as f64, "B");
-    for larger in UNITS {
-        if scaled < 1024.0 {
-            break;
-        }
-        (scaled, unit) = (scaled / 1024.0, larger);
-    }
-    let number = format!("{scaled:.2}");
-    *size = format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.')).into();
+    *size = unit::written(bytes, Fraction::UpToTwo).into();
 }
 
 /// Each index's figures, node by node, out of the nodes' answers to `GET /stats`.

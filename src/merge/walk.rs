@@ -288,7 +288,8 @@ impl<'w, 'a> Walker<'w, 'a> {
         }
     }
 
-    /// True if documents that the listing does not have are left out, whatever they are.
+    /// True if documents that the listing does not have are left out, whatever they are. Example: the best hits of all makers are a of
+    /// maker A and b of maker B, and both are met. What is not listed is of A or of B, and is left out for these.
     fn has_met_all(&self) -> bool {
         let met = |hit: &Listed<'_>| hit.values.iter().any(|value| self.met.contains(value));
         self.walk.distinct && !self.best.is_empty() && self.best.iter().all(met)

@@ -48,11 +48,11 @@ pub(crate) fn doubtful(layout: &Layout, stale: &ByNode) -> ByNode {
     let in_sync = |node: &NodeId, shard| !stale.get(node).is_some_and(|shards| shards.contains(shard));
     let mut doubtful = ByNode::new();
     for (node, arriving) in &layout.arriving {
-        let settled_elsewhere = arriving.iter().filter(|shard| {
-            let mut settled = layout.owners_of(*shard).iter().filter(|owner| !layout.is_arriving(owner, *shard));
-            settled.any(|owner| in_sync(owner, *shard))
+        let has_it_elsewhere = arriving.iter().filter(|shard| {
+            let mut in_place = layout.owners_of(*shard).iter().filter(|owner| !layout.is_arriving(owner, *shard));
+            in_place.any(|owner| in_sync(owner, *shard))
         });
-        insert(&mut doubtful, node, &settled_elsewhere.collect());
+        insert(&mut doubtful, node, &has_it_elsewhere.collect());
     }
     doubtful
 }

@@ -47,6 +47,7 @@ pub enum NodeErrorKind {
 // === impl NodeError ===
 
 impl NodeError {
+    /// `kind` is what became of a subrequest to `node`.
     pub fn new(node: &NodeId, kind: NodeErrorKind) -> Self {
         Self { node: node.clone(), kind }
     }

@@ -51,6 +51,7 @@ pub struct NodeReply {
 // === impl Trace ===
 
 impl Trace {
+    /// Of a client's request with this id.
     pub fn new(request_id: impl Into<String>) -> Self {
         Self { request_id: request_id.into() }
     }
@@ -107,6 +108,7 @@ impl SubBody {
         }
     }
 
+    /// True without a byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -90,6 +90,7 @@ pub struct ClusterMetrics {
 // === impl Outcome ===
 
 impl Outcome {
+    /// Every outcome: each label starts at zero.
     pub const ALL: &'static [Outcome] = &[
         Self::Ok,
         Self::ClientError,
@@ -101,6 +102,7 @@ impl Outcome {
         Self::LocalError,
     ];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -127,8 +129,10 @@ impl Outcome {
 // === impl Hedge ===
 
 impl Hedge {
+    /// Both: each label starts at zero.
     pub const ALL: &'static [Hedge] = &[Self::Sent, Self::Won];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "sent",
@@ -140,8 +144,10 @@ impl Hedge {
 // === impl ShardCondition ===
 
 impl ShardCondition {
+    /// Every condition: each label starts at zero.
     pub const ALL: &'static [ShardCondition] = &[Self::InSync, Self::Degraded, Self::Unavailable];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InSync => "in_sync",
@@ -154,9 +160,11 @@ impl ShardCondition {
 // === impl Loop ===
 
 impl Loop {
+    /// Every loop: each label starts at zero.
     pub const ALL: &'static [Loop] =
         &[Self::Health, Self::Resilver, Self::Rebalance, Self::Vocabularies, Self::OlderReads];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Health => "health",

@@ -63,6 +63,7 @@ impl Spool {
         self.range.end - self.range.start
     }
 
+    /// True without a byte.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
@@ -151,6 +152,7 @@ impl SpoolWriter {
         self.written + self.buffer.len() as u64
     }
 
+    /// True without a byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -18,6 +18,7 @@ pub struct ShardSet {
 // === impl ShardSet ===
 
 impl ShardSet {
+    /// No shard.
     pub fn new() -> Self {
         Self::default()
     }
@@ -27,6 +28,7 @@ impl ShardSet {
         (0..shards).map(ShardId).collect()
     }
 
+    /// It may be in already.
     pub fn insert(&mut self, shard: ShardId) {
         let (word, bit) = position(shard);
         if self.bits.len() <= word {
@@ -35,6 +37,7 @@ impl ShardSet {
         self.bits[word] |= bit;
     }
 
+    /// It need not be in.
     pub fn remove(&mut self, shard: ShardId) {
         let (word, bit) = position(shard);
         if let Some(bits) = self.bits.get_mut(word) {
@@ -43,11 +46,13 @@ impl ShardSet {
         self.trim();
     }
 
+    /// True if the shard is in.
     pub fn contains(&self, shard: ShardId) -> bool {
         let (word, bit) = position(shard);
         self.bits.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
+    /// Adds all shards of `other`.
     pub fn union_with(&mut self, other: &ShardSet) {
         if self.bits.len() < other.bits.len() {
             self.bits.resize(other.bits.len(), 0);
@@ -79,10 +84,12 @@ impl ShardSet {
         self.bits.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// True if no shard is in.
     pub fn is_empty(&self) -> bool {
         self.bits.is_empty()
     }
 
+    /// True if all are in `other`, too.
     pub fn is_subset(&self, other: &ShardSet) -> bool {
         self.bits.len() <= other.bits.len()
             && self.bits.iter().zip(&other.bits).all(|(mine, theirs)| mine & !theirs == 0)

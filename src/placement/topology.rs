@@ -59,7 +59,7 @@ pub type StaleSets = BTreeMap<(NodeIx, String), ShardSet>;
 #[serde(rename_all = "camelCase")]
 pub enum Apart {
     /// It has missed a change while it was away, and was not compared yet: not asked.
-    Unsettled,
+    Unknown,
     /// Its settings may be others, and are not put right yet. Its documents are as everywhere: asked for what nobody else has.
     Differs,
     /// It is not there, or its content belongs to the past: neither asked nor copied to.
@@ -104,9 +104,11 @@ pub struct Topology {
 // === impl NodeState ===
 
 impl NodeState {
+    /// Every state: each label of metrics starts at zero.
     pub const ALL: &'static [NodeState] =
         &[Self::Joining, Self::Up, Self::Repairing, Self::Down, Self::Maintenance, Self::Removed];
 
+    /// As metrics and the admin API write it: `up`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Joining => "joining",
@@ -155,10 +157,12 @@ impl NodeState {
 // === impl NodeId ===
 
 impl NodeId {
+    /// `id` as the configuration has it.
     pub fn new(id: &str) -> Self {
         Self(id.into())
     }
 
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -300,7 +304,7 @@ impl Topology {
         if node.0 >= self.nodes.len() || !self.node(node).state.serves_reads() {
             return false;
         }
-        if matches!(self.apart_of(node, index), Some(Apart::Unsettled | Apart::Absent)) {
+        if matches!(self.apart_of(node, index), Some(Apart::Unknown | Apart::Absent)) {
             return false;
         }
         let owned = self.shards_of(node);

@@ -87,7 +87,7 @@ impl Export {
             details.insert("apiKey".to_owned(), masked(key.expose()).into());
         }
         if let Some(size) = self.payload_size {
-            details.insert("payloadSize".to_owned(), shown_size(size).into());
+            details.insert("payloadSize".to_owned(), unit::exact(size).into());
         }
         details.insert("indexes".to_owned(), Value::Object(indexes));
         details
@@ -154,20 +154,6 @@ fn chosen(value: Option<&Value>) -> Result<Vec<Chosen>, ResponseError> {
     }
     all.sort_by(|left, right| left.pattern.cmp(&right.pattern));
     Ok(all)
-}
-
-/// `24 MiB`, in the largest unit that leaves no fraction.
-pub fn shown_size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 6] = [
-        ("GiB", unit::GIB),
-        ("GB", 1_000_000_000),
-        ("MiB", unit::MIB),
-        ("MB", 1_000_000),
-        ("KiB", unit::KIB),
-        ("KB", 1_000),
-    ];
-    let fits = UNITS.iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
-    fits.map_or_else(|| format!("{bytes} B"), |(name, size)| format!("{} {name}", bytes / size))
 }
 
 // === impl Chosen ===

@@ -22,6 +22,7 @@ const OF_VALUES: [&str; 2] = ["facetName", "facetQuery"];
 /// What it says of documents, in the words of a search for those.
 const OF_DOCUMENTS: [&str; 5] = ["q", "filter", "matchingStrategy", "attributesToSearchOn", "locales"];
 
+/// A search among the values of one facet of one index.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FacetSearchPlan {
@@ -31,15 +32,18 @@ pub struct FacetSearchPlan {
     pub body: Map<String, Value>,
     pub order: FacetOrder,
     pub max_values: usize,
-    /// True if values are searched for, false if they are only listed: the engine orders the two differently.
+    /// True if values are searched for, false if they are only listed: the engine orders the two differently. Example:
+    /// `facetQuery: "a"` searches; without it, or with null, values are listed.
     pub searched: bool,
-    /// True if only the best document of each distinct value is counted, of which no node knows those of others.
+    /// True if only the best document of each distinct value is counted, of which no node knows those of others. Example: a and b are
+    /// of one maker and one genre. One node counts the genre once; with a on node x and b on node y, each counts its own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub distinct: bool,
     /// How many documents a node lists at most.
     #[serde(skip)]
     pub max_total_hits: u64,
-    /// True if documents show the facet.
+    /// True if documents show the facet. Example where not: values of `genre`, and only `id` is displayed. Documents that nodes list
+    /// do not tell how many are of a genre.
     #[serde(skip)]
     pub shown: bool,
 }

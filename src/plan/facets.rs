@@ -17,7 +17,8 @@ use super::search::SearchPlan;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Candidates {
     /// Whether hits below the client's threshold are left out. One node leaves out those it met on its way to the
-    /// end of the page: all, if the page is not full, and else none.
+    /// end of the page: all, if the page is not full, and else none. Example: scores of 0.9, 0.9 and 0.3, and the threshold 0.5. A page
+    /// of two is full before the third is met, which still counts; a page of three meets it, and leaves it out.
     pub threshold: bool,
     /// A filter that leaves out the documents whose distinct value was met.
     pub unmet: Option<String>,

@@ -46,25 +46,31 @@ pub struct IndexInfo {
     pub primary_key: Option<String>,
     /// How many hits can be reached by any page.
     pub max_total_hits: usize,
-    /// True if the engine is known to state totals beyond that, too.
+    /// True if the engine is known to state totals beyond that, too. Example: 1,500 documents match, and `maxTotalHits` is 1,000. Such an
+    /// engine states 1,500, an older one 1,000.
     #[serde(skip)]
     pub states_all_hits: bool,
-    /// True if the engine is known to state an offset beyond that as it was asked for.
+    /// True if the engine is known to state an offset beyond that as it was asked for. Example: asked for `offset: 5000`, such an engine
+    /// states 5,000, an older one the 1,000 of `maxTotalHits`.
     #[serde(skip)]
     pub states_offset_asked: bool,
     /// What the scores of hits come from.
     #[serde(skip)]
     pub scored_by: ScoredBy,
-    /// True if the engine looks at hits from the first, whatever the page.
+    /// True if the engine looks at hits from the first, whatever the page. Example under `distinct: "maker"`: `offset: 3`, and three films
+    /// of one maker match. Such an engine looks at them, and says that it found one; an older one looks at none, and says three.
     #[serde(skip)]
     pub searches_from_the_first: bool,
-    /// True if a page states how many hits there are above a threshold, also where it is full.
+    /// True if a page states how many hits there are above a threshold, also where it is full. Example: `page: 1`, `hitsPerPage: 2`, five
+    /// hits, of which three are above. `totalHits` is 3; an older engine stops when the page is full, and says 5.
     #[serde(skip)]
     pub counts_pages_whole: bool,
-    /// True if facets are chosen by patterns, each in the order that is set for it.
+    /// True if facets are chosen by patterns, each in the order that is set for it. Example: `sortFacetValuesBy` is `count` for `genre`, and
+    /// `facets` is `["*"]`. Such an engine lists genres by count; an older one, which takes no pattern but `*`, as is set for `*`.
     #[serde(skip)]
     pub facets_by_pattern: bool,
-    /// True if a hybrid search with a vector and blank words is one by the vector alone.
+    /// True if a hybrid search with a vector and blank words is one by the vector alone. Example: `q: " "` and a vector. An older engine
+    /// mixes what the vector finds with what no words find, which is everything.
     #[serde(skip)]
     pub blank_words_are_none: bool,
     pub max_values_per_facet: usize,
@@ -74,17 +80,19 @@ pub struct IndexInfo {
     /// `None` when every attribute is displayed.
     pub displayed: Option<Vec<String>>,
     pub ranking_rules: Vec<String>,
-    /// True when ties stand in the order in which documents were written.
+    /// True when ties stand in the order in which documents were written. Example: film a was written before film b, and no rule tells
+    /// them apart. Every node lists a before b.
     pub breaks_ties: bool,
     /// From how many letters on a word may have one typo, and two; `None` where none may have any.
     #[serde(skip)]
     pub typos_from: Option<(usize, usize)>,
     #[serde(skip)]
     pub stop_words: Vec<String>,
-    /// True if words end where letters and digits do, whatever the language.
+    /// True if words end where letters and digits do, whatever the language. Example: `wi-fi` is two words. With `-` among the
+    /// `nonSeparatorTokens` it is one, and this is false.
     #[serde(skip)]
     pub splits_words_plainly: bool,
-    /// True if the last word of a query is looked up as the beginning of others, too.
+    /// True if the last word of a query is looked up as the beginning of others, too. Example: `par` finds `paris`.
     #[serde(skip)]
     pub looks_up_beginnings: bool,
     /// After how many milliseconds a node answers with what it has found by then, and does not say so.

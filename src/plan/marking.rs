@@ -13,7 +13,8 @@ pub struct MarkRules<'a> {
     pub tags: [&'a str; 2],
     /// The attributes in which `_formatted` has marks.
     pub highlighted: Vec<String>,
-    /// Whether it is known where words begin, so that missing marks can be made.
+    /// Whether it is known where words begin, so that missing marks can be made. Example: in `wi-fi` the word `fi` begins behind the
+    /// hyphen. With `-` among the `nonSeparatorTokens` it is part of a longer word, and nothing is marked here.
     pub splits_words_plainly: bool,
 }
 
@@ -36,6 +37,7 @@ pub struct Marking {
     pub(crate) stop_words: Vec<Vec<char>>,
     /// The attributes in which missing marks can be made.
     pub(crate) highlighted: Vec<String>,
+    /// As of [`MarkRules::splits_words_plainly`].
     pub(crate) splits_words_plainly: bool,
     pub(crate) before: String,
     pub(crate) after: String,

@@ -29,7 +29,7 @@
 //! | `node_request` | a request to one node |
 //! | `obstacle` | what keeps a request from being planned |
 //! | `own` | what Miroir answers itself, from its own state |
-//! | `probe` | questions that settle what a node's cut list of facet values leaves open |
+//! | `probe` | questions about what a node's cut list of facet values leaves open |
 //! | `query_search` | the parameters of `GET /indexes/{uid}/search` as a POST body, by the engine's own rules |
 //! | `read` | plans every operation that changes nothing |
 //! | `render` | a template rendered, for a look at what an embedder would be given |

@@ -1,4 +1,4 @@
-//! Questions that settle what a node's cut list leaves open.
+//! Questions about what a node's cut list leaves open.
 
 use serde_json::{Map, Value};
 

@@ -66,6 +66,7 @@ pub enum Later {
 // === impl Later ===
 
 impl Later {
+    /// Every round that may follow the first.
     pub const ALL: &'static [Later] = &[
         Self::Judge,
         Self::KnownAttributes,

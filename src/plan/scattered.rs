@@ -147,6 +147,7 @@ impl Scattered for OfOneNode {
 // === impl ReadKind ===
 
 impl ReadKind {
+    /// Every kind: each label starts at zero.
     pub const ALL: &'static [ReadKind] = &[
         Self::Search,
         Self::FacetSearch,

@@ -43,7 +43,8 @@ pub struct SearchPlan {
     pub primary_key: Option<String>,
     /// Keep only the best hit of each value of this attribute.
     pub distinct: Option<String>,
-    /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer.
+    /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer. Example: `distinct: "maker"`,
+    /// and only `title` is displayed. Two nodes list a hit each, and nobody sees whether both are of one maker.
     pub comparable: bool,
     /// Whether hits are found by words, by a vector, or by both.
     pub mix: Mix,
@@ -57,7 +58,8 @@ pub struct SearchPlan {
     pub by_frequency: ByFrequency,
     /// What the scores of hits come from.
     pub scored_by: ScoredBy,
-    /// True if a hit shows everything that facets are counted of.
+    /// True if a hit shows everything that facets are counted of. Example where not: `facets: ["genre"]`, and only `id` is displayed.
+    /// Hits that are at hand cannot be counted by genre.
     pub facets_shown: bool,
     /// An attribute that hits are sorted by and do not show, so that those of several nodes cannot be compared by it.
     pub sorted_unseen: Option<String>,

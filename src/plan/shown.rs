@@ -8,7 +8,8 @@ use serde::Serialize;
 pub struct Helper {
     /// A path such as `maker.name`.
     pub field: String,
-    /// Of `_formatted` too, where the client's own parameters would not have shown it.
+    /// Of `_formatted` too, where the client's own parameters would not have shown it. Example: `maker` is asked for to compare hits. With
+    /// `attributesToHighlight: ["title"]` it goes out of `_formatted`; with `["*"]` one node would have shown it there, and it stays.
     pub formatted: bool,
 }
 
@@ -16,7 +17,9 @@ pub struct Helper {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
+    /// Whether a hit shows `_rankingScore`.
     pub score: bool,
+    /// Whether a hit shows `_rankingScoreDetails`.
     pub details: bool,
     pub helpers: Vec<Helper>,
 }

@@ -51,9 +51,11 @@ pub struct SimilarPlan {
     pub max_total_hits: u64,
     /// Why searches of several nodes could not be compared, if they cannot.
     pub obstacle: Option<&'static str>,
-    /// True if a search by a vector lists the nearest first.
+    /// True if a search by a vector lists the nearest first. Example where not: the ranking rules begin with `price:asc`, and the cheapest
+    /// are listed first.
     pub nearest_first: bool,
-    /// True if a search leaves out documents with a value that another one has.
+    /// True if a search leaves out documents with a value that another one has. Example: two films of one maker, the distinct attribute.
+    /// Both are like a third film, and a search would list only one of them: so nodes are asked to tell hits apart by their keys.
     pub distinct: bool,
 }
 

@@ -38,27 +38,39 @@ pub enum Stating {
 /// What is to be heeded where nodes' own statements are summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AsStated {
-    /// Hits below the threshold were left out: all of them, because nobody filled the page.
+    /// Hits below the threshold were left out: all of them, because nobody filled the page. Example: a page of five, and three hits
+    /// score above 0.5. One node looks at all hits for two more, and leaves out what is below. With six above 0.5 it stops when the
+    /// page is full, and leaves out none behind; but newer engines, in page mode, count all that is above ([`CountedAbove::All`]).
+    ///
+    /// [`CountedAbove::All`]: super::threshold::CountedAbove::All
     pub threshold: bool,
+    /// The sum may differ from one node's total. Example under `distinct: "maker"`, a page of two: node x has films of five makers, and
+    /// stops when it has met two of them. It has left out other films of those two only, and one node with all films may have met
+    /// others by then.
     pub totals_may_differ: bool,
+    /// So may the sums of facets. Example: `price:asc` stands before the words, the threshold is 0.5, a page of two. Node x has films
+    /// of the prices 1, 2 and 3 with the scores 0.9, 0.2 and 0.9, node y has one of price 1.5 with 0.9. x looks for a second hit beyond
+    /// the film of price 2, and does not count that one. One node's page is full before it, and counts it.
     pub facets_may_differ: bool,
 }
 
 /// What the census tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CensusFacts {
-    /// Which of two hits stands for a value was chosen, not known.
+    /// Which of two hits stands for a value was chosen, not known. Example: two films of one maker tie; see `Page::tied`.
     pub tied: bool,
     /// A node may have left out hits for one that is left out here; see `Merged::hides`.
     pub hides: bool,
-    /// No hit counts.
+    /// No hit counts. Example: the search finds nothing, so there are no values to be left out of what nodes count.
     pub none: bool,
 }
 
 /// A way to what is stated under `distinct`, in the order of [`SearchPlan::countings`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counting {
-    /// By one node's own walk; `known_to_the_end`: which hits it meets is known from the census already.
+    /// By one node's own walk; `known_to_the_end`: which hits it meets is known from the census already. Example: a page of two from the
+    /// first hit on. The census lists the best film of each maker, and the walk meets the first two of these. With an
+    /// offset it takes what lies before the page by the bucket, and may keep another film of a maker.
     Replay { known_to_the_end: bool },
     /// The census alone, and facets as nodes stated them.
     Listed,
@@ -106,10 +118,10 @@ impl SearchPlan {
         }
         // One node skips hits before the end of the page that nobody here has seen: those that rank well although their
         // score is below the threshold.
-        let uneven = self.scores_rise_again() && full;
+        let rises = self.scores_rise_again() && full;
         // A page with hits begins among those above the threshold, so that none below is skipped.
         let unscored = self.skips() && (facts.end == PageEnd::Empty || full && self.counts_all_above());
-        if self.threshold.is_some() && self.distinct.is_none() && self.window.take() > 0 && (unscored || uneven) {
+        if self.threshold.is_some() && self.distinct.is_none() && self.window.take() > 0 && (unscored || rises) {
             ways.push(Stating::Replay);
         }
         // It skips by the bucket, without a look at the scores of what it skips.
@@ -123,8 +135,8 @@ impl SearchPlan {
         ways.push(Stating::AsStated(AsStated {
             // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad.
             threshold: self.threshold.is_some() && (!full || self.counts_all_above()),
-            totals_may_differ: uneven || estimated || unscored_past,
-            facets_may_differ: uneven || unscored_past,
+            totals_may_differ: rises || estimated || unscored_past,
+            facets_may_differ: rises || unscored_past,
         }));
         ways
     }

@@ -23,9 +23,9 @@ pub enum Paging {
 pub struct Window {
     pub paging: Paging,
     pub max_total_hits: u64,
-    /// True if the engine is known to state totals beyond that, too.
+    /// True if the engine is known to state totals beyond that, too: 1,500 of 1,500 hits with `max_total_hits` 1,000.
     pub states_all_hits: bool,
-    /// True if the engine is known to state an offset beyond that as it was asked for.
+    /// True if the engine is known to state an offset beyond that as it was asked for: 5,000 where others state 1,000.
     pub states_offset_asked: bool,
 }
 

@@ -22,7 +22,8 @@ pub struct WriteIntent {
     pub indexes: Vec<String>,
     pub details: Option<Map<String, Value>>,
     pub custom_metadata: Option<String>,
-    /// True when the index is created first where the registry does not know it.
+    /// True when the index is created first where the registry does not know it. Example: settings for an index that is not there create
+    /// it; a deletion of documents does not.
     pub ensure_index: bool,
     /// How the registry of indexes changes once the write has its place.
     pub registry: RegistryChange,

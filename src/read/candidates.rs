@@ -44,7 +44,8 @@ pub(super) struct Stated {
     pub facets: Option<Facets>,
     /// Documents.
     pub total: u64,
-    /// False if facets may differ from those that one node would state.
+    /// False if facets may differ from those that one node would state. Example: the list of node x ends before red, and what x is asked
+    /// about red stays without an answer.
     pub exact: bool,
 }
 
@@ -54,7 +55,10 @@ struct Met {
     documents: Vec<Value>,
     /// Those among them that have no value, which nodes count.
     without_value: usize,
+    /// A filter for the documents that have none of their values; `None` where they have none, or it cannot be written.
     unmet: Option<String>,
+    /// True if facets can be counted of `documents`, and of what `unmet` leaves. Example where not: `facets: ["genre"]`, and documents
+    /// show only `id` and `maker`.
     exact: bool,
 }
 

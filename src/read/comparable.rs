@@ -13,6 +13,7 @@ use super::judge::relay_error;
 use super::reader::{Reader, Reply};
 use crate::meili::error::ResponseError;
 use crate::nodes::client::NodeReply;
+use crate::nodes::meaning::Meaning;
 use crate::placement::written::WRITTEN_RULE;
 use crate::plan::federation::{FederatedQuery, FederationPlan};
 use crate::plan::rounds::Later;
@@ -66,7 +67,7 @@ pub(super) fn names_ties(reply: &NodeReply) -> bool {
     let message = ResponseError::from_node(reply.status, &reply.body).map(|error| error.message).unwrap_or_default();
     let mut rules =
         message.lines().filter(|line| ["  1. `queries", "  2. `queries"].iter().any(|of| line.starts_with(of)));
-    reply.status == 400 && rules.any(|rule| rule.contains(WRITTEN_RULE))
+    Meaning::of_reply(reply).is_judgement() && rules.any(|rule| rule.contains(WRITTEN_RULE))
 }
 
 /// What a node says of a pair of searches, with their places in the client's list.

@@ -138,7 +138,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// The figures of `nodes` about an index of `documents` documents. Where documents have different numbers of replicas
-    /// on these nodes, they are read to count their fields, if they are few enough for what is left of `budget`.
+    /// on these nodes, they are read to count their fields, if they are few enough for what is left of `budget`. `complete`: all nodes
+    /// answered. Example where not: a and b have two replicas each, and three replicas were counted. Nobody knows which one is missing.
     async fn stats_of(
         &self,
         index: &str,

@@ -34,6 +34,7 @@ impl Moves {
         moves
     }
 
+    /// True if nothing moves.
     pub fn is_empty(&self) -> bool {
         self.arrive.is_empty() && self.leave.is_empty()
     }
@@ -48,8 +49,8 @@ impl Moves {
         let mut sources: BTreeMap<(NodeId, NodeId), ShardSet> = BTreeMap::new();
         for (target, shards) in &self.arrive {
             for shard in shards.iter() {
-                let settled = |owner: &&NodeId| !layout.is_arriving(owner, shard);
-                if let Some(source) = layout.owners_of(shard).iter().find(settled) {
+                let in_place = |owner: &&NodeId| !layout.is_arriving(owner, shard);
+                if let Some(source) = layout.owners_of(shard).iter().find(in_place) {
                     sources.entry((source.clone(), target.clone())).or_default().insert(shard);
                 }
             }
@@ -74,10 +75,10 @@ impl Layout {
 
     /// The owners without those that are arriving.
     fn owners_in_place(&self) -> Vec<Vec<NodeId>> {
-        let settled = |shard: ShardId| {
+        let in_place = |shard: ShardId| {
             let owners = self.owners_of(shard).iter();
             owners.filter(|owner| !self.is_arriving(owner, shard)).cloned().collect()
         };
-        self.shard_ids().map(settled).collect()
+        self.shard_ids().map(in_place).collect()
     }
 }

@@ -137,6 +137,7 @@ impl Layout {
         self.plan.is_none() && self.residue.is_empty() && self.arriving.is_empty()
     }
 
+    /// How many shards there are.
     pub fn shards(&self) -> u16 {
         u16::try_from(self.owners.len()).unwrap_or(u16::MAX)
     }

@@ -131,7 +131,7 @@ pub fn next(layout: &Layout, facts: &Facts) -> Action {
     let target = layout.target();
     let mut waiting = Vec::new();
     if let Some(action) = give_up(layout, facts, &target)
-        .or_else(|| drop_settled(layout, facts, &target, &mut waiting))
+        .or_else(|| drop_redundant(layout, facts, &target, &mut waiting))
         .or_else(|| add_owners(layout, facts, &target, &mut waiting))
         .or_else(|| clean_up(layout, facts, &target, &mut waiting))
         .or_else(|| remove_node(layout, facts))
@@ -159,9 +159,14 @@ fn give_up(layout: &Layout, facts: &Facts, target: &[Vec<NodeId>]) -> Option<Act
     (!unwanted.is_empty()).then_some(Action::GiveUp(unwanted))
 }
 
-/// Shards that have all the owners they are to have, in sync and serving.
-fn drop_settled(layout: &Layout, facts: &Facts, target: &[Vec<NodeId>], waiting: &mut Vec<Waiting>) -> Option<Action> {
-    let mut settled = ShardSet::new();
+/// Of shards that have all the owners they are to have, in sync and serving, the other owners are not needed any more.
+fn drop_redundant(
+    layout: &Layout,
+    facts: &Facts,
+    target: &[Vec<NodeId>],
+    waiting: &mut Vec<Waiting>,
+) -> Option<Action> {
+    let mut complete = ShardSet::new();
     let (mut away, mut copying, mut arrived) = (ByNode::new(), ByNode::new(), ByNode::new());
     for shard in layout.shard_ids() {
         let (now, then) = (layout.owners_of(shard), &target[usize::from(shard.0)]);
@@ -178,15 +183,15 @@ fn drop_settled(layout: &Layout, facts: &Facts, target: &[Vec<NodeId>], waiting:
         }
         let unready: Vec<&NodeId> = then.iter().filter(|owner| !facts.serves(owner, shard)).collect();
         if unready.is_empty() {
-            settled.insert(shard);
+            complete.insert(shard);
             continue;
         }
         for owner in unready {
             insert(if facts.up.contains(owner) { &mut copying } else { &mut away }, owner, &only);
         }
     }
-    if !settled.is_empty() {
-        return Some(Action::Drop(settled));
+    if !complete.is_empty() {
+        return Some(Action::Drop(complete));
     }
     if !arrived.is_empty() {
         return Some(Action::Arrived(arrived));

@@ -158,6 +158,7 @@ impl Given {
         })
     }
 
+    /// What it comes to for this request; an error names what the request does not have.
     pub fn value(&self, subject: &Subject<'_>) -> Result<Value, Missing> {
         match self {
             Self::Literal(value) => Ok(value.clone()),

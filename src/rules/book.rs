@@ -26,6 +26,7 @@ pub struct RuleBook {
 
 /// What an answer says of limits, by the IETF's draft of RateLimit header fields.
 pub const RATE_LIMIT: &str = "ratelimit";
+/// The limits themselves, beside what is left of them.
 pub const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
 
 /// What rules have done with a request that they let pass.

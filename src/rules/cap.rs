@@ -44,6 +44,7 @@ impl FromSection for Cap {
 }
 
 impl Cap {
+    /// True if it limits nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self { limit: None, offset: None, facets: None, q: None, filter: None, sort: None, queries: None }
     }

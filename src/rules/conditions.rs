@@ -77,6 +77,7 @@ impl Conditions {
         self.who.is_met(subject) && !self.unless.as_ref().is_some_and(|unless| unless.is_met(subject))
     }
 
+    /// True if all of them hold for this request.
     pub fn hold(&self, subject: &Subject<'_>) -> bool {
         (self.on.is_empty() || self.on.iter().any(|on| on.is_about(subject.deed)))
             && (self.indexes.is_empty()

@@ -20,10 +20,15 @@ pub enum On {
 
 /// One search.
 pub const SEARCH: &str = "search";
+/// A search among the values of a facet.
 pub const FACET_SEARCH: &str = "facetSearch";
+/// Documents like another one.
 pub const SIMILAR: &str = "similar";
+/// Documents by filter or ids, asked for with a body.
 pub const FETCH_DOCUMENTS: &str = "fetchDocuments";
+/// An edit of documents by a function.
 pub const EDIT_DOCUMENTS: &str = "editDocuments";
+/// A deletion of documents by a filter.
 pub const DELETE_BY_FILTER: &str = "deleteDocumentsByFilter";
 
 /// What has a filter in its body.

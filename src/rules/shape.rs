@@ -100,6 +100,7 @@ impl FromSection for Shape {
 }
 
 impl Shape {
+    /// True if it demands and changes nothing.
     pub fn is_empty(&self) -> bool {
         self.require.is_empty()
             && self.types.is_empty()

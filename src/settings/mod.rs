@@ -5,7 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`section`] | one section of the file: its keys, each taken once, with its bounds and its default |
-//! | [`unit`](mod@unit) | `500ms`, `7d`, `64MiB` |
+//! | [`unit`](mod@unit) | `500ms`, `7d`, `64MiB`, read and written |
 //! | [`secret`] | a key that no log line can show |
 //! | [`problem`] | everything that is wrong or doubtful in a file, all at once |
 

@@ -9,6 +9,7 @@ pub struct Secret(String);
 // === impl Secret ===
 
 impl Secret {
+    /// Hides `value` from now on.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
@@ -16,6 +17,13 @@ impl Secret {
     /// The value, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// As arguments of the command line are read.
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::PayloadFormat;
 use crate::meili::error::{Code, ResponseError};
+use crate::settings::unit::{self, Fraction};
 
 /// A body that cannot be cut into documents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum SplitError {
     /// Well-formed JSON that is no object where a document is due. The engine calls this an internal error.
     #[error("{message}")]
     NotAnObject { message: String },
-    #[error("The provided payload reached the size limit. The maximum accepted payload size is {}.", binary_size(*limit))]
+    #[error("The provided payload reached the size limit. The maximum accepted payload size is {}.", unit::written(*limit as u64, Fraction::Two))]
     DocumentTooLarge { limit: usize },
 }
 
@@ -36,18 +37,4 @@ impl From<SplitError> for ResponseError {
     fn from(error: SplitError) -> Self {
         ResponseError::new(error.code(), error.to_string())
     }
-}
-
-/// `64 MiB`, `1.50 KiB`, `10 B`.
-pub fn binary_size(bytes: usize) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    while unit + 1 < UNITS.len() && bytes >> (10 * (unit + 1)) > 0 {
-        unit += 1;
-    }
-    let whole = bytes >> (10 * unit);
-    if whole << (10 * unit) == bytes {
-        return format!("{whole} {}", UNITS[unit]);
-    }
-    format!("{:.2} {}", bytes as f64 / (1u64 << (10 * unit)) as f64, UNITS[unit])
 }

@@ -120,6 +120,7 @@ impl TaskRef {
         }
     }
 
+    /// True if it names just this task.
     pub fn names(self, task: &MiroirTask) -> bool {
         match self {
             Self::Uid(uid) => task.uid == uid,

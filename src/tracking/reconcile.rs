@@ -57,6 +57,7 @@ impl Reconciler {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// What the following of tasks counts.
     pub fn metrics(&self) -> &TaskMetrics {
         &self.shared.metrics
     }

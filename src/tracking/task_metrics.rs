@@ -28,8 +28,10 @@ pub struct TaskMetrics {
 // === impl PollOutcome ===
 
 impl PollOutcome {
+    /// Every outcome: each label starts at zero.
     pub const ALL: &'static [PollOutcome] = &[Self::Known, Self::Unreachable, Self::Lost];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Known => "known",
@@ -82,10 +84,12 @@ impl TaskMetrics {
         Ok(metrics)
     }
 
+    /// A node was asked once more about a task.
     pub fn polled(&self, outcome: PollOutcome) {
         self.polls.with_label_values(&[outcome.as_str()]).inc();
     }
 
+    /// One task more has ended so.
     pub fn ended(&self, status: TaskStatus) {
         self.ended.with_label_values(&[status.as_str()]).inc();
     }
@@ -95,6 +99,7 @@ impl TaskMetrics {
         self.live.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     }
 
+    /// So many rows more of old tasks were deleted.
     pub fn purged(&self, tasks: u64) {
         self.purged.inc_by(tasks);
     }

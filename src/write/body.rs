@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use self::unpack::Packed;
 use crate::meili::error::{Code, ResponseError};
+use crate::settings::unit::{self, Fraction};
 
 /// A body that is read as it arrives. Nothing is read ahead: who does not ask holds the client back.
 #[async_trait]
@@ -128,18 +129,9 @@ fn refused(error: io::Error, encoding: ContentEncoding, content: Content) -> Res
 
 /// The engine's words for a body over the limit.
 pub fn too_large(limit: u64) -> ResponseError {
-    let size = readable(limit);
+    let size = unit::written(limit, Fraction::All);
     ResponseError::new(
         Code::PayloadTooLarge,
         format!("The provided payload reached the size limit. The maximum accepted payload size is {size}."),
     )
-}
-
-/// `104857600` is `100 MiB`.
-fn readable(bytes: u64) -> String {
-    const UNITS: &[(u64, &str)] = &[(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{} {name}", bytes as f64 / *unit as f64),
-        None => format!("{bytes} B"),
-    }
 }

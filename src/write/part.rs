@@ -28,6 +28,7 @@ pub struct Writes {
 // === impl Writes ===
 
 impl Writes {
+    /// With an empty order of writes. It sends through the nodes of `tracking`.
     pub fn new(
         tracking: Arc<Tracking>,
         settings: WriteSettings,

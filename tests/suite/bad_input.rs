@@ -1,5 +1,9 @@
 //! Bad input: the same request to one node and to the gateway gets the same status, code, type and message.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::fleet::is_embedded;
@@ -298,17 +302,34 @@ fn of_a_parameter_that_comes_twice_the_last_counts_and_empty_members_are_none() 
     }
 }
 
-/// Sends bytes as they are, and reads what comes until the other end closes or is silent for a while.
-fn raw(client: &Client, bytes: &[u8]) -> String {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(client.url.trim_start_matches("http://")).expect("it listens");
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a socket");
+/// Sends bytes as they are.
+fn sent(client: &Client, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(client.url.trim_start_matches("http://")).expect("it listens");
     stream.write_all(bytes).expect("a socket");
+    stream
+}
+
+/// Reads what comes until the other end closes the connection, or resets it for what it has left unread.
+fn read_to_the_end(mut stream: TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
     let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
-    while let Ok(read @ 1..) = stream.read(&mut chunk) {
-        answer.extend_from_slice(&chunk[..read]);
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("no end ({error}) after: {}", String::from_utf8_lossy(&answer)),
+        }
     }
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Sends bytes as they are and nothing behind them, and reads all that the gateway makes of them. (The engine would give up what it
+/// has not answered by then.)
+pub fn raw(client: &Client, bytes: &[u8]) -> String {
+    let stream = sent(client, bytes);
+    stream.shutdown(Shutdown::Write).expect("a socket");
+    read_to_the_end(stream)
 }
 
 #[test]
@@ -360,7 +381,7 @@ fn requests_in_one_packet_are_all_answered() {
              GET /indexes/missing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
             body.len()
         );
-        let answers = raw(client, requests.as_bytes());
+        let answers = read_to_the_end(sent(client, requests.as_bytes()));
         let places: Vec<Option<usize>> =
             ["available", r#""hits":[{"id":2}]"#, r#""uid":"books""#, "pkgVersion", "index_not_found"]
                 .iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::{Reply, eventually, pause};
+use crate::support::client::{Reply, eventually};
 use crate::support::fault_proxy::Mode;
 use crate::support::random::Dice;
 use crate::support::stop::StopOnDrop;
@@ -206,9 +206,14 @@ fn whoever_has_seen_a_task_succeed_finds_what_it_wrote() {
                         for _ in 0..dice.roll(12) {
                             seen.check(client, dice.one(queries));
                         }
-                        // Now and then the index comes to rest, and answers are kept.
+                        // Now and then it only asks, until an answer is kept or others have written all the time.
                         if dice.roll(4) == 0 {
-                            pause(Duration::from_millis(200));
+                            let query = dice.one(queries);
+                            for _ in 0..20 {
+                                if search(client, query).header("cache-status") == Some("Miroir; hit") {
+                                    break;
+                                }
+                            }
                         }
                     }
                 })
@@ -231,7 +236,7 @@ fn whoever_has_seen_a_task_succeed_finds_what_it_wrote() {
                 (done || written.load(Ordering::SeqCst) > before + 25).then_some(())
             });
             fleet.nodes[node].kill();
-            pause(Duration::from_millis(300));
+            fleet.await_state(&format!("node-{node}"), "down");
             fleet.nodes[node].restart();
             node = (node + 1) % fleet.nodes.len();
         }

@@ -72,7 +72,7 @@ fn shown(hit: &Value, body: &Value) -> Value {
 
 /// True if searches of one index are ranked by lists of rules of different lengths or kinds, so that nodes, whose lists end
 /// with one rule more, do not count what several of them find once.
-fn is_uneven(body: &Value) -> bool {
+fn mixes_lists_of_rules(body: &Value) -> bool {
     let mut kinds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for query in body["queries"].as_array().expect("queries") {
         let has_words = query["q"].as_str().is_some_and(|words| !words.trim().is_empty());
@@ -232,7 +232,7 @@ fn agree(replication_factor: usize) {
             panic!("seed {seed}, federation {n}: {body}\n{difference}");
         }
         let leaves_out = has(&body, "distinct") || has(&body, "rankingScoreThreshold");
-        if !leaves_out && !is_cut(&body) && !is_uneven(&body) {
+        if !leaves_out && !is_cut(&body) && !mixes_lists_of_rules(&body) {
             let inexact = fleet.client.post("/multi-search", &body).header("x-miroir-inexact").map(str::to_owned);
             assert_eq!(inexact, None, "seed {seed}, federation {n}: {body}");
         }

@@ -1,13 +1,11 @@
 //! An index that one node cannot have as the cluster does is repaired by itself: the node serves all its other indexes, and
 //! status says what the repair waits for.
 
-use std::process::Command;
-use std::time::Duration;
-
 use serde_json::{Value, json};
+use std::process::Command;
 
 use crate::overload::{held, replicas_are_equal, settled};
-use crate::support::client::{eventually, pause};
+use crate::support::client::eventually;
 use crate::support::{Client, Fleet};
 
 const SETTINGS: &str = "/indexes/shops/settings";
@@ -122,7 +120,7 @@ fn a_node_that_refuses_a_setting_of_one_index_serves_all_others() {
         all_is_well(&fleet, others);
         fleet.client.add("other", &json!([{"id": 100 + round}]));
         others += 1;
-        pause(Duration::from_millis(50));
+        fleet.rounds("health", 1);
     }
     assert_eq!(stale(&fleet), 0, "a write missed a replica");
     // Tries that fail change nothing for anybody.

@@ -7,12 +7,14 @@ macro_rules! actions {
         /// Something that an API key can allow.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Action {
-            $(#[serde(rename = $word)] $name),+
+            $(#[doc = concat!("`", $word, "`")] #[serde(rename = $word)] $name),+
         }
 
         impl Action {
+            /// Every action, in the order of the table.
             pub const ALL: &'static [Action] = &[$(Action::$name),+];
 
+            /// As a key lists it: `documents.add`.
             pub fn as_str(self) -> &'static str {
                 match self { $(Action::$name => $word),+ }
             }

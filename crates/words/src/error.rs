@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorType {
+    /// The request is at fault.
     InvalidRequest,
+    /// The engine is.
     Internal,
+    /// The key is missing, or not enough.
     Auth,
+    /// What it runs on is: a full disk, too many open files, nodes that are away.
     System,
 }
 
@@ -17,9 +21,10 @@ macro_rules! codes {
     ($($name:ident => $code:literal, $kind:ident, $status:literal;)+) => {
         /// A Meilisearch error code; each has one type and one HTTP status.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Code { $($name),+ }
+        pub enum Code { $(#[doc = concat!("`", $code, "`")] $name),+ }
 
         impl Code {
+            /// Every code, in the order of the table.
             pub const ALL: &'static [Code] = &[$(Code::$name),+];
 
             /// The word in the field `code`, in snake case.
@@ -27,10 +32,12 @@ macro_rules! codes {
                 match self { $(Code::$name => $code),+ }
             }
 
+            /// The `type` of an error with this code.
             pub fn error_type(self) -> ErrorType {
                 match self { $(Code::$name => ErrorType::$kind),+ }
             }
 
+            /// The HTTP status of an answer with this code.
             pub fn status(self) -> u16 {
                 match self { $(Code::$name => $status),+ }
             }
@@ -264,10 +271,15 @@ codes! {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ResponseError {
+    /// The HTTP status of the answer; no part of its body.
     pub status: u16,
+    /// For people.
     pub message: String,
+    /// In snake case, for programs.
     pub code: String,
+    /// The field `type`.
     pub error_type: ErrorType,
+    /// Where the documentation tells more of the code.
     pub link: String,
 }
 
@@ -290,6 +302,7 @@ pub fn listed(names: &[&str]) -> String {
 // === impl ResponseError ===
 
 impl ResponseError {
+    /// An error with the status, the type and the link that belong to `code`. `message` is for people.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             status: code.status(),
@@ -306,6 +319,7 @@ impl ResponseError {
         Some(Self { status, message: wire.message, code: wire.code, error_type: wire.error_type, link: wire.link })
     }
 
+    /// True if it has this code, whatever its status is.
     pub fn is(&self, code: Code) -> bool {
         self.code == code.as_str()
     }

@@ -16,7 +16,10 @@ pub enum PayloadFormat {
     /// Objects one after the other.
     Ndjson,
     /// A header, then a document per record.
-    Csv { delimiter: u8 },
+    Csv {
+        /// One byte of ASCII between two fields.
+        delimiter: u8,
+    },
 }
 
 // === impl PayloadFormat ===

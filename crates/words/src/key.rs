@@ -16,15 +16,23 @@ use super::pattern::IndexPattern;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
+    /// What people call it.
     pub name: Option<String>,
+    /// What it is for.
     pub description: Option<String>,
+    /// What it is known by; with the master key it makes the secret.
     pub uid: Uuid,
+    /// What it allows.
     pub actions: Vec<Action>,
+    /// Where it allows that.
     pub indexes: Vec<IndexPattern>,
+    /// From then on it opens nothing; `None`: it never ends.
     #[serde(with = "time::serde::rfc3339::option")]
     pub expires_at: Option<OffsetDateTime>,
+    /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+    /// When its name or description was changed last.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
 }

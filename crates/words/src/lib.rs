@@ -13,7 +13,9 @@
 //! | [`settings`] | the settings of an index, each with its route and its name in the settings object |
 //! | [`task`] | a task as Meilisearch's API shows it |
 //! | [`uid`] | the uid of an index, and what Meilisearch says of a bad one |
-//! | [`unit`](mod@unit) | `500ms`, `7d`, `64MiB` |
+//! | [`unit`](mod@unit) | `500ms`, `7d`, `64MiB`, read and written |
+
+#![warn(missing_docs)]
 
 pub mod action;
 pub mod error;

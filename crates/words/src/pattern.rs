@@ -29,10 +29,12 @@ impl IndexPattern {
         ))
     }
 
+    /// As a key lists it: `movies`, `movies_*` or `*`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
+    /// True for `*`, which every index meets.
     pub fn is_all(&self) -> bool {
         self.0 == "*"
     }
@@ -42,6 +44,7 @@ impl IndexPattern {
         !self.0.ends_with('*')
     }
 
+    /// True if the index is one of those that the pattern names: `movies_*` is met by `movies_fr`.
     pub fn meets(&self, index: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(prefix) => index.starts_with(prefix),

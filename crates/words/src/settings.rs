@@ -7,9 +7,10 @@ macro_rules! settings {
         /// One setting of an index.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
         #[serde(rename_all = "camelCase")]
-        pub enum Setting { $($name),+ }
+        pub enum Setting { $(#[doc = concat!("`", $key, "`")] $name),+ }
 
         impl Setting {
+            /// Every setting, in the order of the table.
             pub const ALL: &'static [Setting] = &[$(Setting::$name),+];
 
             /// The last part of `/indexes/{uid}/settings/...`.

@@ -8,10 +8,15 @@ use super::error::listed;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TaskStatus {
+    /// It waits for its turn.
     Enqueued,
+    /// It is being carried out.
     Processing,
+    /// It was carried out.
     Succeeded,
+    /// It ended with an error.
     Failed,
+    /// It was ended by another task.
     Canceled,
 }
 
@@ -19,25 +24,41 @@ pub enum TaskStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TaskKind {
+    /// Documents are added, replaced or changed in part.
     DocumentAdditionOrUpdate,
+    /// Documents are edited by a function.
     DocumentEdition,
+    /// Documents are deleted: by ids, by a filter, or all.
     DocumentDeletion,
+    /// Settings of an index are changed or reset.
     SettingsUpdate,
+    /// An index is made.
     IndexCreation,
+    /// An index is deleted with its documents.
     IndexDeletion,
+    /// An index gets another primary key or uid.
     IndexUpdate,
+    /// Pairs of indexes take each other's names.
     IndexSwap,
+    /// Other tasks are canceled.
     TaskCancelation,
+    /// Other tasks that have ended are forgotten.
     TaskDeletion,
+    /// A dump is written.
     DumpCreation,
+    /// A snapshot is written.
     SnapshotCreation,
+    /// Indexes are copied to another Meilisearch.
     Export,
+    /// The database is brought to the format of a newer engine.
     UpgradeDatabase,
+    /// An index is rewritten into less space.
     IndexCompaction,
     /// Of the engine's own network, which a cluster has no tasks of.
     NetworkTopologyChange,
     /// Of dynamic search rules, which a cluster has no tasks of, as is the next.
     DsrUpdate,
+    /// As the one before.
     DsrClear,
 }
 
@@ -49,9 +70,11 @@ fn unknown_kind(text: &str) -> String {
 // === impl TaskStatus ===
 
 impl TaskStatus {
+    /// Every status.
     pub const ALL: &'static [TaskStatus] =
         &[Self::Enqueued, Self::Processing, Self::Succeeded, Self::Failed, Self::Canceled];
 
+    /// As a task shows it: `enqueued`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enqueued => "enqueued",
@@ -82,7 +105,9 @@ impl TaskStatus {
 /// What tasks of a kind are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
+    /// Documents of an index.
     Documents,
+    /// Settings of an index.
     Settings,
     /// An index as a whole.
     Index,
@@ -95,6 +120,7 @@ pub enum Subject {
 // === impl TaskKind ===
 
 impl TaskKind {
+    /// Every kind.
     pub const ALL: &'static [TaskKind] = &[
         Self::DocumentAdditionOrUpdate,
         Self::DocumentEdition,
@@ -133,6 +159,7 @@ impl TaskKind {
         Self::UpgradeDatabase,
     ];
 
+    /// What a task of this kind is about.
     pub fn subject(self) -> Subject {
         match self {
             Self::DocumentAdditionOrUpdate | Self::DocumentEdition | Self::DocumentDeletion => Subject::Documents,
@@ -164,6 +191,7 @@ impl TaskKind {
         Self::parse(text).ok().filter(|kind| Self::KNOWN.contains(kind)).ok_or_else(|| unknown_kind(text))
     }
 
+    /// As a task shows it: `documentAdditionOrUpdate`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DocumentAdditionOrUpdate => "documentAdditionOrUpdate",

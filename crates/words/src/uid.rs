@@ -36,6 +36,7 @@ impl IndexUid {
         Ok(Self(uid.to_owned()))
     }
 
+    /// The uid as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -59,6 +60,7 @@ impl IndexUid {
         Err(ResponseError::new(Code::InvalidIndexUid, message))
     }
 
+    /// The uid as text of its own.
     pub fn into_string(self) -> String {
         self.0
     }

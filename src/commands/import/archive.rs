@@ -55,6 +55,7 @@ struct Parts {
 // === impl FromDump ===
 
 impl FromDump {
+    /// Reads what the dump says of itself and of its indexes; documents are read later. An error where it is none, or of another format.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let broken = |reason: String| ImportError::Broken { path: path.to_owned(), reason };
         let mut found = Found::default();

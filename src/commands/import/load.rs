@@ -36,6 +36,7 @@ struct Outbox<'a> {
     bar: ProgressBar,
 }
 
+/// Sends keys, settings and documents of `source`, and goes on where `state` says that an import was stopped. An error names what failed.
 pub fn run(source: &mut dyn Source, remote: &Remote, state: &mut State, options: &Options) -> Result<(), ImportError> {
     if !state.done.instance {
         instance(source, remote)?;
@@ -203,11 +204,11 @@ impl Outbox<'_> {
         let accepted = during(&what, self.remote.add(&self.index, &query, self.body.as_bytes()))?;
         self.body.clear();
         self.open.push_back((accepted, self.index.clone(), self.place));
-        self.settle(OPEN_TASKS)
+        self.await_tasks(OPEN_TASKS)
     }
 
     /// Waits until no more than `most` tasks are open. They end in the order in which they were sent, so all before is there.
-    fn settle(&mut self, most: usize) -> Result<(), ImportError> {
+    fn await_tasks(&mut self, most: usize) -> Result<(), ImportError> {
         while self.open.len() > most {
             let Some((accepted, index, reached)) = self.open.pop_front() else { break };
             done(&format!("documents of `{index}`"), self.remote, Ok(accepted))?;
@@ -219,7 +220,7 @@ impl Outbox<'_> {
 
     fn finish(mut self) -> Result<(), ImportError> {
         self.send()?;
-        self.settle(0)?;
+        self.await_tasks(0)?;
         self.bar.finish_and_clear();
         Ok(())
     }

@@ -22,6 +22,8 @@ mod state;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::client::url_of;
+use crate::config::DEFAULT_LISTEN;
 use crate::dumps::remote::Remote;
 use crate::meili::versions;
 use crate::settings::Secret;
@@ -48,7 +50,7 @@ pub struct Args {
     from: Option<String>,
     /// The key of the running Meilisearch; its master key if its API keys are to come along.
     #[arg(long, env = "MIROIR_FROM_KEY", hide_env_values = true, requires = "from")]
-    from_key: Option<String>,
+    from_key: Option<Secret>,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -57,11 +59,11 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 pub struct TargetArgs {
     /// The gateway's URL, or that of any Meilisearch.
-    #[arg(long, env = "MIROIR_URL", default_value = "http://127.0.0.1:7700")]
+    #[arg(long, env = "MIROIR_URL", default_value_t = url_of(DEFAULT_LISTEN))]
     pub url: String,
     /// Its master key, or another key that may do all of it.
     #[arg(long, env = "MIROIR_KEY", hide_env_values = true)]
-    pub key: Option<String>,
+    pub key: Option<Secret>,
     /// Load into indexes that are there already: their settings are changed and documents with the same ids replaced.
     #[arg(long)]
     pub overwrite: bool,
@@ -80,6 +82,7 @@ pub struct TargetArgs {
     pub state: Option<PathBuf>,
 }
 
+/// Loads and compares; see [`finish`] for how it ends.
 pub fn run(args: Args) -> ExitCode {
     match (args.dump, args.from) {
         (Some(dump), _) => finish(import_dump(&dump, &args.target)),
@@ -97,13 +100,13 @@ pub fn import_dump(dump: &Path, target: &TargetArgs) -> Result<usize, ImportErro
     import(&mut source, PathBuf::from(beside), target)
 }
 
-fn import_node(url: &str, key: Option<String>, target: &TargetArgs) -> Result<usize, ImportError> {
-    let mut source = FromNode::open(url, key.map(Secret::new))?;
+fn import_node(url: &str, key: Option<Secret>, target: &TargetArgs) -> Result<usize, ImportError> {
+    let mut source = FromNode::open(url, key)?;
     import(&mut source, PathBuf::from("miroir-import.json"), target)
 }
 
 fn import(source: &mut dyn Source, beside: PathBuf, target: &TargetArgs) -> Result<usize, ImportError> {
-    let remote = Remote::new(&target.url, target.key.clone().map(Secret::new));
+    let remote = Remote::new(&target.url, target.key.clone());
     let version = during("the target's version", remote.send("GET", "/version", None))?;
     let version = version["pkgVersion"].as_str().unwrap_or_default();
     if versions::is_newer(source.version(), version) && !target.accept_newer {

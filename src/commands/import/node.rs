@@ -27,6 +27,7 @@ pub struct FromNode {
 // === impl FromNode ===
 
 impl FromNode {
+    /// Asks the node what it has; documents are read later. An error where it does not answer, or the key is not enough.
     pub fn open(url: &str, key: Option<Secret>) -> Result<Self, ImportError> {
         let remote = Remote::new(url, key);
         let version = during(format!("the version of {url}"), remote.send("GET", "/version", None))?;

@@ -64,6 +64,7 @@ impl State {
         Ok(Self { path, done })
     }
 
+    /// What is done of this index; nothing yet, if it was not named before.
     pub fn index(&mut self, uid: &str) -> &mut IndexDone {
         self.done.indexes.entry(uid.to_owned()).or_default()
     }

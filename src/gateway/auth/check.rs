@@ -8,6 +8,7 @@ use super::tenant::{self, TokenError};
 use crate::meili::action::Action;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::key;
+use crate::settings::Secret;
 
 /// Reads the token of an `Authorization` header; `Ok(None)` where there is no header.
 pub fn bearer(header: Option<&[u8]>) -> Result<Option<&str>, ResponseError> {
@@ -122,10 +123,10 @@ fn missing_master_key() -> ResponseError {
 
 impl Keyring {
     /// The secret of a key, whether it exists or not: that of a deleted key still tells a well-made token from a forgery.
-    fn secret(&self, uid: uuid::Uuid) -> Option<String> {
+    fn secret(&self, uid: uuid::Uuid) -> Option<Secret> {
         match self.by_uid(uid) {
             Some(held) => Some(held.secret),
-            None => self.master_key().map(|master| key::secret(master, uid)),
+            None => self.master_key().map(|master| Secret::new(key::secret(master, uid))),
         }
     }
 }

@@ -63,18 +63,18 @@ async fn the_default_search_key_searches_and_does_no_more() {
     let keys = ring.list();
     assert_eq!(keys.len(), 4, "search, admin, admin that only reads, chat");
     let search = keys.iter().find(|held| held.key.actions == [Action::Search]).unwrap();
-    assert!(check(&ring, Some(&search.secret), Action::Search, Some("a"), now()).is_ok());
-    assert!(check(&ring, Some(&search.secret), Action::DocumentsGet, Some("a"), now()).is_err());
+    assert!(check(&ring, Some(search.secret.expose()), Action::Search, Some("a"), now()).is_ok());
+    assert!(check(&ring, Some(search.secret.expose()), Action::DocumentsGet, Some("a"), now()).is_err());
 }
 
 #[tokio::test]
 async fn a_key_of_some_indexes_names_them_when_it_refuses() {
     let (ring, _folder) = ring(Some(MASTER)).await;
     let held = ring.add(key(&[Action::Any], &["movies", "books_*"])).await.unwrap().unwrap();
-    let access = check(&ring, Some(&held.secret), Action::StatsGet, None, now()).unwrap();
+    let access = check(&ring, Some(held.secret.expose()), Action::StatsGet, None, now()).unwrap();
     assert!(access.allows("books_fr") && !access.allows("songs"));
     assert_eq!(access.tasks(), crate::tasks::filter::IndexAccess::Only(vec!["movies".into(), "books_*".into()]));
-    let error = check(&ring, Some(&held.secret), Action::Search, Some("songs"), now()).unwrap_err();
+    let error = check(&ring, Some(held.secret.expose()), Action::Search, Some("songs"), now()).unwrap_err();
     assert_eq!(
         error.message,
         "The API key cannot acces the index `songs`, authorized indexes are [\"books_*\", \"movies\"]."
@@ -86,7 +86,7 @@ async fn a_tenant_token_narrows_its_key_and_is_for_searching_only() {
     let (ring, _folder) = ring(Some(MASTER)).await;
     let held = ring.add(key(&[Action::Search, Action::DocumentsGet], &["movies"])).await.unwrap().unwrap();
     let claims = json!({"searchRules": {"*": {"filter": "tenant = 1"}}, "apiKeyUid": held.key.uid, "exp": null});
-    let good = token(Algorithm::HS256, &held.secret, &claims);
+    let good = token(Algorithm::HS256, held.secret.expose(), &claims);
     let access = check(&ring, Some(&good), Action::Search, Some("movies"), now()).unwrap();
     assert_eq!(access.rules.unwrap().filter("movies"), Some(&json!("tenant = 1")));
     assert!(check(&ring, Some(&good), Action::DocumentsGet, Some("movies"), now()).is_err());
@@ -102,9 +102,9 @@ async fn a_deleted_key_opens_nothing_and_neither_do_its_tokens() {
     let (ring, _folder) = ring(Some(MASTER)).await;
     let held = ring.add(key(&[Action::Search], &["*"])).await.unwrap().unwrap();
     let claims = json!({"searchRules": ["*"], "apiKeyUid": held.key.uid});
-    let tenant = token(Algorithm::HS256, &held.secret, &claims);
+    let tenant = token(Algorithm::HS256, held.secret.expose(), &claims);
     assert!(check(&ring, Some(&tenant), Action::Search, Some("a"), now()).is_ok());
     assert!(ring.remove(held.key.uid).await.unwrap());
     assert!(check(&ring, Some(&tenant), Action::Search, Some("a"), now()).is_err());
-    assert!(check(&ring, Some(&held.secret), Action::Search, Some("a"), now()).is_err());
+    assert!(check(&ring, Some(held.secret.expose()), Action::Search, Some("a"), now()).is_err());
 }

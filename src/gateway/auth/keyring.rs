@@ -17,7 +17,7 @@ use crate::store::{Store, StoreError};
 #[derive(Clone)]
 pub struct HeldKey {
     pub key: Key,
-    pub secret: String,
+    pub secret: Secret,
 }
 
 /// The keys, and what they are checked against.
@@ -71,13 +71,14 @@ impl Keyring {
         self.master_key.as_ref()?;
         let mut found = None;
         for held in self.keys.load().iter() {
-            if same(&held.secret, token) {
+            if same(held.secret.expose(), token) {
                 found = Some(held.clone());
             }
         }
         found
     }
 
+    /// The key with this uid.
     pub fn by_uid(&self, uid: Uuid) -> Option<HeldKey> {
         self.keys.load().iter().find(|held| held.key.uid == uid).cloned()
     }
@@ -138,7 +139,7 @@ impl Keyring {
 
     fn hold(&self, key: Key) -> HeldKey {
         let secret = self.master_key().map(|master| key::secret(master, key.uid)).unwrap_or_default();
-        HeldKey { key, secret }
+        HeldKey { key, secret: Secret::new(secret) }
     }
 
     fn replace(&self, change: impl FnOnce(&mut Vec<HeldKey>)) {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::access::sorted;
 use crate::meili::pattern::IndexPattern;
+use crate::settings::Secret;
 
 /// Which indexes a token is good for, and what each search in them is narrowed by.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -55,13 +56,13 @@ struct Claims {
 }
 
 /// Checks `token` against the secret of the key that it says it was signed with; `secret_of` computes that.
-pub fn check(token: &str, secret_of: impl Fn(Uuid) -> Option<String>, now: i64) -> Result<TenantToken, TokenError> {
+pub fn check(token: &str, secret_of: impl Fn(Uuid) -> Option<Secret>, now: i64) -> Result<TenantToken, TokenError> {
     // Read before it is checked, because it names the key to check with. Nothing else of it is used.
     let unchecked = insecure_decode::<Claims>(token)?;
     let Some(secret) = secret_of(unchecked.claims.api_key_uid) else {
         return Err(TokenError::NotAToken);
     };
-    let claims = decode::<Claims>(token, &DecodingKey::from_secret(secret.as_bytes()), &validation())?.claims;
+    let claims = decode::<Claims>(token, &DecodingKey::from_secret(secret.expose().as_bytes()), &validation())?.claims;
     match claims.exp {
         Some(exp) if now > exp => Err(TokenError::Expired { exp, now }),
         Some(_) | None => Ok(TenantToken { key_uid: claims.api_key_uid, rules: claims.search_rules }),
@@ -152,12 +153,12 @@ pub(super) mod tests {
         let claims = json!({"searchRules": {"a": {"filter": "x = 1"}, "b": null}, "apiKeyUid": uid, "exp": 100});
         for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
             let token = token(algorithm, "secret", &claims);
-            let accepted = check(&token, |_| Some("secret".to_owned()), 100).unwrap();
+            let accepted = check(&token, |_| Some(Secret::new("secret")), 100).unwrap();
             assert_eq!(accepted.key_uid, uid);
             assert_eq!(accepted.rules.filter("a"), Some(&json!("x = 1")));
             assert!(accepted.rules.allow("b") && !accepted.rules.allow("c"));
-            assert!(matches!(check(&token, |_| Some("secret".to_owned()), 101), Err(TokenError::Expired { .. })));
-            assert!(matches!(check(&token, |_| Some("other".to_owned()), 1), Err(TokenError::Undecodable(_))));
+            assert!(matches!(check(&token, |_| Some(Secret::new("secret")), 101), Err(TokenError::Expired { .. })));
+            assert!(matches!(check(&token, |_| Some(Secret::new("other")), 1), Err(TokenError::Undecodable(_))));
         }
     }
 
@@ -167,7 +168,7 @@ pub(super) mod tests {
         for audience in [json!("shop"), json!(["shop", "admin"])] {
             let claims = json!({"searchRules": ["*"], "apiKeyUid": uid, "aud": audience});
             let token = token(Algorithm::HS256, "secret", &claims);
-            let error = check(&token, |_| Some("secret".to_owned()), 1).unwrap_err();
+            let error = check(&token, |_| Some(Secret::new("secret")), 1).unwrap_err();
             assert!(matches!(&error, TokenError::Undecodable(why) if *why.kind() == ErrorKind::InvalidAudience));
         }
     }

@@ -114,6 +114,7 @@ impl Cache {
         Self { settings, kept, flights: Arc::default(), metrics }
     }
 
+    /// False where no answer is kept.
     pub fn is_on(&self) -> bool {
         self.settings.size > 0
     }

@@ -72,6 +72,7 @@ impl CacheStatus {
 // === impl Bypass ===
 
 impl Bypass {
+    /// Every reason: each label starts at zero.
     pub const ALL: &'static [Bypass] = &[Self::Changing, Self::Excepted, Self::Unknown, Self::Long];
 
     /// As metrics call it.

@@ -65,7 +65,8 @@ impl Facets {
         self.rounds >= PATIENCE || at_once
     }
 
-    /// True until it is known that they are more.
+    /// True until it is known that they are more. Example: `maxTotalHits` is 1,000, and a node says 1,000. It may have found 1,200; once
+    /// a part of its shards says 1,000, too, it has found many more.
     fn may_be_few(&self, source: usize) -> bool {
         match self.sources[source].known {
             Known::Exactly => self.sources[source].hits <= FEW,
@@ -257,7 +258,8 @@ impl Tally {
         values.filter(|value| value.in_filter().is_some()).collect()
     }
 
-    /// True if values of some source are to be counted one by one, or no question about them would tell.
+    /// True if values of some source are to be counted one by one, or no question about them would tell. Example: documents that are red
+    /// and blue. What has neither colour can be asked for, but does not tell how often a third one stands beside these.
     pub(super) fn is_shared(&self) -> bool {
         self.open().any(|source| matches!(self.lists[source].rest, Rest::Shared(_) | Rest::Unknown))
     }

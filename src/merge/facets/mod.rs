@@ -2,7 +2,7 @@
 //!
 //! The engine lists the numbers of a facet before its strings, each ordered by value or by count, and cuts the list at
 //! `maxValuesPerFacet`. The nodes' lists are cut too, so what a node left out may be missing in a sum. [`Facets`] knows
-//! when that can be, and then which [`Probe`]s would settle it; whoever can ask nodes asks them.
+//! when that can be, and then which [`Probe`]s would tell; whoever can ask nodes asks them.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -94,7 +94,8 @@ pub struct Facets {
     given_up: bool,
     lister: Lister,
     rounds: usize,
-    /// True if only some values are searched for, which nodes name in their lists.
+    /// True if only some values are searched for, which nodes name in their lists. Example: nodes name red for `r`. A document that they
+    /// list is red and blue: red is counted, and blue is kept apart until a node has said whether it is one that is searched for.
     only_named: bool,
     /// Values that documents of a source have and no list names.
     unnamed: Vec<(usize, FacetValue, u64)>,
@@ -230,7 +231,7 @@ impl Facets {
             return open.map(|(source, _)| (source, Probe::Hits)).collect();
         };
         let mut probes = Vec::new();
-        for (facet, tally) in self.tallies.iter().filter(|(_, tally)| !tally.is_settled(numbers)) {
+        for (facet, tally) in self.tallies.iter().filter(|(_, tally)| !tally.is_certain(numbers)) {
             let listed = || self.probes_of_documents(facet, tally);
             let asked = if self.lists_at_once(tally) { listed() } else { Vec::new() };
             let asked = if asked.is_empty() { tally.probes(facet, numbers, self.stats.least(facet)) } else { asked };
@@ -343,7 +344,7 @@ impl Facets {
         !self.given_up
             && !self.tallies.values().any(|tally| tally.is_cut_in_a_tie() || tally.is_respelled())
             && self.tallies.values().all(|tally| tally.in_doubt().next().is_none())
-            && self.numbers().is_some_and(|numbers| self.tallies.values().all(|tally| tally.is_settled(numbers)))
+            && self.numbers().is_some_and(|numbers| self.tallies.values().all(|tally| tally.is_certain(numbers)))
     }
 
     /// How one node with all documents would order numbers; `None` while that is unknown and matters.

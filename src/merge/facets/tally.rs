@@ -230,7 +230,8 @@ impl Tally {
         self.values.iter().any(|value| value.number.is_none())
     }
 
-    /// True if it shows whether numbers stand by their text or by their value.
+    /// True if it shows whether numbers stand by their text or by their value. Example: of 2 and 10, 10 is the first by its text and 2
+    /// by its value; 1 and 2 stand alike either way.
     pub fn minds_numbers(&self) -> bool {
         if self.order == FacetOrder::Count {
             return false;
@@ -243,7 +244,7 @@ impl Tally {
         !numbers.is_sorted_by(|left, right| left.compare(right, Numbers::ByValue).is_le())
     }
 
-    /// True if some source's numbers stand in an order that only their values explain.
+    /// True if some source's numbers stand in an order that only their values explain. Example: 2 before 10.
     pub fn is_by_value(&self) -> bool {
         self.order == FacetOrder::Alpha
             && self.lists.iter().any(|list| self.latest(list).any(|(left, right)| left.shown > right.shown))
@@ -311,7 +312,7 @@ impl Tally {
     }
 
     /// True if no value that a node has cut off can change what is shown, neither its members nor their counts.
-    pub fn is_settled(&self, numbers: Numbers) -> bool {
+    pub fn is_certain(&self, numbers: Numbers) -> bool {
         let cut = || self.lists.iter().filter(|list| list.rest != Rest::Nothing);
         if cut().next().is_none() {
             return true;
@@ -330,7 +331,9 @@ impl Tally {
         }
     }
 
-    /// True if the most frequent values are certain, with their counts: no other can be among them.
+    /// True if the most frequent values are certain, with their counts: no other can be among them. Example: two are shown, red with 9
+    /// documents and blue with 5, which all nodes name. The lists of two nodes are cut, each behind a value of 2 documents: what
+    /// nobody has named has 4 at most.
     fn is_top_known(&self) -> bool {
         let ordered = self.first_ordered(Numbers::ByValue);
         let Some(last) = self.max.checked_sub(1).and_then(|at| ordered.get(at)) else { return false };
@@ -341,7 +344,7 @@ impl Tally {
     }
 
     /// True if the list ends between values of equal counts. Which of them one node would list depends on how its
-    /// database happens to group values, which no answer tells.
+    /// database happens to group values, which no answer tells. Example: two are shown, red with 9 documents, blue and green with 5 each.
     pub fn is_cut_in_a_tie(&self) -> bool {
         if self.order == FacetOrder::Alpha {
             return false;
@@ -379,7 +382,7 @@ impl Tally {
 
     /// `least` is the least number of all.
     pub fn probes(&self, facet: &str, numbers: Numbers, least: Option<f64>) -> Vec<(usize, Probe)> {
-        if self.is_settled(numbers) || (self.has_numbers() && self.has_strings()) {
+        if self.is_certain(numbers) || (self.has_numbers() && self.has_strings()) {
             return Vec::new();
         }
         let known = |places: &[usize]| places.iter().map(|place| self.values[*place].clone()).collect::<Vec<_>>();

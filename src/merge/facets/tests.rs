@@ -29,7 +29,7 @@ fn merged(nodes: &[NodeFacets<'_>], order: FacetOrder, max_values: usize) -> Str
 }
 
 /// Answers probes as nodes would that hold `documents`, each the values of one facet, until nothing is asked.
-fn settle(facets: &mut Facets, nodes: &[Vec<Vec<&str>>], max: usize) -> usize {
+fn until_certain(facets: &mut Facets, nodes: &[Vec<Vec<&str>>], max: usize) -> usize {
     let mut rounds = 0;
     loop {
         let probes = facets.probes();
@@ -95,7 +95,7 @@ fn counts_order_by_sum() {
 }
 
 #[test]
-fn a_cut_list_is_settled_when_no_other_value_can_be_among_the_first() {
+fn a_cut_list_is_certain_when_no_other_value_can_be_among_the_first() {
     // At most 1 + 1 documents have another value, and c at most 3 + 1.
     let nodes = [node(r#"{"brand":{"a":9,"b":8,"c":1}}"#, "{}", 9), node(r#"{"brand":{"a":7,"b":6,"d":1}}"#, "{}", 9)];
     let facets = gathered(&nodes, FacetOrder::Count, 3);
@@ -131,7 +131,7 @@ fn probes_bring_what_cut_lists_left_out() {
     let replies = lists.each_ref().map(|list| node(list, "{}", 12));
     let mut facets = gathered(&replies, FacetOrder::Count, 2);
     assert_eq!(shown(&facets), r#"{"brand":{"d":6,"e":5}}"#);
-    let rounds = settle(&mut facets, &nodes, 2);
+    let rounds = until_certain(&mut facets, &nodes, 2);
     assert!(facets.is_exact(), "{rounds} rounds");
     assert_eq!(shown(&facets), r#"{"brand":{"c":7,"d":6}}"#);
 }
@@ -147,7 +147,7 @@ fn values_that_share_documents_are_counted_one_by_one() {
     let lists = nodes.each_ref().map(|documents| listed(documents.iter(), 3));
     let replies = lists.each_ref().map(|list| node(list, "{}", 12));
     let mut facets = gathered(&replies, FacetOrder::Count, 3);
-    settle(&mut facets, &nodes, 3);
+    until_certain(&mut facets, &nodes, 3);
     assert_eq!(shown(&facets), r#"{"brand":{"x":8,"c":6,"b":6}}"#);
     assert!(!facets.is_exact(), "a has as many as c and b");
 }
@@ -167,7 +167,7 @@ fn the_most_frequent_of_values_that_share_documents_are_found() {
     let replies = lists.each_ref().map(|list| node(list, "{}", 27));
     let mut facets = gathered(&replies, FacetOrder::Count, 3);
     let before = shown(&facets);
-    settle(&mut facets, &nodes, 3);
+    until_certain(&mut facets, &nodes, 3);
     let all: Vec<Vec<&str>> = nodes.concat();
     assert_eq!(shown(&facets), listed(all.iter(), 3), "was {before}");
 }

@@ -21,7 +21,8 @@ pub struct Candidate<'a> {
     text: &'a str,
     query: &'a FederatedQuery,
     weighed: Weighed,
-    /// True if the vector of its search found it, not the words.
+    /// True if the vector of its search found it, not the words. Example: a is found by its words, b by the vector: `semanticHitCount`
+    /// counts b.
     semantic: bool,
 }
 
@@ -47,7 +48,8 @@ pub struct Merger<'a> {
     lists: Vec<std::iter::Peekable<std::vec::IntoIter<Candidate<'a>>>>,
 }
 
-/// The list of the only node asked.
+/// The list of the only node asked. `relayed`: it is the client's own page, so that nothing is compared with it, and nodes were not asked
+/// for what hits are compared by.
 pub fn of_one<'a>(
     index: &'a IndexQueries,
     hits: Vec<Hit<'a>>,

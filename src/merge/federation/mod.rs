@@ -91,6 +91,7 @@ impl<'a> FederatedReply<'a> {
         Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
     }
 
+    /// How many hits the node says it has found.
     pub fn total(&self) -> u64 {
         self.total
     }
@@ -307,6 +308,7 @@ fn paging_member(window: Window, name: &str, total: u64) -> Option<u64> {
 // === impl IndexAnswer ===
 
 impl<'a> IndexAnswer<'a> {
+    /// `relayed`: as of [`Merged::relayed`].
     fn new(
         plan: &FederationPlan,
         index: &'a IndexQueries,

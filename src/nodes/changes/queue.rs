@@ -24,11 +24,11 @@ pub(super) struct Queue {
     pub tasks: BTreeSet<u32>,
     /// Grows with every change of which it is not known what became of it. There may be one from before the gateway's start.
     doubts: u64,
-    /// How many of these are settled, because the node had nothing to do afterwards.
-    settled: u64,
+    /// How many of these are over, because the node had nothing to do afterwards.
+    drained: u64,
 }
 
-/// What a look at the node's queue may settle: what came before it.
+/// What a look at the node's queue may answer for: what came before it.
 #[derive(Debug, Clone)]
 pub(super) struct Before {
     tasks: BTreeSet<u32>,
@@ -39,14 +39,14 @@ pub(super) struct Before {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { under_way: 0, tasks: BTreeSet::new(), doubts: 1, settled: 0 }
+        Self { under_way: 0, tasks: BTreeSet::new(), doubts: 1, drained: 0 }
     }
 }
 
 impl Queue {
     /// True if the node has, as far as anybody knows here, nothing of the index left to do.
     pub fn is_quiet(&self) -> bool {
-        self.under_way == 0 && self.tasks.is_empty() && self.doubts == self.settled
+        self.under_way == 0 && self.tasks.is_empty() && self.doubts == self.drained
     }
 
     /// A request that was under way is answered, or nobody will hear of it any more.
@@ -61,7 +61,7 @@ impl Queue {
         }
     }
 
-    /// Gives up single tasks where there are many, for the doubt that a look at the node settles. Returns them.
+    /// Gives up single tasks where there are many, for one doubt, which a look at the node ends. Returns them.
     pub fn forget_many(&mut self) -> BTreeSet<u32> {
         if self.tasks.len() <= MOST_TASKS {
             return BTreeSet::new();
@@ -77,7 +77,7 @@ impl Queue {
 
     /// The node had nothing to do for the index, seen after `before`. Returns the tasks that have ended by that.
     pub fn saw_idle(&mut self, before: Before) -> BTreeSet<u32> {
-        self.settled = self.settled.max(before.doubts);
+        self.drained = self.drained.max(before.doubts);
         self.tasks.retain(|task| !before.tasks.contains(task));
         before.tasks
     }

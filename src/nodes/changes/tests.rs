@@ -25,7 +25,7 @@ fn swap(changes: &Changes, node: usize) -> Change<'_> {
 }
 
 /// As after a look at every node that finds nothing to do.
-fn settled() -> Changes {
+fn drained() -> Changes {
     let changes = Changes::default();
     for (index, node) in INDEXES.iter().flat_map(|index| (0..NODES).map(move |node| (index, node))) {
         let before = changes.state.lock().of(index).queues.entry(name(node)).or_default().before();
@@ -43,12 +43,12 @@ fn moment(changes: &Changes, indexes: &[&str]) -> Option<Moment> {
 fn before_anybody_has_looked_nothing_is_quiet() {
     let changes = Changes::default();
     assert!(moment(&changes, &["a"]).is_none());
-    assert!(moment(&settled(), &["a"]).is_some());
+    assert!(moment(&drained(), &["a"]).is_some());
 }
 
 #[test]
 fn a_change_ends_the_era_before_it_is_sent_and_is_over_with_its_task() {
-    let changes = settled();
+    let changes = drained();
     let (a, b) = (moment(&changes, &["a"]).unwrap(), moment(&changes, &["b"]).unwrap());
     let change = write(&changes, 0, "a");
     assert!(!a.holds() && b.holds());
@@ -64,18 +64,18 @@ fn a_change_ends_the_era_before_it_is_sent_and_is_over_with_its_task() {
 #[test]
 fn what_a_node_surely_did_not_get_leaves_the_index_quiet_and_what_it_may_have_got_does_not() {
     for (fate, quiet) in [(Fate::Refused, true), (Fate::Unknown, false)] {
-        let changes = settled();
+        let changes = drained();
         write(&changes, 0, "a").is(fate);
         assert_eq!(moment(&changes, &["a"]).is_some(), quiet, "{fate:?}");
     }
-    let changes = settled();
+    let changes = drained();
     drop(write(&changes, 0, "a"));
     assert!(moment(&changes, &["a"]).is_none(), "one that was given up");
 }
 
 #[test]
 fn a_swap_is_of_both_indexes_and_features_are_of_all() {
-    let changes = settled();
+    let changes = drained();
     swap(&changes, 0).is(Fate::Queued(1));
     assert!(moment(&changes, &["a"]).is_none() && moment(&changes, &["b"]).is_none());
     changes.ended(&name(0), 1);
@@ -88,7 +88,7 @@ fn a_swap_is_of_both_indexes_and_features_are_of_all() {
 
 #[test]
 fn tasks_that_nobody_follows_take_little_room() {
-    let changes = settled();
+    let changes = drained();
     for task in 0..10_000 {
         write(&changes, 0, "a").is(Fate::Queued(task));
         assert!(changes.state.lock().tasks.len() <= MOST_TASKS);
@@ -101,7 +101,7 @@ fn tasks_that_nobody_follows_take_little_room() {
 
 #[test]
 fn other_plans_end_the_era_too() {
-    let changes = settled();
+    let changes = drained();
     let before = moment(&changes, &["a"]).unwrap();
     changes.replanned("a");
     assert!(!before.holds() && moment(&changes, &["a"]).is_some());

@@ -61,6 +61,7 @@ pub enum Meaning {
 // === impl Meaning ===
 
 impl Meaning {
+    /// Every meaning, in the order of the table.
     pub const ALL: &'static [Meaning] = &[
         Self::Answer,
         Self::Wrong,
@@ -108,6 +109,12 @@ impl Meaning {
             None if reply.status >= 500 => Self::Broken,
             None => Self::Foreign,
         })
+    }
+
+    /// The meaning of an error by itself, a node's or one that was made of several replies: what [`Meaning::of_reply`] says of the
+    /// reply that carries it.
+    pub fn of_refusal(error: &ResponseError) -> Self {
+        of_status(error.status).unwrap_or_else(|| of_engine_error(error))
     }
 
     /// The meaning of a reply of which only the head is known. Its body passes through unread, so what is said is taken for

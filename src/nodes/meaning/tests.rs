@@ -71,6 +71,14 @@ fn a_failure_means_what_is_known_of_the_request() {
     }
 }
 
+#[test]
+fn an_error_alone_is_read_as_the_reply_that_carries_it() {
+    for code in Code::ALL {
+        let alone = ResponseError::new(*code, "m");
+        assert_eq!(Meaning::of_refusal(&alone), Meaning::of_reply(&error(*code, "m")), "{code:?}");
+    }
+}
+
 /// A forward reads no bodies. Wherever the whole reply would be an answer or a node's trouble, the head says so too.
 #[test]
 fn a_head_alone_is_read_as_the_whole_reply_is() {

@@ -32,6 +32,7 @@ pub enum Circuit {
 // === impl Circuit ===
 
 impl Circuit {
+    /// Of a node of which nothing bad is known.
     pub const CLOSED: Self = Self::Closed { failures: 0 };
 
     /// True when a read may choose the node now. Of those that ask a circuit that was open long enough, one is told so.

@@ -33,9 +33,11 @@ pub struct OverloadMetrics {
 // === impl Rejection ===
 
 impl Rejection {
+    /// Every reason: each label starts at zero.
     pub const ALL: &'static [Rejection] =
         &[Self::Requests, Self::Writes, Self::Spools, Self::NodeQueue, Self::RetryBudget];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",

@@ -118,8 +118,10 @@ pub enum Sign {
 // === impl Traffic ===
 
 impl Traffic {
+    /// All three: each label starts at zero.
     pub const ALL: &'static [Traffic] = &[Self::Read, Self::HeavyRead, Self::Write];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",

@@ -46,7 +46,7 @@ fn a_node_whose_settings_of_the_index_differ_is_asked_only_for_what_nobody_else_
     assert_eq!((union(&last_resort), last_resort.missing.len()), (ShardSet::all(256), 0));
     let of_the_other = last_resort.parts.iter().find(|part| part.node == NodeIx(2)).map(|part| part.shards.clone());
     assert_eq!(of_the_other.as_ref(), Some(topology.shards_of(NodeIx(2))), "what node-2 has is asked of it alone");
-    for kind in [Apart::Unsettled, Apart::Absent] {
+    for kind in [Apart::Unknown, Apart::Absent] {
         topology.apart = Arc::new([((NodeIx(0), "i".to_owned()), kind)].into());
         let without = cover(&topology, "i", &ShardSet::all(256), &[], 1);
         assert_eq!(without.parts.iter().map(|part| part.node).collect::<Vec<_>>(), [NodeIx(2)]);

@@ -163,7 +163,8 @@ pub async fn gather<N: Nodes + ?Sized>(
     answers.gathered(asking.seen.into_inner())
 }
 
-/// Asks one node outside of a cover. Where `others` could answer in its place, it is left when it comes into doubt.
+/// Asks one node outside of a cover. Where `others` could answer in its place, it is left when it comes into doubt. Example: node x is slow.
+/// With y behind it the read goes on to y; without anybody it waits for x.
 pub async fn ask_one<N: Nodes + ?Sized>(
     nodes: &N,
     topology: &Topology,
@@ -213,6 +214,7 @@ struct Seen {
     /// A node that did not know the index.
     lagging: Option<Fault>,
     internal: Internal,
+    /// True once too many requests waited for a node, or no other one could be asked for want of budget; see [`Gathered::overloaded`].
     overloaded: bool,
 }
 

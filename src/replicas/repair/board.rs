@@ -145,7 +145,7 @@ impl Board {
         !std::mem::replace(&mut case.running, true)
     }
 
-    /// True when the index is settled; false when more was missed while it was tried.
+    /// True when the index is as it should be; false when more was missed while it was tried.
     pub fn succeeded(&mut self, key: &Key, now: Instant) -> bool {
         let Some(case) = self.cases.get_mut(key) else { return true };
         if case.news == Some(News::Changed) {

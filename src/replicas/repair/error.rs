@@ -33,7 +33,7 @@ pub(super) enum RepairError {
     #[error("its primary key is `{held}`, and `{recorded}` is on record; the nodes are being asked")]
     KeyInDoubt { held: String, recorded: String },
     #[error("it has missed changes again and again")]
-    Unsettled,
+    StillChanging,
 }
 
 // === impl RepairError ===
@@ -50,7 +50,7 @@ impl RepairError {
             Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } | Self::KeyInDoubt { .. } | Self::BrokeOff(_) => {
                 false
             }
-            Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::Unsettled => true,
+            Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::StillChanging => true,
         }
     }
 }

@@ -363,7 +363,7 @@ async fn fail(replicas: &Arc<Replicas>, key: &Key, error: &RepairError, absent: 
     }
     let kind = match error {
         _ if absent => Apart::Absent,
-        RepairError::Away { .. } if since.elapsed() < REFERENCE_LIMIT => Apart::Unsettled,
+        RepairError::Away { .. } if since.elapsed() < REFERENCE_LIMIT => Apart::Unknown,
         _ => Apart::Differs,
     };
     publish(replicas, &held, key, Some(kind));

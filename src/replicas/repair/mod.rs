@@ -152,7 +152,7 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
             return Ok(if up { Outcome::Up } else { Outcome::Gone });
         }
     }
-    Err(RepairError::Unsettled)
+    Err(RepairError::StillChanging)
 }
 
 /// Each index that is or was there; those that take long go on in the background.

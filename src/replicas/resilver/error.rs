@@ -1,6 +1,6 @@
 //! Why replicas stay stale for now.
 
-use super::step::Unsettled;
+use super::step::GaveUp;
 use crate::nodes::error::NodeError;
 use crate::store::StoreError;
 
@@ -18,7 +18,7 @@ pub enum ResilverError {
     #[error("source has {source_count} documents, target {target_count}")]
     Counts { source_count: u64, target_count: u64 },
     #[error(transparent)]
-    Unsettled(#[from] Unsettled),
+    GaveUp(#[from] GaveUp),
     /// The target went down, was emptied, or gave the shards away.
     #[error("the target is not what it was when the copy began")]
     TargetChanged,
@@ -39,7 +39,7 @@ pub enum Reason {
     Busy,
     TaskFailed,
     Differs,
-    Unsettled,
+    GaveUp,
     Changed,
 }
 
@@ -54,7 +54,7 @@ impl ResilverError {
             Self::Busy { .. } => Reason::Busy,
             Self::Task { .. } => Reason::TaskFailed,
             Self::Counts { .. } => Reason::Differs,
-            Self::Unsettled(_) => Reason::Unsettled,
+            Self::GaveUp(_) => Reason::GaveUp,
             Self::TargetChanged | Self::SourceChanged | Self::SourceBehind { .. } | Self::MissedMore => Reason::Changed,
         }
     }
@@ -63,9 +63,11 @@ impl ResilverError {
 // === impl Reason ===
 
 impl Reason {
+    /// Every reason: each label starts at zero.
     pub const ALL: &'static [Reason] =
-        &[Self::Node, Self::Store, Self::Busy, Self::TaskFailed, Self::Differs, Self::Unsettled, Self::Changed];
+        &[Self::Node, Self::Store, Self::Busy, Self::TaskFailed, Self::Differs, Self::GaveUp, Self::Changed];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Node => "node",
@@ -73,7 +75,7 @@ impl Reason {
             Self::Busy => "busy",
             Self::TaskFailed => "task_failed",
             Self::Differs => "differs",
-            Self::Unsettled => "unsettled",
+            Self::GaveUp => "gave_up",
             Self::Changed => "changed",
         }
     }

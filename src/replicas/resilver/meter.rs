@@ -24,11 +24,13 @@ impl Meter<'_> {
         self.copies.update(self.key, |progress| progress.done += documents);
     }
 
+    /// So many documents more were sent to the target.
     pub fn copied(&self, documents: u64) {
         self.copied.with_label_values(&[self.node.as_str()]).inc_by(documents);
         self.copies.update(self.key, |progress| progress.copied += documents);
     }
 
+    /// So many documents more were deleted on the target.
     pub fn deleted(&self, documents: u64) {
         self.copies.metrics.deleted.with_label_values(&[self.node.as_str()]).inc_by(documents);
         self.copies.update(self.key, |progress| progress.deleted += documents);

@@ -33,8 +33,10 @@ pub enum Direction {
 // === impl Direction ===
 
 impl Direction {
+    /// Both directions: each label starts at zero.
     pub const ALL: &'static [Direction] = &[Self::Read, Self::Sent];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",

@@ -115,7 +115,7 @@ fn next_copies(copies: &Copies, writes: &Writes, running: usize) -> Vec<CopyKey>
     let free = copies.settings.concurrency.max(1).saturating_sub(running);
     let waiting = topology.stale.keys().filter(|key| {
         // An index that is not there is made first. One whose settings differ is copied to: a copy may be what cures it.
-        let absent = matches!(topology.apart_of(key.0, &key.1), Some(Apart::Unsettled | Apart::Absent));
+        let absent = matches!(topology.apart_of(key.0, &key.1), Some(Apart::Unknown | Apart::Absent));
         let up = topology.node(key.0).state == NodeState::Up && !absent;
         up && !copies.is_running(key) && !copies.rests(key) && has_work(writes, &topology, key)
     });

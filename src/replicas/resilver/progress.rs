@@ -71,6 +71,7 @@ pub struct Copies {
 // === impl Phase ===
 
 impl Phase {
+    /// As the admin API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Comparing => "comparing",
@@ -110,6 +111,7 @@ impl Progress {
         self.pass_started = Instant::now();
     }
 
+    /// Since the copy began.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
@@ -156,6 +158,7 @@ impl Copies {
         self.failures.lock().iter().map(|(key, failure)| (key.clone(), failure.clone())).collect()
     }
 
+    /// What copies count.
     pub fn metrics(&self) -> &ResilverMetrics {
         &self.metrics
     }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_that_are_stale_everywhere_are_settled_when_all_owners_are_up() {
+    fn shards_that_are_stale_everywhere_get_a_measure_when_all_owners_are_up() {
         let everywhere = topology(&[UP, UP], &[0, 1]);
         let found = sources(&everywhere, NodeIx(1), "a", &ShardSet::all(4));
         assert_eq!(found, BTreeMap::from([(None, ShardSet::all(4))]));

@@ -34,12 +34,12 @@ pub enum Step {
     Compare(Work),
     /// Hold back the writes, compare this, and let the replica serve.
     CutOver(Work),
-    GiveUp(Unsettled),
+    GiveUp(GaveUp),
 }
 
 /// Why a copy came to no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsettled {
+pub enum GaveUp {
     #[error("{MAX_PASSES} passes were not enough to find both replicas equal")]
     Passes,
     #[error("the rest could not be copied in time while writes were held back, {MAX_CUTOVERS} times")]
@@ -72,7 +72,7 @@ impl Copy {
                 let step = if after.may_cut_over(&rest, took) {
                     Step::CutOver(rest)
                 } else if after.passes >= MAX_PASSES {
-                    Step::GiveUp(Unsettled::Passes)
+                    Step::GiveUp(GaveUp::Passes)
                 } else {
                     Step::Compare(rest)
                 };
@@ -80,11 +80,8 @@ impl Copy {
             }
             Event::Late { rest } => {
                 let after = Self { cutovers: self.cutovers + 1, ..self };
-                let step = if after.cutovers >= MAX_CUTOVERS {
-                    Step::GiveUp(Unsettled::Cutovers)
-                } else {
-                    Step::Compare(rest)
-                };
+                let step =
+                    if after.cutovers >= MAX_CUTOVERS { Step::GiveUp(GaveUp::Cutovers) } else { Step::Compare(rest) };
                 (after, step)
             }
         }
@@ -167,7 +164,7 @@ mod tests {
             (copy, step) = copy.next(compared(Work::whole(&all()), LIMIT, true));
             steps += 1;
         }
-        assert_eq!((step, steps), (Step::GiveUp(Unsettled::Passes), MAX_PASSES));
+        assert_eq!((step, steps), (Step::GiveUp(GaveUp::Passes), MAX_PASSES));
 
         let (mut copy, mut step) = Copy::begin(&all(), LIMIT);
         let mut held = 0;
@@ -180,6 +177,6 @@ mod tests {
                 Step::Compare(_) | Step::GiveUp(_) => copy.next(compared(keys(1), QUICK, false)),
             };
         }
-        assert_eq!((step, held), (Step::GiveUp(Unsettled::Cutovers), MAX_CUTOVERS));
+        assert_eq!((step, held), (Step::GiveUp(GaveUp::Cutovers), MAX_CUTOVERS));
     }
 }

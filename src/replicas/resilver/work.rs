@@ -20,6 +20,7 @@ impl Work {
         Self { shards: shards.clone(), keys: BTreeSet::new() }
     }
 
+    /// True if there is nothing to compare.
     pub fn is_empty(&self) -> bool {
         self.shards.is_empty() && self.keys.is_empty()
     }

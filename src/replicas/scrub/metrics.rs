@@ -26,8 +26,10 @@ pub struct ScrubMetrics {
 // === impl Outcome ===
 
 impl Outcome {
+    /// Every outcome: each label starts at zero.
     pub const ALL: &'static [Outcome] = &[Self::Equal, Self::Repaired, Self::Undecided, Self::Skipped];
 
+    /// As the label has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Equal => "equal",
@@ -63,6 +65,7 @@ impl ScrubMetrics {
         Ok(metrics)
     }
 
+    /// One comparison more has come to this.
     pub fn compared(&self, outcome: Outcome) {
         self.compared.with_label_values(&[outcome.as_str()]).inc();
     }

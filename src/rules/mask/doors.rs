@@ -99,6 +99,7 @@ fn of_own(own: &Own) -> Door {
     }
 }
 
+/// Refuses a request that would show a hidden field by a way that no mask closes.
 pub fn check(hidden_in: &HiddenIn<'_>, asked: &Asked) -> Result<(), ResponseError> {
     let named = asked.whole.index.iter().chain(&asked.others);
     let masked = match door(asked.operation()) {

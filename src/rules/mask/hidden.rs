@@ -30,10 +30,12 @@ impl Hidden {
         Ok(Self { names })
     }
 
+    /// True if no field is hidden.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
+    /// Hides what `other` does, too.
     pub fn add(&mut self, other: &Self) {
         self.names.extend(other.names.iter().filter(|name| !self.names.contains(name)).cloned().collect::<Vec<_>>());
     }

@@ -13,6 +13,7 @@ use super::rules;
 use crate::meili::error::{Code, ResponseError};
 use crate::merge::error::scrub;
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
+use crate::nodes::meaning::Meaning;
 use crate::plan::write::WriteIntent;
 use crate::write::part::Writes;
 
@@ -54,7 +55,8 @@ pub async fn refused_filter(writes: &Writes, intent: &WriteIntent, trace: &Trace
         let path = format!("/indexes/{index}/documents/fetch");
         let request = Subrequest::json(Method::POST, path, body.clone(), limit, true);
         let reply = writes.nodes.client.send(node, request, trace).await.ok()?;
-        let refusal: Option<Refusal> = serde_json::from_slice(&reply.body).ok().filter(|_| reply.status == 400);
+        let judged = Meaning::of_reply(&reply).is_judgement();
+        let refusal: Option<Refusal> = serde_json::from_slice(&reply.body).ok().filter(|_| judged);
         let message = refusal.filter(|refusal| refusal.code == INVALID && fails_the_task(&refusal.message))?.message;
         refused =
             Some(ResponseError::new(Code::InvalidDocumentFilter, format!("Index `{index}`: {}", scrub(&message))));

@@ -114,6 +114,7 @@ impl Gatherer {
 // === impl Lines ===
 
 impl Lines {
+    /// Without a word; in memory up to the size that bodies may have there.
     pub fn new(settings: &WriteSettings) -> Self {
         let spool = SpoolWriter::new(settings.spool_memory, settings.max_payload_size);
         Self { pending: BTreeMap::new(), spool, pieces: 0 }

@@ -7,6 +7,7 @@ use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder,
 use axum::http::{HeaderMap, header};
 use futures::TryStreamExt as _;
 use miroir_words::format::PayloadFormat;
+use miroir_words::unit::{self, Fraction};
 use serde_json::Value;
 use serde_json::error::Category;
 use tempfile::NamedTempFile;
@@ -187,23 +188,9 @@ fn invalid_type(name: &str, accepted: &str) -> ResponseError {
 fn too_large(limit: u64) -> ResponseError {
     let message = format!(
         "The provided payload reached the size limit. The maximum accepted payload size is {}.",
-        readable_size(limit)
+        unit::written(limit, Fraction::All)
     );
     ResponseError::new(Code::PayloadTooLarge, message)
-}
-
-/// Bytes in the largest binary unit that leaves at least one.
-fn readable_size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = larger;
-    }
-    format!("{value} {unit}")
 }
 
 fn receive_failure(error: &io::Error) -> ResponseError {
@@ -257,8 +244,8 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_binary_units() {
-        assert_eq!(readable_size(3), "3 B");
-        assert_eq!(readable_size(100 << 20), "100 MiB");
-        assert_eq!(readable_size(1536), "1.5 KiB");
+        for (limit, shown) in [(3, "3 B"), (100 << 20, "100 MiB"), (1536, "1.5 KiB")] {
+            assert!(too_large(limit).message.ends_with(&format!(" is {shown}.")), "{limit}");
+        }
     }
 }
