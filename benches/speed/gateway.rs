@@ -39,6 +39,7 @@ impl Gateway {
         let (api, admin, metrics) = (free_port(), free_port(), free_port());
         let mut config = format!(
             "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\nstate: sqlite:{}\n\
+             cache: {{ size: 0 }}\n\
              cluster:\n  shards: {shards}\n  replication_factor: {replication_factor}\n  nodes:\n",
             folder.path().join("miroir.db").display()
         );

@@ -24,6 +24,8 @@ pub fn measure(effort: Effort) -> Vec<Section> {
 
 fn of_set(set: &Set, effort: Effort) -> Section {
     let (rounds, most) = effort.real;
+    // First, so that a program that makes no network is told of at once.
+    let network = Network::start();
     let single = Single::start();
     set.load(&single.client);
     let fleets = CLUSTERS.map(|(replication_factor, _)| fleet(replication_factor, false));
@@ -31,10 +33,10 @@ fn of_set(set: &Set, effort: Effort) -> Section {
         set.load(&fleet.client);
         settled_cluster(fleet);
     }
-    let network = Network::start();
     if let Some(network) = &network {
         set.load(network.leader());
         network.settle();
+        println!("documents of the network's members: {:?}", network.documents(set.name));
     }
     let mut sides = vec![Side::one(&single)];
     sides.extend(fleets.iter().map(Side::cluster));

@@ -44,6 +44,12 @@ impl Network {
         settled(&self.members.iter().map(|(client, _)| client).collect::<Vec<_>>());
     }
 
+    /// How many documents each member holds.
+    pub fn documents(&self, uid: &str) -> Vec<u64> {
+        let of = |client: &Client| client.get(&format!("/indexes/{uid}/stats")).ok()["numberOfDocuments"].as_u64();
+        self.members.iter().map(|(client, _)| of(client).unwrap_or_default()).collect()
+    }
+
     /// Tells the leader who belongs to it; it tells the others.
     fn unite(&self) {
         for (client, _) in &self.members {

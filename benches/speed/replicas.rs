@@ -8,7 +8,7 @@ use crate::parts::Effort;
 use crate::report::{Figure, Section, Spread};
 use crate::sets::Set;
 use crate::support::{Fleet, Single};
-use crate::turns::{Side, answered, fleet, rate, settled_cluster};
+use crate::turns::{Side, fleet, rate, settled_cluster};
 
 /// Different searches, in random order.
 const QUERIES: usize = 2_000;
@@ -21,11 +21,10 @@ pub fn measure(effort: Effort) -> Vec<Section> {
     set.load(&fleet.client);
     settled_cluster(&fleet);
     let (sides, path) = ([Side::one(&single), Side::cluster(&fleet)], set.path());
-    let searches = answered(&sides, &path, mix::searches(&set, QUERIES));
-    let bodies: Vec<String> = searches.iter().map(|search| sides[0].body(search)).collect();
+    let bodies: Vec<String> = mix::searches(&set, QUERIES).iter().map(|search| sides[0].body(search)).collect();
     let (mut ratio, mut one, mut all, mut share) =
         (Spread::default(), Spread::default(), Spread::default(), Spread::default());
-    for _ in 0..rounds {
+    for round in 0..=rounds {
         let rate = |side: &Side| {
             let time = Duration::from_secs(seconds);
             rate((&side.address, &path), CLIENTS, time, &bodies, |dice| dice.roll(bodies.len()))
@@ -34,6 +33,10 @@ pub fn measure(effort: Effort) -> Vec<Section> {
         let before = subrequests(&fleet);
         let of_all = rate(&sides[1]);
         let asked: Vec<f64> = subrequests(&fleet).iter().zip(before).map(|(after, before)| after - before).collect();
+        // The first round warms up.
+        if round == 0 {
+            continue;
+        }
         ratio.add(of_all / of_one);
         one.add(of_one);
         all.add(of_all);

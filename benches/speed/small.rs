@@ -1,6 +1,6 @@
 //! Many writes of one document each, as fast as a few clients can, until the last task has succeeded.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -89,7 +89,7 @@ impl Writes<'_> {
         });
         let accepted = start.elapsed().as_secs_f64();
         // An index's tasks end in their order: behind the last one of each client is none.
-        last.iter().for_each(|task| succeeded(client, task));
+        last.iter().for_each(|task| succeeded(client, task, Duration::ZERO));
         let took = Took { accepted, succeeded: start.elapsed().as_secs_f64() };
         let others = client.get(&format!("/tasks?indexUids={uid}&statuses=enqueued,processing,failed&limit=1")).ok();
         assert_eq!(others["total"], 0, "{others}");

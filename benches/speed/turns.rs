@@ -95,7 +95,7 @@ pub fn answered(sides: &[Side], path: &str, searches: Vec<Value>) -> Vec<Value> 
     let known = searches.len();
     let mut takes = |search: &Value| {
         let mut asked = sides.iter().zip(&mut wires);
-        asked.all(|(side, wire)| wire.try_post(path, &side.body(search)).1 == 200)
+        asked.all(|(side, wire)| wire.try_post(path, &side.body(search)).is_some_and(is_whole))
     };
     let left: Vec<Value> = searches.into_iter().filter(|search| takes(search)).collect();
     if left.len() < known {
@@ -164,19 +164,26 @@ pub fn rate(
     answered.into_inner() as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Does `work` while `write` is called `per_second` times a second; what came of the work, and how often it was called a second.
+/// Does `work` while `write` is called `per_second` times a second, whether or not earlier calls have come back; what came of the
+/// work, and how many calls a second had come back by its end.
 pub fn beside_writes<T>(per_second: u32, write: impl Fn(u64) + Sync, work: impl FnOnce() -> T) -> (T, f64) {
     let (stop, written, start) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
+    let (write, written) = (&write, &written);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut due = Duration::ZERO;
-            while !stop.load(Ordering::Relaxed) {
-                write(written.fetch_add(1, Ordering::Relaxed));
-                due += Duration::from_secs(1) / per_second;
-                pause(due.saturating_sub(start.elapsed()));
+        let stop = &stop;
+        scope.spawn(move || {
+            for count in 0.. {
+                pause((Duration::from_secs(count) / per_second).saturating_sub(start.elapsed()));
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                scope.spawn(move || {
+                    write(count);
+                    written.fetch_add(1, Ordering::Relaxed);
+                });
             }
         });
-        let _stop = StopOnDrop(&stop);
+        let _stop = StopOnDrop(stop);
         let done = work();
         (done, written.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
     })
@@ -202,14 +209,17 @@ pub fn settled_cluster(fleet: &Fleet) {
     settled(&fleet.nodes.iter().map(|node| &node.client).chain([&fleet.client]).collect::<Vec<_>>());
 }
 
-/// Waits for a task for as long as uploads take, and insists that it succeeded.
-pub fn succeeded(client: &Client, id: &str) {
+/// Waits for a task for as long as uploads take, looking `every` so often, and insists that it succeeded.
+pub fn succeeded(client: &Client, id: &str, every: Duration) {
     within(PATIENCE, "the task ends", || {
         let task = client.get(&format!("/tasks/{id}")).ok();
         match task["status"].as_str() {
             Some("succeeded") => Some(()),
             Some("failed" | "canceled") => panic!("{}: {task}", client.url),
-            _ => None,
+            _ => {
+                pause(every);
+                None
+            }
         }
     });
 }
@@ -219,6 +229,12 @@ pub fn task_of(reply: &crate::support::client::Reply) -> String {
     assert_eq!(reply.status, 202, "{}", reply.text);
     let id = &reply.value()["taskUid"];
     id.as_str().map_or_else(|| id.to_string(), str::to_owned)
+}
+
+/// A network whose member fails says so in an answer that is called a success.
+fn is_whole(answer: &[u8]) -> bool {
+    let answer = String::from_utf8_lossy(answer);
+    !answer.contains("\"remoteErrors\"") || answer.contains("\"remoteErrors\":{}")
 }
 
 pub fn address(client: &Client) -> String {

@@ -17,6 +17,8 @@ impl Wire {
     pub fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         stream.set_nodelay(true).expect("an open socket");
+        // An answer that this client cannot read, one in chunks for example, must not hold it for ever.
+        stream.set_read_timeout(Some(Duration::from_secs(120))).expect("an open socket");
         Self { stream, buffer: vec![0; 1 << 20] }
     }
 
@@ -28,10 +30,10 @@ impl Wire {
         (took, answer)
     }
 
-    /// As [`Wire::post`], with the status of an answer that may be a refusal.
-    pub fn try_post(&mut self, path: &str, body: &str) -> (Duration, u16) {
-        let (took, status, _) = self.send(path, body);
-        (took, status)
+    /// The answer's body, unless it is a refusal.
+    pub fn try_post(&mut self, path: &str, body: &str) -> Option<&[u8]> {
+        let (_, status, answer) = self.send(path, body);
+        (status == 200).then(|| &self.buffer[answer])
     }
 
     fn send(&mut self, path: &str, body: &str) -> (Duration, u16, Range<usize>) {
