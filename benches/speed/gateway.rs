@@ -30,12 +30,17 @@ pub struct Proxy {
 
 impl Gateway {
     pub fn start(nodes: usize, replication_factor: usize) -> Self {
+        Self::with_shards(nodes, replication_factor, 256)
+    }
+
+    pub fn with_shards(nodes: usize, replication_factor: usize, shards: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let stubs: Vec<Stub> = (0..nodes).map(Stub::start).collect();
         let (api, admin, metrics) = (free_port(), free_port(), free_port());
         let mut config = format!(
             "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\nstate: sqlite:{}\n\
-             cluster:\n  shards: 256\n  replication_factor: {replication_factor}\n  nodes:\n",
+             cache: {{ size: 0 }}\n\
+             cluster:\n  shards: {shards}\n  replication_factor: {replication_factor}\n  nodes:\n",
             folder.path().join("miroir.db").display()
         );
         for (at, stub) in stubs.iter().enumerate() {

@@ -87,7 +87,7 @@ fn serve(stream: &TcpStream, counter: &AtomicUsize, heard: &Mutex<BTreeSet<Strin
         let head =
             format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len());
         let mut out = stream;
-        if out.write_all((head + &answer).as_bytes()).is_err() {
+        if out.write_all((head + answer.as_str()).as_bytes()).is_err() {
             return;
         }
     }
