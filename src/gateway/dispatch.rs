@@ -62,7 +62,7 @@ pub async fn run(
     let Some(question) = question else {
         return carry_out(app, topology, admitted, session, (target, &narrowed.body), &mut Worth::Once).boxed().await;
     };
-    let turn = match app.cache.enter(&app.cluster, &topology, question).boxed().await {
+    let turn = match app.cache.enter(&app.cluster.ledger, &topology, question).boxed().await {
         Entered::Answered(result) => return result.map(Outcome::Answer),
         Entered::Asks(turn) => turn,
     };
