@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::part::Writes;
-use super::writer::steps::Planned;
+use super::planned::Planned;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
