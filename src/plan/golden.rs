@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::broadcast::HiddenSettings;
 use super::index_info::{FacetOrder, IndexInfo, Infos};
@@ -76,7 +77,16 @@ fn planned(case: &Case) -> Plan {
     let (infos, hidden) = (infos(), HiddenSettings::breaking_ties(default_rules("1.50.0")));
     let exists = |index: &str| infos.contains_key(index);
     let version = Some("1.50.0".to_owned());
-    let known = Known { topology: &topology, infos: infos.clone(), version, hidden, exists: &exists };
+    let now = OffsetDateTime::UNIX_EPOCH;
+    let known = Known {
+        topology: &topology,
+        infos: infos.clone(),
+        version,
+        hidden,
+        has_master_key: true,
+        now,
+        exists: &exists,
+    };
     let plan = request.check().map_or_else(Plan::Refuse, |request| request.plan(&known));
     if let Plan::Scatter(scatter) = &plan {
         let Scatter { original, .. } = scatter.as_ref();
