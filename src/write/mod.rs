@@ -8,6 +8,7 @@
 //! | [`vocabulary`] | every node knows all words of an index |
 //! | `order` | the one order of all writes |
 //! | [`writer`] | one order for all replicas, durable before anything leaves |
+//! | `planned` | one request of a write to one node |
 //! | `send` | one step of a write, sent to one node |
 //! | [`settings`] | what the operator sets of writes |
 //! | [`direct`] | requests that every node answers at once, without a task |
@@ -17,6 +18,7 @@ pub mod direct;
 pub mod documents;
 pub(crate) mod order;
 mod part;
+pub(crate) mod planned;
 pub(crate) mod send;
 pub mod settings;
 pub mod vocabulary;

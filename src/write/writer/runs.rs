@@ -7,7 +7,6 @@ use futures::stream::FuturesUnordered;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
-use super::steps::Planned;
 use crate::ledger::{maintenance, settle};
 use crate::nodes::health;
 use crate::nodes::lanes::Turn;
@@ -15,6 +14,7 @@ use crate::nodes::spool::Spool;
 use crate::placement::topology::{NodeId, NodeIx};
 use crate::plan::write::WriteIntent;
 use crate::tasks::entry::{NodeTask, NodeTaskState};
+use crate::write::planned::Planned;
 use crate::write::send::{self, Sending, StepResult};
 
 /// What one node is sent, in order, when its turn comes.
