@@ -1,7 +1,5 @@
 //! How a request is, or was, carried out: its plan, and on request each node's part in the result.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
@@ -107,7 +105,7 @@ fn flag(asked: &Map<String, Value>) -> Result<bool, ResponseError> {
 /// The plan of a request, as it would be carried out now, after the operator's rules; and what comes of it, if that is asked for. The
 /// operator sees what is masked.
 pub async fn answer(app: &App, question: &Question) -> Result<Value, ResponseError> {
-    let Some(book) = app.ruling.book() else { return planned(&app.cluster, question).await };
+    let Some(book) = app.ruling.book() else { return planned(app, question).await };
     let rules = ruled(app, &book, question).await?;
     let Some((method, target)) = rules["after"]["request"].as_str().and_then(|request| request.split_once(' ')) else {
         return Ok(json!({ "rules": rules }));
@@ -118,7 +116,7 @@ pub async fn answer(app: &App, question: &Question) -> Result<Value, ResponseErr
     };
     let caller = question.caller.clone();
     let after = Question { method: method.to_owned(), target: target.to_owned(), body, caller, run: question.run };
-    let mut explained = planned(&app.cluster, &after).await?;
+    let mut explained = planned(app, &after).await?;
     explained["rules"] = rules;
     Ok(explained)
 }
@@ -147,7 +145,8 @@ async fn ruled(app: &App, book: &RuleBook, question: &Question) -> Result<Value,
     trial.shown(book.rules()).map_err(wrong)
 }
 
-async fn planned(cluster: &Arc<Cluster>, question: &Question) -> Result<Value, ResponseError> {
+async fn planned(app: &App, question: &Question) -> Result<Value, ResponseError> {
+    let cluster = &app.cluster;
     let (method, path, target) = (question.method.as_str(), question.path(), question.target.as_str());
     let operation = &operation::route(method, path).map_err(|error| ResponseError {
         status: error.status(),
@@ -156,7 +155,7 @@ async fn planned(cluster: &Arc<Cluster>, question: &Question) -> Result<Value, R
     let (topology, trace) = (cluster.nodes.topology(), Trace::background("explain"));
     // A body of documents is taken for JSON, like all that can stand in a question.
     let request = Request { operation, target, body: &question.body, content_type: Some("application/json") };
-    let plan = planning::shown(cluster, &topology, request, &trace).await?;
+    let plan = planning::plan(app.known(), &topology, request, &trace).await?;
     let mut explained = explain::explain(&plan, &topology);
     if !question.run {
         return Ok(explained);
@@ -165,10 +164,10 @@ async fn planned(cluster: &Arc<Cluster>, question: &Question) -> Result<Value, R
         let message = "only a read that nodes answer for the shards they cover can be run to explain it";
         return Err(ResponseError::new(Code::BadRequest, message));
     };
-    let infos = planning::infos(cluster, &read::indexes(read, &question.body), &trace).await?;
+    let infos = planning::infos(&cluster.ledger, &read::indexes(read, &question.body), &trace).await?;
     let keys = infos.values().filter_map(|info| Some((info.uid.clone(), info.primary_key.clone()?))).collect();
     let request = Request { body: &with_keys(&question.body, path, &keys), ..request };
-    let Plan::Scatter(scatter) = planning::plan(cluster, &topology, request, &trace).await? else {
+    let Plan::Scatter(scatter) = planning::plan(app.known(), &topology, request, &trace).await? else {
         return Err(ResponseError::new(Code::Internal, "a read has two different plans"));
     };
     explained["run"] = run(cluster, &topology, &scatter, &keys, &trace).await;

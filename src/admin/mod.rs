@@ -29,6 +29,7 @@ use crate::gateway::reload;
 use crate::meili::error::{Code, ResponseError};
 use crate::settings::Secret;
 use crate::tasks::filter::IndexAccess;
+use crate::tasks::query::parse_list;
 use crate::tasks::view::UidFormat;
 use crate::tracking::task_ops;
 
@@ -115,9 +116,8 @@ impl AdminApp {
             Route::Shards => Ok((200, views::shards(&topology))),
             Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {
-                let list =
-                    task_ops::list(&self.app.cluster.tracking, query, IndexAccess::All, UidFormat::Mtask).await?;
-                Ok((200, list))
+                let page = parse_list(query, IndexAccess::All)?;
+                Ok((200, task_ops::list(&self.app.cluster.tracking, page, UidFormat::Mtask).await?))
             }
             Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
             Route::FinishTask(id) => Ok((202, views::finish(&self.app.cluster, id).await?)),

@@ -16,6 +16,7 @@ use super::settings::GatewaySettings;
 use super::speakers::{Caller, Speakers};
 use super::webhooks::WebhookBook;
 use crate::cluster::Cluster;
+use crate::ledger::Ledger;
 use crate::meili::operation::Operation;
 use crate::nodes::client::Trace;
 use crate::rules::shape::Shaped;
@@ -79,6 +80,11 @@ impl App {
             streams: OpenStreams::default(),
             access_log: AccessLog::default(),
         })
+    }
+
+    /// What plans depend on.
+    pub fn known(&self) -> (&Ledger, &Keyring) {
+        (&self.cluster.ledger, &self.keyring)
     }
 
     /// What the operator sets, at this moment.

@@ -17,10 +17,11 @@ use super::streams::{self, Stream, Unit};
 use super::{described, features, figures, keys, listing, logs, narrow};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::feature::Feature;
-use crate::meili::operation::Own;
+use crate::meili::operation::{Operation, Own};
 use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
 use crate::plan::addition::Split;
+use crate::plan::own;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::scattered::Lasting;
 use crate::plan::stats::StatsPlan;
@@ -62,7 +63,7 @@ pub async fn run(
     let Some(question) = question else {
         return carry_out(app, topology, admitted, session, (target, &narrowed.body), &mut Worth::Once).boxed().await;
     };
-    let turn = match app.cache.enter(&app.cluster, &topology, question).boxed().await {
+    let turn = match app.cache.enter(&app.cluster.ledger, &topology, question).boxed().await {
         Entered::Answered(result) => return result.map(Outcome::Answer),
         Entered::Asks(turn) => turn,
     };
@@ -86,7 +87,7 @@ async fn carry_out(
 ) -> Result<Outcome, ResponseError> {
     let content_type = admitted.head.text(http::header::CONTENT_TYPE);
     let request = Request { operation: admitted.operation, target: &target, body, content_type };
-    let plan = planning::plan(&app.cluster, &topology, request, &admitted.trace).boxed().await?;
+    let plan = planning::plan(app.known(), &topology, request, &admitted.trace).boxed().await?;
     let answer = match plan {
         Plan::Forward(plan) => return forward(app, topology, plan, target).map(Outcome::Forward),
         Plan::List(list) => listing::indexes(app, &topology, admitted, &list).boxed().await,
@@ -108,9 +109,15 @@ async fn carry_out(
             let failed = app.cluster.writes.record_failed(intent, error, &admitted.trace);
             Ok(accepted(app, admitted, &failed.boxed().await?))
         }
-        Plan::Answer(own) => return answer(app, &topology, admitted, own).boxed().await,
+        Plan::Answer(plan) => return answer(app, &topology, admitted, plan).boxed().await,
         Plan::Work(work) => begin(app, admitted, &work).boxed().await,
-        Plan::Refuse(error) => Err(error),
+        Plan::Refuse(error) => {
+            // How a client names tasks is remembered whatever is wrong with what it asks.
+            if let Operation::Own(_) = admitted.operation {
+                own_format(app, admitted);
+            }
+            Err(error)
+        }
     };
     answer.map(Outcome::Answer)
 }
@@ -257,63 +264,70 @@ async fn answer(
     app: &Arc<App>,
     topology: &Topology,
     admitted: &Admitted<'_>,
-    answer: plan::own::Answer,
+    answer: own::Answer,
 ) -> Result<Outcome, ResponseError> {
-    let plan::own::Answer { own, body } = answer;
-    let (cluster, query) = (&app.cluster, admitted.head.query.as_str());
-    let access = admitted.access.tasks();
-    let format = uid_format(app, admitted, named_by(&own, query));
-    let answer = match own {
-        Own::Health => Ok(Answer::json(200, &serde_json::json!({ "status": "available" }))),
-        Own::ListTasks => {
-            task_ops::list(&cluster.tracking, query, access, format).await.map(|body| Answer::json(200, &body))
+    use own::Answer as Asked;
+    let (tracking, query) = (&app.cluster.tracking, admitted.head.query.as_str());
+    let (access, format, trace) = (admitted.access.tasks(), own_format(app, admitted), &admitted.trace);
+    let shown = |body: serde_json::Value| Answer::json(200, &body);
+    let answer = match answer {
+        Asked::Health => Ok(shown(serde_json::json!({ "status": "available" }))),
+        Asked::ListTasks { page } => task_ops::list(tracking, page.seen_by(access), format).await.map(shown),
+        Asked::GetTask { id } => task_ops::get(tracking, id, access, format).await.map(shown),
+        Asked::CancelTasks { filter } => {
+            task_ops::cancel(tracking, filter.seen_by(access), query, format).await.map(shown)
         }
-        Own::GetTask { id } => {
-            task_ops::get(&cluster.tracking, &id, access, format).await.map(|body| Answer::json(200, &body))
+        Asked::DeleteTasks { filter } => {
+            task_ops::delete(tracking, filter.seen_by(access), query, format).await.map(shown)
         }
-        Own::CancelTasks => {
-            task_ops::cancel(&cluster.tracking, query, access, format).await.map(|body| Answer::json(200, &body))
+        Asked::DeleteTask { id, named } => {
+            task_ops::delete_one(tracking, (id, &named), access, format).await.map(shown)
         }
-        Own::DeleteTasks => {
-            task_ops::delete(&cluster.tracking, query, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::DeleteTask { id } => {
-            task_ops::delete_one(&cluster.tracking, &id, access, format).await.map(|body| Answer::json(200, &body))
-        }
-        Own::ListBatches => {
-            task_ops::list_batches(&cluster.tracking, query, access).await.map(|body| Answer::json(200, &body))
-        }
-        Own::GetBatch { id } => {
-            task_ops::get_batch(&cluster.tracking, &id, access).await.map(|body| Answer::json(200, &body))
-        }
-        Own::TaskDocuments { id } => {
+        Asked::ListBatches { page } => task_ops::list_batches(tracking, page.seen_by(access)).await.map(shown),
+        Asked::GetBatch { id } => task_ops::get_batch(tracking, id, access).await.map(shown),
+        Asked::TaskDocuments { id, named } => {
             features::require(app, topology, admitted, Feature::TaskDocuments).await?;
-            let lines = task_documents::documents(&cluster.tracking, &id, &access, &admitted.trace).await?;
+            let lines = task_documents::documents(tracking, (id.heard()?, &named), &access, trace).await?;
             Ok(Answer { content_type: "application/x-ndjson", ..Answer::bytes(200, lines.into()) })
         }
-        Own::Metrics => figures::metrics(app, topology, admitted).await,
-        Own::ListWebhooks => Ok(Answer::json(200, &app.webhooks.list())),
-        Own::CreateWebhook => app.webhooks.create(&body).await.map(|body| Answer::json(201, &body)),
-        Own::GetWebhook { uuid } => app.webhooks.get(&uuid).map(|body| Answer::json(200, &body)),
-        Own::UpdateWebhook { uuid } => app.webhooks.update(&uuid, &body).await.map(|body| Answer::json(200, &body)),
-        Own::DeleteWebhook { uuid } => app.webhooks.delete(&uuid).await.map(|()| Answer::empty(204)),
-        Own::ListKeys => keys::list(app, query),
-        Own::CreateKey => keys::create(app, &body, &admitted.trace).await,
-        Own::GetKey { key } => keys::get(app, &key),
-        Own::UpdateKey { key } => keys::update(app, &key, &body, &admitted.trace).await,
-        Own::DeleteKey { key } => keys::delete(app, &key, &admitted.trace).await,
-        Own::CompactTasks => figures::compact(app, topology, admitted).await,
-        Own::StopLogs => logs::hush(app, topology, admitted).await,
-        Own::SetLogTargets => logs::set_stderr(app, topology, admitted, &body).await,
-        Own::StreamTasks => {
+        Asked::Metrics => figures::metrics(app, topology, admitted).await,
+        Asked::ListWebhooks => Ok(shown(app.webhooks.list())),
+        Asked::CreateWebhook { body } => app.webhooks.create(body).await.map(|body| Answer::json(201, &body)),
+        Asked::GetWebhook { uuid } => app.webhooks.get(uuid).map(shown),
+        Asked::UpdateWebhook { uuid, body } => app.webhooks.update(uuid, body).await.map(shown),
+        Asked::DeleteWebhook { uuid } => app.webhooks.delete(uuid).await.map(|()| Answer::empty(204)),
+        Asked::ListKeys { page } => Ok(keys::list(app, page)),
+        Asked::CreateKey { body } => keys::create(app, body, trace).await,
+        Asked::GetKey { key } => keys::get(app, &key),
+        Asked::UpdateKey { key, body } => keys::update(app, &key, body, trace).await,
+        Asked::DeleteKey { key } => keys::delete(app, &key, trace).await,
+        Asked::CompactTasks => figures::compact(app, topology, admitted).await,
+        Asked::StopLogs => logs::hush(app, topology, admitted).await,
+        Asked::SetLogTargets { targets } => logs::set_stderr(app, topology, admitted, &targets).await,
+        Asked::StreamTasks => {
             return streams::news(app, topology, admitted, (Unit::Task, format)).await.map(Outcome::Stream);
         }
-        Own::StreamBatches => {
+        Asked::StreamBatches => {
             return streams::news(app, topology, admitted, (Unit::Batch, format)).await.map(Outcome::Stream);
         }
-        Own::StreamLogs => return streams::log_lines(app, topology, admitted, &body).await.map(Outcome::Stream),
+        Asked::StreamLogs { body } => {
+            return streams::log_lines(app, topology, admitted, body).await.map(Outcome::Stream);
+        }
     };
     answer.map(Outcome::Answer)
+}
+
+/// The form that the client of a request understands which the gateway answers itself, and that may name tasks.
+fn own_format(app: &App, admitted: &Admitted<'_>) -> UidFormat {
+    let named = match admitted.operation {
+        Operation::Own(own) => named_by(own, &admitted.head.query),
+        Operation::Read(_)
+        | Operation::Change(_)
+        | Operation::Documents(_)
+        | Operation::Work(_)
+        | Operation::Unsupported { .. } => Named::Nothing,
+    };
+    uid_format(app, admitted, named)
 }
 
 /// How a request names tasks.

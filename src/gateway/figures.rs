@@ -31,7 +31,7 @@ pub async fn metrics(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
     }
     let operation = Read::Stats.into();
     let request = Request { operation: &operation, target: "/stats", body: &[], content_type: None };
-    let plan = planning::plan(&app.cluster, topology, request, &admitted.trace).await?;
+    let plan = planning::plan(app.known(), topology, request, &admitted.trace).await?;
     let Plan::Scatter(scatter) = plan else {
         return Err(ResponseError::new(Code::Internal, "Figures of indexes are not planned as figures."));
     };

@@ -6,15 +6,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::app::App;
-use super::auth::key_request;
 use super::auth::keyring::HeldKey;
 use super::respond::Answer;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::store_failed;
 use crate::placement::topology::Node;
+use crate::plan::key_request::{KeyPage, KeyPatch, NewKey};
 use crate::replicas::repair::RepairHook;
 use crate::write::direct;
 
@@ -23,26 +24,22 @@ pub struct KeyRepair {
     app: Weak<App>,
 }
 
-/// The page that `query` names, of all keys in the order in which they are listed.
-pub fn list(app: &App, query: &str) -> Result<Answer, ResponseError> {
-    require_master_key(app)?;
-    let page = key_request::page(query)?;
+/// A page of all keys in the order in which they are listed.
+pub fn list(app: &App, page: KeyPage) -> Answer {
     let keys = app.keyring.list();
     let shown: Vec<Value> = keys.iter().skip(page.offset).take(page.limit).map(view).collect();
     let body = json!({ "results": shown, "offset": page.offset, "limit": page.limit, "total": keys.len() });
-    Ok(Answer::json(200, &body))
+    Answer::json(200, &body)
 }
 
 /// `name` is the uid or the key itself.
 pub fn get(app: &App, name: &str) -> Result<Answer, ResponseError> {
-    require_master_key(app)?;
     app.keyring.named(name).map(|held| Answer::json(200, &view(&held))).ok_or_else(|| not_found(name))
 }
 
 /// Nodes get copies; one that misses its copy gets it when it returns.
-pub async fn create(app: &App, body: &Value, trace: &Trace) -> Result<Answer, ResponseError> {
-    require_master_key(app)?;
-    let key = key_request::creation(body, OffsetDateTime::now_utc())?;
+pub async fn create(app: &App, wanted: NewKey, trace: &Trace) -> Result<Answer, ResponseError> {
+    let key = wanted.made(Uuid::new_v4(), OffsetDateTime::now_utc());
     let uid = key.uid;
     let added = app.keyring.add(key).await.map_err(|error| store_failed(&error))?;
     let Some(held) = added else {
@@ -55,9 +52,7 @@ pub async fn create(app: &App, body: &Value, trace: &Trace) -> Result<Answer, Re
 }
 
 /// Only name and description can change.
-pub async fn update(app: &App, name: &str, body: &Value, trace: &Trace) -> Result<Answer, ResponseError> {
-    require_master_key(app)?;
-    let patch = key_request::patch(body)?;
+pub async fn update(app: &App, name: &str, patch: KeyPatch, trace: &Trace) -> Result<Answer, ResponseError> {
     let uid = app.keyring.named(name).ok_or_else(|| not_found(name))?.key.uid;
     let changed = app.keyring.change(uid, |key| {
         if let Some(text) = &patch.name {
@@ -76,7 +71,6 @@ pub async fn update(app: &App, name: &str, body: &Value, trace: &Trace) -> Resul
 
 /// `name` is the uid or the key itself.
 pub async fn delete(app: &App, name: &str, trace: &Trace) -> Result<Answer, ResponseError> {
-    require_master_key(app)?;
     let uid = app.keyring.named(name).ok_or_else(|| not_found(name))?.key.uid;
     if !app.keyring.remove(uid).await.map_err(|error| store_failed(&error))? {
         return Err(not_found(name));
@@ -87,15 +81,6 @@ pub async fn delete(app: &App, name: &str, trace: &Trace) -> Result<Answer, Resp
 
 fn view(held: &HeldKey) -> Value {
     held.key.view(held.secret.expose())
-}
-
-fn require_master_key(app: &App) -> Result<(), ResponseError> {
-    if app.keyring.has_master_key() {
-        return Ok(());
-    }
-    let message = "Meilisearch is running without a master key. To access this API endpoint, you must have set a \
-                   master key at launch.";
-    Err(ResponseError::new(Code::MissingMasterKey, message))
 }
 
 fn not_found(name: &str) -> ResponseError {

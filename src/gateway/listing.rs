@@ -24,26 +24,21 @@ pub async fn indexes(
         let Ok(reply) = app.cluster.nodes.client.send(topology.node(*candidate), request, &admitted.trace).await else {
             continue;
         };
-        return match (Meaning::of_reply(&reply).policy().forward, list.page) {
-            (ForForward::NextNode, _) => {
+        return match Meaning::of_reply(&reply).policy().forward {
+            ForForward::NextNode => {
                 let node = &topology.node(*candidate).id;
                 tracing::warn!(%node, status = reply.status, "a list of indexes failed");
                 continue;
             }
-            (ForForward::Relay, _) if !reply.is_success() => Ok(Answer::bytes(reply.status, reply.body)),
-            (ForForward::Relay, IndexPage::OfAll { offset, limit }) => {
-                page(&admitted.access, &reply.body, offset, limit)
-            }
-            (ForForward::Relay, IndexPage::Judged) => Err(ResponseError::new(
-                Code::MiroirNotSupported,
-                "The request has parameters that this version of Miroir does not know.",
-            )),
+            ForForward::Relay if !reply.is_success() => Ok(Answer::bytes(reply.status, reply.body)),
+            ForForward::Relay => page(&admitted.access, &reply.body, list.page),
         };
     }
     Err(no_node())
 }
 
-fn page(access: &Access, body: &[u8], offset: usize, limit: usize) -> Result<Answer, ResponseError> {
+fn page(access: &Access, body: &[u8], page: IndexPage) -> Result<Answer, ResponseError> {
+    let IndexPage { offset, limit } = page;
     let all: Value = serde_json::from_slice(body)
         .map_err(|_| ResponseError::new(Code::Internal, "A node's list of indexes cannot be read."))?;
     let shows = |uid: &str| access.allows(uid) && !IndexUid::is_reserved(uid);

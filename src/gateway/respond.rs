@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memchr::memmem;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora_proxy::Session;
@@ -14,7 +15,9 @@ use super::context::RequestContext;
 use super::head::{CACHE_STATUS, DEGRADED, Head, INEXACT, REQUEST_ID};
 use super::settings::CompressionSettings;
 use crate::meili::error::{Code, ResponseError};
-use crate::placement::shard::ShardSet;
+use crate::placement::shard::{SHARD_FIELD, ShardSet};
+use crate::placement::vocabulary::WORDS_FIELD;
+use crate::placement::written::WRITTEN_FIELD;
 use crate::read::Inexact;
 
 /// An answer before it is HTTP.
@@ -116,6 +119,7 @@ pub async fn write(
     answer: &Answer,
     compression: &CompressionSettings,
 ) -> pingora::Result<()> {
+    debug_assert!(!names_what_is_miroirs(&answer.body), "what is Miroir's own reaches a client");
     let mut header = answer.header(ctx.request_id())?;
     ctx.add_headers(head, &mut header)?;
     let mut body = answer.body.clone();
@@ -139,6 +143,30 @@ pub async fn write(
         session.write_response_tasks(vec![HttpTask::Header(header, false), body]).await?;
     }
     Ok(())
+}
+
+/// True if a field of JSON, or of lines of it, is one that Miroir keeps in documents. Values are the client's own, and so are the
+/// names in a distribution of facets: they are values of documents.
+fn names_what_is_miroirs(body: &[u8]) -> bool {
+    fn names(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().any(|(name, value)| is_miroirs(name) || name != "facetDistribution" && names(value))
+            }
+            Value::Array(items) => items.iter().any(names),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+    // Few bodies have it at all, and none is parsed for nothing.
+    memmem::find(body, b"\"_miroir_").is_some()
+        && serde_json::Deserializer::from_slice(body)
+            .into_iter::<Value>()
+            .map_while(Result::ok)
+            .any(|value| names(&value))
+}
+
+fn is_miroirs(name: &str) -> bool {
+    name == SHARD_FIELD || name == WRITTEN_FIELD || name.split(':').next() == Some(WORDS_FIELD)
 }
 
 async fn pack(answer: &Answer, encoding: Encoding, level: u32) -> Option<Bytes> {
@@ -178,6 +206,26 @@ mod tests {
             (&header.headers[DEGRADED], &header.headers[INEXACT]),
             (&"shards=3,17".parse().unwrap(), &"facets".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn what_is_miroirs_own_is_known_by_its_name_and_not_by_what_clients_write() {
+        for own in [
+            r#"{"hits":[{"id":1,"_miroir_shard":"{"}]}"#,
+            r#"{"fieldDistribution":{"_miroir_words:title":2}}"#,
+            "{\"id\":1}\n{\"id\":2,\"_miroir_written\":\"[]\"}\n",
+        ] {
+            assert!(names_what_is_miroirs(own.as_bytes()), "{own}");
+        }
+        for clients in [
+            r#"{"query":"_miroir_shard","hits":[{"title":"\"_miroir_shard\":"}]}"#,
+            r#"{"facetDistribution":{"title":{"_miroir_shard":1}}}"#,
+            r#"{"hits":[{"_miroir_house":1}]}"#,
+            "not JSON: \"_miroir_shard\"",
+            "",
+        ] {
+            assert!(!names_what_is_miroirs(clients.as_bytes()), "{clients}");
+        }
     }
 
     #[test]

@@ -197,14 +197,14 @@ pub async fn searchable(
     index: &str,
     trace: &Trace,
 ) -> Result<Vec<String>, ResponseError> {
-    let infos = planning::infos(&app.cluster, &[index.to_owned()], trace).await?;
+    let infos = planning::infos(&app.cluster.ledger, &[index.to_owned()], trace).await?;
     let info = infos.get(index).ok_or_else(|| index_not_found(index))?;
     if let Some(named) = &info.words.searchable {
         return Ok(named.clone());
     }
     let (operation, target) = (Read::IndexStats { index: index.to_owned() }.into(), format!("/indexes/{index}/stats"));
     let request = Request { operation: &operation, target: &target, body: &[], content_type: None };
-    let Plan::Scatter(scatter) = planning::plan(&app.cluster, topology, request, trace).await? else {
+    let Plan::Scatter(scatter) = planning::plan(app.known(), topology, request, trace).await? else {
         return Err(ResponseError::new(Code::Internal, "Figures of an index are not planned as figures."));
     };
     let stats = read::run(&app.cluster.reads, topology, &scatter, trace).await?;

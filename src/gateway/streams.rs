@@ -22,6 +22,7 @@ use crate::meili::feature::Feature;
 use crate::meili::task::TaskStatus;
 use crate::nodes::shutdown::stopped;
 use crate::placement::topology::Topology;
+use crate::plan::log_wish::LogWish;
 use crate::tasks::batch::leads_batch;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::IndexAccess;
@@ -86,10 +87,10 @@ pub async fn log_lines(
     app: &App,
     topology: &Topology,
     admitted: &Admitted<'_>,
-    body: &Value,
+    wish: LogWish,
 ) -> Result<Stream, ResponseError> {
     let ending = app.streams.enter()?;
-    let lines = logs::listen(app, topology, admitted, body).await?;
+    let lines = logs::listen(app, topology, admitted, wish).await?;
     Ok(Stream { source: Source::Logs(lines), ending })
 }
 

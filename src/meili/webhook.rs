@@ -1,6 +1,7 @@
 //! A webhook: an address that is told of each task that has ended. Its body in requests, and what answers show of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -28,9 +29,11 @@ pub struct Webhook {
 pub type Webhooks = BTreeMap<Uuid, Webhook>;
 
 /// A body of `POST` or `PATCH`; of each the outer `None` is a field that is not there, the inner one is `null`.
-#[derive(Default)]
-struct Wanted {
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<Option<BTreeMap<String, Option<String>>>>,
 }
 
@@ -40,9 +43,8 @@ pub fn parse_uuid(text: &str) -> Result<Uuid, ResponseError> {
         .map_err(|error| ResponseError::new(Code::InvalidWebhookUuid, format!("Invalid UUID: {error}")))
 }
 
-/// The webhook `uuid` that `body` asks for, beside those that are there.
-pub fn creation(uuid: Uuid, body: &Value, there: &Webhooks) -> Result<Webhook, ResponseError> {
-    let wanted = Wanted::read(body)?;
+/// The webhook `uuid` that is wanted, beside those that are there.
+pub fn creation(uuid: Uuid, wanted: Wanted, there: &Webhooks) -> Result<Webhook, ResponseError> {
     if wanted.headers.as_ref().is_some_and(|headers| headers.as_ref().is_some_and(|all| all.len() > MOST_HEADERS)) {
         return Err(too_many_headers(uuid));
     }
@@ -59,9 +61,8 @@ pub fn creation(uuid: Uuid, body: &Value, there: &Webhooks) -> Result<Webhook, R
     Ok(webhook)
 }
 
-/// What `old` becomes by `body`: a header that is `null` goes, others stay or are replaced.
-pub fn update(uuid: Uuid, old: &Webhook, body: &Value) -> Result<Webhook, ResponseError> {
-    let wanted = Wanted::read(body)?;
+/// What `old` becomes by what is wanted: a header that is `null` goes, others stay or are replaced.
+pub fn update(uuid: Uuid, old: &Webhook, wanted: Wanted) -> Result<Webhook, ResponseError> {
     let mut webhook = old.clone();
     match wanted.url {
         Some(Some(url)) => webhook.url = url,
@@ -165,8 +166,16 @@ fn redacted(value: &str) -> String {
 
 // === impl Wanted ===
 
+/// As with [`Webhook`], nothing of it belongs into a log.
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wanted").finish_non_exhaustive()
+    }
+}
+
 impl Wanted {
-    fn read(body: &Value) -> Result<Self, ResponseError> {
+    /// Reads the body of `POST /webhooks` or `PATCH /webhooks/{uuid}`. Whether what it says makes a webhook depends on what there is.
+    pub fn read(body: &Value) -> Result<Self, ResponseError> {
         let Some(fields) = body.as_object() else {
             return Err(wrong_kind(body, "an object", "", Code::BadRequest));
         };
@@ -218,7 +227,8 @@ mod tests {
     use super::*;
 
     fn made(body: Value) -> Result<Webhook, (String, String)> {
-        creation(Uuid::max(), &body, &Webhooks::new()).map_err(|error| (error.code, error.message))
+        let made = Wanted::read(&body).and_then(|wanted| creation(Uuid::max(), wanted, &Webhooks::new()));
+        made.map_err(|error| (error.code, error.message))
     }
 
     fn refused(body: Value) -> (String, String) {
@@ -287,7 +297,9 @@ mod tests {
     #[test]
     fn headers_are_laid_over_those_there() {
         let old = made(json!({"url": "http://a", "headers": {"a": "1", "b": "2"}})).ok().unwrap();
-        let changed = |body: Value| update(Uuid::max(), &old, &body).map_err(|error| error.code);
+        let changed = |body: Value| {
+            Wanted::read(&body).and_then(|wanted| update(Uuid::max(), &old, wanted)).map_err(|error| error.code)
+        };
         let headers = |body| changed(body).ok().unwrap().headers.into_iter().collect::<Vec<_>>();
         let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(headers(json!({"headers": {"a": null, "c": "3"}})), [own("b", "2"), own("c", "3")]);
@@ -301,7 +313,8 @@ mod tests {
     fn there_are_twenty_at_most() {
         let one = made(json!({"url": "http://a"})).ok().unwrap();
         let there: Webhooks = (0..20).map(|number| (Uuid::from_u128(number), one.clone())).collect();
-        let error = creation(Uuid::max(), &json!({"url": "http://a"}), &there).err().unwrap();
+        let wanted = Wanted::read(&json!({"url": "http://a"})).unwrap();
+        let error = creation(Uuid::max(), wanted, &there).err().unwrap();
         assert_eq!(error.code, "invalid_webhooks");
         assert!(refuse_nil(Uuid::nil()).is_err() && refuse_nil(Uuid::max()).is_ok());
     }

@@ -11,9 +11,14 @@ use super::facet_search::FacetHits;
 use super::facets::Facets;
 use super::federation::IndexReplies;
 use super::hybrid::{ByVector, ByWords, Mixed};
+use super::listing::Listing;
 use super::search::Merged;
 use super::similar::Near;
-use super::{documents, federation, fields, search, sorted, stats};
+use super::walk::{self, Beyond, Stretch, Walk};
+use super::{documents, federation, fields, search, sorted, stages, stats, strip};
+use crate::meili::settings::Setting;
+use crate::plan::broadcast::HiddenPart;
+use crate::plan::by_frequency::ByFrequency;
 use crate::plan::documents::DocumentsPlan;
 use crate::plan::facet_search::FacetSearchPlan;
 use crate::plan::federation::FederationPlan;
@@ -78,25 +83,59 @@ struct AnyCase {
     #[serde(default)]
     settings: Value,
     request: Map<String, Value>,
-    /// Several groups where nodes are asked several things: the searches of each index, or words and then the vector.
+    /// How many documents have each word of a search that leaves out words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    frequencies: Vec<u64>,
+    /// Several groups where nodes are asked several things: the searches of each index, words and then the vector, each stage, or the
+    /// page and then everything.
     replies: Vec<Vec<Box<RawValue>>>,
     merged: Box<RawValue>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Kind {
     Relay,
     MultiSearch,
     Hybrid,
+    /// Words are left out, the most frequent first.
+    Stages,
+    /// What counts follows from one node's walk.
+    Walk,
     FacetSearch,
     Similar,
     Federation,
     Documents,
     SortedDocuments,
+    /// One document.
+    Document,
     Fields,
+    Settings,
+    /// One setting, which the request names.
+    Setting,
     IndexStats,
     AllStats,
+}
+
+impl Kind {
+    const ALL: [Kind; 16] = [
+        Self::Relay,
+        Self::MultiSearch,
+        Self::Hybrid,
+        Self::Stages,
+        Self::Walk,
+        Self::FacetSearch,
+        Self::Similar,
+        Self::Federation,
+        Self::Documents,
+        Self::SortedDocuments,
+        Self::Document,
+        Self::Fields,
+        Self::Settings,
+        Self::Setting,
+        Self::IndexStats,
+        Self::AllStats,
+    ];
 }
 
 fn info(case: &AnyCase) -> IndexInfo {
@@ -122,6 +161,8 @@ fn merged(case: &AnyCase) -> String {
             let total = plan.window.total(&vector.totals());
             Mixed::new(&plan, &hybrid, &words, &vector).unwrap().write(None, total, None).unwrap()
         }
+        Kind::Stages => staged(&SearchPlan::new(&info, request()).unwrap(), &case.frequencies, &groups),
+        Kind::Walk => walked(&SearchPlan::new(&info, request()).unwrap(), first, &groups[1]),
         Kind::FacetSearch => {
             let plan = FacetSearchPlan::new(&info, request()).unwrap();
             FacetHits::new(&plan, first).unwrap().write().unwrap()
@@ -137,6 +178,16 @@ fn merged(case: &AnyCase) -> String {
             documents::page(first, plan.offset, plan.offset, plan.limit, total).unwrap()
         }
         Kind::SortedDocuments => sorted::page(&DocumentsPlan::new("movies", request(), 8).unwrap(), first).unwrap(),
+        Kind::Document => {
+            let mut document = Vec::new();
+            strip::document(std::str::from_utf8(first[0]).unwrap(), &mut document).unwrap();
+            document
+        }
+        Kind::Settings => stripped(&values[0], strip::settings),
+        Kind::Setting => {
+            let setting = Setting::ALL.iter().find(|setting| case.request["setting"] == setting.key()).unwrap();
+            stripped(&values[0], strip::of_part(HiddenPart::of(*setting).unwrap()))
+        }
         Kind::Fields => {
             let plan = FieldsPlan::new("movies", request()).unwrap();
             fields::merge(first, plan.offset, plan.limit).unwrap()
@@ -152,6 +203,40 @@ fn merged(case: &AnyCase) -> String {
         }
     };
     String::from_utf8(bytes).unwrap()
+}
+
+fn stripped(answer: &Value, strip: fn(&mut Value)) -> Vec<u8> {
+    let mut answer = answer.clone();
+    strip(&mut answer);
+    answer.to_string().into()
+}
+
+/// Each group of replies is of one stage; the last finds all that is found.
+fn staged(plan: &SearchPlan, frequencies: &[u64], groups: &[Vec<&[u8]>]) -> Vec<u8> {
+    let ByFrequency::Words(words) = &plan.by_frequency else { panic!("words are known") };
+    let stages = plan.stages(words, frequencies);
+    assert_eq!(stages.len(), groups.len());
+    let lists: Vec<Vec<String>> =
+        stages.iter().zip(groups).map(|(stage, group)| stages::of_stage(plan, stage, group).unwrap()).collect();
+    let found = Merged::new(&stages.last().unwrap().plan, groups.last().unwrap()).unwrap();
+    let total = plan.window.total(&found.totals());
+    stages::merged(plan, &lists, &groups[0]).unwrap().write(None, total, None).unwrap()
+}
+
+/// The page, with total and facets of all that one node counts when it has walked to the end of the page.
+fn walked(plan: &SearchPlan, page: &[&[u8]], everything: &[&[u8]]) -> Vec<u8> {
+    assert!(plan.listing().is_some());
+    let merged = Merged::new(plan, page).unwrap();
+    let listing = Listing::of(everything, 100, plan.distinct.as_deref(), plan.scored_by).unwrap();
+    let walk::Outcome::Left(left) = walk::left(&listing, &[], Walk::of(plan), &Stretch::default()) else {
+        panic!("the listing is complete")
+    };
+    assert_eq!(left.beyond, Beyond::Nothing);
+    let documents: Vec<Value> = left.documents.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let mut facets = Facets::new(plan.facets.as_ref().unwrap());
+    facets.name("maker");
+    facets.add_documents(&documents);
+    merged.write(Some(&facets), plan.window.counted(documents.len()), None).unwrap()
 }
 
 /// Each group of replies is of one index, in the order of their names.
@@ -173,8 +258,8 @@ fn federated(case: &AnyCase, groups: &[Vec<&[u8]>]) -> Vec<u8> {
 fn replies_of_each_kind_become_the_golden_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/merge/kinds.json");
     let mut cases: Vec<AnyCase> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let kinds: BTreeSet<String> = cases.iter().map(|case| format!("{:?}", case.kind)).collect();
-    assert_eq!(kinds.len(), 11, "each kind has its case: {kinds:?}");
+    let kinds: BTreeSet<Kind> = cases.iter().map(|case| case.kind).collect();
+    assert_eq!(kinds, BTreeSet::from(Kind::ALL), "each kind has its case");
     if std::env::var_os("MIROIR_BLESS").is_some() {
         for case in &mut cases {
             case.merged = RawValue::from_string(merged(case)).unwrap();

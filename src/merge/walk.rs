@@ -11,8 +11,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::listing::{Listed, Listing};
 use super::order::Score;
+use crate::plan::search::SearchPlan;
 use crate::plan::threshold::ScoreOrder;
 use crate::plan::values::Key;
+use crate::plan::window::Paging;
 
 /// What decides about how far the engine walks, and over what.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +97,23 @@ struct Walker<'w, 'a> {
     /// True once only what was added counts. Example: a and b were added, and c scores less than the threshold: what ranks
     /// behind c scores less, too.
     cut_off: bool,
+}
+
+// === impl Walk ===
+
+impl Walk {
+    /// The walk of one node that is asked what the client asks.
+    pub fn of(plan: &SearchPlan) -> Self {
+        let window = if plan.from_the_first { plan.window.from_the_first() } else { plan.window };
+        Self {
+            skip: window.skip() as usize,
+            take: if plan.counts_all_above() { window.max_total_hits as usize } else { window.take() as usize },
+            distinct: plan.distinct.is_some(),
+            threshold: plan.least_score(),
+            scores: plan.threshold.map_or(ScoreOrder::Falling, |threshold| threshold.scores),
+            paged: matches!(plan.window.paging, Paging::Page { .. }),
+        }
+    }
 }
 
 /// Walks over `listing`. `best` has the best hit of each distinct value; it is needed where the listing does not have all

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::facts::facts_held;
 use super::part::Rebalancer;
 use crate::ledger::bookkeeping::Held;
 use crate::nodes::health;
@@ -126,10 +127,14 @@ pub(super) async fn add_owners(
 /// held: every new owner is up and in sync.
 pub(super) async fn drop_owners(
     rebalancer: &Rebalancer,
-    _held: &Held<'_>,
+    held: &Held<'_>,
     layout: &mut Layout,
     next: Layout,
 ) -> Result<(), StoreError> {
+    debug_assert!(
+        keeps_old_owners(layout, &next, &facts_held(rebalancer, held, layout).stale),
+        "an old owner goes before the new ones are in sync"
+    );
     persist(rebalancer.ledger.store.as_ref(), &next).await?;
     let topology = rebalancer.nodes.topology();
     let mut forgotten: Vec<((NodeIx, String), Option<ShardSet>)> = Vec::new();
@@ -153,6 +158,17 @@ pub(super) async fn drop_owners(
         topology.stale = Arc::new(stale);
     });
     Ok(())
+}
+
+/// True unless `next` lacks an owner that `layout` has and that is not arriving, of a shard of which a replica that is to stay is
+/// among `stale`. Example: shard 3 of a and b moves to b and c; while c is stale, a stays.
+fn keeps_old_owners(layout: &Layout, next: &Layout, stale: &ByNode) -> bool {
+    layout.shard_ids().all(|shard| {
+        let then = next.owners_of(shard);
+        let mut old = layout.owners_of(shard).iter().filter(|owner| !layout.is_arriving(owner, shard));
+        let is_stale = |owner: &NodeId| stale.get(owner).is_some_and(|shards| shards.contains(shard));
+        old.all(|owner| then.contains(owner)) || !then.iter().any(is_stale)
+    })
 }
 
 fn publish(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout, more: impl FnOnce(&mut Topology)) {
@@ -181,6 +197,29 @@ mod tests {
 
     fn shards(ids: &[u16]) -> ShardSet {
         ids.iter().map(|id| ShardId(*id)).collect()
+    }
+
+    #[test]
+    fn an_old_owner_stays_until_the_new_ones_are_in_sync() {
+        let [a, b, c] = ["a", "b", "c"].map(NodeId::new);
+        let spec = |id: &NodeId| NodeSpec {
+            id: id.clone(),
+            url: "http://x".to_owned(),
+            zone: None,
+            weight: 1.0,
+            drained: false,
+        };
+        let mut layout = Layout::first(Goal { nodes: vec![spec(&a)], replication_factor: 1 }, 1);
+        layout.owners = vec![vec![a.clone(), b.clone(), c.clone()]];
+        layout.arriving = ByNode::from([(c.clone(), shards(&[0]))]);
+        let mut moved = layout.clone();
+        moved.owners = vec![vec![b.clone(), c.clone()]];
+        let mut given_up = layout.clone();
+        given_up.owners = vec![vec![a.clone(), b.clone()]];
+        let stale = |node: &NodeId| ByNode::from([(node.clone(), shards(&[0]))]);
+        assert!(keeps_old_owners(&layout, &moved, &ByNode::new()) && keeps_old_owners(&layout, &moved, &stale(&a)));
+        assert!(!keeps_old_owners(&layout, &moved, &stale(&b)) && !keeps_old_owners(&layout, &moved, &stale(&c)));
+        assert!(keeps_old_owners(&layout, &given_up, &stale(&b)));
     }
 
     #[tokio::test]

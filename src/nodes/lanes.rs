@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 
 use crate::placement::topology::NodeIx;
@@ -65,9 +65,8 @@ impl<P> Default for Lanes<P> {
 }
 
 impl<P> Lanes<P> {
-    /// Takes the next turn in the lanes of `indexes` on `node`. Whoever takes turns on several nodes for one write
-    /// must do so under one lock, or two nodes may see two orders.
-    pub fn turn(&self, indexes: &[String], node: NodeIx) -> Turn<P> {
+    /// See [`Lanes::turn_under`].
+    fn turn(&self, indexes: &[String], node: NodeIx) -> Turn<P> {
         let (done, over) = watch::channel(());
         let place = Arc::new(Mutex::new(Place { parcel: None, next: None }));
         let mut tails = self.tails.lock();
@@ -160,6 +159,14 @@ async fn wait_all(before: &mut Vec<watch::Receiver<()>>) {
         // Nothing is ever sent: the only news is that the earlier turn was dropped.
         while previous.changed().await.is_ok() {}
         before.pop();
+    }
+}
+
+impl<P> Lanes<P> {
+    /// Takes the next turn in the lanes of `indexes` on `node`. All turns of one write are taken under one lock, `taking`, or two
+    /// nodes might see two orders.
+    pub fn turn_under(&self, _taking: &MutexGuard<'_, ()>, indexes: &[String], node: NodeIx) -> Turn<P> {
+        self.turn(indexes, node)
     }
 }
 

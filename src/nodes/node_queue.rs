@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::client::{TaskStatusResponse, Trace};
 use super::error::NodeError;
+use super::lanes::Hold;
 use super::part::Nodes;
 use crate::placement::topology::Node;
 
@@ -22,11 +23,12 @@ pub(crate) async fn drain(nodes: &Nodes, node: &Node, index: &str, trace: &Trace
     ends(nodes, node, index, &format!("&from={newest}"), DRAIN_LIMIT, trace).await
 }
 
-/// Waits until a node has nothing more to do for `index`. Its writes are to be held meanwhile.
+/// Waits until a node has nothing more to do for `index`, whose writes are held meanwhile: else there might be no end of them.
 pub(crate) async fn queue_runs_empty(
     nodes: &Nodes,
     node: &Node,
     index: &str,
+    _hold: &Hold,
     trace: &Trace,
 ) -> Result<bool, NodeError> {
     ends(nodes, node, index, "", IDLE_LIMIT, trace).await

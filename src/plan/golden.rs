@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::broadcast::HiddenSettings;
 use super::index_info::{FacetOrder, IndexInfo, Infos};
-use super::scatter::Scatter;
+use super::rounds::Later;
+use super::scatter::{Ask, Scatter};
 use super::{Known, Plan, Request};
 use crate::meili::operation::route;
 use crate::meili::operation::tests::{operation_of, operations};
@@ -43,7 +45,8 @@ fn topology() -> Topology {
     Topology::build((0..4).map(node).collect(), 8, 2)
 }
 
-/// Two indexes with few settings, one with many, and one with a distinct attribute that no hit shows.
+/// Two indexes with few settings, one with many, one with a distinct attribute that no hit shows, and one whose ranking rules
+/// leave no tie.
 fn infos() -> Infos {
     let plain = |uid: &str| {
         let mut info = IndexInfo::new(uid);
@@ -58,7 +61,9 @@ fn infos() -> Infos {
     let tuned = IndexInfo::from_settings("tuned", Some("id".into()), &tuned);
     let secret = json!({"displayedAttributes": ["title"], "distinctAttribute": "maker"});
     let secret = IndexInfo::from_settings("secret", Some("id".into()), &secret);
-    let all = [plain("movies"), plain("books"), tuned, secret];
+    let ranked = json!({"rankingRules": ["words", "typo", "_miroir_written:asc"]});
+    let ranked = IndexInfo::from_settings("ranked", Some("id".into()), &ranked);
+    let all = [plain("movies"), plain("books"), tuned, secret, ranked];
     all.into_iter().map(|info| (info.uid.clone(), Arc::new(info))).collect()
 }
 
@@ -72,7 +77,16 @@ fn planned(case: &Case) -> Plan {
     let (infos, hidden) = (infos(), HiddenSettings::breaking_ties(default_rules("1.50.0")));
     let exists = |index: &str| infos.contains_key(index);
     let version = Some("1.50.0".to_owned());
-    let known = Known { topology: &topology, infos: infos.clone(), version, hidden, exists: &exists };
+    let now = OffsetDateTime::UNIX_EPOCH;
+    let known = Known {
+        topology: &topology,
+        infos: infos.clone(),
+        version,
+        hidden,
+        has_master_key: true,
+        now,
+        exists: &exists,
+    };
     let plan = request.check().map_or_else(Plan::Refuse, |request| request.plan(&known));
     if let Plan::Scatter(scatter) = &plan {
         let Scatter { original, .. } = scatter.as_ref();
@@ -138,6 +152,66 @@ fn every_operation_of_the_api_has_a_golden_plan_and_every_kind_of_plan_one_that_
         "work",
     ];
     assert_eq!(kinds, BTreeSet::from(every));
+}
+
+#[test]
+fn every_round_and_every_kind_of_read_has_a_golden_plan_that_shows_it() {
+    let cases: Vec<Case> = FILES.into_iter().flat_map(cases).collect();
+    let rounds: BTreeSet<String> = cases
+        .iter()
+        .flat_map(|case| case.explained["plan"]["mayFollow"].as_array().into_iter().flatten())
+        .map(Value::to_string)
+        .collect();
+    let every: BTreeSet<String> = Later::ALL.iter().map(|round| json!(round).to_string()).collect();
+    assert_eq!(rounds, every);
+    let shown: BTreeSet<&str> =
+        cases.iter().filter_map(|case| case.explained["plan"]["ask"]["kind"].as_str()).collect();
+    let every: BTreeSet<&str> = KINDS.into_iter().collect();
+    assert_eq!(shown, every);
+    for case in &cases {
+        if let Plan::Scatter(scatter) = planned(case) {
+            let kind = kind(&scatter.ask);
+            assert!(every.contains(kind) && case.explained["plan"]["ask"]["kind"] == kind, "{}", case.says);
+        }
+    }
+}
+
+/// Every kind of scattered read.
+const KINDS: [&str; 14] = [
+    "judge",
+    "refused",
+    "settings",
+    "setting",
+    "search",
+    "facetSearch",
+    "multiSearch",
+    "similar",
+    "fields",
+    "federation",
+    "documents",
+    "document",
+    "render",
+    "stats",
+];
+
+/// A new kind of read is asked for here by the compiler, and then by the test among [`KINDS`].
+fn kind(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Judge => "judge",
+        Ask::Refused(_) => "refused",
+        Ask::Settings => "settings",
+        Ask::Setting { .. } => "setting",
+        Ask::Search(_) => "search",
+        Ask::FacetSearch(_) => "facetSearch",
+        Ask::MultiSearch(_) => "multiSearch",
+        Ask::Similar(_) => "similar",
+        Ask::Fields(_) => "fields",
+        Ask::Federation(_) => "federation",
+        Ask::Documents(_) => "documents",
+        Ask::Document(_) => "document",
+        Ask::Render(_) => "render",
+        Ask::Stats(_) => "stats",
+    }
 }
 
 /// Whatever a request says, an operation that Miroir serves becomes a plan: `miroir_not_supported` is the answer to others.

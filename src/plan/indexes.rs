@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::forward::Forward;
 use super::node_request::NodeRequest;
+use super::{Obstacle, known};
 use crate::meili::query::QueryMap;
 use crate::placement::topology::{NodeIx, Topology};
 
@@ -13,39 +14,33 @@ use crate::placement::topology::{NodeIx, Topology};
 pub struct IndexList {
     /// The nodes that may answer, best first.
     pub candidates: Vec<NodeIx>,
+    /// Asks for all indexes: which of them a page shows depends on those that the client may see.
     pub request: NodeRequest,
     pub page: IndexPage,
 }
 
-/// Which indexes are shown.
+/// Which are shown of the indexes that the client may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum IndexPage {
-    /// These of all that the client may see: the node is asked for all of them.
-    OfAll { offset: usize, limit: usize },
-    /// The request makes no sense, and the node says so in the engine's words. What it does not object to, Miroir does not
-    /// know: `?size=3` on an engine that is newer than this.
-    Judged,
+pub struct IndexPage {
+    pub offset: usize,
+    pub limit: usize,
 }
 
 // === impl IndexList ===
 
 impl IndexList {
-    /// `path` is the client's, with its query.
-    pub(super) fn new(path: &str, query: &QueryMap, topology: &Topology) -> Self {
-        let page = page(query).unwrap_or(IndexPage::Judged);
-        let request = match page {
-            IndexPage::OfAll { .. } => NodeRequest::get(format!("/indexes?limit={}", u32::MAX)),
-            IndexPage::Judged => NodeRequest::get(path),
+    /// What an engine may know and Miroir does not is unserved: `?size=3` on an engine that is newer than this.
+    pub(super) fn new(query: &QueryMap, topology: &Topology) -> Result<Self, Obstacle> {
+        if query.iter().any(|(name, _)| !matches!(name, "offset" | "limit")) {
+            return Err(Obstacle::Unserved(known::not_understood()));
+        }
+        let number = |name: &str, default: usize| match query.get(name) {
+            None => Ok(default),
+            Some(text) => text.parse().map_err(|_| Obstacle::Judge),
         };
-        Self { candidates: Forward::to_any(topology).candidates, request, page }
+        let page = IndexPage { offset: number("offset", 0)?, limit: number("limit", 20)? };
+        let request = NodeRequest::get(format!("/indexes?limit={}", u32::MAX));
+        Ok(Self { candidates: Forward::to_any(topology).candidates, request, page })
     }
-}
-
-fn page(query: &QueryMap) -> Option<IndexPage> {
-    if query.iter().any(|(name, _)| !matches!(name, "offset" | "limit")) {
-        return None;
-    }
-    let number = |name: &str, default: usize| query.get(name).map_or(Some(default), |text| text.parse().ok());
-    Some(IndexPage::OfAll { offset: number("offset", 0)?, limit: number("limit", 20)? })
 }

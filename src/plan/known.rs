@@ -71,6 +71,14 @@ pub fn check(body: &Map<String, Value>, known: &[&str]) -> Result<(), Obstacle> 
     }
 }
 
+/// The refusal of what the engine understands and Miroir does not.
+pub fn not_understood() -> ResponseError {
+    ResponseError::new(
+        Code::MiroirNotSupported,
+        "The request has parameters that this version of Miroir does not know.",
+    )
+}
+
 /// The refusal of a field or a parameter, if a node does not refuse it first.
 pub fn unserved(name: &str) -> Obstacle {
     let message = match REFUSED.iter().find(|(refused, _)| *refused == name) {

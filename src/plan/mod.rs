@@ -22,7 +22,9 @@
 //! | `hybrid` | a search that mixes words and vectors, as two searches whose hits Miroir mixes itself |
 //! | `index_info` | what planning and merging need to know of an index |
 //! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
+//! | `key_request` | what requests about API keys say |
 //! | `known` | what searches may say |
+//! | `log_wish` | what requests about the gateway's own log lines say |
 //! | `marking` | what decides about marks in the text of hits, as far as request and settings say it |
 //! | `mix` | whether a search mixes words and vectors |
 //! | `multi_search` | several searches in one request, each with an answer of its own |
@@ -37,6 +39,7 @@
 //! | `reserved` | names that belong to Miroir |
 //! | `rewrite` | what a node is asked otherwise than the client asked, and why |
 //! | `rounds` | what a read asks after its first round, and why |
+//! | `said` | what a request says, where something else must be found wrong before it |
 //! | `scatter` | a read that nodes answer for the shards they cover, as data |
 //! | `scattered` | what every scattered read says of itself |
 //! | `search` | a search as every node of a cover gets it |
@@ -77,7 +80,9 @@ mod golden;
 pub mod hybrid;
 pub mod index_info;
 pub mod indexes;
+pub mod key_request;
 pub mod known;
+pub mod log_wish;
 pub mod marking;
 pub mod mix;
 pub mod multi_search;
@@ -92,6 +97,7 @@ pub mod request;
 pub mod reserved;
 pub mod rewrite;
 pub mod rounds;
+pub mod said;
 pub mod scatter;
 pub mod scattered;
 pub mod search;

@@ -1,58 +1,200 @@
 //! What Miroir answers itself, from its own state.
 
 use serde::Serialize;
-use serde_json::Value;
+use time::OffsetDateTime;
+use tracing_subscriber::filter::Targets;
+use uuid::Uuid;
 
+use super::key_request::{self, KeyPage, KeyPatch, NewKey, require_master_key};
+use super::log_wish::{self, LogWish};
+use super::said::Said;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Own;
 use crate::meili::payload;
+use crate::meili::webhook::{self, Wanted};
+use crate::tasks::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
+use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
 
-/// An operation that needs no node, and the JSON that came with it.
+/// An operation that needs no node, with what the request says of it. What is wrong with the request has been found already,
+/// except where something else must be found wrong before it: see [`Said`]. Filters see no task before it is said who asks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Answer {
-    #[serde(flatten)]
-    pub own: Own,
-    /// Null for operations without a body.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub body: Value,
+#[serde(rename_all = "camelCase", tag = "answer")]
+pub enum Answer {
+    Health,
+    ListTasks {
+        page: TaskPage,
+    },
+    GetTask {
+        id: TaskRef,
+    },
+    CancelTasks {
+        filter: TaskFilter,
+    },
+    DeleteTasks {
+        filter: TaskFilter,
+    },
+    DeleteTask {
+        id: TaskRef,
+        /// As the client writes it.
+        named: String,
+    },
+    TaskDocuments {
+        /// After a feature that is off.
+        id: Said<TaskRef>,
+        /// As the client writes it.
+        named: String,
+    },
+    ListBatches {
+        page: TaskPage,
+    },
+    GetBatch {
+        id: u32,
+    },
+    CompactTasks,
+    StreamTasks,
+    StreamBatches,
+    ListKeys {
+        page: KeyPage,
+    },
+    CreateKey {
+        body: NewKey,
+    },
+    /// `key` is the uid or the key itself.
+    GetKey {
+        key: String,
+    },
+    UpdateKey {
+        key: String,
+        body: KeyPatch,
+    },
+    DeleteKey {
+        key: String,
+    },
+    ListWebhooks,
+    CreateWebhook {
+        body: Wanted,
+    },
+    GetWebhook {
+        uuid: Uuid,
+    },
+    UpdateWebhook {
+        uuid: Uuid,
+        /// After a webhook that is not there.
+        body: Said<Wanted>,
+    },
+    DeleteWebhook {
+        uuid: Uuid,
+    },
+    Metrics,
+    StreamLogs {
+        body: LogWish,
+    },
+    StopLogs,
+    SetLogTargets {
+        #[serde(serialize_with = "log_wish::as_text")]
+        targets: Targets,
+    },
 }
 
 // === impl Answer ===
 
 impl Answer {
-    /// Refused, in the engine's words, where a body is due and none that is JSON has come.
-    pub(super) fn new(own: &Own, body: &[u8]) -> Result<Self, ResponseError> {
-        Ok(Self { own: own.clone(), body: parsed(own, body)? })
+    /// Refused, in the engine's words, where request and settings tell that it will be. In this order: a body that is no JSON, keys
+    /// where there is no master key, and what else the request says.
+    pub(super) fn new(
+        own: &Own,
+        query: &str,
+        body: &[u8],
+        has_master_key: bool,
+        now: OffsetDateTime,
+    ) -> Result<Self, ResponseError> {
+        let nobodys = IndexAccess::nobodys;
+        let with_master_key = || require_master_key(has_master_key);
+        Ok(match own {
+            Own::Health => Self::Health,
+            Own::ListTasks => Self::ListTasks { page: parse_list(query, nobodys())? },
+            Own::GetTask { id } => Self::GetTask { id: parse_id(id)? },
+            Own::CancelTasks => Self::CancelTasks { filter: parse_cancel(query, nobodys())? },
+            Own::DeleteTasks => Self::DeleteTasks { filter: parse_delete(query, nobodys())? },
+            Own::DeleteTask { id } => Self::DeleteTask { id: parse_id(id)?, named: id.clone() },
+            Own::TaskDocuments { id } => Self::TaskDocuments { id: parse_id(id).into(), named: id.clone() },
+            Own::ListBatches => Self::ListBatches { page: parse_batches(query, nobodys())? },
+            Own::GetBatch { id } => Self::GetBatch { id: parse_batch_id(id)? },
+            Own::CompactTasks => Self::CompactTasks,
+            Own::StreamTasks => Self::StreamTasks,
+            Own::StreamBatches => Self::StreamBatches,
+            Own::ListKeys => {
+                with_master_key()?;
+                Self::ListKeys { page: key_request::page(query)? }
+            }
+            Own::CreateKey => {
+                let body = payload::parse(body)?;
+                with_master_key()?;
+                Self::CreateKey { body: key_request::creation(&body, now)? }
+            }
+            Own::GetKey { key } => {
+                with_master_key()?;
+                Self::GetKey { key: key.clone() }
+            }
+            Own::UpdateKey { key } => {
+                let body = payload::parse(body)?;
+                with_master_key()?;
+                Self::UpdateKey { key: key.clone(), body: key_request::patch(&body)? }
+            }
+            Own::DeleteKey { key } => {
+                with_master_key()?;
+                Self::DeleteKey { key: key.clone() }
+            }
+            Own::ListWebhooks => Self::ListWebhooks,
+            Own::CreateWebhook => Self::CreateWebhook { body: Wanted::read(&payload::parse(body)?)? },
+            Own::GetWebhook { uuid } => Self::GetWebhook { uuid: webhook::parse_uuid(uuid)? },
+            Own::UpdateWebhook { uuid } => {
+                let body = payload::parse(body)?;
+                Self::UpdateWebhook { uuid: editable(uuid)?, body: Wanted::read(&body).into() }
+            }
+            Own::DeleteWebhook { uuid } => Self::DeleteWebhook { uuid: editable(uuid)? },
+            Own::Metrics => Self::Metrics,
+            Own::StreamLogs => Self::StreamLogs { body: LogWish::read(&payload::parse(body)?)? },
+            Own::StopLogs => Self::StopLogs,
+            Own::SetLogTargets => Self::SetLogTargets { targets: log_wish::stderr_targets(&payload::parse(body)?)? },
+        })
     }
 }
 
-fn parsed(own: &Own, body: &[u8]) -> Result<Value, ResponseError> {
-    match own {
-        Own::CreateKey
-        | Own::UpdateKey { .. }
-        | Own::CreateWebhook
-        | Own::UpdateWebhook { .. }
-        | Own::StreamLogs
-        | Own::SetLogTargets => payload::parse(body),
-        Own::Health
-        | Own::ListTasks
-        | Own::GetTask { .. }
-        | Own::CancelTasks
-        | Own::DeleteTasks
-        | Own::DeleteTask { .. }
-        | Own::TaskDocuments { .. }
-        | Own::ListKeys
-        | Own::GetKey { .. }
-        | Own::DeleteKey { .. }
-        | Own::ListBatches
-        | Own::GetBatch { .. }
-        | Own::ListWebhooks
-        | Own::GetWebhook { .. }
-        | Own::DeleteWebhook { .. }
-        | Own::CompactTasks
-        | Own::StreamTasks
-        | Own::StreamBatches
-        | Own::StopLogs
-        | Own::Metrics => Ok(Value::Null),
+/// The UUID of a webhook that is the API's to change.
+fn editable(uuid: &str) -> Result<Uuid, ResponseError> {
+    let uuid = webhook::parse_uuid(uuid)?;
+    webhook::refuse_nil(uuid)?;
+    Ok(uuid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(own: &Own, body: &str, has_master_key: bool) -> Result<Answer, ResponseError> {
+        Answer::new(own, "", body.as_bytes(), has_master_key, OffsetDateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn keys_are_refused_without_a_master_key_before_what_they_say_and_after_what_is_no_json() {
+        let of = |own: &Own, body| [true, false].map(|has| answer(own, body, has).err().map(|error| error.code));
+        let words = |with: &str, without: &str| [with, without].map(|code| Some(code.to_owned()));
+        for own in [Own::CreateKey, Own::UpdateKey { key: "a".into() }] {
+            assert_eq!(of(&own, "{"), words("malformed_payload", "malformed_payload"), "{own:?}");
+            assert_eq!(of(&own, ""), words("missing_payload", "missing_payload"), "{own:?}");
+            assert_eq!(of(&own, "{\"nope\": 1}"), words("bad_request", "missing_master_key"), "{own:?}");
+        }
+        for own in [Own::ListKeys, Own::GetKey { key: "a".into() }, Own::DeleteKey { key: "a".into() }] {
+            assert_eq!(of(&own, ""), [None, Some("missing_master_key".to_owned())], "{own:?}");
+        }
+    }
+
+    #[test]
+    fn filters_see_no_task_before_it_is_known_who_asks() {
+        let all = parse_list("", IndexAccess::All).unwrap();
+        let Ok(Answer::ListTasks { page }) = answer(&Own::ListTasks, "", false) else { panic!("a list") };
+        assert!(!page.filter.access.allows(Some("a")) && !page.filter.access.allows(None));
+        assert_eq!(page.seen_by(IndexAccess::All), all);
     }
 }

@@ -58,8 +58,10 @@ pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topo
             Some(hidden) => request.scatter("GET", path, Ask::Setting { setting: *setting, hidden }),
             None => Plan::Forward(Forward::to_any(topology)),
         },
-        Read::ListIndexes => Plan::List(IndexList::new(path, &request.query(), topology)),
-
+        Read::ListIndexes => match IndexList::new(&request.query(), topology) {
+            Ok(list) => Plan::List(list),
+            Err(obstacle) => request.instead("GET", obstacle),
+        },
         Read::GetSettings { .. } => request.scatter("GET", path, Ask::Settings),
         Read::Stats => request.scatter("GET", path, Ask::Stats(StatsPlan::AllIndexes)),
         Read::IndexStats { index } => request.read("GET", request.index_stats(index)),
@@ -92,9 +94,16 @@ impl Request<'_> {
     fn read(&self, method: &'static str, ask: Result<Ask, Obstacle>) -> Plan {
         match ask {
             Ok(ask) => self.scatter(method, self.path, ask),
-            Err(Obstacle::Judge) => self.scatter(method, self.path, Ask::Judge),
-            Err(Obstacle::Unserved(error)) => self.scatter(method, self.path, Ask::Refused(error)),
-            Err(Obstacle::Refuse(error)) => Plan::Refuse(error),
+            Err(obstacle) => self.instead(method, obstacle),
+        }
+    }
+
+    /// What takes the place of a read.
+    fn instead(&self, method: &'static str, obstacle: Obstacle) -> Plan {
+        match obstacle {
+            Obstacle::Judge => self.scatter(method, self.path, Ask::Judge),
+            Obstacle::Unserved(error) => self.scatter(method, self.path, Ask::Refused(error)),
+            Obstacle::Refuse(error) => Plan::Refuse(error),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Any request planned: the one place that knows them all.
 
+use time::OffsetDateTime;
+
 use super::addition::Split;
 use super::broadcast::{self, HiddenSettings};
 use super::deletion::Deletion;
@@ -44,6 +46,10 @@ pub struct Known<'a> {
     pub version: Option<String>,
     /// What settings hold besides the client's.
     pub hidden: HiddenSettings,
+    /// Whether API keys can be made.
+    pub has_master_key: bool,
+    /// The moment of the request, of which dates in it may be in the future.
+    pub now: OffsetDateTime,
     /// Whether there is an index of that name.
     pub exists: &'a dyn Fn(&str) -> bool,
 }
@@ -89,7 +95,9 @@ impl Checked<'_> {
         let Request { operation, target, body, content_type } = self.request;
         let (query, topology) = (self.request.query(), known.topology);
         match operation {
-            Operation::Own(own) => Answer::new(own, body).map_or_else(Plan::Refuse, Plan::Answer),
+            Operation::Own(own) => {
+                Answer::new(own, query, body, known.has_master_key, known.now).map_or_else(Plan::Refuse, Plan::Answer)
+            }
             Operation::Read(read) => {
                 several::or_refusal(read::plan(read, target, body, &known.infos, topology), topology)
             }

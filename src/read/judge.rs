@@ -74,14 +74,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 }
 
-/// The refusal of what the engine understands and Miroir does not.
-pub(super) fn not_understood() -> ResponseError {
-    ResponseError::new(
-        Code::MiroirNotSupported,
-        "The request has parameters that this version of Miroir does not know.",
-    )
-}
-
 /// A node's error as the client may see it.
 pub(super) fn relay_error(reply: &NodeReply) -> Reply {
     let error = match ResponseError::from_node(reply.status, &reply.body) {

@@ -7,7 +7,6 @@ use parking_lot::Mutex;
 
 use super::cluster_nodes::ClusterNodes;
 use super::gather::{Fault, Gathered, Nodes, Round, ask_one};
-use super::judge::not_understood;
 use super::metrics;
 use super::part::{Reads, Remembered};
 use super::query_vectors::QueryVectors;
@@ -19,6 +18,7 @@ use crate::nodes::error::NodeError;
 use crate::nodes::overload::overloaded;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::known::not_understood;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::stats::StatsPlan;

@@ -22,7 +22,6 @@ use crate::plan::filter;
 use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 use crate::plan::search::SearchPlan;
-use crate::plan::threshold::ScoreOrder;
 use crate::plan::values::Key;
 use crate::plan::window::Paging;
 use crate::split::document::RESERVED_PREFIX;
@@ -51,15 +50,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             .iter()
             .map(|hit| Listed::parse(hit, distinct, &typos, plan.scored_by))
             .collect::<Result<Vec<_>, _>>()?;
-        let window = if plan.from_the_first { plan.window.from_the_first() } else { plan.window };
-        let walk = Walk {
-            skip: window.skip() as usize,
-            take: if plan.counts_all_above() { window.max_total_hits as usize } else { window.take() as usize },
-            distinct: distinct.is_some(),
-            threshold: plan.least_score(),
-            scores: plan.threshold.map_or(ScoreOrder::Falling, |threshold| threshold.scores),
-            paged: matches!(plan.window.paging, Paging::Page { .. }),
-        };
+        let walk = Walk::of(plan);
         if let Some(count) = first_met {
             let documents = best[..count].iter().filter(|hit| !hit.values.is_empty()).map(|hit| hit.text.into());
             let met: HashSet<Key> = best[..count].iter().flat_map(|hit| hit.values.iter().cloned()).collect();

@@ -60,11 +60,27 @@ pub struct IndexEntry {
 /// Entries of the registry as a write leaves them, by uid; `None` where the index is gone.
 pub type IndexChanges = Vec<(String, Option<IndexEntry>)>;
 
+/// The row of a write is on disk. Who sends a write to nodes shows it: a row that no node has heard of can be taken up or left, a
+/// write that no row knows of could not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durable {
+    uid: u32,
+}
+
 /// The table of tasks in figures.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskTableStats {
     pub by_status: Vec<(TaskStatus, u64)>,
     pub oldest_unfinished: Option<time::OffsetDateTime>,
+}
+
+// === impl Durable ===
+
+impl Durable {
+    /// The row that is meant.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
 }
 
 /// What the cluster remembers. Every method that changes something returns once the change is on disk.
@@ -74,7 +90,7 @@ pub trait Store: Send + Sync + 'static {
     async fn next_task_uid(&self) -> Result<u32, StoreError>;
     async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError>;
     /// The row of a write and what it changes of the registry (`None` removes an index), both or neither.
-    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<(), StoreError>;
+    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<Durable, StoreError>;
     /// Writes a row anew; one that was deleted meanwhile does not come back.
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError>;
     /// Writes the row of a task that has ended. Where it swapped indexes, the rows of older tasks follow them.

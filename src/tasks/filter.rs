@@ -1,33 +1,51 @@
 //! Which tasks are meant: the filter and the page that a store answers.
 
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
+use time::serde::rfc3339;
 
 use super::entry::MiroirTask;
 use crate::meili::task::{TaskKind, TaskStatus};
 
 /// Which tasks are meant; `None` leaves a field open, an empty list meets nothing.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TaskFilter {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uids: Option<Vec<TaskRef>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub statuses: Option<Vec<TaskStatus>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Vec<TaskKind>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub index_uids: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub canceled_by: Option<Vec<TaskRef>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339::option::serialize")]
     pub before_enqueued_at: Option<OffsetDateTime>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339::option::serialize")]
     pub after_enqueued_at: Option<OffsetDateTime>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339::option::serialize")]
     pub before_started_at: Option<OffsetDateTime>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339::option::serialize")]
     pub after_started_at: Option<OffsetDateTime>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339::option::serialize")]
     pub before_finished_at: Option<OffsetDateTime>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339::option::serialize")]
     pub after_finished_at: Option<OffsetDateTime>,
+    /// No part of what is asked: it is the client's.
+    #[serde(skip)]
     pub access: IndexAccess,
     /// The batches that tasks belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub batches: Option<Vec<u32>>,
     pub unit: Unit,
 }
 
 /// What a filter meets: tasks, or the batches of the tasks that it meets. A task that has begun is a batch of its own, whose
 /// uid is the task's; one that was canceled before belongs to the batch of the cancelation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Unit {
     #[default]
     Task,
@@ -51,10 +69,12 @@ pub enum TaskRef {
 }
 
 /// A page of tasks, newest first unless `reverse`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TaskPage {
     pub filter: TaskFilter,
     /// The first task of the page, itself included.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<TaskRef>,
     /// How many tasks the page has at most.
     pub limit: u32,
@@ -79,9 +99,32 @@ pub struct TaskKey {
     pub uuid: uuid::Uuid,
 }
 
+// === impl TaskFilter ===
+
+impl TaskFilter {
+    /// The same for a client that may see tasks of these indexes.
+    pub fn seen_by(self, access: IndexAccess) -> Self {
+        Self { access, ..self }
+    }
+}
+
+// === impl TaskPage ===
+
+impl TaskPage {
+    /// See [`TaskFilter::seen_by`].
+    pub fn seen_by(self, access: IndexAccess) -> Self {
+        Self { filter: self.filter.seen_by(access), ..self }
+    }
+}
+
 // === impl IndexAccess ===
 
 impl IndexAccess {
+    /// Before it is known who asks: no task is seen.
+    pub fn nobodys() -> Self {
+        Self::Only(Vec::new())
+    }
+
     /// True when tasks of `index` may be seen; `None` is a task that belongs to no index.
     pub fn allows(&self, index: Option<&str>) -> bool {
         match self {
@@ -126,6 +169,12 @@ impl TaskRef {
             Self::Uid(uid) => task.uid == uid,
             Self::Uuid(uuid) => task.uuid == uuid,
         }
+    }
+}
+
+impl Serialize for TaskRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

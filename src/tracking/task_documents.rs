@@ -14,21 +14,20 @@ use crate::nodes::client::{Subrequest, Trace};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::{Company, MiroirTask, NodeTask, Purpose};
-use crate::tasks::filter::IndexAccess;
-use crate::tasks::query::parse_id;
+use crate::tasks::filter::{IndexAccess, TaskRef};
 
 /// How long a node may take to send what a task brought it.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `GET /tasks/{id}/documents`: lines of JSON, in the order in which the client sent the documents. They are there as a whole
-/// or not at all: where no node has those of a shard any more, they are written.
+/// or not at all: where no node has those of a shard any more, they are written. `named` is the id as the client wrote it.
 pub async fn documents(
     tracking: &Arc<Tracking>,
-    id: &str,
+    (id, named): (TaskRef, &str),
     access: &IndexAccess,
     trace: &Trace,
 ) -> Result<Vec<u8>, ResponseError> {
-    let task = find(tracking, parse_id(id)?, access).await?;
+    let task = find(tracking, id, access).await?;
     let (parts, all) = parts(&task);
     if parts.iter().any(|part| part.company != Company::None) {
         return Err(ResponseError::new(
@@ -46,7 +45,7 @@ pub async fn documents(
         }
     }
     if payloads.is_empty() || found != all {
-        return Err(none_left(id));
+        return Err(none_left(named));
     }
     merge::payload::merge(&payloads)
         .map_err(|error| ResponseError::new(Code::Internal, format!("The nodes' documents cannot be merged: {error}.")))

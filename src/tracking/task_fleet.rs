@@ -117,7 +117,7 @@ impl Fleet {
     }
 
     pub async fn view(self: &Arc<Self>, uid: u32) -> Value {
-        task_ops::get(self, &uid.to_string(), IndexAccess::All, UidFormat::Integer).await.unwrap()
+        task_ops::get(self, TaskRef::Uid(uid), IndexAccess::All, UidFormat::Integer).await.unwrap()
     }
 
     /// Waits for a task that no poll follows: a cancelation or deletion.

@@ -14,17 +14,10 @@ use crate::store::StoreError;
 use crate::tasks::batch::{batch_view, batches_view};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::{IndexAccess, TaskFilter, TaskKey, TaskPage, TaskRef, Unit};
-use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
 use crate::tasks::view::{UidFormat, list_view, summary_view, task_view};
 
 /// `GET /tasks`: the answer's body.
-pub async fn list<H: TaskHost>(
-    host: &Arc<H>,
-    query: &str,
-    access: IndexAccess,
-    format: UidFormat,
-) -> Result<Value, ResponseError> {
-    let page = parse_list(query, access)?;
+pub async fn list<H: TaskHost>(host: &Arc<H>, page: TaskPage, format: UidFormat) -> Result<Value, ResponseError> {
     let limit = page.limit;
     let mut list = host.store().list_tasks(page).await.map_err(|error| store_failed(&error))?;
     host.reconciler().refresh(&mut list.tasks);
@@ -34,21 +27,16 @@ pub async fn list<H: TaskHost>(
 /// `GET /tasks/{id}`.
 pub async fn get<H: TaskHost>(
     host: &Arc<H>,
-    id: &str,
+    id: TaskRef,
     access: IndexAccess,
     format: UidFormat,
 ) -> Result<Value, ResponseError> {
-    let task = find(host, parse_id(id)?, &access).await?;
+    let task = find(host, id, &access).await?;
     Ok(task_view(&task, format))
 }
 
 /// `GET /batches`: the answer's body.
-pub async fn list_batches<H: TaskHost>(
-    host: &Arc<H>,
-    query: &str,
-    access: IndexAccess,
-) -> Result<Value, ResponseError> {
-    let page = parse_batches(query, access)?;
+pub async fn list_batches<H: TaskHost>(host: &Arc<H>, page: TaskPage) -> Result<Value, ResponseError> {
     let limit = page.limit;
     let mut list = host.store().list_tasks(page).await.map_err(|error| store_failed(&error))?;
     host.reconciler().refresh(&mut list.tasks);
@@ -60,8 +48,7 @@ pub async fn list_batches<H: TaskHost>(
 }
 
 /// `GET /batches/{id}`.
-pub async fn get_batch<H: TaskHost>(host: &Arc<H>, id: &str, access: IndexAccess) -> Result<Value, ResponseError> {
-    let uid = parse_batch_id(id)?;
+pub async fn get_batch<H: TaskHost>(host: &Arc<H>, uid: u32, access: IndexAccess) -> Result<Value, ResponseError> {
     let filter = TaskFilter { batches: Some(vec![uid]), access, unit: Unit::Batch, ..TaskFilter::default() };
     let page = TaskPage { filter, limit: 1, ..TaskPage::default() };
     let mut list = host.store().list_tasks(page).await.map_err(|error| store_failed(&error))?;
@@ -87,14 +74,13 @@ async fn canceled_by<H: TaskHost>(host: &Arc<H>, task: &MiroirTask) -> Result<Ve
     host.store().list_tasks(page).await.map(|list| list.tasks).map_err(|error| store_failed(&error))
 }
 
-/// `POST /tasks/cancel`: the summary of the cancelation (status 200).
+/// `POST /tasks/cancel`: the summary of the cancelation (status 200). `query` is the filter as the client wrote it.
 pub async fn cancel<H: TaskHost>(
     host: &Arc<H>,
+    filter: TaskFilter,
     query: &str,
-    access: IndexAccess,
     format: UidFormat,
 ) -> Result<Value, ResponseError> {
-    let filter = parse_cancel(query, access)?;
     let matched = uids(host, filter.clone()).await?.len();
     let unfinished = [TaskStatus::Enqueued, TaskStatus::Processing];
     let statuses = match &filter.statuses {
@@ -112,28 +98,27 @@ pub async fn cancel<H: TaskHost>(
     Ok(summary)
 }
 
-/// `DELETE /tasks`: the summary of the deletion (status 200).
+/// `DELETE /tasks`: the summary of the deletion (status 200). `query` is the filter as the client wrote it.
 pub async fn delete<H: TaskHost>(
     host: &Arc<H>,
+    filter: TaskFilter,
     query: &str,
-    access: IndexAccess,
     format: UidFormat,
 ) -> Result<Value, ResponseError> {
-    let filter = parse_delete(query, access)?;
     let subjects = uids(host, filter).await?;
     start_deletion(host, subjects, format!("?{query}"), format).await
 }
 
 /// `DELETE /tasks/{id}`: the summary of the deletion (status 200). A task that has not ended is canceled first, as
-/// far as its nodes still can.
+/// far as its nodes still can. `named` is the id as the client wrote it.
 pub async fn delete_one<H: TaskHost>(
     host: &Arc<H>,
-    id: &str,
+    (id, named): (TaskRef, &str),
     access: IndexAccess,
     format: UidFormat,
 ) -> Result<Value, ResponseError> {
-    let found = find(host, parse_id(id)?, &access).await?;
-    let mut task = deletion(host, vec![found.uid], format!("?uids={id}"));
+    let found = find(host, id, &access).await?;
+    let mut task = deletion(host, vec![found.uid], format!("?uids={named}"));
     // Tells the driver, also after a restart, that it is to wait for the task's end.
     task.canceled_by = Some(task.uid);
     insert(host, &task).await?;

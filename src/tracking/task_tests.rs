@@ -1,17 +1,36 @@
 //! The task loops and routes against nodes that are made up.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::resume::resume;
 use super::task_ops;
+use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::{Company, MiroirTask, NodeTaskState};
 use crate::tasks::filter::{IndexAccess, TaskRef};
+use crate::tasks::query::{parse_cancel, parse_delete, parse_list};
 use crate::tasks::view::UidFormat;
 
 use super::task_fleet::{Fleet, NODES};
+
+/// `GET /tasks` of a client that may see all.
+async fn list(fleet: &Arc<Fleet>, query: &str) -> Result<Value, ResponseError> {
+    task_ops::list(fleet, parse_list(query, IndexAccess::All)?, UidFormat::Integer).await
+}
+
+/// `POST /tasks/cancel` of the same.
+async fn cancel(fleet: &Arc<Fleet>, query: &str) -> Result<Value, ResponseError> {
+    task_ops::cancel(fleet, parse_cancel(query, IndexAccess::All)?, query, UidFormat::Integer).await
+}
+
+/// `DELETE /tasks` of the same.
+async fn delete(fleet: &Arc<Fleet>, query: &str) -> Result<Value, ResponseError> {
+    task_ops::delete(fleet, parse_delete(query, IndexAccess::All)?, query, UidFormat::Integer).await
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_task_is_polled_to_its_end_and_what_follows_comes_before_its_row_says_so() {
@@ -39,7 +58,7 @@ async fn a_silent_node_shows_in_the_task_until_it_answers_again() {
     fleet.reconciler.poll_now(0).await;
     let view = fleet.view(0).await;
     assert_eq!((&view["status"], &view["details"]["unreachableNodes"]), (&json!("processing"), &json!(["b"])));
-    let list = task_ops::list(&fleet, "", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    let list = list(&fleet, "").await.unwrap();
     assert_eq!(list["results"][0], view);
     fleet.silence("b", false);
     fleet.reconciler.ended(0).await;
@@ -117,7 +136,7 @@ async fn a_cancelation_ends_tasks_and_counts_them() {
         fleet.reconciler.watch(&fleet, task);
     }
     fleet.reconciler.ended(0).await;
-    let summary = task_ops::cancel(&fleet, "uids=0,1,2", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    let summary = cancel(&fleet, "uids=0,1,2").await.unwrap();
     assert_eq!(
         (&summary["taskUid"], &summary["status"], &summary["type"]),
         (&json!(3), &json!("enqueued"), &json!("taskCancelation"))
@@ -130,7 +149,7 @@ async fn a_cancelation_ends_tasks_and_counts_them() {
         assert_eq!((&view["status"], &view["canceledBy"]), (&json!("canceled"), &json!(3)));
         assert_eq!(view["details"]["indexedDocuments"], 0);
     }
-    let list = task_ops::list(&fleet, "canceledBy=3", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    let list = list(&fleet, "canceledBy=3").await.unwrap();
     assert_eq!((&list["total"], &list["from"], &list["next"]), (&json!(2), &json!(2), &json!(null)));
 }
 
@@ -161,7 +180,7 @@ async fn a_cancelation_does_not_wait_for_a_node_that_is_away() {
     let task = fleet.accepted(NodeTaskState::Processing).await;
     fleet.reconciler.watch(&fleet, task);
     fleet.silence("b", true);
-    task_ops::cancel(&fleet, "statuses=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    cancel(&fleet, "statuses=*").await.unwrap();
     assert_eq!(fleet.finished(1).await.details.unwrap()["canceledTasks"], 0);
     fleet.silence("b", false);
     fleet.say("b", 10, NodeTaskState::Succeeded);
@@ -175,10 +194,10 @@ async fn only_tasks_that_ended_are_deleted() {
     let fleet = Fleet::new();
     fleet.watched(&[NodeTaskState::Succeeded, NodeTaskState::Enqueued]).await;
     fleet.reconciler.ended(0).await;
-    task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    delete(&fleet, "types=*").await.unwrap();
     let details = json!({ "matchedTasks": 2, "deletedTasks": 1, "originalFilter": "?types=*" });
     assert_eq!(Value::Object(fleet.finished(2).await.details.unwrap()), details);
-    let error = task_ops::get(&fleet, "0", IndexAccess::All, UidFormat::Integer).await.unwrap_err();
+    let error = task_ops::get(&fleet, TaskRef::Uid(0), IndexAccess::All, UidFormat::Integer).await.unwrap_err();
     assert_eq!((error.status, error.message.as_str()), (404, "Task `0` not found."));
     assert_eq!(fleet.view(1).await["status"], "enqueued");
 }
@@ -188,7 +207,7 @@ async fn a_deletion_of_tasks_waits_for_what_nodes_work_on() {
     let fleet = Fleet::new();
     fleet.watched(&[NodeTaskState::Processing, NodeTaskState::Enqueued]).await;
     fleet.reconciler.poll_now(0).await;
-    task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    delete(&fleet, "types=*").await.unwrap();
     for _ in 0..3 {
         fleet.reconciler.poll_now(0).await;
         assert!(!fleet.row(2).await.status.is_final());
@@ -203,7 +222,7 @@ async fn a_deletion_of_tasks_waits_for_what_nodes_work_on() {
 async fn what_nodes_would_begin_with_at_once_comes_before_a_deletion_of_tasks() {
     let fleet = Fleet::new();
     fleet.watched(&[NodeTaskState::Enqueued; 2]).await;
-    task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    delete(&fleet, "types=*").await.unwrap();
     NODES.iter().for_each(|node| fleet.say(node, 10, NodeTaskState::Processing));
     for _ in 0..3 {
         fleet.reconciler.poll_now(0).await;
@@ -221,7 +240,7 @@ async fn a_deletion_of_tasks_does_not_wait_for_a_node_that_is_away() {
     fleet.silence("b", true);
     fleet.reconciler.watch(&fleet, task);
     fleet.reconciler.poll_now(0).await;
-    task_ops::delete(&fleet, "types=*", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    delete(&fleet, "types=*").await.unwrap();
     assert_eq!(fleet.finished(1).await.details.unwrap()["deletedTasks"], 0);
     assert_eq!(fleet.view(0).await["status"], "processing");
 }
@@ -231,7 +250,10 @@ async fn a_running_task_is_canceled_before_it_is_deleted() {
     let fleet = Fleet::new();
     let task = fleet.accepted(NodeTaskState::Processing).await;
     fleet.reconciler.watch(&fleet, task.clone());
-    let summary = task_ops::delete_one(&fleet, &task.id(), IndexAccess::All, UidFormat::Integer).await.unwrap();
+    let summary =
+        task_ops::delete_one(&fleet, (TaskRef::Uuid(task.uuid), &task.id()), IndexAccess::All, UidFormat::Integer)
+            .await
+            .unwrap();
     assert_eq!(summary["type"], "taskDeletion");
     let deletion = fleet.finished(1).await;
     assert_eq!(deletion.details.unwrap()["deletedTasks"], 1);
@@ -259,13 +281,13 @@ async fn a_restricted_client_does_not_learn_of_other_indexes_tasks() {
     let fleet = Fleet::new();
     fleet.accepted(NodeTaskState::Enqueued).await;
     let only = |index: &str| IndexAccess::Only(vec![index.to_owned()]);
-    let get = async |access| task_ops::get(&fleet, "0", access, UidFormat::Integer).await;
+    let get = async |access| task_ops::get(&fleet, TaskRef::Uid(0), access, UidFormat::Integer).await;
     assert!(get(only("cit*")).await.is_ok());
     assert_eq!(get(only("towns")).await.unwrap_err().code, "task_not_found");
-    let list = task_ops::list(&fleet, "", only("towns"), UidFormat::Integer).await.unwrap();
+    let list = task_ops::list(&fleet, parse_list("", only("towns")).unwrap(), UidFormat::Integer).await.unwrap();
     assert_eq!(list, json!({ "results": [], "total": 0, "limit": 20, "from": null, "next": null }));
     assert_eq!(
-        task_ops::delete_one(&fleet, "0", only("towns"), UidFormat::Integer).await.unwrap_err().code,
+        task_ops::delete_one(&fleet, (TaskRef::Uid(0), "0"), only("towns"), UidFormat::Integer).await.unwrap_err().code,
         "task_not_found"
     );
 }

@@ -25,9 +25,9 @@ use tokio::sync::oneshot;
 use super::documents::rules::settled_rules;
 use super::parcel::{Answer, Cargo, Load, OfWrite, Parcel, StepResult, Turn};
 use super::part::Writes;
+use super::planned::Planned;
 use super::send::{self, Sending};
 use super::settings::Coalesce;
-use super::writer::steps::Planned;
 use crate::meili::task::TaskKind;
 use crate::nodes::client::{SubBody, Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::spool::Spool;
@@ -165,9 +165,11 @@ impl Trip {
         let travelled = u64::try_from(cargos.len()).unwrap_or(u64::MAX);
         let id = topology.node(self.node).id.as_str();
         self.writes.nodes.metrics.coalesced.with_label_values(&[id]).inc_by(travelled);
-        let uids: Vec<u32> = cargos.iter().filter_map(|cargo| Some(cargo.write()?.uid)).collect();
+        let uids: Vec<u32> = cargos.iter().filter_map(|cargo| Some(cargo.write()?.row.uid())).collect();
         let company = |cargo: &Cargo| match cargo.write() {
-            Some(own) if uids.len() > 1 => Company::Tasks(uids.iter().copied().filter(|uid| *uid != own.uid).collect()),
+            Some(own) if uids.len() > 1 => {
+                Company::Tasks(uids.iter().copied().filter(|uid| *uid != own.row.uid()).collect())
+            }
             Some(_) | None => Company::None,
         };
         cargos.iter().map(|cargo| Answer { result: result.clone(), company: company(cargo) }).collect()
@@ -202,7 +204,8 @@ impl Trip {
         };
         // Any of the writes finds the node's task again.
         let index = Some(self.index.clone());
-        let new = MiroirTask::new(first.uid, TaskKind::DocumentAdditionOrUpdate, index, OffsetDateTime::now_utc());
+        let new =
+            MiroirTask::new(first.row.uid(), TaskKind::DocumentAdditionOrUpdate, index, OffsetDateTime::now_utc());
         let task = MiroirTask { uuid: first.uuid, ..new };
         let planned = Planned { part: 0, purpose: Purpose::Main, step, stamped: Some(0) };
         let topology = self.writes.nodes.topology();
@@ -210,6 +213,7 @@ impl Trip {
         let sending = Sending {
             writes: &self.writes,
             topology: &topology,
+            durable: &first.row,
             task: &task,
             spools: &spools,
             trace: &self.trace,

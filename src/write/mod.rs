@@ -11,6 +11,7 @@
 //! | `parcel` | what a small write offers to those before it |
 //! | `order` | the one order of all writes |
 //! | [`writer`] | one order for all replicas, durable before anything leaves |
+//! | `planned` | one request of a write to one node |
 //! | `send` | one step of a write, sent to one node |
 //! | [`settings`] | what the operator sets of writes |
 //! | [`direct`] | requests that every node answers at once, without a task |
@@ -23,6 +24,7 @@ pub(crate) mod order;
 mod pace;
 mod parcel;
 mod part;
+pub(crate) mod planned;
 pub(crate) mod send;
 pub mod settings;
 pub mod vocabulary;

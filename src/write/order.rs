@@ -40,7 +40,7 @@ pub(crate) struct Batches {
 
 /// The order, held: turns on several nodes that are taken by it stand alike in all lanes.
 pub(crate) struct Turns<'a> {
-    _taking: MutexGuard<'a, ()>,
+    taking: MutexGuard<'a, ()>,
     lanes: &'a Lanes<Parcel>,
 }
 
@@ -80,7 +80,7 @@ impl Order {
 
     /// Until the guard is dropped no other write can take its place.
     pub(super) fn hold(&self) -> Turns<'_> {
-        Turns { _taking: self.taking.lock(), lanes: &self.lanes }
+        Turns { taking: self.taking.lock(), lanes: &self.lanes }
     }
 
     /// The greatest task uid of the node stays.
@@ -96,6 +96,6 @@ impl Order {
 impl Turns<'_> {
     /// The next turn in the lanes of `indexes` on `node`.
     pub(crate) fn turn(&self, indexes: &[String], node: NodeIx) -> Turn {
-        self.lanes.turn(indexes, node)
+        self.lanes.turn_under(&self.taking, indexes, node)
     }
 }

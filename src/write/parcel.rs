@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::meili::error::ResponseError;
 use crate::split::rules::DocumentRules;
+use crate::store::Durable;
 use crate::tasks::entry::Company;
 
 /// A place in the lanes.
@@ -36,8 +37,8 @@ pub(crate) enum Load {
 /// A client's write, as far as it concerns the node.
 #[derive(Clone)]
 pub(crate) struct OfWrite {
-    /// The task's.
-    pub uid: u32,
+    /// Its own, which is on disk.
+    pub row: Durable,
     pub uuid: uuid::Uuid,
     pub stamp: String,
     pub method: &'static str,

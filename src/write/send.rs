@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::parcel::StepResult;
 use super::part::Writes;
-use super::writer::steps::Planned;
+use super::planned::Planned;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::nodes::client::{NodeReply, SubBody, Subrequest, TaskStatusResponse, Trace};
@@ -22,6 +22,7 @@ use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
 use crate::plan::write::StepBody;
 use crate::split::rules::DocumentRules;
+use crate::store::Durable;
 use crate::tasks::entry::{MiroirTask, Purpose};
 
 /// A large body may take as long as this for each MiB on top of `write.timeout`.
@@ -33,6 +34,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Sending<'a> {
     pub writes: &'a Arc<Writes>,
     pub topology: &'a Topology,
+    /// That the row of `task` is on disk.
+    pub durable: &'a Durable,
     pub task: &'a MiroirTask,
     pub spools: &'a [Spool],
     pub trace: &'a Trace,
@@ -108,6 +111,7 @@ pub(crate) fn time_for<'n>(writes: &Writes, nodes: impl IntoIterator<Item = &'n 
 
 /// Carries `planned` to `node`, within the time for it.
 pub(crate) async fn step(sending: &Sending<'_>, node: NodeIx, planned: &Planned) -> StepResult {
+    debug_assert_eq!(sending.durable.uid(), sending.task.uid, "the row of another write is on disk");
     let writes = sending.writes;
     let target = sending.topology.node(node);
     let body = body_of(&planned.step.body, sending.spools);

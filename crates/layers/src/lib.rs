@@ -71,7 +71,7 @@ fn no_room_is_too_large() {
 fn pure_rooms_are_pure() {
     assert_none(checks::purity(&HOUSE, rules::PURE, rules::IMPURE), rules::NOT_PURE);
     let words: Vec<&str> = WORDS.code().map(File::room).collect();
-    assert_none(checks::purity(&WORDS, &words, rules::IMPURE), &[]);
+    assert_none(checks::purity(&WORDS, &words, rules::IMPURE), rules::WORDS_NOT_PURE);
 }
 
 #[test]

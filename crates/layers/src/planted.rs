@@ -1,7 +1,10 @@
 //! Small trees with one wrong each: a check that does not find it is no check.
 
+use std::collections::BTreeSet;
+
 use crate::checks::{self, Findings};
 use crate::graph::Tree;
+use crate::rules;
 
 fn tree(sources: &[(&str, &str)]) -> Tree {
     Tree::of(sources.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())))
@@ -113,22 +116,31 @@ fn a_room_that_is_too_large_is_found() {
 
 #[test]
 fn what_is_impure_is_found_in_pure_rooms_alone() {
-    let impure = ["tokio", "std::fs", "std::time::Instant", "now_utc"];
     let found = |text: &str| {
         let tree = tree(&[("lib.rs", "mod low; mod high;"), ("low.rs", text), ("high.rs", "use tokio::spawn;")]);
-        keys(&checks::purity(&tree, &["low"], &impure)).len()
+        let files: BTreeSet<String> =
+            keys(&checks::purity(&tree, &["low"], rules::IMPURE)).into_iter().map(str::to_owned).collect();
+        files.len()
     };
+    for word in rules::IMPURE {
+        assert_eq!(found(&format!("fn f() {{ {word}::x() }}")), 1, "{word}");
+    }
     for text in [
         "use tokio::sync::Mutex;",
         "use std::{fs, fmt};",
         "fn f() { std::fs::read(\"x\"); }",
         "use std::time::{Duration, Instant};",
         "fn f() { time::OffsetDateTime::now_utc() }",
+        "use pingora_proxy::http_proxy;",
+        "use std::{env::var, fmt};",
+        "use std::io::{self, Write};\nfn f() { io::stderr() }",
+        "fn f() { println!(\"x\") }",
     ] {
         assert_eq!(found(text), 1, "{text}");
     }
     for text in [
         "use std::fmt;\nuse std::time::Duration;",
+        "use std::io::{Read, Write};\nfn f(process: &str, environment: u8) {}",
         "use tokio_stream::x;",
         "// tokio::spawn",
         "#[cfg(test)]\nmod tests { use tokio::spawn; }",

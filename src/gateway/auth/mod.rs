@@ -8,11 +8,9 @@
 //! | [`tenant`] | tenant tokens and the search rules in them |
 //! | [`access`] | what a checked request may touch |
 //! | [`check`] | the decision |
-//! | [`key_request`] | the bodies of `POST` and `PATCH /keys`, with the engine's errors |
 
 pub mod access;
 pub mod check;
-pub mod key_request;
 pub mod keyring;
 pub mod tenant;
 

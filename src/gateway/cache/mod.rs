@@ -35,7 +35,7 @@ use self::settings::CacheSettings;
 use self::status::{Bypass, CacheStatus, Forward, Then};
 use super::compress::Packed;
 use super::respond::Answer;
-use crate::cluster::Cluster;
+use crate::ledger::Ledger;
 use crate::meili::error::ResponseError;
 use crate::nodes::changes::{Moment, look::look};
 use crate::placement::topology::{NodeId, Topology};
@@ -120,7 +120,7 @@ impl Cache {
     }
 
     /// Looks for an answer to `question` that is there, or on its way.
-    pub async fn enter(&self, cluster: &Cluster, topology: &Topology, question: Question) -> Entered {
+    pub async fn enter(&self, ledger: &Ledger, topology: &Topology, question: Question) -> Entered {
         if question.bytes() > self.settings.largest_answer {
             return Entered::Asks(Turn { question, why: Forward::Bypass(Bypass::Long), read: None });
         }
@@ -140,7 +140,7 @@ impl Cache {
                     None => continue,
                 }
             }
-            let moment = match self.moment(cluster, topology, &question) {
+            let moment = match self.moment(ledger, topology, &question) {
                 Ok(moment) => moment,
                 Err(reason) => return Entered::Asks(Turn { question, why: Forward::Bypass(reason), read: None }),
             };
@@ -170,19 +170,19 @@ impl Cache {
     }
 
     /// The moment from which on nothing may change that an answer depends on.
-    fn moment(&self, cluster: &Cluster, topology: &Topology, question: &Question) -> Result<Moment, Bypass> {
+    fn moment(&self, ledger: &Ledger, topology: &Topology, question: &Question) -> Result<Moment, Bypass> {
         let indexes = question.indexes();
         if indexes.iter().any(|index| self.settings.except.iter().any(|pattern| pattern.meets(index))) {
             return Err(Bypass::Excepted);
         }
-        if !indexes.iter().all(|index| cluster.ledger.registry.exists(index)) {
+        if !indexes.iter().all(|index| ledger.registry.exists(index)) {
             return Err(Bypass::Unknown);
         }
         let serving: Vec<&NodeId> =
             topology.nodes.iter().filter(|node| node.state.serves_reads()).map(|node| &node.id).collect();
-        cluster.nodes.client.changes().moment(&indexes, &serving).map_err(|noisy| {
+        ledger.nodes.client.changes().moment(&indexes, &serving).map_err(|noisy| {
             if !noisy.is_empty() {
-                look(&cluster.nodes, noisy);
+                look(&ledger.nodes, noisy);
             }
             Bypass::Changing
         })

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::meili::error::ResponseError;
-use crate::meili::webhook::{self, Webhook, Webhooks};
+use crate::meili::webhook::{self, Wanted, Webhook, Webhooks};
 use crate::nodes::error::store_failed;
+use crate::plan::said::Said;
 use crate::store::{Store, StoreError};
 use crate::tasks::entry::MiroirTask;
 
@@ -103,38 +104,33 @@ impl WebhookBook {
         json!({ "results": shown })
     }
 
-    /// 404 for one that is not there, 400 for what is no UUID.
-    pub fn get(&self, uuid: &str) -> Result<Value, ResponseError> {
-        let uuid = webhook::parse_uuid(uuid)?;
+    /// 404 for one that is not there.
+    pub fn get(&self, uuid: Uuid) -> Result<Value, ResponseError> {
         self.all.load().get(&uuid).map(|webhook| webhook.view(uuid)).ok_or_else(|| webhook::not_found(uuid))
     }
 
     /// Returns it as clients see it, with its new UUID.
-    pub async fn create(&self, body: &Value) -> Result<Value, ResponseError> {
+    pub async fn create(&self, wanted: Wanted) -> Result<Value, ResponseError> {
         let _order = self.changing.lock().await;
         let uuid = Uuid::new_v4();
-        let made = webhook::creation(uuid, body, &self.all.load())?;
+        let made = webhook::creation(uuid, wanted, &self.all.load())?;
         let shown = made.view(uuid);
         self.put(uuid, Some(made)).await?;
         Ok(shown)
     }
 
-    /// Headers of `null` are taken away; the others stay.
-    pub async fn update(&self, uuid: &str, body: &Value) -> Result<Value, ResponseError> {
-        let uuid = webhook::parse_uuid(uuid)?;
-        webhook::refuse_nil(uuid)?;
+    /// Headers of `null` are taken away; the others stay. 404 for one that is not there, whatever is wanted.
+    pub async fn update(&self, uuid: Uuid, wanted: Said<Wanted>) -> Result<Value, ResponseError> {
         let _order = self.changing.lock().await;
         let old = self.all.load().get(&uuid).cloned().ok_or_else(|| webhook::not_found(uuid))?;
-        let changed = webhook::update(uuid, &old, body)?;
+        let changed = webhook::update(uuid, &old, wanted.heard()?)?;
         let shown = changed.view(uuid);
         self.put(uuid, Some(changed)).await?;
         Ok(shown)
     }
 
     /// 404 for one that is not there.
-    pub async fn delete(&self, uuid: &str) -> Result<(), ResponseError> {
-        let uuid = webhook::parse_uuid(uuid)?;
-        webhook::refuse_nil(uuid)?;
+    pub async fn delete(&self, uuid: Uuid) -> Result<(), ResponseError> {
         let _order = self.changing.lock().await;
         if !self.all.load().contains_key(&uuid) {
             return Err(webhook::not_found(uuid));
@@ -175,13 +171,18 @@ mod tests {
     use crate::meili::task::{TaskKind, TaskStatus};
     use crate::store::sqlite::SqliteStore;
 
+    fn wanted(body: &Value) -> Wanted {
+        Wanted::read(body).unwrap()
+    }
+
     #[tokio::test]
     async fn webhooks_survive_the_gateway() {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(":memory:", 64).unwrap());
         let book = WebhookBook::open(Arc::clone(&store)).await.unwrap();
-        let made = book.create(&json!({"url": "http://a", "headers": {"Authorization": "secret"}})).await.unwrap();
-        let uuid = made["uuid"].as_str().unwrap();
-        book.update(uuid, &json!({"headers": {"b": "1"}})).await.unwrap();
+        let body = json!({"url": "http://a", "headers": {"Authorization": "secret"}});
+        let made = book.create(wanted(&body)).await.unwrap();
+        let uuid: Uuid = made["uuid"].as_str().unwrap().parse().unwrap();
+        book.update(uuid, Said::Sound(wanted(&json!({"headers": {"b": "1"}})))).await.unwrap();
 
         let again = WebhookBook::open(store).await.unwrap();
         assert_eq!(again.list(), book.list());
@@ -207,7 +208,7 @@ mod tests {
         store.insert_task(ended(0)).await.unwrap();
         let book = WebhookBook::open(Arc::clone(&store)).await.unwrap();
         let made = async || {
-            let made = book.create(&json!({"url": "http://a"})).await.unwrap();
+            let made = book.create(wanted(&json!({"url": "http://a"}))).await.unwrap();
             made["uuid"].as_str().unwrap().parse::<Uuid>().unwrap()
         };
         let first = made().await;
@@ -224,9 +225,9 @@ mod tests {
             again.note_told(uuid, store.last_end().await.unwrap()).await.unwrap();
         }
         assert!(store.ends_after(0, 9).await.unwrap().is_empty());
-        again.delete(&first.to_string()).await.unwrap();
+        again.delete(first).await.unwrap();
         assert!(again.untold(first).await.unwrap().is_none());
-        again.delete(&second.to_string()).await.unwrap();
+        again.delete(second).await.unwrap();
         store.insert_task(ended(3)).await.unwrap();
         assert!(store.ends_after(0, 9).await.unwrap().is_empty());
     }

@@ -100,8 +100,34 @@ pub fn publish(nodes: &Nodes, change: impl FnOnce(&mut Topology)) -> Arc<Topolog
     next
 }
 
-/// Moves a node from one of `from` to `to`; false when it is in none of them any more.
+/// Primary key and settings of each index of a node were compared with the cluster's, or the index is apart there: the node may
+/// serve reads.
+#[derive(Debug)]
+pub struct Compared {
+    _private: (),
+}
+
+// === impl Compared ===
+
+impl Compared {
+    /// Said by who has looked at every index of a node, and by nobody else.
+    pub(crate) fn every_index() -> Self {
+        Self { _private: () }
+    }
+}
+
+/// A node that was repaired is up; false when it went down meanwhile.
+pub fn serves_again(nodes: &Nodes, node: &NodeId, _compared: Compared) -> bool {
+    change_state(nodes, node, &[NodeState::Repairing], NodeState::Up)
+}
+
+/// Moves a node from one of `from` to `to`; false when it is in none of them any more. Up it comes by [`serves_again`] alone.
 pub fn move_state(nodes: &Nodes, node: &NodeId, from: &[NodeState], to: NodeState) -> bool {
+    debug_assert!(to != NodeState::Up, "a node would serve that was not compared");
+    change_state(nodes, node, from, to)
+}
+
+fn change_state(nodes: &Nodes, node: &NodeId, from: &[NodeState], to: NodeState) -> bool {
     let current = |topology: &Topology| topology.nodes.iter().find(|candidate| candidate.id == *node).map(|n| n.state);
     // Most signs change nothing, and an epoch is for changes.
     if !current(&nodes.topology.load()).is_some_and(|state| from.contains(&state)) {

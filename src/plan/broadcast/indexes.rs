@@ -126,7 +126,18 @@ pub fn refused_as_of(version: Option<&str>, change: &Change, intent: &WriteInten
         Change::UpdateIndex { .. } => {
             ResponseError::new(Code::ImmutableIndexUid, "Immutable field `uid`: expected one of `primaryKey`")
         }
-        _ => ResponseError::new(
+        Change::CreateIndex
+        | Change::DeleteIndex { .. }
+        | Change::SwapIndexes
+        | Change::CompactIndex { .. }
+        | Change::DeleteDocumentsByFilter { .. }
+        | Change::DeleteAllDocuments { .. }
+        | Change::EditDocuments { .. }
+        | Change::UpdateSettings { .. }
+        | Change::ResetSettings { .. }
+        | Change::UpdateSetting { .. }
+        | Change::ResetSetting { .. }
+        | Change::UpdateExperimentalFeatures => ResponseError::new(
             Code::MiroirNotSupported,
             "Renaming and compacting an index is supported where all nodes run Meilisearch 1.50 or newer.",
         ),

@@ -108,7 +108,8 @@ pub async fn recover(writes: &Writes, progress: &dyn Fn(String)) -> Result<Recov
         let node = topology.node(ix);
         for index in holders.keys() {
             progress(format!("waiting for node {} to finish its tasks on `{index}`", node.id));
-            if !queue_runs_empty(&writes.nodes, node, index, &trace).await? {
+            let hold = writes.order.gates.hold(index).await;
+            if !queue_runs_empty(&writes.nodes, node, index, &hold, &trace).await? {
                 return Err(RecoverError::Busy { node: node.id.clone(), index: index.clone() });
             }
         }

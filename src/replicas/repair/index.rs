@@ -14,6 +14,7 @@ use crate::ledger::{insync, older_reads};
 use crate::meili::task::TaskStatus;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::error::NodeError;
+use crate::nodes::lanes::Hold;
 use crate::nodes::node_queue::{IDLE_LIMIT, has_open_tasks, queue_runs_empty};
 use crate::placement::topology::{Node, NodeIx};
 use crate::plan::broadcast::HiddenSettings;
@@ -94,15 +95,16 @@ pub(super) async fn mark_all_gone(replicas: &Replicas, ix: NodeIx, index: &str) 
     Ok(insync::mark_gone(&replicas.ledger, &marks).await?)
 }
 
-/// Returns the node's task that patches the settings, if that is needed; it is not waited for. `suspected`: something is known
-/// to be missing. `absent` is set when the index was not there.
+/// Returns the node's task that patches the settings, if that is needed; it is not waited for. The index is made as `entry` and the
+/// node `reference` have it, and takes no write meanwhile. `suspected`: something is known to be missing. `absent` is set when the
+/// index was not there.
 pub(super) async fn repair_index(
     replicas: &Arc<Replicas>,
     ix: NodeIx,
     suspected: bool,
-    entry: &IndexEntry,
-    reference: Option<&Node>,
+    (entry, reference): (&IndexEntry, Option<&Node>),
     absent: &mut bool,
+    hold: &Hold,
     trace: &Trace,
 ) -> Result<Option<u32>, RepairError> {
     let topology = replicas.nodes.topology().detached();
@@ -116,7 +118,7 @@ pub(super) async fn repair_index(
         if !suspected && held.is_some() && has_open_tasks(&replicas.nodes, other, uid, trace).await? {
             return Ok(None);
         }
-        wait_idle(replicas, other, uid, trace).await?;
+        wait_idle(replicas, other, uid, hold, trace).await?;
     }
     let key_held = held.as_ref().and_then(|index| index.primary_key.as_ref());
     if let (Some(wrong), Some(right)) = (key_held, &entry.primary_key)
@@ -253,8 +255,14 @@ pub(super) fn settings_change(
     change
 }
 
-async fn wait_idle(replicas: &Replicas, node: &Node, index: &str, trace: &Trace) -> Result<(), RepairError> {
-    if queue_runs_empty(&replicas.nodes, node, index, trace).await? {
+async fn wait_idle(
+    replicas: &Replicas,
+    node: &Node,
+    index: &str,
+    hold: &Hold,
+    trace: &Trace,
+) -> Result<(), RepairError> {
+    if queue_runs_empty(&replicas.nodes, node, index, hold, trace).await? {
         Ok(())
     } else {
         Err(RepairError::Busy { index: index.to_owned(), limit: IDLE_LIMIT })

@@ -224,7 +224,7 @@ async fn patch(
     absent: &mut bool,
     trace: &Trace,
 ) -> Result<Option<u32>, RepairError> {
-    let _hold = replicas.writes.order.gates.hold(index).await;
+    let hold = replicas.writes.order.gates.hold(index).await;
     // It may have been deleted while this waited.
     let Some(entry) = replicas.ledger.registry.entry(index) else { return Ok(None) };
     let measure = match reference(replicas, ix, index).await {
@@ -235,7 +235,7 @@ async fn patch(
             return Err(error);
         }
     };
-    repair_index(replicas, ix, suspected, &entry, measure.as_ref(), absent, trace).await
+    repair_index(replicas, ix, suspected, (&entry, measure.as_ref()), absent, &hold, trace).await
 }
 
 /// Whose settings of an index are right, of the nodes that are up; `None` where there is nobody who could know better.

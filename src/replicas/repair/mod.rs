@@ -44,7 +44,7 @@ use crate::ledger::marks::{Marks, Missed};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
 use crate::nodes::error::NodeError;
-use crate::nodes::health::{self, move_state};
+use crate::nodes::health::{self, Compared, move_state};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
 use crate::replicas::part::Replicas;
 
@@ -143,12 +143,12 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         if let Some(reference) = reference {
             repair_features(replicas, node, reference, &trace).await?;
         }
-        look_at_indexes(replicas, id, &missed).await?;
+        let compared = look_at_indexes(replicas, id, &missed).await?;
         if let Some(hook) = replicas.hook.get() {
             hook.repair(node).await.map_err(RepairError::Hook)?;
         }
         if insync::repaired(&replicas.ledger, id, as_of).await? {
-            let up = move_state(&replicas.nodes, id, &[NodeState::Repairing], NodeState::Up);
+            let up = health::serves_again(&replicas.nodes, id, compared);
             return Ok(if up { Outcome::Up } else { Outcome::Gone });
         }
     }
@@ -156,7 +156,7 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
 }
 
 /// Each index that is or was there; those that take long go on in the background.
-async fn look_at_indexes(replicas: &Arc<Replicas>, id: &NodeId, missed: &Missed) -> Result<(), RepairError> {
+async fn look_at_indexes(replicas: &Arc<Replicas>, id: &NodeId, missed: &Missed) -> Result<Compared, RepairError> {
     let mut all = missed.outdated.clone();
     all.extend(replicas.ledger.registry.entries().into_iter().map(|entry| entry.uid));
     let mut late = 0;
@@ -166,7 +166,7 @@ async fn look_at_indexes(replicas: &Arc<Replicas>, id: &NodeId, missed: &Missed)
             late += 1;
         }
     }
-    Ok(())
+    Ok(Compared::every_index())
 }
 
 /// What a node that was away holds and the cluster does not know was deleted meanwhile.

@@ -97,7 +97,7 @@ fn start(replicas: &Arc<Replicas>, index: &str) {
 /// True when all nodes are alike again and the note is gone.
 async fn attempt(replicas: &Arc<Replicas>, index: &str) -> Result<bool, RepairError> {
     let trace = Trace::background("take-back");
-    let _hold = replicas.writes.order.gates.hold(index).await;
+    let hold = replicas.writes.order.gates.hold(index).await;
     let store = replicas.ledger.store.as_ref();
     let Some(noted) = replicas.ledger.refusals.of(index) else { return Ok(true) };
     if !replicas.ledger.registry.exists(index) {
@@ -113,7 +113,7 @@ async fn attempt(replicas: &Arc<Replicas>, index: &str) -> Result<bool, RepairEr
     let path = format!("/indexes/{index}/settings");
     let mut held: BTreeMap<&NodeId, Map<String, Value>> = BTreeMap::new();
     for node in &there {
-        if !queue_runs_empty(&replicas.nodes, node, index, &trace).await? {
+        if !queue_runs_empty(&replicas.nodes, node, index, &hold, &trace).await? {
             return Err(RepairError::Busy { index: index.to_owned(), limit: IDLE_LIMIT });
         }
         if let Some(settings) = replicas.nodes.client.get_json(node, &path, &trace).await? {

@@ -14,6 +14,7 @@ use crate::ledger::marks::Marks;
 use crate::nodes::Nodes;
 use crate::nodes::client::{TaskStatusResponse, Trace};
 use crate::nodes::error::NodeError;
+use crate::nodes::lanes::Hold;
 use crate::nodes::node_queue::queue_runs_empty;
 use crate::nodes::stamp::{Origin, Stamped, origin};
 use crate::placement::shard::{ShardId, ShardSet};
@@ -82,14 +83,14 @@ impl Subjects<'_> {
 
     /// Once more, with no write under way.
     async fn compare_at_rest(&self) -> Result<Outcome, ResilverError> {
-        let _hold = self.writes.order.gates.hold(self.index).await;
+        let hold = self.writes.order.gates.hold(self.index).await;
         let topology = self.writes.nodes.topology();
         let nodes = comparable(&topology, self.index, self.shard);
         if nodes.len() < 2 {
             return Ok(Outcome::Skipped);
         }
         for node in &nodes {
-            if !at_rest(&self.writes.nodes, topology.node(*node), self.index, self.trace).await? {
+            if !at_rest(&self.writes.nodes, topology.node(*node), self.index, &hold, self.trace).await? {
                 return Ok(Outcome::Skipped);
             }
         }
@@ -195,8 +196,14 @@ impl Subjects<'_> {
 }
 
 /// True once a node has nothing more to do for `index`, whose writes are held back; false if that takes too long.
-pub(super) async fn at_rest(nodes: &Nodes, node: &Node, index: &str, trace: &Trace) -> Result<bool, NodeError> {
-    let rest = queue_runs_empty(nodes, node, index, trace);
+pub(super) async fn at_rest(
+    nodes: &Nodes,
+    node: &Node,
+    index: &str,
+    hold: &Hold,
+    trace: &Trace,
+) -> Result<bool, NodeError> {
+    let rest = queue_runs_empty(nodes, node, index, hold, trace);
     tokio::time::timeout(REST_LIMIT, rest).await.unwrap_or(Ok(false))
 }
 

@@ -42,10 +42,10 @@ async fn differences(scrub: &Scrub, writes: &Writes, index: &str, trace: &Trace)
         }
         return Ok(Outcome::Equal);
     }
-    let _hold = writes.order.gates.hold(index).await;
+    let hold = writes.order.gates.hold(index).await;
     let topology = writes.nodes.topology();
     for node in up(&topology, index) {
-        if !at_rest(&writes.nodes, topology.node(node), index, trace).await? {
+        if !at_rest(&writes.nodes, topology.node(node), index, &hold, trace).await? {
             return Ok(Outcome::Skipped);
         }
     }

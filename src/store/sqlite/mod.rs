@@ -15,8 +15,8 @@ use tokio::sync::broadcast;
 
 use super::worker::Worker;
 use super::{
-    IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, ends, schema,
-    task_sql,
+    Durable, IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats,
+    ends, schema, task_sql,
 };
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
@@ -169,7 +169,8 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<(), StoreError> {
+    async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<Durable, StoreError> {
+        let uid = task.uid;
         self.write_task(task, move |connection, task| {
             for (uid, entry) in &indexes {
                 write_index(connection, uid, entry.as_ref())?;
@@ -177,6 +178,7 @@ impl Store for SqliteStore {
             task_sql::insert(connection, task).map(|()| task.status.is_final())
         })
         .await
+        .map(|()| Durable { uid })
     }
 
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError> {

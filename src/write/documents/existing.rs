@@ -38,10 +38,10 @@ struct Kept<'a> {
 }
 
 /// Whether others may write to the index meanwhile.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Others {
+#[derive(Clone, Copy)]
+enum Others<'a> {
     Write,
-    Wait,
+    Wait(&'a Hold),
 }
 
 /// Collects the ids of `source`, which is the request's body.
@@ -67,7 +67,7 @@ pub(super) async fn add(
     drained(writes, &addition.index, Others::Write, trace).await?;
     for _ in 0..ATTEMPTS {
         let hold = writes.order.gates.hold(&addition.index).await;
-        drained(writes, &addition.index, Others::Wait, trace).await?;
+        drained(writes, &addition.index, Others::Wait(&hold), trace).await?;
         match kept.write(writes, &addition, hold, trace).await {
             Err(error) if error.is(Code::MiroirLayoutChanged) => {}
             result => return result,
@@ -77,7 +77,7 @@ pub(super) async fn add(
 }
 
 /// Returns when every node that may be asked has carried out what it had taken for the index.
-async fn drained(writes: &Writes, index: &str, others: Others, trace: &Trace) -> Result<(), ResponseError> {
+async fn drained(writes: &Writes, index: &str, others: Others<'_>, trace: &Trace) -> Result<(), ResponseError> {
     let topology = writes.nodes.topology().detached();
     let asked = topology.members().filter(|node| topology.node(*node).state.serves_reads());
     let drains = asked.map(|node| {
@@ -85,7 +85,7 @@ async fn drained(writes: &Writes, index: &str, others: Others, trace: &Trace) ->
         async move {
             match others {
                 Others::Write => node_queue::drain(&writes.nodes, node, index, trace).await,
-                Others::Wait => node_queue::queue_runs_empty(&writes.nodes, node, index, trace).await,
+                Others::Wait(hold) => node_queue::queue_runs_empty(&writes.nodes, node, index, hold, trace).await,
             }
         }
     });

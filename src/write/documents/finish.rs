@@ -29,6 +29,14 @@ const FINISHED_BY: &str = "finishedBy";
 /// Instead of that one's id, from before it is sent until it has one.
 const UNKNOWN: &str = "a task that is not known, because it broke off";
 
+/// The change that is left of a task.
+enum Rest {
+    /// Done twice on a document, it is done twice.
+    Edit(Box<WriteIntent>),
+    /// Done twice, it takes away no more than once.
+    Deletion(Box<WriteIntent>),
+}
+
 /// Sends the rest of the task `id`, an edit or a deletion by filter, and returns the task of that.
 pub async fn finish(writes: &Arc<Writes>, id: TaskRef, trace: &Trace) -> Result<MiroirTask, ResponseError> {
     let _finishing = writes.order.finishing.lock().await;
@@ -39,17 +47,20 @@ pub async fn finish(writes: &Arc<Writes>, id: TaskRef, trace: &Trace) -> Result<
     let rest = rest(writes, &task)?;
     // Should this break off, nobody knows what was sent, and nothing is sent again.
     mark(writes, id, Some(UNKNOWN.to_owned())).await?;
-    let kind = rest.kind;
-    let sent = match kind {
-        TaskKind::DocumentEdition => edit(writes, rest, trace).await,
-        _ => writes.submit(rest, Vec::new(), trace).await,
+    let (sent, in_doubt) = match rest {
+        Rest::Edit(intent) => {
+            let sent = edit(writes, *intent, trace).await;
+            let in_doubt = sent.as_ref().is_err_and(may_be_sent);
+            (sent, in_doubt)
+        }
+        Rest::Deletion(intent) => (writes.submit(*intent, Vec::new(), trace).await, false),
     };
     match &sent {
         // What failed before it was sent has finished nothing.
         Ok(sent) if sent.status == TaskStatus::Failed => mark(writes, id, None).await?,
         Ok(sent) => mark(writes, id, Some(sent.id())).await?,
-        Err(error) if kind != TaskKind::DocumentEdition || !may_be_sent(error) => mark(writes, id, None).await?,
-        Err(_) => {}
+        Err(_) if in_doubt => {}
+        Err(_) => mark(writes, id, None).await?,
     }
     sent
 }
@@ -86,7 +97,31 @@ async fn mark(writes: &Writes, id: TaskRef, by: Option<String>) -> Result<(), Re
     writes.ledger.store.update_task(task).await.map_err(|error| store_failed(&error))
 }
 
-fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError> {
+/// By what a task of `kind` is finished, if by anything else than the same request again.
+fn change_left(kind: TaskKind, has_filter: bool, index: String) -> Option<Change> {
+    match kind {
+        TaskKind::DocumentEdition => Some(Change::EditDocuments { index }),
+        TaskKind::DocumentDeletion => has_filter.then_some(Change::DeleteDocumentsByFilter { index }),
+        TaskKind::DocumentAdditionOrUpdate
+        | TaskKind::SettingsUpdate
+        | TaskKind::IndexCreation
+        | TaskKind::IndexDeletion
+        | TaskKind::IndexUpdate
+        | TaskKind::IndexSwap
+        | TaskKind::TaskCancelation
+        | TaskKind::TaskDeletion
+        | TaskKind::DumpCreation
+        | TaskKind::SnapshotCreation
+        | TaskKind::Export
+        | TaskKind::UpgradeDatabase
+        | TaskKind::IndexCompaction
+        | TaskKind::NetworkTopologyChange
+        | TaskKind::DsrUpdate
+        | TaskKind::DsrClear => None,
+    }
+}
+
+fn rest(writes: &Writes, task: &MiroirTask) -> Result<Rest, ResponseError> {
     let refuse = |message: String| Err(ResponseError::new(Code::BadRequest, message));
     if !task.error.as_ref().is_some_and(|error| error.is(Code::MiroirPartlyApplied)) {
         return refuse(format!("`{}` did not end in part: there is nothing to finish", task.id()));
@@ -104,10 +139,8 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
     }
     let index = task.index_uid.clone().unwrap_or_default();
     let original = details.get("originalFilter").and_then(Value::as_str);
-    let change = match (task.kind, original) {
-        (TaskKind::DocumentEdition, _) => Change::EditDocuments { index },
-        (TaskKind::DocumentDeletion, Some(_)) => Change::DeleteDocumentsByFilter { index },
-        _ => return refuse(format!("`{}` is finished by sending the same request again", task.id())),
+    let Some(change) = change_left(task.kind, original.is_some(), index) else {
+        return refuse(format!("`{}` is finished by sending the same request again", task.id()));
     };
     let mut body = Map::new();
     if let Some(filter) = original.and_then(|filter| serde_json::from_str(filter).ok()) {
@@ -121,14 +154,12 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
     let body = Value::Object(body).to_string();
     let (topology, hidden) = (writes.nodes.topology(), writes.ledger.hidden_settings());
     let exists = |index: &str| writes.ledger.registry.exists(index);
-    match broadcast::plan(&change, "", body.as_bytes(), &topology, &hidden, &exists) {
-        Plan::Broadcast(mut intent) | Plan::DeleteMatching(mut intent) | Plan::Edit(mut intent) => {
-            intent.custom_metadata = task.custom_metadata.clone();
-            only(&mut intent, &missed, topology.shards);
-            Ok(*intent)
-        }
-        Plan::Refuse(error) => Err(error),
+    let mut rest = match broadcast::plan(&change, "", body.as_bytes(), &topology, &hidden, &exists) {
+        Plan::Edit(intent) => Rest::Edit(intent),
+        Plan::DeleteMatching(intent) => Rest::Deletion(intent),
+        Plan::Refuse(error) => return Err(error),
         Plan::Forward(_)
+        | Plan::Broadcast(_)
         | Plan::List(_)
         | Plan::Scatter(_)
         | Plan::Split(_)
@@ -137,9 +168,14 @@ fn rest(writes: &Writes, task: &MiroirTask) -> Result<WriteIntent, ResponseError
         | Plan::Fail(_)
         | Plan::Work(_)
         | Plan::Answer(_) => {
-            Err(ResponseError::new(Code::Internal, "A change of documents was planned as something else."))
+            let error = ResponseError::new(Code::Internal, "A change of documents was planned as something else.");
+            return Err(error);
         }
-    }
+    };
+    let (Rest::Edit(intent) | Rest::Deletion(intent)) = &mut rest;
+    intent.custom_metadata = task.custom_metadata.clone();
+    only(intent, &missed, topology.shards);
+    Ok(rest)
 }
 
 /// Restricts a change by filter to the documents of `missed`.

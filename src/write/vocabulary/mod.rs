@@ -155,7 +155,21 @@ impl Vocabularies {
         match intent.kind {
             TaskKind::DocumentDeletion | TaskKind::DocumentEdition => self.of(index).doubt(),
             TaskKind::DocumentAdditionOrUpdate => self.of(index).state.write().last_write = Instant::now(),
-            _ => {}
+            TaskKind::SettingsUpdate
+            | TaskKind::IndexCreation
+            | TaskKind::IndexDeletion
+            | TaskKind::IndexUpdate
+            | TaskKind::IndexSwap
+            | TaskKind::TaskCancelation
+            | TaskKind::TaskDeletion
+            | TaskKind::DumpCreation
+            | TaskKind::SnapshotCreation
+            | TaskKind::Export
+            | TaskKind::UpgradeDatabase
+            | TaskKind::IndexCompaction
+            | TaskKind::NetworkTopologyChange
+            | TaskKind::DsrUpdate
+            | TaskKind::DsrClear => {}
         }
     }
 

@@ -30,7 +30,22 @@ pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace)
         TaskKind::DocumentDeletion => {
             intent.steps.iter().any(|step| step.method == "DELETE" && step.to == Target::AllNodes)
         }
-        _ => false,
+        TaskKind::DocumentAdditionOrUpdate
+        | TaskKind::DocumentEdition
+        | TaskKind::SettingsUpdate
+        | TaskKind::IndexCreation
+        | TaskKind::IndexUpdate
+        | TaskKind::IndexSwap
+        | TaskKind::TaskCancelation
+        | TaskKind::TaskDeletion
+        | TaskKind::DumpCreation
+        | TaskKind::SnapshotCreation
+        | TaskKind::Export
+        | TaskKind::UpgradeDatabase
+        | TaskKind::IndexCompaction
+        | TaskKind::NetworkTopologyChange
+        | TaskKind::DsrUpdate
+        | TaskKind::DsrClear => false,
     };
     let index = intent.index_uid.as_deref().filter(|_| empties)?;
     let primary_key = writes.ledger.registry.entry(index)?.primary_key?;

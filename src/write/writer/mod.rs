@@ -224,12 +224,21 @@ async fn carry_out(
     }
     // Both or neither: a row without its change of the registry, or the other way round, could not be told from a write
     // that was interrupted later.
-    if let Err(error) = writes.ledger.store.begin_write(row.clone(), writes.ledger.registry.changes(&undo)).await {
+    let begun = writes.ledger.store.begin_write(row.clone(), writes.ledger.registry.changes(&undo)).await;
+    let durable = begun.map_err(|error| {
         writes.ledger.registry.undo(&undo);
-        return Err(store_failed(&error));
-    }
+        store_failed(&error)
+    })?;
 
-    let sending = Sending { writes, topology: &topology, task: &task, spools: &spools, trace, judged: judged.as_ref() };
+    let sending = Sending {
+        writes,
+        topology: &topology,
+        durable: &durable,
+        task: &task,
+        spools: &spools,
+        trace,
+        judged: judged.as_ref(),
+    };
     task.parts = send_all(&sending, intent, runs).await;
     let settled =
         insync::settle(&writes.ledger, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;

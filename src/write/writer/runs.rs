@@ -7,7 +7,6 @@ use futures::stream::FuturesUnordered;
 use prometheus::IntGauge;
 use tokio::time::Instant;
 
-use super::steps::Planned;
 use crate::ledger::{maintenance, settle};
 use crate::nodes::health;
 use crate::nodes::spool::Spool;
@@ -17,6 +16,7 @@ use crate::plan::write::{StepBody, WriteIntent};
 use crate::tasks::entry::{NodeTask, NodeTaskState, Purpose};
 use crate::write::coalesce::{self, Way};
 use crate::write::parcel::{Answer, Cargo, Load, OfWrite, StepResult, Turn};
+use crate::write::planned::Planned;
 use crate::write::send::{self, Sending};
 
 /// What one node is sent, in order, when its turn comes.
@@ -141,7 +141,7 @@ fn cargo_of<'a>(sending: &Sending<'a>, run: &Run) -> Option<(&'a str, usize, Car
     let own = |shard: &ShardId| planned.step.shards.contains(*shard);
     let documents = task.documents.iter().filter(|(shard, _)| own(shard)).map(|(_, count)| count).sum();
     let write = OfWrite {
-        uid: task.uid,
+        row: sending.durable.clone(),
         uuid: task.uuid,
         stamp: task.id(),
         method: planned.step.method,

@@ -10,17 +10,8 @@ use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 use crate::tasks::entry::{MiroirTask, NodeTask, Purpose, Say};
 use crate::write::part::Writes;
+use crate::write::planned::Planned;
 use crate::write::send;
-
-/// One request of a run, and the part of the task that it is.
-pub(crate) struct Planned {
-    /// Its place among the task's parts.
-    pub part: usize,
-    pub purpose: Purpose,
-    pub step: Step,
-    /// How many stamped steps of the same task the node was sent before this one; `None` where there is no stamp.
-    pub stamped: Option<usize>,
-}
 
 /// Steps before and after what was asked for, on every node.
 #[derive(Default)]

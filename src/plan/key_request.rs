@@ -1,7 +1,9 @@
 //! The bodies of `POST` and `PATCH /keys` and the query of `GET /keys`, judged with the engine's words.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
+use time::serde::rfc3339;
 use uuid::Uuid;
 
 use crate::meili::action::Action;
@@ -13,14 +15,31 @@ use crate::meili::query::QueryMap;
 use crate::meili::unknown;
 
 /// What `PATCH /keys/{key}` changes; the outer `None` leaves a field as it is, the inner one clears it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct KeyPatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<Option<String>>,
 }
 
+/// A key to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewKey {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    /// Where the client chooses it itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Uuid>,
+    pub actions: Vec<Action>,
+    pub indexes: Vec<IndexPattern>,
+    #[serde(serialize_with = "rfc3339::option::serialize")]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
 /// A page of the keys.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct KeyPage {
     pub offset: usize,
     pub limit: usize,
@@ -29,24 +48,25 @@ pub struct KeyPage {
 const CREATE_FIELDS: &[&str] = &["description", "name", "uid", "actions", "indexes", "expiresAt"];
 const PATCH_FIELDS: &[&str] = &["description", "name"];
 
-/// Reads the body of `POST /keys`.
-pub fn creation(body: &Value, now: OffsetDateTime) -> Result<Key, ResponseError> {
-    let mut key = Key {
-        name: None,
-        description: None,
-        uid: Uuid::new_v4(),
-        actions: Vec::new(),
-        indexes: Vec::new(),
-        expires_at: None,
-        created_at: now,
-        updated_at: now,
-    };
+/// Refuses all that is about keys where there can be none.
+pub fn require_master_key(is_there: bool) -> Result<(), ResponseError> {
+    if is_there {
+        return Ok(());
+    }
+    let message = "Meilisearch is running without a master key. To access this API endpoint, you must have set a \
+                   master key at launch.";
+    Err(ResponseError::new(Code::MissingMasterKey, message))
+}
+
+/// Reads the body of `POST /keys`. A key's time must end after `now`.
+pub fn creation(body: &Value, now: OffsetDateTime) -> Result<NewKey, ResponseError> {
+    let mut key = NewKey::default();
     let fields = object(body)?;
     for (name, value) in fields {
         match name.as_str() {
             "description" => key.description = text(value, "description", Code::InvalidApiKeyDescription)?,
             "name" => key.name = text(value, "name", Code::InvalidApiKeyName)?,
-            "uid" => key.uid = uid(value)?,
+            "uid" => key.uid = Some(uid(value)?),
             "actions" => key.actions = actions(value)?,
             "indexes" => key.indexes = indexes(value)?,
             "expiresAt" => key.expires_at = expiration(value, now)?,
@@ -107,6 +127,17 @@ pub fn page(query: &str) -> Result<KeyPage, ResponseError> {
         })?;
     }
     Ok(page)
+}
+
+// === impl NewKey ===
+
+impl NewKey {
+    /// The key, made at the moment `now`; `uid` is its uid where the client has chosen none.
+    pub fn made(self, uid: Uuid, now: OffsetDateTime) -> Key {
+        let Self { name, description, uid: chosen, actions, indexes, expires_at } = self;
+        let uid = chosen.unwrap_or(uid);
+        Key { name, description, uid, actions, indexes, expires_at, created_at: now, updated_at: now }
+    }
 }
 
 fn object(body: &Value) -> Result<&Map<String, Value>, ResponseError> {
@@ -201,7 +232,7 @@ mod tests {
             "expiresAt": "2999-01-01",
         });
         let key = creation(&body, OffsetDateTime::now_utc()).unwrap();
-        assert_eq!((key.uid, key.name.as_deref(), key.description), (uid, Some("n"), None));
+        assert_eq!((key.uid, key.name.as_deref(), &key.description), (Some(uid), Some("n"), &None));
         assert_eq!(key.actions, [Action::Search, Action::DocumentsAny]);
         assert_eq!(key.expires_at.unwrap().year(), 2999);
     }
