@@ -164,13 +164,13 @@ async fn what_others_want_as_well_is_not_canceled() {
         fleet.say("b", 50, NodeTaskState::Enqueued);
         fleet.reconciler.watch(&fleet, task);
     }
-    task_ops::cancel(&fleet, "uids=0", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    cancel(&fleet, "uids=0").await.unwrap();
     assert_eq!(fleet.finished(2).await.details.unwrap()["canceledTasks"], 0);
     assert_eq!(
         (&fleet.view(0).await["status"], &fleet.view(1).await["status"]),
         (&json!("enqueued"), &json!("enqueued"))
     );
-    task_ops::cancel(&fleet, "uids=0,1", IndexAccess::All, UidFormat::Integer).await.unwrap();
+    cancel(&fleet, "uids=0,1").await.unwrap();
     assert_eq!(fleet.finished(3).await.details.unwrap()["canceledTasks"], 2);
 }
 

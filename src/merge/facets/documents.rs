@@ -1,11 +1,12 @@
 //! The facet values of documents that are at hand, counted as the engine counts them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::tally::{Counted, sum_up};
+use super::tally::Counted;
 use crate::plan::probe::FacetValue;
+use crate::plan::values::Key;
 
 /// The values of `facet`, each counted once for each document that has it.
 pub fn count(documents: &[Value], facet: &str) -> Vec<Counted> {
@@ -16,6 +17,20 @@ pub fn count(documents: &[Value], facet: &str) -> Vec<Counted> {
         counted.extend(values.map(|value| (value, 1)));
     }
     sum_up(counted)
+}
+
+/// Each value once, with all its documents.
+pub fn sum_up(values: Vec<Counted>) -> Vec<Counted> {
+    let mut places: HashMap<Key, usize> = HashMap::new();
+    let mut summed: Vec<Counted> = Vec::new();
+    for (value, count) in values {
+        let at = *places.entry(value.key()).or_insert(summed.len());
+        match summed.get_mut(at) {
+            Some((_, sum)) => *sum += count,
+            None => summed.push((value, count)),
+        }
+    }
+    summed
 }
 
 fn values(document: &Value, facet: &str) -> Vec<FacetValue> {

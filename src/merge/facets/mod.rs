@@ -199,7 +199,7 @@ impl Facets {
             }
         }
         for (facet, values) in lists {
-            self.tally(facet).list_whole(source, tally::sum_up(values));
+            self.tally(facet).list_whole(source, documents::sum_up(values));
         }
         Ok(())
     }

@@ -86,20 +86,6 @@ pub fn read(members: &Members<'_>, range: Option<(f64, f64)>) -> Result<Vec<Coun
     Ok(values)
 }
 
-/// Each value once, with all its documents.
-pub fn sum_up(values: Vec<Counted>) -> Vec<Counted> {
-    let mut places: HashMap<Key, usize> = HashMap::new();
-    let mut summed: Vec<Counted> = Vec::new();
-    for (value, count) in values {
-        let at = *places.entry(value.key()).or_insert(summed.len());
-        match summed.get_mut(at) {
-            Some((_, sum)) => *sum += count,
-            None => summed.push((value, count)),
-        }
-    }
-    summed
-}
-
 /// Values that are all strings.
 pub fn texts(values: Vec<(String, u64)>) -> Vec<Counted> {
     values.into_iter().map(|(shown, count)| (FacetValue::text(shown), count)).collect()
