@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 
 /// The hidden field that Miroir adds to every document. No client ever sees it.
 pub const SHARD_FIELD: &str = "_miroir_shard";
-/// A path that can be filtered by and that no document has, as [`SHARD_FIELD`] is a text: hits that are distinct by it are all there are.
-pub const NOWHERE: &str = "_miroir_shard.nowhere";
 
 /// One of S fixed slices of the hash space: the unit of placement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -20,7 +20,6 @@ use super::node_request::NodeRequest;
 use super::reserved;
 use super::search::SearchPlan;
 use super::search_body::{paging, sorted_field};
-use crate::placement::shard::NOWHERE;
 
 const PERFORMANCE: &str = "showPerformanceDetails";
 
@@ -163,17 +162,17 @@ impl FederationPlan {
         queries.any(|query| query.search.by_frequency != ByFrequency::No)
     }
 
-    /// The same with up to `most` hits of each search, whatever their distinct values.
-    pub fn undistinguished(&self, most: u64) -> Self {
+    /// The same with up to `most` hits of each search, whatever their distinct values. `None` where a search cannot be asked
+    /// so, because its distinct attribute is that of the settings.
+    pub fn undistinguished(&self, most: u64) -> Option<Self> {
         let mut plan = self.clone();
         plan.paging = self.paging.up_to(most);
-        plan.distinct = self.distinct.as_ref().map(|_| NOWHERE.to_owned());
         for query in plan.indexes.iter_mut().flat_map(|index| &mut index.queries) {
             if query.search.distinct.is_some() {
-                query.search = query.search.undistinguished();
+                query.search = query.search.undistinguished()?;
             }
         }
-        plan
+        Some(plan)
     }
 }
 

@@ -184,7 +184,7 @@ impl SearchPlan {
             (self.request_embedding().is_some(), Later::QueryVector),
             (self.has_shares(), Later::LargerShare),
             (self.census().is_some(), Later::Census),
-            (self.distinct.is_some(), Later::WithoutDistinct),
+            (self.undistinguished().is_some(), Later::WithoutDistinct),
             (self.marking.is_some(), Later::Marks),
         ];
         rounds.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, round)| round));
@@ -219,7 +219,7 @@ impl FederationPlan {
         let asked = [
             (apart, Later::Apart),
             (apart || self.check.is_some(), Later::Pairs),
-            (distinct, Later::WithoutDistinct),
+            (distinct && self.undistinguished(1).is_some(), Later::WithoutDistinct),
             (self.indexes.iter().any(|index| index.facets.is_some()), Later::FacetValues),
         ];
         rounds.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, round)| round));

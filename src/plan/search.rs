@@ -11,7 +11,7 @@ use super::shown::{Helper, Rules, Shown};
 use super::span::Span;
 use super::window::{Paging, Window};
 use crate::placement::cover::CoverPart;
-use crate::placement::shard::{NOWHERE, ShardSet};
+use crate::placement::shard::ShardSet;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::topology::NodeIx;
 
@@ -181,34 +181,27 @@ impl SearchPlan {
     /// where that cannot be asked, or its order would not be that of one node.
     pub fn listing(&self) -> Option<SearchPlan> {
         let of_words = !self.names_a_vector() && self.mix != Mix::WordsOfMixed;
+        // A request can choose another distinct attribute than that of the settings, but not none.
         let lifted = self.distinct.is_none() || present(&self.body, "distinct");
         if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
             return None;
         }
         let mut listing = self.clone();
         listing.window.paging = Paging::Offset { offset: 0, limit: self.window.max_total_hits };
-        for name in ["page", "hitsPerPage"] {
+        for name in ["page", "hitsPerPage", "distinct"] {
             listing.body.remove(name);
         }
-        listing.lift_distinct();
         listing.show_what_is_counted(self.distinct.as_ref());
         Some(listing)
     }
 
-    /// The same search for every hit that can be reached, whatever its distinct value.
-    pub fn undistinguished(&self) -> SearchPlan {
+    /// The same search for every hit that can be reached, whatever its distinct value. `None` where that cannot be asked,
+    /// because the distinct attribute is that of the settings.
+    pub fn undistinguished(&self) -> Option<SearchPlan> {
         let mut plan = self.clone();
         plan.window.paging = self.window.paging.up_to(self.window.max_total_hits);
-        plan.lift_distinct();
-        plan
-    }
-
-    /// Lets nodes leave out no hit for another. A request can choose another distinct attribute than that of the settings, but not
-    /// none: without one, that of the settings would hold.
-    fn lift_distinct(&mut self) {
-        if self.distinct.is_some() {
-            self.body.insert("distinct".into(), NOWHERE.into());
-        }
+        plan.body.remove("distinct").filter(|field| !field.is_null())?;
+        Some(plan)
     }
 
     /// Shows of each hit just what it is told apart by and counted by.

@@ -128,9 +128,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(Reply { inexact, ..Reply::ok(body, missing) })
     }
 
-    /// What nodes list where none of them leaves out a hit for another one; `None` where they do not list all.
+    /// What nodes list where none of them leaves out a hit for another one; `None` where they do not list all, or cannot.
     async fn federated_undistinguished(&self, plan: &FederationPlan, seed: u64) -> Result<Option<Vec<Found>>, Stop> {
-        let whole = plan.undistinguished(MOST_LISTED);
+        let Some(whole) = plan.undistinguished(MOST_LISTED) else { return Ok(None) };
         self.note(Later::WithoutDistinct);
         let mut found = Vec::with_capacity(whole.indexes.len());
         for index in &whole.indexes {

@@ -87,7 +87,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
             (gathered, spans) = self.widened(plan, seed, (gathered, spans), &narrow).await?;
         };
-        let whole = if first.hides() { Some(self.undistinguished(plan, seed).await?) } else { None };
+        let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
         let bodies: Vec<&[u8]> = whole.iter().flat_map(|whole| &whole.replies).map(|(_, body)| body.as_ref()).collect();
         let again = if whole.is_some() { Some(Merged::new(plan, &bodies)?) } else { None };
         let hides = again.as_ref().map_or(first.hides(), |again| again.ends_too_early(plan.window.max_total_hits));
@@ -106,8 +106,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// What nodes list where none of them leaves out a hit for another one.
-    async fn undistinguished(&self, plan: &SearchPlan, seed: u64) -> Result<Gathered, Stop> {
-        let whole = plan.undistinguished();
+    async fn undistinguished(&self, plan: &SearchPlan, seed: u64) -> Result<Option<Gathered>, Stop> {
+        let Some(whole) = plan.undistinguished() else { return Ok(None) };
         self.note(Later::WithoutDistinct);
         let shards = self.topology.shards;
         let all = ShardSet::all(shards);
@@ -115,7 +115,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let request = |part: &_, _| whole.request(part, shards, false);
         let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
         self.complete_later(&gathered)?;
-        Ok(gathered)
+        Ok(Some(gathered))
     }
 
     /// Which distinct values there are no node knows of the others: all of them are asked where it matters.
