@@ -11,7 +11,7 @@ use crate::placement::shard::{SHARD_FIELD, ShardSet};
 
 use super::filter;
 use super::node_request::NodeRequest;
-use super::search::SearchPlan;
+use super::search::{Lift, SearchPlan};
 
 /// The documents over which totals and facets are counted, where these are not simply what a node found for a page.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -142,7 +142,7 @@ impl SearchPlan {
     /// Who can list the `candidates`: these must show what is counted, and it must be possible to ask nodes to leave none out
     /// for another one.
     pub fn lister(&self, candidates: &Candidates) -> Lister {
-        let leaves_out = self.distinct.is_some() && self.body.get("distinct").is_none_or(Value::is_null);
+        let leaves_out = self.lift == Lift::Never;
         if !self.facets_shown || leaves_out {
             return Lister::Nobody;
         }

@@ -324,6 +324,20 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_names_no_distinct_attribute_has_that_of_the_settings() {
+        let without = IndexInfo { breaks_ties: true, ..IndexInfo::new("movies") };
+        let settings = IndexInfo { distinct: Some("maker".into()), ..without.clone() };
+        for (info, body, lifted) in [
+            (&without, json!({"distinct": "series"}), true),
+            (&settings, json!({"distinct": "series"}), false),
+            (&settings, json!({"q": "a"}), false),
+        ] {
+            let plan = plan(info, body.clone());
+            assert_eq!((plan.undistinguished().is_some(), plan.listing().is_some()), (lifted, lifted), "{body}");
+        }
+    }
+
+    #[test]
     fn a_mixture_is_counted_over_the_replies_where_no_hit_is_left_out() {
         let mix = |more: Value| {
             let mut body = json!({"q": "a", "vector": [1], "hybrid": {"embedder": "e"}});

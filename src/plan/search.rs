@@ -43,6 +43,8 @@ pub struct SearchPlan {
     pub primary_key: Option<String>,
     /// Keep only the best hit of each value of this attribute.
     pub distinct: Option<String>,
+    /// Whether nodes can be asked for hits whatever their distinct value.
+    pub lift: Lift,
     /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer. Example: `distinct: "maker"`,
     /// and only `title` is displayed. Two nodes list a hit each, and nobody sees whether both are of one maker.
     pub comparable: bool,
@@ -70,6 +72,18 @@ pub struct SearchPlan {
     pub known_attributes: BTreeMap<NodeIx, Vec<String>>,
     /// How words are marked where that depends on which others nodes know.
     pub marking: Option<Marking>,
+}
+
+/// What becomes of `distinct` when a request does not name it. It can choose another attribute than that of the settings, but not
+/// none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Lift {
+    /// Hits are told apart by nothing.
+    ByLeavingItOut,
+    /// That of the settings holds. Example: the settings say `maker`, the search `distinct: "series"`. Without it, nodes would leave
+    /// out two series of one maker.
+    Never,
 }
 
 // === impl SearchPlan ===
@@ -119,6 +133,7 @@ impl SearchPlan {
             marking: marking(info, &body),
             known_attributes: BTreeMap::new(),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
+            lift: if info.distinct.is_some() { Lift::Never } else { Lift::ByLeavingItOut },
             distinct,
             mix,
             body,
@@ -181,9 +196,12 @@ impl SearchPlan {
     /// where that cannot be asked, or its order would not be that of one node.
     pub fn listing(&self) -> Option<SearchPlan> {
         let of_words = !self.names_a_vector() && self.mix != Mix::WordsOfMixed;
-        // A request can choose another distinct attribute than that of the settings, but not none.
-        let lifted = self.distinct.is_none() || present(&self.body, "distinct");
-        if !of_words || !lifted || !self.breaks_ties || !self.comparable || self.sorted_unseen.is_some() {
+        if !of_words
+            || self.lift == Lift::Never
+            || !self.breaks_ties
+            || !self.comparable
+            || self.sorted_unseen.is_some()
+        {
             return None;
         }
         let mut listing = self.clone();
@@ -196,11 +214,14 @@ impl SearchPlan {
     }
 
     /// The same search for every hit that can be reached, whatever its distinct value. `None` where that cannot be asked,
-    /// because the distinct attribute is that of the settings.
+    /// because the settings have a distinct attribute.
     pub fn undistinguished(&self) -> Option<SearchPlan> {
+        if self.distinct.is_none() || self.lift == Lift::Never {
+            return None;
+        }
         let mut plan = self.clone();
         plan.window.paging = self.window.paging.up_to(self.window.max_total_hits);
-        plan.body.remove("distinct").filter(|field| !field.is_null())?;
+        plan.body.remove("distinct");
         Some(plan)
     }
 

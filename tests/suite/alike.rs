@@ -118,13 +118,12 @@ fn pages_of_distinct_values(pair: &Pair) {
 fn distinct_numbers_and_their_digits(pair: &Pair) {
     let prices = [json!(9), json!("9"), json!([6, 9]), json!(["6", "x"]), json!(null), json!("6"), json!(6)];
     let documents: Vec<Value> = (0..35).map(|id| json!({"id": id, "n": id, "price": prices[id % 7]})).collect();
-    let settings =
-        json!({"filterableAttributes": ["price", "genre"], "sortableAttributes": ["n"], "distinctAttribute": "price"});
+    let settings = json!({"filterableAttributes": ["price", "genre"], "sortableAttributes": ["n"]});
     pair.load("prices", &settings, &json!(documents));
     let path = "/indexes/prices/search";
     for offset in 0..9 {
         for facets in [json!(null), json!(["genre"])] {
-            let body = json!({"sort": ["n:desc"], "offset": offset, "limit": 2, "facets": facets});
+            let body = json!({"sort": ["n:desc"], "offset": offset, "limit": 2, "distinct": "price", "facets": facets});
             let (want, got) = (pair.single.client.post(path, &body).ok(), pair.fleet.client.post(path, &body).ok());
             assert_eq!(
                 (&want["hits"], &want["facetDistribution"]),
