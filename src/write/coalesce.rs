@@ -263,7 +263,7 @@ async fn given_up(cargos: &[Cargo], waiting: &mut [oneshot::Sender<Answer>]) {
 // === impl Way ===
 
 impl Way<'_> {
-    /// [`send`] for documents of words; true if the node has accepted them. `None` as there.
+    /// [`send()`] for documents of words; true if the node has accepted them. `None` as there.
     pub(crate) async fn send_words(self, turn: &mut Turn, path: String, lines: Bytes) -> Option<bool> {
         let answer = send(self, turn, Cargo { path, lines, load: Load::Words }).await?;
         Some(matches!(answer.result, StepResult::Accepted(_)))
