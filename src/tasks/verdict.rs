@@ -4,7 +4,7 @@ use super::details::{MISSED, missed};
 use super::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 use super::replicas::{replicas, sharded_parts, unwritten, whole_parts};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::task::{DocumentsChange, TaskKind, TaskStatus};
 use crate::placement::shard::ShardSet;
 
 /// The outcome of a task, as far as its parts tell.
@@ -73,27 +73,12 @@ fn failure(task: &MiroirTask, error: ResponseError) -> Verdict {
 /// What a change of documents has done where it did, and what does the rest. Additions and deletions can be repeated; what
 /// an edit does may depend on how often it was done, and so only the documents that it has missed may see it again.
 fn remedy(task: &MiroirTask) -> Option<(&'static str, &'static str)> {
-    match task.kind {
-        TaskKind::DocumentAdditionOrUpdate => Some(("written", "sending the same documents again finishes the write")),
-        TaskKind::DocumentDeletion => Some(("deleted", "sending the same request again finishes the deletion")),
-        TaskKind::DocumentEdition => {
+    match task.kind.change_of_documents()? {
+        DocumentsChange::Addition => Some(("written", "sending the same documents again finishes the write")),
+        DocumentsChange::Deletion => Some(("deleted", "sending the same request again finishes the deletion")),
+        DocumentsChange::Edition => {
             Some(("edited", "`POST /tasks/{id}/finish` of the admin API edits the others, and only those"))
         }
-        TaskKind::SettingsUpdate
-        | TaskKind::IndexCreation
-        | TaskKind::IndexDeletion
-        | TaskKind::IndexUpdate
-        | TaskKind::IndexSwap
-        | TaskKind::TaskCancelation
-        | TaskKind::TaskDeletion
-        | TaskKind::DumpCreation
-        | TaskKind::SnapshotCreation
-        | TaskKind::Export
-        | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction
-        | TaskKind::NetworkTopologyChange
-        | TaskKind::DsrUpdate
-        | TaskKind::DsrClear => None,
     }
 }
 

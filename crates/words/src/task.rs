@@ -102,6 +102,17 @@ impl TaskStatus {
     }
 }
 
+/// A change of documents, as the kind of its task tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentsChange {
+    /// Documents as they are, or laid over those that are there.
+    Addition,
+    /// By a function.
+    Edition,
+    /// By ids, by a filter, or of all.
+    Deletion,
+}
+
 /// What tasks of a kind are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -174,6 +185,30 @@ impl TaskKind {
             | Self::NetworkTopologyChange
             | Self::DsrUpdate
             | Self::DsrClear => Subject::Database,
+        }
+    }
+
+    /// Which change of documents a task of this kind is; `None` for what is about something else.
+    pub fn change_of_documents(self) -> Option<DocumentsChange> {
+        match self {
+            Self::DocumentAdditionOrUpdate => Some(DocumentsChange::Addition),
+            Self::DocumentEdition => Some(DocumentsChange::Edition),
+            Self::DocumentDeletion => Some(DocumentsChange::Deletion),
+            Self::SettingsUpdate
+            | Self::IndexCreation
+            | Self::IndexDeletion
+            | Self::IndexUpdate
+            | Self::IndexSwap
+            | Self::TaskCancelation
+            | Self::TaskDeletion
+            | Self::DumpCreation
+            | Self::SnapshotCreation
+            | Self::Export
+            | Self::UpgradeDatabase
+            | Self::IndexCompaction
+            | Self::NetworkTopologyChange
+            | Self::DsrUpdate
+            | Self::DsrClear => None,
         }
     }
 

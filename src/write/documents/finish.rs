@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::edit::edit;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Change;
-use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::task::{DocumentsChange, TaskKind, TaskStatus};
 use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
 use crate::placement::shard::{ShardSet, shard_filter};
@@ -99,25 +99,10 @@ async fn mark(writes: &Writes, id: TaskRef, by: Option<String>) -> Result<(), Re
 
 /// By what a task of `kind` is finished, if by anything else than the same request again.
 fn change_left(kind: TaskKind, has_filter: bool, index: String) -> Option<Change> {
-    match kind {
-        TaskKind::DocumentEdition => Some(Change::EditDocuments { index }),
-        TaskKind::DocumentDeletion => has_filter.then_some(Change::DeleteDocumentsByFilter { index }),
-        TaskKind::DocumentAdditionOrUpdate
-        | TaskKind::SettingsUpdate
-        | TaskKind::IndexCreation
-        | TaskKind::IndexDeletion
-        | TaskKind::IndexUpdate
-        | TaskKind::IndexSwap
-        | TaskKind::TaskCancelation
-        | TaskKind::TaskDeletion
-        | TaskKind::DumpCreation
-        | TaskKind::SnapshotCreation
-        | TaskKind::Export
-        | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction
-        | TaskKind::NetworkTopologyChange
-        | TaskKind::DsrUpdate
-        | TaskKind::DsrClear => None,
+    match kind.change_of_documents()? {
+        DocumentsChange::Edition => Some(Change::EditDocuments { index }),
+        DocumentsChange::Deletion => has_filter.then_some(Change::DeleteDocumentsByFilter { index }),
+        DocumentsChange::Addition => None,
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::{Duration, Instant};
 pub use self::gather::{Gathered, Gatherer};
 pub use self::nodes::spread;
 pub use self::way::{apart_from_words, gatherer, make_way, make_way_on, went_alone};
-use crate::meili::task::TaskKind;
+use crate::meili::task::DocumentsChange;
 use crate::placement::stable_hash::ByHash;
 use crate::placement::topology::{NodeId, Topology};
 use crate::placement::vocabulary::WORD_SEPARATOR;
@@ -152,24 +152,10 @@ impl Vocabularies {
             | RegistryChange::Settings { .. } => {}
         }
         let Some(index) = &intent.index_uid else { return };
-        match intent.kind {
-            TaskKind::DocumentDeletion | TaskKind::DocumentEdition => self.of(index).doubt(),
-            TaskKind::DocumentAdditionOrUpdate => self.of(index).state.write().last_write = Instant::now(),
-            TaskKind::SettingsUpdate
-            | TaskKind::IndexCreation
-            | TaskKind::IndexDeletion
-            | TaskKind::IndexUpdate
-            | TaskKind::IndexSwap
-            | TaskKind::TaskCancelation
-            | TaskKind::TaskDeletion
-            | TaskKind::DumpCreation
-            | TaskKind::SnapshotCreation
-            | TaskKind::Export
-            | TaskKind::UpgradeDatabase
-            | TaskKind::IndexCompaction
-            | TaskKind::NetworkTopologyChange
-            | TaskKind::DsrUpdate
-            | TaskKind::DsrClear => {}
+        match intent.kind.change_of_documents() {
+            Some(DocumentsChange::Deletion | DocumentsChange::Edition) => self.of(index).doubt(),
+            Some(DocumentsChange::Addition) => self.of(index).state.write().last_write = Instant::now(),
+            None => {}
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::gather::Gatherer;
 use super::nodes::Held;
 use super::{Durable, Tended, keep, nodes, parted};
-use crate::meili::task::TaskKind;
+use crate::meili::task::{DocumentsChange, TaskKind};
 use crate::nodes::client::Trace;
 use crate::placement::topology::{Node, Topology};
 use crate::placement::vocabulary::SharedWords;
@@ -25,28 +25,9 @@ pub async fn make_way(writes: &Arc<Writes>, intent: &WriteIntent, trace: &Trace)
     if intent.kind == TaskKind::SettingsUpdate {
         return make_way_for_embedders(writes, intent, trace).await;
     }
-    let empties = match intent.kind {
-        TaskKind::IndexDeletion => true,
-        TaskKind::DocumentDeletion => {
-            intent.steps.iter().any(|step| step.method == "DELETE" && step.to == Target::AllNodes)
-        }
-        TaskKind::DocumentAdditionOrUpdate
-        | TaskKind::DocumentEdition
-        | TaskKind::SettingsUpdate
-        | TaskKind::IndexCreation
-        | TaskKind::IndexUpdate
-        | TaskKind::IndexSwap
-        | TaskKind::TaskCancelation
-        | TaskKind::TaskDeletion
-        | TaskKind::DumpCreation
-        | TaskKind::SnapshotCreation
-        | TaskKind::Export
-        | TaskKind::UpgradeDatabase
-        | TaskKind::IndexCompaction
-        | TaskKind::NetworkTopologyChange
-        | TaskKind::DsrUpdate
-        | TaskKind::DsrClear => false,
-    };
+    let deletes = intent.kind.change_of_documents() == Some(DocumentsChange::Deletion);
+    let takes_all = || intent.steps.iter().any(|step| step.method == "DELETE" && step.to == Target::AllNodes);
+    let empties = intent.kind == TaskKind::IndexDeletion || (deletes && takes_all());
     let index = intent.index_uid.as_deref().filter(|_| empties)?;
     let primary_key = writes.ledger.registry.entry(index)?.primary_key?;
     let vocabulary = writes.vocabularies.of(index);
