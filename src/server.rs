@@ -169,7 +169,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
     };
     let mut api = Service::new("api".to_owned(), Watched::new(proxy));
     listen(&mut api, &tls, ("api", config.listen), offered)?;
-    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key));
+    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key, registry.clone()));
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;

@@ -5,28 +5,34 @@
 //! | `dumps` | dumps, piece by piece |
 //! | `explain` | how a request is, or was, carried out |
 //! | `maintenance` | `POST` and `DELETE /nodes/{id}/maintenance` |
+//! | `page` | the page that operators look at: its files, and what browsers may do with them |
 //! | `rebalance` | what operators ask of the layout |
+//! | `sites` | pages of other sites, which may not act |
 //! | `views` | the cluster as operators see it, as JSON |
 
 mod dumps;
 mod explain;
 mod maintenance;
+mod page;
 mod rebalance;
+mod sites;
 mod views;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
+use prometheus::Registry;
 use serde_json::{Value, json};
 
 use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
 use crate::gateway::reload;
 use crate::meili::error::{Code, ResponseError};
+use crate::metrics;
 use crate::settings::Secret;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::parse_list;
@@ -38,16 +44,22 @@ use explain::Question;
 /// A request to explain is a request of a client, and those are small where they are not documents.
 const MAX_BODY: usize = 1 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const JSON: &str = "application/json";
 
 /// Answers operators.
 pub struct AdminApp {
     app: Arc<App>,
     /// Without one, whoever reaches the listener is let in.
     key: Option<Secret>,
+    registry: Registry,
+    began: Instant,
 }
 
 /// What an operator asks for.
 enum Route<'a> {
+    Page(&'static page::File),
+    Metrics,
+    Gateway,
     Health,
     Ready,
     Topology,
@@ -72,14 +84,16 @@ enum Route<'a> {
 enum Answer {
     Json(u16, Value),
     Dump(dumps::Piece),
+    Page(&'static page::File),
+    Metrics(Vec<u8>),
 }
 
 // === impl AdminApp ===
 
 impl AdminApp {
-    /// Without a `key` everybody who reaches the listener may use it.
-    pub fn new(app: Arc<App>, key: Option<Secret>) -> Self {
-        Self { app, key }
+    /// Without a `key` everybody who reaches the listener may use it. `registry` is what `GET /metrics` shows.
+    pub fn new(app: Arc<App>, key: Option<Secret>, registry: Registry) -> Self {
+        Self { app, key, registry, began: Instant::now() }
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Result<Answer, ResponseError> {
@@ -87,71 +101,64 @@ impl AdminApp {
         let path = head.uri.path().trim_end_matches('/').to_owned();
         let query = head.uri.query().unwrap_or_default().to_owned();
         let route = route(head.method.as_str(), &path)?;
-        let authorization =
-            head.headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes).map(<[u8]>::to_vec);
-        // Probes of load balancers and Kubernetes carry no key and learn nothing of the cluster.
-        if !matches!(route, Route::Health | Route::Ready) {
+        let authorization = head.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
+        if head.method != http::Method::GET && sites::is_foreign(&head.headers, self.key.is_some()) {
+            let message = "a page of another site may not change anything here";
+            return Err(ResponseError { status: 403, ..ResponseError::new(Code::BadRequest, message) });
+        }
+        // Probes of load balancers and Kubernetes carry no key and learn nothing of the cluster; nor does who is shown the page.
+        if !matches!(route, Route::Health | Route::Ready | Route::Page(_)) {
             self.authenticate(authorization.as_deref())?;
         }
+        let topology = self.app.cluster.nodes.topology();
         let folder = self.app.cluster.dumps.folder();
         let (status, body) = match route {
+            Route::Page(file) => return Ok(Answer::Page(file)),
+            Route::Metrics => {
+                let failed = |error| ResponseError::new(Code::Internal, format!("metrics cannot be encoded: {error}"));
+                return Ok(Answer::Metrics(metrics::text(&self.registry).map_err(failed)?));
+            }
             Route::Dump(uid) => return Ok(Answer::Dump(dumps::piece(folder, uid, &query).await?)),
             Route::DeleteDump(uid) => (200, dumps::delete(folder, uid).await.map(|()| json!({ "deleted": true }))?),
-            other => self.report(other, &query, session).await?,
-        };
-        Ok(Answer::Json(status, body))
-    }
-
-    async fn report(
-        &self,
-        route: Route<'_>,
-        query: &str,
-        session: &mut ServerSession,
-    ) -> Result<(u16, Value), ResponseError> {
-        let topology = self.app.cluster.nodes.topology();
-        match route {
-            Route::Health => Ok((200, json!({ "status": "available" }))),
-            Route::Ready => Ok(views::ready(&topology)),
-            Route::Topology => Ok((200, views::topology(&self.app.cluster, &topology))),
-            Route::Shards => Ok((200, views::shards(&topology))),
-            Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
+            Route::Health => (200, json!({ "status": "available" })),
+            Route::Ready => views::ready(&topology),
+            Route::Gateway => (200, views::gateway(&self.app, self.began.elapsed())),
+            Route::Topology => (200, views::topology(&self.app.cluster, &topology)),
+            Route::Shards => (200, views::shards(&topology)),
+            Route::Resilver => (200, views::resilver(&self.app.cluster)),
             Route::Tasks => {
-                let page = parse_list(query, IndexAccess::All)?;
-                Ok((200, task_ops::list(&self.app.cluster.tracking, page, UidFormat::Mtask).await?))
+                let page = parse_list(&query, IndexAccess::All)?;
+                (200, task_ops::list(&self.app.cluster.tracking, page, UidFormat::Mtask).await?)
             }
-            Route::Task(id) => Ok((200, views::task(&self.app.cluster, id).await?)),
-            Route::FinishTask(id) => Ok((202, views::finish(&self.app.cluster, id).await?)),
+            Route::Task(id) => (200, views::task(&self.app.cluster, id).await?),
+            Route::FinishTask(id) => (202, views::finish(&self.app.cluster, id).await?),
             Route::Explain => {
                 let question = Question::parse(&read_body(session).await?)?;
-                Ok((200, explain::answer(&self.app, &question).await?))
+                (200, explain::answer(&self.app, &question).await?)
             }
             Route::ExplainIndex(index) => {
                 let question = Question::of_index(index, &read_body(session).await?)?;
-                Ok((200, explain::answer(&self.app, &question).await?))
+                (200, explain::answer(&self.app, &question).await?)
             }
             Route::Reload => {
                 // It says nothing, but must not be taken for the next request.
                 read_body(session).await?;
                 let reloaded = reload::reload(&self.app).await.map_err(|error| error.to_response())?;
-                Ok((200, rebalance::reloaded(&self.app.cluster.moves, &reloaded).await))
+                (200, rebalance::reloaded(&self.app.cluster.moves, &reloaded).await)
             }
-            Route::Scrub => Ok((200, self.app.cluster.replicas.scrub.reports.view())),
+            Route::Scrub => (200, self.app.cluster.replicas.scrub.reports.view()),
             Route::StartScrub => {
                 self.app.cluster.replicas.scrub.start();
-                Ok((202, json!({ "started": true })))
+                (202, json!({ "started": true }))
             }
             Route::Layout(route) => {
                 let body = read_body(session).await?;
-                Ok((200, rebalance::answer(&self.app.cluster.moves, route, &body).await?))
+                (200, rebalance::answer(&self.app.cluster.moves, route, &body).await?)
             }
-            Route::BeginMaintenance(node) => {
-                Ok((200, maintenance::begin(&self.app.cluster.ledger, node, query).await?))
-            }
-            Route::EndMaintenance(node) => Ok((200, maintenance::end(&self.app.cluster.ledger, node).await?)),
-            Route::Dump(uid) | Route::DeleteDump(uid) => {
-                Err(ResponseError::new(Code::DumpNotFound, format!("Dump `{uid}` not found.")))
-            }
-        }
+            Route::BeginMaintenance(node) => (200, maintenance::begin(&self.app.cluster.ledger, node, &query).await?),
+            Route::EndMaintenance(node) => (200, maintenance::end(&self.app.cluster.ledger, node).await?),
+        };
+        Ok(Answer::Json(status, body))
     }
 
     fn authenticate(&self, header: Option<&[u8]>) -> Result<(), ResponseError> {
@@ -170,26 +177,40 @@ impl AdminApp {
 #[async_trait]
 impl ServeHttp for AdminApp {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let (status, body, dump) = match self.answer(session).await {
-            Ok(Answer::Json(status, body)) => (status, body.to_string().into_bytes(), None),
-            Ok(Answer::Dump(piece)) => (200, piece.bytes, Some(piece.size)),
-            Err(error) => (error.status, error.to_body(), None),
+        let answer = self.answer(session).await;
+        let is_page = matches!(answer, Ok(Answer::Page(_)));
+        let mut size = None;
+        let (status, content_type, body) = match answer {
+            Ok(Answer::Json(status, body)) => (status, JSON, body.to_string().into_bytes()),
+            Ok(Answer::Dump(piece)) => {
+                size = Some(piece.size);
+                (200, "application/octet-stream", piece.bytes)
+            }
+            Ok(Answer::Page(file)) => (200, file.content_type, file.text.into()),
+            Ok(Answer::Metrics(text)) => (200, prometheus::TEXT_FORMAT, text),
+            Err(error) => (error.status, JSON, error.to_body()),
         };
         let length = body.len();
-        let content_type = if dump.is_some() { "application/octet-stream" } else { "application/json" };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-        if let Some(size) = dump {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if is_page {
+            page::protect(headers);
+        }
+        if let Some(size) = size {
             headers.insert("x-miroir-dump-size", size.into());
         }
-        headers.insert(http::header::CONTENT_LENGTH, length.into());
+        headers.insert(header::CONTENT_LENGTH, length.into());
         response
     }
 }
 
 fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
+    if let ("GET", Some(file)) = (method, page::file(path)) {
+        return Ok(Route::Page(file));
+    }
     if let Some(route) = rebalance::Route::parse(method, path) {
         return Ok(Route::Layout(route));
     }
@@ -210,6 +231,8 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
         ("GET", "/topology") => Route::Topology,
+        ("GET", "/metrics") => Route::Metrics,
+        ("GET", "/gateway") => Route::Gateway,
         ("GET", "/shards") => Route::Shards,
         ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,
@@ -242,7 +265,7 @@ fn task_to_finish(path: &str) -> Option<&str> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
+        "the admin API has no {method} {path}: expected GET /, /health, /ready, /metrics, /gateway, /topology, /shards, /resilver, /tasks, \
          /tasks/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
          /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
          DELETE /nodes/{{id}}, GET or DELETE /dumps/{{uid}}, GET or POST /scrub, POST or DELETE \

@@ -1,10 +1,12 @@
 //! The cluster as operators see it, as JSON.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
+use crate::gateway::App;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
@@ -32,6 +34,18 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
     }
     let reason = format!("{} of {} shards have no serving replica", missing.len(), topology.shards);
     (503, json!({ "ready": false, "reason": reason }))
+}
+
+/// This process: its version, for how long it has run, its rules in order, and what of its file waits for the next start.
+pub fn gateway(app: &App, up: Duration) -> Value {
+    let book = app.ruling.book();
+    let rules: Vec<&str> = book.iter().flat_map(|book| book.names()).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "secondsUp": up.as_secs(),
+        "rules": rules,
+        "atNextStart": app.reloads.waiting(),
+    })
 }
 
 /// As `GET /topology` shows it.

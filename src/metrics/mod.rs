@@ -20,19 +20,28 @@ impl MetricsApp {
     }
 }
 
+/// What is registered, in Prometheus' text format.
+///
+/// # Errors
+///
+/// When a family has two series with the same labels, or two kinds.
+pub fn text(registry: &Registry) -> Result<Vec<u8>, prometheus::Error> {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    Ok(text)
+}
+
 #[async_trait]
 impl ServeHttp for MetricsApp {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let encoder = TextEncoder::new();
-        let mut text = Vec::new();
-        let status = if session.req_header().uri.path() != "/metrics" {
-            StatusCode::NOT_FOUND
+        let (status, text) = if session.req_header().uri.path() != "/metrics" {
+            (StatusCode::NOT_FOUND, Vec::new())
         } else {
-            match encoder.encode(&self.registry.gather(), &mut text) {
-                Ok(()) => StatusCode::OK,
+            match text(&self.registry) {
+                Ok(text) => (StatusCode::OK, text),
                 Err(error) => {
                     tracing::error!(%error, "metrics cannot be encoded");
-                    StatusCode::INTERNAL_SERVER_ERROR
+                    (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
                 }
             }
         };
