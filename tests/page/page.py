@@ -273,7 +273,7 @@ class Test:
         eventually("what is shown is called old", lambda: self.browser.shown("#old"))
         assert "no answer since" in self.browser.text("#old")
         assert "up" in self.node("node-1"), "what was known stays"
-        self.shot("10-old")
+        self.shot("10-old", whole=False)
         self.relay.silent = False
         eventually("it is fresh again", lambda: not self.browser.shown("#old"))
         self.browser.log("browser")

@@ -47,7 +47,8 @@ export function fillTable(table, rows, nothing) {
       for (let at = 0; at < count; at += 1) {
         const cell = make(at === 0 && cells ? 'th' : 'td');
         if (at === 0 && cells) cell.scope = 'row';
-        if (cells && heads[at].classList.contains('n')) cell.dataset.base = 'n';
+        // Figures stand to the right, and long texts wrap, as their head says.
+        if (cells) cell.className = cell.dataset.base = ['n', 'long'].filter((name) => heads[at].classList.contains(name)).join(' ');
         if (!cells) cell.colSpan = heads.length;
         row.append(cell);
       }
