@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside speed parity described chaos release clean
+.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside speed parity described page chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -77,6 +77,11 @@ parity: setup ## thousands of random searches, cases and wrong requests to one n
 
 described: setup ## what the engine's OpenAPI description in the file DESCRIPTION has that is not classified yet
 	MIROIR_OPENAPI=$(abspath $(DESCRIPTION)) $(CARGO) test $(FEATURES) --test suite -- --nocapture described
+
+page: setup ## the page of the admin listener in a headless Chromium, which is installed if need be; pictures in SHOTS=page-shots
+	@./scripts/chromium.sh
+	$(CARGO) build $(FEATURES)
+	MIROIR_PAGE_SHOTS=$(abspath $(or $(SHOTS),page-shots)) $(CARGO) test $(FEATURES) --test suite -- --nocapture page::
 
 chaos: setup ## break nodes, network and gateway under load for MINUTES=30, and simulate more; SEED=n replays a schedule
 	$(CARGO) build $(FEATURES)

@@ -268,6 +268,24 @@ class Test:
         assert any("Content Security Policy" in entry["message"] for entry in self.browser.log("browser"))
         self.say("no complaint in the console, no request past the listener, and the policy would stop one")
 
+    def figures(self):
+        """Rates and quantiles of two looks, reckoned by the page's own module."""
+        before = 'a_total{x="1"} 5\na_total{x="\\"q\\""} 1\nb_count 0\nb_bucket{le="0.1"} 0\nb_bucket{le="1"} 0\nb_bucket{le="+Inf"} 0\n'
+        after = '# TYPE a_total counter\na_total{x="1"} 25\na_total{x="\\"q\\""} 3\nb_count 100\nb_bucket{le="0.1"} 50\nb_bucket{le="1"} 98\nb_bucket{le="+Inf"} 100\n'
+        got = self.browser.run_async("""
+            const [before, after, done] = arguments;
+            import('/page/figures.js').then((f) => {
+              const history = new f.History();
+              history.add(0, f.parse(before));
+              const first = history.rate('a_total', {});
+              history.add(10_000, f.parse(after));
+              const quantile = (part) => f.atMost(history.quantile('b', {}, part));
+              done([first, history.rate('a_total', {}), history.rate('a_total', { x: '"q"' }), quantile(0.5), quantile(0.95), quantile(0.99),
+                history.quantile('none', {}, 0.5), f.isoDuration('PT1M2.5S'), f.bytes(1536), f.duration(3700)]);
+            }, (error) => done(String(error)));""", before, after)
+        assert got == [None, 2.2, 0.2, "≤ 100 ms", "≤ 1 s", "longer", None, "1 min 3 s", "1.5 KiB", "1 h 1 min"], got
+        self.say("rates and quantiles are reckoned rightly")
+
     def silence(self):
         self.relay.silent = True
         eventually("what is shown is called old", lambda: self.browser.shown("#old"))
@@ -344,6 +362,7 @@ def main():
         test.maintenance()
         test.refused()
         test.tasks()
+        test.figures()
         test.guarded()
         test.silence()
         test.looks()
