@@ -45,6 +45,7 @@ export function nodes({ topology, rebalance, shards }, history, acts) {
       cells: [
         node.id,
         stateCell(node.state, drained.has(node.id)),
+        { node: acts(node, drained.has(node.id)) },
         node.zone ?? '–',
         String(node.weight),
         count(node.shards),
@@ -54,7 +55,6 @@ export function nodes({ topology, rebalance, shards }, history, acts) {
         seconds(0.99),
         history.last ? count(sum(history.last, 'miroir_node_in_flight', of)) : '–',
         remarks(node),
-        { node: acts(node, drained.has(node.id)) },
       ],
     };
   });
