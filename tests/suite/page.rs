@@ -133,7 +133,9 @@ fn a_browser_without_a_mouse_drains_a_node() {
         let _ = writeln!(std::io::stderr(), "skipped: the page in a browser, for there is no {}", missing.join(", "));
         return;
     }
-    let fleet = Fleet::with(FleetOptions { master_key: Some(KEY), ..FleetOptions::default() });
+    // Few replicas at once, so that there is time to look at the moves and to pause them.
+    let more = "rebalance: { concurrency: 8 }\n".to_owned();
+    let fleet = Fleet::with(FleetOptions { master_key: Some(KEY), more, ..FleetOptions::default() });
     let folder = tempfile::tempdir().expect("a folder");
     let shots = std::env::var("MIROIR_PAGE_SHOTS").unwrap_or_else(|_| folder.path().to_string_lossy().into_owned());
     let output = Command::new("python3")

@@ -208,7 +208,7 @@ connect({
   facts: () => facts,
   done: (text) => {
     news([text]);
-    setText($('acted'), text);
+    setText($('acted'), `${clock(Date.now())}: ${text}`);
     refresh();
   },
 });

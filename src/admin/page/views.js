@@ -205,7 +205,7 @@ export function tasks({ results, total }, history) {
   }));
   fillTable($('tasks-table'), rows, 'None.');
   const unfinished = history.last ? ` ${count(sum(history.last, 'miroir_tasks_live'))} of all have not ended.` : '';
-  setText($('tasks-said'), `${count(total)} tasks of this kind are kept.${unfinished}`);
+  setText($('tasks-said'), `Kept of this kind: ${count(total)}.${unfinished}`);
 }
 
 const OUTCOMES = ['applied', 'skipped', 'refused', 'shadowed', 'failed'];
