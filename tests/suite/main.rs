@@ -38,6 +38,7 @@ mod tasks;
 mod templates;
 mod ties;
 mod tls;
+mod traces;
 mod vectors;
 mod vocabulary;
 mod whole_tasks;
