@@ -11,6 +11,7 @@
 //! | rules | [`rules`] | what operators make of requests and answers. No I/O, no clock |
 //! | state | [`store`] | the state file, behind a trait |
 //! | TLS | [`tls`] | certificates of listeners, and what nodes are shown |
+//! | traces | [`traces`] | spans of requests, sent to who collects them |
 //! | logs | [`logging`] | what is logged, on stderr and for a client that listens |
 //! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`], [`dumps`] | talk to nodes; each `mod.rs` is a map |
 //! | cluster | [`cluster`] | the rooms' parts put together, and their loops |
@@ -42,5 +43,6 @@ pub mod split;
 pub mod store;
 pub mod tasks;
 pub mod tls;
+pub mod traces;
 pub mod tracking;
 pub mod write;

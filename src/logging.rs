@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tracing_subscriber::filter::{Filtered, Targets};
+use tracing_subscriber::filter::{Filtered, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::settings::{FromSection, Section};
+use crate::traces;
+use crate::traces::settings::TraceSettings;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,18 +74,27 @@ static LISTENS: Mutex<Option<u64>> = Mutex::new(None);
 /// So many lines wait for who listens; more are lost to him, and delay nobody.
 const LINES_KEPT: usize = 4096;
 
-/// Sends log lines to stderr. Called once, by a command's `main`; a second call changes nothing.
+/// Why nothing can be logged or traced.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error("log.level: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error("traces: {0}")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+/// Sends log lines to stderr, and spans to who collects them. Called once, by a command's `main`; a second call changes nothing.
 ///
 /// # Errors
 ///
-/// When `level` is not a valid filter.
-pub fn init(settings: &LogSettings) -> Result<(), tracing_subscriber::filter::ParseError> {
+/// When `level` is not a valid filter, or spans cannot be sent where they should go.
+pub fn init(settings: &LogSettings, traces: &TraceSettings) -> Result<(), InitError> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     let (filter, set) = reload::Layer::new(filter(wanted.as_deref().unwrap_or(&settings.level))?);
     let (listener, handle) = reload::Layer::new(None.with_filter(Targets::new()));
     // Colours are for people who look on, not for files and pipes.
     let lines = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
-    let logs = Registry::default().with(listener);
+    let logs = Registry::default().with(listener).with(traces::open(traces)?);
     // A logger that another part of the process installed first is left in place.
     let _ = match settings.format {
         LogFormat::Plain => logs.with(lines.with_target(false).with_filter(filter)).try_init(),
@@ -143,7 +154,7 @@ fn exchange_listener(layer: Option<Box<dyn Layer<Registry> + Send + Sync>>, targ
     let Some(loggers) = LOGGERS.get() else { return };
     // It fails where another logger was there first: then there are no lines of this one.
     let _ = loggers.listener.modify(|listener| {
-        *listener.filter_mut() = targets;
+        *listener.filter_mut() = targets.with_target(traces::TARGET, LevelFilter::OFF);
         *listener.inner_mut() = layer;
     });
 }
@@ -188,7 +199,7 @@ impl Drop for Listening {
 /// none, an idle connection that another task just looks after, in whose place it opens a new one. Subrequests that fail
 /// are logged by Miroir.
 fn filter(wanted: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(wanted)?;
+    let filter = EnvFilter::builder().parse(wanted)?.add_directive(format!("{}=off", traces::TARGET).parse()?);
     if wanted.contains("pingora") {
         return Ok(filter);
     }
@@ -203,12 +214,13 @@ mod tests {
     fn the_pool_of_connections_is_silent_unless_it_is_named() {
         let directives = |wanted: &str| filter(wanted).unwrap().to_string();
         assert!(directives("info").contains("pingora_core::connectors=off"));
-        assert!(!directives("info,pingora_core=debug").contains("off"));
+        assert!(!directives("info,pingora_core=debug").contains("pingora_core::connectors=off"));
+        assert!(directives("trace").contains("miroir::traces=off"));
     }
 
     #[tokio::test]
     async fn one_listens_at_a_time_and_is_in_nobodys_way() {
-        init(&LogSettings { level: "off".to_owned(), ..LogSettings::defaults() }).unwrap();
+        init(&LogSettings { level: "off".to_owned(), ..LogSettings::defaults() }, &TraceSettings::Off).unwrap();
         let mut first = listen("miroir::logging=info".parse().unwrap(), Look::Json).unwrap();
         assert!(listen(Targets::new(), Look::Plain).is_none());
         tracing::debug!("too fine");
@@ -231,6 +243,6 @@ mod tests {
     #[test]
     fn a_filter_that_makes_no_sense_is_an_error() {
         let settings = LogSettings { level: "miroir=loudly".to_owned(), ..LogSettings::defaults() };
-        assert!(init(&settings).is_err());
+        assert!(init(&settings, &TraceSettings::Off).is_err());
     }
 }

@@ -43,7 +43,7 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         if let (Some(forwarding), Some(head)) = (&ctx.forward, &ctx.head) {
             let key = self.0.cluster.nodes.credentials.key.as_ref().map(|key| key.expose());
-            *upstream_request = forwarding.request(head, key, ctx.request_id())?;
+            *upstream_request = forwarding.request(head, key, &ctx.trace())?;
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ use miroir::tls::TlsError;
 use miroir::tls::expiry::Expiry;
 use miroir::tls::listeners::Listeners;
 use miroir::tls::nodes::NodeTls;
+use miroir::traces;
 use miroir::tracking::housekeeping;
 use pingora::protocols::ALPN;
 use pingora::server::{Server, ShutdownWatch};
@@ -65,8 +66,8 @@ pub struct BadConfig {
 enum StartError {
     #[error(transparent)]
     Config(#[from] BadConfig),
-    #[error("log.level: {0}")]
-    Log(#[from] tracing_subscriber::filter::ParseError),
+    #[error(transparent)]
+    Log(#[from] logging::InitError),
     #[error("cannot listen on {address} ({what}): {source}")]
     Listen { what: &'static str, address: SocketAddr, source: std::io::Error },
     #[error("cannot start a runtime: {0}")]
@@ -113,7 +114,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
 
 fn start(args: &Args) -> Result<Server, StartError> {
     let (config, warnings) = load(&args.config)?;
-    logging::init(&config.log)?;
+    logging::init(&config.log, &config.traces)?;
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
     }
@@ -207,6 +208,8 @@ impl BackgroundService for Background {
             Arc::clone(&self.tls).watch(shutdown.clone()),
             housekeeping::run(store, reconciler, self.retention, shutdown),
         );
+        // It waits for the collector.
+        let _ = tokio::task::spawn_blocking(traces::close).await;
     }
 }
 

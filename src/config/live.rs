@@ -48,6 +48,7 @@ impl Config {
             ("tasks", format!("{:?}", self.tasks)),
             ("cache", format!("{:?}", self.cache)),
             ("state", self.state.clone()),
+            ("traces", format!("{:?}", self.traces)),
             ("log.format", format!("{:?}", self.log.format)),
             ("pingora", format!("{:?}", self.pingora)),
         ];

@@ -25,6 +25,7 @@ use crate::rules::tested;
 use crate::settings::{Secret, Section};
 use crate::tasks::settings::TaskSettings;
 use crate::tls::settings::TlsSettings;
+use crate::traces::settings::TraceSettings;
 use crate::write::settings::WriteSettings;
 
 /// The file that is read where none is named.
@@ -74,6 +75,7 @@ pub struct Config {
     pub state: String,
     pub log: LogSettings,
     pub access_log: AccessLogSettings,
+    pub traces: TraceSettings,
     /// Pingora's own settings, unknown keys refused.
     pub pingora: ServerConf,
 }
@@ -114,6 +116,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
         log: file.read("log"),
         access_log: file.read("access_log"),
+        traces: file.read("traces"),
         pingora: file.read::<PingoraSection>("pingora").0,
     };
     file.finish();

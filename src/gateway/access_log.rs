@@ -69,6 +69,29 @@ impl Ending<'_> {
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// Writes into the span of the request, if it has one, what its line says.
+    pub fn trace(&self, ctx: &RequestContext) {
+        let (span, status) = (&ctx.span, self.status());
+        if span.is_none() {
+            return;
+        }
+        span.record("http.route", ctx.route).record("http.response.status_code", status);
+        if status == 0 || status >= 500 || self.error.is_some() {
+            span.record("otel.status_code", "ERROR");
+        }
+        let node = ctx.forward.as_ref().and_then(Forwarding::node_id).unwrap_or_default();
+        let facts = [
+            ("miroir.index", ctx.index.as_deref().unwrap_or_default()),
+            ("miroir.node", node),
+            ("miroir.degraded", self.header(DEGRADED)),
+            ("miroir.inexact", self.header(INEXACT)),
+            ("miroir.cache", self.header(CACHE_STATUS)),
+        ];
+        for (name, fact) in facts.into_iter().filter(|(_, fact)| !fact.is_empty()) {
+            span.record(name, fact);
+        }
+    }
+
     fn line(&self, took: Duration, settings: AccessLogSettings) -> Line {
         let status = self.status();
         if took > settings.slow_after {

@@ -10,14 +10,20 @@ use uuid::Uuid;
 
 use super::cors::{self, CorsSettings};
 use super::forward::Forwarding;
-use super::head::Head;
+use super::head::{Head, TRACEPARENT};
 use super::metrics::InFlight;
+use crate::nodes::client::Trace;
 use crate::rules::concurrency::Place;
+use crate::traces::{self, Parent, parent};
 
 /// What is remembered of a request between Pingora's phases.
 pub struct RequestContext {
     pub started: Instant,
     request_id: String,
+    /// What nodes are told of the trace that it belongs to.
+    parent: Parent,
+    /// Its span, if it has one.
+    pub span: tracing::Span,
     /// The operation's name, the same for every index.
     pub route: &'static str,
     pub index: Option<String>,
@@ -48,6 +54,8 @@ impl RequestContext {
         Self {
             started: Instant::now(),
             request_id: String::new(),
+            parent: Parent::None,
+            span: tracing::Span::none(),
             route: "unrouted",
             index: None,
             forward: None,
@@ -67,12 +75,19 @@ impl RequestContext {
         self.cors = Some(Arc::clone(cors));
         self.started = Instant::now();
         self.request_id = head.request_id();
+        let caller = parent::read(head.headers.get_all(TRACEPARENT).iter());
+        (self.span, self.parent) = traces::request(caller, &self.request_id, head.method.as_str());
         self.in_flight = Some(in_flight);
     }
 
     /// Empty until the head was read.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// What ties its subrequests together.
+    pub fn trace(&self) -> Trace {
+        Trace::new(&*self.request_id).under(self.parent.clone())
     }
 
     /// Adds to the answer what pages of browsers want to know, and what rules say.
@@ -90,6 +105,7 @@ impl RequestContext {
     pub fn end(&mut self) {
         self.in_flight = None;
         self.places.clear();
+        self.span = tracing::Span::none();
     }
 }
 

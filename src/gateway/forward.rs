@@ -8,13 +8,15 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RE
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 
-use super::head::{Head, REQUEST_ID};
+use super::head::{Head, REQUEST_ID, TRACEPARENT};
+use crate::nodes::client::Trace;
 use crate::nodes::meaning::{ForForward, Meaning};
 use crate::nodes::overload::Sign;
 use crate::nodes::transport::retry_after;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::forward::Forward;
 use crate::tls::nodes::NodeTls;
+use crate::traces;
 
 /// A request on its way to one of several nodes.
 pub struct Forwarding {
@@ -108,12 +110,15 @@ impl Forwarding {
     }
 
     /// The request as the node sees it: nothing of the client's head but its method and its target.
-    pub fn request(&self, head: &Head, node_key: Option<&str>, request_id: &str) -> pingora::Result<RequestHeader> {
+    pub fn request(&self, head: &Head, node_key: Option<&str>, trace: &Trace) -> pingora::Result<RequestHeader> {
         let mut request = RequestHeader::build(head.method.clone(), self.target.as_bytes(), Some(4))?;
         let host = self.current().map(|node| host(&self.topology.node(node).url)).unwrap_or_default();
         request.insert_header(HOST, host)?;
         request.insert_header(ACCEPT, "application/json")?;
-        request.insert_header(REQUEST_ID, request_id)?;
+        request.insert_header(REQUEST_ID, &trace.request_id)?;
+        if let Some(parent) = traces::told(&trace.parent) {
+            request.insert_header(TRACEPARENT, parent)?;
+        }
         if let Some(key) = node_key {
             request.insert_header(AUTHORIZATION, format!("Bearer {key}"))?;
         }
@@ -247,14 +252,14 @@ mod tests {
     async fn nothing_of_the_clients_head_reaches_a_node() {
         let mut forwarding = forwarding(&["http://127.0.0.1:7711"]);
         forwarding.next_peer().await.unwrap();
-        let request = forwarding.request(&head(), Some("node key"), "r1").unwrap();
+        let request = forwarding.request(&head(), Some("node key"), &Trace::new("r1")).unwrap();
         let mut names: Vec<&str> = request.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept", "authorization", "host", REQUEST_ID]);
         assert_eq!(request.headers["authorization"], "Bearer node key");
         assert_eq!(request.headers["host"], "127.0.0.1:7711");
         assert_eq!(request.uri, "/indexes?limit=2");
-        assert!(!forwarding.request(&head(), None, "r1").unwrap().headers.contains_key("authorization"));
+        assert!(!forwarding.request(&head(), None, &Trace::new("r1")).unwrap().headers.contains_key("authorization"));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Head {
 
 /// The header that ties a request to its log lines, here and on the nodes.
 pub const REQUEST_ID: &str = "x-request-id";
+/// The trace that a request belongs to.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// Lists the shards that an answer lacks.
 pub const DEGRADED: &str = "x-miroir-degraded";

@@ -75,7 +75,6 @@ use tracing::Instrument as _;
 
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation, Own, Takes};
-use crate::nodes::client::Trace;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
@@ -127,7 +126,8 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
         return Ok(Handled::Answered);
     }
     let span = tracing::info_span!("request", request_id = ctx.request_id());
-    let outcome = match decide(app, session, &head, ctx, crowded).instrument(span).boxed().await {
+    let traced = ctx.span.clone();
+    let outcome = match decide(app, session, &head, ctx, crowded).instrument(span).instrument(traced).boxed().await {
         Ok(outcome) => outcome,
         Err(error) => Outcome::Answer(error.into()),
     };
@@ -247,7 +247,7 @@ async fn decide(
     };
     let LetIn { head, operation, access, body, shapes, veil } = let_in;
     let caller = Caller::of(&head, address.map(|address| address.to_string()).as_deref());
-    let trace = Trace::new(ctx.request_id());
+    let trace = ctx.trace();
     let admitted = Admitted { head: &head, operation: &operation, access, caller, trace, shapes };
     if takes == Takes::Documents {
         dispatch::admit_documents(app, &admitted)?;
@@ -344,6 +344,7 @@ pub fn conclude(app: &App, session: &Session, ctx: &mut RequestContext, error: O
         error,
     };
     app.metrics.observe(ctx.route, ending.status(), ctx.started.elapsed(), ending.bytes_in, ending.bytes_out);
+    ending.trace(ctx);
     ctx.end();
     app.access_log.write(app.settings().access_log, ctx, &ending);
 }

@@ -178,7 +178,7 @@ pub async fn rule(
     if let Some(veil) = &mut veil {
         let mut words = BTreeMap::new();
         for index in veil.searched(&asked) {
-            let attributes = searchable(app, topology, &index, &Trace::new(ctx.request_id())).await?;
+            let attributes = searchable(app, topology, &index, &ctx.trace()).await?;
             words.insert(index, attributes);
         }
         veil.close(&mut asked, &|index| words.get(index).cloned().unwrap_or_default())?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
+use tracing::Instrument as _;
 
 use super::changes::Changes;
 use super::error::{NodeError, NodeErrorKind};
@@ -19,6 +20,7 @@ use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::{Node, NodeId};
 use crate::tasks::entry::NodeTaskState;
+use crate::traces;
 
 /// How long a node may take for a question of the gateway's own, such as after a task.
 pub(crate) const OWN_QUESTION: Duration = Duration::from_secs(5);
@@ -118,7 +120,8 @@ impl NodeClient {
         let id = node.id.as_str();
         let started = tokio::time::Instant::now();
         let change = self.changes.begin(&node.id, &request.method, &request.path, request.body.at_hand());
-        let exchange = self.transport.exchange(node, &request, trace);
+        let span = traces::subrequest(&trace.parent, id, request.method.as_str(), &request.path);
+        let exchange = self.transport.exchange(node, &request, trace).instrument(span.clone());
         let result = match tokio::time::timeout(request.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(NodeError::new(&node.id, NodeErrorKind::Timeout(request.timeout))),
@@ -134,10 +137,12 @@ impl NodeClient {
         self.metrics.subrequest_seconds.with_label_values(&[id]).observe(started.elapsed().as_secs_f64());
         match &result {
             Ok(reply) => {
+                span.record("http.response.status_code", reply.status);
                 self.metrics.bytes_sent.with_label_values(&[id]).inc_by(request.body.len());
                 self.metrics.bytes_received.with_label_values(&[id]).inc_by(reply.body.len() as u64);
             }
             Err(error) => {
+                span.record("error.type", error.outcome().as_str()).record("otel.status_code", "ERROR");
                 tracing::debug!(node = id, request_id = %trace.request_id, path = %request.path, %error, "subrequest failed");
             }
         }

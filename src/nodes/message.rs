@@ -8,12 +8,15 @@ use bytes::Bytes;
 use super::spool::Spool;
 use crate::meili::error::ResponseError;
 use crate::merge::error::shown;
+use crate::traces::Parent;
 
 /// What ties the subrequests of one client's request together in logs, here and on the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     /// Sent as `x-request-id`.
     pub request_id: String,
+    /// Sent as `traceparent`, as far as there is one.
+    pub parent: Parent,
 }
 
 /// One request to one node.
@@ -53,12 +56,18 @@ pub struct NodeReply {
 impl Trace {
     /// Of a client's request with this id.
     pub fn new(request_id: impl Into<String>) -> Self {
-        Self { request_id: request_id.into() }
+        Self { request_id: request_id.into(), parent: Parent::None }
     }
 
     /// For work that no client asked for: `repair-<uuid>`.
     pub fn background(what: &str) -> Self {
-        Self { request_id: format!("{what}-{}", uuid::Uuid::now_v7()) }
+        Self::new(format!("{what}-{}", uuid::Uuid::now_v7()))
+    }
+
+    /// The same as a part of a trace.
+    #[must_use]
+    pub fn under(self, parent: Parent) -> Self {
+        Self { parent, ..self }
     }
 }
 

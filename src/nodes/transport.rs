@@ -20,6 +20,7 @@ use super::message::{NodeReply, Subrequest, Trace};
 use crate::placement::topology::Node;
 use crate::settings::Secret;
 use crate::tls::nodes::NodeTls;
+use crate::traces;
 
 /// A reply that is larger is refused: no answer of a node to the gateway's own requests comes near it.
 const MAX_REPLY: usize = 256 << 20;
@@ -211,6 +212,9 @@ impl PingoraTransport {
         let Endpoint { prefix, .. } = &target.endpoint;
         add(&[request.method.as_str(), " ", prefix, &request.path, " HTTP/1.1\r\nhost: ", &target.authority]);
         add(&["\r\nx-request-id: ", &trace.request_id, "\r\naccept: application/json"]);
+        if let Some(parent) = traces::told(&trace.parent) {
+            add(&["\r\ntraceparent: ", &parent]);
+        }
         // An error of the header would quote the value.
         match &self.authorization {
             Ok(Some(authorization)) => add(&["\r\nauthorization: ", authorization.expose()]),

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::gather::{Doubt, Nodes, Round};
 use super::part::Reads;
@@ -19,9 +20,11 @@ use crate::nodes::overload::limit::Permit;
 use crate::nodes::overload::long_filters::LongTurn;
 use crate::nodes::overload::{Sign, Traffic};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::scattered::Budget;
 use crate::read::settings::SearchSettings;
+use crate::traces;
 
 /// What reads other than searches may take at least: a page of documents can be large.
 const LONG_READ: Duration = Duration::from_secs(30);
@@ -57,6 +60,8 @@ pub(super) struct ClusterNodes<'a> {
     traffic: Traffic,
     /// Nodes that requests of this read wait for the turn of: they were not asked yet.
     queued: Mutex<Vec<NodeIx>>,
+    /// What the next round is for, if not the first.
+    foreseen: Mutex<Option<Later>>,
     /// Subrequests so far.
     pub(super) asked: AtomicUsize,
 }
@@ -82,6 +87,7 @@ impl<'a> ClusterNodes<'a> {
             attempt,
             traffic,
             queued: Mutex::default(),
+            foreseen: Mutex::default(),
             asked: AtomicUsize::new(0),
         }
     }
@@ -175,6 +181,19 @@ impl Nodes for ClusterNodes<'_> {
         if heard.is_none_or(|heard| heard.elapsed() > self.attempt) {
             std::future::pending().await
         }
+    }
+
+    fn round(&self) -> Span {
+        let what = self.foreseen.lock().take().map_or("first", Later::as_str);
+        traces::round(&self.trace.parent, what)
+    }
+
+    fn foresee(&self, round: Later) {
+        *self.foreseen.lock() = Some(round);
+    }
+
+    fn merging(&self) -> Span {
+        traces::merge(&self.trace.parent)
     }
 
     fn hedged(&self, what: Hedge) {

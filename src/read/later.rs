@@ -8,6 +8,7 @@ use crate::plan::scatter::Ask;
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// Notes that the read asks more.
     pub(super) fn note(&self, round: Later) {
+        self.nodes.foresee(round);
         let mut later = self.later.lock();
         if !later.contains(&round) {
             later.push(round);

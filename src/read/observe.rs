@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::cluster_nodes::ClusterNodes;
 use super::gather::{Doubt, Nodes, Round};
@@ -87,6 +88,18 @@ impl<N: Nodes + ?Sized> Nodes for Observer<'_, N> {
 
     async fn late(&self, node: NodeIx) {
         self.nodes.late(node).await;
+    }
+
+    fn round(&self) -> Span {
+        self.nodes.round()
+    }
+
+    fn foresee(&self, round: Later) {
+        self.nodes.foresee(round);
+    }
+
+    fn merging(&self) -> Span {
+        self.nodes.merging()
     }
 
     fn hedged(&self, what: Hedge) {

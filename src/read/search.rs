@@ -1,6 +1,7 @@
 //! Searches of one index.
 
 use futures::future::join;
+use tracing::Instrument as _;
 
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
@@ -61,7 +62,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         let spans = gathered.replies.iter().map(|(part, _)| plan.span(part, shards)).collect();
-        self.merge_search(plan, seed, (gathered, spans), counted, index).await
+        let merging = self.nodes.merging();
+        self.merge_search(plan, seed, (gathered, spans), counted, index).instrument(merging).await
     }
 
     /// `gathered` are the replies to `plan`, each for one of `spans`.

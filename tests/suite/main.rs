@@ -39,6 +39,7 @@ mod tasks;
 mod templates;
 mod ties;
 mod tls;
+mod traces;
 mod vectors;
 mod vocabulary;
 mod whole_tasks;

@@ -15,6 +15,7 @@ pub const RANKS: &[&[&str]] = &[
     &["rules"],
     &["store"],
     &["tls"],
+    &["traces"],
     &["logging"],
     &["nodes"],
     &["read"],

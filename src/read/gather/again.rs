@@ -1,6 +1,7 @@
 //! The same nodes asked for more.
 
 use parking_lot::Mutex;
+use tracing::Instrument as _;
 
 use super::{Asking, Fault, Gathered, Nodes, Wanted};
 use crate::placement::cover::{Cover, CoverPart};
@@ -19,6 +20,7 @@ pub async fn gather_again<N: Nodes + ?Sized>(
 ) -> Result<Gathered, Fault> {
     let (avoided, laden) = (nodes.avoided(), nodes.laden(wanted.seed));
     let asking = Asking { nodes, topology, wanted, request, readable, avoided, laden, seen: Mutex::default() };
-    let answers = asking.covered(Cover { parts, missing: ShardSet::new() }, false).await;
+    let cover = Cover { parts, missing: ShardSet::new() };
+    let answers = asking.covered(cover, false).instrument(nodes.round()).await;
     answers.gathered(asking.seen.into_inner())
 }

@@ -28,6 +28,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either, join_all, ready, select};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 pub(super) use self::again::gather_again;
 use self::answers::Answers;
@@ -42,6 +43,7 @@ use crate::nodes::metrics::Hedge;
 use crate::placement::cover::{Cover, CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, Topology};
+use crate::plan::rounds::Later;
 use crate::plan::scatter::NodeRequest;
 
 /// Why a node that has not answered need not be the only one that is asked.
@@ -75,6 +77,19 @@ pub trait Nodes: Sync {
     /// Resolves once `node`, asked at the call, has taken longer than nearly all of its answers do.
     async fn late(&self, _node: NodeIx) {
         std::future::pending().await
+    }
+
+    /// The span of one question to several nodes that begins now.
+    fn round(&self) -> Span {
+        Span::none()
+    }
+
+    /// What the next question is for.
+    fn foresee(&self, _round: Later) {}
+
+    /// The span of making one reply of several, which begins now.
+    fn merging(&self) -> Span {
+        Span::none()
     }
 
     /// Others are asked, or have answered, beside a node.
@@ -159,7 +174,7 @@ pub async fn gather<N: Nodes + ?Sized>(
 ) -> Result<Gathered, Fault> {
     let (avoided, laden) = (nodes.avoided(), nodes.laden(wanted.seed));
     let asking = Asking { nodes, topology, wanted, request, readable, avoided, laden, seen: Mutex::default() };
-    let answers = asking.shards(wanted.shards.clone(), true).await;
+    let answers = asking.shards(wanted.shards.clone(), true).instrument(nodes.round()).await;
     answers.gathered(asking.seen.into_inner())
 }
 

@@ -246,7 +246,7 @@ fn an_addition_can_be_awaited_on_any_thread() {
     fn is_send<T: Send>(_: fn(&Arc<Writes>, Arc<Topology>, AddDocuments, &'static mut dyn BodySource) -> T) {}
     is_send(|writes, topology, request, body| {
         let writes = Arc::clone(writes);
-        async move { add(&writes, topology, request, body, &Trace { request_id: String::new() }).await.is_ok() }
+        async move { add(&writes, topology, request, body, &Trace::new("")).await.is_ok() }
     });
 }
 
