@@ -11,9 +11,10 @@ use super::said::Said;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Own;
 use crate::meili::payload;
+use crate::meili::versions;
 use crate::meili::webhook::{self, Wanted};
 use crate::tasks::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
-use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
+use crate::tasks::query::{Asking, parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
 
 /// An operation that needs no node, with what the request says of it. What is wrong with the request has been found already,
 /// except where something else must be found wrong before it: see [`Said`]. Filters see no task before it is said who asks.
@@ -96,6 +97,16 @@ pub enum Answer {
     },
 }
 
+/// What an answer depends on besides the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    /// Whether API keys can be made.
+    pub has_master_key: bool,
+    /// The version of the nodes' engine; `None` before any node has said it.
+    pub version: Option<&'a str>,
+    pub now: OffsetDateTime,
+}
+
 // === impl Answer ===
 
 impl Answer {
@@ -105,10 +116,11 @@ impl Answer {
         own: &Own,
         query: &str,
         body: &[u8],
-        has_master_key: bool,
-        now: OffsetDateTime,
+        about: &About<'_>,
     ) -> Result<Self, ResponseError> {
-        let nobodys = IndexAccess::nobodys;
+        let &About { has_master_key, version, now } = about;
+        let release = version.and_then(versions::release).unwrap_or(versions::NEWEST);
+        let nobodys = || Asking { access: IndexAccess::nobodys(), release };
         let with_master_key = || require_master_key(has_master_key);
         Ok(match own {
             Own::Health => Self::Health,
@@ -173,7 +185,8 @@ mod tests {
     use super::*;
 
     fn answer(own: &Own, body: &str, has_master_key: bool) -> Result<Answer, ResponseError> {
-        Answer::new(own, "", body.as_bytes(), has_master_key, OffsetDateTime::UNIX_EPOCH)
+        let about = About { has_master_key, version: None, now: OffsetDateTime::UNIX_EPOCH };
+        Answer::new(own, "", body.as_bytes(), &about)
     }
 
     #[test]
@@ -192,7 +205,7 @@ mod tests {
 
     #[test]
     fn filters_see_no_task_before_it_is_known_who_asks() {
-        let all = parse_list("", IndexAccess::All).unwrap();
+        let all = parse_list("", Asking { access: IndexAccess::All, release: versions::NEWEST }).unwrap();
         let Ok(Answer::ListTasks { page }) = answer(&Own::ListTasks, "", false) else { panic!("a list") };
         assert!(!page.filter.access.allows(Some("a")) && !page.filter.access.allows(None));
         assert_eq!(page.seen_by(IndexAccess::All), all);

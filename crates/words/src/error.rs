@@ -113,6 +113,14 @@ codes! {
     InvalidExportPayloadSize => "invalid_export_payload_size", InvalidRequest, 400;
     InvalidExportIndexOverrideSettings => "invalid_export_index_override_settings", InvalidRequest, 400;
     InvalidIndexLimit => "invalid_index_limit", InvalidRequest, 400;
+    InvalidIndexFieldsFilter => "invalid_index_fields_filter", InvalidRequest, 400;
+    InvalidIndexFieldsFilterAttributePatterns => "invalid_index_fields_filter_attribute_patterns", InvalidRequest, 400;
+    InvalidIndexFieldsFilterDisplayed => "invalid_index_fields_filter_displayed", InvalidRequest, 400;
+    InvalidIndexFieldsFilterSearchable => "invalid_index_fields_filter_searchable", InvalidRequest, 400;
+    InvalidIndexFieldsFilterSortable => "invalid_index_fields_filter_sortable", InvalidRequest, 400;
+    InvalidIndexFieldsFilterDistinct => "invalid_index_fields_filter_distinct", InvalidRequest, 400;
+    InvalidIndexFieldsFilterRankingRule => "invalid_index_fields_filter_ranking_rule", InvalidRequest, 400;
+    InvalidIndexFieldsFilterFilterable => "invalid_index_fields_filter_filterable", InvalidRequest, 400;
     InvalidIndexOffset => "invalid_index_offset", InvalidRequest, 400;
     InvalidIndexPrimaryKey => "invalid_index_primary_key", InvalidRequest, 400;
     InvalidIndexUid => "invalid_index_uid", InvalidRequest, 400;
