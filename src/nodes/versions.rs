@@ -44,8 +44,7 @@ mod tests {
     #[test]
     fn the_oldest_node_says_what_the_cluster_can() {
         let id = |at: usize| NodeId::new(&format!("node-{at}"));
-        let node =
-            |at: usize| Node { id: id(at), url: String::new(), zone: None, weight: 1.0, state: NodeState::Up };
+        let node = |at: usize| Node { id: id(at), url: String::new(), zone: None, weight: 1.0, state: NodeState::Up };
         let topology = |nodes: usize| Topology::build((0..nodes).map(node).collect(), 8, 1);
         let versions = EngineVersions::default();
         assert_eq!(versions.least(), None);

@@ -5,12 +5,15 @@ use time::OffsetDateTime;
 use tracing_subscriber::filter::Targets;
 use uuid::Uuid;
 
+use super::chats::{self, ChatPage};
 use super::key_request::{self, KeyPage, KeyPatch, NewKey, require_master_key};
 use super::log_wish::{self, LogWish};
 use super::said::Said;
+use crate::meili::chat;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Own;
 use crate::meili::payload;
+use crate::meili::uid::IndexUid;
 use crate::meili::versions;
 use crate::meili::webhook::{self, Wanted};
 use crate::tasks::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
@@ -86,6 +89,26 @@ pub enum Answer {
     DeleteWebhook {
         uuid: Uuid,
     },
+    ListChats {
+        page: ChatPage,
+    },
+    GetChat {
+        /// After a feature that is off.
+        workspace: Said<String>,
+    },
+    DeleteChat {
+        workspace: String,
+    },
+    GetChatSettings {
+        workspace: String,
+    },
+    UpdateChatSettings {
+        workspace: String,
+        body: chat::Wanted,
+    },
+    ResetChatSettings {
+        workspace: String,
+    },
     Metrics,
     StreamLogs {
         body: LogWish,
@@ -112,12 +135,7 @@ pub(super) struct About<'a> {
 impl Answer {
     /// Refused, in the engine's words, where request and settings tell that it will be. In this order: a body that is no JSON, keys
     /// where there is no master key, and what else the request says.
-    pub(super) fn new(
-        own: &Own,
-        query: &str,
-        body: &[u8],
-        about: &About<'_>,
-    ) -> Result<Self, ResponseError> {
+    pub(super) fn new(own: &Own, query: &str, body: &[u8], about: &About<'_>) -> Result<Self, ResponseError> {
         let &About { has_master_key, version, now } = about;
         let release = version.and_then(versions::release).unwrap_or(versions::NEWEST);
         let nobodys = || Asking { access: IndexAccess::nobodys(), release };
@@ -165,6 +183,17 @@ impl Answer {
                 Self::UpdateWebhook { uuid: editable(uuid)?, body: Wanted::read(&body).into() }
             }
             Own::DeleteWebhook { uuid } => Self::DeleteWebhook { uuid: editable(uuid)? },
+            Own::ListChats => Self::ListChats { page: chats::page(query)? },
+            Own::GetChat { workspace } => {
+                Self::GetChat { workspace: IndexUid::parse(workspace).map(IndexUid::into_string).into() }
+            }
+            Own::DeleteChat { workspace } => Self::DeleteChat { workspace: workspace.clone() },
+            Own::GetChatSettings { workspace } => Self::GetChatSettings { workspace: workspace.clone() },
+            Own::UpdateChatSettings { workspace } => {
+                let body = chat::Wanted::read(&payload::parse(body)?)?;
+                Self::UpdateChatSettings { workspace: workspace.clone(), body }
+            }
+            Own::ResetChatSettings { workspace } => Self::ResetChatSettings { workspace: workspace.clone() },
             Own::Metrics => Self::Metrics,
             Own::StreamLogs => Self::StreamLogs { body: LogWish::read(&payload::parse(body)?)? },
             Own::StopLogs => Self::StopLogs,

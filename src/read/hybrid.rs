@@ -70,7 +70,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let vectors = self.gather_search(&hybrid.by_vector, wanted).await?;
         let by_vector = ByVector::new(hybrid, &vectors.bodies())?;
         if by_vector.is_empty() {
-            let vector = vectors.bodies().first().and_then(|body| merge::search::query_vector_text(body)).map(str::to_owned);
+            let vector =
+                vectors.bodies().first().and_then(|body| merge::search::query_vector_text(body)).map(str::to_owned);
             return self.only_words(hybrid, Found::NothingByVector { words, vector }, seed, index).await;
         }
         let mixed = Mixed::new(plan, hybrid, &by_words, &by_vector)?;

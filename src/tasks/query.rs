@@ -144,11 +144,7 @@ fn parse_filter(query: &str, asking: Asking, verb: &str) -> Result<TaskFilter, R
 }
 
 /// Reads one of [`FILTER_PARAMETERS`].
-fn read_filter(
-    filter: &mut TaskFilter,
-    (name, value): (&str, &str),
-    release: (u32, u32),
-) -> Result<(), ResponseError> {
+fn read_filter(filter: &mut TaskFilter, (name, value): (&str, &str), release: (u32, u32)) -> Result<(), ResponseError> {
     let kind = |text: &str| TaskKind::parse(text, release);
     let date = |code, side| params::date(name, value, code, side);
     match name {

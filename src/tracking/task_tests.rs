@@ -288,7 +288,8 @@ async fn a_restricted_client_does_not_learn_of_other_indexes_tasks() {
     let get = async |access| task_ops::get(&fleet, TaskRef::Uid(0), access, UidFormat::Integer).await;
     assert!(get(only("cit*")).await.is_ok());
     assert_eq!(get(only("towns")).await.unwrap_err().code, "task_not_found");
-    let list = task_ops::list(&fleet, parse_list("", asked_by(only("towns"))).unwrap(), UidFormat::Integer).await.unwrap();
+    let list =
+        task_ops::list(&fleet, parse_list("", asked_by(only("towns"))).unwrap(), UidFormat::Integer).await.unwrap();
     assert_eq!(list, json!({ "results": [], "total": 0, "limit": 20, "from": null, "next": null }));
     assert_eq!(
         task_ops::delete_one(&fleet, (TaskRef::Uid(0), "0"), only("towns"), UidFormat::Integer).await.unwrap_err().code,

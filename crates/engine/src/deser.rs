@@ -95,7 +95,7 @@ marks! {
     InvalidSearchRankingScoreThreshold InvalidSearchRetrieveVectors InvalidSearchSemanticRatio
     InvalidSearchShowMatchesPosition InvalidSearchShowRankingScore InvalidSearchShowRankingScoreDetails
     InvalidSearchSort InvalidSearchVector
-    InvalidSettingsDictionary InvalidSettingsDisplayedAttributes InvalidSettingsDistinctAttribute
+    InvalidSettingsIndexChat InvalidSettingsDictionary InvalidSettingsDisplayedAttributes InvalidSettingsDistinctAttribute
     InvalidSettingsEmbedders InvalidSettingsFacetSearch InvalidSettingsFaceting InvalidSettingsFilterableAttributes
     InvalidSettingsLocalizedAttributes InvalidSettingsNonSeparatorTokens InvalidSettingsPagination
     InvalidSettingsPrefixSearch InvalidSettingsProximityPrecision InvalidSettingsRankingRules
