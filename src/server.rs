@@ -12,6 +12,7 @@ use miroir::cluster::settings::ClusterSettings;
 use miroir::cluster::{self, Cluster, ClusterError};
 use miroir::config::{Config, DEFAULT_FILE, Problems};
 use miroir::gateway::auth::Keyring;
+use miroir::gateway::chats::ChatBook;
 use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
 use miroir::gateway::ruled::{RuleMetrics, Ruling};
@@ -135,11 +136,11 @@ fn start(args: &Args) -> Result<Server, StartError> {
     let app = runtime.block_on(async {
         let cluster = Cluster::start(cluster_settings(&config)?, store.clone(), &registry).await?;
         let keyring = Keyring::open(store.clone(), config.master_key.clone()).await?;
-        let webhooks = WebhookBook::open(store).await?;
+        let books = (WebhookBook::open(store.clone()).await?, ChatBook::open(store).await?);
         let metrics = GatewayMetrics::register(&registry)?;
         let settings = config.gateway_settings();
         let ruling = Ruling::new(RuleBook::new(config.rules.clone()), RuleMetrics::register(&registry)?);
-        Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), webhooks, ruling))
+        Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), books, ruling))
     })?;
     gateway::install_hooks(&app);
     let path = args.config.clone();

@@ -32,10 +32,11 @@ use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
 use crate::gateway::reload;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::versions;
 use crate::metrics;
 use crate::settings::Secret;
 use crate::tasks::filter::IndexAccess;
-use crate::tasks::query::parse_list;
+use crate::tasks::query::{Asking, parse_list};
 use crate::tasks::view::UidFormat;
 use crate::tracking::task_ops;
 
@@ -127,7 +128,9 @@ impl AdminApp {
             Route::Shards => (200, views::shards(&topology)),
             Route::Resilver => (200, views::resilver(&self.app.cluster)),
             Route::Tasks => {
-                let page = parse_list(&query, IndexAccess::All)?;
+                let version = self.app.cluster.nodes.versions.least();
+                let release = version.as_deref().and_then(versions::release).unwrap_or(versions::NEWEST);
+                let page = parse_list(&query, Asking { access: IndexAccess::All, release })?;
                 (200, task_ops::list(&self.app.cluster.tracking, page, UidFormat::Mtask).await?)
             }
             Route::Task(id) => (200, views::task(&self.app.cluster, id).await?),

@@ -188,7 +188,7 @@ fn append(mut file: BufWriter<File>, lines: &[String]) -> io::Result<BufWriter<F
 async fn version(dumps: &Dumps) -> Result<String, WorkError> {
     let mut patience = Patience::new();
     loop {
-        let version = dumps.writes.nodes.engine_version.read().clone();
+        let version = dumps.writes.nodes.versions.least();
         match version {
             Some(version) => return Ok(version),
             None => patience.again(no_node()).await?,

@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::access_log::AccessLog;
 use super::auth::{Access, Keyring};
 use super::cache::Cache;
+use super::chats::ChatBook;
 use super::head::Head;
 use super::metrics::GatewayMetrics;
 use super::open_streams::OpenStreams;
@@ -33,6 +34,7 @@ pub struct App {
     /// What listeners show to clients.
     pub tls: Arc<Listeners>,
     pub webhooks: Arc<WebhookBook>,
+    pub chats: ChatBook,
     /// The operator's rules.
     pub ruling: Ruling,
     pub reloads: Reloads,
@@ -62,7 +64,7 @@ impl App {
         settings: GatewaySettings,
         metrics: GatewayMetrics,
         tls: Arc<Listeners>,
-        webhooks: WebhookBook,
+        (webhooks, chats): (WebhookBook, ChatBook),
         ruling: Ruling,
     ) -> Arc<Self> {
         let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
@@ -75,6 +77,7 @@ impl App {
             cache,
             tls,
             webhooks,
+            chats,
             ruling,
             reloads: Reloads::default(),
             streams: OpenStreams::default(),

@@ -16,7 +16,7 @@ use super::respond::{Answer, no_node};
 use super::streams::{self, Stream, Unit};
 use super::{described, features, figures, keys, listing, logs, narrow};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::feature::Feature;
+use crate::meili::feature::{Chats, Feature};
 use crate::meili::operation::{Operation, Own};
 use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
@@ -296,6 +296,30 @@ async fn answer(
         Asked::GetWebhook { uuid } => app.webhooks.get(uuid).map(shown),
         Asked::UpdateWebhook { uuid, body } => app.webhooks.update(uuid, body).await.map(shown),
         Asked::DeleteWebhook { uuid } => app.webhooks.delete(uuid).await.map(|()| Answer::empty(204)),
+        Asked::ListChats { page } => {
+            features::require(app, topology, admitted, Feature::Chats(Chats::List)).await?;
+            Ok(shown(app.chats.list(page)))
+        }
+        Asked::GetChat { workspace } => {
+            features::require(app, topology, admitted, Feature::Chats(Chats::Show)).await?;
+            app.chats.get(&workspace.heard()?).map(shown)
+        }
+        Asked::DeleteChat { workspace } => {
+            features::require(app, topology, admitted, Feature::Chats(Chats::Delete)).await?;
+            app.chats.delete(&workspace).await.map(|()| Answer::empty(204))
+        }
+        Asked::GetChatSettings { workspace } => {
+            features::require(app, topology, admitted, Feature::Chats(Chats::Settings)).await?;
+            app.chats.settings(&workspace).map(shown)
+        }
+        Asked::UpdateChatSettings { workspace, body } => {
+            features::require(app, topology, admitted, Feature::Chats(Chats::Settings)).await?;
+            app.chats.update(&workspace, body).await.map(shown)
+        }
+        Asked::ResetChatSettings { workspace } => {
+            features::require(app, topology, admitted, Feature::Chats(Chats::Settings)).await?;
+            app.chats.reset(&workspace).await.map(shown)
+        }
         Asked::ListKeys { page } => Ok(keys::list(app, page)),
         Asked::CreateKey { body } => keys::create(app, body, trace).await,
         Asked::GetKey { key } => keys::get(app, &key),
@@ -347,6 +371,12 @@ fn named_by(own: &Own, query: &str) -> Named {
         | Own::GetWebhook { .. }
         | Own::UpdateWebhook { .. }
         | Own::DeleteWebhook { .. }
+        | Own::ListChats
+        | Own::GetChat { .. }
+        | Own::DeleteChat { .. }
+        | Own::GetChatSettings { .. }
+        | Own::UpdateChatSettings { .. }
+        | Own::ResetChatSettings { .. }
         | Own::CompactTasks
         | Own::StreamTasks
         | Own::StreamBatches

@@ -27,6 +27,7 @@
 //! | [`streams`] | answers without an end: news of tasks and batches, log lines |
 //! | [`open_streams`] | how many of those are open, and that they end with the process |
 //! | `logs` | the gateway's own log lines, as an engine shows its own |
+//! | [`chats`] | workspaces of chats |
 //! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`reload`] | the configuration read again while requests go on |
 //! | [`settings`] | what the operator sets of the gateway |
@@ -38,6 +39,7 @@ pub mod app;
 pub mod auth;
 pub mod body;
 pub mod cache;
+pub mod chats;
 pub mod client;
 mod compress;
 pub mod content_type;

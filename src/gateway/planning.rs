@@ -26,7 +26,7 @@ pub async fn plan(
     let known = Known {
         topology,
         infos,
-        version: ledger.nodes.engine_version.read().clone(),
+        version: ledger.nodes.versions.least(),
         hidden: ledger.hidden_settings(),
         has_master_key: keyring.has_master_key(),
         now: OffsetDateTime::now_utc(),

@@ -30,7 +30,7 @@ impl Ledger {
         let topology = self.nodes.topology();
         let (settings, surely) = read_settings(self, &topology, index, trace).await?;
         let mut info = IndexInfo::from_settings(index, primary_key, &settings);
-        let version = self.nodes.engine_version.read().clone();
+        let version = self.nodes.versions.least();
         let is = |of_version: fn(&str) -> bool| version.as_deref().is_some_and(of_version);
         info.states_all_hits = is(states_all_hits);
         info.states_offset_asked = is(states_offset_asked);

@@ -99,7 +99,7 @@ impl Ledger {
 
     /// What every index's settings hold besides the client's.
     pub fn hidden_settings(&self) -> HiddenSettings {
-        let version = self.nodes.engine_version.read();
+        let version = self.nodes.versions.least();
         let takes_guard = version.as_deref().is_none_or(templates_see_names);
         let hidden = match (self.settings.tie_break, version.as_deref()) {
             (TieBreak::Written, Some(version)) => HiddenSettings::breaking_ties(default_rules(version)),

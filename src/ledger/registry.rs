@@ -170,6 +170,13 @@ impl Registry {
         undo.0.keys().map(|index| (index.clone(), self.entry(index))).collect()
     }
 
+    /// Drops what is cached of all indexes' settings.
+    pub fn forget_infos(&self) {
+        let mut state = self.state.write();
+        let known: Vec<String> = state.infos.keys().cloned().collect();
+        known.iter().for_each(|index| state.forget(index));
+    }
+
     /// Drops what is cached of an index's settings.
     pub fn invalidate(&self, index: &str) {
         self.state.write().forget(index);

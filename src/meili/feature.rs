@@ -10,6 +10,17 @@ pub enum Feature {
     TasksStreaming,
     TaskCompaction,
     Logs,
+    /// Of each group of routes of chats, which word their refusals differently.
+    Chats(Chats),
+}
+
+/// What is done with chats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chats {
+    List,
+    Show,
+    Delete,
+    Settings,
 }
 
 /// What a route of the gateway's is where the nodes' engine does not know its feature.
@@ -32,13 +43,14 @@ impl Feature {
             Self::TasksStreaming => "tasksStreamingRoute",
             Self::TaskCompaction => "taskQueueCompactionRoute",
             Self::Logs => "logsRoute",
+            Self::Chats(_) => "chatCompletions",
         }
     }
 
     /// See [`Unknown`].
     pub fn unknown(self) -> Unknown {
         match self {
-            Self::Metrics | Self::TaskDocuments | Self::Logs => Unknown::Refused,
+            Self::Metrics | Self::TaskDocuments | Self::Logs | Self::Chats(_) => Unknown::Refused,
             Self::TasksStreaming | Self::TaskCompaction => Unknown::Served,
         }
     }
@@ -67,9 +79,25 @@ impl Feature {
                 "logs route",
                 "https://github.com/orgs/meilisearch/discussions/721",
             ),
+            Self::Chats(chats) => {
+                (chats.doing(), "chat completions", "https://github.com/orgs/meilisearch/discussions/835")
+            }
         };
         let message = format!("{action} requires enabling the `{feature}` experimental feature. See {discussion}");
         ResponseError::new(Code::FeatureNotEnabled, message)
+    }
+}
+
+// === impl Chats ===
+
+impl Chats {
+    fn doing(self) -> &'static str {
+        match self {
+            Self::List => "listing the chats",
+            Self::Show => "displaying a chat",
+            Self::Delete => "deleting a chat",
+            Self::Settings => "using the /chats/settings route",
+        }
     }
 }
 

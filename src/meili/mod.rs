@@ -4,6 +4,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `action` | what an API key can allow |
+//! | `chat` | a workspace of chats |
 //! | `error` | Meilisearch's error codes and the one error shape that every answer uses |
 //! | `feature` | experimental features that open routes which the gateway itself answers |
 //! | `format` | the formats of a body of documents, and what is said of one that is malformed |
@@ -12,6 +13,7 @@
 //! | `pattern` | the indexes that a key is good for |
 //! | `payload` | request bodies as JSON, refused in the engine's words |
 //! | `query` | a query string, decoded as the engine decodes it |
+//! | `secret` | a secret as the engine shows it |
 //! | `settings` | the settings of an index, each with its route and its name in the settings object |
 //! | `task` | a task as Meilisearch's API shows it |
 //! | `uid` | the uid of an index, and what Meilisearch says of a bad one |
@@ -19,10 +21,12 @@
 //! | `versions` | what differs between versions of the engine |
 //! | `webhook` | an address that is told of each task that has ended |
 
+pub mod chat;
 pub mod feature;
 pub mod operation;
 pub mod payload;
 pub mod query;
+pub mod secret;
 pub mod unknown;
 pub mod versions;
 pub mod webhook;

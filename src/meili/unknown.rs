@@ -25,6 +25,14 @@ pub fn field(name: &str, accepted: &[&str]) -> ResponseError {
     ResponseError::new(Code::BadRequest, format!("Unknown field `{name}`: {}", expected(name, accepted)))
 }
 
+/// A field that the object at `place` does not have.
+pub fn field_inside(name: &str, place: &str, accepted: &[&str]) -> ResponseError {
+    ResponseError::new(
+        Code::BadRequest,
+        format!("Unknown field `{name}` inside `{place}`: {}", expected(name, accepted)),
+    )
+}
+
 /// A word at `place` that is none of those accepted there.
 pub fn value(word: &str, place: &str, accepted: &[&str], code: Code) -> ResponseError {
     ResponseError::new(code, format!("Unknown value `{word}` at `{place}`: {}", expected(word, accepted)))

@@ -6,22 +6,23 @@ const UNIFIED: &[&str] = &["words", "typo", "proximity", "attribute", "sort", "e
 /// From 1.36 on: the rule `attribute` in its two parts, which `sort` may come between.
 const SEPARATED: &[&str] = &["words", "typo", "proximity", "attributeRank", "sort", "wordPosition", "exactness"];
 
-/// The default rules of an engine by its version, such as `1.36.0`; of the newest known where that is no version.
+/// The newest of which something is known here.
+pub const NEWEST: (u32, u32) = (1, 50);
+
+/// Major and minor number of a version such as `1.36.0`; `None` for what is no version.
+pub fn release(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.').map(|part| part.parse().ok());
+    parts.next().flatten().zip(parts.next().flatten())
+}
+
+/// The default rules of an engine by its version; of the newest known where that is no version.
 pub fn default_rules(version: &str) -> &'static [&'static str] {
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
-    match (parts.next().flatten(), parts.next().flatten()) {
-        (Some(major), Some(minor)) if (major, minor) < (1, 36) => UNIFIED,
-        (Some(_) | None, Some(_) | None) => SEPARATED,
-    }
+    if release(version).is_some_and(|release| release < (1, 36)) { UNIFIED } else { SEPARATED }
 }
 
 /// True if an engine of `version` is newer than one of `than`, patches aside; false where either is no version.
 pub fn is_newer(version: &str, than: &str) -> bool {
-    let parts = |text: &str| -> Option<(u32, u32)> {
-        let mut parts = text.split('.').map(|part| part.parse().ok());
-        parts.next().flatten().zip(parts.next().flatten())
-    };
-    parts(version).zip(parts(than)).is_some_and(|(version, than)| version > than)
+    release(version).zip(release(than)).is_some_and(|(version, than)| version > than)
 }
 
 /// True for engines whose scores come from all relevancy rules; older ones stop at the first rule that sorts.
@@ -89,8 +90,7 @@ pub fn names_index_of_edit(version: &str) -> bool {
 
 /// False for what is no version.
 fn is_at_least(version: &str, least: (u32, u32)) -> bool {
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
-    matches!((parts.next().flatten(), parts.next().flatten()), (Some(major), Some(minor)) if (major, minor) >= least)
+    release(version).is_some_and(|release| release >= least)
 }
 
 #[cfg(test)]

@@ -242,9 +242,14 @@ impl<'a> Mixed<'a> {
     }
 }
 
-/// The answer to a search by words as that to a hybrid search to which the vector added nothing.
-pub fn without_vectors(mut body: Vec<u8>) -> Vec<u8> {
+/// The answer to a search by words as that to a hybrid search to which the vector added nothing; `vector` is that of the query, where
+/// the engine looked for hits by it in vain and shows it.
+pub fn without_vectors(mut body: Vec<u8>, vector: Option<&str>) -> Vec<u8> {
     if body.pop() == Some(b'}') {
+        if let Some(vector) = vector {
+            body.extend_from_slice(br#","queryVector":"#);
+            body.extend_from_slice(vector.as_bytes());
+        }
         body.extend_from_slice(br#","semanticHitCount":0}"#);
     }
     body

@@ -254,8 +254,12 @@ pub fn candidates(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
 
 /// The vector of the query, where the node shows it.
 pub fn query_vector(reply: &[u8]) -> Option<Value> {
-    let members = Members::of_bytes(reply).ok()?;
-    serde_json::from_str(members.get("queryVector")?.get()).ok().filter(Value::is_array)
+    serde_json::from_str(query_vector_text(reply)?).ok().filter(Value::is_array)
+}
+
+/// The same as the node writes it.
+pub fn query_vector_text(reply: &[u8]) -> Option<&str> {
+    Some(Members::of_bytes(reply).ok()?.get("queryVector")?.get())
 }
 
 /// The replies to the queries of a multi-search, each as [`candidates`] reads one.

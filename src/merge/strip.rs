@@ -100,6 +100,7 @@ pub fn of_part(part: HiddenPart) -> fn(&mut Value) {
         HiddenPart::Filterable => filterable_attributes,
         HiddenPart::Names => names,
         HiddenPart::Templates => embedders,
+        HiddenPart::Template => chat,
     }
 }
 
@@ -115,15 +116,17 @@ pub fn embedders(embedders: &mut Value) {
     templates::each_of_embedders(embedders, &|template: &str| templates::plain(template).into_owned());
 }
 
+/// What an index says for chats, with its template as the client wrote it.
+pub fn chat(chat: &mut Value) {
+    templates::each(chat, &|template: &str| templates::plain(template).into_owned());
+}
+
 /// The answer of `GET /indexes/{uid}/settings` without the hidden items.
 pub fn settings(settings: &mut Value) {
     for setting in Setting::ALL {
         if let (Some(part), Some(value)) = (HiddenPart::of(*setting), settings.get_mut(setting.key())) {
             of_part(part)(value);
         }
-    }
-    if let Some(chat) = settings.get_mut("chat") {
-        templates::each(chat, &|template: &str| templates::plain(template).into_owned());
     }
 }
 

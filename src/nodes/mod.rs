@@ -23,6 +23,7 @@
 //! | [`load`] | how long nodes take for reads, and how many are before them |
 //! | [`metrics`] | counters and gauges of the cluster's traffic and state |
 //! | [`families`] | families of metrics, registered as they are made |
+//! | [`versions`] | which version of the engine each node runs |
 //! | [`shutdown`] | the end of the process, as its loops see it |
 
 pub mod changes;
@@ -47,5 +48,6 @@ pub(crate) mod shutdown;
 pub mod spool;
 pub mod stamp;
 pub mod transport;
+pub mod versions;
 
 pub use part::{Nodes, Repairer};

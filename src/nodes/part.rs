@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::client::NodeClient;
 use super::credentials::Credentials;
@@ -14,6 +14,7 @@ use super::load::Loads;
 use super::metrics::ClusterMetrics;
 use super::older::OlderTopologies;
 use super::overload::Overload;
+use super::versions::EngineVersions;
 use crate::placement::topology::{NodeId, Topology};
 
 /// Repairs a node that answers again, in the background. Told by whoever knows how; see [`Nodes::on_return`].
@@ -37,8 +38,8 @@ pub struct Nodes {
     pub(super) publishing: Mutex<()>,
     /// Topologies of before that somebody still goes by.
     pub(crate) older: OlderTopologies,
-    /// The version of the engine that the nodes run, once one of them has said it.
-    pub(crate) engine_version: RwLock<Option<String>>,
+    /// Which version of the engine nodes run.
+    pub(crate) versions: EngineVersions,
     /// When nodes were heard of.
     pub(crate) life: Life,
     repairer: OnceLock<Repairer>,
@@ -68,7 +69,7 @@ impl Nodes {
             topology: ArcSwap::from_pointee(topology),
             publishing: Mutex::default(),
             older: OlderTopologies::default(),
-            engine_version: RwLock::default(),
+            versions: EngineVersions::default(),
             life: Life::default(),
             repairer: OnceLock::new(),
         })

@@ -5,6 +5,7 @@
 //! | `addition` | an addition of documents: what the request says besides its body |
 //! | `broadcast` | requests that concern every node |
 //! | `by_frequency` | whether a search leaves out words by their frequency, and what its words are |
+//! | `chats` | what requests about workspaces of chats say |
 //! | `deletion` | a deletion by ids: each node is told those of its own shards |
 //! | `documents` | documents by page, by filter, by ids, and one by its id |
 //! | `embed` | the vector of a search's words, asked of one node, so that not every node has to embed them |
@@ -61,6 +62,7 @@
 pub mod addition;
 pub mod broadcast;
 pub mod by_frequency;
+pub mod chats;
 pub mod deletion;
 pub mod documents;
 pub mod embed;

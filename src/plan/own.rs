@@ -5,15 +5,19 @@ use time::OffsetDateTime;
 use tracing_subscriber::filter::Targets;
 use uuid::Uuid;
 
+use super::chats::{self, ChatPage};
 use super::key_request::{self, KeyPage, KeyPatch, NewKey, require_master_key};
 use super::log_wish::{self, LogWish};
 use super::said::Said;
+use crate::meili::chat;
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Own;
 use crate::meili::payload;
+use crate::meili::uid::IndexUid;
+use crate::meili::versions;
 use crate::meili::webhook::{self, Wanted};
 use crate::tasks::filter::{IndexAccess, TaskFilter, TaskPage, TaskRef};
-use crate::tasks::query::{parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
+use crate::tasks::query::{Asking, parse_batch_id, parse_batches, parse_cancel, parse_delete, parse_id, parse_list};
 
 /// An operation that needs no node, with what the request says of it. What is wrong with the request has been found already,
 /// except where something else must be found wrong before it: see [`Said`]. Filters see no task before it is said who asks.
@@ -85,6 +89,26 @@ pub enum Answer {
     DeleteWebhook {
         uuid: Uuid,
     },
+    ListChats {
+        page: ChatPage,
+    },
+    GetChat {
+        /// After a feature that is off.
+        workspace: Said<String>,
+    },
+    DeleteChat {
+        workspace: String,
+    },
+    GetChatSettings {
+        workspace: String,
+    },
+    UpdateChatSettings {
+        workspace: String,
+        body: chat::Wanted,
+    },
+    ResetChatSettings {
+        workspace: String,
+    },
     Metrics,
     StreamLogs {
         body: LogWish,
@@ -96,19 +120,25 @@ pub enum Answer {
     },
 }
 
+/// What an answer depends on besides the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    /// Whether API keys can be made.
+    pub has_master_key: bool,
+    /// The version of the nodes' engine; `None` before any node has said it.
+    pub version: Option<&'a str>,
+    pub now: OffsetDateTime,
+}
+
 // === impl Answer ===
 
 impl Answer {
     /// Refused, in the engine's words, where request and settings tell that it will be. In this order: a body that is no JSON, keys
     /// where there is no master key, and what else the request says.
-    pub(super) fn new(
-        own: &Own,
-        query: &str,
-        body: &[u8],
-        has_master_key: bool,
-        now: OffsetDateTime,
-    ) -> Result<Self, ResponseError> {
-        let nobodys = IndexAccess::nobodys;
+    pub(super) fn new(own: &Own, query: &str, body: &[u8], about: &About<'_>) -> Result<Self, ResponseError> {
+        let &About { has_master_key, version, now } = about;
+        let release = version.and_then(versions::release).unwrap_or(versions::NEWEST);
+        let nobodys = || Asking { access: IndexAccess::nobodys(), release };
         let with_master_key = || require_master_key(has_master_key);
         Ok(match own {
             Own::Health => Self::Health,
@@ -153,6 +183,17 @@ impl Answer {
                 Self::UpdateWebhook { uuid: editable(uuid)?, body: Wanted::read(&body).into() }
             }
             Own::DeleteWebhook { uuid } => Self::DeleteWebhook { uuid: editable(uuid)? },
+            Own::ListChats => Self::ListChats { page: chats::page(query)? },
+            Own::GetChat { workspace } => {
+                Self::GetChat { workspace: IndexUid::parse(workspace).map(IndexUid::into_string).into() }
+            }
+            Own::DeleteChat { workspace } => Self::DeleteChat { workspace: workspace.clone() },
+            Own::GetChatSettings { workspace } => Self::GetChatSettings { workspace: workspace.clone() },
+            Own::UpdateChatSettings { workspace } => {
+                let body = chat::Wanted::read(&payload::parse(body)?)?;
+                Self::UpdateChatSettings { workspace: workspace.clone(), body }
+            }
+            Own::ResetChatSettings { workspace } => Self::ResetChatSettings { workspace: workspace.clone() },
             Own::Metrics => Self::Metrics,
             Own::StreamLogs => Self::StreamLogs { body: LogWish::read(&payload::parse(body)?)? },
             Own::StopLogs => Self::StopLogs,
@@ -173,7 +214,8 @@ mod tests {
     use super::*;
 
     fn answer(own: &Own, body: &str, has_master_key: bool) -> Result<Answer, ResponseError> {
-        Answer::new(own, "", body.as_bytes(), has_master_key, OffsetDateTime::UNIX_EPOCH)
+        let about = About { has_master_key, version: None, now: OffsetDateTime::UNIX_EPOCH };
+        Answer::new(own, "", body.as_bytes(), &about)
     }
 
     #[test]
@@ -192,7 +234,7 @@ mod tests {
 
     #[test]
     fn filters_see_no_task_before_it_is_known_who_asks() {
-        let all = parse_list("", IndexAccess::All).unwrap();
+        let all = parse_list("", Asking { access: IndexAccess::All, release: versions::NEWEST }).unwrap();
         let Ok(Answer::ListTasks { page }) = answer(&Own::ListTasks, "", false) else { panic!("a list") };
         assert!(!page.filter.access.allows(Some("a")) && !page.filter.access.allows(None));
         assert_eq!(page.seen_by(IndexAccess::All), all);

@@ -6,7 +6,7 @@ use super::addition::Split;
 use super::broadcast::{self, HiddenSettings};
 use super::deletion::Deletion;
 use super::index_info::Infos;
-use super::own::Answer;
+use super::own::{About, Answer};
 use super::read;
 use super::work::Work;
 use super::write::{StepBody, WriteIntent};
@@ -96,7 +96,9 @@ impl Checked<'_> {
         let (query, topology) = (self.request.query(), known.topology);
         match operation {
             Operation::Own(own) => {
-                Answer::new(own, query, body, known.has_master_key, known.now).map_or_else(Plan::Refuse, Plan::Answer)
+                let (has_master_key, now) = (known.has_master_key, known.now);
+                let about = About { has_master_key, version: known.version.as_deref(), now };
+                Answer::new(own, query, body, &about).map_or_else(Plan::Refuse, Plan::Answer)
             }
             Operation::Read(read) => {
                 several::or_refusal(read::plan(read, target, body, &known.infos, topology), topology)

@@ -17,6 +17,16 @@ use crate::plan::search::SearchPlan;
 use crate::plan::span::Span;
 use crate::plan::stated::Mixing;
 
+/// What was asked before it was known that only hits by words count.
+enum Found {
+    /// Nothing: the page is none, and nothing lies before it.
+    Unasked,
+    /// The replies to [`HybridPlan::by_words`], which are good enough.
+    ByWords(Gathered),
+    /// The same, where the vector found nothing: an engine that shows the vector shows it then, too.
+    NothingByVector { words: Gathered, vector: Option<String> },
+}
+
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// Words first; the vector is asked for only if their hits do not do. `index` is shown in the answer, for a
     /// search among several.
@@ -42,14 +52,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             return Err(plan.unmixable().into());
         }
         if plan.window.skip() + plan.window.take() == 0 {
-            return self.only_words(hybrid, None, seed, index).await;
+            return self.only_words(hybrid, Found::Unasked, seed, index).await;
         }
 
         // Embedding a query takes long and may cost money: the words are asked first, and may do.
         let words = self.gather_search(&hybrid.by_words, wanted).await?;
         let by_words = ByWords::new(hybrid, &words.bodies())?;
         if by_words.are_good_enough(hybrid) {
-            return self.only_words(hybrid, Some(words), seed, index).await;
+            return self.only_words(hybrid, Found::ByWords(words), seed, index).await;
         }
         let embedded = self.embedded(&hybrid.by_vector, seed).await;
         let hybrid = &match embedded {
@@ -60,7 +70,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let vectors = self.gather_search(&hybrid.by_vector, wanted).await?;
         let by_vector = ByVector::new(hybrid, &vectors.bodies())?;
         if by_vector.is_empty() {
-            return self.only_words(hybrid, Some(words), seed, index).await;
+            let vector =
+                vectors.bodies().first().and_then(|body| merge::search::query_vector_text(body)).map(str::to_owned);
+            return self.only_words(hybrid, Found::NothingByVector { words, vector }, seed, index).await;
         }
         let mixed = Mixed::new(plan, hybrid, &by_words, &by_vector)?;
         let (stated, mut inexact) = self.hybrid_overview(plan, hybrid, seed, &vectors, &mixed).await?;
@@ -86,16 +98,20 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(gathered)
     }
 
-    /// The answer where the engine takes hits by words only; `words` are the replies to
-    /// [`HybridPlan::by_words`], if they were asked for.
+    /// The answer where the engine takes hits by words only.
     async fn only_words(
         &self,
         hybrid: &HybridPlan,
-        words: Option<Gathered>,
+        found: Found,
         seed: u64,
         index: Option<&str>,
     ) -> Result<Reply, Stop> {
         let plan = &hybrid.words;
+        let (words, vector) = match found {
+            Found::Unasked => (None, None),
+            Found::ByWords(words) => (Some(words), None),
+            Found::NothingByVector { words, vector } => (Some(words), vector),
+        };
         let reply = match words.filter(|_| plan.window.take() > 0) {
             Some(gathered) => {
                 let all = ShardSet::all(self.topology.shards);
@@ -108,7 +124,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 self.search_one_way(plan, seed, index).await?
             }
         };
-        Ok(Reply { body: without_vectors(reply.body.into()).into(), ..reply })
+        Ok(Reply { body: without_vectors(reply.body.into(), vector.as_deref()).into(), ..reply })
     }
 
     /// Totals and facets. They are stated over whatever words or the vector find: every document that passes the

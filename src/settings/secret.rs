@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use crate::meili::secret::masked;
+
 /// A secret text. `Debug` and `Display` show `***`; only [`Secret::expose`] gives the value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -37,18 +39,6 @@ impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
-}
-
-/// A key as the engine shows it: its first letters at most.
-pub fn masked(key: &str) -> String {
-    let (kept, mask) = match key.len() {
-        0..10 => (0, "XXX..."),
-        10..20 => (2, "XXXX..."),
-        20..30 => (3, "XXXXX..."),
-        30.. => (5, "XXXXXX..."),
-    };
-    let start: String = key.chars().take(kept).collect();
-    format!("{start}{mask}")
 }
 
 #[cfg(test)]

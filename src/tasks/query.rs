@@ -46,8 +46,18 @@ const FILTER_PARAMETERS: [&str; 12] = [
 
 const DEFAULT_LIMIT: u32 = 20;
 
+/// What the words of a task route depend on besides the query string.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// Whose tasks are meant.
+    pub access: IndexAccess,
+    /// Major and minor version of the engine whose words are spoken.
+    pub release: (u32, u32),
+}
+
 /// `GET /tasks?...`.
-pub fn parse_list(query: &str, access: IndexAccess) -> Result<TaskPage, ResponseError> {
+pub fn parse_list(query: &str, asking: Asking) -> Result<TaskPage, ResponseError> {
+    let Asking { access, release } = asking;
     let filter = TaskFilter { access, ..TaskFilter::default() };
     let mut page = TaskPage { filter, from: None, limit: DEFAULT_LIMIT, reverse: false };
     for (name, value) in QueryMap::parse(query).iter() {
@@ -56,7 +66,7 @@ pub fn parse_list(query: &str, access: IndexAccess) -> Result<TaskPage, Response
             "limit" => page.limit = params::integer(value).map_err(|c| refuse(c, Code::InvalidTaskLimit))?,
             "from" => page.from = Some(params::task_ref(value).map_err(|c| refuse(c, Code::InvalidTaskFrom))?),
             "reverse" => page.reverse = params::boolean(value).map_err(|c| refuse(c, Code::InvalidTaskReverse))?,
-            _ if LIST_PARAMETERS.contains(&name) => read_filter(&mut page.filter, name, value)?,
+            _ if LIST_PARAMETERS.contains(&name) => read_filter(&mut page.filter, (name, value), release)?,
             _ => return Err(unknown::parameter(name, &LIST_PARAMETERS)),
         }
     }
@@ -64,8 +74,8 @@ pub fn parse_list(query: &str, access: IndexAccess) -> Result<TaskPage, Response
 }
 
 /// `GET /batches?...`.
-pub fn parse_batches(query: &str, access: IndexAccess) -> Result<TaskPage, ResponseError> {
-    let mut page = parse_list(query, access)?;
+pub fn parse_batches(query: &str, asking: Asking) -> Result<TaskPage, ResponseError> {
+    let mut page = parse_list(query, asking)?;
     page.filter.unit = Unit::Batch;
     Ok(page)
 }
@@ -81,13 +91,13 @@ pub fn parse_batch_id(id: &str) -> Result<u32, ResponseError> {
 }
 
 /// `POST /tasks/cancel?...`.
-pub fn parse_cancel(query: &str, access: IndexAccess) -> Result<TaskFilter, ResponseError> {
-    parse_filter(query, access, "cancel")
+pub fn parse_cancel(query: &str, asking: Asking) -> Result<TaskFilter, ResponseError> {
+    parse_filter(query, asking, "cancel")
 }
 
 /// `DELETE /tasks?...`.
-pub fn parse_delete(query: &str, access: IndexAccess) -> Result<TaskFilter, ResponseError> {
-    parse_filter(query, access, "delete")
+pub fn parse_delete(query: &str, asking: Asking) -> Result<TaskFilter, ResponseError> {
+    parse_filter(query, asking, "delete")
 }
 
 /// The id in `/tasks/{id}`.
@@ -110,14 +120,15 @@ pub fn named_in(query: &str) -> Named {
         .fold(Named::Nothing, |named, id| named.and(TaskRef::parse(id).into()))
 }
 
-fn parse_filter(query: &str, access: IndexAccess, verb: &str) -> Result<TaskFilter, ResponseError> {
+fn parse_filter(query: &str, asking: Asking, verb: &str) -> Result<TaskFilter, ResponseError> {
+    let Asking { access, release } = asking;
     let query = QueryMap::parse(query);
     let mut filter = TaskFilter { access, ..TaskFilter::default() };
     for (name, value) in query.iter() {
         if !FILTER_PARAMETERS.contains(&name) {
             return Err(unknown::parameter(name, &FILTER_PARAMETERS));
         }
-        read_filter(&mut filter, name, value)?;
+        read_filter(&mut filter, (name, value), release)?;
     }
     if query.is_empty() {
         return Err(ResponseError::new(
@@ -133,7 +144,8 @@ fn parse_filter(query: &str, access: IndexAccess, verb: &str) -> Result<TaskFilt
 }
 
 /// Reads one of [`FILTER_PARAMETERS`].
-fn read_filter(filter: &mut TaskFilter, name: &str, value: &str) -> Result<(), ResponseError> {
+fn read_filter(filter: &mut TaskFilter, (name, value): (&str, &str), release: (u32, u32)) -> Result<(), ResponseError> {
+    let kind = |text: &str| TaskKind::parse(text, release);
     let date = |code, side| params::date(name, value, code, side);
     match name {
         "uids" => filter.uids = params::list(name, value, Code::InvalidTaskUids, params::task_ref)?,
@@ -141,7 +153,7 @@ fn read_filter(filter: &mut TaskFilter, name: &str, value: &str) -> Result<(), R
         "canceledBy" => {
             filter.canceled_by = params::list(name, value, Code::InvalidTaskCanceledBy, params::task_ref)?;
         }
-        "types" => filter.kinds = params::list(name, value, Code::InvalidTaskTypes, TaskKind::parse)?,
+        "types" => filter.kinds = params::list(name, value, Code::InvalidTaskTypes, kind)?,
         "statuses" => filter.statuses = params::list(name, value, Code::InvalidTaskStatuses, TaskStatus::parse)?,
         "indexUids" => {
             let index_uid = |uid: &str| IndexUid::parse(uid).map(IndexUid::into_string).map_err(|error| error.message);
@@ -162,12 +174,16 @@ fn read_filter(filter: &mut TaskFilter, name: &str, value: &str) -> Result<(), R
 mod tests {
     use super::*;
 
+    fn everyone() -> Asking {
+        Asking { access: IndexAccess::All, release: (1, 15) }
+    }
+
     fn list(query: &str) -> TaskPage {
-        parse_list(query, IndexAccess::All).unwrap()
+        parse_list(query, everyone()).unwrap()
     }
 
     fn refusal(query: &str) -> (String, String) {
-        let error = parse_cancel(query, IndexAccess::All).unwrap_err();
+        let error = parse_cancel(query, everyone()).unwrap_err();
         (error.code, error.message)
     }
 
@@ -196,7 +212,7 @@ mod tests {
     fn a_star_leaves_a_field_open_but_counts_as_a_filter() {
         let page = list("indexUids=*&statuses=succeeded,*&uids=1,2,3&beforeFinishedAt=*");
         assert_eq!((page.filter.index_uids, page.filter.statuses, page.filter.before_finished_at), (None, None, None));
-        assert_eq!(parse_delete("statuses=*", IndexAccess::All).unwrap(), TaskFilter::default());
+        assert_eq!(parse_delete("statuses=*", everyone()).unwrap(), TaskFilter::default());
     }
 
     #[test]
@@ -209,7 +225,7 @@ mod tests {
 
     #[test]
     fn batches_are_listed_as_tasks_are() {
-        let page = parse_batches("limit=3&from=7&statuses=failed", IndexAccess::All).unwrap();
+        let page = parse_batches("limit=3&from=7&statuses=failed", everyone()).unwrap();
         assert_eq!((page.limit, page.from, page.filter.unit), (3, Some(TaskRef::Uid(7)), Unit::Batch));
         assert_eq!(parse_batch_id("12"), Ok(12));
         let error = parse_batch_id("x").unwrap_err();
@@ -257,8 +273,27 @@ mod tests {
     }
 
     #[test]
+    fn kinds_are_listed_as_the_engine_of_the_nodes_lists_them() {
+        let listed = |release| {
+            let asking = Asking { release, ..everyone() };
+            parse_list("types=doggo", asking).unwrap_err().message
+        };
+        assert!(listed((1, 15)).ends_with("`snapshotCreation`, `upgradeDatabase`."), "{}", listed((1, 15)));
+        // Seen of an engine of 1.50.
+        assert!(
+            listed((1, 50)).ends_with(
+                "`snapshotCreation`, `export`, `upgradeDatabase`, `indexCompaction`, `networkTopologyChange`, \
+                 `dsrUpdate`, `dsrClear`."
+            ),
+            "{}",
+            listed((1, 50))
+        );
+        assert_eq!(list("types=export").filter.kinds, Some(vec![TaskKind::Export]), "the gateway has such tasks");
+    }
+
+    #[test]
     fn pages_are_refused_in_the_engines_words() {
-        let refusal = |query| parse_list(query, IndexAccess::All).unwrap_err().message;
+        let refusal = |query| parse_list(query, everyone()).unwrap_err().message;
         assert_eq!(
             refusal("uids=*&from=*"),
             "Invalid value in parameter `from`: could not parse `*` as a positive integer"
@@ -285,13 +320,13 @@ mod tests {
                     .to_owned()
             )
         );
-        let hint = parse_list("statuse=x", IndexAccess::All).unwrap_err().message;
+        let hint = parse_list("statuse=x", everyone()).unwrap_err().message;
         assert!(hint.starts_with("Unknown parameter `statuse`: did you mean `statuses`? expected one of `limit`, "));
     }
 
     #[test]
     fn nothing_is_canceled_or_deleted_without_a_filter() {
-        let error = parse_delete("", IndexAccess::All).unwrap_err();
+        let error = parse_delete("", everyone()).unwrap_err();
         assert_eq!(error.code, "missing_task_filters");
         assert!(error.message.starts_with("Query parameters to filter the tasks to delete are missing."));
         assert!(refusal("").1.starts_with("Query parameters to filter the tasks to cancel are missing."));

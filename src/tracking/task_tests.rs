@@ -12,24 +12,28 @@ use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::{Company, MiroirTask, NodeTaskState};
 use crate::tasks::filter::{IndexAccess, TaskRef};
-use crate::tasks::query::{parse_cancel, parse_delete, parse_list};
+use crate::tasks::query::{Asking, parse_cancel, parse_delete, parse_list};
 use crate::tasks::view::UidFormat;
 
 use super::task_fleet::{Fleet, NODES};
 
+fn asked_by(access: IndexAccess) -> Asking {
+    Asking { access, release: (1, 15) }
+}
+
 /// `GET /tasks` of a client that may see all.
 async fn list(fleet: &Arc<Fleet>, query: &str) -> Result<Value, ResponseError> {
-    task_ops::list(fleet, parse_list(query, IndexAccess::All)?, UidFormat::Integer).await
+    task_ops::list(fleet, parse_list(query, asked_by(IndexAccess::All))?, UidFormat::Integer).await
 }
 
 /// `POST /tasks/cancel` of the same.
 async fn cancel(fleet: &Arc<Fleet>, query: &str) -> Result<Value, ResponseError> {
-    task_ops::cancel(fleet, parse_cancel(query, IndexAccess::All)?, query, UidFormat::Integer).await
+    task_ops::cancel(fleet, parse_cancel(query, asked_by(IndexAccess::All))?, query, UidFormat::Integer).await
 }
 
 /// `DELETE /tasks` of the same.
 async fn delete(fleet: &Arc<Fleet>, query: &str) -> Result<Value, ResponseError> {
-    task_ops::delete(fleet, parse_delete(query, IndexAccess::All)?, query, UidFormat::Integer).await
+    task_ops::delete(fleet, parse_delete(query, asked_by(IndexAccess::All))?, query, UidFormat::Integer).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,7 +288,8 @@ async fn a_restricted_client_does_not_learn_of_other_indexes_tasks() {
     let get = async |access| task_ops::get(&fleet, TaskRef::Uid(0), access, UidFormat::Integer).await;
     assert!(get(only("cit*")).await.is_ok());
     assert_eq!(get(only("towns")).await.unwrap_err().code, "task_not_found");
-    let list = task_ops::list(&fleet, parse_list("", only("towns")).unwrap(), UidFormat::Integer).await.unwrap();
+    let list =
+        task_ops::list(&fleet, parse_list("", asked_by(only("towns"))).unwrap(), UidFormat::Integer).await.unwrap();
     assert_eq!(list, json!({ "results": [], "total": 0, "limit": 20, "from": null, "next": null }));
     assert_eq!(
         task_ops::delete_one(&fleet, (TaskRef::Uid(0), "0"), only("towns"), UidFormat::Integer).await.unwrap_err().code,

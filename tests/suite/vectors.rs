@@ -402,6 +402,19 @@ fn a_query_that_cannot_be_embedded_is_searched_by_its_words() {
 }
 
 #[test]
+fn the_vector_of_a_query_is_shown_where_it_finds_nothing() {
+    let pair = Pair::start(1);
+    for limit in [0, 5] {
+        let query = json!({
+            "q": "city", "limit": limit, "offset": 1, "filter": "country = nowhere", "retrieveVectors": true,
+            "hybrid": {"embedder": "rest", "semanticRatio": 0.9},
+        });
+        let found = pair.agree("/indexes/cities/search", &query);
+        assert_eq!((&found["hits"], &found["semanticHitCount"]), (&json!([]), &json!(0)));
+    }
+}
+
+#[test]
 fn a_query_whose_words_are_good_enough_is_never_embedded() {
     let pair = Pair::start(1);
     let before = pair.embedder.asked();

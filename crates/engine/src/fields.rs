@@ -15,31 +15,31 @@ const DEFAULT_LIMIT: usize = 20;
 #[derive(Debug, Clone, Deserr)]
 #[deserr(error = JsonFailure, rename_all = camelCase, deny_unknown_fields)]
 pub struct ListFields {
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexOffset>)]
     offset: usize,
-    #[deserr(default = DEFAULT_LIMIT)]
+    #[deserr(default = DEFAULT_LIMIT, error = JsonFailure<codes::InvalidIndexLimit>)]
     limit: usize,
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilter>)]
     filter: Option<FieldFilter>,
 }
 
 /// All that is given must hold.
 #[derive(Debug, Clone, Default, Deserr)]
-#[deserr(error = JsonFailure, rename_all = camelCase, deny_unknown_fields)]
+#[deserr(error = JsonFailure<codes::InvalidIndexFieldsFilter>, rename_all = camelCase, deny_unknown_fields)]
 struct FieldFilter {
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilterAttributePatterns>)]
     attribute_patterns: Option<AttributePatterns>,
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilterDisplayed>)]
     displayed: Option<bool>,
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilterSearchable>)]
     searchable: Option<bool>,
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilterSortable>)]
     sortable: Option<bool>,
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilterDistinct>)]
     distinct: Option<bool>,
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilterRankingRule>)]
     ranking_rule: Option<bool>,
-    #[deserr(default)]
+    #[deserr(default, error = JsonFailure<codes::InvalidIndexFieldsFilterFilterable>)]
     filterable: Option<bool>,
 }
 

@@ -52,4 +52,5 @@ settings! {
     LocalizedAttributes => "localized-attributes", "localizedAttributes", PUT;
     FacetSearch => "facet-search", "facetSearch", PUT;
     PrefixSearch => "prefix-search", "prefixSearch", PUT;
+    Chat => "chat", "chat", PATCH;
 }

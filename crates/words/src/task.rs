@@ -62,8 +62,9 @@ pub enum TaskKind {
     DsrClear,
 }
 
-fn unknown_kind(text: &str) -> String {
-    let known: Vec<&str> = TaskKind::KNOWN.iter().map(|kind| kind.as_str()).collect();
+fn unknown_kind(text: &str, release: (u32, u32)) -> String {
+    let known = TaskKind::ALL.iter().filter(|kind| kind.since() <= release);
+    let known: Vec<&str> = known.map(|kind| kind.as_str()).collect();
     format!("`{text}` is not a valid task type. Available types are {}.", listed(&known))
 }
 
@@ -153,22 +154,27 @@ impl TaskKind {
         Self::DsrClear,
     ];
 
-    /// Those that version 1.15 of the engine knows, as its messages list them.
-    const KNOWN: [TaskKind; 13] = [
-        Self::DocumentAdditionOrUpdate,
-        Self::DocumentEdition,
-        Self::DocumentDeletion,
-        Self::SettingsUpdate,
-        Self::IndexCreation,
-        Self::IndexDeletion,
-        Self::IndexUpdate,
-        Self::IndexSwap,
-        Self::TaskCancelation,
-        Self::TaskDeletion,
-        Self::DumpCreation,
-        Self::SnapshotCreation,
-        Self::UpgradeDatabase,
-    ];
+    /// Major and minor version of the engine from which on its messages list the kind: seen of 1.15 and of 1.50 only.
+    fn since(self) -> (u32, u32) {
+        match self {
+            Self::DocumentAdditionOrUpdate
+            | Self::DocumentEdition
+            | Self::DocumentDeletion
+            | Self::SettingsUpdate
+            | Self::IndexCreation
+            | Self::IndexDeletion
+            | Self::IndexUpdate
+            | Self::IndexSwap
+            | Self::TaskCancelation
+            | Self::TaskDeletion
+            | Self::DumpCreation
+            | Self::SnapshotCreation
+            | Self::UpgradeDatabase => (1, 15),
+            Self::Export | Self::IndexCompaction | Self::NetworkTopologyChange | Self::DsrUpdate | Self::DsrClear => {
+                (1, 50)
+            }
+        }
+    }
 
     /// What a task of this kind is about.
     pub fn subject(self) -> Subject {
@@ -212,18 +218,19 @@ impl TaskKind {
         }
     }
 
-    /// Reads any kind, newer ones too; `Err` holds the message of version 1.15.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Reads any kind, newer ones too; `Err` holds the message of an engine of this major and minor version.
+    pub fn parse(text: &str, release: (u32, u32)) -> Result<Self, String> {
         Self::ALL
             .iter()
             .copied()
             .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| unknown_kind(text))
+            .ok_or_else(|| unknown_kind(text, release))
     }
 
-    /// Reads a kind as version 1.15 does.
-    pub fn parse_known(text: &str) -> Result<Self, String> {
-        Self::parse(text).ok().filter(|kind| Self::KNOWN.contains(kind)).ok_or_else(|| unknown_kind(text))
+    /// Reads a kind as an engine of this major and minor version does.
+    pub fn parse_known(text: &str, release: (u32, u32)) -> Result<Self, String> {
+        let kind = Self::parse(text, release)?;
+        if kind.since() <= release { Ok(kind) } else { Err(unknown_kind(text, release)) }
     }
 
     /// As a task shows it: `documentAdditionOrUpdate`.

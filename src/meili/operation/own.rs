@@ -31,6 +31,12 @@ pub enum Own {
     GetWebhook { uuid: String },
     UpdateWebhook { uuid: String },
     DeleteWebhook { uuid: String },
+    ListChats,
+    GetChat { workspace: String },
+    DeleteChat { workspace: String },
+    GetChatSettings { workspace: String },
+    UpdateChatSettings { workspace: String },
+    ResetChatSettings { workspace: String },
     Metrics,
     StreamLogs,
     StopLogs,
@@ -68,6 +74,15 @@ impl Own {
             Self::GetWebhook { .. } => Facts::new("getWebhook", Action::WebhooksGet),
             Self::UpdateWebhook { .. } => Facts::new("updateWebhook", Action::WebhooksUpdate).taking(Takes::Json),
             Self::DeleteWebhook { .. } => Facts::new("deleteWebhook", Action::WebhooksDelete),
+
+            Self::ListChats => Facts::new("listChats", Action::ChatsGet),
+            Self::GetChat { .. } => Facts::new("getChat", Action::ChatsGet),
+            Self::DeleteChat { .. } => Facts::new("deleteChat", Action::ChatsDelete),
+            Self::GetChatSettings { .. } => Facts::new("getChatSettings", Action::ChatsSettingsGet),
+            Self::UpdateChatSettings { .. } => {
+                Facts::new("updateChatSettings", Action::ChatsSettingsUpdate).taking(Takes::Json)
+            }
+            Self::ResetChatSettings { .. } => Facts::new("resetChatSettings", Action::ChatsSettingsUpdate),
 
             Self::Metrics => Facts::new("metrics", Action::MetricsGet),
             Self::StreamLogs => Facts::new("streamLogs", Action::MetricsGet).taking(Takes::Json),

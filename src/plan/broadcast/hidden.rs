@@ -44,6 +44,8 @@ pub enum HiddenPart {
     Names,
     /// What keeps hidden fields out of the texts that are embedded.
     Templates,
+    /// The same of the only template that a setting has.
+    Template,
 }
 
 /// What every index's `filterableAttributes` has on the nodes besides what the client set.
@@ -72,6 +74,7 @@ impl HiddenPart {
             Setting::FilterableAttributes => Some(Self::Filterable),
             Setting::RankingRules | Setting::DisplayedAttributes => Some(Self::Names),
             Setting::Embedders => Some(Self::Templates),
+            Setting::Chat => Some(Self::Template),
             Setting::SearchableAttributes
             | Setting::SortableAttributes
             | Setting::StopWords
@@ -116,15 +119,8 @@ impl HiddenSettings {
     /// A client's `settings` as nodes are sent them.
     pub fn complete(&self, settings: &Map<String, Value>) -> Map<String, Value> {
         let setting = |name: &str| Setting::ALL.iter().find(|setting| setting.key() == name);
-        let other = |name: &str, value: &Value| {
-            let mut value = value.clone();
-            if name == "chat" && self.guard == Guard::Given {
-                templates::each(&mut value, &templates::guarded);
-            }
-            value
-        };
         let complete = |(name, value): (&String, &Value)| {
-            (name.clone(), setting(name).map_or_else(|| other(name, value), |setting| self.value(*setting, value)))
+            (name.clone(), setting(name).map_or_else(|| value.clone(), |setting| self.value(*setting, value)))
         };
         settings.iter().map(complete).collect()
     }
@@ -144,6 +140,11 @@ impl HiddenSettings {
                 with(names, WRITTEN_FIELD.into())
             }
             (Setting::Embedders, embedders, _) if self.guard == Guard::Given => guarded(embedders),
+            (Setting::Chat, chat, _) if self.guard == Guard::Given => {
+                let mut chat = chat.clone();
+                templates::each(&mut chat, &templates::guarded);
+                chat
+            }
             (_, value, _) => value.clone(),
         }
     }

@@ -23,11 +23,9 @@ pub(super) fn update_settings(index: &str, body: &[u8], hidden: &HiddenSettings)
 
 /// The engine's own `DELETE` would take the hidden part away, so every setting is set to `null` instead.
 pub(super) fn reset_settings(index: &str, hidden: &HiddenSettings, exists: bool) -> WriteIntent {
-    let mut details: Map<String, Value> =
+    let details: Map<String, Value> =
         Setting::ALL.iter().map(|setting| (setting.key().to_owned(), Value::Null)).collect();
     let sent = hidden.complete(&details);
-    // The engine's own list names it, although Miroir does not serve it.
-    details.insert("chat".to_owned(), Value::Null);
     let path = format!("/indexes/{index}/settings");
     // A reset creates no index: of one that does not exist it is a task that fails, on every node alike.
     let step = if exists {

@@ -90,8 +90,7 @@ fn a_reset_of_all_settings_keeps_the_hidden_item() {
     assert_eq!(sent["filterableAttributes"], json!([hidden()]));
     assert_eq!(sent["typoTolerance"], Value::Null);
     let details = intent.details.unwrap();
-    // Every setting that Miroir knows, and `chat`, which the engine's list names too.
-    assert_eq!(details.len(), Setting::ALL.len() + 1);
+    assert_eq!(details.len(), Setting::ALL.len());
     assert_eq!(details["displayedAttributes"], json!(["*"]));
     assert_eq!(details["filterableAttributes"], Value::Null);
 }

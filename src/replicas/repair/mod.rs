@@ -196,7 +196,7 @@ async fn take_away(
     }
 }
 
-/// Which rules an index has by default depends on the engine; all nodes run one version.
+/// What is on, and which rules an index has by default, depends on the engine: on the oldest of the nodes' own.
 async fn learn_version(replicas: &Replicas, node: &Node, trace: &Trace) -> Result<(), NodeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -205,9 +205,16 @@ async fn learn_version(replicas: &Replicas, node: &Node, trace: &Trace) -> Resul
     }
     let version: Option<Version> = replicas.nodes.client.get_json(node, "/version", trace).await?;
     if let Some(version) = version {
-        let before = replicas.nodes.engine_version.write().replace(version.pkg_version.clone());
-        if let Some(before) = before.filter(|before| *before != version.pkg_version) {
-            tracing::warn!(node = %node.id, version = version.pkg_version, before, "nodes run different versions");
+        let (nodes, version) = (&replicas.nodes, version.pkg_version);
+        let before = nodes.versions.least();
+        let differ = nodes.versions.note(&node.id, &version, &nodes.topology());
+        let least = nodes.versions.least();
+        if before != least {
+            // What was made of settings went by another version.
+            replicas.ledger.registry.forget_infos();
+        }
+        if differ {
+            tracing::warn!(node = %node.id, version, least, "nodes run different versions");
         }
     }
     Ok(())

@@ -92,6 +92,12 @@ fn of_own(own: &Own) -> Door {
         | Own::GetWebhook { .. }
         | Own::UpdateWebhook { .. }
         | Own::DeleteWebhook { .. }
+        | Own::ListChats
+        | Own::GetChat { .. }
+        | Own::DeleteChat { .. }
+        | Own::GetChatSettings { .. }
+        | Own::UpdateChatSettings { .. }
+        | Own::ResetChatSettings { .. }
         | Own::CompactTasks
         | Own::StopLogs
         | Own::SetLogTargets

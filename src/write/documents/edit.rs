@@ -106,7 +106,7 @@ pub async fn edit(writes: &Arc<Writes>, intent: WriteIntent, trace: &Trace) -> R
     let work = tokio::spawn(async move {
         let asked = Asked::of(&intent);
         let sent = try_and_send(&own, intent, &trace).await;
-        sent.map_err(|error| asked.refusal(error, own.nodes.engine_version.read().as_deref().unwrap_or_default()))
+        sent.map_err(|error| asked.refusal(error, &own.nodes.versions.least().unwrap_or_default()))
     });
     work.await.unwrap_or_else(|error| {
         tracing::error!(%error, "an edit broke off");

@@ -12,6 +12,9 @@ use crate::error::ResponseError;
 /// The engine's release that this node answers as.
 pub const ENGINE_VERSION: &str = "1.15.1";
 
+/// Its major and minor number.
+pub const ENGINE_RELEASE: (u32, u32) = (1, 15);
+
 /// The body of `PATCH /experimental-features`.
 #[derive(Debug, Deserr)]
 #[deserr(error = JsonRefusal, rename_all = camelCase, deny_unknown_fields)]

@@ -16,7 +16,7 @@ use super::extract::{
     InvalidTaskCanceledBy, InvalidTaskFrom, InvalidTaskLimit, InvalidTaskReverse, InvalidTaskStatuses,
     InvalidTaskTypes, InvalidTaskUids, Param, Parameter, QueryRefusal, Sentence, StarList, from_query,
 };
-use super::instance::feature_off;
+use super::instance::{ENGINE_RELEASE, feature_off};
 use super::{Answer, Call, Node, blocking, ok};
 use crate::error::{Code, ResponseError};
 use crate::queue::filter::{DateRange, TaskFilter, TaskPage};
@@ -117,7 +117,7 @@ impl Parameter for TaskStatus {
 
 impl Parameter for TaskKind {
     fn read(text: &str) -> Result<Self, Sentence> {
-        Self::parse_known(text).map_err(Sentence)
+        Self::parse_known(text, ENGINE_RELEASE).map_err(Sentence)
     }
 }
 

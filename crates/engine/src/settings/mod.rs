@@ -71,15 +71,14 @@ pub fn parse_one(setting: Setting, bytes: &[u8], features: Features) -> Result<V
         }
         Setting::FacetSearch => settings.facet_search = one::<_, codes::InvalidSettingsFacetSearch>(bytes)?,
         Setting::PrefixSearch => settings.prefix_search = one::<_, codes::InvalidSettingsPrefixSearch>(bytes)?,
+        Setting::Chat => settings.chat = one::<_, codes::InvalidSettingsIndexChat>(bytes)?,
     }
     checked(settings, features)
 }
 
 /// `DELETE /indexes/{uid}/settings`: details and stored form.
 pub fn reset() -> Value {
-    let mut all: serde_json::Map<String, Value> = IN_ORDER.iter().map(|setting| reset_pair(*setting)).collect();
-    all.insert("chat".to_owned(), Value::Null);
-    Value::Object(all)
+    Value::Object(IN_ORDER.iter().map(|setting| reset_pair(*setting)).collect())
 }
 
 /// `DELETE /indexes/{uid}/settings/{setting}`: details and stored form.
@@ -95,6 +94,9 @@ pub fn get(handle: &IndexHandle) -> Result<Value, ResponseError> {
 
 /// The body of `GET /indexes/{uid}/settings/{setting}`.
 pub fn get_one(handle: &IndexHandle, setting: Setting) -> Result<Value, ResponseError> {
+    if setting == Setting::Chat {
+        return Err(not_enabled("showing index `chat` settings", "chat completions", 835));
+    }
     let all = get(handle)?;
     Ok(all.get(setting.key()).cloned().unwrap_or(Value::Null))
 }
