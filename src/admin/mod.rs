@@ -113,7 +113,7 @@ impl AdminApp {
             Route::Health => Ok((200, json!({ "status": "available" }))),
             Route::Ready => Ok(views::ready(&topology)),
             Route::Topology => Ok((200, views::topology(&self.app.cluster, &topology))),
-            Route::Shards => Ok((200, views::shards(&topology))),
+            Route::Shards => Ok((200, views::shards(&topology, self.app.cluster.moves.layout().wanted().placement))),
             Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
             Route::Tasks => {
                 let page = parse_list(query, IndexAccess::All)?;

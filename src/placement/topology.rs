@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rendezvous;
 use super::shard::{ShardId, ShardSet};
+use super::version::Placement;
 
 /// A node's name in the configuration; stable, because placement hashes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -198,13 +199,18 @@ impl Topology {
         Self::build(states.iter().enumerate().map(node).collect(), shards, replication_factor)
     }
 
-    /// The first snapshot of a cluster: `nodes` as they are, shards assigned by [`rendezvous::assign`], nothing stale.
+    /// [`Topology::placed`] by the first version of placement.
     pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
-        let owners = rendezvous::assign(&nodes, shards, replication_factor);
+        Self::placed(Placement::Rendezvous, nodes, shards, replication_factor)
+    }
+
+    /// The first snapshot of a cluster: `nodes` as they are, shards assigned by `placement`, nothing stale.
+    pub fn placed(placement: Placement, nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
+        let owners = placement.assign(&nodes, shards, replication_factor);
         Self::with_owners(nodes, shards, replication_factor, owners)
     }
 
-    /// [`Topology::build`] with owners that are not, or not yet, those that rendezvous hashing gives.
+    /// [`Topology::build`] with owners that are not, or not yet, those that placement gives.
     pub fn with_owners(nodes: Vec<Node>, shards: u16, replication_factor: u8, owners: Vec<Vec<NodeIx>>) -> Self {
         let mut topology = Self {
             epoch: 1,

@@ -24,6 +24,7 @@ mod newer_api;
 mod operations;
 mod operators;
 mod overload;
+mod placement;
 mod reads;
 mod rebalance;
 mod recover;
