@@ -22,8 +22,8 @@
 //!
 //! # Movement
 //! A node that comes must take its share; that is the least that can move. Because bounds change with it, a little more
-//! moves. Of 200 clusters of each size, 64 shards, with two replicas, moved over the least: the properties of this
-//! room hold the means to what is stated in docs/configuration.md.
+//! moves: of 200 clusters each, 64 shards and two replicas, 1.07 times the least when a fourth node comes, 1.10 the sixth,
+//! 1.23 the ninth, 1.34 the twelfth. The properties of this room hold it to that.
 
 use std::cmp::Ordering;
 
