@@ -191,9 +191,8 @@ fn doubt_placement(config: &Config, report: &Report) {
     let too_few = match placement {
         Placement::Rendezvous => (shards < SHARDS_PER_NODE * nodes)
             .then(|| format!("{shards} shards on {nodes} nodes are fewer than {SHARDS_PER_NODE} per node")),
-        Placement::Bounded => (shards * copies < REPLICAS_PER_NODE * nodes && copies < nodes).then(|| {
-            format!("{shards} shards on {nodes} nodes are fewer than {REPLICAS_PER_NODE} replicas per node")
-        }),
+        Placement::Bounded => (shards * copies < REPLICAS_PER_NODE * nodes && copies < nodes)
+            .then(|| format!("{shards} shards on {nodes} nodes are fewer than {REPLICAS_PER_NODE} replicas per node")),
     };
     if let Some(few) = too_few {
         report.warning("cluster.shards", format!("{few}, so shares get uneven; shards cannot be changed later"));

@@ -349,7 +349,8 @@ fn what_is_doubtful_is_a_warning() {
         ["cluster.replication_factor"]
     );
     assert_eq!(warnings(&nodes(4, |n| if n == 0 { ", zone: a" } else { "" })), ["cluster.nodes"]);
-    let by_rendezvous = |count: usize| nodes(count, |_| "").replace("cluster: {", "cluster: { shards: 256, placement: rendezvous,");
+    let by_rendezvous =
+        |count: usize| nodes(count, |_| "").replace("cluster: {", "cluster: { shards: 256, placement: rendezvous,");
     assert_eq!(warnings(&by_rendezvous(4)), [""; 0]);
     assert_eq!(warnings(&by_rendezvous(5)), ["cluster.shards"]);
     assert_eq!(warnings(&nodes(38, |_| "")), [""; 0]);

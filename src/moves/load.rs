@@ -70,7 +70,8 @@ mod tests {
     use crate::store::sqlite::SqliteStore;
 
     fn settings(shards: Option<u16>, placement: Option<Placement>) -> PlacementSettings {
-        let node = |id: &str| NodeSettings { id: id.to_owned(), url: format!("http://{id}:7700"), zone: None, weight: 1.0 };
+        let node =
+            |id: &str| NodeSettings { id: id.to_owned(), url: format!("http://{id}:7700"), zone: None, weight: 1.0 };
         PlacementSettings { shards, placement, replication_factor: 2, nodes: ["a", "b", "c"].map(node).into() }
     }
 

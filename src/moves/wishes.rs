@@ -138,7 +138,8 @@ pub async fn reload(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     }
     let state = initial_state(rebalancer.settings.on_config_change);
     let goal = configured.clone();
-    let changed = aim(rebalancer, Cause::Configuration, state, |layout| Ok(keep_unsaid(goal, &settings, layout))).await?;
+    let changed =
+        aim(rebalancer, Cause::Configuration, state, |layout| Ok(keep_unsaid(goal, &settings, layout))).await?;
     let mut layout = rebalancer.layout.lock().await;
     let next = Layout { version: layout.version + 1, configured, ..layout.clone() };
     commit::commit(rebalancer, &mut layout, next).await?;

@@ -228,11 +228,7 @@ mod tests {
     }
 
     fn goal(ids: &[&str]) -> Goal {
-        Goal {
-            nodes: ids.iter().map(|id| node(id)).collect(),
-            replication_factor: 2,
-            placement: Placement::Rendezvous,
-        }
+        Goal { nodes: ids.iter().map(|id| node(id)).collect(), replication_factor: 2, placement: Placement::Rendezvous }
     }
 
     #[test]

@@ -384,7 +384,11 @@ proptest! {
 
 #[test]
 fn a_paused_plan_does_nothing() {
-    let goal = |count: usize| Goal { nodes: (0..count).map(|n| spec(n, 1, 0)).collect(), replication_factor: 2, ..Goal::default() };
+    let goal = |count: usize| Goal {
+        nodes: (0..count).map(|n| spec(n, 1, 0)).collect(),
+        replication_factor: 2,
+        ..Goal::default()
+    };
     let mut world = World::new(&goal(3), 7);
     let layout = world.toward(goal(4)).unwrap();
     world.take(layout.in_state(PlanState::Paused).unwrap());
@@ -401,7 +405,11 @@ fn a_paused_plan_does_nothing() {
 
 #[test]
 fn a_dead_node_with_the_last_replica_is_not_let_go() {
-    let goal = |ids: &[usize]| Goal { nodes: ids.iter().map(|n| spec(*n, 1, 0)).collect(), replication_factor: 1, ..Goal::default() };
+    let goal = |ids: &[usize]| Goal {
+        nodes: ids.iter().map(|n| spec(*n, 1, 0)).collect(),
+        replication_factor: 1,
+        ..Goal::default()
+    };
     let mut world = World::new(&goal(&[0, 1]), 7);
     world.up.remove(&NodeId::new("n1"));
     let Err(Refusal::LastReplica { shards, nodes }) = world.toward(goal(&[0])) else { panic!("it is let go") };
@@ -412,7 +420,8 @@ fn a_dead_node_with_the_last_replica_is_not_let_go() {
 
 #[test]
 fn a_shard_that_changes_its_owners_order_alone_does_not_move() {
-    let goal = |weight: u8| Goal { nodes: vec![spec(0, 1, 0), spec(1, weight, 0)], replication_factor: 2, ..Goal::default() };
+    let goal =
+        |weight: u8| Goal { nodes: vec![spec(0, 1, 0), spec(1, weight, 0)], replication_factor: 2, ..Goal::default() };
     let world = World::new(&goal(1), 7);
     let layout = world.toward(goal(3)).unwrap();
     assert_ne!(layout.owners, world.layout.owners);
@@ -423,7 +432,11 @@ fn a_shard_that_changes_its_owners_order_alone_does_not_move() {
 
 #[test]
 fn sources_are_owners_that_have_the_shard() {
-    let goal = |count: usize| Goal { nodes: (0..count).map(|n| spec(n, 1, 0)).collect(), replication_factor: 2, ..Goal::default() };
+    let goal = |count: usize| Goal {
+        nodes: (0..count).map(|n| spec(n, 1, 0)).collect(),
+        replication_factor: 2,
+        ..Goal::default()
+    };
     let world = World::new(&goal(3), 7);
     let layout = world.toward(goal(4)).unwrap();
     let moves = Moves::between(&layout, &layout.target());

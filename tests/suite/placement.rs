@@ -47,7 +47,10 @@ fn a_cluster_goes_from_one_placement_to_the_other_and_back_while_clients_search_
         fleet.gateway().signal("HUP");
         eventually("the file is read again", || (fleet.rebalance()["goal"]["placement"] == "bounded").then_some(()));
         let status = await_rest(fleet);
-        assert_eq!((&status["finished"][0]["replicas"], &status["finished"][0]["cause"]), (&json!(planned), &json!("configuration")));
+        assert_eq!(
+            (&status["finished"][0]["replicas"], &status["finished"][0]["cause"]),
+            (&json!(planned), &json!("configuration"))
+        );
         let loads = loads(fleet);
         assert!(loads.values().all(|load| (170..=171).contains(load)), "{loads:?}");
     });
