@@ -52,6 +52,10 @@ fn spec(number: usize, weight: u8, zone: u8) -> NodeSpec {
     }
 }
 
+fn plain(nodes: impl IntoIterator<Item = NodeSpec>, replication_factor: u8) -> Goal {
+    Goal { nodes: nodes.into_iter().collect(), replication_factor, ..Goal::default() }
+}
+
 fn goals() -> impl Strategy<Value = Goal> {
     let node = (any::<bool>(), 1u8..4, 0u8..3);
     let placement = prop::sample::select(Placement::ALL);
@@ -384,11 +388,7 @@ proptest! {
 
 #[test]
 fn a_paused_plan_does_nothing() {
-    let goal = |count: usize| Goal {
-        nodes: (0..count).map(|n| spec(n, 1, 0)).collect(),
-        replication_factor: 2,
-        ..Goal::default()
-    };
+    let goal = |count: usize| plain((0..count).map(|n| spec(n, 1, 0)), 2);
     let mut world = World::new(&goal(3), 7);
     let layout = world.toward(goal(4)).unwrap();
     world.take(layout.in_state(PlanState::Paused).unwrap());
@@ -405,11 +405,7 @@ fn a_paused_plan_does_nothing() {
 
 #[test]
 fn a_dead_node_with_the_last_replica_is_not_let_go() {
-    let goal = |ids: &[usize]| Goal {
-        nodes: ids.iter().map(|n| spec(*n, 1, 0)).collect(),
-        replication_factor: 1,
-        ..Goal::default()
-    };
+    let goal = |ids: &[usize]| plain(ids.iter().map(|n| spec(*n, 1, 0)), 1);
     let mut world = World::new(&goal(&[0, 1]), 7);
     world.up.remove(&NodeId::new("n1"));
     let Err(Refusal::LastReplica { shards, nodes }) = world.toward(goal(&[0])) else { panic!("it is let go") };
@@ -420,8 +416,7 @@ fn a_dead_node_with_the_last_replica_is_not_let_go() {
 
 #[test]
 fn a_shard_that_changes_its_owners_order_alone_does_not_move() {
-    let goal =
-        |weight: u8| Goal { nodes: vec![spec(0, 1, 0), spec(1, weight, 0)], replication_factor: 2, ..Goal::default() };
+    let goal = |weight: u8| plain([spec(0, 1, 0), spec(1, weight, 0)], 2);
     let world = World::new(&goal(1), 7);
     let layout = world.toward(goal(3)).unwrap();
     assert_ne!(layout.owners, world.layout.owners);
@@ -432,11 +427,7 @@ fn a_shard_that_changes_its_owners_order_alone_does_not_move() {
 
 #[test]
 fn sources_are_owners_that_have_the_shard() {
-    let goal = |count: usize| Goal {
-        nodes: (0..count).map(|n| spec(n, 1, 0)).collect(),
-        replication_factor: 2,
-        ..Goal::default()
-    };
+    let goal = |count: usize| plain((0..count).map(|n| spec(n, 1, 0)), 2);
     let world = World::new(&goal(3), 7);
     let layout = world.toward(goal(4)).unwrap();
     let moves = Moves::between(&layout, &layout.target());
