@@ -51,8 +51,8 @@ fn a_cluster_goes_from_one_placement_to_the_other_and_back_while_clients_search_
             (&status["finished"][0]["replicas"], &status["finished"][0]["cause"]),
             (&json!(planned), &json!("configuration"))
         );
-        let loads = loads(fleet);
-        assert!(loads.values().all(|load| (170..=171).contains(load)), "{loads:?}");
+        let held = loads(fleet);
+        assert!(held.values().all(|load| (170..=171).contains(load)), "{held:?}");
     });
     assert_tidy(&fleet, 2, &[0, 1, 2]);
     assert_eq!(fleet.admin.get("/shards").ok()["placement"], "bounded");
