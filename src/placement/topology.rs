@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::rendezvous;
 use super::shard::{ShardId, ShardSet};
-use super::version::Placement;
 
 /// A node's name in the configuration; stable, because placement hashes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -197,17 +196,6 @@ impl Topology {
             state: *state,
         };
         Self::build(states.iter().enumerate().map(node).collect(), shards, replication_factor)
-    }
-
-    /// [`Topology::placed`] by the first version of placement.
-    pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
-        Self::placed(Placement::Rendezvous, nodes, shards, replication_factor)
-    }
-
-    /// The first snapshot of a cluster: `nodes` as they are, shards assigned by `placement`, nothing stale.
-    pub fn placed(placement: Placement, nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
-        let owners = placement.assign(&nodes, shards, replication_factor);
-        Self::with_owners(nodes, shards, replication_factor, owners)
     }
 
     /// [`Topology::build`] with owners that are not, or not yet, those that placement gives.

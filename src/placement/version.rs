@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::topology::{Node, NodeIx};
+use super::topology::{Node, NodeIx, Topology};
 use super::{bounded, rendezvous};
 
 /// How the owners of shards are found.
@@ -58,6 +58,22 @@ impl std::str::FromStr for Placement {
             let words: Vec<String> = Self::ALL.iter().map(|version| format!("`{version}`")).collect();
             format!("expected one of {}, found `{text}`", words.join(", "))
         })
+    }
+}
+
+// === impl Topology ===
+
+// Here, so that a topology needs no placement.
+impl Topology {
+    /// [`Topology::placed`] by the first version of placement.
+    pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
+        Self::placed(Placement::Rendezvous, nodes, shards, replication_factor)
+    }
+
+    /// The first snapshot of a cluster: `nodes` as they are, shards assigned by `placement`, nothing stale.
+    pub fn placed(placement: Placement, nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
+        let owners = placement.assign(&nodes, shards, replication_factor);
+        Self::with_owners(nodes, shards, replication_factor, owners)
     }
 }
 
