@@ -223,7 +223,7 @@ fn main() {
     eventually("the plain proxy passes on", || plain.try_send("GET", "/health", &[], b"").ok());
 
     for (nodes, replication_factor) in [(3, 1), (3, 2)] {
-        let fleet = Fleet::with(FleetOptions { nodes, replication_factor, ..FleetOptions::default() });
+        let fleet = Fleet::with(FleetOptions { nodes, replication_factor, placement: "", ..FleetOptions::default() });
         load(&fleet.client, &documents);
         let rows: Vec<(&Kind, Row)> =
             KINDS.iter().map(|kind| (kind, measure(kind, &cities, &single.client, &plain, &fleet))).collect();

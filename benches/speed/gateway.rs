@@ -30,7 +30,7 @@ pub struct Proxy {
 
 impl Gateway {
     pub fn start(nodes: usize, replication_factor: usize) -> Self {
-        Self::with_shards(nodes, replication_factor, 256)
+        Self::with_shards(nodes, replication_factor, 64)
     }
 
     pub fn with_shards(nodes: usize, replication_factor: usize, shards: usize) -> Self {

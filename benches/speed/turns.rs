@@ -86,7 +86,7 @@ impl Round {
 /// Nodes and a gateway as operators run them: tests let it look after its nodes ten times as often.
 pub fn fleet(replication_factor: usize, cache: bool) -> Fleet {
     let more = "health: { interval: 1s }\n".to_owned();
-    Fleet::with(FleetOptions { nodes: 3, replication_factor, cache, more, ..FleetOptions::default() })
+    Fleet::with(FleetOptions { nodes: 3, replication_factor, placement: "", cache, more, ..FleetOptions::default() })
 }
 
 /// The searches that no side refuses; each has then been asked once. Tells how many were left out.

@@ -125,7 +125,7 @@ impl AdminApp {
             Route::Ready => views::ready(&topology),
             Route::Gateway => (200, views::gateway(&self.app, self.began.elapsed())),
             Route::Topology => (200, views::topology(&self.app.cluster, &topology)),
-            Route::Shards => (200, views::shards(&topology)),
+            Route::Shards => (200, views::shards(&topology, self.app.cluster.moves.layout().wanted().placement)),
             Route::Resilver => (200, views::resilver(&self.app.cluster)),
             Route::Tasks => {
                 let version = self.app.cluster.nodes.versions.least();

@@ -12,6 +12,7 @@ use crate::moves::{RebalanceError, Rebalancer, figures};
 use crate::placement::balance::{self, Share};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeIx, Topology};
+use crate::placement::version::Placement;
 use crate::rebalance::layout::ByNode;
 use crate::rebalance::{Change, Goal, Layout, Moves, NodePatch, NodeSpec, PlanState};
 
@@ -44,6 +45,8 @@ struct Asked {
     set: std::collections::BTreeMap<String, NodePatch>,
     #[serde(default)]
     replication_factor: Option<u8>,
+    #[serde(default)]
+    placement: Option<Placement>,
     /// All nodes, instead of changes of them.
     #[serde(default)]
     nodes: Option<Vec<NodeSpec>>,
@@ -52,7 +55,27 @@ struct Asked {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ClusterPatch {
-    replication_factor: u8,
+    #[serde(default)]
+    replication_factor: Option<u8>,
+    #[serde(default)]
+    placement: Option<Placement>,
+}
+
+// === impl ClusterPatch ===
+
+impl ClusterPatch {
+    fn changes(self) -> Result<Vec<Change>, ResponseError> {
+        let changes: Vec<Change> = self
+            .replication_factor
+            .map(Change::ReplicationFactor)
+            .into_iter()
+            .chain(self.placement.map(Change::Placement))
+            .collect();
+        if changes.is_empty() {
+            return Err(ResponseError::new(Code::BadRequest, "expected `replicationFactor`, `placement` or both"));
+        }
+        Ok(changes)
+    }
 }
 
 // === impl Route ===
@@ -86,7 +109,7 @@ impl<'a> Route<'a> {
 
 /// The state of the plan after the wish, as JSON.
 pub async fn answer(rebalancer: &Rebalancer, route: Route<'_>, body: &[u8]) -> Result<Value, ResponseError> {
-    let change = match route {
+    let changes = match route {
         Route::Status => return Ok(status(rebalancer).await),
         Route::Plan => {
             let preview = wishes::preview(rebalancer, asked(body)?).await.map_err(|error| error.to_response())?;
@@ -96,13 +119,13 @@ pub async fn answer(rebalancer: &Rebalancer, route: Route<'_>, body: &[u8]) -> R
         Route::Resume => return done(rebalancer, wishes::resume(rebalancer).await).await,
         Route::Cancel => return done(rebalancer, wishes::cancel(rebalancer).await).await,
         Route::Undo => return done(rebalancer, wishes::undo(rebalancer).await).await,
-        Route::AddNode => Change::Add(without_slash(read(body)?)),
-        Route::RemoveNode(node) => Change::Remove(NodeId::new(node)),
-        Route::DrainNode(node) => Change::Drain(NodeId::new(node)),
-        Route::SetNode(node) => Change::Set(NodeId::new(node), read(body)?),
-        Route::SetCluster => Change::ReplicationFactor(read::<ClusterPatch>(body)?.replication_factor),
+        Route::AddNode => vec![Change::Add(without_slash(read(body)?))],
+        Route::RemoveNode(node) => vec![Change::Remove(NodeId::new(node))],
+        Route::DrainNode(node) => vec![Change::Drain(NodeId::new(node))],
+        Route::SetNode(node) => vec![Change::Set(NodeId::new(node), read(body)?)],
+        Route::SetCluster => read::<ClusterPatch>(body)?.changes()?,
     };
-    done(rebalancer, wishes::change(rebalancer, vec![change]).await).await
+    done(rebalancer, wishes::change(rebalancer, changes).await).await
 }
 
 /// What came of reading the configuration again, and the state of the plan after it.
@@ -134,17 +157,17 @@ fn asked(body: &[u8]) -> Result<Vec<Change>, ResponseError> {
     let asked: Asked = if body.is_empty() { Asked::default() } else { read(body)? };
     let mut changes: Vec<Change> = Vec::new();
     if let Some(nodes) = asked.nodes {
-        let replication_factor = asked
-            .replication_factor
-            .ok_or_else(|| ResponseError::new(Code::BadRequest, "`nodes` needs `replicationFactor` beside it"))?;
-        let nodes = nodes.into_iter().map(without_slash).collect();
-        changes.push(Change::Everything(Goal { nodes, replication_factor }));
+        if asked.replication_factor.is_none() {
+            return Err(ResponseError::new(Code::BadRequest, "`nodes` needs `replicationFactor` beside it"));
+        }
+        changes.push(Change::Nodes(nodes.into_iter().map(without_slash).collect()));
     }
     changes.extend(asked.add.into_iter().map(without_slash).map(Change::Add));
     changes.extend(asked.set.into_iter().map(|(node, patch)| Change::Set(NodeId::new(&node), patch)));
     changes.extend(asked.drain.into_iter().map(Change::Drain));
     changes.extend(asked.remove.into_iter().map(Change::Remove));
     changes.extend(asked.replication_factor.map(Change::ReplicationFactor));
+    changes.extend(asked.placement.map(Change::Placement));
     Ok(changes)
 }
 

@@ -12,6 +12,7 @@ use crate::nodes::client::Trace;
 use crate::nodes::error::store_failed;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
+use crate::placement::version::Placement;
 use crate::replicas::repair;
 use crate::replicas::resilver::progress::Progress;
 use crate::tasks::entry::NodeTask;
@@ -72,14 +73,15 @@ pub fn topology(cluster: &Cluster, topology: &Topology) -> Value {
         "cluster": cluster.replicas.identities.cluster(),
         "layout": topology.layout,
         "shards": topology.shards,
+        "placement": cluster.moves.layout().wanted().placement,
         "replicationFactor": topology.replication_factor,
         "nodes": nodes,
         "takeBacks": cluster.ledger.refusals.view(),
     })
 }
 
-/// For each shard its owners, and which of them have missed a write of which index.
-pub fn shards(topology: &Topology) -> Value {
+/// For each shard its owners, and which of them have missed a write of which index. `placement` is how owners are found.
+pub fn shards(topology: &Topology, placement: Placement) -> Value {
     let rows: Vec<Value> = (0..topology.shards)
         .map(ShardId)
         .map(|shard| {
@@ -93,7 +95,7 @@ pub fn shards(topology: &Topology) -> Value {
             json!({ "shard": shard, "owners": owners, "stale": stale })
         })
         .collect();
-    json!({ "epoch": topology.epoch, "shards": rows })
+    json!({ "epoch": topology.epoch, "placement": placement, "shards": rows })
 }
 
 /// The copies to stale replicas: those under way, and those that stopped short and are tried again.

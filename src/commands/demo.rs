@@ -241,7 +241,7 @@ impl Fleet {
             "admin": format!("127.0.0.1:{admin_port}"),
             "metrics": format!("127.0.0.1:{metrics_port}"),
             "state": format!("sqlite:{}", folder.join("miroir.db").display()),
-            "cluster": { "shards": 256, "replication_factor": 2, "nodes": nodes },
+            "cluster": { "replication_factor": 2, "nodes": nodes },
         });
         let path = folder.join("miroir.yaml");
         std::fs::write(&path, format!("{config:#}"))

@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 use super::client::{AdminArgs, cell, finish, table};
 use crate::config::Config;
 use crate::placement::topology::{Node, NodeId, Topology};
+use crate::placement::version::Placement;
 
 /// Show what a change of the running cluster would move, without making it; with `--config`, where shards lie by that file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ask nobody: the configuration as it is.
-    #[arg(long, conflicts_with_all = ["add", "remove", "drain", "replication_factor"])]
+    #[arg(long, conflicts_with_all = ["add", "remove", "drain", "replication_factor", "placement"])]
     config: Option<PathBuf>,
     /// The configuration as it shall be.
     #[arg(long)]
@@ -31,6 +32,9 @@ pub struct Args {
     /// How many nodes shall hold each document.
     #[arg(long)]
     replication_factor: Option<u8>,
+    /// How shards shall be placed: `rendezvous` or `bounded`.
+    #[arg(long)]
+    placement: Option<Placement>,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -51,16 +55,20 @@ pub fn run(args: Args) -> ExitCode {
 fn ask(args: &Args) -> ExitCode {
     let mut asked = Map::new();
     if let Some(to) = &args.to {
-        let Some(goal) = placement(to) else { return ExitCode::FAILURE };
+        let Some(to) = load(to) else { return ExitCode::FAILURE };
         let node = |node: &Node| json!({ "id": node.id, "url": node.url, "zone": node.zone, "weight": node.weight });
-        asked.insert("nodes".to_owned(), goal.nodes.iter().map(node).collect());
-        asked.insert("replicationFactor".to_owned(), goal.replication_factor.into());
+        asked.insert("nodes".to_owned(), to.nodes().iter().map(node).collect());
+        asked.insert("replicationFactor".to_owned(), to.cluster.replication_factor.into());
+        asked.insert("placement".to_owned(), json!(to.cluster.placement));
     }
     asked.insert("add".to_owned(), args.add.iter().map(|(id, url)| json!({ "id": id, "url": url })).collect());
     asked.insert("remove".to_owned(), json!(args.remove));
     asked.insert("drain".to_owned(), json!(args.drain));
     if let Some(factor) = args.replication_factor {
         asked.insert("replicationFactor".to_owned(), factor.into());
+    }
+    if let Some(placement) = args.placement {
+        asked.insert("placement".to_owned(), json!(placement));
     }
     finish(args.admin.json, args.admin.post("/rebalance/plan", &Value::Object(asked)), show_answer)
 }
@@ -88,25 +96,32 @@ fn show_answer(plan: &Value) -> String {
 }
 
 fn compare(config: &std::path::Path, args: &Args) -> ExitCode {
-    let Some(from) = placement(config) else { return ExitCode::FAILURE };
-    let to = match args.to.as_deref().map(placement) {
+    let Some(from) = load(config) else { return ExitCode::FAILURE };
+    let to = match args.to.as_deref().map(load) {
         Some(None) => return ExitCode::FAILURE,
-        Some(Some(to)) => to,
-        None => from.clone(),
+        Some(Some(to)) => Some(to),
+        None => None,
     };
-    if from.shards != to.shards {
-        eprintln!("miroir: the number of shards is fixed when a cluster is made: {} is not {}", from.shards, to.shards);
+    let shards = from.cluster.shards_when_new();
+    // What the second file does not say stays.
+    let placement = from.cluster.placement_when_new();
+    let goal = to.as_ref().unwrap_or(&from);
+    if let Some(other) = goal.cluster.shards.filter(|other| *other != shards) {
+        eprintln!("miroir: the number of shards is fixed when a cluster is made: {shards} is not {other}");
         return ExitCode::FAILURE;
     }
-    print!("{}", show(&from, &to));
+    let place = |config: &Config, placement: Placement| {
+        Topology::placed(placement, config.nodes(), shards, config.cluster.replication_factor)
+    };
+    let then = goal.cluster.placement.unwrap_or(placement);
+    println!("{shards} shards, placed by `{then}`");
+    print!("{}", show(&place(&from, placement), &place(goal, then)));
     ExitCode::SUCCESS
 }
 
-fn placement(path: &std::path::Path) -> Option<Topology> {
+fn load(path: &std::path::Path) -> Option<Config> {
     match Config::load(path) {
-        Ok((config, _)) => {
-            Some(Topology::build(config.nodes(), config.cluster.shards, config.cluster.replication_factor))
-        }
+        Ok((config, _)) => Some(config),
         Err(problems) => {
             eprintln!("miroir: {}: {problems}", path.display());
             None

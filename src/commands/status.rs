@@ -33,9 +33,10 @@ fn show(answer: &Value) -> String {
     }
     let stale = shards.iter().filter(|shard| shard["stale"].as_array().is_some_and(|list| !list.is_empty())).count();
     format!(
-        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}{}{}{}",
+        "epoch {}, {} shards placed by `{}`, replication factor {}, {stale} with a stale replica\n\n{}{}{}{}",
         cell(&topology["epoch"]),
         cell(&topology["shards"]),
+        cell(&topology["placement"]),
         cell(&topology["replicationFactor"]),
         table(&rows),
         copies(&answer["resilver"]),

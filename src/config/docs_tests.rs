@@ -17,6 +17,8 @@ const NO_DEFAULT: &[&str] = &[
     "node_key",
     "node_key_file",
     "search.zone",
+    "cluster.shards",
+    "cluster.placement",
     "cluster.nodes",
     "cluster.nodes[0].id",
     "cluster.nodes[0].url",

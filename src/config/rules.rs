@@ -9,13 +9,16 @@ use tracing_subscriber::EnvFilter;
 use super::model::Config;
 use crate::placement::balance::{self, OVERFULL};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
+use crate::placement::version::Placement;
 use crate::rules::book;
 use crate::settings::section::item;
 use crate::settings::{Report, Warning};
 use crate::tls::listeners;
 
-/// Shards for each node below which shares get uneven.
+/// Shards for each node below which shares get uneven where each shard is placed by itself.
 const SHARDS_PER_NODE: usize = 64;
+/// Replicas for each node below which one replica more or less matters where nodes hold equally many.
+const REPLICAS_PER_NODE: usize = 5;
 
 /// Reports every rule that `config` breaks.
 pub(super) fn check(config: &Config, report: &Report) {
@@ -182,16 +185,17 @@ fn doubt_keys(config: &Config, report: &Report) {
 
 fn doubt_placement(config: &Config, report: &Report) {
     let cluster = &config.cluster;
-    let (shards, nodes) = (usize::from(cluster.shards), cluster.nodes.len());
+    let (shards, nodes) = (usize::from(cluster.shards_when_new()), cluster.nodes.len());
     let copies = usize::from(cluster.replication_factor);
-    if shards < SHARDS_PER_NODE * nodes {
-        report.warning(
-            "cluster.shards",
-            format!(
-                "{shards} shards on {nodes} nodes are fewer than {SHARDS_PER_NODE} per node, so shares get uneven; \
-                 shards cannot be changed later"
-            ),
-        );
+    let placement = cluster.placement_when_new();
+    let too_few = match placement {
+        Placement::Rendezvous => (shards < SHARDS_PER_NODE * nodes)
+            .then(|| format!("{shards} shards on {nodes} nodes are fewer than {SHARDS_PER_NODE} per node")),
+        Placement::Bounded => (shards * copies < REPLICAS_PER_NODE * nodes && copies < nodes)
+            .then(|| format!("{shards} shards on {nodes} nodes are fewer than {REPLICAS_PER_NODE} replicas per node")),
+    };
+    if let Some(few) = too_few {
+        report.warning("cluster.shards", format!("{few}, so shares get uneven; shards cannot be changed later"));
     }
     if copies > nodes {
         report.warning(
@@ -215,7 +219,7 @@ fn doubt_placement(config: &Config, report: &Report) {
     if copies >= nodes {
         return;
     }
-    let topology = Topology::build(config.nodes(), cluster.shards, cluster.replication_factor);
+    let topology = Topology::placed(placement, config.nodes(), cluster.shards_when_new(), cluster.replication_factor);
     for share in balance::shares(&topology).into_iter().filter(|share| share.ratio() > OVERFULL) {
         report.warning(
             &item("cluster.nodes", share.node.0),

@@ -50,6 +50,7 @@ use crate::nodes::overload::circuit::CircuitSettings;
 use crate::nodes::overload::retry_budget::RetrySettings;
 use crate::nodes::overload::{OverloadSettings, TrafficSettings};
 use crate::placement::settings::NodeSettings;
+use crate::placement::version::Placement;
 use crate::placement::vocabulary::SharedWords;
 use crate::plan::broadcast::TieBreak;
 use crate::read::settings::UnavailableShards;
@@ -88,7 +89,9 @@ fn the_minimal_file_is_right_and_has_the_defaults() {
     let (defaults, _) = parse(TWO_NODES).expect("two nodes are enough");
     assert_eq!(config.cluster.nodes.len(), 3);
     assert_eq!(config.listen, defaults.listen);
-    assert_eq!((config.cluster.shards, config.cluster.replication_factor), (256, 2));
+    let cluster = &config.cluster;
+    assert_eq!((cluster.shards, cluster.placement, cluster.replication_factor), (None, None, 2));
+    assert_eq!((cluster.shards_when_new(), cluster.placement_when_new()), (64, Placement::Bounded));
     assert_eq!(config.write, defaults.write);
 }
 
@@ -128,6 +131,7 @@ master_key: ${KEY}
 admin_key: ${NONE:-admin-key}
 cluster:
   shards: ${SHARDS}
+  placement: rendezvous
   replication_factor: 3
   nodes:
     - { id: a, url: http://a:7700/, zone: x, weight: 2 }
@@ -155,7 +159,8 @@ pingora: { threads: 3, upstream_keepalive_pool_size: 7, work_stealing: false, ma
     assert_eq!(config.master_key, Some(Secret::new("a-long-enough-key")));
     assert_eq!(config.admin_key, Some(Secret::new("admin-key")));
     assert_eq!(config.node_key, None);
-    assert_eq!((config.cluster.shards, config.cluster.replication_factor), (512, 3));
+    assert_eq!((config.cluster.shards, config.cluster.replication_factor), (Some(512), 3));
+    assert_eq!(config.cluster.placement, Some(Placement::Rendezvous));
     assert_eq!(
         config.cluster.nodes,
         [
@@ -344,7 +349,12 @@ fn what_is_doubtful_is_a_warning() {
         ["cluster.replication_factor"]
     );
     assert_eq!(warnings(&nodes(4, |n| if n == 0 { ", zone: a" } else { "" })), ["cluster.nodes"]);
-    assert_eq!(warnings(&nodes(5, |_| "")), ["cluster.shards"]);
+    let by_rendezvous =
+        |count: usize| nodes(count, |_| "").replace("cluster: {", "cluster: { shards: 256, placement: rendezvous,");
+    assert_eq!(warnings(&by_rendezvous(4)), [""; 0]);
+    assert_eq!(warnings(&by_rendezvous(5)), ["cluster.shards"]);
+    assert_eq!(warnings(&nodes(38, |_| "")), [""; 0]);
+    assert_eq!(warnings(&nodes(39, |_| ""))[0], "cluster.shards");
     let uneven = format!(
         "{safe}write: {{ max_payload_size: 200MiB, slow_after: 1m }}\nhealth: {{ timeout: 30s }}\n\
          search: {{ attempt_timeout: 90s }}\n{TWO_NODES}"
@@ -360,7 +370,7 @@ fn an_overfull_node_is_named() {
     let nodes: Vec<String> = (0..40).map(|n| format!("{{ id: n{n}, url: http://n{n}:7700 }}")).collect();
     let text = format!(
         "master_key: ${{KEY}}\nadmin_key: k\nnode_key: k\n\
-         cluster: {{ shards: 40, replication_factor: 1, nodes: [ {} ] }}",
+         cluster: {{ shards: 40, placement: rendezvous, replication_factor: 1, nodes: [ {} ] }}",
         nodes.join(", ")
     );
     let (_, found) = parse(&text).expect("the file is right");

@@ -191,6 +191,7 @@ fn adopt(rebalancer: &Rebalancer, layout: &mut Layout, next: Layout) {
 mod tests {
     use super::*;
     use crate::placement::shard::ShardId;
+    use crate::placement::version::Placement;
     use crate::rebalance::{Goal, NodeSpec};
     use crate::store::IndexEntry;
     use crate::store::sqlite::SqliteStore;
@@ -209,7 +210,8 @@ mod tests {
             weight: 1.0,
             drained: false,
         };
-        let mut layout = Layout::first(Goal { nodes: vec![spec(&a)], replication_factor: 1 }, 1);
+        let mut layout =
+            Layout::first(Goal { nodes: vec![spec(&a)], replication_factor: 1, placement: Placement::Bounded }, 1);
         layout.owners = vec![vec![a.clone(), b.clone(), c.clone()]];
         layout.arriving = ByNode::from([(c.clone(), shards(&[0]))]);
         let mut moved = layout.clone();
@@ -227,7 +229,8 @@ mod tests {
         let (old, new) = (NodeId::new("old"), NodeId::new("new"));
         let url = "http://x".to_owned();
         let spec = NodeSpec { id: old.clone(), url, zone: None, weight: 1.0, drained: false };
-        let mut layout = Layout::first(Goal { nodes: vec![spec], replication_factor: 1 }, 4);
+        let mut layout =
+            Layout::first(Goal { nodes: vec![spec], replication_factor: 1, placement: Placement::Bounded }, 4);
         for owners in &mut layout.owners[1..] {
             owners.push(new.clone());
         }

@@ -11,6 +11,7 @@ use crate::moves::settings::OnConfigChange;
 use crate::nodes::transport::Endpoint;
 use crate::placement::settings::PlacementSettings;
 use crate::placement::topology::NodeId;
+use crate::placement::version::Placement;
 use crate::rebalance::{Cause, Change, Goal, Layout, Moves, NodeSpec, PlanState, Refusal};
 
 /// What would follow from changes, without making them.
@@ -25,10 +26,14 @@ pub struct Preview {
     pub refusal: Option<Refusal>,
 }
 
-/// The configured cluster as a goal.
-pub fn goal_of(placement: &PlacementSettings) -> Result<Goal, RebalanceError> {
-    let mut goal = Goal { nodes: Vec::new(), replication_factor: placement.replication_factor };
-    for node in &placement.nodes {
+/// The configured cluster as a goal. What the file does not say of placement is as `unsaid`.
+pub fn goal_of(settings: &PlacementSettings, unsaid: Placement) -> Result<Goal, RebalanceError> {
+    let mut goal = Goal {
+        nodes: Vec::new(),
+        replication_factor: settings.replication_factor,
+        placement: settings.placement.unwrap_or(unsaid),
+    };
+    for node in &settings.nodes {
         check_url(&node.id, &node.url)?;
         goal.nodes.push(NodeSpec {
             id: NodeId::new(&node.id),
@@ -41,9 +46,11 @@ pub fn goal_of(placement: &PlacementSettings) -> Result<Goal, RebalanceError> {
     Ok(goal)
 }
 
-/// A configuration cannot say that a node is drained, so what the operator said stays.
-pub(super) fn keep_drained(mut goal: Goal, layout: &Layout) -> Goal {
+/// What a configuration cannot say (that a node is drained) or does not say (how owners are found) stays as the operator
+/// said it.
+pub(super) fn keep_unsaid(mut goal: Goal, settings: &PlacementSettings, layout: &Layout) -> Goal {
     let wanted = layout.wanted();
+    goal.placement = settings.placement.unwrap_or(wanted.placement);
     for node in &mut goal.nodes {
         node.drained = wanted.find(&node.id).is_some_and(|known| known.drained);
     }
@@ -116,21 +123,23 @@ pub async fn cancel(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     turn_to(rebalancer, PlanState::Canceling).await
 }
 
-/// Reads the configuration again; nodes and replication factor become the goal if they changed since the last reading.
+/// Reads the configuration again; nodes, replication factor and placement become the goal if they
+/// changed since the last reading.
 pub async fn reload(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     let source = rebalancer.config_source.get().ok_or(RebalanceError::NoConfig)?;
-    let placement = source().map_err(RebalanceError::Config)?;
-    let configured = goal_of(&placement)?;
+    let settings = source().map_err(RebalanceError::Config)?;
     let stored = rebalancer.layout();
-    if placement.shards != stored.shards() {
-        return Err(RebalanceError::Shards { stored: stored.shards(), configured: placement.shards });
+    let configured = goal_of(&settings, stored.configured.placement)?;
+    if let Some(shards) = settings.shards.filter(|shards| *shards != stored.shards()) {
+        return Err(RebalanceError::Shards { stored: stored.shards(), configured: shards });
     }
     if stored.configured == configured {
         return Ok(false);
     }
     let state = initial_state(rebalancer.settings.on_config_change);
     let goal = configured.clone();
-    let changed = aim(rebalancer, Cause::Configuration, state, |layout| Ok(keep_drained(goal, layout))).await?;
+    let changed =
+        aim(rebalancer, Cause::Configuration, state, |layout| Ok(keep_unsaid(goal, &settings, layout))).await?;
     let mut layout = rebalancer.layout.lock().await;
     let next = Layout { version: layout.version + 1, configured, ..layout.clone() };
     commit::commit(rebalancer, &mut layout, next).await?;

@@ -1,7 +1,7 @@
 //! How evenly an assignment spreads replicas.
 
 use super::rendezvous;
-use super::topology::{NodeIx, Topology};
+use super::topology::{Node, NodeIx, Topology};
 
 /// What one node holds and what it should.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,44 +23,67 @@ pub fn shares(topology: &Topology) -> Vec<Share> {
     for owner in topology.owners.iter().flatten() {
         replicas[owner.0] += 1;
     }
-    let fair = fair_copies(topology);
+    let zones = rendezvous::zones(&topology.nodes);
+    let fair = fair_copies(&topology.nodes, &zones, topology.replication_factor);
     topology
         .members()
         .map(|node| Share { node, replicas: replicas[node.0], fair: fair[node.0] * f64::from(topology.shards) })
         .collect()
 }
 
-/// How many copies of a shard each node holds on average.
-fn fair_copies(topology: &Topology) -> Vec<f64> {
-    let weights: Vec<f64> = topology.nodes.iter().map(|node| node.weight).collect();
-    let zones = rendezvous::zones(&topology.nodes);
-    let zone_count = zones.iter().max().map_or(0, |zone| zone + 1);
-    let members: Vec<Vec<usize>> = (0..zone_count)
-        .map(|zone| topology.members().map(|node| node.0).filter(|node| zones[*node] == zone).collect())
-        .collect();
-    let copies = usize::from(topology.replication_factor).min(topology.members().count());
+/// How the copies of a shard are spread over zones: each zone has `base` of them, and `extras` zones of those that are
+/// `open` one more.
+pub(super) struct Spread {
+    pub base: Vec<usize>,
+    pub open: Vec<bool>,
+    pub extras: usize,
+}
 
-    // Full rounds give every zone one copy more; the last round gives the rest to the heavier zones.
-    let mut per_zone = vec![0.0; zone_count];
-    let mut left = copies;
+/// `sizes`: how many nodes are in each zone. Full rounds give every zone one copy more; what is left is the last round's.
+pub(super) fn spread(sizes: &[usize], copies: usize) -> Spread {
+    let mut spread = Spread { base: vec![0; sizes.len()], open: vec![false; sizes.len()], extras: 0 };
+    let mut left = copies.min(sizes.iter().sum());
     for round in 0.. {
-        let open: Vec<usize> = (0..zone_count).filter(|zone| members[*zone].len() > round).collect();
-        if left == 0 || open.is_empty() {
+        let open: Vec<bool> = sizes.iter().map(|size| *size > round).collect();
+        let count = open.iter().filter(|open| **open).count();
+        if left < count {
+            spread.extras = left;
+            spread.open = open;
             break;
         }
-        let zone_weights: Vec<f64> =
-            open.iter().map(|zone| members[*zone].iter().map(|node| weights[*node]).sum()).collect();
-        let round_copies = left.min(open.len());
-        for (zone, part) in open.iter().zip(fill(&zone_weights, round_copies as f64)) {
-            per_zone[*zone] += part;
+        if left == 0 {
+            break;
         }
-        left -= round_copies;
+        for (base, _) in spread.base.iter_mut().zip(&open).filter(|(_, open)| **open) {
+            *base += 1;
+        }
+        left -= count;
+    }
+    spread
+}
+
+/// How many copies of a shard each node holds on average; none of a node that is removed. `zones` has the number of each
+/// node's zone.
+pub(super) fn fair_copies(nodes: &[Node], zones: &[usize], replication_factor: u8) -> Vec<f64> {
+    let zone_count = zones.iter().max().map_or(0, |zone| zone + 1);
+    let members: Vec<Vec<usize>> = (0..zone_count)
+        .map(|zone| (0..nodes.len()).filter(|node| nodes[*node].state.is_member() && zones[*node] == zone).collect())
+        .collect();
+    let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
+    let Spread { base, open, extras } = spread(&sizes, usize::from(replication_factor));
+
+    let mut per_zone: Vec<f64> = base.iter().map(|base| *base as f64).collect();
+    let open: Vec<usize> = (0..zone_count).filter(|zone| open[*zone]).collect();
+    let zone_weights: Vec<f64> =
+        open.iter().map(|zone| members[*zone].iter().map(|node| nodes[*node].weight).sum()).collect();
+    for (zone, part) in open.iter().zip(fill(&zone_weights, extras as f64)) {
+        per_zone[*zone] += part;
     }
 
-    let mut fair = vec![0.0; weights.len()];
-    for (zone, nodes) in members.iter().enumerate() {
-        let inside: Vec<f64> = nodes.iter().map(|node| weights[*node]).collect();
-        for (node, part) in nodes.iter().zip(fill(&inside, per_zone[zone])) {
+    let mut fair = vec![0.0; nodes.len()];
+    for (zone, inside) in members.iter().enumerate() {
+        let weights: Vec<f64> = inside.iter().map(|node| nodes[*node].weight).collect();
+        for (node, part) in inside.iter().zip(fill(&weights, per_zone[zone])) {
             fair[*node] = part;
         }
     }

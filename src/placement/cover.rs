@@ -7,7 +7,9 @@
 //!
 //! Of those chosen, each in turn answers for all that is left and that it can answer: a search costs a node about the same
 //! however many documents it has, and a few microseconds for each shard that its filter names. Example: of two of three nodes
-//! with two replicas of 256 shards, the first answers for all its 171 and is asked without a filter, the other for 85.
+//! with two replicas of 64 shards, the first answers for all its 43 and is asked without a filter, the other for 21. Of more
+//! than two nodes several are tried as the first, and the filters with the fewest values win; who is asked at all
+//! does not depend on that, or some nodes would be asked by every search.
 
 mod field;
 #[cfg(test)]
@@ -18,6 +20,9 @@ use serde::Serialize;
 use self::field::Field;
 use super::shard::ShardSet;
 use super::topology::{Apart, NodeIx, Topology};
+
+/// How many nodes are tried as the first to answer.
+const FIRSTS: usize = 8;
 
 /// The nodes to ask. Every wanted shard is in exactly one part, or in `missing`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +60,25 @@ impl CoverPart {
     pub fn is_whole(&self) -> bool {
         self.besides == Besides::Nothing
     }
+
+    /// How many values the node's filter has: the shards that it is asked for, or those that it is not and documents of
+    /// words, whichever is fewer. Of a node that is asked for all it holds, the latter alone.
+    pub fn values(&self) -> usize {
+        let asked = self.shards.len();
+        match &self.besides {
+            Besides::Nothing => values(asked, asked),
+            Besides::Shards(others) => values(asked, asked + others.len()),
+            Besides::Unknown => asked,
+        }
+    }
+}
+
+/// What a filter for `asked` of the shards that a node holds has of values.
+fn values(asked: usize, held: usize) -> usize {
+    match held - asked {
+        0 => 1,
+        others => asked.min(others + 1),
+    }
 }
 
 /// Covers `shards` of `index` by nodes that serve reads and whose replica is not stale; `exclude` names nodes that
@@ -84,15 +108,22 @@ fn cover_of(
     let mut missing = shards.clone();
     missing.subtract(&ShardSet::from_bits(field.reachable.clone()));
 
-    let besides = |node: NodeIx, part: &ShardSet| {
+    let held = |node: NodeIx| {
         let mut held = topology.shards_of(node).clone();
         topology.residue_of(node).into_iter().for_each(|residue| held.union_with(residue));
+        held
+    };
+    let besides = |node: NodeIx, part: &ShardSet| {
+        let mut held = held(node);
         held.subtract(part);
         if held.is_empty() { Besides::Nothing } else { Besides::Shards(held) }
     };
     let mut chosen = field.choose(topology);
     // Whoever can be asked for all that it holds goes first; the sort is stable.
     chosen.sort_by_key(|candidate| besides(field.nodes[*candidate], &field.shards_of(*candidate)) != Besides::Nothing);
+    let sizes: Vec<usize> = chosen.iter().map(|candidate| held(field.nodes[*candidate]).len()).collect();
+    let first = cheapest_first(&field, &chosen, &sizes);
+    chosen.rotate_left(first);
     let mut answered = field.share_out(&chosen);
     let mut parts: Vec<CoverPart> = chosen
         .iter()
@@ -107,6 +138,24 @@ fn cover_of(
     parts.sort_unstable_by_key(|part| part.node);
     debug_assert!(is_sound(topology, index, &parts), "a cover asks a replica that must not be asked, or a shard twice");
     Cover { parts, missing }
+}
+
+/// Which of `chosen` is to answer first, the others in turn after it, so that filters have the fewest values; of equals the
+/// first. `sizes`: how many shards each holds. Of two nodes either order gives the same.
+fn cheapest_first(field: &Field, chosen: &[usize], sizes: &[usize]) -> usize {
+    if chosen.len() < 3 {
+        return 0;
+    }
+    let mut order: Vec<(usize, usize)> = chosen.iter().copied().zip(sizes.iter().copied()).collect();
+    let mut least = (usize::MAX, 0);
+    for first in 0..order.len().min(FIRSTS) {
+        let price = field.price(&order, values);
+        if price < least.0 {
+            least = (price, first);
+        }
+        order.rotate_left(1);
+    }
+    least.1
 }
 
 /// True when each shard is asked once, of an owner that serves and is in sync: the third of the invariants of ARCHITECTURE.md.

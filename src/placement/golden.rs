@@ -5,10 +5,10 @@
 use serde::Deserialize;
 
 use super::document::{normalize_id, shard_of};
-use super::rendezvous::assign;
 use super::shard::{ShardId, shard_value};
 use super::stable_hash::hash_bytes;
 use super::topology::{Node, NodeId, NodeState};
+use super::version::Placement;
 
 #[derive(Deserialize)]
 struct HashVector {
@@ -49,9 +49,9 @@ fn node(vector: &NodeVector) -> Node {
     }
 }
 
-fn owners(vector: &AssignmentVector) -> Vec<Vec<usize>> {
+fn owners(placement: Placement, vector: &AssignmentVector) -> Vec<Vec<usize>> {
     let nodes: Vec<Node> = vector.nodes.iter().map(node).collect();
-    let assigned = assign(&nodes, vector.shards, vector.replication_factor);
+    let assigned = placement.assign(&nodes, vector.shards, vector.replication_factor);
     assigned.into_iter().map(|owners| owners.into_iter().map(|node| node.0).collect()).collect()
 }
 
@@ -77,12 +77,15 @@ fn documents_stay_in_their_shards() {
 
 #[test]
 fn shards_stay_on_their_nodes() {
-    let vectors: Vec<AssignmentVector> =
-        serde_json::from_str(include_str!("../../tests/golden/placement/assignments.json"))
-            .expect("the vectors are JSON");
-    for vector in vectors {
-        let ids: Vec<&str> = vector.nodes.iter().map(|node| node.id.as_str()).collect();
-        assert_eq!(owners(&vector), vector.owners, "{ids:?}");
+    for (placement, vectors) in [
+        (Placement::Rendezvous, include_str!("../../tests/golden/placement/assignments.json")),
+        (Placement::Bounded, include_str!("../../tests/golden/placement/bounded.json")),
+    ] {
+        let vectors: Vec<AssignmentVector> = serde_json::from_str(vectors).expect("the vectors are JSON");
+        for vector in vectors {
+            let ids: Vec<&str> = vector.nodes.iter().map(|node| node.id.as_str()).collect();
+            assert_eq!(owners(placement, &vector), vector.owners, "{placement} {ids:?}");
+        }
     }
 }
 

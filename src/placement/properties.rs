@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::balance::{self, OVERFULL};
-use super::cover::{Besides, cover};
-use super::rendezvous::assign;
+use super::cover::{Besides, CoverPart, cover};
+use super::settings::DEFAULT_SHARDS;
 use super::shard::{ShardId, ShardSet};
 use super::topology::{Node, NodeId, NodeIx, NodeState, Topology};
+use super::version::Placement;
 
 fn node(id: &str, zone: Option<u8>, weight: f64) -> Node {
     Node {
@@ -29,8 +30,9 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
 }
 
 /// For each shard the ids of its owners.
-fn owners(nodes: &[Node], shards: u16, replication_factor: u8) -> Vec<BTreeSet<NodeId>> {
-    assign(nodes, shards, replication_factor)
+fn owners(placement: Placement, nodes: &[Node], shards: u16, replication_factor: u8) -> Vec<BTreeSet<NodeId>> {
+    placement
+        .assign(nodes, shards, replication_factor)
         .into_iter()
         .map(|owners| owners.into_iter().map(|owner| nodes[owner.0].id.clone()).collect())
         .collect()
@@ -48,8 +50,8 @@ proptest! {
     ) {
         let moved = nodes[pick.index(nodes.len())].id.clone();
         let fewer: Vec<Node> = nodes.iter().filter(|node| node.id != moved).cloned().collect();
-        let with = owners(&nodes, shards, replication_factor);
-        let without = owners(&fewer, shards, replication_factor);
+        let with = owners(Placement::Rendezvous, &nodes, shards, replication_factor);
+        let without = owners(Placement::Rendezvous, &fewer, shards, replication_factor);
         for (with, without) in with.iter().zip(&without) {
             if with.contains(&moved) {
                 // One replica is its own, and at most one other gave way to it.
@@ -65,7 +67,10 @@ proptest! {
     fn the_order_of_the_nodes_in_the_file_means_nothing(nodes in nodes(), shards in 1u16..200, replication_factor in 1u8..5) {
         let mut reversed = nodes.clone();
         reversed.reverse();
-        prop_assert_eq!(owners(&nodes, shards, replication_factor), owners(&reversed, shards, replication_factor));
+        for placement in Placement::ALL {
+            let [one, other] = [&nodes, &reversed].map(|nodes| owners(*placement, nodes, shards, replication_factor));
+            prop_assert_eq!(one, other);
+        }
     }
 
     #[test]
@@ -77,12 +82,43 @@ proptest! {
         let zone = |node: &Node| node.zone.clone().unwrap_or_else(|| node.id.to_string());
         let zones: BTreeSet<String> = nodes.iter().map(zone).collect();
         let copies = usize::from(replication_factor).min(nodes.len());
-        for owners in assign(&nodes, shards, replication_factor) {
+        let assigned = Placement::ALL.iter().flat_map(|placement| placement.assign(&nodes, shards, replication_factor));
+        for owners in assigned {
             prop_assert_eq!(owners.len(), copies);
             prop_assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), copies);
             let used: BTreeSet<String> = owners.iter().map(|owner| zone(&nodes[owner.0])).collect();
             prop_assert_eq!(used.len(), copies.min(zones.len()));
         }
+    }
+
+    #[test]
+    fn bounded_loads_are_bounded(nodes in nodes(), shards in 1u16..200, replication_factor in 1u8..5) {
+        let topology = Topology::placed(Placement::Bounded, nodes, shards, replication_factor);
+        for share in balance::shares(&topology) {
+            prop_assert!((share.replicas as f64) < share.fair + 1.0, "{:?}", share);
+        }
+    }
+
+    #[test]
+    fn both_versions_spread_a_shard_over_zones_alike(
+        nodes in nodes(),
+        shards in 1u16..100,
+        replication_factor in 1u8..9,
+    ) {
+        let zone = |node: &NodeIx| nodes[node.0].zone.clone().unwrap_or_else(|| nodes[node.0].id.to_string());
+        let copies_by_zone = |placement: Placement| -> BTreeSet<Vec<usize>> {
+            let of_shard = |owners: Vec<NodeIx>| {
+                let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+                owners.iter().for_each(|owner| *counts.entry(zone(owner)).or_default() += 1);
+                let mut counts: Vec<usize> = counts.into_values().collect();
+                counts.sort_unstable();
+                counts
+            };
+            placement.assign(&nodes, shards, replication_factor).into_iter().map(of_shard).collect()
+        };
+        // How many copies the zones of a shard have is one list for all shards.
+        let alike = copies_by_zone(Placement::Rendezvous);
+        prop_assert_eq!(&copies_by_zone(Placement::Bounded), &alike);
     }
 
     #[test]
@@ -103,9 +139,10 @@ proptest! {
         excluded in proptest::collection::vec(any::<bool>(), 10),
         stale in proptest::collection::btree_map((0usize..10, Just("i".to_owned())), proptest::collection::vec(0u16..200, 1..50), 0..4),
         wanted in proptest::collection::vec(0u16..200, 0..200),
+        placement in prop::sample::select(Placement::ALL),
         seed in any::<u64>(),
     ) {
-        let mut topology = Topology::build(nodes, shards, replication_factor);
+        let mut topology = Topology::placed(placement, nodes, shards, replication_factor);
         for (node, down) in topology.nodes.iter_mut().zip(&down) {
             node.state = if *down { NodeState::Down } else { NodeState::Up };
         }
@@ -228,5 +265,52 @@ fn each_zone_holds_one_copy_with_as_many_zones_as_replicas() {
             replicas += topology.shards_of(ix).len();
         }
         assert_eq!((held, replicas), (ShardSet::all(256), 256));
+    }
+}
+
+/// How many times as many replicas move as a node that comes must take, on average of all clusters of `count` nodes.
+fn moved_over_least(count: usize, shards: u16, replication_factor: u8) -> f64 {
+    let (mut moved, mut least) = (0usize, 0.0);
+    for nodes in clusters(count + 1) {
+        let before = owners(Placement::Bounded, &nodes[..count], shards, replication_factor);
+        let after = owners(Placement::Bounded, &nodes, shards, replication_factor);
+        moved += after.iter().zip(&before).map(|(after, before)| after.difference(before).count()).sum::<usize>();
+        least += f64::from(shards) * f64::from(replication_factor) / (count + 1) as f64;
+    }
+    moved as f64 / least
+}
+
+#[test]
+fn with_bounds_little_more_moves_than_must() {
+    for (count, replication_factor, most) in
+        [(3, 1, 1.2), (3, 2, 1.1), (5, 2, 1.2), (6, 3, 1.2), (8, 2, 1.3), (11, 2, 1.4)]
+    {
+        let moved = moved_over_least(count, 64, replication_factor);
+        println!("{count} nodes and one more, {replication_factor} replicas: {moved:.3} times the least");
+        assert!((0.9..most).contains(&moved), "{count} nodes, {replication_factor} replicas: {moved:.3}");
+    }
+}
+
+/// What a search pays for filters: the nodes that are asked, and the values in all of their filters together.
+fn asked_on_average(placement: Placement, nodes: &[Node], shards: u16, replication_factor: u8) -> (f64, f64) {
+    const SEEDS: u64 = 200;
+    let topology = Topology::placed(placement, nodes.to_vec(), shards, replication_factor);
+    let (mut asked, mut values) = (0, 0);
+    for seed in 0..SEEDS {
+        let cover = cover(&topology, "i", &ShardSet::all(shards), &[], seed);
+        asked += cover.parts.len();
+        values += cover.parts.iter().map(CoverPart::values).sum::<usize>();
+    }
+    (asked as f64 / SEEDS as f64, values as f64 / SEEDS as f64)
+}
+
+#[test]
+fn the_default_of_today_asks_for_a_quarter_of_the_values_of_before() {
+    for (count, replication_factor, most) in [(3, 2, 22.5), (5, 2, 26.0), (6, 3, 26.0)] {
+        let nodes: Vec<Node> = (0..count).map(|n| node(&format!("node-{n}"), None, 1.0)).collect();
+        let before = asked_on_average(Placement::Rendezvous, &nodes, 256, replication_factor);
+        let now = asked_on_average(Placement::NEW, &nodes, DEFAULT_SHARDS, replication_factor);
+        println!("{replication_factor} replicas on {count} nodes: (nodes, values) {before:?}, now {now:?}");
+        assert!(now.1 < before.1 * 0.3 && now.1 < most && now.0 <= before.0, "{before:?} {now:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Weighted rendezvous (HRW) hashing of shards to nodes, zones spread first.
+//! Weighted rendezvous (HRW) hashing of shards to nodes, zones spread first: the first version of placement.
 //!
 //! # The order
 //! Each shard ranks all nodes by a key that depends on nothing but the shard, the number of shards and the node's own id
@@ -41,7 +41,7 @@ use super::topology::{Node, NodeIx};
 
 /// How near a node is to a shard; the least is the nearest.
 #[derive(Debug, Clone, Copy)]
-struct Key {
+pub(super) struct Key {
     cost: f64,
     /// `u` scaled to 2^64; decides where two costs round to the same number.
     draw: u64,
@@ -94,7 +94,7 @@ pub(super) fn zones(nodes: &[Node]) -> Vec<usize> {
 }
 
 /// The keys of all shards on one node.
-fn keys(id: &str, weight: f64, shards: u16) -> Vec<Key> {
+pub(super) fn keys(id: &str, weight: f64, shards: u16) -> Vec<Key> {
     let hashes: Vec<u64> = (0..shards).map(|shard| hash(shard, id)).collect();
     let mut ascending: Vec<u16> = (0..shards).collect();
     ascending.sort_by_key(|shard| (hashes[usize::from(*shard)], *shard));
@@ -137,7 +137,8 @@ fn negative_log2(draw: u64) -> u64 {
 // === impl Key ===
 
 impl Key {
-    fn compare(&self, other: &Key) -> std::cmp::Ordering {
+    /// The nearer first.
+    pub(super) fn compare(&self, other: &Key) -> std::cmp::Ordering {
         self.cost.total_cmp(&other.cost).then_with(|| Reverse(self.draw).cmp(&Reverse(other.draw)))
     }
 }

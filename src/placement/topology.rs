@@ -198,13 +198,7 @@ impl Topology {
         Self::build(states.iter().enumerate().map(node).collect(), shards, replication_factor)
     }
 
-    /// The first snapshot of a cluster: `nodes` as they are, shards assigned by [`rendezvous::assign`], nothing stale.
-    pub fn build(nodes: Vec<Node>, shards: u16, replication_factor: u8) -> Self {
-        let owners = rendezvous::assign(&nodes, shards, replication_factor);
-        Self::with_owners(nodes, shards, replication_factor, owners)
-    }
-
-    /// [`Topology::build`] with owners that are not, or not yet, those that rendezvous hashing gives.
+    /// [`Topology::build`] with owners that are not, or not yet, those that placement gives.
     pub fn with_owners(nodes: Vec<Node>, shards: u16, replication_factor: u8, owners: Vec<Vec<NodeIx>>) -> Self {
         let mut topology = Self {
             epoch: 1,

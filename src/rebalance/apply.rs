@@ -81,6 +81,7 @@ impl Layout {
             PlanState::Running | PlanState::Paused => {
                 self.nodes = plan.goal.nodes.clone();
                 self.replication_factor = plan.goal.replication_factor;
+                self.placement = plan.goal.placement;
                 self.remember(plan, Outcome::Finished, now);
             }
             PlanState::Canceling => {

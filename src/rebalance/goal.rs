@@ -1,9 +1,10 @@
-//! What the operator wants the cluster to be: its nodes and the replication factor. And how a wish changes it.
+//! What the operator wants the cluster to be: its nodes, the replication factor and the version of placement. And how a wish
+//! changes it.
 
 use serde::{Deserialize, Serialize};
 
-use crate::placement::rendezvous;
 use crate::placement::topology::{Node, NodeId, NodeState};
+use crate::placement::version::Placement;
 
 /// The most replicas of a shard.
 pub const MAX_REPLICATION_FACTOR: u8 = 16;
@@ -25,13 +26,16 @@ pub struct NodeSpec {
     pub drained: bool,
 }
 
-/// Nodes and replication factor.
+/// Nodes, replication factor, and how owners are found among them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Goal {
     pub nodes: Vec<NodeSpec>,
     /// How many nodes are to hold each shard.
     pub replication_factor: u8,
+    /// Not written before there was a second version.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// One wish.
@@ -42,8 +46,9 @@ pub enum Change {
     Drain(NodeId),
     Set(NodeId, NodePatch),
     ReplicationFactor(u8),
-    /// All of it, as a configuration file says it.
-    Everything(Goal),
+    Placement(Placement),
+    /// All nodes, instead of changes of them.
+    Nodes(Vec<NodeSpec>),
 }
 
 /// What is to change of a node. A zone that is given as null is taken away.
@@ -106,7 +111,7 @@ impl Goal {
     /// The owners of each shard, in rank order.
     pub fn assign(&self, shards: u16) -> Vec<Vec<NodeId>> {
         let nodes: Vec<Node> = self.nodes.iter().filter(|node| !node.drained).map(NodeSpec::to_node).collect();
-        let owners = rendezvous::assign(&nodes, shards, self.replication_factor);
+        let owners = self.placement.assign(&nodes, shards, self.replication_factor);
         owners.into_iter().map(|owners| owners.into_iter().map(|owner| nodes[owner.0].id.clone()).collect()).collect()
     }
 
@@ -127,7 +132,8 @@ impl Goal {
             Change::Drain(id) => goal.node_mut(id)?.drained = true,
             Change::Set(id, patch) => goal.node_mut(id)?.apply(patch),
             Change::ReplicationFactor(factor) => goal.replication_factor = factor,
-            Change::Everything(everything) => goal = everything,
+            Change::Placement(placement) => goal.placement = placement,
+            Change::Nodes(nodes) => goal.nodes = nodes,
         }
         goal.check()?;
         Ok(goal)
@@ -222,7 +228,7 @@ mod tests {
     }
 
     fn goal(ids: &[&str]) -> Goal {
-        Goal { nodes: ids.iter().map(|id| node(id)).collect(), replication_factor: 2 }
+        Goal { nodes: ids.iter().map(|id| node(id)).collect(), replication_factor: 2, placement: Placement::Rendezvous }
     }
 
     #[test]
@@ -250,7 +256,8 @@ mod tests {
 
     #[test]
     fn a_zone_that_is_null_is_taken_away_and_one_that_is_not_named_stays() {
-        let zoned = Goal { nodes: vec![NodeSpec { zone: Some("x".to_owned()), ..node("a") }], replication_factor: 1 };
+        let nodes = vec![NodeSpec { zone: Some("x".to_owned()), ..node("a") }];
+        let zoned = Goal { nodes, replication_factor: 1, placement: Placement::Bounded };
         let patched = |text: &str| {
             let patch = serde_json::from_str(text).unwrap();
             zoned.with(Change::Set(NodeId::new("a"), patch)).unwrap().nodes[0].zone.clone()

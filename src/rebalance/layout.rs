@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::goal::{Goal, NodeSpec};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeIx, NodeState, Topology};
+use crate::placement::version::Placement;
 
 /// How many finished plans are remembered.
 const FINISHED_KEPT: usize = 20;
@@ -25,6 +26,9 @@ pub struct Layout {
     pub nodes: Vec<NodeSpec>,
     /// Of the last plan that was finished.
     pub replication_factor: u8,
+    /// The same. A layout that does not say was made before there was a second version.
+    #[serde(default)]
+    pub placement: Placement,
     /// For each shard its owners in rank order, those that arrive last.
     pub owners: Vec<Vec<NodeId>>,
     /// Owners that have not been in sync yet.
@@ -109,13 +113,14 @@ pub struct Finished {
 // === impl Layout ===
 
 impl Layout {
-    /// The layout of a new cluster: what rendezvous hashing gives.
+    /// The layout of a new cluster: what placement gives.
     pub fn first(goal: Goal, shards: u16) -> Self {
         Self {
             version: 1,
             owners: goal.assign(shards),
             nodes: goal.nodes.clone(),
             replication_factor: goal.replication_factor,
+            placement: goal.placement,
             arriving: ByNode::new(),
             residue: ByNode::new(),
             plan: None,
@@ -128,7 +133,11 @@ impl Layout {
     pub fn wanted(&self) -> Goal {
         match &self.plan {
             Some(plan) => plan.goal.clone(),
-            None => Goal { nodes: self.nodes.clone(), replication_factor: self.replication_factor },
+            None => Goal {
+                nodes: self.nodes.clone(),
+                replication_factor: self.replication_factor,
+                placement: self.placement,
+            },
         }
     }
 

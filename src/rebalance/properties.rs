@@ -10,6 +10,7 @@ use super::step::next;
 use super::*;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::NodeId;
+use crate::placement::version::Placement;
 
 const SHARDS: u16 = 12;
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -51,9 +52,14 @@ fn spec(number: usize, weight: u8, zone: u8) -> NodeSpec {
     }
 }
 
+fn plain(nodes: impl IntoIterator<Item = NodeSpec>, replication_factor: u8) -> Goal {
+    Goal { nodes: nodes.into_iter().collect(), replication_factor, ..Goal::default() }
+}
+
 fn goals() -> impl Strategy<Value = Goal> {
     let node = (any::<bool>(), 1u8..4, 0u8..3);
-    (prop::collection::vec(node, 6), 1u8..4).prop_map(|(nodes, replication_factor)| {
+    let placement = prop::sample::select(Placement::ALL);
+    (prop::collection::vec(node, 6), 1u8..4, placement).prop_map(|(nodes, replication_factor, placement)| {
         let mut chosen: Vec<NodeSpec> = nodes
             .iter()
             .enumerate()
@@ -63,7 +69,7 @@ fn goals() -> impl Strategy<Value = Goal> {
         if chosen.is_empty() {
             chosen.push(spec(0, 1, 0));
         }
-        Goal { nodes: chosen, replication_factor }
+        Goal { nodes: chosen, replication_factor, placement }
     })
 }
 
@@ -382,7 +388,7 @@ proptest! {
 
 #[test]
 fn a_paused_plan_does_nothing() {
-    let goal = |count: usize| Goal { nodes: (0..count).map(|n| spec(n, 1, 0)).collect(), replication_factor: 2 };
+    let goal = |count: usize| plain((0..count).map(|n| spec(n, 1, 0)), 2);
     let mut world = World::new(&goal(3), 7);
     let layout = world.toward(goal(4)).unwrap();
     world.take(layout.in_state(PlanState::Paused).unwrap());
@@ -399,7 +405,7 @@ fn a_paused_plan_does_nothing() {
 
 #[test]
 fn a_dead_node_with_the_last_replica_is_not_let_go() {
-    let goal = |ids: &[usize]| Goal { nodes: ids.iter().map(|n| spec(*n, 1, 0)).collect(), replication_factor: 1 };
+    let goal = |ids: &[usize]| plain(ids.iter().map(|n| spec(*n, 1, 0)), 1);
     let mut world = World::new(&goal(&[0, 1]), 7);
     world.up.remove(&NodeId::new("n1"));
     let Err(Refusal::LastReplica { shards, nodes }) = world.toward(goal(&[0])) else { panic!("it is let go") };
@@ -410,7 +416,7 @@ fn a_dead_node_with_the_last_replica_is_not_let_go() {
 
 #[test]
 fn a_shard_that_changes_its_owners_order_alone_does_not_move() {
-    let goal = |weight: u8| Goal { nodes: vec![spec(0, 1, 0), spec(1, weight, 0)], replication_factor: 2 };
+    let goal = |weight: u8| plain([spec(0, 1, 0), spec(1, weight, 0)], 2);
     let world = World::new(&goal(1), 7);
     let layout = world.toward(goal(3)).unwrap();
     assert_ne!(layout.owners, world.layout.owners);
@@ -421,7 +427,7 @@ fn a_shard_that_changes_its_owners_order_alone_does_not_move() {
 
 #[test]
 fn sources_are_owners_that_have_the_shard() {
-    let goal = |count: usize| Goal { nodes: (0..count).map(|n| spec(n, 1, 0)).collect(), replication_factor: 2 };
+    let goal = |count: usize| plain((0..count).map(|n| spec(n, 1, 0)), 2);
     let world = World::new(&goal(3), 7);
     let layout = world.toward(goal(4)).unwrap();
     let moves = Moves::between(&layout, &layout.target());

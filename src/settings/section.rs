@@ -98,14 +98,22 @@ impl<'a> Section<'a> {
     where
         T: TryFrom<u64> + PartialOrd + Display,
     {
+        self.optional_integer(key, range).unwrap_or(default)
+    }
+
+    /// A whole number in `range`, for which there is no default.
+    pub fn optional_integer<T>(&mut self, key: &str, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<u64> + PartialOrd + Display,
+    {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        self.parsed(key, default, &expected, |value| {
+        self.parsed(key, None, &expected, |value| {
             let number: u64 = match value {
                 Value::Number(number) => number.as_u64()?,
                 Value::String(text) => text.trim().parse().ok()?,
                 Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
             };
-            T::try_from(number).ok().filter(|number| range.contains(number))
+            T::try_from(number).ok().filter(|number| range.contains(number)).map(Some)
         })
     }
 

@@ -25,6 +25,9 @@ pub mod sqlite;
 mod task_sql;
 mod worker;
 
+/// The fact that holds how many shards the cluster has. It is there from the moment when the state is made.
+const SHARDS: &str = "shards";
+
 /// A failure of the state file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -81,6 +84,16 @@ impl Durable {
     pub fn uid(&self) -> u32 {
         self.uid
     }
+}
+
+/// How many shards the cluster of this state has.
+pub async fn shards(store: &dyn Store) -> Result<u16, StoreError> {
+    let stored = store.get_meta(SHARDS).await?;
+    number_of_shards(&stored.unwrap_or_default())
+}
+
+fn number_of_shards(stored: &str) -> Result<u16, StoreError> {
+    stored.parse().map_err(|_| StoreError::Unknown { what: "number of shards", value: stored.to_owned() })
 }
 
 /// What the cluster remembers. Every method that changes something returns once the change is on disk.

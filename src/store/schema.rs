@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::StoreError;
+use crate::placement::settings::DEFAULT_SHARDS;
 
 /// The version that each step leads to is its position plus one. Steps are never changed once released.
 const STEPS: &[&str] = &[
@@ -60,10 +61,10 @@ const STEPS: &[&str] = &[
 ];
 
 const NEXT_UID: &str = "next_task_uid";
-const SHARDS: &str = "shards";
 
-/// Brings the file to the newest version, and makes sure that it belongs to a cluster of `shards` shards.
-pub fn prepare(connection: &mut Connection, shards: u16) -> Result<(), StoreError> {
+/// Brings the file to the newest version, and makes sure that it belongs to a cluster of `shards` shards, of as many as it has where
+/// nobody says how many.
+pub fn prepare(connection: &mut Connection, shards: Option<u16>) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     let known = i64::try_from(STEPS.len()).expect("there are few steps");
     let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -79,14 +80,14 @@ pub fn prepare(connection: &mut Connection, shards: u16) -> Result<(), StoreErro
     Ok(())
 }
 
-fn check_shards(connection: &Connection, configured: u16) -> Result<(), StoreError> {
-    match get_meta(connection, SHARDS)? {
-        None => put_meta(connection, SHARDS, &configured.to_string()),
-        Some(stored) => {
-            let stored =
-                stored.parse().map_err(|_| StoreError::Unknown { what: "number of shards", value: stored.clone() })?;
-            if stored == configured { Ok(()) } else { Err(StoreError::ShardsChanged { stored, configured }) }
-        }
+fn check_shards(connection: &Connection, configured: Option<u16>) -> Result<(), StoreError> {
+    let stored = match get_meta(connection, super::SHARDS)? {
+        None => return put_meta(connection, super::SHARDS, &configured.unwrap_or(DEFAULT_SHARDS).to_string()),
+        Some(stored) => super::number_of_shards(&stored)?,
+    };
+    match configured {
+        Some(configured) if configured != stored => Err(StoreError::ShardsChanged { stored, configured }),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -260,7 +260,7 @@ pub fn config(input: &[u8]) {
     let environment = |name: &str| (name == "KEY").then(|| KEY.to_owned());
     let said = match Config::parse(text, Path::new("/nowhere"), &environment) {
         Ok((config, warnings)) => {
-            assert!(config.cluster.replication_factor >= 1 && config.cluster.shards >= 1);
+            assert!(config.cluster.replication_factor >= 1 && config.cluster.shards_when_new() >= 1);
             format!("{config:?} {warnings:?}")
         }
         Err(problems) => {

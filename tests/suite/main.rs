@@ -25,6 +25,7 @@ mod operations;
 mod operators;
 mod overload;
 mod page;
+mod placement;
 mod reads;
 mod rebalance;
 mod recover;

@@ -12,12 +12,19 @@ use crate::support::{Fleet, FleetOptions};
 
 const STABLE: usize = 600;
 
+/// As a file of the first versions says it: there exactly what a node wins moves.
+pub const RENDEZVOUS: &str = "  shards: 256\n  placement: rendezvous\n";
+
 /// A fleet whose moves take many steps, with documents that nobody will change.
-fn fleet(nodes: usize, replication_factor: usize, concurrency: usize) -> Fleet {
+pub fn fleet(nodes: usize, replication_factor: usize, concurrency: usize) -> Fleet {
+    fleet_placed(RENDEZVOUS, nodes, replication_factor, concurrency)
+}
+
+pub fn fleet_placed(placement: &'static str, nodes: usize, replication_factor: usize, concurrency: usize) -> Fleet {
     // A machine that is busy with other things must not look like a node that does not answer.
     let more =
         format!("rebalance: {{ concurrency: {concurrency} }}\nsearch: {{ timeout: 40s, attempt_timeout: 20s }}\n");
-    let fleet = Fleet::with(FleetOptions { nodes, replication_factor, more, ..Default::default() });
+    let fleet = Fleet::with(FleetOptions { nodes, replication_factor, placement, more, ..Default::default() });
     fleet.client.done(&fleet.client.post("/indexes", &json!({"uid": "things", "primaryKey": "id"})));
     fleet.client.done(&fleet.client.json(
         "PATCH",
@@ -32,7 +39,7 @@ fn fleet(nodes: usize, replication_factor: usize, concurrency: usize) -> Fleet {
 }
 
 /// Waits until nothing moves and nothing is left over.
-fn await_rest(fleet: &Fleet) -> Value {
+pub fn await_rest(fleet: &Fleet) -> Value {
     fleet.await_rest(Duration::from_secs(240))
 }
 
@@ -44,7 +51,7 @@ fn held(client: &Client) -> u64 {
 }
 
 /// Every document is on as many nodes as it shall be, and nowhere else.
-fn assert_tidy(fleet: &Fleet, replicas: u64, members: &[usize]) {
+pub fn assert_tidy(fleet: &Fleet, replicas: u64, members: &[usize]) {
     let all = fleet.client.documents("things").len() as u64;
     let held: Vec<u64> = members.iter().map(|node| held(&fleet.nodes[*node].client)).collect();
     assert_eq!(held.iter().sum::<u64>(), all * replicas, "{all} documents, the nodes hold {held:?}");
@@ -68,7 +75,7 @@ fn assert_stamped(fleet: &Fleet, members: &[usize]) {
 }
 
 /// What is wrong with a search for all stable documents.
-fn fault(client: &Client, n: usize) -> Option<String> {
+pub fn fault(client: &Client, n: usize) -> Option<String> {
     let query = match n % 3 {
         0 => json!({"q": "", "filter": "kind = stable", "limit": 1000, "facets": ["shade"]}),
         1 => json!({"q": "found", "filter": "kind = stable", "limit": 1000, "sort": ["n:desc"]}),
@@ -154,7 +161,7 @@ fn write(client: &Client, writer: usize, stop: &AtomicBool) -> History {
 }
 
 /// Runs `during` under three searching and two writing clients, and holds everything against what they know.
-fn under_traffic(fleet: &mut Fleet, during: impl FnOnce(&mut Fleet)) {
+pub fn under_traffic(fleet: &mut Fleet, during: impl FnOnce(&mut Fleet)) {
     let stop = AtomicBool::new(false);
     let asked = AtomicUsize::new(0);
     let client = fleet.client.clone();

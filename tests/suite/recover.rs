@@ -120,6 +120,13 @@ fn with_another_configuration_nothing_is_recovered() {
     let output = recover(&fleet);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("is not that of the lost state"), "{said}");
+    // With another number of shards documents would be looked for where they are not.
+    lose_state(&fleet);
+    std::fs::write(&fleet.config, config.replacen("  shards: 256\n", "", 1)).expect("a file");
+    let output = recover(&fleet);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("is in another shard than it would be with 64 shards"), "{said}");
+    lose_state(&fleet);
     std::fs::write(&fleet.config, config).expect("a file");
     assert!(recover(&fleet).status.success());
     fleet.start_gateway();

@@ -9,6 +9,7 @@ use super::member::Work;
 use super::world::{Turn, World, spec};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeId, NodeState, StaleSets};
+use crate::placement::version::Placement;
 use crate::rebalance::layout::{ByNode, insert};
 use crate::rebalance::step::next;
 use crate::rebalance::{Action, Cause, Change, Facts, Goal, Layout, NodePatch, PlanState};
@@ -60,14 +61,15 @@ impl World {
         let strangers: Vec<usize> = (0..NODES).filter(|position| !known.contains(&spec(*position).id)).collect();
         let node = self.any(&known)?;
         let patch = |drained, weight| NodePatch { drained, weight, ..NodePatch::default() };
-        let change = match self.roll(8) {
+        let change = match self.roll(9) {
             0 | 1 => Change::Add(spec(self.any(&strangers)?)),
             2 => Change::Remove(node),
             3 => Change::Drain(node),
             4 => Change::Set(node, patch(Some(false), None)),
             5 => Change::Set(node, patch(None, Some([0.5, 1.0, 3.0][self.roll(3)]))),
             6 => Change::ReplicationFactor(1 + self.roll(3) as u8),
-            _ => Change::Everything(self.layout.undone().ok()?),
+            7 => Change::Placement(Placement::ALL[self.roll(Placement::ALL.len())]),
+            _ => return self.layout.undone().ok(),
         };
         wanted.with(change).ok()
     }

@@ -11,6 +11,7 @@ use super::{INDEX, SHARDS, roll};
 use crate::ledger::insync;
 use crate::ledger::marks::Marks;
 use crate::placement::topology::{NodeId, NodeIx, NodeState, StaleSets, Topology};
+use crate::placement::version::Placement;
 use crate::plan::write::WriteIntent;
 use crate::rebalance::{Goal, Layout, NodeSpec};
 use crate::tasks::entry::MiroirTask;
@@ -66,7 +67,8 @@ impl World {
         let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let nodes = 2 + roll(&mut random, 4);
         let replication_factor = 1 + roll(&mut random, 3.min(nodes)) as u8;
-        let goal = Goal { nodes: (0..nodes).map(spec).collect(), replication_factor };
+        let placement = Placement::ALL[roll(&mut random, Placement::ALL.len())];
+        let goal = Goal { nodes: (0..nodes).map(spec).collect(), replication_factor, placement };
         let layout = Layout::first(goal, SHARDS);
         let mut topology = layout.to_topology();
         for node in &mut topology.nodes {

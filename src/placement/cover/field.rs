@@ -173,6 +173,22 @@ impl Field {
         ShardSet::from_bits(self.row(candidate).to_vec())
     }
 
+    /// What `price` says of each candidate's part, given how many shards that has and how many the candidate holds, summed up.
+    /// Each candidate stands beside the latter.
+    pub(super) fn price(&self, order: &[(usize, usize)], price: impl Fn(usize, usize) -> usize) -> usize {
+        let mut left = self.reachable.clone();
+        let mut sum = 0;
+        for (candidate, held) in order {
+            let mut part = 0;
+            for (row, left) in self.row(*candidate).iter().zip(&mut left) {
+                part += (row & *left).count_ones() as usize;
+                *left &= !row;
+            }
+            sum += if part == 0 { 0 } else { price(part, *held) };
+        }
+        sum
+    }
+
     /// Gives every reachable shard to the first of `chosen` that can answer for it.
     pub(super) fn share_out(&self, chosen: &[usize]) -> Vec<Vec<u64>> {
         let mut left = self.reachable.clone();

@@ -66,9 +66,14 @@ pub enum RecoverError {
     PrimaryKeys { index: String, left: String, right: String },
     #[error(
         "node {node} holds {documents} documents of index `{index}` in shards that it does not own: the configuration of \
-         shards, nodes, zones, weights or replication is not that of the lost state"
+         shards, placement, nodes, zones, weights or replication is not that of the lost state"
     )]
     Misplaced { node: NodeId, index: String, documents: u64 },
+    #[error(
+        "document `{document}` of index `{index}` on node {node} is in another shard than it would be with {shards} shards: name as \
+         many in `cluster.shards` as the lost state had (256 before there was another default), and remove the empty state first"
+    )]
+    OtherShards { node: NodeId, index: String, document: String, shards: u16 },
     #[error("node {node} does not come to the end of its tasks on index `{index}`; try again when it has")]
     Busy { node: NodeId, index: String },
 }
@@ -213,6 +218,11 @@ impl Compared<'_> {
     async fn check_places(&self) -> Result<(), RecoverError> {
         let Some(primary_key) = &self.found.primary_key else { return Ok(()) };
         for node in &self.found.on {
+            let shards = self.topology.shards;
+            if let Some(document) = self.replica(*node, primary_key).wrong_shard(shards).await? {
+                let node = self.topology.node(*node).id.clone();
+                return Err(RecoverError::OtherShards { node, index: self.index.to_owned(), document, shards });
+            }
             let mut foreign = ShardSet::all(self.topology.shards);
             foreign.subtract(self.topology.shards_of(*node));
             if foreign.is_empty() {

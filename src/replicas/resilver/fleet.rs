@@ -276,8 +276,12 @@ impl Bed {
             tokio::spawn(fleet.clone().work(id.clone()));
         }
         let settings = |id: &String| NodeSettings { id: id.clone(), url: "http://x".into(), zone: None, weight: 1.0 };
-        let placement =
-            PlacementSettings { shards: SHARDS, replication_factor: 2, nodes: ids.iter().map(settings).collect() };
+        let placement = PlacementSettings {
+            shards: Some(SHARDS),
+            placement: None,
+            replication_factor: 2,
+            nodes: ids.iter().map(settings).collect(),
+        };
         let mut settings = ClusterSettings::new(placement);
         // Nobody probes these nodes: there is nothing to wait for at the start.
         settings.health.start_wait = Duration::ZERO;

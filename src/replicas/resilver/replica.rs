@@ -12,11 +12,16 @@ use super::error::ResilverError;
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::node_queue;
-use crate::placement::shard::{ShardSet, shard_filter};
+use crate::placement::document::shard_of;
+use crate::placement::shard::{SHARD_FIELD, ShardSet, shard_filter, shard_value};
 use crate::placement::topology::Node;
+use crate::placement::vocabulary::no_words;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
 use crate::write::Writes;
+
+/// How many documents tell by their shards how many shards there are.
+const SAMPLE: usize = 1000;
 
 /// The documents of one index on one node.
 #[derive(Clone, Copy)]
@@ -58,6 +63,21 @@ impl Replica<'_> {
     pub async fn count(&self, shards: &ShardSet) -> Result<u64, NodeError> {
         let body = self.fetch(json!({"filter": self.filter(shards), "limit": 0})).await?;
         Ok(self.page(&body)?.total)
+    }
+
+    /// One of the first documents whose hidden field has another shard than it would with `shards` shards.
+    pub async fn wrong_shard(&self, shards: u16) -> Result<Option<String>, NodeError> {
+        let fields = [self.primary_key, SHARD_FIELD];
+        let body = self.fetch(json!({"filter": no_words(), "fields": fields, "limit": SAMPLE})).await?;
+        for document in self.page(&body)?.results {
+            let shown: Value = serde_json::from_str(document.get()).map_err(|error| self.malformed(&error))?;
+            let id = self.id(document)?;
+            let right = shard_value(shard_of(&id, shards), shards);
+            if shown[SHARD_FIELD].as_str().is_some_and(|value| value != right) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// The ids of all documents of `shards`: one request, and so one state of the index.

@@ -42,8 +42,9 @@ pub struct SqliteStore {
 // === impl SqliteStore ===
 
 impl SqliteStore {
-    /// Opens `sqlite:PATH`, a plain path, or `:memory:`; makes the file and its folder where they are missing.
-    pub fn open(path: &str, shards: u16) -> Result<Self, StoreError> {
+    /// Opens `sqlite:PATH`, a plain path, or `:memory:`; makes the file and its folder where they are missing. A file that is
+    /// there must be of a cluster of `shards` shards; without, it goes on with as many as it has, and a new one has the default.
+    pub fn open(path: &str, shards: impl Into<Option<u16>>) -> Result<Self, StoreError> {
         let path = path.strip_prefix("sqlite:").unwrap_or(path);
         let in_memory = path == ":memory:";
         if !in_memory {
@@ -54,7 +55,7 @@ impl SqliteStore {
         configure(&connection).map_err(opening)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(opening)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(opening)?;
-        schema::prepare(&mut connection, shards)?;
+        schema::prepare(&mut connection, shards.into())?;
         let reader = if in_memory {
             None
         } else {

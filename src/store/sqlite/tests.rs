@@ -93,6 +93,18 @@ fn the_number_of_shards_is_fixed_when_the_cluster_is_made() {
     assert!(matches!(error, StoreError::ShardsChanged { stored: 64, configured: 128 }), "{error}");
 }
 
+#[tokio::test]
+async fn a_file_that_is_there_keeps_its_shards_where_nobody_names_them() {
+    let folder = Folder::new();
+    drop(SqliteStore::open(&folder.path(), 256).unwrap());
+    for _ in 0..2 {
+        let store = SqliteStore::open(&folder.path(), None).unwrap();
+        assert_eq!(crate::store::shards(&store).await.unwrap(), 256);
+    }
+    let new = SqliteStore::open(":memory:", None).unwrap();
+    assert_eq!(crate::store::shards(&new).await.unwrap(), crate::placement::settings::DEFAULT_SHARDS);
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_refused() {
     let folder = Folder::new();

@@ -125,7 +125,8 @@ impl Transport for Fleet {
 async fn cluster(fleet: &Fleet, directory: &tempfile::TempDir) -> Arc<Cluster> {
     let node = |id: &str| NodeSettings { id: id.into(), url: "http://localhost:1".into(), zone: None, weight: 1.0 };
     let nodes = vec![node("n0"), node("n1"), node("n2")];
-    let mut settings = ClusterSettings::new(PlacementSettings { shards: 16, replication_factor: 2, nodes });
+    let mut settings =
+        ClusterSettings::new(PlacementSettings { shards: Some(16), placement: None, replication_factor: 2, nodes });
     settings.write.timeout = Duration::from_secs(5);
     let path = format!("sqlite:{}/state.db", directory.path().display());
     let store = Arc::new(SqliteStore::open(&path, 16).unwrap());

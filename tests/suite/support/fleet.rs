@@ -38,6 +38,8 @@ pub struct FleetOptions {
     /// Nodes that run besides, of which the gateway knows nothing.
     pub spare: usize,
     pub replication_factor: usize,
+    /// Lines of the section `cluster`.
+    pub placement: &'static str,
     pub master_key: Option<&'static str>,
     pub node_key: Option<&'static str>,
     /// Whether answers are kept. Most tests want to see what nodes answer, however often the same is asked.
@@ -76,6 +78,7 @@ impl Default for FleetOptions {
             nodes: 3,
             spare: 0,
             replication_factor: 2,
+            placement: "  shards: 256\n",
             master_key: None,
             node_key: None,
             cache: false,
@@ -253,7 +256,8 @@ impl Fleet {
         if !options.more.contains("dumps:") {
             config += &format!("dumps: {{ dir: \"{}\" }}\n", folder.path().join("dumps").display());
         }
-        config += &format!("cluster:\n  shards: 256\n  replication_factor: {}\n  nodes:\n", options.replication_factor);
+        config += &format!("cluster:\n{}  replication_factor: ", options.placement);
+        config += &format!("{}\n  nodes:\n", options.replication_factor);
         for node in &nodes[..options.nodes] {
             config += &node.config_line();
         }
