@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`line`](mod@line) | the connection's bytes; request lines that are none |
+//! | `held` | a head and a body by one write |
 //! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
 //! | [`cors`] | preflights of browsers |
 //! | [`auth`] | the key, before a byte of the body is read |
@@ -49,6 +50,7 @@ mod features;
 mod figures;
 pub mod forward;
 pub mod head;
+mod held;
 pub mod keys;
 pub mod line;
 pub mod listing;
