@@ -18,6 +18,7 @@
 //! | [`planning`] | one plan, on one topology |
 //! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
+//! | `beat` | what keeps timers cheap while reads come |
 //! | `described` | what an answer to a search says beside it |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
@@ -37,6 +38,7 @@
 pub mod access_log;
 pub mod app;
 pub mod auth;
+mod beat;
 pub mod body;
 pub mod cache;
 pub mod client;
