@@ -9,6 +9,7 @@
 //! | [`line`](mod@line) | the connection's bytes; request lines that are none |
 //! | `held` | a head and a body by one write |
 //! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
+//! | `request_id` | new ids of requests |
 //! | [`cors`] | preflights of browsers |
 //! | [`auth`] | the key, before a byte of the body is read |
 //! | [`client`] | whom a request is from, where proxies stand between |
@@ -62,6 +63,7 @@ pub mod narrow;
 pub mod open_streams;
 pub mod planning;
 pub mod reload;
+mod request_id;
 pub mod respond;
 pub mod ruled;
 pub mod settings;
