@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use pingora_proxy::Session;
 
 use super::app::{Admitted, App};
+use super::beat;
 use super::body::SessionBody;
 use super::cache::{Entered, Question, Worth};
 use super::forward::Forwarding;
@@ -181,6 +182,7 @@ async fn scattered(
     admitted: &Admitted<'_>,
     scatter: &Scatter,
 ) -> Result<Answer, ResponseError> {
+    beat::keep_up();
     let began = Instant::now();
     let reply = read::run(&app.cluster.reads, topology, scatter, &admitted.trace).await?;
     let key_of = |index: &str| app.cluster.ledger.registry.entry(index).and_then(|entry| entry.primary_key);

@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
+use super::request_id;
 use crate::meili::error::{Code, ResponseError};
 
 /// The parts of a request's head that matter.
@@ -67,7 +68,7 @@ impl Head {
     pub fn request_id(&self) -> String {
         match self.text(REQUEST_ID) {
             Some(id) if is_plain_word(id) => id.to_owned(),
-            Some(_) | None => uuid::Uuid::now_v7().to_string(),
+            Some(_) | None => request_id::new(),
         }
     }
 

@@ -28,6 +28,8 @@ use pingora::protocols::{
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::held::Held;
+
 /// An application whose connections are watched.
 pub struct Watched<A>(Arc<A>);
 
@@ -38,6 +40,7 @@ struct Connection {
     line: Line,
     /// Read to see what the connection speaks, and still to be handed out.
     ahead: Vec<u8>,
+    held: Held,
 }
 
 /// A line as it arrives.
@@ -74,11 +77,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Watched<A> {
     async fn process_new(self: &Arc<Self>, session: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // A kept connection comes back as it went, and is not wrapped twice.
         let watched = (*session).as_any().is::<Connection>();
-        let session: Stream = if watched {
-            session
-        } else {
-            Box::new(Connection { inner: session, line: Line::new(), ahead: Vec::new() })
-        };
+        let session: Stream = if watched { session } else { Box::new(Connection::new(session)) };
         self.0.process_new(session, shutdown).await
     }
 
@@ -156,6 +155,12 @@ fn has_raw_target(line: &[u8]) -> bool {
 
 // === impl Connection ===
 
+impl Connection {
+    fn new(inner: Stream) -> Self {
+        Self { inner, line: Line::new(), ahead: Vec::new(), held: Held::default() }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
@@ -173,8 +178,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.line.answered(buf);
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let Self { inner, line, held, .. } = &mut *self;
+        line.answered(buf);
+        held.poll_write(inner, cx, buf)
     }
 
     fn poll_write_vectored(
@@ -182,8 +188,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.line.answered(bufs.first().map(|slice| &**slice).unwrap_or_default());
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let Self { inner, line, held, .. } = &mut *self;
+        line.answered(bufs.first().map(|slice| &**slice).unwrap_or_default());
+        ready!(held.poll_send(inner, cx))?;
+        Pin::new(inner).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -191,18 +199,25 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let Self { inner, held, .. } = &mut *self;
+        ready!(held.poll_send(inner, cx))?;
+        Pin::new(inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let Self { inner, held, .. } = &mut *self;
+        ready!(held.poll_send(inner, cx))?;
+        Pin::new(inner).poll_shutdown(cx)
     }
 }
 
 #[async_trait]
 impl Shutdown for Connection {
     async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
+        let Self { inner, held, .. } = self;
+        // Whoever hung up gets nothing more.
+        let _ = std::future::poll_fn(|cx| held.poll_send(inner, cx)).await;
+        inner.shutdown().await;
     }
 }
 
@@ -322,7 +337,7 @@ mod tests {
         let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(sent).await.unwrap();
         let inner: Stream = Box::new(pingora::protocols::l4::stream::Stream::from(listener.accept().await.unwrap().0));
-        (Connection { inner, line: Line::new(), ahead: Vec::new() }, client)
+        (Connection::new(inner), client)
     }
 
     /// A request of HTTP/1 may be shorter than what HTTP/2 begins with, and nothing of either is lost.
@@ -346,6 +361,29 @@ mod tests {
             connection.read_exact(&mut read).await.unwrap();
             assert_eq!(read, sent);
         }
+    }
+
+    #[tokio::test]
+    async fn a_head_goes_out_with_its_body_or_when_it_is_flushed() {
+        use tokio::io::AsyncWriteExt as _;
+        let (mut connection, mut client) = connection(b"").await;
+        let (head, body) = (&b"HTTP/1.1 200 OK\r\n\r\n"[..], vec![b'x'; 1 << 20]);
+        connection.write_all(head).await.unwrap();
+        assert_eq!(client.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut read = vec![0; head.len() + body.len()];
+        let (written, _) = tokio::join!(connection.write_all(&body), client.read_exact(&mut read));
+        written.unwrap();
+        assert!(read == [head, &body].concat());
+        let mut short = [0; 5];
+        connection.write_all(b"short").await.unwrap();
+        connection.flush().await.unwrap();
+        client.read_exact(&mut short).await.unwrap();
+        assert_eq!(&short, b"short");
+        connection.write_all(b"last").await.unwrap();
+        Shutdown::shutdown(&mut connection).await;
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"last");
     }
 
     #[test]

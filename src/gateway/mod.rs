@@ -7,7 +7,9 @@
 //! | file | what |
 //! |---|---|
 //! | [`line`](mod@line) | the connection's bytes; request lines that are none |
+//! | `held` | a head and a body by one write |
 //! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
+//! | `request_id` | new ids of requests |
 //! | [`cors`] | preflights of browsers |
 //! | [`auth`] | the key, before a byte of the body is read |
 //! | [`client`] | whom a request is from, where proxies stand between |
@@ -17,6 +19,7 @@
 //! | [`planning`] | one plan, on one topology |
 //! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
+//! | `beat` | what keeps timers cheap while reads come |
 //! | `described` | what an answer to a search says beside it |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
@@ -37,6 +40,7 @@
 pub mod access_log;
 pub mod app;
 pub mod auth;
+mod beat;
 pub mod body;
 pub mod cache;
 pub mod chats;
@@ -51,6 +55,7 @@ mod features;
 mod figures;
 pub mod forward;
 pub mod head;
+mod held;
 pub mod keys;
 pub mod line;
 pub mod listing;
@@ -60,6 +65,7 @@ pub mod narrow;
 pub mod open_streams;
 pub mod planning;
 pub mod reload;
+mod request_id;
 pub mod respond;
 pub mod ruled;
 pub mod settings;

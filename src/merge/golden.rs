@@ -12,7 +12,7 @@ use super::facets::Facets;
 use super::federation::IndexReplies;
 use super::hybrid::{ByVector, ByWords, Mixed};
 use super::listing::Listing;
-use super::search::Merged;
+use super::search::{Merged, SearchReply};
 use super::similar::Near;
 use super::walk::{self, Beyond, Stretch, Walk};
 use super::{documents, federation, fields, search, sorted, stages, stats, strip};
@@ -151,7 +151,10 @@ fn merged(case: &AnyCase) -> String {
     let values: Vec<Value> = first.iter().map(|reply| serde_json::from_slice(reply).unwrap()).collect();
     let request = || case.request.clone();
     let bytes = match case.kind {
-        Kind::Relay => search::relay(&SearchPlan::new(&info, request()).unwrap(), first[0], None).unwrap(),
+        Kind::Relay => {
+            let reply = SearchReply::parse(first[0]).unwrap();
+            search::relay(&SearchPlan::new(&info, request()).unwrap(), &reply, None).unwrap()
+        }
         Kind::MultiSearch => search::results(first).unwrap(),
         Kind::Hybrid => {
             let plan = SearchPlan::new(&info, request()).unwrap();

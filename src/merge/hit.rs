@@ -13,14 +13,29 @@ const REMEMBERED: usize = 6;
 #[derive(Debug, Clone, Copy)]
 pub struct Hit<'a> {
     pub text: &'a str,
-    details: Details<'a>,
+    found: Found,
+}
+
+/// What was found in a hit.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    details: Details,
     own: Own,
 }
 
+/// Where in a text a hit stands, and what was found in it.
 #[derive(Debug, Clone, Copy)]
-enum Details<'a> {
+pub(super) struct Place {
+    from: usize,
+    to: usize,
+    found: Found,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Details {
     None,
-    Of(&'a str),
+    /// From here to there, counted from the beginning of the hit.
+    At(usize, usize),
     /// No object, or one that states its scores twice.
     Unreadable,
 }
@@ -58,75 +73,87 @@ impl Own {
     }
 }
 
-// === impl Hit ===
+// === impl Place ===
 
-impl<'a> Hit<'a> {
-    /// Of one JSON object; what follows it is an error.
-    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
-        let mut scanner = Scanner::new(text);
-        let hit = Self::read(&mut scanner)?;
-        scanner.end()?;
-        Ok(hit)
-    }
-
+impl Place {
     /// The hits of an array.
-    pub fn read_list(scanner: &mut Scanner<'a>) -> Result<Vec<Self>, Malformed> {
-        let mut hits = Vec::with_capacity(20);
+    pub fn read_list(scanner: &mut Scanner<'_>) -> Result<Vec<Self>, Malformed> {
+        let mut places = Vec::with_capacity(20);
         let mut within = scanner.enter(b'[')?;
         while scanner.element(&mut within)? {
-            hits.push(Self::read(scanner)?);
+            places.push(Self::read(scanner)?);
         }
-        Ok(hits)
+        Ok(places)
     }
 
-    fn read(scanner: &mut Scanner<'a>) -> Result<Self, Malformed> {
-        if scanner.peek()? != b'{' {
-            let text = scanner.value()?;
-            return Ok(Self { text, details: Details::Unreadable, own: Own::Elsewhere });
+    /// The hit that stands there in `text`, which is the one that was read.
+    pub fn of(self, text: &str) -> Hit<'_> {
+        Hit { text: &text[self.from..self.to], found: self.found }
+    }
+
+    fn read(scanner: &mut Scanner<'_>) -> Result<Self, Malformed> {
+        let is_object = scanner.peek()? == b'{';
+        let from = scanner.at();
+        if !is_object {
+            scanner.value()?;
+            let found = Found { details: Details::Unreadable, own: Own::Elsewhere };
+            return Ok(Self { from, to: scanner.at(), found });
         }
-        let begin = scanner.at();
         let mut details = Details::None;
         let mut own = Own::Spans { spans: [Span::default(); REMEMBERED], count: 0 };
         let mut within = scanner.enter(b'{')?;
         let mut stated = false;
-        while let Some((from, name)) = scanner.quoted_member(&mut within)? {
+        while let Some((name_from, name)) = scanner.quoted_member(&mut within)? {
             let value = scanner.value()?;
             // Most names are told apart by one byte.
             if !name.starts_with("\"_") && !name.starts_with("\"\\") {
                 continue;
             }
+            let (begins, ends) = (name_from - from, scanner.at() - from);
             // What is written so that nobody can read it is no name of ours.
             match string(name).unwrap_or_default().as_ref() {
                 "_rankingScoreDetails" => {
                     details = match (stated, value) {
                         (true, _) => Details::Unreadable,
                         (false, "null") => Details::None,
-                        (false, value) => Details::Of(value),
+                        (false, value) => Details::At(ends - value.len(), ends),
                     };
                     stated = true;
-                    own.add(from - begin, scanner.at() - begin);
+                    own.add(begins, ends);
                 }
-                "_rankingScore" => own.add(from - begin, scanner.at() - begin),
+                "_rankingScore" => own.add(begins, ends),
                 "_formatted" | "_matchesPosition" => own = Own::Elsewhere,
-                name if name.starts_with(RESERVED_PREFIX) => own.add(from - begin, scanner.at() - begin),
+                name if name.starts_with(RESERVED_PREFIX) => own.add(begins, ends),
                 _ => {}
             }
         }
-        Ok(Self { text: scanner.since(begin), details, own })
+        Ok(Self { from, to: scanner.at(), found: Found { details, own } })
+    }
+}
+
+// === impl Hit ===
+
+impl<'a> Hit<'a> {
+    /// Of one JSON object; what follows it is an error.
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        let mut scanner = Scanner::new(text);
+        let place = Place::read(&mut scanner)?;
+        scanner.end()?;
+        Ok(place.of(text))
     }
 
     /// Its `_rankingScoreDetails`.
     pub fn details(&self) -> Result<Option<&'a str>, MergeError> {
-        match self.details {
+        match self.found.details {
             Details::None => Ok(None),
-            Details::Of(details) => Ok(Some(details)),
+            Details::At(from, to) => Ok(Some(&self.text[from..to])),
             Details::Unreadable => Err(MergeError::Missing("the scores of a hit once")),
         }
     }
 
     /// Copies the hit without scores and hidden fields. False if it has to be read for that; nothing is written then.
     pub fn write_bare(&self, out: &mut Vec<u8>) -> bool {
-        let Own::Spans { spans, count } = &self.own else { return false };
+        let Own::Spans { spans, count } = &self.found.own else { return false };
         out.push(b'{');
         let mut from = 1;
         let mut empty = true;

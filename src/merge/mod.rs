@@ -22,6 +22,7 @@
 //! | `payload` | the documents that nodes have in their queues for one task, as the client sent them |
 //! | `provenance` | which node gave which hit of an answer, for whoever asks how the answer came about |
 //! | `raw` | members of a reply as slices of it |
+//! | [`reading`] | where in a reply its parts stand, for who judges it and who merges it |
 //! | `render` | a rendered template without the hidden fields |
 //! | `scan` | JSON in one pass, as slices |
 //! | `scores` | the score details of a hit, as they are compared |
@@ -53,6 +54,7 @@ pub mod order;
 pub mod payload;
 pub mod provenance;
 pub mod raw;
+pub mod reading;
 pub mod render;
 pub mod scan;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::facets::{self, Facets, NodeFacets};
 use super::hit::Hit;
 use super::hits::{self, Page};
 use super::raw::{Members, ObjectWriter, elements};
-use super::scan::{Malformed, Scanner};
+use super::reading;
 use super::scores::MostTypos;
 use super::shares::{self, Listed};
 use super::strip;
@@ -33,59 +33,19 @@ pub struct SearchReply<'a> {
 impl<'a> SearchReply<'a> {
     /// Of a node's whole body; an error where it states no total.
     pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
-        let (members, hits) = read(Scanner::of_bytes(body)?)?;
-        let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
-        Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
+        let (members, hits) = reading::read(body)?;
+        Ok(Self { total: reading::total(&members)?, hits, members })
+    }
+
+    /// How many hits the node says it has found.
+    pub fn total(&self) -> u64 {
+        self.total
     }
 }
 
-/// True if [`SearchReply::parse`] takes `body`. Nothing is kept of it: a reply is judged before it is known whether it is merged.
+/// True if [`SearchReply::parse`] takes `body`, of which nothing is kept.
 pub fn is_reply(body: &[u8]) -> bool {
-    check(body).unwrap_or(false)
-}
-
-fn check(body: &[u8]) -> Result<bool, Malformed> {
-    let mut scanner = Scanner::of_bytes(body)?;
-    let (mut hits, mut estimated, mut exact) = (None, None, None);
-    let mut within = scanner.enter(b'{')?;
-    while let Some(name) = scanner.member(&mut within)? {
-        let first = scanner.peek()?;
-        let value = scanner.value()?;
-        match name.as_ref() {
-            "hits" => {
-                hits.get_or_insert(first == b'[');
-            }
-            "estimatedTotalHits" => {
-                estimated.get_or_insert(value);
-            }
-            "totalHits" => {
-                exact.get_or_insert(value);
-            }
-            _ => {}
-        }
-    }
-    scanner.end()?;
-    let is_count = |value: Option<&str>| value.is_some_and(|value| value.parse::<u64>().is_ok());
-    Ok(hits == Some(true) && (is_count(estimated) || is_count(exact)))
-}
-
-/// Reads a reply with hits: its members, and the hits of the first that is called so.
-pub(super) fn read(mut scanner: Scanner<'_>) -> Result<(Members<'_>, Vec<Hit<'_>>), MergeError> {
-    let mut members = Members(Vec::with_capacity(8));
-    let mut hits = None;
-    let mut within = scanner.enter(b'{')?;
-    while let Some(name) = scanner.member(&mut within)? {
-        if name == "hits" && hits.is_none() {
-            scanner.peek()?;
-            let from = scanner.at();
-            hits = Some(Hit::read_list(&mut scanner)?);
-            members.push(name, scanner.since(from));
-        } else {
-            members.push(name, scanner.value()?);
-        }
-    }
-    scanner.end()?;
-    Ok((members, hits.ok_or(MergeError::Missing("hits"))?))
+    SearchReply::parse(body).is_ok()
 }
 
 /// The replies of several nodes to one search, and the page that they make.
@@ -105,12 +65,16 @@ pub struct Merged<'a> {
 impl<'a> Merged<'a> {
     /// `replies` are those to [`SearchPlan::request`], in the order of the cover.
     pub fn new(plan: &'a SearchPlan, replies: &[&'a [u8]]) -> Result<Self, MergeError> {
+        let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
         Self::of_spans(plan, replies, &[])
     }
 
     /// `replies` are those to [`SearchPlan::request_share`], each for one of the `spans`.
-    pub fn of_spans(plan: &'a SearchPlan, replies: &[&'a [u8]], spans: &[Span]) -> Result<Self, MergeError> {
-        let mut replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
+    pub fn of_spans(
+        plan: &'a SearchPlan,
+        mut replies: Vec<SearchReply<'a>>,
+        spans: &[Span],
+    ) -> Result<Self, MergeError> {
         let lists: Vec<_> = replies.iter_mut().map(|reply| std::mem::take(&mut reply.hits)).collect();
         Self::out_of(plan, replies, lists, spans)
     }
@@ -271,9 +235,9 @@ pub fn answers(reply: &[u8]) -> Result<Vec<NodeFacets<'_>>, MergeError> {
 }
 
 /// The reply of the only node asked, which saw the client's own page; only what is Miroir's goes out of it.
-pub fn relay(plan: &SearchPlan, reply: &[u8], index: Option<&str>) -> Result<Vec<u8>, MergeError> {
-    let reply = SearchReply::parse(reply)?;
-    let mut out = Vec::new();
+pub fn relay(plan: &SearchPlan, reply: &SearchReply<'_>, index: Option<&str>) -> Result<Vec<u8>, MergeError> {
+    let mut out =
+        Vec::with_capacity(reply.members.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum());
     let mut object = ObjectWriter::new(&mut out);
     if let Some(index) = index {
         serde_json::to_writer(object.key("indexUid"), index)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use http::header::HeaderValue;
 use parking_lot::RwLock;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
@@ -244,7 +245,8 @@ impl Transport for PingoraTransport {
             let reused = kept.is_some();
             let mut stream = match kept {
                 Some(stream) => stream,
-                None => self.connect(&target).await.map_err(failed)?,
+                // Apart: what connecting takes is many times what an exchange takes, and rarely needed.
+                None => self.connect(&target).boxed().await.map_err(failed)?,
             };
             match exchange(&mut stream, head, &request.body, self.max_reply).await {
                 Ok(answered) => {

@@ -281,7 +281,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &index.index, shards: &all, seed };
         let request = |part: &_, alone| plan.request(index, which, part, shards, alone);
-        let readable = |body: &[u8]| FederatedReply::parse(body).is_ok();
+        let readable = |body: &Bytes| FederatedReply::parse(body).is_ok();
         Ok(gather(self.nodes, self.topology, wanted, &request, &readable).await?)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
 
 use super::gather::{Gathered, Nodes, Wanted, gather};
@@ -65,7 +66,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     async fn frequency(&self, plan: &SearchPlan, word: &Range<usize>, wanted: Wanted<'_>) -> Result<u64, Stop> {
         let shards = self.topology.shards;
         let request = |part: &CoverPart, _| plan.request_frequency(word, part, shards);
-        let readable = |body: &[u8]| FederatedReply::parse(body).is_ok();
+        let readable = |body: &Bytes| FederatedReply::parse(body).is_ok();
         let gathered = gather(self.nodes, self.topology, wanted, &request, &readable).await?;
         self.complete_later(&gathered)?;
         let mut sum = 0;

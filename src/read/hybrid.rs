@@ -1,8 +1,11 @@
 //! Searches that mix words and vectors.
 
+use bytes::Bytes;
+
 use super::candidates::Stated;
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
+use super::readings::Readings;
 use super::search::is_search;
 use crate::merge;
 use crate::merge::hybrid::{ByVector, ByWords, KeptOnce, Mixed, without_vectors};
@@ -42,10 +45,12 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         if cover(self.topology, wanted.index, wanted.shards, &[], wanted.seed).parts.len() == 1 {
             let request = |part: &_, alone| plan.request(part, shards, alone);
-            let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
+            let readings = Readings::default();
+            let readable = |body: &Bytes| readings.judge(body);
+            let gathered = gather(self.nodes, self.topology, wanted, &request, &readable).await?;
             if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone) {
                 self.complete(&gathered)?;
-                return Ok(Reply::ok(merge::search::relay(plan, only, index)?, gathered.missing));
+                return Ok(Reply::ok(merge::search::relay(plan, &readings.reply(only)?, index)?, gathered.missing));
             }
         }
         if matches!(plan.mix, Mix::Unmixable { .. }) {
@@ -117,7 +122,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 let all = ShardSet::all(self.topology.shards);
                 let counted = self.take_census(plan, Wanted { index: &plan.index, shards: &all, seed }).await?;
                 let spans = vec![Span::UpToTheEnd; gathered.replies.len()];
-                self.merge_search(plan, seed, (gathered, spans), counted, index).await?
+                self.merge_search(plan, seed, (gathered, spans, Readings::default()), counted, index).await?
             }
             None => {
                 self.note(Later::ByWords);

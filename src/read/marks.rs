@@ -22,7 +22,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         self.note(Later::Marks);
         let request = |_: &CoverPart, _| plan.request_words(&questions);
-        let readable = |body: &[u8]| answers(body).is_ok();
+        let readable = |body: &Bytes| answers(body).is_ok();
         let all = ShardSet::all(self.topology.shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         // Marks that are a letter too long are better than no answer.

@@ -6,6 +6,7 @@
 //! | `part` | what this room holds: [`Reads`] |
 //! | `reader` | what all reads have in common: what kind it is, and what becomes of errors |
 //! | `cluster_nodes` | the nodes of the cluster as one read asks them |
+//! | `readings` | what was found in replies when they were judged |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
 //! | `later` | which rounds followed the first |
 //! | `metrics` | how many rounds reads took |
@@ -39,6 +40,7 @@ pub mod observe;
 mod part;
 mod query_vectors;
 mod reader;
+mod readings;
 mod render;
 mod search;
 pub mod settings;

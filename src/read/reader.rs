@@ -270,6 +270,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 /// True for one JSON object and nothing behind it.
-pub(super) fn is_object(body: &[u8]) -> bool {
+pub(super) fn is_object(body: &Bytes) -> bool {
     merge::raw::Members::of_bytes(body).is_ok()
 }

@@ -1,10 +1,12 @@
 //! Searches of one index.
 
+use bytes::Bytes;
 use futures::future::join;
 use tracing::Instrument as _;
 
 use super::gather::{Gathered, Nodes, Wanted, gather};
 use super::reader::{Inexact, Reader, Reply, Stop};
+use super::readings::Readings;
 use crate::merge;
 use crate::merge::search::{Merged, is_reply};
 use crate::placement::cover::cover;
@@ -51,7 +53,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let embedded = if is_shared { self.embedded(plan, seed).await } else { None };
         let plan = embedded.as_ref().unwrap_or(plan);
         let request = |part: &_, alone| plan.request_share(part, shards, alone && plan.relays());
-        let gathering = gather(self.nodes, self.topology, wanted, &request, &is_search);
+        let readings = Readings::default();
+        let readable = |body: &Bytes| readings.judge(body);
+        let gathering = gather(self.nodes, self.topology, wanted, &request, &readable);
         let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
         let (mut gathered, counted) = (gathered?, counted?);
         self.complete(&gathered)?;
@@ -63,31 +67,31 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let spans = gathered.replies.iter().map(|(part, _)| plan.span(part, shards)).collect();
         let merging = self.nodes.merging();
-        self.merge_search(plan, seed, (gathered, spans), counted, index).instrument(merging).await
+        self.merge_search(plan, seed, (gathered, spans, readings), counted, index).instrument(merging).await
     }
 
-    /// `gathered` are the replies to `plan`, each for one of `spans`.
+    /// `gathered` are the replies to `plan`, each for one of `spans`, as far as they were judged with what `readings` has of them.
     pub(super) async fn merge_search(
         &self,
         plan: &SearchPlan,
         seed: u64,
-        (mut gathered, mut spans): (Gathered, Vec<Span>),
+        (mut gathered, mut spans, readings): (Gathered, Vec<Span>, Readings),
         counted: Option<Gathered>,
         index: Option<&str>,
     ) -> Result<Reply, Stop> {
         if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone && plan.relays()) {
-            return Ok(Reply::ok(merge::search::relay(plan, only, index)?, gathered.missing));
+            return Ok(Reply::ok(merge::search::relay(plan, &readings.reply(only)?, index)?, gathered.missing));
         }
         if gathered.replies.len() > 1 && !plan.comparable {
             return Err(plan.hidden_distinct().into());
         }
         let first = loop {
-            let merged = Merged::of_spans(plan, &gathered.bodies(), &spans)?;
+            let merged = Merged::of_spans(plan, readings.replies(&gathered)?, &spans)?;
             let narrow = merged.too_narrow(&spans)?;
             if narrow.is_empty() {
                 break merged;
             }
-            (gathered, spans) = self.widened(plan, seed, (gathered, spans), &narrow).await?;
+            (gathered, spans) = self.widened(plan, seed, (gathered, spans), (&narrow, &readings)).await?;
         };
         let whole = if first.hides() { self.undistinguished(plan, seed).await? } else { None };
         let bodies: Vec<&[u8]> = whole.iter().flat_map(|whole| &whole.replies).map(|(_, body)| body.as_ref()).collect();
@@ -136,6 +140,6 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 /// True for what can be merged as the reply to a search.
-pub(super) fn is_search(body: &[u8]) -> bool {
+pub(super) fn is_search(body: &Bytes) -> bool {
     is_reply(body)
 }

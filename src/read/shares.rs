@@ -1,8 +1,10 @@
 //! Nodes that have more of a page than their likely share are asked for all of it that they have.
 
+use bytes::Bytes;
+
 use super::gather::{Gathered, Nodes, Wanted, gather_again};
 use super::reader::{Reader, Stop};
-use super::search::is_search;
+use super::readings::Readings;
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::rounds::Later;
@@ -18,7 +20,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         plan: &SearchPlan,
         seed: u64,
         (mut gathered, spans): (Gathered, Vec<Span>),
-        narrow: &[usize],
+        (narrow, readings): (&[usize], &Readings),
     ) -> Result<(Gathered, Vec<Span>), Stop> {
         self.note(Later::LargerShare);
         let is_second = spans.contains(&Span::UpToTheEnd);
@@ -36,7 +38,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let shards = self.topology.shards;
         let wanted = Wanted { index: &plan.index, shards: &wanted, seed };
         let request = |part: &CoverPart, _| plan.request(part, shards, false);
-        let more = gather_again(self.nodes, self.topology, wanted, parts, &request, &is_search).await?;
+        let readable = |body: &Bytes| readings.judge(body);
+        let more = gather_again(self.nodes, self.topology, wanted, parts, &request, &readable).await?;
         kept.extend(more.replies.into_iter().map(|reply| (reply, Span::UpToTheEnd)));
         kept.sort_by_key(|((part, _), _)| part.node);
         let (replies, spans) = kept.into_iter().unzip();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::candidates::{Overview, ROUNDS};
@@ -176,7 +177,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let Some(filters) = plan.filters_of_values(&open) else { return Ok(None) };
             self.note(Later::Firsts);
             let request = |part: &CoverPart, _| plan.request_firsts(&filters, part, shards);
-            let readable = |body: &[u8]| answers(body).is_ok();
+            let readable = |body: &Bytes| answers(body).is_ok();
             let Some(said) = self.ask_more(plan, seed, &request, &readable).await? else { return Ok(None) };
             let Some(firsts) = self.firsts(plan, &open, &said).await? else { return Ok(None) };
             facets.add_described(&firsts)?;
@@ -258,7 +259,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         plan: &SearchPlan,
         seed: u64,
         request: &(dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
-        readable: &(dyn Fn(&[u8]) -> bool + Sync),
+        readable: &(dyn Fn(&Bytes) -> bool + Sync),
     ) -> Result<Option<Gathered>, Stop> {
         let all = ShardSet::all(self.topology.shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };

@@ -10,7 +10,8 @@ use miroir::merge::facets::Facets;
 use miroir::merge::hit::Hit;
 use miroir::merge::order::Rank;
 use miroir::merge::raw::Members;
-use miroir::merge::search::{Merged, SearchReply, is_reply};
+use miroir::merge::reading::Reading;
+use miroir::merge::search::{Merged, SearchReply};
 use miroir::placement::cover::cover;
 use miroir::placement::shard::{ShardId, ShardSet};
 use miroir::placement::topology::{Node, NodeId, NodeState, Topology};
@@ -226,7 +227,13 @@ pub fn scan(input: &[u8]) {
     }
     // Whatever it is, reading it ends.
     let reply = SearchReply::parse(input);
-    assert_eq!(is_reply(input), reply.is_ok(), "judged as it is read");
+    let judged = Reading::of(input);
+    assert_eq!(judged.is_ok(), reply.is_ok(), "judged as it is read");
+    if let (Ok(judged), Ok(reply)) = (judged, &reply) {
+        let elsewhere = input.to_vec();
+        let again = judged.reply(&elsewhere).map(|again| format!("{again:?}"));
+        assert_eq!(again.ok(), Some(format!("{reply:?}")), "what was found is what is read");
+    }
     assert!(reply.is_err() || of_all(input).is_some_and(|members| members.contains_key("hits")));
     let Ok(text) = std::str::from_utf8(input) else { return };
     drop(Rank::parse(text));

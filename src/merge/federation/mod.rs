@@ -28,8 +28,7 @@ use super::error::MergeError;
 use super::facets::{Facets, NodeFacets};
 use super::hit::Hit;
 use super::raw::{Members, ObjectWriter, Raw};
-use super::scan::Scanner;
-use super::search;
+use super::reading;
 use crate::plan::window::{Paging, Window};
 
 /// One node's reply to a federated search of one index.
@@ -86,9 +85,8 @@ struct IndexAnswer<'a> {
 impl<'a> FederatedReply<'a> {
     /// Of a node's whole body; an error where it states no total.
     pub fn parse(body: &'a [u8]) -> Result<Self, MergeError> {
-        let (members, hits) = search::read(Scanner::of_bytes(body)?)?;
-        let total = members.count("estimatedTotalHits").or_else(|| members.count("totalHits"));
-        Ok(Self { hits, total: total.ok_or(MergeError::Missing("a total of hits"))?, members })
+        let (members, hits) = reading::read(body)?;
+        Ok(Self { total: reading::total(&members)?, hits, members })
     }
 
     /// How many hits the node says it has found.

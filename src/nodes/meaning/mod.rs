@@ -8,6 +8,8 @@
 mod policy;
 
 pub use self::policy::{ForChange, ForCircuit, ForForward, ForHealth, ForRead, ForRepair, ForWrite, Policy, Price};
+use bytes::Bytes;
+
 use super::error::{NodeError, NodeErrorKind};
 use super::message::NodeReply;
 use crate::meili::error::{Code, ErrorType, ResponseError};
@@ -95,7 +97,7 @@ impl Meaning {
 
     /// The meaning of an answer of which a part is needed: `readable` says whether a successful reply's body is what was
     /// asked for.
-    pub fn of_readable(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&[u8]) -> bool) -> Self {
+    pub fn of_readable(answer: &Result<NodeReply, NodeError>, readable: impl Fn(&Bytes) -> bool) -> Self {
         match (Self::of(answer), answer) {
             (Self::Answer, Ok(reply)) if !readable(&reply.body) => Self::Garbled,
             (meaning, _) => meaning,

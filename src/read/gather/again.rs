@@ -1,5 +1,6 @@
 //! The same nodes asked for more.
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::Instrument as _;
 
@@ -16,7 +17,7 @@ pub async fn gather_again<N: Nodes + ?Sized>(
     wanted: Wanted<'_>,
     parts: Vec<CoverPart>,
     request: &(dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
-    readable: &(dyn Fn(&[u8]) -> bool + Sync),
+    readable: &(dyn Fn(&Bytes) -> bool + Sync),
 ) -> Result<Gathered, Fault> {
     let (avoided, laden) = (nodes.avoided(), nodes.laden(wanted.seed));
     let asking = Asking { nodes, topology, wanted, request, readable, avoided, laden, seen: Mutex::default() };

@@ -170,7 +170,7 @@ pub async fn gather<N: Nodes + ?Sized>(
     topology: &Topology,
     wanted: Wanted<'_>,
     request: &(dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
-    readable: &(dyn Fn(&[u8]) -> bool + Sync),
+    readable: &(dyn Fn(&Bytes) -> bool + Sync),
 ) -> Result<Gathered, Fault> {
     let (avoided, laden) = (nodes.avoided(), nodes.laden(wanted.seed));
     let asking = Asking { nodes, topology, wanted, request, readable, avoided, laden, seen: Mutex::default() };
@@ -213,7 +213,7 @@ struct Asking<'a, N: ?Sized> {
     topology: &'a Topology,
     wanted: Wanted<'a>,
     request: &'a (dyn Fn(&CoverPart, bool) -> NodeRequest + Sync),
-    readable: &'a (dyn Fn(&[u8]) -> bool + Sync),
+    readable: &'a (dyn Fn(&Bytes) -> bool + Sync),
     avoided: Vec<NodeIx>,
     laden: Vec<NodeIx>,
     seen: Mutex<Seen>,
