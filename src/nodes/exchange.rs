@@ -97,12 +97,13 @@ enum WriteFailure {
 
 async fn write(stream: &mut Stream, mut head: Vec<u8>, body: &SubBody) -> Result<(), WriteFailure> {
     let broken = |error: std::io::Error| WriteFailure::Connection(error.to_string());
+    if let Some(small) = body.in_memory().filter(|bytes| bytes.len() <= TOGETHER) {
+        head.extend_from_slice(&small);
+        stream.write_all(&head).await.map_err(broken)?;
+        return stream.flush().await.map_err(broken);
+    }
     match body {
         SubBody::Empty => stream.write_all(&head).await.map_err(broken)?,
-        SubBody::Bytes(bytes) if bytes.len() <= TOGETHER => {
-            head.extend_from_slice(bytes);
-            stream.write_all(&head).await.map_err(broken)?;
-        }
         SubBody::Bytes(bytes) => {
             stream.write_all(&head).await.map_err(broken)?;
             stream.write_all(bytes).await.map_err(broken)?;

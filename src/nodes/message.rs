@@ -122,6 +122,15 @@ impl SubBody {
         self.len() == 0
     }
 
+    /// Its bytes, unless they are in a file.
+    pub(super) fn in_memory(&self) -> Option<Bytes> {
+        match self {
+            Self::Empty => Some(Bytes::new()),
+            Self::Bytes(bytes) => Some(bytes.clone()),
+            Self::Spool(spool, range) => spool.slice(range.clone()).in_memory(),
+        }
+    }
+
     /// What is in memory anyway.
     pub(super) fn at_hand(&self) -> Option<&[u8]> {
         match self {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -107,6 +109,18 @@ impl HiddenFields {
             format!("\"{SHARD_FIELD}\":\"{value}\",\"{WRITTEN_FIELD}\":\"")
         };
         Self { of_shards: (0..shards).map(fields).collect() }
+    }
+
+    /// The same, made once for all bodies: to make them costs more than a small body does.
+    pub fn shared(shards: u16) -> Arc<Self> {
+        static MADE: Mutex<Vec<Arc<HiddenFields>>> = Mutex::new(Vec::new());
+        let mut made = MADE.lock();
+        if let Some(known) = made.iter().find(|fields| fields.of_shards.len() == usize::from(shards)) {
+            return Arc::clone(known);
+        }
+        let fields = Arc::new(Self::new(shards));
+        made.push(Arc::clone(&fields));
+        fields
     }
 
     /// The shard of a line that [`HiddenFields::splice`] made.

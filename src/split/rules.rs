@@ -8,7 +8,8 @@
 //! index, `_geojson`, templates of embedders that a document does not fit, objects where numbers of a vector are due and
 //! numbers out of range (the engine itself breaks down there), and vectors of a length that only the embedder knows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 use super::document::Document;
@@ -57,13 +58,28 @@ pub struct Checker {
     rules: DocumentRules,
     meets: Meets,
     taken: u64,
-    /// Hashes of ids, each with the place in the body where it came first.
-    seen: HashMap<IdHash, u32, ByHash>,
+    seen: Seen,
     faults: HashMap<String, Faults>,
     lacking: HashMap<String, Lacking>,
     /// How many documents, each once, each shard gets.
     documents: BTreeMap<ShardId, u64>,
     ids: FewIds,
+}
+
+/// The ids of a body, as hashes. It is looked at for every document, and a table of many is no table of the processor's: so an entry
+/// is small, and found and made in one look.
+#[derive(Debug)]
+enum Seen {
+    Ids(HashSet<IdHash, ByHash>),
+    /// Each with the place in the body where it came first.
+    Places(HashMap<IdHash, u32, ByHash>),
+}
+
+/// How an id is met.
+enum Met {
+    First,
+    /// With the place where it came first, where that is known.
+    Again(Option<u64>),
 }
 
 /// The hash of an id, in halves: so an entry of a table takes 12 bytes.
@@ -133,6 +149,43 @@ impl Hash for IdHash {
     }
 }
 
+// === impl Seen ===
+
+impl Seen {
+    fn new(meets: Meets) -> Self {
+        match meets {
+            Meets::Replacing => Self::Ids(HashSet::default()),
+            Meets::LaidOver => Self::Places(HashMap::default()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Places(places) => places.len(),
+        }
+    }
+
+    /// The id at `place` of the body; it is kept while there are fewer than [`MOST_SEEN`].
+    fn meet(&mut self, id: IdHash, place: u64) -> Met {
+        let keeps = self.len() < MOST_SEEN;
+        match self {
+            Self::Ids(ids) => {
+                let is_new = if keeps { ids.insert(id) } else { !ids.contains(&id) };
+                if is_new { Met::First } else { Met::Again(None) }
+            }
+            Self::Places(places) if keeps => match places.entry(id) {
+                Entry::Occupied(first) => Met::Again(Some(u64::from(*first.get()))),
+                Entry::Vacant(new) => {
+                    new.insert(u32::try_from(place).unwrap_or(u32::MAX));
+                    Met::First
+                }
+            },
+            Self::Places(places) => places.get(&id).map_or(Met::First, |first| Met::Again(Some(u64::from(*first)))),
+        }
+    }
+}
+
 // === impl Checker ===
 
 impl Checker {
@@ -142,7 +195,7 @@ impl Checker {
             rules,
             meets,
             taken: 0,
-            seen: HashMap::default(),
+            seen: Seen::new(meets),
             faults: HashMap::new(),
             lacking: HashMap::new(),
             documents: BTreeMap::new(),
@@ -154,23 +207,24 @@ impl Checker {
     pub fn take(&mut self, document: &Document<'_>, id: &str, shard: ShardId) {
         let hash = IdHash::of(id);
         self.taken += 1;
-        let earlier = self.seen.get(&hash).copied().map(u64::from);
-        if earlier.is_none() {
-            *self.documents.entry(shard).or_default() += 1;
-            self.ids.add(shard, id);
-            if self.seen.len() < MOST_SEEN {
-                self.seen.insert(hash, u32::try_from(self.taken).unwrap_or(u32::MAX));
+        let met = self.seen.meet(hash, self.taken);
+        let again = match met {
+            Met::First => {
+                *self.documents.entry(shard).or_default() += 1;
+                self.ids.add(shard, id);
+                false
             }
-        }
+            Met::Again(_) => true,
+        };
         // The engine looks at a document where what it is made of begins. Example: a body has the ids 4, 21, 4. Replacing, the
         // first 4 is forgotten, and 21 is looked at before 4; laid over, 4 before 21.
-        let at = match (self.meets, earlier) {
-            (Meets::LaidOver, Some(first)) => first,
-            (Meets::LaidOver, None) | (Meets::Replacing, _) => self.taken,
+        let at = match met {
+            Met::Again(Some(first)) => first,
+            Met::Again(None) | Met::First => self.taken,
         };
-        self.look_at_vectors(document, id, earlier.is_some(), at);
+        self.look_at_vectors(document, id, again, at);
         if self.rules.geo {
-            self.look_at_geo(document, id, earlier.is_some(), at);
+            self.look_at_geo(document, id, again, at);
         }
     }
 

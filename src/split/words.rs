@@ -130,7 +130,25 @@ fn hand_over(word: &str, is_folded: bool, on_word: &mut impl FnMut(&str)) {
     if word.is_empty() || word.len() > LONGEST {
         return;
     }
-    if is_folded { on_word(word) } else { on_word(&folded(word)) }
+    if is_folded {
+        return on_word(word);
+    }
+    // Most words with capitals are short and of one byte a letter: these cost no allocation.
+    let mut small = [0; 32];
+    match small.get_mut(..word.len()).filter(|_| folds_plainly(word)) {
+        Some(small) => {
+            small.copy_from_slice(word.as_bytes());
+            small.make_ascii_lowercase();
+            on_word(std::str::from_utf8(small).unwrap_or(word));
+        }
+        None => on_word(&folded(word)),
+    }
+}
+
+/// True for a word of one byte a letter without a capital behind a small one: nothing is split there.
+fn folds_plainly(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    word.is_ascii() && !bytes.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase())
 }
 
 /// What a byte of a text tells of its word. Every letter of every document is looked at, so most are told by a table.

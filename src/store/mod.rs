@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `ends` | the ends of tasks that somebody is to be told of |
+//! | `open` | the rows of tasks that have not ended |
 //! | `schema` | the tables of the state file, and the steps from one version of them to the next |
 //! | `sqlite` | state in an SQLite file |
 //! | `task_sql` | the table of tasks |
@@ -13,13 +14,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use crate::meili::task::TaskStatus;
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
 mod ends;
+mod open;
 mod schema;
 pub mod sqlite;
 mod task_sql;
@@ -128,6 +130,9 @@ pub trait Store: Send + Sync + 'static {
     async fn task_uids(&self, filter: TaskFilter) -> Result<Vec<u32>, StoreError>;
     /// Tasks that are not final, oldest first.
     async fn unfinished_tasks(&self) -> Result<Vec<MiroirTask>, StoreError>;
+    /// True if a task of `index` has not ended yet, of these kinds or of any, or a swap or a new name that names it. A task that
+    /// is about to be written has not. Asks no disk.
+    fn has_open_tasks(&self, index: &str, kinds: Option<&[TaskKind]>) -> bool;
     /// Deletes final tasks that meet the filter; returns how many.
     async fn delete_tasks(&self, filter: TaskFilter) -> Result<u64, StoreError>;
     /// Removes one row whatever its state: a write that no node took, refused to the client.

@@ -21,22 +21,72 @@ struct Condition {
     values: Vec<SqlValue>,
 }
 
+/// What can be filtered by and may change: the columns that repeat it.
+#[derive(PartialEq)]
+struct Filterable<'a> {
+    status: &'a str,
+    index_uid: Option<&'a str>,
+    started_at: Option<i64>,
+    finished_at: Option<i64>,
+    canceled_by: Option<u32>,
+}
+
+// === impl Filterable ===
+
+impl<'a> Filterable<'a> {
+    fn of(task: &'a MiroirTask) -> Self {
+        Self {
+            status: task.status.as_str(),
+            index_uid: task.index_uid.as_deref(),
+            started_at: task.started_at.map(nanos),
+            finished_at: task.finished_at.map(nanos),
+            // Asked for is not done: only a canceled task has a canceler that can be filtered by.
+            canceled_by: task.canceled_by.filter(|_| task.status == TaskStatus::Canceled),
+        }
+    }
+}
+
 /// An error if the uid is taken. It is used up for good, also if the task is removed.
 pub fn insert(connection: &Connection, task: &MiroirTask) -> Result<(), StoreError> {
-    write(connection, "INSERT", task)?;
+    let json = json_of(task)?;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO tasks (uid, uuid, kind, status, index_uid, enqueued_at, started_at, finished_at, canceled_by, task)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    let filterable = Filterable::of(task);
+    statement.execute(params![
+        task.uid,
+        task.uuid.as_bytes().as_slice(),
+        task.kind.as_str(),
+        filterable.status,
+        filterable.index_uid,
+        nanos(task.enqueued_at),
+        filterable.started_at,
+        filterable.finished_at,
+        filterable.canceled_by,
+        json,
+    ])?;
     schema::use_task_uid(connection, task.uid)
 }
 
 /// Writes the row anew if it is still there: a task that was deleted meanwhile does not come back. True when the row says for
 /// the first time that the task has ended.
 pub fn update(connection: &Connection, task: &MiroirTask) -> Result<bool, StoreError> {
-    let mut select =
-        connection.prepare_cached("SELECT status IN ('enqueued', 'processing') FROM tasks WHERE uid = ?")?;
-    let open: Option<bool> = select.query_row([task.uid], |row| row.get(0)).optional()?;
-    if open.is_some() {
-        write(connection, "REPLACE", task)?;
-    }
-    Ok(open == Some(true) && task.status.is_final())
+    let mut select = connection
+        .prepare_cached("SELECT status, index_uid, started_at, finished_at, canceled_by FROM tasks WHERE uid = ?")?;
+    let mut rows = select.query([task.uid])?;
+    let Some(row) = rows.next()? else { return Ok(false) };
+    let status = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+    let was_open = [TaskStatus::Enqueued, TaskStatus::Processing].iter().any(|open| open.as_str() == status);
+    let stored = Filterable {
+        status,
+        index_uid: row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)?,
+        started_at: row.get(2)?,
+        finished_at: row.get(3)?,
+        canceled_by: row.get(4)?,
+    };
+    rewrite(connection, task, &stored)?;
+    Ok(was_open && task.status.is_final())
 }
 
 /// As [`update`]; rows older than a swap follow the swapped indexes.
@@ -57,33 +107,36 @@ pub fn finish(connection: &Connection, task: &MiroirTask, swaps: &[(String, Stri
         if let Some(mut other) = get(connection, TaskRef::Uid(uid))?
             && follow_swaps(&mut other, swaps)
         {
-            write(connection, "REPLACE", &other)?;
+            update(connection, &other)?;
         }
     }
     Ok(ended)
 }
 
-fn write(connection: &Connection, verb: &str, task: &MiroirTask) -> Result<(), StoreError> {
-    let json = serde_json::to_string(task).map_err(|source| StoreError::Corrupt { what: "task", source })?;
-    // Asked for is not done: only a canceled task has a canceler that can be filtered by.
-    let canceled_by = if task.status == TaskStatus::Canceled { task.canceled_by } else { None };
-    let mut statement = connection.prepare_cached(&format!(
-        "{verb} INTO tasks (uid, uuid, kind, status, index_uid, enqueued_at, started_at, finished_at, canceled_by, task)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    ))?;
-    statement.execute(params![
-        task.uid,
-        task.uuid.as_bytes().as_slice(),
-        task.kind.as_str(),
-        task.status.as_str(),
-        task.index_uid,
-        nanos(task.enqueued_at),
-        task.started_at.map(nanos),
-        task.finished_at.map(nanos),
-        canceled_by,
-        json,
-    ])?;
+/// Writes a row anew that has `stored` in its columns. Each column that is named costs its index, whether its value is another or
+/// not; so what stays is left out.
+fn rewrite(connection: &Connection, task: &MiroirTask, stored: &Filterable<'_>) -> Result<(), StoreError> {
+    let json = json_of(task)?;
+    let new = Filterable::of(task);
+    if new == *stored {
+        connection.prepare_cached("UPDATE tasks SET task = ? WHERE uid = ?")?.execute(params![json, task.uid])?;
+        return Ok(());
+    }
+    if new.index_uid != stored.index_uid {
+        connection
+            .prepare_cached("UPDATE tasks SET index_uid = ? WHERE uid = ?")?
+            .execute(params![new.index_uid, task.uid])?;
+    }
+    connection
+        .prepare_cached(
+            "UPDATE tasks SET status = ?, started_at = ?, finished_at = ?, canceled_by = ?, task = ? WHERE uid = ?",
+        )?
+        .execute(params![new.status, new.started_at, new.finished_at, new.canceled_by, json, task.uid])?;
     Ok(())
+}
+
+fn json_of(task: &MiroirTask) -> Result<String, StoreError> {
+    serde_json::to_string(task).map_err(|source| StoreError::Corrupt { what: "task", source })
 }
 
 /// `None` if there is none, or none any more.

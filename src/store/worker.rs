@@ -120,10 +120,10 @@ fn in_savepoint<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    connection.execute_batch("SAVEPOINT command")?;
+    execute(connection, "SAVEPOINT command")?;
     match work(connection) {
         Ok(value) => {
-            connection.execute_batch("RELEASE command")?;
+            execute(connection, "RELEASE command")?;
             Ok(value)
         }
         Err(error) => {
@@ -131,6 +131,11 @@ fn in_savepoint<T>(
             Err(error)
         }
     }
+}
+
+/// A statement that is used all the time.
+fn execute(connection: &Connection, statement: &str) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(statement)?.execute([]).map(|_| ())
 }
 
 fn serve(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
@@ -159,11 +164,11 @@ fn serve(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
 }
 
 fn run_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), rusqlite::Error> {
-    connection.execute_batch("BEGIN")?;
+    execute(connection, "BEGIN")?;
     for job in group {
         job.run(connection);
     }
-    connection.execute_batch("COMMIT").inspect_err(|_| {
+    execute(connection, "COMMIT").inspect_err(|_| {
         // Some errors of COMMIT leave the transaction open; the next group must not inherit it.
         if !connection.is_autocommit() {
             let _ = connection.execute_batch("ROLLBACK");

@@ -32,7 +32,11 @@ pub fn renamed(task: &MiroirTask) -> Option<(String, String)> {
 
 /// Renames the index of a task that came before the swap. True if it has another name now.
 pub fn follow_swaps(task: &mut MiroirTask, pairs: &[(String, String)]) -> bool {
-    let Some(index) = task.index_uid.as_mut() else { return false };
+    task.index_uid.as_mut().is_some_and(|index| follow_pairs(index, pairs))
+}
+
+/// Makes of the name of an index the one that it has after `pairs` were swapped. True if that is another.
+pub fn follow_pairs(index: &mut String, pairs: &[(String, String)]) -> bool {
     let before = index.clone();
     for (left, right) in pairs {
         if index == left {

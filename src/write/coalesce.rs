@@ -76,7 +76,7 @@ pub(crate) async fn send(way: Way<'_>, turn: &mut Turn, cargo: Cargo) -> Option<
     }
     // The last answer before the turn and the turn itself may come in one moment.
     let Some(own) = turn.take_back() else { return Some(answered.await.unwrap_or_else(|_| lost())) };
-    let group = group(way, turn, own).await;
+    let group = group(way, turn, own);
     if group.len() == 1 {
         return None;
     }
@@ -88,14 +88,14 @@ pub(crate) async fn send(way: Way<'_>, turn: &mut Turn, cargo: Cargo) -> Option<
 }
 
 /// `own`, and what goes along with it.
-async fn group(way: Way<'_>, turn: &Turn, own: Parcel) -> Vec<Parcel> {
+fn group(way: Way<'_>, turn: &Turn, own: Parcel) -> Vec<Parcel> {
     let mut method = own.cargo.write().map(|write| write.method);
     let path = own.cargo.path.clone();
     let is_akin = |cargo: &Cargo| cargo.path == path;
     if !turn.is_followed(|next| is_akin(&next.cargo)) || !takes_writes(way) {
         return vec![own];
     }
-    let Some(rules) = settled_rules(way.writes, way.index).await else { return vec![own] };
+    let Some(rules) = settled_rules(way.writes, way.index) else { return vec![own] };
     let was_judged = |cargo: &Cargo| cargo.write().is_none_or(|write| write.rules == rules);
     if !was_judged(&own.cargo) {
         return vec![own];

@@ -13,11 +13,13 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::broadcast;
 
+use super::open::OpenTasks;
 use super::worker::Worker;
 use super::{
     Durable, IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats,
     ends, schema, task_sql,
 };
+use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
@@ -37,6 +39,7 @@ pub struct SqliteStore {
     changed: broadcast::Sender<Arc<MiroirTask>>,
     /// Whether ends are kept on disk.
     keeps_ends: AtomicBool,
+    open: Arc<OpenTasks>,
 }
 
 // === impl SqliteStore ===
@@ -56,6 +59,7 @@ impl SqliteStore {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(opening)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(opening)?;
         schema::prepare(&mut connection, shards.into())?;
+        let open = Arc::new(OpenTasks::new(&task_sql::unfinished(&connection)?));
         let reader = if in_memory {
             None
         } else {
@@ -70,6 +74,7 @@ impl SqliteStore {
             ended,
             changed: broadcast::Sender::new(TOLD_KEPT),
             keeps_ends: AtomicBool::new(false),
+            open,
         })
     }
 
@@ -94,8 +99,12 @@ impl SqliteStore {
         write: impl FnOnce(&Connection, &MiroirTask) -> Result<bool, StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
         let keep = self.keeps_ends.load(Ordering::SeqCst);
+        let open = Arc::clone(&self.open);
         let written = self.writer.call(move |connection| {
             let ended = write(connection, &task)?;
+            if ended {
+                open.end(task.uid);
+            }
             if ended && keep {
                 ends::keep(connection, &task)?;
             }
@@ -104,6 +113,19 @@ impl SqliteStore {
         let (task, ended) = written.await?;
         self.tell(task, ended);
         Ok(())
+    }
+
+    /// Writes the first row of a task.
+    async fn begin_task(&self, task: MiroirTask, indexes: IndexChanges) -> Result<(), StoreError> {
+        let uid = task.uid;
+        self.open.begin(&task);
+        let written = self.write_task(task, move |connection, task| {
+            for (uid, entry) in &indexes {
+                write_index(connection, uid, entry.as_ref())?;
+            }
+            task_sql::insert(connection, task).map(|()| task.status.is_final())
+        });
+        written.await.inspect_err(|_| self.open.end(uid))
     }
 
     fn reader(&self) -> &Worker {
@@ -166,20 +188,12 @@ impl Store for SqliteStore {
     }
 
     async fn insert_task(&self, task: MiroirTask) -> Result<(), StoreError> {
-        self.write_task(task, |connection, task| task_sql::insert(connection, task).map(|()| task.status.is_final()))
-            .await
+        self.begin_task(task, IndexChanges::new()).await
     }
 
     async fn begin_write(&self, task: MiroirTask, indexes: IndexChanges) -> Result<Durable, StoreError> {
         let uid = task.uid;
-        self.write_task(task, move |connection, task| {
-            for (uid, entry) in &indexes {
-                write_index(connection, uid, entry.as_ref())?;
-            }
-            task_sql::insert(connection, task).map(|()| task.status.is_final())
-        })
-        .await
-        .map(|()| Durable { uid })
+        self.begin_task(task, indexes).await.map(|()| Durable { uid })
     }
 
     async fn update_task(&self, task: MiroirTask) -> Result<(), StoreError> {
@@ -187,7 +201,14 @@ impl Store for SqliteStore {
     }
 
     async fn finish_task(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError> {
-        self.write_task(task, move |connection, task| task_sql::finish(connection, task, &swaps)).await
+        let open = Arc::clone(&self.open);
+        let finish = move |connection: &Connection, task: &MiroirTask| {
+            let ended = task_sql::finish(connection, task, &swaps)?;
+            // While the swap is open it concerns either name.
+            open.follow(task.uid, if ended { &swaps } else { &[] });
+            Ok(ended)
+        };
+        self.write_task(task, finish).await
     }
 
     fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>> {
@@ -248,7 +269,13 @@ impl Store for SqliteStore {
     }
 
     async fn remove_task(&self, uid: u32) -> Result<(), StoreError> {
-        self.writer.call(move |connection| task_sql::remove(connection, uid)).await
+        self.writer.call(move |connection| task_sql::remove(connection, uid)).await?;
+        self.open.end(uid);
+        Ok(())
+    }
+
+    fn has_open_tasks(&self, index: &str, kinds: Option<&[TaskKind]>) -> bool {
+        self.open.has(index, kinds)
     }
 
     async fn purge_tasks(&self, cutoff: time::OffsetDateTime) -> Result<u64, StoreError> {

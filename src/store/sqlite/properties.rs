@@ -148,7 +148,17 @@ proptest! {
         runtime.block_on(async {
             let store = SqliteStore::open(":memory:", 64).unwrap();
             for task in &tasks {
-                store.insert_task(task.clone()).await.unwrap();
+                if task.uid % 2 == 0 {
+                    store.insert_task(task.clone()).await.unwrap();
+                    continue;
+                }
+                // A row that is written anew is found by what it says now.
+                let earlier = MiroirTask {
+                    index_uid: Some("earlier".to_owned()),
+                    ..MiroirTask::new(task.uid, task.kind, None, task.enqueued_at)
+                };
+                store.insert_task(MiroirTask { uuid: task.uuid, ..earlier }).await.unwrap();
+                store.update_task(task.clone()).await.unwrap();
             }
             for (filter, from, limit, reverse) in pages {
                 let mut met: Vec<&MiroirTask> = tasks.iter().filter(|task| is_met(task, &filter, &tasks)).collect();

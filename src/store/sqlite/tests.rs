@@ -276,6 +276,32 @@ async fn older_tasks_follow_a_swapped_index() {
 }
 
 #[tokio::test]
+async fn a_task_is_open_until_its_row_says_that_it_has_ended() {
+    let folder = Folder::new();
+    {
+        let store = folder.open();
+        store.begin_write(task(1), Vec::new()).await.unwrap();
+        store.begin_write(task(2), Vec::new()).await.unwrap();
+        store.begin_write(ended(3, TaskStatus::Failed), Vec::new()).await.unwrap();
+        store.finish_task(ended(1, TaskStatus::Succeeded), Vec::new()).await.unwrap();
+    }
+    let store = folder.open();
+    let deletion = [TaskKind::DocumentDeletion];
+    assert!(store.has_open_tasks("cities", None) && !store.has_open_tasks("cities", Some(&deletion)));
+    store.remove_task(2).await.unwrap();
+    assert!(!store.has_open_tasks("cities", None));
+    let swaps = json!({ "swaps": [{ "indexes": ["cities", "towns"] }] }).as_object().cloned();
+    let swap =
+        |task: MiroirTask| MiroirTask { index_uid: None, kind: TaskKind::IndexSwap, details: swaps.clone(), ..task };
+    store.begin_write(task(4), Vec::new()).await.unwrap();
+    store.begin_write(swap(task(5)), Vec::new()).await.unwrap();
+    assert!(store.has_open_tasks("towns", Some(&deletion)));
+    let pairs = vec![("cities".to_owned(), "towns".to_owned())];
+    store.finish_task(swap(ended(5, TaskStatus::Succeeded)), pairs).await.unwrap();
+    assert!(store.has_open_tasks("towns", None) && !store.has_open_tasks("cities", None));
+}
+
+#[tokio::test]
 async fn each_end_is_told_once() {
     let store = SqliteStore::open(":memory:", 64).unwrap();
     let mut told = store.ended_tasks();

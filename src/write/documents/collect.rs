@@ -34,7 +34,7 @@ const PIECE: usize = 64 << 10;
 pub(super) struct Collector<'a> {
     topology: &'a Topology,
     max_document: usize,
-    fields: HiddenFields,
+    fields: Arc<HiddenFields>,
     batches: &'a Batches,
     places: Places,
     /// `None` until the first document suggests one.
@@ -115,7 +115,7 @@ impl<'a> Collector<'a> {
         Self {
             topology,
             max_document: usize::try_from(settings.max_payload_size).unwrap_or(usize::MAX),
-            fields: HiddenFields::new(topology.shards),
+            fields: HiddenFields::shared(topology.shards),
             batches,
             places: batches.next(),
             primary_key: Some(primary_key),

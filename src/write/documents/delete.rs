@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::super::vocabulary;
-use super::rules::has_open_tasks;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
@@ -21,7 +20,7 @@ pub async fn delete(
     deletion: &Deletion,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    if vocabulary::went_alone(writes, &deletion.index) && !has_open_tasks(writes, &deletion.index, None).await {
+    if vocabulary::went_alone(writes, &deletion.index) && !writes.ledger.store.has_open_tasks(&deletion.index, None) {
         vocabulary::apart_from_words(writes, &deletion.index, trace).await;
     }
     let keys = deletion.keys();

@@ -24,7 +24,7 @@ pub(super) async fn redistribute(
     budget: &Arc<SpoolBudget>,
 ) -> Result<Vec<Part>, ResponseError> {
     let chosen = sources(parts, from);
-    let fields = HiddenFields::new(to.shards);
+    let fields = HiddenFields::shared(to.shards);
     let mut payloads = Payloads::new(to, settings);
     payloads.within(budget);
     let mut line = Vec::new();

@@ -10,8 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::collect::{BatchError, Collected};
-use crate::ledger::insync;
-use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::task::TaskKind;
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::placement::cover::cover;
 use crate::placement::document::shard_of;
@@ -19,7 +18,6 @@ use crate::placement::shard::ShardSet;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
 use crate::split::rules::{self, DocumentRules, Lacking};
-use crate::store::{StoreError, TaskFilter, TaskRef};
 use crate::write::part::Writes;
 
 /// So many documents are looked for at once.
@@ -48,7 +46,7 @@ pub(super) async fn of_index(writes: &Writes, index: &str, trace: &Trace) -> Doc
     let stated = async || writes.ledger.info(index, trace).await.map(|info| info.rules.clone());
     match stated().await {
         Ok(rules) if rules == nothing => nothing,
-        Ok(_) if has_open_tasks(writes, index, Some(&CHANGES_OF_RULES)).await => nothing,
+        Ok(_) if changes(writes, index) => nothing,
         // Once more: what was read before may be older than a task that has ended meanwhile.
         Ok(_) => stated().await.unwrap_or(nothing),
         Err(_) => nothing,
@@ -58,8 +56,8 @@ pub(super) async fn of_index(writes: &Writes, index: &str, trace: &Trace) -> Doc
 /// The rules that documents of `index` are judged by, and surely will be by its nodes: no change of them is on its way. `None`
 /// where that is not known, and for an index with embedders, of which nobody knows what they refuse. No node is asked: writes
 /// to other nodes wait for this.
-pub(in crate::write) async fn settled_rules(writes: &Writes, index: &str) -> Option<DocumentRules> {
-    if has_open_tasks(writes, index, Some(&CHANGES_OF_RULES)).await {
+pub(in crate::write) fn settled_rules(writes: &Writes, index: &str) -> Option<DocumentRules> {
+    if changes(writes, index) {
         return None;
     }
     let info = writes.ledger.known_info(index)?;
@@ -75,7 +73,7 @@ pub(super) async fn after_changes(writes: &Writes, index: &str, trace: &Trace) -
 /// Returns when the changes of rules that are under way have ended, or have not for [`CHANGE`].
 pub(super) async fn changes_end(writes: &Writes, index: &str) {
     let ended = async {
-        while has_open_tasks(writes, index, Some(&CHANGES_OF_RULES)).await {
+        while changes(writes, index) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
@@ -94,7 +92,7 @@ pub(super) async fn missing_vectors(
 ) -> Option<BatchError> {
     let lacking = &collected.checked.lacking;
     let primary_key = collected.primary_key.as_deref()?;
-    if lacking.is_empty() || has_open_tasks(writes, index, None).await {
+    if lacking.is_empty() || writes.ledger.store.has_open_tasks(index, None) {
         return None;
     }
     for some in lacking.chunks(ASKED_AT_ONCE) {
@@ -142,27 +140,7 @@ pub(super) async fn known(
     Some(known)
 }
 
-/// True if tasks of `index` have not ended yet, of these kinds or of any, or if a swap or a new name that names it has not.
-pub(super) async fn has_open_tasks(writes: &Writes, index: &str, kinds: Option<&[TaskKind]>) -> bool {
-    // Where it cannot be known, there may be some.
-    find_open_task(writes, index, kinds).await.unwrap_or(true)
-}
-
-async fn find_open_task(writes: &Writes, index: &str, kinds: Option<&[TaskKind]>) -> Result<bool, StoreError> {
-    let store = &writes.ledger.store;
-    let open =
-        || TaskFilter { statuses: Some(vec![TaskStatus::Enqueued, TaskStatus::Processing]), ..TaskFilter::default() };
-    let own = TaskFilter { index_uids: Some(vec![index.to_owned()]), kinds: kinds.map(<[TaskKind]>::to_vec), ..open() };
-    if !store.task_uids(own).await?.is_empty() {
-        return Ok(true);
-    }
-    let names = TaskFilter { kinds: Some(vec![TaskKind::IndexSwap, TaskKind::IndexUpdate]), ..open() };
-    for uid in store.task_uids(names).await? {
-        if let Some(task) = store.get_task(TaskRef::Uid(uid)).await?
-            && insync::swapped(&task).iter().any(|name| name == index)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// True if tasks of `index` after which it may have other rules have not ended yet.
+fn changes(writes: &Writes, index: &str) -> bool {
+    writes.ledger.store.has_open_tasks(index, Some(&CHANGES_OF_RULES))
 }

@@ -22,7 +22,20 @@ pub struct Gatherer {
     epoch: u64,
     new: Numbers,
     lines: Lines,
+    homes: Homes,
 }
+
+/// Where words of attributes are kept, found out once for a body: its documents have the same few, mostly in one order.
+#[derive(Default)]
+struct Homes {
+    /// Each attribute with its field and class, in the order in which they came first.
+    known: Vec<(String, Option<(String, u64)>)>,
+    /// Where the last one asked for stands.
+    at: usize,
+}
+
+/// More attributes than these are looked up anew.
+const MOST_HOMES: usize = 256;
 
 /// Words as documents of words, a line each.
 pub(super) struct Lines {
@@ -58,7 +71,8 @@ impl Gatherer {
             let state = vocabulary.state.read();
             (state.known.len() < MOST_WORDS).then_some(state.epoch)?
         };
-        Some(Self { vocabulary, rules, epoch, new: Numbers::default(), lines: Lines::new(settings) })
+        let (new, homes) = (Numbers::default(), Homes::default());
+        Some(Self { vocabulary, rules, epoch, new, lines: Lines::new(settings), homes })
     }
 
     /// Counts what is spooled against `budget`.
@@ -68,22 +82,15 @@ impl Gatherer {
 
     /// Takes the words of `document` that are new; `next_place` numbers documents of words.
     pub fn take(&mut self, document: &Document<'_>, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
-        let Self { vocabulary, rules, epoch, new, lines } = self;
+        let Self { vocabulary, rules, epoch, new, lines, homes } = self;
         let state = vocabulary.state.read();
         // What was given up meanwhile is known no more, but `know` hears of that.
         let known = (state.epoch == *epoch).then_some(&state.known);
         if known.map_or(0, |known| known.len()) + new.len() >= MOST_WORDS {
             return;
         }
-        let mut home = None;
-        let mut of = String::new();
         rules.words_of(document, &mut |attribute, word| {
-            if home.is_none() || of != attribute {
-                attribute.clone_into(&mut of);
-                let found = rules.home(attribute, primary_key);
-                home = Some(found.map(|home| (home.field.into_owned(), home.class)));
-            }
-            let Some(Some((field, class))) = &home else { return };
+            let Some((field, class)) = homes.of(attribute, rules, primary_key) else { return };
             let number = word_number(*class, word);
             if known.is_some_and(|known| known.contains(&number)) || !new.insert(number) {
                 return;
@@ -108,6 +115,24 @@ impl Gatherer {
             self.vocabulary.will_have_words();
         }
         Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, pieces, spools })
+    }
+}
+
+// === impl Homes ===
+
+impl Homes {
+    /// `primary_key` is that of the body.
+    fn of(&mut self, attribute: &str, rules: &WordRules, primary_key: &str) -> Option<&(String, u64)> {
+        let stands = |at: &usize| self.known.get(*at).is_some_and(|(known, _)| known == attribute);
+        let likely = [self.at, self.at + 1, 0].into_iter().find(stands);
+        let found = likely.or_else(|| self.known.iter().position(|(known, _)| known == attribute));
+        self.at = found.unwrap_or_else(|| {
+            let home = rules.home(attribute, primary_key).map(|home| (home.field.into_owned(), home.class));
+            self.known.truncate(MOST_HOMES);
+            self.known.push((attribute.to_owned(), home));
+            self.known.len() - 1
+        });
+        self.known[self.at].1.as_ref()
     }
 }
 
