@@ -17,6 +17,8 @@ const NO_DEFAULT: &[&str] = &[
     "node_key",
     "node_key_file",
     "search.zone",
+    "traces.endpoint",
+    "traces.authorization",
     "cluster.shards",
     "cluster.placement",
     "cluster.nodes",
