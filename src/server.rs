@@ -26,20 +26,23 @@ use miroir::nodes::health::{self, Need};
 use miroir::rules::book::RuleBook;
 use miroir::settings::Warning;
 use miroir::store::StoreError;
-use miroir::store::sqlite::SqliteStore;
+use miroir::store::leadership::{Leadership, WhenLost};
 use miroir::tls::TlsError;
 use miroir::tls::expiry::Expiry;
 use miroir::tls::listeners::Listeners;
 use miroir::tls::nodes::NodeTls;
 use miroir::tracking::housekeeping;
 use pingora::protocols::ALPN;
-use pingora::server::{Server, ShutdownWatch};
+use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::proxy::Proxy;
+
+/// The exit code of a gateway that is to be started again: what `sysexits.h` calls a temporary failure.
+const LEADS_NO_MORE: i32 = 75;
 
 /// Run the gateway.
 #[derive(Debug, clap::Args)]
@@ -98,7 +101,12 @@ struct Background {
 /// standard error.
 pub fn run(args: Args) -> ExitCode {
     match start(&args) {
-        Ok(server) => server.run_forever(),
+        Ok((server, leadership)) => {
+            server.run(RunArgs::default());
+            // What was under way has ended: whoever leads next need not wait for the end of the lease.
+            leadership.release();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("miroir: {error}");
             ExitCode::FAILURE
@@ -111,7 +119,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
     Config::load(path).map_err(|problems| BadConfig { path: path.to_owned(), problems })
 }
 
-fn start(args: &Args) -> Result<Server, StartError> {
+fn start(args: &Args) -> Result<(Server, Arc<dyn Leadership>), StartError> {
     let (config, warnings) = load(&args.config)?;
     logging::init(&config.log)?;
     for warning in &warnings {
@@ -128,7 +136,9 @@ fn start(args: &Args) -> Result<Server, StartError> {
     }
 
     let registry = prometheus::Registry::new();
-    let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
+    let opened = config.place().open(config.cluster.shards, &config.gateway.candidate(WhenLost::Refuse))?;
+    let (store, leadership) = (opened.store, opened.leadership);
+    end_with_leadership(Arc::clone(&leadership))?;
     let tls = Listeners::open(&config.tls, Expiry::register(&registry)?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let app = runtime.block_on(async {
@@ -169,7 +179,8 @@ fn start(args: &Args) -> Result<Server, StartError> {
     };
     let mut api = Service::new("api".to_owned(), Watched::new(proxy));
     listen(&mut api, &tls, ("api", config.listen), offered)?;
-    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key));
+    let mut admin =
+        Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key, Arc::clone(&leadership)));
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
@@ -188,7 +199,20 @@ fn start(args: &Args) -> Result<Server, StartError> {
         });
     }
     tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
-    Ok(server)
+    Ok((server, leadership))
+}
+
+/// Ends the process as a crash does, at once, when it does not lead any more: nothing that it still does may be seen, and what it was
+/// at is decided by whoever leads next, as after a crash. Whoever supervises the process starts it again.
+fn end_with_leadership(leadership: Arc<dyn Leadership>) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let watch = move || {
+        let loss = runtime.block_on(leadership.lost());
+        tracing::error!("this gateway ends: {loss}");
+        eprintln!("miroir: this gateway ends: {loss}");
+        std::process::exit(LEADS_NO_MORE);
+    };
+    std::thread::Builder::new().name("miroir-leads".to_owned()).spawn(watch).map(drop).map_err(StartError::Runtime)
 }
 
 #[async_trait]

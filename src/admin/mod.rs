@@ -28,6 +28,7 @@ use crate::gateway::auth::{check, keyring};
 use crate::gateway::reload;
 use crate::meili::error::{Code, ResponseError};
 use crate::settings::Secret;
+use crate::store::leadership::Leadership;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::parse_list;
 use crate::tasks::view::UidFormat;
@@ -44,12 +45,14 @@ pub struct AdminApp {
     app: Arc<App>,
     /// Without one, whoever reaches the listener is let in.
     key: Option<Secret>,
+    leadership: Arc<dyn Leadership>,
 }
 
 /// What an operator asks for.
 enum Route<'a> {
     Health,
     Ready,
+    Leader,
     Topology,
     Shards,
     Resilver,
@@ -78,8 +81,8 @@ enum Answer {
 
 impl AdminApp {
     /// Without a `key` everybody who reaches the listener may use it.
-    pub fn new(app: Arc<App>, key: Option<Secret>) -> Self {
-        Self { app, key }
+    pub fn new(app: Arc<App>, key: Option<Secret>, leadership: Arc<dyn Leadership>) -> Self {
+        Self { app, key, leadership }
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Result<Answer, ResponseError> {
@@ -112,6 +115,7 @@ impl AdminApp {
         match route {
             Route::Health => Ok((200, json!({ "status": "available" }))),
             Route::Ready => Ok(views::ready(&topology)),
+            Route::Leader => Ok((200, views::leader(&self.leadership.standing()))),
             Route::Topology => Ok((200, views::topology(&self.app.cluster, &topology))),
             Route::Shards => Ok((200, views::shards(&topology))),
             Route::Resilver => Ok((200, views::resilver(&self.app.cluster))),
@@ -209,6 +213,7 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
     let route = match (method, path) {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
+        ("GET", "/leader") => Route::Leader,
         ("GET", "/topology") => Route::Topology,
         ("GET", "/shards") => Route::Shards,
         ("GET", "/resilver") => Route::Resilver,
@@ -242,7 +247,7 @@ fn task_to_finish(path: &str) -> Option<&str> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /health, /ready, /topology, /shards, /resilver, /tasks, \
+        "the admin API has no {method} {path}: expected GET /health, /ready, /leader, /topology, /shards, /resilver, /tasks, \
          /tasks/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
          /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
          DELETE /nodes/{{id}}, GET or DELETE /dumps/{{uid}}, GET or POST /scrub, POST or DELETE \

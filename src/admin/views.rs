@@ -12,6 +12,7 @@ use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::Topology;
 use crate::replicas::repair;
 use crate::replicas::resilver::progress::Progress;
+use crate::store::leadership::{Member, Standing};
 use crate::tasks::entry::NodeTask;
 use crate::tasks::query::parse_id;
 use crate::tasks::replicas::{replicas, sharded_parts, unwritten};
@@ -32,6 +33,18 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
     }
     let reason = format!("{} of {} shards have no serving replica", missing.len(), topology.shards);
     (503, json!({ "ready": false, "reason": reason }))
+}
+
+/// As `GET /leader` shows it: who leads, and which gateways have been seen on the same state.
+pub fn leader(standing: &Standing) -> Value {
+    match standing {
+        Standing::Only => json!({ "leads": true, "lease": null }),
+        Standing::Leads { epoch, since, members, good } => {
+            let member = |member: &Member| json!({ "id": member.name, "version": member.version });
+            let members: Vec<Value> = members.iter().map(member).collect();
+            json!({ "leads": true, "lease": { "epoch": epoch, "since": since, "good": good, "gateways": members } })
+        }
+    }
 }
 
 /// As `GET /topology` shows it.

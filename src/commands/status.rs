@@ -17,7 +17,8 @@ pub struct Args {
 pub fn run(args: Args) -> ExitCode {
     let answer = args.admin.get("/topology").and_then(|topology| {
         let shards = &args.admin.get("/shards")?["shards"];
-        Ok(json!({ "topology": topology, "shards": shards, "resilver": args.admin.get("/resilver")? }))
+        let (resilver, leader) = (args.admin.get("/resilver")?, args.admin.get("/leader")?);
+        Ok(json!({ "topology": topology, "shards": shards, "resilver": resilver, "leader": leader }))
     });
     finish(args.admin.json, answer, show)
 }
@@ -33,14 +34,32 @@ fn show(answer: &Value) -> String {
     }
     let stale = shards.iter().filter(|shard| shard["stale"].as_array().is_some_and(|list| !list.is_empty())).count();
     format!(
-        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n\n{}{}{}{}",
+        "epoch {}, {} shards, replication factor {}, {stale} with a stale replica\n{}\n{}{}{}{}",
         cell(&topology["epoch"]),
         cell(&topology["shards"]),
         cell(&topology["replicationFactor"]),
+        leads(&answer["leader"]["lease"]),
         table(&rows),
         copies(&answer["resilver"]),
         take_backs(topology),
         repairs(nodes)
+    )
+}
+
+/// Who leads, where several gateways could; nothing where the state is one gateway's own.
+fn leads(lease: &Value) -> String {
+    if lease.is_null() {
+        return String::new();
+    }
+    let gateways = lease["gateways"].as_array().into_iter().flatten();
+    let named: Vec<String> =
+        gateways.map(|gateway| format!("{} ({})", cell(&gateway["id"]), cell(&gateway["version"]))).collect();
+    let good = if lease["good"] == true { "" } else { "; the lease cannot be renewed, the database is away" };
+    format!(
+        "this gateway leads since {}, epoch {} of the lease{good}; gateways at the database: {}\n",
+        cell(&lease["since"]),
+        cell(&lease["epoch"]),
+        named.join(", ")
     )
 }
 

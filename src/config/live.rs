@@ -48,6 +48,8 @@ impl Config {
             ("tasks", format!("{:?}", self.tasks)),
             ("cache", format!("{:?}", self.cache)),
             ("state", self.state.clone()),
+            ("state_password", told_apart(self.state_password.as_ref())),
+            ("gateway", format!("{:?}", self.gateway)),
             ("log.format", format!("{:?}", self.log.format)),
             ("pingora", format!("{:?}", self.pingora)),
         ];

@@ -23,6 +23,8 @@ use crate::replicas::scrub::ScrubSettings;
 use crate::rules::rule::Rule;
 use crate::rules::tested;
 use crate::settings::{Secret, Section};
+use crate::store::open::Place;
+use crate::store::settings::LeaderSettings;
 use crate::tasks::settings::TaskSettings;
 use crate::tls::settings::TlsSettings;
 use crate::write::settings::WriteSettings;
@@ -70,12 +72,24 @@ pub struct Config {
     pub rule_files: Vec<String>,
     pub trusted_proxies: TrustedProxies,
     pub cors: CorsSettings,
-    /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
+    /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`, or `postgres://user@host:5432/database`.
     pub state: String,
+    /// The password of the database that `state` names.
+    pub state_password: Option<Secret>,
+    pub gateway: LeaderSettings,
     pub log: LogSettings,
     pub access_log: AccessLogSettings,
     /// Pingora's own settings, unknown keys refused.
     pub pingora: ServerConf,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Where the state is.
+    pub fn place(&self) -> Place<'_> {
+        Place { state: &self.state, password: self.state_password.as_ref() }
+    }
 }
 
 /// Reads a file that stands beside the configuration.
@@ -112,6 +126,8 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         trusted_proxies: file.read("trusted_proxies"),
         cors: file.read("cors"),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
+        state_password: secret(&mut file, "state_password", files),
+        gateway: file.read("gateway"),
         log: file.read("log"),
         access_log: file.read("access_log"),
         pingora: file.read::<PingoraSection>("pingora").0,

@@ -1,12 +1,13 @@
-//! Durable state behind a trait: SQLite embedded by default; a shared database can take its place later.
+//! Durable state behind a trait: in an SQLite file by default, on a PostgreSQL server where `state` names one.
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `ends` | the ends of tasks that somebody is to be told of |
-//! | `schema` | the tables of the state file, and the steps from one version of them to the next |
-//! | `sqlite` | state in an SQLite file |
-//! | `task_sql` | the table of tasks |
-//! | `worker` | a thread that owns a connection |
+//! | [`leadership`] | who may change the state, and until when |
+//! | [`open`] | the store that a configuration names |
+//! | `postgres` | state on a PostgreSQL server |
+//! | [`settings`] | how a gateway shows itself to others on the same state |
+//! | [`sqlite`] | state in an SQLite file |
+//! | `told` | who listens hears of what has become of tasks |
 
 use std::sync::Arc;
 
@@ -17,15 +18,20 @@ use crate::meili::task::TaskStatus;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
+use leadership::Loss;
+
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
-mod ends;
-mod schema;
+pub mod leadership;
+pub mod open;
+mod postgres;
+pub mod settings;
 pub mod sqlite;
-mod task_sql;
-mod worker;
+#[cfg(test)]
+mod tests;
+mod told;
 
-/// A failure of the state file.
+/// A failure of the state.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("cannot open state {path}: {source}")]
@@ -46,6 +52,19 @@ pub enum StoreError {
     Thread(std::io::Error),
     #[error("the state thread has stopped")]
     Stopped,
+    #[error("state: {0}")]
+    Address(String),
+    #[error("state query failed: {0}")]
+    Postgres(String),
+    /// The server could not be reached for as long as one waits for it.
+    #[error("state cannot be reached: {0}")]
+    Away(String),
+    #[error("{0}")]
+    Lost(#[from] Loss),
+    #[error(
+        "gateway `{leader}` leads, by the lease that it renews at the database: a second one cannot use this state"
+    )]
+    Led { leader: String },
     #[error("state belongs to a cluster of {stored} shards, the configuration says {configured}")]
     ShardsChanged { stored: u16, configured: u16 },
 }
@@ -81,6 +100,12 @@ impl Durable {
     pub fn uid(&self) -> u32 {
         self.uid
     }
+}
+
+/// As a column of a table. Saturates outside the years 1677 to 2262, which only filters can name.
+fn nanos(date: time::OffsetDateTime) -> i64 {
+    let nanos = date.unix_timestamp_nanos();
+    i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// What the cluster remembers. Every method that changes something returns once the change is on disk.

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod impostor;
 pub mod object_store;
 pub mod parity;
+pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod small_disk;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// The version that each step leads to is its position plus one. Steps are never changed once released.
 const STEPS: &[&str] = &[
