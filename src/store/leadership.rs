@@ -54,8 +54,6 @@ pub enum Loss {
 pub struct Member {
     pub name: String,
     pub version: String,
-    /// How long ago, in seconds.
-    pub seen: f64,
 }
 
 /// Who leads.

@@ -311,9 +311,9 @@ pub fn leave(gateway: &str) -> Statement {
 
 async fn members(client: &tokio_postgres::Client) -> Result<Vec<Member>, tokio_postgres::Error> {
     let seen = Statement::plain(
-        "SELECT name, version, extract(epoch FROM clock_timestamp() - seen_at)::float8 FROM miroir.members
+        "SELECT name, version FROM miroir.members
          WHERE seen_at > clock_timestamp() - interval '10 seconds' ORDER BY name, gateway",
     );
     let rows = seen.run(client).await?;
-    Ok(rows.iter().map(|row| Member { name: row.get(0), version: row.get(1), seen: row.get(2) }).collect())
+    Ok(rows.iter().map(|row| Member { name: row.get(0), version: row.get(1) }).collect())
 }

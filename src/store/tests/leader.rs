@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::facts::task;
 use super::place::open_as;
 use super::server::{Postgres, database_of};
-use crate::store::leadership::{Candidate, Leadership as _, Loss, Standing, WhenLed, WhenLost};
+use crate::store::leadership::{Candidate, Loss, Standing, WhenLed, WhenLost};
 use crate::store::open::Place;
 use crate::store::{StoreError, TaskFilter, TaskRef};
 
