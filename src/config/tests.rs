@@ -219,7 +219,7 @@ fn all_problems_are_reported_at_once() {
 listen: localhost:7700
 admin: 127.0.0.1:9090
 master_key: 12345
-state: postgres://db
+state: mysql://db
 colour: blue
 cluster:
   shards: 0

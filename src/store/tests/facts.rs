@@ -250,7 +250,13 @@ async fn a_compacted_state_is_smaller_and_has_what_was_not_deleted(place: &Place
     }
     let uids = Some((1..400).map(TaskRef::Uid).collect());
     store.delete_tasks(TaskFilter { uids, ..TaskFilter::default() }).await.unwrap();
-    let (before, after) = store.compact().await.unwrap();
+    let (before, mut after) = store.compact().await.unwrap();
+    for _ in 0..place.later_compactions() {
+        if after * 2 < before {
+            break;
+        }
+        (_, after) = store.compact().await.unwrap();
+    }
     assert!(after * 2 < before, "{before} {after}");
     assert_eq!(store.task_uids(TaskFilter::default()).await.unwrap(), [0]);
     store.insert_task(task(400)).await.unwrap();
