@@ -13,16 +13,30 @@ pub struct Postgres {
     pub port: u16,
     folder: PathBuf,
     server: Option<Child>,
+    /// What its end leaves on the disk.
+    leaves: Leaves,
+}
+
+/// Of a server that nobody drops, because it is one for a whole process, nothing is to be left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaves {
+    Data,
+    Nothing,
 }
 
 /// Ends the server when nobody holds the other end of standard input any more.
-const WATCH: &str = r#""$@" & server=$!; cat >/dev/null; kill -INT $server 2>/dev/null; wait $server"#;
+const WATCH: &str = r#""$@" & server=$!; cat >/dev/null; kill -INT $server 2>/dev/null; wait $server
+                     [ -z "$MIROIR_REMOVE" ] || rm -rf "$MIROIR_REMOVE""#;
 
 // === impl Postgres ===
 
 impl Postgres {
     /// Makes a server and waits until it answers.
     pub fn start() -> Self {
+        Self::that_leaves(Leaves::Data)
+    }
+
+    fn that_leaves(leaves: Leaves) -> Self {
         let folder = tempfile::Builder::new().prefix("miroir-postgres").tempdir().expect("a folder").keep();
         if let Some(user) = other_user() {
             run(Command::new("chown").arg(user).arg(&folder));
@@ -30,7 +44,7 @@ impl Postgres {
         let data = folder.join("data");
         run(unprivileged(&folder, &binary("initdb")).args(["-U", "postgres", "-A", "trust", "-N", "-D"]).arg(&data));
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        let mut server = Self { port, folder, server: None };
+        let mut server = Self { port, folder, server: None, leaves };
         server.restart();
         server
     }
@@ -38,7 +52,7 @@ impl Postgres {
     /// One server for all tests of a process, which share no database.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| Self::that_leaves(Leaves::Nothing))
     }
 
     /// Starts a server that was stopped.
@@ -50,6 +64,9 @@ impl Postgres {
         // What is tested is not the disk.
         command.args(["-p", &port, "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join("server.log"));
+        if self.leaves == Leaves::Nothing {
+            command.env("MIROIR_REMOVE", &self.folder);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log.expect("a log"));
         self.server = Some(command.spawn().expect("the server's process"));
         let until = Instant::now() + Duration::from_secs(30);
