@@ -40,6 +40,7 @@ pub const RANKS: &[&[&str]] = &[
 
 /// The folders inside a room that has several, from the lowest up: `nodes/health` may import `nodes/meaning`, not the other way.
 pub const INSIDE: &[(&str, &[&str])] = &[
+    ("meili", &["chat", "operation"]),
     ("merge", &["facets", "marks", "federation"]),
     ("nodes", &["meaning", "load", "changes", "overload", "health"]),
     ("write", &["body", "vocabulary", "writer", "documents"]),
