@@ -215,8 +215,12 @@ impl AsyncWrite for Connection {
 impl Shutdown for Connection {
     async fn shutdown(&mut self) {
         let Self { inner, held, .. } = self;
-        // Whoever hung up gets nothing more.
-        let _ = std::future::poll_fn(|cx| held.poll_send(inner, cx)).await;
+        // As much as goes at once: who hung up, or does not read, gets nothing more and holds up nothing.
+        std::future::poll_fn(|cx| {
+            let _unsent = held.poll_send(inner, cx);
+            Poll::Ready(())
+        })
+        .await;
         inner.shutdown().await;
     }
 }
@@ -384,6 +388,17 @@ mod tests {
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"last");
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_although_its_client_does_not_read() {
+        use tokio::io::AsyncWriteExt as _;
+        let (mut connection, _client) = connection(b"").await;
+        // Until no byte more fits between the two.
+        let full = std::time::Duration::from_millis(200);
+        while tokio::time::timeout(full, connection.write_all(&vec![b'x'; 1 << 20])).await.is_ok() {}
+        connection.write_all(b"held").await.unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(5), Shutdown::shutdown(&mut connection)).await.unwrap();
     }
 
     #[test]
