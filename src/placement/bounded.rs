@@ -4,7 +4,7 @@
 //!
 //! # The bound
 //! No node holds more than `ceil(f * S)` replicas of S shards, where f is its fair share of one shard's copies: by weight, as
-//! far as one copy a node and the spread over zones allow ([`balance`]).
+//! far as one copy a node and the spread over zones allow ([`super::balance`]).
 //!
 //! # The order
 //! Everything is looked at in an order that depends on nothing but ids, zones, weights and the number of shards.
