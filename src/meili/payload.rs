@@ -38,6 +38,17 @@ pub fn wrong_kind(found: &Value, expected: &str, at: &str, code: Code) -> Respon
     ResponseError::new(code, format!("Invalid value type{place}: expected {expected}, but found {kind}"))
 }
 
+/// A text, or none where `null` stands. `at` is where, as the engine writes it: `.url`.
+pub fn text(value: &Value, at: &str, code: Code) -> Result<Option<String>, ResponseError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(wrong_kind(value, "a string", at, code))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::error::{Code, ResponseError};
-use super::payload::wrong_kind;
+use super::payload::{text, wrong_kind};
 use super::secret::masked;
 use super::unknown;
 
@@ -207,16 +207,6 @@ fn headers(value: &Value) -> Result<Option<BTreeMap<String, Option<String>>>, Re
         headers.insert(name.clone(), text(value, &format!(".headers.{name}"), Code::InvalidWebhookHeaders)?);
     }
     Ok(Some(headers))
-}
-
-fn text(value: &Value, at: &str, code: Code) -> Result<Option<String>, ResponseError> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.clone())),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Err(wrong_kind(value, "a string", at, code))
-        }
-    }
 }
 
 #[cfg(test)]

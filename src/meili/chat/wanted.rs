@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::parts::{Prompt, Source, Text};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::payload::wrong_kind;
+use crate::meili::payload::{text, wrong_kind};
 use crate::meili::unknown;
 
 /// What a body says; of each the outer `None` is a field that is not there, the inner one is `null`.
@@ -53,8 +53,8 @@ impl Wanted {
                 wanted.source = Some(source(value)?);
             } else if name == "prompts" {
                 wanted.prompts = Some(prompts(value)?);
-            } else if let Some(text) = Text::ALL.iter().find(|text| text.key() == name) {
-                wanted.texts.insert(*text, string(value, &format!(".{name}"), text.code())?);
+            } else if let Some(named) = Text::ALL.iter().find(|named| named.key() == name) {
+                wanted.texts.insert(*named, text(value, &format!(".{name}"), named.code())?);
             } else {
                 let texts = Text::ALL.iter().map(|text| text.key());
                 let known: Vec<&str> = ["source"].into_iter().chain(texts).chain(["prompts"]).collect();
@@ -66,7 +66,7 @@ impl Wanted {
 }
 
 fn source(value: &Value) -> Result<Option<Source>, ResponseError> {
-    let Some(word) = string(value, ".source", Code::BadRequest)? else { return Ok(None) };
+    let Some(word) = text(value, ".source", Code::BadRequest)? else { return Ok(None) };
     let found = Source::ALL.iter().find(|source| source.as_str() == word);
     let known: Vec<&str> = Source::ALL.iter().map(|source| source.as_str()).collect();
     found.copied().map(Some).ok_or_else(|| unknown::value(&word, ".source", &known, Code::BadRequest))
@@ -83,19 +83,9 @@ fn prompts(value: &Value) -> Result<Option<BTreeMap<Prompt, Option<String>>>, Re
             let known: Vec<&str> = Prompt::ALL.iter().map(|prompt| prompt.key()).collect();
             return Err(unknown::field_inside(name, ".prompts", &known));
         };
-        prompts.insert(*prompt, string(value, &format!(".prompts.{name}"), prompt.code())?);
+        prompts.insert(*prompt, text(value, &format!(".prompts.{name}"), prompt.code())?);
     }
     Ok(Some(prompts))
-}
-
-fn string(value: &Value, at: &str, code: Code) -> Result<Option<String>, ResponseError> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.clone())),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Err(wrong_kind(value, "a string", at, code))
-        }
-    }
 }
 
 #[cfg(test)]
