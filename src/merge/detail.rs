@@ -57,7 +57,7 @@ pub fn together(ranked: &[Ranked]) -> f64 {
 }
 
 /// Finds how many ranks the one rule tells apart of which `ranked` does not say it, from what all come to: `score`.
-pub fn complete(ranked: &mut [Ranked], score: f64) {
+fn complete(ranked: &mut [Ranked], score: f64) {
     let Some(at) = ranked.iter().position(|rule| rule.ranks.is_none()) else { return };
     let weight: f64 = ranked[..at].iter().filter_map(|rule| rule.ranks).product();
     let lost = (together(&ranked[..=at]) - score) * weight;
@@ -96,12 +96,11 @@ impl<'a> Details<'a> {
     }
 
     /// What the first relevancy rules that stand together come to, if that is not the `score` of the hit.
-    pub fn first_score(&self, scored_by: ScoredBy) -> Option<f64> {
-        let words = self.words();
+    pub fn first_score(&self, scored_by: ScoredBy, score: Option<f64>) -> Option<f64> {
         let mut group: Vec<Ranked> = Vec::new();
         let mut is_closed = false;
-        for (name, detail) in &self.rules {
-            match detail.ranked(name, words) {
+        for ((_, detail), ranked) in self.rules.iter().zip(self.ranked(scored_by, score)) {
+            match ranked {
                 Some(_) if is_closed => return (scored_by == ScoredBy::All).then(|| together(&group)),
                 Some(ranked) => group.push(ranked),
                 None if group.is_empty() => {}
@@ -112,9 +111,25 @@ impl<'a> Details<'a> {
         None
     }
 
-    /// How many words of the query the hit has.
+    /// What each rule comes to, in their order; `None` for those that are no relevancy rules. `score` is that of the hit: where it is
+    /// one of all rules, it tells how many ranks the one rule has that does not say it.
+    pub fn ranked(&self, scored_by: ScoredBy, score: Option<f64>) -> Vec<Option<Ranked>> {
+        let words = self.words();
+        let ranked: Vec<Option<Ranked>> = self.rules.iter().map(|(name, detail)| detail.ranked(name, words)).collect();
+        // Where there is a similarity, the score is that.
+        let is_of_rules =
+            scored_by == ScoredBy::All && self.rules.iter().all(|(_, detail)| detail.similarity.is_none());
+        let Some(score) = score.filter(|_| is_of_rules) else { return ranked };
+        let mut all: Vec<Ranked> = ranked.iter().flatten().copied().collect();
+        complete(&mut all, score);
+        let mut all = all.into_iter();
+        ranked.into_iter().map(|ranked| ranked.and_then(|_| all.next())).collect()
+    }
+
+    /// How many words of the query the hit has. A search for all words has no rule that says it; `exactness` counts them, too.
     pub fn words(&self) -> Option<f64> {
-        self.rules.iter().find(|(name, _)| name == "words").and_then(|(_, detail)| detail.matching_words)
+        let of = |rule: &str| self.rules.iter().find(|(name, _)| name == rule).map(|(_, detail)| detail);
+        of("words").map_or_else(|| of("exactness")?.max_matching_words, |words| words.matching_words)
     }
 }
 
@@ -196,4 +211,39 @@ impl Detail<'_> {
 fn fits(score: f64, ranks: f64) -> bool {
     let rank = score * ranks;
     (rank - rank.round()).abs() < 1e-6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an engine of 1.50 scored a hit of a search for all words, which has no rule of words.
+    #[test]
+    fn where_all_words_are_asked_for_exactness_says_how_many_there_are() {
+        let details = Details::parse(
+            r#"{"typo":{"order":0,"typoCount":0,"maxTypoCount":1,"score":1.0},"proximity":{"order":1,"score":1.0},
+            "attributeRank":{"order":2,"score":0.5},"population:desc":{"order":3,"value":12691836.0},
+            "wordPosition":{"order":4,"score":0.8181818181818182},"exactness":{"order":5,"matchType":"noExactMatch",
+                "matchingWords":1,"maxMatchingWords":1,"score":0.3333333333333333}}"#,
+        )
+        .unwrap();
+        assert_eq!(details.words(), Some(1.0));
+        let first = details.first_score(ScoredBy::All, Some(0.689_393_939_393_939_4)).unwrap();
+        assert!((first - 0.75).abs() < 1e-9, "{first}");
+        assert_eq!(details.first_score(ScoredBy::First, None), None);
+    }
+
+    #[test]
+    fn the_first_rules_are_fitted_together_by_what_all_come_to() {
+        let inner = 0.5 - (1.0 - 13.0 / 21.0) / 4.0;
+        let details = Details::parse(
+            r#"{"words":{"order":0,"matchingWords":2,"maxMatchingWords":2,"score":1.0},"attributeRank":{"order":1,"score":0.5},
+            "wordPosition":{"order":2,"score":0.6190476190476191},"price:asc":{"order":3,"value":1.0},
+            "exactness":{"order":4,"matchType":"exactMatch","matchingWords":2,"maxMatchingWords":2,"score":1.0}}"#,
+        )
+        .unwrap();
+        let score = 1.0 - (1.0 - inner) / 2.0;
+        let first = details.first_score(ScoredBy::All, Some(score)).unwrap();
+        assert!((first - score).abs() < 1e-9, "{first} {score}");
+    }
 }

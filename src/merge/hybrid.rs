@@ -330,8 +330,8 @@ impl<'a> Hit<'a> {
             members.get("_rankingScore").map(|score| serde_json::from_str(score.get())).transpose()?;
         let restated = typos.and_then(|typos| typos.restate(score, details));
         let first = match &restated {
-            Some(restated) => Details::parse(&restated.details.to_string())?.first_score(scored_by),
-            None => Details::parse(details)?.first_score(scored_by),
+            Some(restated) => Details::parse(&restated.details.to_string())?.first_score(scored_by, restated.score),
+            None => Details::parse(details)?.first_score(scored_by, score),
         };
         let score = restated.and_then(|restated| restated.score).or(score).unwrap_or_default();
         let document: Value = serde_json::from_str(found.text)?;

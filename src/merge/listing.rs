@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, complete, together};
+use super::detail::{Details, KINDS_OF_EXACTNESS, Ranked, together};
 use super::error::MergeError;
 use super::hit::Hit;
 use super::order::Score;
@@ -101,7 +101,7 @@ impl<'a> Listed<'a> {
     ) -> Result<Self, MergeError> {
         let scores: Scores<'a> = serde_json::from_str(text)?;
         let details = scores.details.map(RawValue::get).ok_or(MergeError::Missing("the scores of a hit"))?;
-        // Only where all rules count is the score one of the rule that does not say how many ranks it has.
+        // Only where all rules count does the score say how many ranks a rule has.
         let score = scores.score.filter(|_| scored_by == ScoredBy::All);
         let own = Details::parse(details)?;
         let place = own.place.clone();
@@ -144,18 +144,11 @@ impl<'a> Listed<'a> {
 
 /// What each step says of a hit whose `score`, if it is known, comes from all rules.
 fn steps(details: &Details<'_>, score: Option<f64>, scored_by: ScoredBy) -> Result<Vec<Step>, serde_json::Error> {
-    let words = details.words();
-    let mut all: Vec<Ranked> = details.rules.iter().filter_map(|(name, detail)| detail.ranked(name, words)).collect();
-    if let Some(score) = score {
-        complete(&mut all, score);
-    }
-    let mut all = all.into_iter();
     let mut steps = Vec::with_capacity(details.rules.len() + 2);
     // To older engines the score is that of the first relevancy rules without another one between.
     let mut group: Vec<Ranked> = Vec::new();
     let mut closed = None;
-    for (name, detail) in &details.rules {
-        let ranked = detail.ranked(name, words).and_then(|_| all.next());
+    for ((name, detail), ranked) in details.rules.iter().zip(details.ranked(scored_by, score)) {
         let mut scores = Vec::with_capacity(2);
         detail.push_scores(name, &mut scores)?;
         let first = match (name.as_ref(), ranked) {

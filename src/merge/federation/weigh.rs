@@ -45,14 +45,14 @@ impl Weighed {
     pub fn parse(details: &str, query: &FederatedQuery, score: f64) -> Result<Self, serde_json::Error> {
         let FederatedQuery { weight, position, ref search, .. } = *query;
         let details = Details::parse(details)?;
-        let words = details.words();
+        let unweighed = Some(score / weight).filter(|score| score.is_finite());
 
         let mut values = Vec::with_capacity(details.rules.len());
         let mut group: Vec<Ranked> = Vec::new();
         // The first number is known as a whole, unless later ones have a part in it.
-        let mut known = Some(details.first_score(search.scored_by).map_or(score, |first| first * weight));
-        for (name, detail) in &details.rules {
-            if let Some(ranked) = detail.ranked(name, words) {
+        let mut known = Some(details.first_score(search.scored_by, unweighed).map_or(score, |first| first * weight));
+        for ((name, detail), ranked) in details.rules.iter().zip(details.ranked(search.scored_by, unweighed)) {
+            if let Some(ranked) = ranked {
                 group.push(ranked);
                 continue;
             }
