@@ -1,6 +1,8 @@
 //! What differs between versions of the engine: the ranking rules that an index has by default, what makes the score of a
 //! hit, and whether totals are capped.
 
+use super::settings::Setting;
+
 /// Until 1.35.
 const UNIFIED: &[&str] = &["words", "typo", "proximity", "attribute", "sort", "exactness"];
 /// From 1.36 on: the rule `attribute` in its two parts, which `sort` may come between.
@@ -83,6 +85,16 @@ pub fn shows_foreign_keys(version: &str) -> bool {
     is_at_least(version, (1, 50))
 }
 
+/// True where engines of `version`, `None` for one that is not known, have `setting`.
+pub fn has_setting(version: Option<&str>, setting: Setting) -> bool {
+    !Setting::NEWER.contains(&setting) || version.is_some_and(shows_foreign_keys)
+}
+
+/// True for engines that are known to say which network they are in: seen of 1.50, not of 1.15.
+pub fn tells_network(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to name the index before what they say of an edit's filter: seen of 1.50, not of 1.15.
 pub fn names_index_of_edit(version: &str) -> bool {
     is_at_least(version, (1, 50))
@@ -105,6 +117,7 @@ mod tests {
             states_offset_asked,
             shows_renames,
             shows_foreign_keys,
+            tells_network,
             names_index_of_edit,
             renames_and_compacts,
             facets_by_pattern,
@@ -114,6 +127,13 @@ mod tests {
             assert!(["1.50.0", "1.51.2", "2.0.0"].into_iter().all(is));
             assert!(!["1.15.1", "1.49.0", "unknown"].into_iter().any(is));
         }
+    }
+
+    #[test]
+    fn an_engine_of_a_version_that_is_not_known_has_what_all_have() {
+        assert!(has_setting(None, Setting::StopWords) && has_setting(Some("1.15.1"), Setting::StopWords));
+        assert!(has_setting(Some("1.50.0"), Setting::ForeignKeys));
+        assert!(!has_setting(Some("1.15.1"), Setting::ForeignKeys) && !has_setting(None, Setting::ForeignKeys));
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
         | Read::GetDocument { .. }
         | Read::GetSettings { .. }
         | Read::GetSetting { .. }
-        | Read::GetExperimentalFeatures => Vec::new(),
+        | Read::GetExperimentalFeatures
+        | Read::GetNetwork => Vec::new(),
     }
 }
 
@@ -51,7 +52,8 @@ pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
 pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topology) -> Plan {
     let request = Request { path, body, infos, shards: topology.shards };
     match read {
-        Read::Version | Read::GetIndex { .. } | Read::GetExperimentalFeatures => {
+        // Nodes are in no network: what they say of it is that there is none.
+        Read::Version | Read::GetIndex { .. } | Read::GetExperimentalFeatures | Read::GetNetwork => {
             Plan::Forward(Forward::to_any(topology))
         }
         Read::GetSetting { setting, .. } => match HiddenPart::of(*setting) {

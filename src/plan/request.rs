@@ -12,7 +12,7 @@ use super::work::Work;
 use super::write::{StepBody, WriteIntent};
 use super::{Plan, several};
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::{Change, Documents, Operation, unserved};
+use crate::meili::operation::{Change, Documents, Operation, Read, unserved};
 use crate::meili::settings::Setting;
 use crate::meili::uid::{IndexUid, index_not_found};
 use crate::meili::versions;
@@ -94,6 +94,9 @@ impl Checked<'_> {
     pub fn plan(&self, known: &Known<'_>) -> Plan {
         let Request { operation, target, body, content_type } = self.request;
         let (query, topology) = (self.request.query(), known.topology);
+        if let Some(error) = refused_as_of(known.version.as_deref(), operation) {
+            return Plan::Refuse(error);
+        }
         match operation {
             Operation::Own(own) => {
                 let (has_master_key, now) = (known.has_master_key, known.now);
@@ -147,6 +150,23 @@ fn give_templates(change: &Change, intent: &mut WriteIntent, infos: &Infos) {
             broadcast::give_templates(setting, body, &generates);
         }
     }
+}
+
+/// What nodes of `version` are not known to have a route for; `None` where they answer.
+fn refused_as_of(version: Option<&str>, operation: &Operation) -> Option<ResponseError> {
+    let newer = if let Operation::Read(Read::GetSetting { setting, .. })
+    | Operation::Change(Change::UpdateSetting { setting, .. } | Change::ResetSetting { setting, .. }) =
+        operation
+    {
+        (!versions::has_setting(version, *setting)).then(|| setting.key())
+    } else {
+        let asks = *operation == Operation::Read(Read::GetNetwork);
+        (asks && !version.is_some_and(versions::tells_network)).then_some("network")
+    };
+    newer.map(|newer| {
+        let message = format!("`{newer}` is supported where all nodes run Meilisearch 1.50 or newer.");
+        ResponseError::new(Code::MiroirNotSupported, message)
+    })
 }
 
 fn unserved(name: &str) -> ResponseError {

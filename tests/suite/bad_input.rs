@@ -248,7 +248,7 @@ fn what_miroir_does_not_serve_says_so() {
     let (status, error) = ask(&fleet.client, joined);
     assert_eq!((status, &error["code"]), (501, &json!("miroir_not_supported")), "{error}");
     assert_eq!(fleet.client.get("/indexes/books").status, 404, "nothing was made by what was refused");
-    for (method, path) in [("POST", "/network/control"), ("GET", "/network"), ("POST", "/chats/a/chat/completions")] {
+    for (method, path) in [("POST", "/network/control"), ("PATCH", "/network"), ("POST", "/chats/a/chat/completions")] {
         let (status, error) = ask(&fleet.client, (method, path, None, ""));
         assert_eq!((status, &error["code"]), (501, &json!("miroir_not_supported")), "{method} {path}: {error}");
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::client::eventually;
+use crate::support::client::{Client, eventually};
 use crate::support::fleet::is_embedded;
 use crate::support::{Fleet, FleetOptions, Single};
 
@@ -265,4 +265,43 @@ fn similar_documents_say_how_long_they_took() {
             assert_eq!(answer["hits"].as_array().map(Vec::len), Some(19), "{answer}");
         }
     }
+}
+
+/// Of nodes that have these routes: there are no keys to other indexes and no network, and what says so is taken.
+#[test]
+fn that_there_are_no_joins_and_no_network_is_read_and_set_as_on_one_node() {
+    let fleet = Fleet::start();
+    let keys = "/indexes/a/settings/foreign-keys";
+    if is_embedded() {
+        for (method, path) in [("GET", "/network"), ("GET", keys), ("PUT", keys), ("DELETE", keys)] {
+            let refused = fleet.client.json(method, path, &json!([]));
+            let code = &refused.value()["code"];
+            assert_eq!((refused.status, code), (501, &json!("miroir_not_supported")), "{method} {path}");
+        }
+        return;
+    }
+    let said = |client: &Client| {
+        let off = client.get("/network");
+        client.json("PATCH", "/experimental-features", &json!({"foreignKeys": true, "network": true})).ok();
+        let mut network = client.get("/network").ok();
+        network.as_object_mut().expect("an object").remove("version");
+        let made = client.done(&client.json("PUT", keys, &json!([])));
+        let mut said = vec![off.value(), network, client.get(keys).ok(), made["details"].clone()];
+        for none in [json!(null), json!([])] {
+            said.push(client.done(&client.json("PUT", keys, &none))["details"].clone());
+        }
+        said.push(client.done(&client.delete(keys))["details"].clone());
+        for wrong in [json!([1]), json!("x"), json!({})] {
+            said.push(client.json("PUT", keys, &wrong).value());
+            said.push(client.json("PATCH", "/indexes/a/settings", &json!({"foreignKeys": wrong})).value());
+        }
+        said.push(client.get(keys).ok());
+        said.push(client.get("/indexes/a/settings").ok()["foreignKeys"].clone());
+        said
+    };
+    let of_one = said(&Single::start().client);
+    assert_eq!(said(&fleet.client), of_one);
+    assert_eq!(of_one[2..4], [json!([]), json!({"foreignKeys": []})]);
+    let joined = fleet.client.json("PUT", keys, &json!([{"foreignIndexUid": "b", "fieldName": "x"}]));
+    assert_eq!((joined.status, &joined.value()["code"]), (501, &json!("miroir_not_supported")));
 }

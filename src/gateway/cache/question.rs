@@ -51,7 +51,8 @@ impl Question {
             | Read::RenderTemplate
             | Read::GetSettings { .. }
             | Read::GetSetting { .. }
-            | Read::GetExperimentalFeatures => return None,
+            | Read::GetExperimentalFeatures
+            | Read::GetNetwork => return None,
         }
         if head.headers.contains_key(INCLUDE_METADATA) {
             return None;

@@ -28,6 +28,7 @@ pub enum Read {
     GetSettings { index: String },
     GetSetting { index: String, setting: Setting },
     GetExperimentalFeatures,
+    GetNetwork,
     RenderTemplate,
 }
 
@@ -66,6 +67,7 @@ impl Read {
             Self::GetSettings { index } => Facts::new("getSettings", Action::SettingsGet).of(index),
             Self::GetSetting { index, .. } => Facts::new("getSetting", Action::SettingsGet).of(index),
             Self::GetExperimentalFeatures => Facts::new("getExperimentalFeatures", Action::ExperimentalGet),
+            Self::GetNetwork => Facts::new("getNetwork", Action::NetworkGet),
             Self::RenderTemplate => Facts::new("renderTemplate", Action::SettingsGet)
                 .and(Action::DocumentsGet)
                 .taking(Takes::Json)

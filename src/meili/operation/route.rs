@@ -27,9 +27,9 @@ pub fn route(method: &str, path: &str) -> Result<Operation, RouteError> {
     let segments: Vec<&str> = decoded.iter().map(String::as_str).collect();
 
     if let ["indexes", index, "settings", name] = segments[..]
-        && let Some(setting) = Setting::ALL.iter().find(|setting| setting.route() == name)
+        && let Some(setting) = Setting::of_route(name)
     {
-        return route_setting(method, index, *setting);
+        return route_setting(method, index, setting);
     }
     let found = TABLE.iter().find(|(parts, _)| fits(parts, &segments)).ok_or(RouteError::NotFound)?;
     let mut same_path = TABLE.iter().filter(|(parts, _)| *parts == found.0);
@@ -179,7 +179,7 @@ const ROUTES: &[Route] = &[
     own("POST", "/logs/stream", |_| Own::StreamLogs),
     own("DELETE", "/logs/stream", |_| Own::StopLogs),
     own("GET", "/metrics", |_| Own::Metrics),
-    unsupported("GET", "/network"),
+    read("GET", "/network", |_| Read::GetNetwork),
     unsupported("PATCH", "/network"),
     unsupported("POST", "/network/control"),
     read("POST", "/render-template", |_| Read::RenderTemplate),
@@ -193,9 +193,6 @@ const ROUTES: &[Route] = &[
     unsupported("GET", "/dynamic-search-rules/{uid}"),
     unsupported("PATCH", "/dynamic-search-rules/{uid}"),
     unsupported("DELETE", "/dynamic-search-rules/{uid}"),
-    unsupported("GET", "/indexes/{index_uid}/settings/foreign-keys"),
-    unsupported("PUT", "/indexes/{index_uid}/settings/foreign-keys"),
-    unsupported("DELETE", "/indexes/{index_uid}/settings/foreign-keys"),
 ];
 
 const fn own(method: &'static str, path: &'static str, build: fn(&Parameters) -> Own) -> Route {

@@ -90,7 +90,8 @@ impl HiddenPart {
             | Setting::SearchCutoffMs
             | Setting::LocalizedAttributes
             | Setting::FacetSearch
-            | Setting::PrefixSearch => None,
+            | Setting::PrefixSearch
+            | Setting::ForeignKeys => None,
         }
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn update_setting(
     let value = payload::parse(body)?;
     let settings = Map::from_iter([(setting.key().to_owned(), value.clone())]);
     refuse_reserved(&settings)?;
+    refuse_joins(&settings)?;
     let sent = hidden.value(setting, &value);
     let path = format!("/indexes/{index}/settings/{}", setting.route());
     let step = whole(setting.update_method(), &path, StepBody::Json(sent));
@@ -167,14 +168,15 @@ fn refuse_reserved(settings: &Map<String, Value>) -> Result<(), ResponseError> {
 /// Refuses keys to other indexes: a node would put in only those documents of the other index that it holds itself, and
 /// show Miroir's fields with them.
 fn refuse_joins(settings: &Map<String, Value>) -> Result<(), ResponseError> {
-    match settings.get("foreignKeys") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::Array(keys)) if keys.is_empty() => Ok(()),
-        Some(_) => Err(ResponseError::new(
+    let keys = settings.get(Setting::ForeignKeys.key()).and_then(Value::as_array);
+    // What is no key the nodes refuse in their words.
+    if keys.is_some_and(|keys| keys.iter().any(Value::is_object)) {
+        return Err(ResponseError::new(
             Code::MiroirNotSupported,
             "`foreignKeys` is not supported by Miroir: each node would join only the documents that it holds itself.",
-        )),
+        ));
     }
+    Ok(())
 }
 
 fn names_reserved(value: &Value) -> bool {

@@ -225,7 +225,14 @@ fn keys_to_other_indexes_are_refused_and_their_absence_is_not() {
     let keys = r#"{"foreignKeys":[{"foreignIndexUid":"b","fieldName":"x"}]}"#;
     let error = refused(Change::UpdateSettings { index: index() }, "", keys);
     assert_eq!((error.status, error.code.as_str()), (501, "miroir_not_supported"));
-    for none in [json!(null), json!([])] {
+    let setting = Setting::ForeignKeys;
+    let alone = || Change::UpdateSetting { index: index(), setting };
+    let error = refused(alone(), "", r#"[{"foreignIndexUid":"b","fieldName":"x"}]"#);
+    assert_eq!((error.status, error.code.as_str()), (501, "miroir_not_supported"));
+    // The last two are for the nodes to refuse.
+    for none in [json!(null), json!([]), json!([1]), json!("x")] {
         intent(Change::UpdateSettings { index: index() }, "", json!({"foreignKeys": none}));
+        assert_eq!(intent(alone(), "", none).steps[0].path, "/indexes/cities/settings/foreign-keys");
     }
+    assert_eq!(intent(Change::ResetSetting { index: index(), setting }, "", json!(null)).steps[0].method, "DELETE");
 }

@@ -42,7 +42,8 @@ fn door(operation: &Operation) -> Door {
             | Read::SimilarPost { .. }
             | Read::GetSettings { .. }
             | Read::GetSetting { .. }
-            | Read::GetExperimentalFeatures => Door::Shut,
+            | Read::GetExperimentalFeatures
+            | Read::GetNetwork => Door::Shut,
         },
         Operation::Change(change) => match change {
             // A function copies fields. Settings make hits stand in the order of a field, tell them apart by it, or send it to an

@@ -72,6 +72,10 @@ pub fn parse_one(setting: Setting, bytes: &[u8], features: Features) -> Result<V
         Setting::FacetSearch => settings.facet_search = one::<_, codes::InvalidSettingsFacetSearch>(bytes)?,
         Setting::PrefixSearch => settings.prefix_search = one::<_, codes::InvalidSettingsPrefixSearch>(bytes)?,
         Setting::Chat => settings.chat = one::<_, codes::InvalidSettingsIndexChat>(bytes)?,
+        // This engine has no such route; one that does says the same while the feature is off.
+        Setting::ForeignKeys => {
+            return Err(not_enabled("setting `foreignKeys` in the index settings", "foreign_keys", 873));
+        }
     }
     checked(settings, features)
 }
