@@ -64,7 +64,10 @@ mod tests {
     #[test]
     fn a_page_has_room_for_more_distinct_values() {
         assert_eq!(span(json!({"distinct": "maker", "page": 2, "hitsPerPage": 10})), Some(Span::Beyond { take: 60 }));
-        assert_eq!(span(json!({"distinct": "maker", "page": 98, "hitsPerPage": 10})), Some(Span::Beyond { take: 1000 }));
+        assert_eq!(
+            span(json!({"distinct": "maker", "page": 98, "hitsPerPage": 10})),
+            Some(Span::Beyond { take: 1000 })
+        );
         let counted = json!({"distinct": "maker", "page": 1, "facets": ["genre"]});
         assert_eq!(span(counted), Some(Span::Beyond { take: 60 }));
     }
