@@ -37,6 +37,11 @@ impl<'a> SearchReply<'a> {
         Ok(Self { total: reading::total(&members)?, hits, members })
     }
 
+    /// How many hits the node lists.
+    pub fn listed(&self) -> u64 {
+        self.hits.len() as u64
+    }
+
     /// How many hits the node says it has found.
     pub fn total(&self) -> u64 {
         self.total

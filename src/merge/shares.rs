@@ -74,6 +74,7 @@ mod tests {
         match span {
             Span::UpToTheEnd => list.to_vec(),
             Span::Share { skip, take } => list.iter().skip(skip as usize).take(take as usize).cloned().collect(),
+            Span::Beyond { take } => list.iter().take(take as usize).cloned().collect(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `addition` | an addition of documents: what the request says besides its body |
 //! | `broadcast` | requests that concern every node |
 //! | `by_frequency` | whether a search leaves out words by their frequency, and what its words are |
+//! | `census` | the best hit of each distinct value: with the page, or by a search of its own |
 //! | `chats` | what requests about workspaces of chats say |
 //! | `deletion` | a deletion by ids: each node is told those of its own shards |
 //! | `documents` | documents by page, by filter, by ids, and one by its id |
@@ -62,6 +63,7 @@
 pub mod addition;
 pub mod broadcast;
 pub mod by_frequency;
+pub mod census;
 pub mod chats;
 pub mod deletion;
 pub mod documents;

@@ -31,6 +31,8 @@ pub enum Reason {
     UpToTheEndOfThePage,
     /// So many of the node's hits will be before the page and in it; if not, it is asked for all up to the end.
     ShareOfThePage,
+    /// The page, and so many more that each node may list the best hits of all its distinct values, which are then counted.
+    DistinctValuesToCount,
     /// Hits of several nodes are compared rule by rule.
     RanksToCompare,
     /// Hits are told apart, or ordered where they tie, by an attribute that the client does not ask for.
@@ -82,6 +84,7 @@ impl Reason {
             "offset" | "limit" | "page" | "hitsPerPage" => match span {
                 Span::UpToTheEnd => Self::UpToTheEndOfThePage,
                 Span::Share { .. } => Self::ShareOfThePage,
+                Span::Beyond { .. } => Self::DistinctValuesToCount,
             },
             "showRankingScoreDetails" => Self::RanksToCompare,
             "attributesToRetrieve" | "fields" => Self::FieldToCompare,

@@ -181,17 +181,6 @@ impl SearchPlan {
         self.distinct.is_none() || !self.breaks_ties || !self.comparable
     }
 
-    /// The search that finds the best hit of every distinct value that can be reached; `None` where the nodes' own
-    /// totals and facets will do. It knows no threshold: what is below is told by the page itself.
-    pub fn census(&self) -> Option<SearchPlan> {
-        let counts = matches!(self.window.paging, Paging::Page { .. }) || self.facets.is_some();
-        let field = self.distinct.as_ref().filter(|_| counts)?;
-        let mut census = self.clone();
-        census.window.paging = self.window.paging.up_to(self.window.max_total_hits);
-        census.show_what_is_counted(Some(field));
-        Some(census)
-    }
-
     /// The search that lists every document found that can be reached, whatever its distinct value and score; `None`
     /// where that cannot be asked, or its order would not be that of one node.
     pub fn listing(&self) -> Option<SearchPlan> {
@@ -226,7 +215,7 @@ impl SearchPlan {
     }
 
     /// Shows of each hit just what it is told apart by and counted by.
-    fn show_what_is_counted(&mut self, distinct: Option<&String>) {
+    pub(super) fn show_what_is_counted(&mut self, distinct: Option<&String>) {
         // A document is not asked for by a pattern.
         let facets =
             facet_names(&self.body).into_iter().map(|name| if is_pattern(&name) { "*".to_owned() } else { name });
@@ -275,6 +264,7 @@ impl SearchPlan {
         let (skip, take) = match span {
             Span::UpToTheEnd => (0, reach),
             Span::Share { skip, take } => (skip, take),
+            Span::Beyond { take } => (0, take),
         };
         match self.window.paging {
             // An empty page stays as it is: only its totals matter.

@@ -10,6 +10,8 @@ pub enum Span {
     UpToTheEnd,
     /// Those among which its part of the page lies, in all likelihood.
     Share { skip: u64, take: u64 },
+    /// The first `take`: all up to the end of the page, and some behind it, of which distinct values are counted.
+    Beyond { take: u64 },
 }
 
 // === impl Span ===
@@ -18,7 +20,7 @@ impl Span {
     /// How many of its hits the node leaves out before those that it lists.
     pub fn skip(self) -> u64 {
         match self {
-            Self::UpToTheEnd => 0,
+            Self::UpToTheEnd | Self::Beyond { .. } => 0,
             Self::Share { skip, .. } => skip,
         }
     }
@@ -26,7 +28,7 @@ impl Span {
     /// True if the node may have more hits for the page than the `listed` ones.
     pub fn may_be_cut(self, listed: u64) -> bool {
         match self {
-            Self::UpToTheEnd => false,
+            Self::UpToTheEnd | Self::Beyond { .. } => false,
             Self::Share { take, .. } => listed >= take,
         }
     }

@@ -56,7 +56,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let readings = Readings::default();
         let readable = |body: &Bytes| readings.judge(body);
         let gathering = gather(self.nodes, self.topology, wanted, &request, &readable);
-        let (gathered, counted) = join(gathering, self.take_census(plan, wanted)).await;
+        let with_page = plan.span_of_census().is_some();
+        let beside = async { if with_page { Ok(None) } else { self.take_census(plan, wanted).await } };
+        let (gathered, counted) = join(gathering, beside).await;
         let (mut gathered, counted) = (gathered?, counted?);
         self.complete(&gathered)?;
         if plan.sorts_by_distance() && gathered.replies.len() > 1 {
@@ -65,7 +67,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 *body = level.into();
             }
         }
-        let spans = gathered.replies.iter().map(|(part, _)| plan.span(part, shards)).collect();
+        let spans: Vec<Span> = gathered.replies.iter().map(|(part, _)| plan.span(part, shards)).collect();
+        let alone = gathered.alone && plan.relays();
+        let counted = if with_page && !alone {
+            self.counted_by_page(plan, wanted, &gathered, &spans, &readings).await?
+        } else {
+            counted
+        };
         let merging = self.nodes.merging();
         self.merge_search(plan, seed, (gathered, spans, readings), counted, index).instrument(merging).await
     }
@@ -122,6 +130,23 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let gathered = gather(self.nodes, self.topology, wanted, &request, &is_search).await?;
         self.complete_later(&gathered)?;
         Ok(Some(gathered))
+    }
+
+    /// The replies that list the best hits of all distinct values: those with the page, where each node listed all that it has, else
+    /// those to a census.
+    async fn counted_by_page(
+        &self,
+        plan: &SearchPlan,
+        wanted: Wanted<'_>,
+        gathered: &Gathered,
+        spans: &[Span],
+        readings: &Readings,
+    ) -> Result<Option<Gathered>, Stop> {
+        let replies = readings.replies(gathered)?;
+        if replies.iter().zip(spans).all(|(reply, span)| plan.lists_census(*span, reply.listed())) {
+            return Ok(Some(Gathered { replies: gathered.replies.clone(), ..Gathered::default() }));
+        }
+        self.take_census(plan, wanted).await
     }
 
     /// Which distinct values there are no node knows of the others: all of them are asked where it matters.

@@ -170,6 +170,24 @@ fn walking_the_pages_of_a_search_gives_the_long_list() {
 }
 
 #[test]
+fn distinct_values_are_counted_by_the_page_where_it_has_room_for_all_of_them() {
+    let documents = cities(0);
+    let (single, fleet) = (Single::start(), Fleet::start());
+    load(&single.client, "cities", &documents);
+    load(&fleet.client, "cities", &documents);
+    // There are 12 features and 174 countries, and a node lists 45 hits.
+    for (field, room) in [("feature", true), ("country", false)] {
+        for facets in [json!(null), json!(["feature"]), json!(["country", "feature"])] {
+            let search = json!({"distinct": field, "page": 1, "hitsPerPage": 5, "facets": facets});
+            assert_eq!(difference(&single.client, &fleet.client, "cities", &search), None, "{search}");
+            let explained = fleet.admin.post("/indexes/cities/explain", &json!({"body": search, "run": true})).ok();
+            let followed = explained["run"]["followed"].as_array().expect("what followed");
+            assert_eq!(followed.contains(&json!("census")), !room, "{search}: {followed:?}");
+        }
+    }
+}
+
+#[test]
 fn multi_search_answers_each_query_as_one_node_does() {
     let documents = cities(500);
     let single = Single::start();

@@ -1,0 +1,101 @@
+//! The best hit of each distinct value, which no node knows of the others: with the page where that has room for all, else by a
+//! search of its own.
+
+use super::mix::Mix;
+use super::search::SearchPlan;
+use super::search_body::present;
+use super::span::Span;
+use super::window::Paging;
+
+/// So many hits more than the page needs cost a node little beside one more search, which costs it a millisecond whatever it finds.
+const MORE: u64 = 40;
+
+// === impl SearchPlan ===
+
+impl SearchPlan {
+    /// The search that finds the best hit of every distinct value that can be reached; `None` where the nodes' own
+    /// totals and facets will do. It knows no threshold: what is below is told by the page itself.
+    pub fn census(&self) -> Option<SearchPlan> {
+        let counts = matches!(self.window.paging, Paging::Page { .. }) || self.facets.is_some();
+        let field = self.distinct.as_ref().filter(|_| counts)?;
+        let mut census = self.clone();
+        census.window.paging = self.window.paging.up_to(self.window.max_total_hits);
+        census.show_what_is_counted(Some(field));
+        Some(census)
+    }
+
+    /// Which of its hits a node lists with the page that may have the best hits of all its distinct values. `None` where only a
+    /// census tells. Example of a page of 10: each node is asked for 50, and lists 13, 20 and 7. So it has listed all, and who lists 50 may
+    /// have more.
+    ///
+    /// In the other way of paging a node looks at no more hits than it lists, and states its total by what it has looked at.
+    pub fn span_of_census(&self) -> Option<Span> {
+        let paged = self.distinct.is_some() && matches!(self.window.paging, Paging::Page { .. });
+        let by_words = self.mix != Mix::WordsOfMixed && !self.names_a_vector() && !self.sorts_by_distance();
+        // What facets are counted of is shown, and no more than that.
+        let shows_facets = self.facets.is_none() || !present(&self.body, "attributesToRetrieve");
+        let told = paged && by_words && shows_facets && self.threshold.is_none();
+        let reach = self.window.reach();
+        (told && reach > 0 && !present(&self.body, "retrieveVectors"))
+            .then(|| Span::Beyond { take: reach.saturating_add(MORE).min(self.window.max_total_hits) })
+    }
+
+    /// True if a node that has `listed` hits for `span` has listed the best hits of all its distinct values, as far as they can be
+    /// reached.
+    pub fn lists_census(&self, span: Span, listed: u64) -> bool {
+        match span {
+            Span::Beyond { take } => listed < take || take >= self.window.max_total_hits,
+            Span::UpToTheEnd | Span::Share { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::index_info::IndexInfo;
+
+    fn span(body: Value) -> Option<Span> {
+        SearchPlan::new(&IndexInfo::new("movies"), body.as_object().unwrap().clone()).unwrap().span_of_census()
+    }
+
+    #[test]
+    fn a_page_has_room_for_more_distinct_values() {
+        assert_eq!(span(json!({"distinct": "maker", "page": 2, "hitsPerPage": 10})), Some(Span::Beyond { take: 60 }));
+        assert_eq!(
+            span(json!({"distinct": "maker", "page": 98, "hitsPerPage": 10})),
+            Some(Span::Beyond { take: 1000 })
+        );
+        let counted = json!({"distinct": "maker", "page": 1, "facets": ["genre"]});
+        assert_eq!(span(counted), Some(Span::Beyond { take: 60 }));
+    }
+
+    #[test]
+    fn a_list_that_ends_before_what_was_asked_for_or_can_be_reached_has_all() {
+        let plan = |body: Value| SearchPlan::new(&IndexInfo::new("movies"), body.as_object().unwrap().clone()).unwrap();
+        let short = plan(json!({"distinct": "maker", "page": 1, "hitsPerPage": 10}));
+        let told = |plan: &SearchPlan, listed| plan.lists_census(plan.span_of_census().unwrap(), listed);
+        assert_eq!([0, 49, 50].map(|listed| told(&short, listed)), [true, true, false]);
+        let deep = plan(json!({"distinct": "maker", "page": 100, "hitsPerPage": 10}));
+        assert!(told(&deep, 1000));
+        assert!(!short.lists_census(Span::UpToTheEnd, 0));
+    }
+
+    #[test]
+    fn what_the_page_does_not_tell_is_left_to_the_census() {
+        for body in [
+            json!({"distinct": "maker"}),
+            json!({"page": 1}),
+            json!({"distinct": "maker", "page": 1, "hitsPerPage": 0}),
+            json!({"distinct": "maker", "facets": ["genre"], "limit": 3}),
+            json!({"distinct": "maker", "page": 1, "rankingScoreThreshold": 0.1}),
+            json!({"distinct": "maker", "page": 1, "retrieveVectors": true}),
+            json!({"distinct": "maker", "page": 1, "sort": ["_geoPoint(1, 2):asc"]}),
+            json!({"distinct": "maker", "page": 1, "facets": ["genre"], "attributesToRetrieve": ["id"]}),
+        ] {
+            assert_eq!(span(body.clone()), None, "{body}");
+        }
+    }
+}
