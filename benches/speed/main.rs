@@ -6,9 +6,9 @@
 //!
 //! | variable | what |
 //! |---|---|
-//! | `MIROIR_TEST_MEILISEARCH` | the program that real nodes run; without it all parts but `stub` are left out |
+//! | `MIROIR_TEST_MEILISEARCH` | the program that real nodes run; without it all parts but `stub` and `upload` are left out |
 //! | `MIROIR_SPEED_NETWORK` | a program that has the engine's own network, to be compared with clusters |
-//! | `MIROIR_SPEED_ONLY` | the parts that are measured, of `stub,kinds,random,cache,replicas,load,writes` |
+//! | `MIROIR_SPEED_ONLY` | the parts that are measured, of `stub,upload,kinds,random,cache,replicas,load,writes` |
 //! | `MIROIR_SPEED_SHORT` | a quarter of the work or less |
 //! | `MIROIR_SPEED_BIN` | another gateway's program in front of the stub nodes; docs/speed.md stays |
 //! | `MIROIR_BENCH_DATA` | the cities that real nodes hold, NDJSON, plain or gzip |
@@ -33,6 +33,7 @@
 //! | `stub` | a node of recorded replies |
 //! | `stubbed` | part `stub`: what is measured with stub nodes |
 //! | `turns` | sides that are compared, asked the same in turn |
+//! | `uploads` | part `upload`: large bodies before stub nodes |
 //! | `wire` | a client that costs little |
 
 mod cached;
@@ -60,6 +61,7 @@ mod support;
 #[path = "../support/times.rs"]
 mod times;
 mod turns;
+mod uploads;
 mod wire;
 
 use parts::{Effort, Part};
@@ -79,13 +81,14 @@ fn main() {
     let has_nodes = std::env::var_os("MIROIR_TEST_MEILISEARCH").is_some();
     let mut sections = Vec::new();
     for part in &parts {
-        if *part != Part::Stub && !has_nodes {
+        if !part.has_stubs() && !has_nodes {
             println!("{}: left out, MIROIR_TEST_MEILISEARCH names no program", part.name());
             continue;
         }
         println!("--- {} ---", part.name());
         let measured = match part {
             Part::Stub => stubbed::measure(effort),
+            Part::Upload => uploads::measure(effort),
             Part::Kinds => kinds::measure(effort),
             Part::Random => mixed::measure(effort),
             Part::Cache => cached::measure(effort),

@@ -5,6 +5,8 @@
 pub enum Part {
     /// The gateway alone, before nodes of recorded replies.
     Stub,
+    /// Large bodies through the gateway alone, before the same nodes.
+    Upload,
     /// Searches of one kind.
     Kinds,
     /// Random searches of all kinds.
@@ -24,8 +26,8 @@ pub enum Part {
 pub struct Effort {
     /// Rounds with stub nodes, and searches of each.
     pub stub: (usize, usize),
-    /// Bytes of the upload to stub nodes.
-    pub upload: u64,
+    /// Bytes of the longest upload to stub nodes, and of the others.
+    pub upload: (u64, u64),
     /// Rounds with real nodes, and searches of each.
     pub real: (usize, usize),
     /// Rounds in which many clients search, and seconds of each side's turn.
@@ -40,13 +42,14 @@ pub struct Effort {
 // === impl Part ===
 
 impl Part {
-    pub const ALL: [Self; 7] =
-        [Self::Stub, Self::Kinds, Self::Random, Self::Cache, Self::Replicas, Self::Load, Self::Writes];
+    pub const ALL: [Self; 8] =
+        [Self::Stub, Self::Upload, Self::Kinds, Self::Random, Self::Cache, Self::Replicas, Self::Load, Self::Writes];
 
     /// As `MIROIR_SPEED_ONLY` names it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stub => "stub",
+            Self::Upload => "upload",
             Self::Kinds => "kinds",
             Self::Random => "random",
             Self::Cache => "cache",
@@ -54,6 +57,11 @@ impl Part {
             Self::Load => "load",
             Self::Writes => "writes",
         }
+    }
+
+    /// True for a part that needs no real nodes.
+    pub const fn has_stubs(self) -> bool {
+        matches!(self, Self::Stub | Self::Upload)
     }
 
     /// Those that `MIROIR_SPEED_ONLY` names, or all.
@@ -77,7 +85,7 @@ impl Part {
 impl Effort {
     pub const WHOLE: Self = Self {
         stub: (9, 2000),
-        upload: 500_000_000,
+        upload: (500_000_000, 100_000_000),
         real: (5, 300),
         crowd: (5, 8),
         writes: 3,
@@ -86,7 +94,7 @@ impl Effort {
     };
     pub const SHORT: Self = Self {
         stub: (5, 500),
-        upload: 100_000_000,
+        upload: (100_000_000, 50_000_000),
         real: (3, 60),
         crowd: (3, 2),
         writes: 1,

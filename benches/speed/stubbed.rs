@@ -139,44 +139,13 @@ fn passed_through(effort: Effort, section: &mut Section) {
     section.add(Figure::new("plain proxy's CPU a search".into(), of_plain, "ms", None));
 }
 
-/// A large body of documents on its way to three nodes.
-fn uploaded(effort: Effort, section: &mut Section) {
-    let gateway = Gateway::start(3, 1);
-    let mut wire = Wire::connect(&gateway.address);
-    let mut id = 0_u64;
-    let mut piece = || {
-        let mut lines = String::with_capacity(1 << 16);
-        for _ in 0..250 {
-            id += 1;
-            let line = format!(r#"{{"id":"{id:010}","name":"Saint {}","country":"FR","text":"#, id % 997);
-            lines += &line;
-            lines += &format!("{:>width$}\n", r#""as long as a city is"}"#, width = 199 - line.len());
-        }
-        lines.into_bytes()
-    };
-    forget_peak(gateway.pid());
-    let before = cpu_ms(gateway.pid());
-    let length = effort.upload / 50_000 * 50_000;
-    wire.upload("/indexes/cities/documents", length, &mut piece);
-    let cpu = (cpu_ms(gateway.pid()) - before) / 1e3 / (length as f64 / 1e8);
-    let size = length / 1_000_000;
-    section.add(Figure::new(
-        format!("gateway's CPU per 100 MB of an upload of {size} MB"),
-        Spread::of(cpu),
-        "s",
-        Some(0.3),
-    ));
-    let peak = Spread::of(peak_mb(gateway.pid()));
-    section.add(Figure::new(format!("peak memory during an upload of {size} MB"), peak, "MB", Some(64.0)));
-}
-
 fn address_of(gateway: &Gateway) -> String {
     format!("127.0.0.1:{}", gateway.stubs[0].port)
 }
 
 pub fn measure(effort: Effort) -> Vec<Section> {
     let mut section = Section::new("The gateway by itself: stub nodes");
-    for part in [fanned_out, by_nodes, by_shards, passed_through, uploaded] {
+    for part in [fanned_out, by_nodes, by_shards, passed_through] {
         part(effort, &mut section);
     }
     vec![section]

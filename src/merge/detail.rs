@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::scan::{Malformed, Scanner, string};
 use crate::placement::written::WRITTEN_RULE;
 use crate::plan::index_info::ScoredBy;
+use crate::split::scanner::{Malformed, Scanner, string};
 
 /// A rule's entry, the union of all shapes.
 #[derive(Default)]

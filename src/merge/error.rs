@@ -5,7 +5,7 @@ use crate::placement::shard::SHARD_FIELD;
 use crate::placement::vocabulary::WORDS_FIELD;
 use crate::placement::written::WRITTEN_FIELD;
 
-use super::scan::Malformed;
+use crate::split::scanner::Malformed;
 
 /// Why replies do not become one.
 #[derive(Debug, thiserror::Error)]

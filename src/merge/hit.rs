@@ -1,8 +1,8 @@
 //! One hit of a reply: its text, and where in it stands what is not the client's.
 
 use super::error::MergeError;
-use super::scan::{Malformed, Scanner, string};
 use crate::split::document::RESERVED_PREFIX;
+use crate::split::scanner::{Malformed, Scanner, string};
 
 /// How many members of a hit are remembered that may have to go out of it; hits with more are read once again when they are
 /// written.

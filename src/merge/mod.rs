@@ -24,7 +24,6 @@
 //! | `raw` | members of a reply as slices of it |
 //! | [`reading`] | where in a reply its parts stand, for who judges it and who merges it |
 //! | `render` | a rendered template without the hidden fields |
-//! | `scan` | JSON in one pass, as slices |
 //! | `scores` | the score details of a hit, as they are compared |
 //! | `search` | the replies to one search as one reply, member by member in the order in which a node writes them |
 //! | `shares` | whether the shares of a page that nodes were asked for were enough of it |
@@ -56,7 +55,6 @@ pub mod provenance;
 pub mod raw;
 pub mod reading;
 pub mod render;
-pub mod scan;
 #[cfg(test)]
 mod scan_tests;
 pub mod scores;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::detail::{Detail, Details};
-use super::scan::{Malformed, number, string};
+use crate::split::scanner::{Malformed, number, string};
 
 /// What one ranking rule says of one hit. Greater is better.
 #[derive(Debug, Clone, PartialEq)]

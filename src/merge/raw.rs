@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::scan::{Malformed, Scanner};
+use crate::split::scanner::{Malformed, Scanner};
 
 /// A value's text, unparsed but checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::ops::Range;
 use super::error::MergeError;
 use super::hit::{Hit, Place};
 use super::raw::Members;
-use super::scan::{Malformed, Scanner, string};
 use super::search::SearchReply;
+use crate::split::scanner::{Malformed, Scanner, string};
 
 /// A reply with hits and a total, as places in its body.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::hit::Hit;
 use super::raw::{Members, elements};
-use super::scan::{Scanner, number, string};
 use crate::plan::shown::Shown;
+use crate::split::scanner::{Scanner, number, string};
 
 /// A member as a reader may see it: name and text of the value.
 type Seen = Vec<(String, String)>;

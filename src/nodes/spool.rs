@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::overload::spool_budget::{Reservation, SpoolBudget};
 
@@ -35,8 +35,10 @@ enum Storage {
 #[derive(Debug)]
 pub struct SpoolReader {
     spool: Spool,
-    /// Read from the file, not yet handed out.
+    /// Not yet handed out.
     block: Bytes,
+    /// Where the file is read to. Once who got a block's chunks has dropped them, the next one takes its place in memory.
+    room: BytesMut,
 }
 
 /// A spool that is being filled.
@@ -85,7 +87,7 @@ impl Spool {
 
     /// Reads it from its start, block by block. A file that cannot be read is an `io::Error` of [`SpoolReader::next`].
     pub fn reader(&self) -> SpoolReader {
-        SpoolReader { spool: self.clone(), block: Bytes::new() }
+        SpoolReader { spool: self.clone(), block: Bytes::new(), room: BytesMut::new() }
     }
 }
 
@@ -113,7 +115,10 @@ impl SpoolReader {
                 }
                 Storage::File(file) => {
                     let length = (range.end - range.start).min(BLOCK as u64) as usize;
-                    self.block = read_block(Arc::clone(file), range.start, length).await?;
+                    let mut room =
+                        read_block(Arc::clone(file), range.start, length, std::mem::take(&mut self.room)).await?;
+                    self.block = room.split().freeze();
+                    self.room = room;
                     range.start += length as u64;
                 }
             }
@@ -122,11 +127,11 @@ impl SpoolReader {
     }
 }
 
-async fn read_block(file: Arc<File>, at: u64, length: usize) -> io::Result<Bytes> {
+async fn read_block(file: Arc<File>, at: u64, length: usize, mut room: BytesMut) -> io::Result<BytesMut> {
     let read = move || {
-        let mut block = vec![0; length];
-        file.read_exact_at(&mut block, at)?;
-        Ok(Bytes::from(block))
+        room.resize(length, 0);
+        file.read_exact_at(&mut room, at)?;
+        Ok(room)
     };
     tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
 }

@@ -13,6 +13,7 @@
 //! | `shard` | shards, sets of shards, and the hidden field by which a node can be asked for some shards only |
 //! | `stable_hash` | the one hash that placement rests on |
 //! | `templates` | templates of embedders, guarded against hidden fields |
+//! | `text_set` | sets of many short texts, as hashes of 64 bits |
 //! | `topology` | one snapshot of the cluster: nodes, owners, what is stale and what is apart |
 //! | `version` | the versions of placement, side by side |
 //! | `vocabulary` | documents that hold words, so that every node knows them |
@@ -29,6 +30,7 @@ pub mod settings;
 pub mod shard;
 pub mod stable_hash;
 pub mod templates;
+pub mod text_set;
 pub mod topology;
 pub mod version;
 pub mod vocabulary;

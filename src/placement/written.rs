@@ -16,6 +16,23 @@ const PLACE_BITS: u32 = 20;
 /// Two bits each, so that a value holds the 42 bits of a batch number and the 20 of a place.
 const DIGITS: u32 = 31;
 
+/// A number of 64 bits as digits.
+const FOURS: usize = 8;
+/// Each byte as four digits: a value is made for every document.
+const DIGITS_OF: [[u8; 4]; 256] = {
+    let mut all = [[0; 4]; 256];
+    let mut byte = 0;
+    while byte < all.len() {
+        let mut digit = 0;
+        while digit < 4 {
+            all[byte][digit] = b"[]{}"[byte >> (6 - 2 * digit) & 3];
+            digit += 1;
+        }
+        byte += 1;
+    }
+    all
+};
+
 /// Where a document stands among all that were ever written: the greater, the later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Written(u64);
@@ -60,9 +77,12 @@ impl Written {
     /// Appends the value of [`WRITTEN_FIELD`]: digits that order as bytes do, written with separators, so that it can be
     /// sorted by but never be found by a search.
     pub fn push_value(self, out: &mut Vec<u8>) {
-        for digit in (0..DIGITS).rev() {
-            out.push(b"[]{}"[(self.0 >> (2 * digit) & 3) as usize]);
+        let mut value = [0; 4 * FOURS];
+        for (four, byte) in value.chunks_exact_mut(4).zip(self.0.to_be_bytes()) {
+            four.copy_from_slice(&DIGITS_OF[usize::from(byte)]);
         }
+        // A place has no more bits than these.
+        out.extend_from_slice(&value[value.len() - Self::LENGTH..]);
     }
 }
 

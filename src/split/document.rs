@@ -9,6 +9,7 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::scanner::Scanner;
 use crate::placement::shard::{SHARD_FIELD, ShardId, shard_value};
 use crate::placement::written::{WRITTEN_FIELD, Written};
 
@@ -19,14 +20,46 @@ pub const RESERVED_PREFIX: &str = "_miroir";
 #[derive(Debug)]
 pub struct Document<'a> {
     raw: &'a str,
-    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    fields: Vec<(Cow<'a, str>, Raw<'a>)>,
+}
+
+/// A valid JSON value as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'a>(&'a str);
+
+// === impl Raw ===
+
+impl<'a> Raw<'a> {
+    /// The JSON text of the value.
+    pub fn get(self) -> &'a str {
+        self.0
+    }
 }
 
 // === impl Document ===
 
 impl<'a> Document<'a> {
+    /// The document that `text` begins with, at its first byte; `None` where there is none, or not all of it. Where it ends is told by
+    /// [`Document::raw`].
+    pub fn first(text: &'a str) -> Option<Self> {
+        if !text.starts_with('{') {
+            return None;
+        }
+        let mut scanner = Scanner::new(text);
+        let mut within = scanner.enter(b'{').ok()?;
+        let mut fields = Vec::with_capacity(16);
+        while let Some(key) = scanner.member(&mut within).ok()? {
+            fields.push((key, Raw(scanner.value().ok()?)));
+        }
+        Some(Self { raw: scanner.since(0), fields })
+    }
+
     /// Parses `raw`, which is one value without white space around it.
     pub fn parse(raw: &'a str) -> Result<Self, serde_json::Error> {
+        if let Some(document) = Self::first(raw).filter(|document| document.raw.len() == raw.len()) {
+            return Ok(document);
+        }
+        // This one says what is wrong.
         let mut deserializer = serde_json::Deserializer::from_str(raw);
         let fields = deserializer.deserialize_map(FieldsVisitor)?;
         deserializer.end()?;
@@ -39,7 +72,7 @@ impl<'a> Document<'a> {
     }
 
     /// The keys and values of the first level, in order, repeated keys included.
-    pub fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+    pub fn fields(&self) -> &[(Cow<'a, str>, Raw<'a>)] {
         &self.fields
     }
 
@@ -64,17 +97,17 @@ impl<'a> Document<'a> {
 
     /// The object with each key once: in the place of its first occurrence, with its last value.
     pub fn without_repeated_keys(&self) -> String {
-        let mut order: Vec<(&str, &RawValue)> = Vec::with_capacity(self.fields.len());
+        let mut order: Vec<(&str, Raw<'_>)> = Vec::with_capacity(self.fields.len());
         let mut places = std::collections::HashMap::with_capacity(self.fields.len());
         for (key, value) in &self.fields {
             match places.entry(key.as_ref()) {
                 std::collections::hash_map::Entry::Occupied(place) => {
                     let place: usize = *place.get();
-                    order[place].1 = value;
+                    order[place].1 = *value;
                 }
                 std::collections::hash_map::Entry::Vacant(place) => {
                     place.insert(order.len());
-                    order.push((key, value));
+                    order.push((key, *value));
                 }
             }
         }
@@ -160,7 +193,7 @@ impl HiddenFields {
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+    type Value = Vec<(Cow<'de, str>, Raw<'de>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map")
@@ -169,7 +202,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::with_capacity(16);
         while let Some(key) = map.next_key_seed(KeySeed)? {
-            fields.push((key, map.next_value()?));
+            let value: &RawValue = map.next_value()?;
+            fields.push((key, Raw(value.get())));
         }
         Ok(fields)
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::PayloadFormat;
 use super::document::Document;
 use super::error::SplitError;
-use super::ndjson::{malformed, not_a_document, parse, white_space};
+use super::ndjson::{Ahead, malformed, not_a_document, parse, white_space};
 use super::position::Position;
 use super::scan::ValueScanner;
 
@@ -74,26 +74,38 @@ impl JsonSplitter {
         if self.state == State::Done {
             return Ok(());
         }
-        self.pending.extend_from_slice(chunk);
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(chunk);
+        let mut ahead = Ahead::default();
         let mut start = 0;
         loop {
             match self.state {
                 State::Start | State::FirstElement | State::AfterElement | State::AfterComma => {
-                    start += white_space(&self.pending[start..]);
-                    let Some(&byte) = self.pending.get(start) else { break };
-                    start += self.punctuation(byte).map_err(|what| self.malformed_at(start, what))?;
+                    start += white_space(&pending[start..]);
+                    let Some(&byte) = pending.get(start) else { break };
+                    start += self.punctuation(byte).map_err(|what| self.malformed_at(&pending, start, what))?;
                     self.scanned = start;
                 }
                 State::Single => {
-                    self.check_length(self.pending.len() - start)?;
+                    self.check_length(pending.len() - start)?;
                     break;
                 }
                 State::Element => {
-                    let end = self.scanner.scan(&self.pending, self.scanned);
-                    self.check_length(end.unwrap_or(self.pending.len()) - start)?;
+                    // As a rule a whole document follows, and is read in one pass.
+                    if self.scanned == start
+                        && let Some(document) = ahead.document(&pending, start)
+                    {
+                        self.check_length(document.raw().len())?;
+                        hand_over(&document, on_document)?;
+                        start += document.raw().len();
+                        self.state = State::AfterElement;
+                        continue;
+                    }
+                    let end = self.scanner.scan(&pending, self.scanned);
+                    self.check_length(end.unwrap_or(pending.len()) - start)?;
                     let Some(end) = end else { break };
-                    let Some(document) = parse(&self.pending[start..end]) else {
-                        start += self.refuse(start)?;
+                    let Some(document) = parse(&pending[start..end]) else {
+                        start += self.refuse(&pending, start)?;
                         continue;
                     };
                     hand_over(&document, on_document)?;
@@ -101,19 +113,20 @@ impl JsonSplitter {
                     self.scanner = ValueScanner::default();
                     self.state = State::AfterElement;
                 }
-                State::Refused => match self.verdict(start, false) {
+                State::Refused => match self.verdict(&pending, start, false) {
                     Some(error) => return Err(error.into()),
                     None => break,
                 },
                 State::Done => {
-                    start = self.pending.len();
+                    start = pending.len();
                     break;
                 }
             }
         }
-        self.position = self.position.after(&self.pending[..start]);
-        self.pending.drain(..start);
-        self.scanned = self.pending.len();
+        self.position = self.position.after(&pending[..start]);
+        pending.drain(..start);
+        self.scanned = pending.len();
+        self.pending = pending;
         Ok(())
     }
 
@@ -129,11 +142,14 @@ impl JsonSplitter {
             State::Start | State::AfterComma => cut_off("EOF while parsing a value"),
             State::FirstElement | State::AfterElement => cut_off("EOF while parsing a list"),
             State::Element => {
-                let value = self.refuse(0)?;
-                Err(self.verdict(value, true).unwrap_or_else(|| self.malformed_at(value, "expected value")).into())
+                let pending = std::mem::take(&mut self.pending);
+                let value = self.refuse(&pending, 0)?;
+                let verdict = self.verdict(&pending, value, true);
+                Err(verdict.unwrap_or_else(|| self.malformed_at(&pending, value, "expected value")).into())
             }
             State::Refused => {
-                Err(self.verdict(0, true).unwrap_or_else(|| self.malformed_at(0, "expected value")).into())
+                let verdict = self.verdict(&self.pending, 0, true);
+                Err(verdict.unwrap_or_else(|| self.malformed_at(&self.pending, 0, "expected value")).into())
             }
             State::Single => {
                 let object = self.single()?;
@@ -167,13 +183,13 @@ impl JsonSplitter {
         }
     }
 
-    fn malformed_at(&self, at: usize, what: &str) -> SplitError {
-        malformed(PayloadFormat::Json, self.position.after(&self.pending[..at]).at_byte(what))
+    fn malformed_at(&self, pending: &[u8], at: usize, what: &str) -> SplitError {
+        malformed(PayloadFormat::Json, self.position.after(&pending[..at]).at_byte(what))
     }
 
-    /// The element at `start` is no document: the error if it is no JSON either, else its length.
-    fn refuse(&mut self, start: usize) -> Result<usize, SplitError> {
-        let rest = &self.pending[start..];
+    /// The element at `start` of `pending` is no document: the error if it is no JSON either, else its length.
+    fn refuse(&mut self, pending: &[u8], start: usize) -> Result<usize, SplitError> {
+        let rest = &pending[start..];
         let mut deserializer = serde_json::Deserializer::from_slice(rest);
         match <&RawValue>::deserialize(&mut deserializer) {
             Ok(raw) => {
@@ -182,31 +198,31 @@ impl JsonSplitter {
                 Ok(raw.get().len())
             }
             Err(error) => {
-                let position = self.position.after(&self.pending[..start]);
+                let position = self.position.after(&pending[..start]);
                 Err(malformed(PayloadFormat::Json, position.shift(&error)))
             }
         }
     }
 
     /// The error after a refused element, given what follows it from `start`; `None` if that is not yet known.
-    fn verdict(&self, start: usize, ended: bool) -> Option<SplitError> {
-        let next = start + white_space(&self.pending[start..]);
+    fn verdict(&self, pending: &[u8], start: usize, ended: bool) -> Option<SplitError> {
+        let next = start + white_space(&pending[start..]);
         let at_end = |what| {
-            let end = self.position.after(&self.pending);
+            let end = self.position.after(pending);
             ended.then(|| malformed(PayloadFormat::Json, end.at_end(what)))
         };
-        match self.pending.get(next) {
+        match pending.get(next) {
             None => at_end("EOF while parsing a list"),
             Some(b']') => self.refusal.clone(),
             Some(b',') => {
-                let after = next + 1 + white_space(&self.pending[next + 1..]);
-                match self.pending.get(after) {
+                let after = next + 1 + white_space(&pending[next + 1..]);
+                match pending.get(after) {
                     None => at_end("trailing characters"),
-                    Some(b']') => Some(self.malformed_at(after, "trailing comma")),
-                    Some(_) => Some(self.malformed_at(after, "trailing characters")),
+                    Some(b']') => Some(self.malformed_at(pending, after, "trailing comma")),
+                    Some(_) => Some(self.malformed_at(pending, after, "trailing characters")),
                 }
             }
-            Some(_) => Some(self.malformed_at(next, "trailing characters")),
+            Some(_) => Some(self.malformed_at(pending, next, "trailing characters")),
         }
     }
 

@@ -17,6 +17,9 @@
 //! | `primary_key` | the primary key |
 //! | `rules` | what the engine refuses in a whole body for the sake of single documents, besides their ids |
 //! | `scan` | finds where a JSON value ends, however many pieces it comes in |
+//! | `scanner` | JSON in one pass, as slices |
+//! | `seen` | the ids of a body, each with whether it came before |
+//! | `texts` | the texts in a value |
 //! | `vectors` | checks `_vectors` as the engine does |
 //! | `words` | the words of a document, as far as they can be told without the engine's tokenizer |
 
@@ -32,6 +35,9 @@ mod position;
 pub mod primary_key;
 pub mod rules;
 mod scan;
+pub mod scanner;
+mod seen;
+mod texts;
 pub mod vectors;
 pub mod words;
 

@@ -2,14 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::document::Document;
+use super::document::{Document, Raw};
 use crate::meili::error::{Code, ResponseError};
 
 /// What the last letters of a key are, in lower case, that is guessed to be the primary one.
@@ -76,7 +72,7 @@ pub fn infer(first: &Document<'_>) -> Result<String, IdError> {
 pub fn document_id<'a>(document: &Document<'a>, primary_key: &str) -> Result<Cow<'a, str>, IdError> {
     let mut found = None;
     for (key, value) in document.fields() {
-        match look(key, value, primary_key, &mut found) {
+        match look(key, *value, primary_key, &mut found) {
             Ok(()) => {}
             Err(Refusal::Invalid(id)) => return Err(IdError::Invalid { id }),
             Err(Refusal::TooMany) => {
@@ -98,17 +94,17 @@ enum Refusal {
 
 /// Looks for the id under `key`; `path` is what of the primary key is below the current level. A key may hold dots
 /// itself, so each way of cutting the path is tried.
-fn look<'a>(key: &str, value: &'a RawValue, path: &str, found: &mut Option<Cow<'a, str>>) -> Result<(), Refusal> {
+fn look<'a>(key: &str, value: Raw<'a>, path: &str, found: &mut Option<Cow<'a, str>>) -> Result<(), Refusal> {
     let Some(below) = path.strip_prefix(key) else { return Ok(()) };
     let id = if below.is_empty() {
         id_of(value)?
     } else {
         let Some(below) = below.strip_prefix(LEVEL_SEPARATOR).filter(|_| !key.is_empty()) else { return Ok(()) };
         // A value that is no object has nothing below it; that is no error.
-        let Ok(fields) = value.deserialize_map(Fields) else { return Ok(()) };
+        let Ok(object) = Document::parse(value.get()) else { return Ok(()) };
         let mut nested = None;
-        for (name, inner) in fields {
-            look(&name, inner, below, &mut nested)?;
+        for (name, inner) in object.fields() {
+            look(name, *inner, below, &mut nested)?;
         }
         match nested {
             Some(id) => id,
@@ -122,7 +118,7 @@ fn look<'a>(key: &str, value: &'a RawValue, path: &str, found: &mut Option<Cow<'
 }
 
 /// The text of an id: a string of few characters, or an integer.
-fn id_of(value: &RawValue) -> Result<Cow<'_, str>, Refusal> {
+fn id_of(value: Raw<'_>) -> Result<Cow<'_, str>, Refusal> {
     let raw = value.get();
     if let Some(text) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'))
         && is_valid_id(text)
@@ -148,25 +144,6 @@ fn anew(document: &Document<'_>) -> String {
     match serde_json::from_str::<Map<String, Value>>(document.raw()) {
         Ok(object) => serde_json::to_string(&object).expect("a parsed object always serializes"),
         Err(_) => document.raw().to_owned(),
-    }
-}
-
-/// The keys and raw values of a nested object.
-struct Fields;
-
-impl<'de> Visitor<'de> for Fields {
-    type Value = Vec<(String, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            fields.push(entry);
-        }
-        Ok(fields)
     }
 }
 

@@ -8,20 +8,20 @@
 //! index, `_geojson`, templates of embedders that a document does not fit, objects where numbers of a vector are due and
 //! numbers out of range (the engine itself breaks down there), and vectors of a length that only the embedder knows.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeMap, HashMap};
 
 use super::document::Document;
 use super::geo::{self, GEO_FIELD, GeoError};
+use super::seen::{Met, Seen};
 use super::vectors::{self, Embedder, VECTORS_FIELD, VectorsError};
 use crate::meili::error::Code;
 use crate::placement::few_ids::{FewIds, IdsByShard};
 use crate::placement::shard::ShardId;
-use crate::placement::stable_hash::{ByHash, hash_bytes};
+use crate::placement::text_set::TextKey;
 
-/// So many ids are told apart in one body; later ones count as new.
-const MOST_SEEN: usize = 1_800_000;
+/// Ids that nothing hangs on yet are looked for so many at a time: looks at memory that do not wait for each other go on side by
+/// side.
+const AT_ONCE: usize = 256;
 /// So many documents of one body are remembered with what is wrong with them, or may be.
 const MOST_REMEMBERED: usize = 10_000;
 /// The engine extracts vectors from so many documents at a time, and says how many of those lack one.
@@ -59,32 +59,15 @@ pub struct Checker {
     meets: Meets,
     taken: u64,
     seen: Seen,
+    /// The last documents taken, whose ids are not looked for yet.
+    waiting: Vec<(TextKey, ShardId)>,
     faults: HashMap<String, Faults>,
     lacking: HashMap<String, Lacking>,
-    /// How many documents, each once, each shard gets.
-    documents: BTreeMap<ShardId, u64>,
-    ids: FewIds,
+    /// How many documents, each once, each shard gets, in the order of shards.
+    documents: Vec<u64>,
+    /// `None` once they are too many.
+    ids: Option<FewIds>,
 }
-
-/// The ids of a body, as hashes. It is looked at for every document, and a table of many is no table of the processor's: so an entry
-/// is small, and found and made in one look.
-#[derive(Debug)]
-enum Seen {
-    Ids(HashSet<IdHash, ByHash>),
-    /// Each with the place in the body where it came first.
-    Places(HashMap<IdHash, u32, ByHash>),
-}
-
-/// How an id is met.
-enum Met {
-    First,
-    /// With the place where it came first, where that is known.
-    Again(Option<u64>),
-}
-
-/// The hash of an id, in halves: so an entry of a table takes 12 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct IdHash([u32; 2]);
 
 /// What is wrong with a document, and where in the body it came.
 #[derive(Debug, Default)]
@@ -134,58 +117,6 @@ impl Refusal {
     }
 }
 
-// === impl IdHash ===
-
-impl IdHash {
-    fn of(id: &str) -> Self {
-        let hash = hash_bytes(id.as_bytes());
-        Self([(hash >> 32) as u32, hash as u32])
-    }
-}
-
-impl Hash for IdHash {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
-    }
-}
-
-// === impl Seen ===
-
-impl Seen {
-    fn new(meets: Meets) -> Self {
-        match meets {
-            Meets::Replacing => Self::Ids(HashSet::default()),
-            Meets::LaidOver => Self::Places(HashMap::default()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Ids(ids) => ids.len(),
-            Self::Places(places) => places.len(),
-        }
-    }
-
-    /// The id at `place` of the body; it is kept while there are fewer than [`MOST_SEEN`].
-    fn meet(&mut self, id: IdHash, place: u64) -> Met {
-        let keeps = self.len() < MOST_SEEN;
-        match self {
-            Self::Ids(ids) => {
-                let is_new = if keeps { ids.insert(id) } else { !ids.contains(&id) };
-                if is_new { Met::First } else { Met::Again(None) }
-            }
-            Self::Places(places) if keeps => match places.entry(id) {
-                Entry::Occupied(first) => Met::Again(Some(u64::from(*first.get()))),
-                Entry::Vacant(new) => {
-                    new.insert(u32::try_from(place).unwrap_or(u32::MAX));
-                    Met::First
-                }
-            },
-            Self::Places(places) => places.get(&id).map_or(Met::First, |first| Met::Again(Some(u64::from(*first)))),
-        }
-    }
-}
-
 // === impl Checker ===
 
 impl Checker {
@@ -196,22 +127,33 @@ impl Checker {
             meets,
             taken: 0,
             seen: Seen::new(meets),
+            waiting: Vec::new(),
             faults: HashMap::new(),
             lacking: HashMap::new(),
-            documents: BTreeMap::new(),
-            ids: FewIds::default(),
+            documents: Vec::new(),
+            ids: Some(FewIds::default()),
         }
     }
 
     /// The next document of the body; `id` is its id, and `shard` where it belongs.
     pub fn take(&mut self, document: &Document<'_>, id: &str, shard: ShardId) {
-        let hash = IdHash::of(id);
+        let key = TextKey::of(id);
+        let has_vectors = document.fields().iter().any(|(name, _)| name == VECTORS_FIELD);
+        if self.may_wait(has_vectors) {
+            self.taken += 1;
+            self.waiting.push((key, shard));
+            if self.waiting.len() == AT_ONCE {
+                self.meet_waiting();
+            }
+            return;
+        }
+        self.meet_waiting();
         self.taken += 1;
-        let met = self.seen.meet(hash, self.taken);
+        let met = self.seen.meet(key, self.taken);
         let again = match met {
             Met::First => {
-                *self.documents.entry(shard).or_default() += 1;
-                self.ids.add(shard, id);
+                self.count(shard);
+                self.ids = self.ids.take().and_then(|mut ids| ids.add(shard, id).then_some(ids));
                 false
             }
             Met::Again(_) => true,
@@ -222,14 +164,38 @@ impl Checker {
             Met::Again(Some(first)) => first,
             Met::Again(None) | Met::First => self.taken,
         };
-        self.look_at_vectors(document, id, again, at);
+        self.look_at_vectors(document, id, has_vectors, again, at);
         if self.rules.geo {
             self.look_at_geo(document, id, again, at);
         }
     }
 
-    fn look_at_vectors(&mut self, document: &Document<'_>, id: &str, again: bool, at: u64) {
-        let has_field = document.fields().iter().any(|(key, _)| key == VECTORS_FIELD);
+    /// True if nothing is known, or will be, of the next document but its id, so that it only counts whether it came before.
+    fn may_wait(&self, has_vectors: bool) -> bool {
+        let is_plain = !has_vectors && self.rules.embedders.is_empty() && !self.rules.geo;
+        is_plain && self.ids.is_none() && self.faults.is_empty() && self.lacking.is_empty()
+    }
+
+    fn meet_waiting(&mut self) {
+        let first = self.taken + 1 - self.waiting.len() as u64;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for (place, (key, shard)) in (first..).zip(waiting.drain(..)) {
+            if let Met::First = self.seen.meet(key, place) {
+                self.count(shard);
+            }
+        }
+        self.waiting = waiting;
+    }
+
+    fn count(&mut self, shard: ShardId) {
+        let at = usize::from(shard.0);
+        if self.documents.len() <= at {
+            self.documents.resize(at + 1, 0);
+        }
+        self.documents[at] += 1;
+    }
+
+    fn look_at_vectors(&mut self, document: &Document<'_>, id: &str, has_field: bool, again: bool, at: u64) {
         // The earlier version's vectors stay, whatever they are.
         if again && self.meets == Meets::LaidOver && !has_field {
             return;
@@ -290,7 +256,10 @@ impl Checker {
     }
 
     /// The first refusal by the engine's order of checks, not by the order of documents.
-    pub fn finish(self) -> Checked {
+    pub fn finish(mut self) -> Checked {
+        self.meet_waiting();
+        let counts = self.documents.into_iter().zip(0..).filter(|(count, _)| *count > 0);
+        let documents = counts.map(|(count, shard)| (ShardId(shard), count)).collect();
         let mut found: Vec<(u64, Refusal)> = Vec::new();
         for faults in self.faults.into_values() {
             found.extend(faults.vectors.map(|(at, error)| (at, error.into())));
@@ -302,8 +271,8 @@ impl Checker {
         Checked {
             refusal: first.map(|(_, refusal)| refusal),
             lacking,
-            documents: self.documents,
-            ids: self.ids.finish(),
+            documents,
+            ids: self.ids.map(FewIds::finish).unwrap_or_default(),
         }
     }
 }
@@ -400,6 +369,36 @@ mod tests {
         let found = checked(Meets::LaidOver, &documents);
         assert_eq!(found.documents, BTreeMap::from([(ShardId(0), 2)]));
         assert_eq!(found.ids, BTreeMap::from([(ShardId(0), vec!["ab".to_owned(), "7".to_owned()])]));
+    }
+
+    #[test]
+    fn documents_of_a_long_body_count_once_and_meet_their_earlier_versions() {
+        let number_of = |place: u64| place.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 9000;
+        let numbers: Vec<u64> =
+            (0..20_000).map(|place| number_of(if place % 3 == 0 { place / 2 } else { place })).collect();
+        let (late, early) = (numbers[7000], numbers[100]);
+        assert!(numbers.iter().position(|number| *number == late) > Some(100));
+        for (meets, named) in [(Meets::Replacing, late), (Meets::LaidOver, early)] {
+            let mut checker = Checker::new(DocumentRules::default(), meets);
+            let mut counts = BTreeMap::new();
+            let mut met = std::collections::HashSet::new();
+            let mut take = |number: u64, vectors: &str| {
+                let raw = format!(r#"{{"id":{number}{vectors}}}"#);
+                let shard = ShardId((number % 7) as u16);
+                checker.take(&Document::parse(&raw).unwrap(), &number.to_string(), shard);
+                *counts.entry(shard).or_insert(0) += u64::from(met.insert(number));
+            };
+            for (place, number) in numbers.iter().enumerate() {
+                take(*number, if place % 5000 == 9 { r#","_vectors":{"own":[7]}"# } else { "" });
+            }
+            // Both are wrong, and what each is made of begins at another place.
+            take(late, r#","_vectors":{"own":7}"#);
+            take(early, r#","_vectors":{"own":7}"#);
+            let found = checker.finish();
+            assert_eq!(found.documents, counts);
+            assert_eq!(found.ids, BTreeMap::new());
+            assert!(found.refusal.unwrap().to_string().contains(&format!("`{named}`")));
+        }
     }
 
     #[test]

@@ -154,7 +154,9 @@ fn given<'a>(object: &Document<'a>, id: &str) -> Result<Vec<(String, Given<'a>)>
             continue;
         }
         let Some((_, raw)) = object.fields().iter().rfind(|(key, _)| key == name) else { continue };
-        let said = match raw.deserialize_any(GivenVisitor { name, raw }) {
+        let visited = serde_json::from_str::<&RawValue>(raw.get())
+            .and_then(|raw| raw.deserialize_any(GivenVisitor { name, raw }));
+        let said = match visited {
             Ok(said) => said,
             Err(error) => Err(format!("Could not parse `._vectors.{name}`: {error}")),
         };

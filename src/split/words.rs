@@ -3,10 +3,8 @@
 
 use std::borrow::Cow;
 
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::document::{Document, RESERVED_PREFIX};
+use super::texts::texts;
 use crate::placement::stable_hash::hash_bytes;
 use crate::placement::vocabulary::WORDS_FIELD;
 
@@ -82,20 +80,15 @@ impl WordRules {
         if self.localized { hash_bytes(attribute.as_bytes()) << 1 | exact } else { exact }
     }
 
-    /// Hands over every word of `document` with the attribute that it stands in.
-    pub fn words_of(&self, document: &Document<'_>, on_word: &mut impl FnMut(&str, &str)) {
+    /// Hands over every text of `document` that has words, with the attribute that it stands in.
+    pub fn texts_of(&self, document: &Document<'_>, on_text: &mut impl FnMut(&str, &str)) {
         let mut path = String::new();
         for (key, value) in document.fields() {
-            if key == VECTORS || key.starts_with(RESERVED_PREFIX) {
-                continue;
+            if key != VECTORS && !key.starts_with(RESERVED_PREFIX) {
+                path.clear();
+                path.push_str(key);
+                texts(value.get(), &mut path, on_text);
             }
-            path.clear();
-            path.push_str(key);
-            let mut texts = |path: &str, text: &str| self.split(text, &mut |word| on_word(path, word));
-            let walk = Walk { path: &mut path, on_text: &mut texts };
-            let mut deserializer = serde_json::Deserializer::from_str(RawValue::get(value));
-            // The document was parsed before.
-            let _ = walk.deserialize(&mut deserializer);
         }
     }
 
@@ -185,11 +178,6 @@ fn separates(c: char) -> bool {
     }
 }
 
-/// The number by which a word of a class is remembered.
-pub fn word_number(class: u64, word: &str) -> u64 {
-    hash_bytes(word.as_bytes()) ^ class.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 /// In lower case, as the engine has it, unless it would split the word where a small letter meets a capital.
 fn folded(word: &str) -> Cow<'_, str> {
     if word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
@@ -210,77 +198,6 @@ fn covers(name: &str, attribute: &str) -> bool {
     attribute.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Walks through a value, whatever it is, and hands over the texts in it.
-struct Walk<'p, F> {
-    path: &'p mut String,
-    on_text: &'p mut F,
-}
-
-// === impl Walk ===
-
-impl<'de, F: FnMut(&str, &str)> DeserializeSeed<'de> for Walk<'_, F> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, F: FnMut(&str, &str)> Visitor<'de> for Walk<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        (self.on_text)(self.path, if value { "true" } else { "false" });
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        (self.on_text)(self.path, &value.to_string());
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        (self.on_text)(self.path, &value.to_string());
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        if let Some(number) = serde_json::Number::from_f64(value) {
-            (self.on_text)(self.path, &number.to_string());
-        }
-        Ok(())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        (self.on_text)(self.path, value);
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Walk { path: &mut *self.path, on_text: &mut *self.on_text })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        let level = self.path.len();
-        while let Some(key) = fields.next_key::<Cow<'_, str>>()? {
-            self.path.push('.');
-            self.path.push_str(&key);
-            fields.next_value_seed(Walk { path: &mut *self.path, on_text: &mut *self.on_text })?;
-            self.path.truncate(level);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -289,8 +206,8 @@ mod tests {
 
     fn words(rules: &WordRules, document: &str) -> Vec<(String, String)> {
         let mut found = Vec::new();
-        rules.words_of(&Document::parse(document).unwrap(), &mut |path, word| {
-            found.push((path.to_owned(), word.to_owned()))
+        rules.texts_of(&Document::parse(document).unwrap(), &mut |path, text| {
+            rules.split(text, &mut |word| found.push((path.to_owned(), word.to_owned())));
         });
         found
     }
@@ -364,11 +281,5 @@ mod tests {
         assert!(
             localized.class("a") != localized.class("b") && home(&localized, "a").is_some_and(|home| home.0 == "a")
         );
-    }
-
-    #[test]
-    fn a_word_of_another_class_is_another() {
-        assert_ne!(word_number(0, "paris"), word_number(1, "paris"));
-        assert_eq!(word_number(0, "paris"), word_number(0, "paris"));
     }
 }

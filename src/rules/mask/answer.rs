@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::hidden::{Hidden, HiddenIn};
 use crate::merge::raw::{Members, ObjectWriter, Raw, elements};
-use crate::merge::scan::Malformed;
 use crate::rules::deed;
+use crate::split::scanner::Malformed;
 
 /// What was asked, as far as the form of its answer depends on it.
 pub struct Asked<'a> {

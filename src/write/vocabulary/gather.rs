@@ -6,23 +6,33 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{MOST_WORDS, Numbers, Vocabulary, WORDS};
+use super::waiting::Waiting;
+use super::{MOST_WORDS, Vocabulary, WORDS};
 use crate::nodes::overload::spool_budget::SpoolBudget;
 use crate::nodes::spool::{Spool, SpoolWriter};
+use crate::placement::text_set::{TextKey, TextSet};
 use crate::placement::vocabulary::{NO_WORD, WORD_SEPARATOR, WORDS_END, WORDS_FIELD, marker_of, words_id};
 use crate::placement::written::Written;
 use crate::split::Document;
-use crate::split::words::{WordRules, word_number};
+use crate::split::words::WordRules;
 use crate::write::settings::WriteSettings;
 
 /// Takes the words of documents, one after the other.
 pub struct Gatherer {
-    vocabulary: Arc<Vocabulary>,
     rules: WordRules,
-    epoch: u64,
-    new: Numbers,
-    lines: Lines,
+    waiting: Waiting,
     homes: Homes,
+    found: Found,
+}
+
+/// What is known of an index's words, and what is new of a body's.
+struct Found {
+    vocabulary: Arc<Vocabulary>,
+    epoch: u64,
+    /// How many words were known when they were last looked at; `None` once they were given up.
+    known: Option<usize>,
+    new: TextSet,
+    lines: Lines,
 }
 
 /// Where words of attributes are kept, found out once for a body: its documents have the same few, mostly in one order.
@@ -34,7 +44,7 @@ struct Homes {
     at: usize,
 }
 
-/// More attributes than these are looked up anew.
+/// More attributes than these are not looked for, and forgotten from time to time.
 const MOST_HOMES: usize = 256;
 
 /// Words as documents of words, a line each.
@@ -56,7 +66,7 @@ struct Pending {
 pub struct Gathered {
     vocabulary: Arc<Vocabulary>,
     epoch: u64,
-    new: Numbers,
+    new: TextSet,
     pieces: usize,
     /// Documents of words, a line each.
     pub spools: Vec<Spool>,
@@ -67,72 +77,130 @@ pub struct Gathered {
 impl Gatherer {
     /// `None` once there are too many words.
     pub(super) fn new(vocabulary: Arc<Vocabulary>, rules: WordRules, settings: &WriteSettings) -> Option<Self> {
-        let epoch = {
+        let (epoch, known) = {
             let state = vocabulary.state.read();
-            (state.known.len() < MOST_WORDS).then_some(state.epoch)?
+            (state.epoch, state.known.len())
         };
-        let (new, homes) = (Numbers::default(), Homes::default());
-        Some(Self { vocabulary, rules, epoch, new, lines: Lines::new(settings), homes })
+        (known < MOST_WORDS).then(|| Self {
+            rules,
+            waiting: Waiting::default(),
+            homes: Homes::default(),
+            found: Found {
+                vocabulary,
+                epoch,
+                known: Some(known),
+                new: TextSet::default(),
+                lines: Lines::new(settings),
+            },
+        })
     }
 
     /// Counts what is spooled against `budget`.
     pub fn within(&mut self, budget: &Arc<SpoolBudget>) {
-        self.lines.spool.within(budget);
+        self.found.lines.spool.within(budget);
     }
 
     /// Takes the words of `document` that are new; `next_place` numbers documents of words.
     pub fn take(&mut self, document: &Document<'_>, primary_key: &str, next_place: &mut impl FnMut() -> Written) {
-        let Self { vocabulary, rules, epoch, new, lines, homes } = self;
-        let state = vocabulary.state.read();
-        // What was given up meanwhile is known no more, but `know` hears of that.
-        let known = (state.epoch == *epoch).then_some(&state.known);
-        if known.map_or(0, |known| known.len()) + new.len() >= MOST_WORDS {
-            return;
-        }
-        rules.words_of(document, &mut |attribute, word| {
-            let Some((field, class)) = homes.of(attribute, rules, primary_key) else { return };
-            let number = word_number(*class, word);
-            if known.is_some_and(|known| known.contains(&number)) || !new.insert(number) {
+        let Self { rules, waiting, homes, found } = self;
+        if found.is_full(waiting.len()) {
+            // Some of those that wait may not be new.
+            found.look(waiting, homes, primary_key, next_place);
+            if found.is_full(0) {
                 return;
             }
-            lines.put(field, word, primary_key, next_place);
+        }
+        rules.texts_of(document, &mut |attribute, text| {
+            if homes.known.len() > 2 * MOST_HOMES {
+                // Those that wait name their homes by their places.
+                found.look(waiting, homes, primary_key, next_place);
+                homes.known.truncate(MOST_HOMES);
+            }
+            let Some((home, class)) = homes.of(attribute, rules, primary_key) else { return };
+            rules.split(text, &mut |word| {
+                waiting.push(TextKey::in_class(class, word), home, word);
+                if waiting.is_due() {
+                    found.look(waiting, homes, primary_key, next_place);
+                }
+            });
         });
     }
 
     /// Writes to disk what memory may no longer hold.
     pub async fn spill(&mut self) -> io::Result<()> {
-        self.lines.spool.spill().await
+        self.found.lines.spool.spill().await
     }
 
     /// `primary_key` is `None` if there was no document.
     pub async fn finish(
-        self,
+        mut self,
         primary_key: Option<&str>,
         next_place: &mut impl FnMut() -> Written,
     ) -> io::Result<Gathered> {
-        let (spools, pieces) = self.lines.finish(primary_key, next_place).await?;
+        let Found { vocabulary, epoch, new, lines, .. } = match primary_key {
+            Some(primary_key) => {
+                self.found.look(&mut self.waiting, &self.homes, primary_key, next_place);
+                self.found
+            }
+            None => self.found,
+        };
+        let (spools, pieces) = lines.finish(primary_key, next_place).await?;
         if !spools.is_empty() {
-            self.vocabulary.will_have_words();
+            vocabulary.will_have_words();
         }
-        Ok(Gathered { vocabulary: self.vocabulary, epoch: self.epoch, new: self.new, pieces, spools })
+        Ok(Gathered { vocabulary, epoch, new, pieces, spools })
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    /// True if there is no room for more words than `waiting`.
+    fn is_full(&self, waiting: usize) -> bool {
+        self.known.unwrap_or_default() + self.new.len() + waiting >= MOST_WORDS
+    }
+
+    /// Looks which of the words that wait are new.
+    fn look(
+        &mut self,
+        waiting: &mut Waiting,
+        homes: &Homes,
+        primary_key: &str,
+        next_place: &mut impl FnMut() -> Written,
+    ) {
+        let state = self.vocabulary.state.read();
+        // What was given up meanwhile is known no more, but `know` hears of that.
+        let known = (state.epoch == self.epoch).then_some(&state.known);
+        let given_up = known.is_none() && self.known.is_some();
+        self.known = known.map(TextSet::len);
+        let (new, lines) = (&mut self.new, &mut self.lines);
+        let is_new = |key| known.is_none_or(|known| !known.contains(key)) && new.insert(key);
+        waiting.look(is_new, |word, letters| lines.put(homes.field(word.home), letters, primary_key, next_place));
+        if given_up {
+            waiting.forget_last();
+        }
     }
 }
 
 // === impl Homes ===
 
 impl Homes {
-    /// `primary_key` is that of the body.
-    fn of(&mut self, attribute: &str, rules: &WordRules, primary_key: &str) -> Option<&(String, u64)> {
+    /// Where the field of `attribute` stands, and its class; `primary_key` is that of the body.
+    fn of(&mut self, attribute: &str, rules: &WordRules, primary_key: &str) -> Option<(usize, u64)> {
         let stands = |at: &usize| self.known.get(*at).is_some_and(|(known, _)| known == attribute);
         let likely = [self.at, self.at + 1, 0].into_iter().find(stands);
-        let found = likely.or_else(|| self.known.iter().position(|(known, _)| known == attribute));
-        self.at = found.unwrap_or_else(|| {
+        let all = || self.known.iter().take(MOST_HOMES).position(|(known, _)| known == attribute);
+        self.at = likely.or_else(all).unwrap_or_else(|| {
             let home = rules.home(attribute, primary_key).map(|home| (home.field.into_owned(), home.class));
-            self.known.truncate(MOST_HOMES);
             self.known.push((attribute.to_owned(), home));
             self.known.len() - 1
         });
-        self.known[self.at].1.as_ref()
+        self.known[self.at].1.as_ref().map(|(_, class)| (self.at, *class))
+    }
+
+    /// The field that stands at `home`.
+    fn field(&self, home: usize) -> &str {
+        self.known.get(home).and_then(|(_, home)| home.as_ref()).map_or(WORDS_FIELD, |(field, _)| field)
     }
 }
 

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `gather` | the new words of one body |
+//! | `waiting` | words of a body that are looked for many at a time |
 //! | `nodes` | what nodes are asked and sent |
 //! | `way` | what a write does about words before it is sent |
 //! | `keep` | in the background: nodes that have missed some, words that no document has any more |
@@ -14,9 +15,10 @@
 mod gather;
 pub mod keep;
 mod nodes;
+mod waiting;
 mod way;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -27,16 +29,16 @@ pub use self::gather::{Gathered, Gatherer};
 pub use self::nodes::spread;
 pub use self::way::{apart_from_words, gatherer, make_way, make_way_on, went_alone};
 use crate::meili::task::DocumentsChange;
-use crate::placement::stable_hash::ByHash;
+use crate::placement::text_set::{TextKey, TextSet};
 use crate::placement::topology::{NodeId, Topology};
 use crate::placement::vocabulary::WORD_SEPARATOR;
 use crate::plan::write::{RegistryChange, WriteIntent};
-use crate::split::words::{WordRules, word_number};
+use crate::split::words::WordRules;
 use crate::store::{Store, StoreError};
 
 /// The fact of the store that holds [`Durable`] of all indexes.
 const VOCABULARIES: &str = "vocabularies";
-/// More words of one index are not kept: they take nine bytes each or more here, and their text on every node.
+/// More words of one index are not kept: they take eight bytes each or more here, and their text on every node.
 const MOST_WORDS: usize = 2_000_000;
 /// How many words one document holds: few enough for their positions, which the engine counts in 16 bits and by eight between
 /// two.
@@ -67,7 +69,8 @@ pub struct Vocabulary {
 
 struct State {
     rules: WordRules,
-    known: Numbers,
+    /// Each in the class of its field.
+    known: TextSet,
     /// True once `known` was read from a node, or there was nothing to be read.
     loaded: bool,
     /// Grows whenever what was known is given up.
@@ -102,9 +105,6 @@ struct Text {
     pub field: String,
     pub words: String,
 }
-
-/// Words as [`word_number`] gives them, which are hashes already.
-type Numbers = HashSet<u64, ByHash>;
 
 // === impl Vocabularies ===
 
@@ -189,7 +189,7 @@ impl Vocabulary {
             alone: Mutex::default(),
             state: RwLock::new(State {
                 rules: WordRules::default(),
-                known: Numbers::default(),
+                known: TextSet::default(),
                 loaded: false,
                 epoch: 0,
                 may_differ: kept.floor.is_some(),
@@ -264,14 +264,14 @@ impl Vocabulary {
     }
 
     /// Remembers words that all nodes were sent, by who began with what was known in `epoch`.
-    fn know(&self, numbers: Numbers, pieces: usize, epoch: u64) {
+    fn know(&self, words: TextSet, pieces: usize, epoch: u64) {
         let mut state = self.state.write();
         if state.epoch != epoch {
             // It left out words that are not kept any more.
             state.doubt();
             return;
         }
-        state.known.extend(numbers);
+        state.known.extend(words);
         state.pieces += pieces;
     }
 
@@ -283,7 +283,9 @@ impl Vocabulary {
         }
         for text in texts {
             let class = state.rules.class(&text.field);
-            state.known.extend(text.words.split(WORD_SEPARATOR).map(|word| word_number(class, word)));
+            for word in text.words.split(WORD_SEPARATOR) {
+                state.known.insert(TextKey::in_class(class, word));
+            }
         }
         state.pieces += texts.len();
         state.loaded = true;
@@ -307,7 +309,7 @@ impl State {
     }
 
     fn forget(&mut self) {
-        self.known = Numbers::default();
+        self.known = TextSet::default();
         self.pieces = 0;
         self.epoch += 1;
     }

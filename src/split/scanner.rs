@@ -1,6 +1,6 @@
 //! JSON read in one pass: every byte is looked at and checked once, and nothing is built of it but slices.
 //!
-//! What a text must be is what `serde_json` takes for one value; `scan_tests` holds the two against each other.
+//! What a text must be is what `serde_json` takes for one value; `merge/scan_tests.rs` holds the two against each other.
 
 use std::borrow::Cow;
 
