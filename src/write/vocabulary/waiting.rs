@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_word_that_is_forgotten_is_looked_for_again() {
         let mut waiting = Waiting::default();
-        let mut looked_for = |waiting: &mut Waiting| {
+        let looked_for = |waiting: &mut Waiting| {
             waiting.push(TextKey::of("plum"), 0, "plum");
             let mut count = 0;
             waiting.look(
