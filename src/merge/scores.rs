@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::search::SearchReply;
 use crate::placement::written::WRITTEN_RULE;
 
 const WORDS: &str = "words";
@@ -62,6 +63,45 @@ impl MostTypos {
         details[TYPO] = rule;
         details.as_object_mut()?.shift_remove(WRITTEN_RULE);
         Some(Scores { score, details })
+    }
+}
+
+/// The hits that a threshold divides: those with as many words of the query as the least that pass.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Divided {
+    /// The rank by matching words, of so many; the first of one where nothing is ranked by words.
+    words: (f64, f64),
+    /// How many typos the node looked for at most.
+    pub typos: f64,
+}
+
+// === impl Divided ===
+
+impl Divided {
+    /// What the hits of `reply` tell of those about as good as `least`; `None` where it lists none of them, or scores cannot be taken
+    /// apart.
+    pub fn of(reply: &SearchReply<'_>, least: f64) -> Option<Self> {
+        let details = reply.details().filter_map(|details| serde_json::from_str::<Value>(details).ok());
+        let mut divided: Option<Self> = None;
+        for details in details {
+            let Some(typos) = Typos::of(&details) else { continue };
+            let (rank, of) = typos.words.unwrap_or((1.0, 1.0));
+            if (rank - 1.0) / of < least && least <= rank / of {
+                let most = divided.map_or(0.0, |divided| divided.typos).max(typos.most);
+                divided = Some(Self { words: (rank, of), typos: most });
+            }
+        }
+        divided
+    }
+
+    /// The score that a node which looks for `typos` gives to what scores `least` where one looks for as many as here. Example without words
+    /// of different ranks: a hit of one typo that is perfect else scores 3/4 where three are looked for, and 2/3 where it is two.
+    pub fn least_of(&self, least: f64, typos: f64) -> f64 {
+        let (rank, of) = self.words;
+        let inner = least * of - (rank - 1.0);
+        let inner = (inner * (self.typos + 1.0) - (self.typos - typos)) / (typos + 1.0);
+        // Numbers have an end: what is exactly as good passes. Hits with fewer words do not.
+        (rank - 1.0 + (inner - 1e-12).max(1e-9)) / of
     }
 }
 
@@ -131,6 +171,30 @@ mod tests {
         assert_eq!(restated.details, serde_json::from_str::<Value>(&details(2, 1, 3)).unwrap());
         assert_eq!(most.restate(Some(0.9), &details(2, 0, 3)), None);
         assert_eq!(most.restate(Some(0.4), &details(1, 1, 2)), None, "the other bucket has its own most");
+    }
+
+    /// A search for two words, of which hits have `words`.
+    fn reply(words: u32, count: u32, most: u32) -> String {
+        format!(
+            r#"{{"hits":[{{"id":1,"_rankingScoreDetails":{}}}],"totalHits":1}}"#,
+            details(words, count, most)
+        )
+    }
+
+    #[test]
+    fn a_threshold_divides_the_hits_with_as_many_words() {
+        let of = |body: &str, least| Divided::of(&SearchReply::parse(body.as_bytes()).unwrap(), least);
+        let both = of(&reply(2, 1, 3), 0.7).unwrap();
+        assert_eq!(both.typos, 3.0);
+        assert_eq!(of(&reply(2, 1, 3), 0.5), None, "whoever has both words scores more than a half");
+        assert!(of(&reply(1, 0, 2), 0.5).is_some());
+        // One typo of two words, perfect else: (1 + 3/4) / 2 by three typos, (1 + 2/3) / 2 by two.
+        let least = both.least_of(1.75 / 2.0, 2.0);
+        assert!((least - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-9 && least < (1.0 + 2.0 / 3.0) / 2.0, "{least}");
+        assert!((both.least_of(0.8, 3.0) - 0.8).abs() < 1e-9);
+        // Below what two typos can bring down, all with both words pass, and nobody with one.
+        let all = both.least_of(0.52, 1.0);
+        assert!(all > 0.5 && all < 0.500_001, "{all}");
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl<'a> SearchReply<'a> {
         self.hits.len() as u64
     }
 
+    /// What the node says of the scores of its hits, one after the other; what cannot be read is left out.
+    pub fn details(&self) -> impl Iterator<Item = &'a str> {
+        self.hits.iter().filter_map(|hit| hit.details().ok().flatten())
+    }
+
     /// How many hits the node says it has found.
     pub fn total(&self) -> u64 {
         self.total
@@ -101,7 +106,11 @@ impl<'a> Merged<'a> {
         let left_out: u64 = spans.iter().map(|span| span.skip()).sum();
         let typos = (plan.shown.score || plan.shown.details).then(|| most_typos(&lists));
         let skip = plan.window.skip().saturating_sub(left_out);
-        let page = hits::merge(lists, &plan.rules(), skip, plan.window.take())?;
+        let page = if plan.is_walked_unseen() {
+            Page { hits: Vec::new(), ..hits::merge(lists, &plan.rules(), 0, plan.reach())? }
+        } else {
+            hits::merge(lists, &plan.rules(), skip, plan.window.take())?
+        };
         Ok(Self { plan, replies, page, listed, typos })
     }
 
@@ -117,7 +126,12 @@ impl<'a> Merged<'a> {
 
     /// True if a single node would have stopped at the end of the page, not for want of hits.
     pub fn is_full(&self) -> bool {
-        self.page.hits.len() as u64 >= self.plan.window.take()
+        let walked = self.plan.walked_window().take();
+        if self.plan.is_walked_unseen() {
+            self.page.passed >= walked
+        } else {
+            self.page.hits.len() as u64 >= self.plan.window.take()
+        }
     }
 
     /// True if hits are missing because a node left them out for one that is left out here. Example under `distinct: "maker"`: node x
@@ -135,7 +149,7 @@ impl<'a> Merged<'a> {
     /// True if the node with the `at`th reply stopped at the end of the page, not for want of hits. Example: asked for 20, node x lists 20,
     /// and may have more; node y lists 3, and has looked at all that it has.
     pub fn stopped(&self, at: usize) -> bool {
-        self.listed.get(at).is_some_and(|listed| listed.count >= self.plan.window.reach())
+        self.listed.get(at).is_some_and(|listed| listed.count >= self.plan.reach())
     }
 
     /// What ends the page.
@@ -207,11 +221,23 @@ impl<'a> Merged<'a> {
     }
 }
 
-/// The best hits of distinct values out of the replies to a [`SearchPlan::census`] of `plan`, best first.
-pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Page<'a>, MergeError> {
+/// What the replies to a [`SearchPlan::census`] tell.
+#[derive(Debug)]
+pub struct Census<'a> {
+    /// The best hits of distinct values, best first.
+    pub best: Page<'a>,
+    /// How many hits the longest reply lists.
+    pub longest: u64,
+}
+
+/// The best hits of distinct values out of the replies to a [`SearchPlan::census`] of `plan`.
+pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Census<'a>, MergeError> {
     let replies = replies.iter().map(|body| SearchReply::parse(body)).collect::<Result<Vec<_>, _>>()?;
+    let longest = replies.iter().map(SearchReply::listed).max().unwrap_or(0);
     let lists = replies.into_iter().map(|reply| reply.hits).collect();
-    hits::merge(lists, &plan.rules(), 0, plan.window.max_total_hits)
+    // Nodes with 800 values each have 2,400 together, and engines that state all of them state more than can be listed.
+    let most = if plan.window.states_all_hits { u64::MAX } else { plan.window.max_total_hits };
+    Ok(Census { best: hits::merge(lists, &plan.rules(), 0, most)?, longest })
 }
 
 /// The total of a reply to [`SearchPlan::request_candidates`], and what it says of facets.

@@ -104,10 +104,11 @@ struct Walker<'w, 'a> {
 impl Walk {
     /// The walk of one node that is asked what the client asks.
     pub fn of(plan: &SearchPlan) -> Self {
-        let window = if plan.from_the_first { plan.window.from_the_first() } else { plan.window };
+        let window = plan.walked_window();
         Self {
             skip: window.skip() as usize,
-            take: if plan.counts_all_above() { window.max_total_hits as usize } else { window.take() as usize },
+            // A walk that counts all hits does not end with a page.
+            take: if plan.counts_all_above() { usize::MAX } else { window.take() as usize },
             distinct: plan.distinct.is_some(),
             threshold: plan.least_score(),
             scores: plan.threshold.map_or(ScoreOrder::Falling, |threshold| threshold.scores),

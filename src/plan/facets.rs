@@ -53,10 +53,11 @@ impl SearchPlan {
             body.remove("rankingScoreThreshold");
         }
         // Only a search that walks to the end of its hits knows which of them are below the threshold.
-        let limit = if candidates.threshold { self.window.reach() } else { 0 };
+        let limit = if candidates.threshold { self.reach() } else { 0 };
         if candidates.threshold && self.counts_all_above() {
             body.insert("page".into(), 1.into());
-            body.insert("hitsPerPage".into(), limit.into());
+            // A page of all that can be reached would end the walk.
+            body.insert("hitsPerPage".into(), limit.min(self.window.max_total_hits.saturating_sub(1)).into());
         } else {
             body.insert("offset".into(), 0.into());
             body.insert("limit".into(), limit.into());
@@ -66,7 +67,7 @@ impl SearchPlan {
         if let Some(unmet) = &candidates.unmet {
             filter::and(&mut body, unmet);
         }
-        self.search_on_known(&mut body, part);
+        self.fit(&mut body, part);
         body.insert("indexUid".into(), self.index.clone().into());
         body
     }

@@ -27,6 +27,8 @@ pub enum Later {
     Frequencies,
     /// The documents with all words, with all but the most frequent, and so on.
     Stages,
+    /// Hits above the threshold of nodes that relate typos to fewer than others do.
+    NodeThresholds,
     /// Hits by the vector, where those by words are not good enough.
     ByVector,
     /// Hits by words alone, in the form of the client's page.
@@ -73,6 +75,7 @@ impl Later {
         Self::QueryVector,
         Self::Frequencies,
         Self::Stages,
+        Self::NodeThresholds,
         Self::ByVector,
         Self::ByWords,
         Self::LargerShare,
@@ -100,6 +103,7 @@ impl Later {
             Self::QueryVector => "query_vector",
             Self::Frequencies => "frequencies",
             Self::Stages => "stages",
+            Self::NodeThresholds => "node_thresholds",
             Self::ByVector => "by_vector",
             Self::ByWords => "by_words",
             Self::LargerShare => "larger_share",
@@ -183,6 +187,7 @@ impl SearchPlan {
         let asked = [
             (self.request_embedding().is_some(), Later::QueryVector),
             (self.has_shares(), Later::LargerShare),
+            (self.least_by_typos().is_some(), Later::NodeThresholds),
             (self.census().is_some(), Later::Census),
             (self.undistinguished().is_some(), Later::WithoutDistinct),
             (self.marking.is_some(), Later::Marks),
@@ -299,8 +304,18 @@ mod tests {
         let past = ["replay", "unsearched", "as stated"].to_vec();
         assert_eq!(ways(&below, false), [vec!["as stated"], vec!["as stated"], past]);
         let info = IndexInfo { counts_pages_whole: true, ..IndexInfo::new("movies") };
-        let paged = plan(&info, json!({"q": "a", "page": 2, "hitsPerPage": 5, "rankingScoreThreshold": 0.5}));
-        assert_eq!(ways(&paged, false)[..2], [replayed, vec!["as stated"]]);
+        let page = json!({"q": "a", "page": 2, "hitsPerPage": 5, "rankingScoreThreshold": 0.5});
+        // All above are counted, and a page with hits lies among these.
+        assert_eq!(ways(&plan(&info, page.clone()), false)[..2], [["as stated"], ["as stated"]]);
+        // What is sorted before all is scored lies before the page whatever it scores.
+        let rising = IndexInfo { ranking_rules: ["words", "sort", "exactness"].map(str::to_owned).to_vec(), ..info };
+        let mut sorted = page.clone();
+        sorted["sort"] = json!(["year:asc"]);
+        assert_eq!(ways(&plan(&rising, sorted.clone()), false)[..2], [replayed.clone(), replayed]);
+        let newer = IndexInfo { searches_from_the_first: true, ..rising };
+        assert_eq!(ways(&plan(&newer, sorted), false), [["as stated"]; 3]);
+        let all_that_can_be_reached = plan(&newer, json!({"page": 1, "hitsPerPage": 1000, "rankingScoreThreshold": 0.5}));
+        assert!(!all_that_can_be_reached.counts_all_above() && plan(&newer, page).counts_all_above());
         // Engines that look at hits from the first skip nothing unseen.
         let info = IndexInfo { searches_from_the_first: true, ..IndexInfo::new("movies") };
         let all = vec!["as stated"];

@@ -70,6 +70,9 @@ pub struct SearchPlan {
     pub breaks_ties: bool,
     /// Attributes to search on that a node knows, where not every node knows all of them.
     pub known_attributes: BTreeMap<NodeIx, Vec<String>>,
+    /// The scores below which nodes leave hits out that do not count typos as others do.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_thresholds: BTreeMap<NodeIx, f64>,
     /// How words are marked where that depends on which others nodes know.
     pub marking: Option<Marking>,
 }
@@ -132,6 +135,7 @@ impl SearchPlan {
             breaks_ties: info.breaks_ties,
             marking: marking(info, &body),
             known_attributes: BTreeMap::new(),
+            node_thresholds: BTreeMap::new(),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
             lift: if info.distinct.is_some() { Lift::Never } else { Lift::ByLeavingItOut },
             distinct,
@@ -168,7 +172,7 @@ impl SearchPlan {
     fn request_span(&self, part: &CoverPart, shards: u16, span: Option<Span>) -> NodeRequest {
         let mut body = self.body.clone();
         body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
-        self.search_on_known(&mut body, part);
+        self.fit(&mut body, part);
         if let Some(span) = span {
             self.widen(&mut body, span);
         }
@@ -238,9 +242,31 @@ impl SearchPlan {
         }
     }
 
-    /// True if a node's total counts all hits above the threshold, not just those up to the end of the page.
+    /// True if a node's total counts all hits above the threshold, not just those up to the end of the page. A page of as many hits as
+    /// can be reached ends the walk as any page does. Example with `maxTotalHits` 1,000: pages of 20 are walked past; one of 1,000 is not.
     pub fn counts_all_above(&self) -> bool {
-        self.threshold.is_some_and(|threshold| threshold.counts == CountedAbove::All)
+        let counted = self.threshold.is_some_and(|threshold| threshold.counts == CountedAbove::All);
+        counted && self.walked_window().take() < self.window.max_total_hits
+    }
+
+    /// How many hits each node is asked for, from its first: those of the page, and those that one node looks at for a page that is empty.
+    /// Example with `maxTotalHits` 1,000 and a threshold: for a page behind 1,000 one node of a newer engine looks at as many, and
+    /// leaves out what it meets below.
+    pub fn reach(&self) -> u64 {
+        let judged = self.threshold.is_some() || self.distinct.is_some();
+        let reach = if judged { self.walked_window().reach() } else { self.window.reach() };
+        // By which typos a node judges only hits tell.
+        reach.max(u64::from(self.least_by_typos().is_some()))
+    }
+
+    /// True if hits are looked at of which the page shows none.
+    pub fn is_walked_unseen(&self) -> bool {
+        self.window.reach() < self.reach()
+    }
+
+    /// The hits that one node lists on its walk: engines that look at hits from the first list those before the page, too.
+    pub fn walked_window(&self) -> Window {
+        if self.from_the_first { self.window.from_the_first() } else { self.window }
     }
 
     /// True if hits above the threshold may come behind hits below it.
@@ -260,7 +286,16 @@ impl SearchPlan {
 
     /// Asks for the hits of `span`, and for what tells hits apart.
     fn widen(&self, body: &mut Map<String, Value>, span: Span) {
-        let reach = self.window.reach();
+        let reach = self.reach();
+        if self.is_walked_unseen() {
+            // None of them is shown.
+            for name in ["attributesToHighlight", "attributesToCrop", "showMatchesPosition", "retrieveVectors"] {
+                body.remove(name);
+            }
+            if self.distinct.is_none() {
+                body.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
+            }
+        }
         let (skip, take) = match span {
             Span::UpToTheEnd => (0, reach),
             Span::Share { skip, take } => (skip, take),

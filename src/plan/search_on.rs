@@ -14,8 +14,14 @@ const SEARCH_ON: &str = "attributesToSearchOn";
 // === impl SearchPlan ===
 
 impl SearchPlan {
+    /// Says to the node of `part` what it is to be told otherwise than the others.
+    pub(super) fn fit(&self, body: &mut Map<String, Value>, part: &CoverPart) {
+        self.search_on_known(body, part);
+        self.judge_alike(body, part);
+    }
+
     /// Leaves out attributes to search on that the node of `part` does not know.
-    pub(super) fn search_on_known(&self, body: &mut Map<String, Value>, part: &CoverPart) {
+    fn search_on_known(&self, body: &mut Map<String, Value>, part: &CoverPart) {
         if let Some(known) = self.known_attributes.get(&part.node) {
             body.insert(SEARCH_ON.into(), known.iter().cloned().map(Value::String).collect());
         }

@@ -112,16 +112,18 @@ impl SearchPlan {
         if self.distinct.is_some() && !paged && past {
             ways.push(Stating::Unsearched);
         }
-        if facts.counted && (self.window.take() > 0 || paged) {
+        let lists = self.walked_window().take() > 0;
+        if facts.counted && (lists || paged) {
             ways.push(Stating::Census);
             return ways;
         }
+        let counts_all = self.counts_all_above();
         // One node skips hits before the end of the page that nobody here has seen: those that rank well although their
-        // score is below the threshold.
-        let rises = self.scores_rise_again() && full;
+        // score is below the threshold. Where all above are counted, it looks at every hit but those before the page.
+        let rises = self.scores_rise_again() && if counts_all { self.skips() && !past } else { full };
         // A page with hits begins among those above the threshold, so that none below is skipped.
-        let unscored = self.skips() && (facts.end == PageEnd::Empty || full && self.counts_all_above());
-        if self.threshold.is_some() && self.distinct.is_none() && self.window.take() > 0 && (unscored || rises) {
+        let unscored = self.skips() && facts.end == PageEnd::Empty;
+        if self.threshold.is_some() && self.distinct.is_none() && lists && (unscored || rises) {
             ways.push(Stating::Replay);
         }
         // It skips by the bucket, without a look at the scores of what it skips.
@@ -132,11 +134,14 @@ impl SearchPlan {
         // Which documents one node has left out for better ones when its page is full depends on what it met by then.
         let walked = self.window.skip() + self.window.take() > 0;
         let estimated = self.distinct.is_some() && full && walked;
+        // Nodes list all up to the end of the page, and a list of all that can be reached ends a node's walk, not that of one node that
+        // has everything and lists the page alone.
+        let ended = counts_all && self.window.reach() >= self.window.max_total_hits;
         ways.push(Stating::AsStated(AsStated {
             // A full page leaves nothing out; a node that did not fill it alone has left out what it found too bad.
-            threshold: self.threshold.is_some() && (!full || self.counts_all_above()),
-            totals_may_differ: rises || estimated || unscored_past,
-            facets_may_differ: rises || unscored_past,
+            threshold: self.threshold.is_some() && (!full || counts_all),
+            totals_may_differ: rises || estimated || unscored_past || ended,
+            facets_may_differ: rises || unscored_past || ended,
         }));
         ways
     }
@@ -145,7 +150,7 @@ impl SearchPlan {
     /// ends at the first hit below the threshold, with the page, or when each value was met. `stated` are the totals of the
     /// nodes. `None` where all are needed, or nothing says that there are more.
     pub fn likely_listing(&self, end: PageEnd, stated: &[u64]) -> Option<u64> {
-        let reach = self.window.reach();
+        let reach = self.reach();
         let enough = match (&self.distinct, self.scores_rise_again(), end) {
             (Some(_), _, _) if self.exceeds(stated) && self.threshold.is_none() => {
                 reach.saturating_mul(4).saturating_add(100)

@@ -16,7 +16,7 @@ use crate::merge::error::MergeError;
 use crate::merge::facets::Facets;
 use crate::merge::hit::Hit;
 use crate::merge::hits::{self, Page};
-use crate::merge::search::{Merged, answers, candidates, census};
+use crate::merge::search::{Census, Merged, answers, candidates, census};
 use crate::placement::cover::CoverPart;
 use crate::placement::shard::ShardSet;
 use crate::plan::facet_rules::FacetRules;
@@ -129,7 +129,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for source in &sources {
             facets.add_node(source)?;
         }
-        if plan.window.take() == 0 {
+        if plan.reach() == 0 {
             base.threshold = false;
         }
         self.complete_facets(plan, &base, &parts, &mut facets).await?;
@@ -175,19 +175,27 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         counted: &Gathered,
     ) -> Result<Overview, Stop> {
         let bodies = counted.bodies();
-        let Page { hits, tied, hides, .. } = census(plan, &bodies)?;
+        let Census { best: Page { hits, tied, hides, .. }, longest } = census(plan, &bodies)?;
+        // Values beyond what can be listed are counted by engines that state more than that.
+        let most = plan.window.max_total_hits;
+        let unlisted = plan.window.states_all_hits && longest >= most;
         let paged = matches!(plan.window.paging, Paging::Page { .. });
         let full = merged.is_full();
         let count = match (paged, full) {
             (_, false) => merged.passed().min(hits.len() as u64) as usize,
             (true, true) => hits.len(),
-            (false, true) => hits::met(&hits, plan.window.reach() as usize)?,
+            (false, true) => hits::met(&hits, plan.reach() as usize)?,
         };
+        let uncounted = paged && full && unlisted;
+        // There are at least as many as one of the nodes has.
+        let least = if uncounted { merged.totals().into_iter().max().unwrap_or(0) } else { 0 };
+        let of_pages = least.max(count as u64);
         let end = merged.end();
         let facts = CensusFacts { tied, hides, none: count == 0 };
         let ways = plan.countings(end, facts);
+        let replays = matches!(ways.first(), Some(Counting::Replay { .. }));
         if let Some(Counting::Replay { known_to_the_end }) = ways.first().copied() {
-            let reach = plan.window.reach() as usize;
+            let reach = plan.reach() as usize;
             let first_met = known_to_the_end.then(|| hits::met(&hits, reach)).transpose()?;
             let texts: Vec<&str> = hits.iter().map(|hit| hit.text).collect();
             if let Some(mut overview) = self.walked(plan, seed, merged, &texts, first_met).await? {
@@ -197,27 +205,32 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             }
         }
         // One node skips by the bucket, without a look at the scores of what it skips.
-        let unscored = plan.threshold.is_some() && merged.is_past_the_end();
+        let unscored = plan.threshold.is_some() && (merged.is_past_the_end() || replays);
         let rests = ways.last() == Some(&Counting::Rest);
         let Some(rules) = plan.facets.as_ref().filter(|_| rests) else {
-            let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
+            let total = if paged { of_pages } else { merged.total_of(&merged.totals()) };
             let facets = plan.facets.as_ref().map(|rules| self.summed(rules, merged)).transpose()?;
             return Ok(Overview {
                 facets,
                 total,
-                inexact: Inexact { totals: unscored || hides, facets: unscored || hides, ..Inexact::default() },
+                inexact: Inexact {
+                    totals: unscored || hides || uncounted,
+                    facets: unscored || hides,
+                    ..Inexact::default()
+                },
             });
         };
         let met = met(plan, &hits[..count])?;
-        let base = Candidates { threshold: plan.threshold.is_some() && !full, unmet: met.unmet };
+        let scored = !full || plan.counts_all_above();
+        let base = Candidates { threshold: plan.threshold.is_some() && scored, unmet: met.unmet };
         self.note(Later::Rest);
         let rest = self.ask_candidates(plan, seed, &base, &ShardSet::all(self.topology.shards)).await;
         let rest = match rest {
             Ok(rest) => rest,
             // The distinct attribute of the settings need not be filterable.
             Err(Stop::Fault(_)) => {
-                let total = if paged { count as u64 } else { merged.total_of(&merged.totals()) };
-                let inexact = Inexact { facets: true, totals: !paged || hides, ..Inexact::default() };
+                let total = if paged { of_pages } else { merged.total_of(&merged.totals()) };
+                let inexact = Inexact { facets: true, totals: !paged || hides || uncounted, ..Inexact::default() };
                 return Ok(Overview { facets: Some(self.summed(rules, merged)?), total, inexact });
             }
             Err(stop) => return Err(stop),
@@ -237,13 +250,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         facets.add_documents(&met.documents);
         self.complete_facets(plan, &base, &parts, &mut facets).await?;
-        let total = if paged { count as u64 } else { plan.window.total(&totals) };
+        let total = if paged { of_pages } else { plan.window.total(&totals) };
         let exact =
             facets.is_exact() && met.exact && !hides && (!plan.is_unordered(end, facts) || plan.counts_only_distinct());
         Ok(Overview {
             facets: Some(facets),
             total,
-            inexact: Inexact { facets: !exact, totals: unscored || hides, ..Inexact::default() },
+            inexact: Inexact { facets: !exact || unscored, totals: unscored || hides || uncounted, ..Inexact::default() },
         })
     }
 

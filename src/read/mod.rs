@@ -15,6 +15,7 @@
 //! | `documents`, `fields`, `render`, `stats` | the other reads |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
+//! | `thresholds` | one threshold for all nodes, also where they count typos otherwise |
 //! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
 //! | [`settings`] | what the operator sets of reads |
 //! | `tests` | reads over pretended nodes |
@@ -49,6 +50,7 @@ mod similar;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 mod walked;
 
 pub use cluster_nodes::longest;

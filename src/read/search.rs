@@ -93,6 +93,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         if gathered.replies.len() > 1 && !plan.comparable {
             return Err(plan.hidden_distinct().into());
         }
+        let alike = self.judged_alike(plan, &mut gathered, &readings).await?;
+        let plan = alike.plan.as_ref().unwrap_or(plan);
         let first = loop {
             let merged = Merged::of_spans(plan, readings.replies(&gathered)?, &spans)?;
             let narrow = merged.too_narrow(&spans)?;
@@ -110,6 +112,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut inexact = overview.inexact;
         inexact.order |= plan.sorted_unseen.is_some() || hides;
         inexact.totals |= hides;
+        if !alike.exact {
+            inexact = inexact.or(Inexact::all_of_hits());
+        }
         // Each of several nodes has left out words by its own documents, also where they stand in for a lone one.
         if gathered.replies.len() > 1 && plan.by_frequency != ByFrequency::No {
             inexact = inexact.or(Inexact::all_of_hits());

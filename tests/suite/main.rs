@@ -38,6 +38,7 @@ mod streams;
 mod support;
 mod tasks;
 mod templates;
+mod thresholds;
 mod ties;
 mod tls;
 mod traces;
