@@ -91,7 +91,7 @@ impl Bench {
         let bodies: Vec<String> = searches.iter().map(|search| sides[0].body(search)).collect();
         let mut rates = Rates::default();
         for _ in 0..self.rounds {
-            rates.add(sides.each_ref().map(|side| rate((&side.address, &path), CLIENTS, self.time, &bodies, |_| 0)));
+            rates.add(sides.each_ref().map(|side| rate((&[&side.address], &path), CLIENTS, self.time, &bodies, |_| 0)));
         }
         rates.report("equal searches", 20.0, section);
     }
@@ -115,7 +115,7 @@ impl Bench {
                     let reply = client.post(&documents, &json!([document]));
                     assert_eq!(reply.status, 202, "{}", reply.text);
                 };
-                let search = || rate((&sides[at].address, &path), CLIENTS, self.time, &bodies, next);
+                let search = || rate((&[&sides[at].address], &path), CLIENTS, self.time, &bodies, next);
                 let (searched, written) = beside_writes(WRITES_A_SECOND, write, search);
                 of_round[at] = searched;
                 if round > 0 {

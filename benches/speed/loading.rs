@@ -41,8 +41,15 @@ pub fn measure(effort: Effort) -> Vec<Section> {
     }
     let bodies: Vec<Vec<u8>> = documents.chunks(CHUNK).map(corpus::ndjson).collect();
     let bytes = bodies.iter().map(Vec::len).sum::<usize>() as f64;
+    // A third of each body for each of three.
+    let thirds = [0, 1, 2].map(|third| {
+        let of_third =
+            |chunk: &[Value]| corpus::ndjson(&chunk.iter().skip(third).step_by(3).cloned().collect::<Vec<_>>());
+        documents.chunks(CHUNK).map(of_third).collect::<Vec<Vec<u8>>>()
+    });
     let (single, fleet) = (Single::start(), fleet(1, false));
-    let (mut ratio, mut one, mut all) = (Spread::default(), Spread::default(), Spread::default());
+    let three = [Single::start(), Single::start(), Single::start()];
+    let [mut ratio, mut one, mut all, mut direct]: [Spread; 4] = Default::default();
     let mut gateway = [Spread::default(), Spread::default()];
     for round in 0..effort.writes {
         let mut walls = [0.0; 2];
@@ -58,6 +65,17 @@ pub fn measure(effort: Effort) -> Vec<Section> {
             }
             forget(&single, &fleet, side, &uid(round));
         }
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for (single, bodies) in three.iter().zip(&thirds) {
+                scope.spawn(move || upload(&single.client, single.pid(), &uid(round), bodies));
+            }
+        });
+        direct.add(start.elapsed().as_secs_f64() / walls[0]);
+        for single in &three {
+            single.client.done(&single.client.delete(&format!("/indexes/{}", uid(round))));
+        }
+        settled(&three.each_ref().map(|single| &single.client));
         ratio.add(walls[1] / walls[0]);
         one.add(walls[0]);
         all.add(walls[1]);
@@ -69,6 +87,8 @@ pub fn measure(effort: Effort) -> Vec<Section> {
         bytes / 1e6
     ));
     section.add(Figure::new("cluster : one node, time until the last task has succeeded".into(), ratio, "", Some(0.8)));
+    let what = "three nodes without a gateway, a third to each : one node, time";
+    section.add(Figure::new(what.into(), direct, "", None));
     section.add(Figure::new("the cluster's time".into(), all, "s", None));
     section.add(Figure::new("one node's time".into(), one, "s", None));
     let what = "gateway's CPU per 100 MB, until the last task has succeeded";

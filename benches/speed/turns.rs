@@ -139,10 +139,10 @@ pub fn values(rounds: &[Vec<Round>], side: usize, of: impl Fn(&Round) -> f64) ->
     rounds.iter().map(|round| of(&round[side])).collect()
 }
 
-/// How many searches a second `clients` get answered, each as fast as it can, for `time`. `to` is address and path, `next` says
-/// which of `bodies` is sent.
+/// How many searches a second `clients` get answered, each as fast as it can, for `time`. `to` is a path and addresses, over which
+/// clients are spread evenly; `next` says which of `bodies` is sent.
 pub fn rate(
-    (address, path): (&str, &str),
+    (addresses, path): (&[&str], &str),
     clients: usize,
     time: Duration,
     bodies: &[String],
@@ -153,7 +153,8 @@ pub fn rate(
         for client in 0..clients {
             let (answered, next) = (&answered, &next);
             scope.spawn(move || {
-                let (mut wire, mut dice) = (Wire::connect(address), Dice::new(client as u64));
+                let (mut wire, mut dice) =
+                    (Wire::connect(addresses[client % addresses.len()]), Dice::new(client as u64));
                 while start.elapsed() < time {
                     wire.post(path, &bodies[next(&mut dice)]);
                     answered.fetch_add(1, Ordering::Relaxed);

@@ -175,10 +175,7 @@ mod tests {
 
     /// A search for two words, of which hits have `words`.
     fn reply(words: u32, count: u32, most: u32) -> String {
-        format!(
-            r#"{{"hits":[{{"id":1,"_rankingScoreDetails":{}}}],"totalHits":1}}"#,
-            details(words, count, most)
-        )
+        format!(r#"{{"hits":[{{"id":1,"_rankingScoreDetails":{}}}],"totalHits":1}}"#, details(words, count, most))
     }
 
     #[test]

@@ -314,7 +314,8 @@ mod tests {
         assert_eq!(ways(&plan(&rising, sorted.clone()), false)[..2], [replayed.clone(), replayed]);
         let newer = IndexInfo { searches_from_the_first: true, ..rising };
         assert_eq!(ways(&plan(&newer, sorted), false), [["as stated"]; 3]);
-        let all_that_can_be_reached = plan(&newer, json!({"page": 1, "hitsPerPage": 1000, "rankingScoreThreshold": 0.5}));
+        let all_that_can_be_reached =
+            plan(&newer, json!({"page": 1, "hitsPerPage": 1000, "rankingScoreThreshold": 0.5}));
         assert!(!all_that_can_be_reached.counts_all_above() && plan(&newer, page).counts_all_above());
         // Engines that look at hits from the first skip nothing unseen.
         let info = IndexInfo { searches_from_the_first: true, ..IndexInfo::new("movies") };

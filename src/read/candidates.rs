@@ -256,7 +256,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         Ok(Overview {
             facets: Some(facets),
             total,
-            inexact: Inexact { facets: !exact || unscored, totals: unscored || hides || uncounted, ..Inexact::default() },
+            inexact: Inexact {
+                facets: !exact || unscored,
+                totals: unscored || hides || uncounted,
+                ..Inexact::default()
+            },
         })
     }
 

@@ -78,7 +78,8 @@ fn a_threshold_means_the_same_on_every_node_however_many_typos_it_looks_for() {
     let mut followed = BTreeSet::new();
     for hundredths in 30..100 {
         let threshold = f64::from(hundredths) / 100.0;
-        for page in [json!({"limit": 60}), json!({"page": 1, "hitsPerPage": 10}), json!({"page": 1, "hitsPerPage": 0})] {
+        for page in [json!({"limit": 60}), json!({"page": 1, "hitsPerPage": 10}), json!({"page": 1, "hitsPerPage": 0})]
+        {
             let mut query = json!({"q": "ice cream", "rankingScoreThreshold": threshold, "showRankingScore": true});
             query.as_object_mut().expect("a query").extend(page.as_object().expect("a page").clone());
             assert_eq!(difference(&single.client, &fleet.client, "sweets", &query), None, "{query}");
