@@ -41,6 +41,7 @@ mod templates;
 mod ties;
 mod tls;
 mod traces;
+mod upgrade;
 mod vectors;
 mod vocabulary;
 mod whole_tasks;
