@@ -27,7 +27,14 @@ pub fn open(source: &dyn Source, remote: &Remote, state: &mut State) -> Result<(
         // Should this be stopped in between, the next run knows that the switch is to go off again.
         state.done.chats_were_off = true;
         state.save()?;
-        note("what is said of chats", remote.send("PATCH", FEATURES, Some(&json!({ SWITCH: true }))))?;
+        let switched = remote.send("PATCH", FEATURES, Some(&json!({ SWITCH: true })));
+        // Without an answer it may have been done.
+        if matches!(switched, Err(RemoteError::Refused(_))) {
+            state.done.chats_were_off = false;
+            state.save()?;
+            return note("what is said of chats", switched);
+        }
+        during("the switch for chats", switched)?;
     }
     for (workspace, settings) in source.chats() {
         let sent = remote.send("PATCH", &path(workspace), Some(settings));

@@ -49,10 +49,13 @@ impl Seen {
 
     /// What is to be done so that the node runs `to`; `all`: even if it does.
     pub fn step(&self, to: &str, all: bool) -> Step {
-        match self.version.as_deref() == Some(to) {
-            true if self.is_away() => Step::Return,
-            true if !all => Step::Nothing,
-            true | false => Step::Replace,
+        let runs = self.version.as_deref() == Some(to);
+        if runs && self.is_away() {
+            Step::Return
+        } else if runs && !all {
+            Step::Nothing
+        } else {
+            Step::Replace
         }
     }
 }
