@@ -5,6 +5,7 @@
 //! | `dumps` | dumps, piece by piece |
 //! | `explain` | how a request is, or was, carried out |
 //! | `maintenance` | `POST` and `DELETE /nodes/{id}/maintenance` |
+//! | `node` | `GET /nodes/{id}` |
 //! | `page` | the page that operators look at: its files, and what browsers may do with them |
 //! | `rebalance` | what operators ask of the layout |
 //! | `sites` | pages of other sites, which may not act |
@@ -13,6 +14,7 @@
 mod dumps;
 mod explain;
 mod maintenance;
+mod node;
 mod page;
 mod rebalance;
 mod sites;
@@ -75,6 +77,7 @@ enum Route<'a> {
     StartScrub,
     Reload,
     Layout(rebalance::Route<'a>),
+    Node(&'a str),
     BeginMaintenance(&'a str),
     EndMaintenance(&'a str),
     Dump(&'a str),
@@ -158,6 +161,7 @@ impl AdminApp {
                 let body = read_body(session).await?;
                 (200, rebalance::answer(&self.app.cluster.moves, route, &body).await?)
             }
+            Route::Node(node) => (200, node::view(&self.app.cluster.nodes, node).await?),
             Route::BeginMaintenance(node) => (200, maintenance::begin(&self.app.cluster.ledger, node, &query).await?),
             Route::EndMaintenance(node) => (200, maintenance::end(&self.app.cluster.ledger, node).await?),
         };
@@ -249,7 +253,10 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         },
         ("GET", path) => match path.strip_prefix("/tasks/") {
             Some(id) => Route::Task(id),
-            None => return Err(no_route(method, path)),
+            None => match path.strip_prefix("/nodes/") {
+                Some(node) => Route::Node(node),
+                None => return Err(no_route(method, path)),
+            },
         },
         _ => return Err(no_route(method, path)),
     };
@@ -269,7 +276,7 @@ fn task_to_finish(path: &str) -> Option<&str> {
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
         "the admin API has no {method} {path}: expected GET /, /health, /ready, /metrics, /gateway, /topology, /shards, /resilver, /tasks, \
-         /tasks/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
+         /tasks/{{id}}, /nodes/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
          /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
          DELETE /nodes/{{id}}, GET or DELETE /dumps/{{uid}}, GET or POST /scrub, POST or DELETE \
          /nodes/{{id}}/maintenance"

@@ -17,6 +17,7 @@
 //! | `status` | `miroir status` |
 //! | `tasks` | `miroir tasks` |
 //! | `try_rules` | `miroir try` |
+//! | `upgrade` | `miroir upgrade` |
 
 pub mod backup;
 pub mod check;
@@ -34,3 +35,4 @@ pub mod scrub;
 pub mod status;
 pub mod tasks;
 pub mod try_rules;
+pub mod upgrade;

@@ -95,7 +95,8 @@ pub fn run(action: Action) -> ExitCode {
     }
 }
 
-fn path(id: &str) -> String {
+/// Where the admin API has a node.
+pub fn path(id: &str) -> String {
     format!("/nodes/{}", utf8_percent_encode(id, SEGMENT))
 }
 

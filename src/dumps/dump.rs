@@ -15,6 +15,7 @@ use super::format::{self, Entry, IndexPart, Metadata};
 use super::part::Dumps;
 use super::patience::{Patience, no_node};
 use super::tasks;
+use crate::meili::chat::Workspaces;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::key::Key;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -152,6 +153,12 @@ async fn head(dumps: &Dumps) -> Result<Vec<(Entry, Vec<u8>)>, WorkError> {
         (Entry::Webhooks, json!({ "webhooks": webhooks }).to_string()),
         (Entry::Batches, String::new()),
     ];
+    // Whether the switch for chats is on or not, as an engine does.
+    if let Some(chats) = store.get_meta("chats").await.map_err(failed)? {
+        let chats: Workspaces =
+            serde_json::from_str(&chats).map_err(|_| WorkError::malformed("a workspace of chats"))?;
+        files.extend(format::chat_files(&chats));
+    }
     if let Some(cluster) = store.get_meta("cluster_id").await.map_err(failed)? {
         files.push((Entry::InstanceUid, cluster));
     }

@@ -9,7 +9,8 @@
 //! tasks/queue.jsonl                a task a line; of a cluster those that have ended
 //! batches/queue.jsonl              empty
 //! network.json                     an engine's remotes
-//! chat-completions-settings/*.json
+//! chat-completions-settings/*.json a workspace of chats, named by its file: `{"source":"openAi","apiKey":"...","prompts":{}}`
+//! chat-completions-settings/others/workspaces.json   Miroir's own: workspaces whose names can name no file, by their names
 //! indexes/<uid>/metadata.json      {"uid":"...","primaryKey":"id","createdAt":"...","updatedAt":"..."}
 //! indexes/<uid>/settings.json      as `GET /indexes/<uid>/settings` shows them
 //! indexes/<uid>/documents.jsonl    a document a line, vectors in `_vectors`
@@ -22,10 +23,13 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::meili::chat::Workspaces;
 use crate::meili::key::Key;
 
 /// The format that is written, and the only one that is read.
 pub const VERSION: &str = "V6";
+/// The most bytes of a workspace's name in the name of a file, which has no more than 255.
+const LONGEST: usize = 250;
 
 /// A file of a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +43,12 @@ pub enum Entry {
     Batches,
     /// Remotes that an engine searches. Not written.
     Network,
-    /// The settings of a workspace of chats. Not written.
-    Chats,
+    /// The settings of a workspace of chats.
+    Chat {
+        workspace: String,
+    },
+    /// Those of all workspaces whose names can name no file. An engine passes folders over there.
+    OtherChats,
     Index {
         uid: String,
         part: IndexPart,
@@ -123,7 +131,11 @@ impl Entry {
             ["tasks", "queue.jsonl"] => Self::Tasks,
             ["batches", "queue.jsonl"] => Self::Batches,
             ["network.json"] => Self::Network,
-            ["chat-completions-settings", _] => Self::Chats,
+            ["chat-completions-settings", "others", "workspaces.json"] => Self::OtherChats,
+            ["chat-completions-settings", file] => match file.strip_suffix(".json") {
+                Some(workspace) if names_a_file(workspace) => Self::Chat { workspace: workspace.to_owned() },
+                Some(_) | None => Self::Other,
+            },
             ["indexes", uid, file] => match IndexPart::of(file) {
                 Some(part) => Self::Index { uid: uid.to_owned(), part },
                 None => Self::Other,
@@ -144,7 +156,8 @@ impl Entry {
             Self::Batches => "batches/queue.jsonl".to_owned(),
             Self::Index { uid, part } => format!("indexes/{uid}/{}", part.file()),
             Self::Network => "network.json".to_owned(),
-            Self::Chats => "chat-completions-settings/default.json".to_owned(),
+            Self::Chat { workspace } => format!("chat-completions-settings/{workspace}.json"),
+            Self::OtherChats => "chat-completions-settings/others/workspaces.json".to_owned(),
             Self::Other => "other".to_owned(),
         }
     }
@@ -172,6 +185,27 @@ impl IndexPart {
 pub fn dump_uid(moment: OffsetDateTime) -> String {
     let format = format_description!("[year][month][day]-[hour][minute][second][subsecond digits:3]");
     moment.format(&format).expect("the parts of a date can be written")
+}
+
+/// The files of workspaces of chats, each of which `settings` says.
+pub fn chat_files(workspaces: &Workspaces) -> Vec<(Entry, String)> {
+    let (named, others): (Vec<_>, Vec<_>) = workspaces.iter().partition(|(name, _)| names_a_file(name));
+    let mut files: Vec<(Entry, String)> = named
+        .into_iter()
+        .map(|(name, settings)| (Entry::Chat { workspace: name.clone() }, settings.dumped().to_string()))
+        .collect();
+    if !others.is_empty() {
+        let others: Map<String, Value> =
+            others.into_iter().map(|(name, settings)| (name.clone(), settings.dumped())).collect();
+        files.push((Entry::OtherChats, Value::Object(others).to_string()));
+    }
+    files
+}
+
+/// Whether a workspace may be called so in a dump: an engine's own dump fails of a name with `/`, and who unpacks one of a name that is
+/// too long.
+fn names_a_file(workspace: &str) -> bool {
+    !workspace.is_empty() && workspace.len() <= LONGEST && !workspace.contains(['/', '\0'])
 }
 
 /// The line of a key.
@@ -220,10 +254,8 @@ pub fn without_masked_keys(settings: &mut Map<String, Value>) -> bool {
     found
 }
 
-/// Takes out what stands behind a switch of the engine's that may be off elsewhere, and that Miroir does not serve. True if it
-/// was more than what every engine shows.
-pub fn without_switched(settings: &mut Map<String, Value>) -> bool {
-    settings.shift_remove("chat");
+/// Takes out keys to other indexes, which Miroir does not serve. True if there were any.
+pub fn without_joins(settings: &mut Map<String, Value>) -> bool {
     let joins = settings.shift_remove("foreignKeys");
     joins.is_some_and(|keys| keys.as_array().is_some_and(|keys| !keys.is_empty()))
 }
@@ -244,6 +276,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::meili::chat::Workspace;
 
     #[test]
     fn every_file_is_found_where_it_is_written() {
@@ -257,7 +290,8 @@ mod tests {
             Entry::Tasks,
             Entry::Batches,
             Entry::Network,
-            Entry::Chats,
+            Entry::Chat { workspace: "v1.2 a".to_owned() },
+            Entry::OtherChats,
             index(IndexPart::Metadata),
             index(IndexPart::Settings),
             index(IndexPart::Documents),
@@ -266,7 +300,11 @@ mod tests {
             assert_eq!(Entry::of(Path::new(&entry.path())), entry);
             assert_eq!(Entry::of(Path::new(&format!("./{}", entry.path()))), entry);
         }
-        for other in ["indexes", "indexes/movies", "../metadata.json", "/metadata.json", "indexes/movies/../x", "a/b"] {
+        let others = ["chat-completions-settings", "chat-completions-settings/a", "chat-completions-settings/.json"];
+        for other in ["indexes", "indexes/movies", "../metadata.json", "/metadata.json", "indexes/movies/../x", "a/b"]
+            .iter()
+            .chain(&others)
+        {
             assert_eq!(Entry::of(Path::new(other)), Entry::Other, "{other}");
         }
     }
@@ -324,12 +362,32 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_switch_is_taken_out() {
+    fn workspaces_whose_names_name_no_file_stand_together() {
+        let long = "a".repeat(251);
+        let names = ["v1.2", "..", "a/b", "../c", "\0", &long];
+        let workspaces = Workspaces::from_iter(names.map(|name| (name.to_owned(), Workspace::default())));
+        let files = chat_files(&workspaces);
+        let named: Vec<String> = files.iter().map(|(entry, _)| entry.path()).collect();
+        let folder = "chat-completions-settings";
+        assert_eq!(
+            named,
+            [format!("{folder}/...json"), format!("{folder}/v1.2.json"), format!("{folder}/others/workspaces.json")]
+        );
+        for (entry, _) in &files {
+            assert_eq!(Entry::of(Path::new(&entry.path())), *entry);
+        }
+        let others: Map<String, Value> = serde_json::from_str(&files[2].1).unwrap();
+        assert_eq!(others.keys().collect::<Vec<_>>(), ["\0", "../c", "a/b", &long]);
+        assert!(chat_files(&Workspaces::new()).is_empty());
+    }
+
+    #[test]
+    fn joins_are_taken_out() {
         let of = |settings: Value| {
             let Value::Object(mut settings) = settings else { unreachable!() };
-            (without_switched(&mut settings), Value::Object(settings))
+            (without_joins(&mut settings), Value::Object(settings))
         };
-        assert_eq!(of(json!({"chat": {}, "foreignKeys": [], "stopWords": []})), (false, json!({"stopWords": []})));
+        assert_eq!(of(json!({"foreignKeys": [], "stopWords": []})), (false, json!({"stopWords": []})));
         assert_eq!(of(json!({"foreignKeys": [{"fieldName": "a"}]})), (true, json!({})));
     }
 

@@ -42,6 +42,7 @@ mod thresholds;
 mod ties;
 mod tls;
 mod traces;
+mod upgrade;
 mod vectors;
 mod vocabulary;
 mod whole_tasks;

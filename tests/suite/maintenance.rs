@@ -11,7 +11,7 @@ use crate::support::client::{eventually, more, pause};
 use crate::support::corpus::cities;
 use crate::support::parity::load;
 use crate::support::stop::StopOnDrop;
-use crate::support::{Fleet, FleetOptions};
+use crate::support::{Client, Fleet, FleetOptions};
 
 /// `miroir node maintenance ...`, as an operator says it.
 fn operator(fleet: &Fleet, arguments: &[&str]) -> Output {
@@ -27,17 +27,14 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-#[test]
-fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
-    let documents = cities(800);
-    let mut fleet = Fleet::start();
-    load(&fleet.client, "cities", &documents);
+/// Has clients search and write while `work` is done, which is told how many searches they have begun. Insists that no request failed; how many
+/// documents were written, from 20000000 on.
+pub fn under_traffic(client: &Client, work: impl FnOnce(&AtomicUsize)) -> usize {
     let (stop, searches, next) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicU64::new(20_000_000));
     let failed = parking_lot::Mutex::new(Vec::<String>::new());
-    let client = fleet.client.clone();
     std::thread::scope(|scope| {
         let ending = StopOnDrop(&stop);
-        let (stop, searches, next, failed, client) = (&stop, &searches, &next, &failed, &client);
+        let (stop, searches, next, failed, client) = (&stop, &searches, &next, &failed, client);
         for reader in 0..6 {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -75,6 +72,25 @@ fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
                 }
             });
         }
+        work(searches);
+        more(searches, 40);
+        drop(ending);
+    });
+    let failed = failed.into_inner();
+    assert!(failed.is_empty(), "{} requests failed, the first: {}", failed.len(), failed[0]);
+    assert!(searches.into_inner() > 100);
+    let written = (next.into_inner() - 20_000_000) as usize;
+    assert!(written > 30, "{written} writes");
+    written
+}
+
+#[test]
+fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
+    let documents = cities(800);
+    let mut fleet = Fleet::start();
+    load(&fleet.client, "cities", &documents);
+    let client = fleet.client.clone();
+    let written = under_traffic(&client, |searches| {
         for at in 0..fleet.nodes.len() {
             let name = fleet.nodes[at].name.clone();
             assert_eq!(
@@ -89,14 +105,7 @@ fn all_nodes_are_restarted_one_after_the_other_without_a_failed_request() {
             said(&operator(&fleet, &["--end", &name]));
             settled(&fleet);
         }
-        more(searches, 40);
-        drop(ending);
     });
-    let failed = failed.into_inner();
-    assert!(failed.is_empty(), "{} requests failed, the first: {}", failed.len(), failed[0]);
-    assert!(searches.into_inner() > 100);
-    let written = (next.into_inner() - 20_000_000) as usize;
-    assert!(written > 30, "{written} writes");
     fleet.client.done(&fleet.client.delete("/indexes/cities/documents/20000000"));
     settled(&fleet);
     replicas_are_equal(&fleet, "cities", 2, documents.len() + written - 1);

@@ -46,6 +46,7 @@ pub const INSIDE: &[(&str, &[&str])] = &[
     ("write", &["body", "vocabulary", "writer", "documents"]),
     ("replicas", &["repair", "resilver", "scrub", "recover"]),
     ("gateway", &["auth", "cache", "webhooks"]),
+    ("commands", &["import", "upgrade"]),
 ];
 
 /// Rooms without I/O, a clock of their own, or a proxy.

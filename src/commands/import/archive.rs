@@ -26,6 +26,7 @@ pub struct FromDump {
     keys: Vec<Value>,
     features: Map<String, Value>,
     webhooks: Vec<Value>,
+    chats: BTreeMap<String, Value>,
     indexes: Vec<SourceIndex>,
 }
 
@@ -37,6 +38,7 @@ struct Found {
     keys: Vec<Value>,
     features: Map<String, Value>,
     webhooks: Vec<Value>,
+    chats: BTreeMap<String, Value>,
     indexes: BTreeMap<String, Parts>,
     tasks: usize,
     /// Tasks that had not ended.
@@ -87,7 +89,7 @@ impl FromDump {
                 return Err(broken(format!("index `{uid}` calls itself `{}`", metadata.uid)));
             }
             let (mut settings, documents) = (parts.settings, parts.documents);
-            if format::without_switched(&mut settings) {
+            if format::without_joins(&mut settings) {
                 println!("index `{uid}`: its foreign keys are not taken along");
             }
             Ok(SourceIndex { uid, primary_key: metadata.primary_key, settings, documents })
@@ -99,6 +101,7 @@ impl FromDump {
             keys: found.keys,
             features: found.features,
             webhooks: found.webhooks,
+            chats: found.chats,
             indexes: indexes.collect::<Result<_, ImportError>>()?,
         })
     }
@@ -127,6 +130,10 @@ impl Source for FromDump {
 
     fn webhooks(&self) -> &[Value] {
         &self.webhooks
+    }
+
+    fn chats(&self) -> &BTreeMap<String, Value> {
+        &self.chats
     }
 
     fn indexes(&self) -> &[SourceIndex] {
@@ -175,8 +182,12 @@ impl Found {
                     self.waiting += usize::from(format::waits(&line));
                 }
             }
-            Entry::Chats => {
-                self.others.insert("chat settings");
+            Entry::Chat { workspace } => {
+                self.chats.insert(workspace, Value::Object(json_of(content)?));
+            }
+            Entry::OtherChats => {
+                let others: BTreeMap<String, Map<String, Value>> = json_of(content)?;
+                self.chats.extend(others.into_iter().map(|(workspace, settings)| (workspace, Value::Object(settings))));
             }
             Entry::Network => {
                 let network: Value = json_of(content)?;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::chats;
 use super::error::{ImportError, during};
 use super::source::{Source, SourceIndex};
 use crate::dumps::format;
@@ -25,6 +26,7 @@ pub enum Difference {
     Setting { index: String, name: String },
     Count { index: String, source: u64, target: u64 },
     Document { index: String, id: String },
+    Chat { workspace: String },
 }
 
 impl fmt::Display for Difference {
@@ -37,6 +39,7 @@ impl fmt::Display for Difference {
                 write!(f, "index `{index}` has {source} documents in the source and {target} in the target")
             }
             Self::Document { index, id } => write!(f, "index `{index}`: document `{id}` differs or is missing"),
+            Self::Chat { workspace } => write!(f, "workspace `{workspace}` of chats differs or is missing"),
         }
     }
 }
@@ -60,7 +63,7 @@ struct Chunk<'a> {
 
 /// What differs.
 pub fn run(source: &mut dyn Source, remote: &Remote, compare: Compare) -> Result<Vec<Difference>, ImportError> {
-    let mut found = Vec::new();
+    let mut found = chats::compare(source, remote)?;
     let indexes: BTreeMap<String, SourceIndex> =
         source.indexes().iter().map(|index| (index.uid.clone(), index.clone())).collect();
     for index in indexes.values() {
@@ -103,6 +106,10 @@ fn compare_index(index: &SourceIndex, remote: &Remote, found: &mut Vec<Differenc
     // Nobody shows keys.
     format::without_masked_keys(&mut settings);
     format::without_masked_keys(&mut wanted);
+    // A target without chats shows none, and that was said.
+    if !settings.contains_key("chat") {
+        wanted.shift_remove("chat");
+    }
     for (name, value) in &wanted {
         if settings.get(name).unwrap_or(&Value::Null) != value {
             found.push(Difference::Setting { index: uid.clone(), name: name.clone() });

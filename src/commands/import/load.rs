@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::chats;
 use super::error::{ImportError, during};
 use super::source::{Source, SourceIndex};
 use super::state::State;
@@ -43,6 +44,7 @@ pub fn run(source: &mut dyn Source, remote: &Remote, state: &mut State, options:
         state.done.instance = true;
         state.save()?;
     }
+    chats::open(source, remote, state)?;
     for index in source.indexes() {
         prepare(index, remote, state, options)?;
     }
@@ -82,7 +84,7 @@ fn instance(source: &dyn Source, remote: &Remote) -> Result<(), ImportError> {
 }
 
 /// Says what was refused; stops where nobody answers.
-fn note(what: &str, outcome: Result<Value, RemoteError>) -> Result<(), ImportError> {
+pub fn note(what: &str, outcome: Result<Value, RemoteError>) -> Result<(), ImportError> {
     match outcome {
         Ok(_) => Ok(()),
         Err(RemoteError::Refused(error)) if error.code != "invalid_api_key" => {
@@ -112,7 +114,7 @@ fn prepare(index: &SourceIndex, remote: &Remote, state: &mut State, options: &Op
         let body = json!({ "uid": uid, "primaryKey": index.primary_key });
         done(&what, remote, remote.send("POST", "/indexes", Some(&body)))?;
     }
-    let settings = Value::Object(index.settings.clone());
+    let settings = Value::Object(chats::taken(uid, index.settings.clone(), remote)?);
     let path = format!("/indexes/{uid}/settings");
     done(&format!("settings of `{uid}`"), remote, remote.send("PATCH", &path, Some(&settings)))?;
     state.index(uid).settings = true;

@@ -4,6 +4,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `archive` | a dump as a source |
+//! | `chats` | what is said of chats, and the switch that it needs |
 //! | [`compare`] | whether source and target are alike |
 //! | `error` | why an import stops |
 //! | `load` | what is sent to the target, in which order |
@@ -12,6 +13,7 @@
 //! | `state` | what of an import is done, on disk, so that it can go on |
 
 mod archive;
+mod chats;
 pub mod compare;
 mod error;
 mod load;
@@ -118,6 +120,7 @@ fn import(source: &mut dyn Source, beside: PathBuf, target: &TargetArgs) -> Resu
     let batch = usize::try_from(target.batch_size).unwrap_or(usize::MAX);
     load::run(source, &remote, &mut state, &Options { overwrite: target.overwrite, batch })?;
     let differences = compare::run(source, &remote, target.compare)?;
+    chats::close(&remote, &mut state)?;
     for difference in differences.iter().take(SHOWN) {
         println!("{difference}");
     }

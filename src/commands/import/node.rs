@@ -1,8 +1,11 @@
 //! A running Meilisearch as a source. Nobody may write to it meanwhile: it is read page by page, and what is deleted would move
 //! the pages. The comparison in the end finds that.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
+use super::chats;
 use super::error::{ImportError, during};
 use super::source::{Source, SourceIndex, Visit};
 use crate::dumps::format;
@@ -21,6 +24,7 @@ pub struct FromNode {
     version: String,
     keys: Result<Vec<Value>, String>,
     features: Map<String, Value>,
+    chats: BTreeMap<String, Value>,
     indexes: Vec<SourceIndex>,
 }
 
@@ -41,7 +45,7 @@ impl FromNode {
             if format::without_masked_keys(&mut settings) {
                 println!("{what}: the keys of its embedders are not shown, set them on the target yourself");
             }
-            if format::without_switched(&mut settings) {
+            if format::without_joins(&mut settings) {
                 println!("{what}: its foreign keys are not taken along");
             }
             let documents = read("/stats")?["numberOfDocuments"].as_u64().unwrap_or(0);
@@ -50,15 +54,34 @@ impl FromNode {
         }
         let keys = list(&remote, "/keys").map(|keys| keys.iter().map(key_body).collect());
         let features = remote.send("GET", "/experimental-features", None);
+        let features = features.ok().and_then(|features| features.as_object().cloned()).unwrap_or_default();
+        let shows_chats = features.get("chatCompletions").is_some_and(|on| *on == true);
         Ok(Self {
             url: url.to_owned(),
             version,
             keys: keys.map_err(|error| error.to_string()),
-            features: features.ok().and_then(|features| features.as_object().cloned()).unwrap_or_default(),
+            features,
+            chats: if shows_chats { chats(&remote, url)? } else { BTreeMap::new() },
             indexes,
             remote,
         })
     }
+}
+
+/// The settings of all workspaces, without keys, which nobody shows.
+fn chats(remote: &Remote, url: &str) -> Result<BTreeMap<String, Value>, ImportError> {
+    let mut all = BTreeMap::new();
+    for listed in list(remote, "/chats")? {
+        let workspace = listed["uid"].as_str().unwrap_or_default().to_owned();
+        let what = format!("workspace `{workspace}` of {url}");
+        let mut settings = during(what.as_str(), remote.send("GET", &chats::path(&workspace), None))?;
+        let key = settings.as_object_mut().and_then(|fields| fields.shift_remove("apiKey"));
+        if key.is_some_and(|key| key.is_string()) {
+            println!("{what}: its key is not shown, set it on the target yourself");
+        }
+        all.insert(workspace, settings);
+    }
+    Ok(all)
 }
 
 fn key_body(key: &Value) -> Value {
@@ -100,6 +123,10 @@ impl Source for FromNode {
     fn webhooks(&self) -> &[Value] {
         // Nodes do not show what a webhook needs.
         &[]
+    }
+
+    fn chats(&self) -> &BTreeMap<String, Value> {
+        &self.chats
     }
 
     fn indexes(&self) -> &[SourceIndex] {

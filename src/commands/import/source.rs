@@ -1,5 +1,7 @@
 //! What can be imported from.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::error::ImportError;
@@ -28,6 +30,8 @@ pub trait Source {
     fn features(&self) -> &Map<String, Value>;
     /// Bodies that create its webhooks.
     fn webhooks(&self) -> &[Value];
+    /// The settings of its workspaces of chats, as they are changed to these; without keys that are masked.
+    fn chats(&self) -> &BTreeMap<String, Value>;
     fn indexes(&self) -> &[SourceIndex];
     /// Brings the documents of all indexes, each time in one order. Of an index those at places before `from(index)` may be
     /// left out.

@@ -16,6 +16,9 @@ pub struct Done {
     target: String,
     /// Switches, keys and webhooks.
     pub instance: bool,
+    /// The target's switch for chats is on because of this import, and goes off at its end.
+    #[serde(default)]
+    pub chats_were_off: bool,
     /// The indexes that this import has made, or was allowed to change.
     pub indexes: BTreeMap<String, IndexDone>,
 }

@@ -63,9 +63,18 @@ impl Workspace {
 
     /// As an engine of 1.50 shows it, the secret masked.
     pub fn view(&self) -> Value {
+        self.said(Text::shown)
+    }
+
+    /// As a dump of an engine of 1.50 has it, the secret as it is.
+    pub fn dumped(&self) -> Value {
+        self.said(|_, value| value.to_owned())
+    }
+
+    fn said(&self, shown_as: impl Fn(Text, &str) -> String) -> Value {
         let mut shown = Map::from_iter([("source".to_owned(), self.source.as_str().into())]);
         for text in Text::ALL {
-            let value = self.texts.get(text).map(|value| text.shown(value));
+            let value = self.texts.get(text).map(|value| shown_as(*text, value));
             shown.insert(text.key().to_owned(), value.into());
         }
         let said = |prompt: &Prompt| self.prompts.get(prompt).map_or(prompt.default(), String::as_str);
@@ -134,6 +143,17 @@ mod tests {
         );
         let text = serde_json::to_string(&kept).unwrap();
         assert!(serde_json::from_str::<Workspace>(&text).unwrap() == kept, "{text}");
+    }
+
+    #[test]
+    fn a_dump_has_what_makes_the_workspace_again() {
+        let body =
+            json!({"source": "vLlm", "baseUrl": "http://a", "apiKey": "abcdefghijklmnop", "prompts": {"system": "s"}});
+        let kept = changed(&Workspace::default(), &body);
+        let dumped = kept.dumped();
+        assert_eq!((&dumped["apiKey"], &dumped["orgId"]), (&json!("abcdefghijklmnop"), &Value::Null));
+        let again = changed(&Workspace::default(), &dumped);
+        assert_eq!((again.view(), again.dumped()), (kept.view(), dumped));
     }
 
     // Seen of an engine of 1.50.

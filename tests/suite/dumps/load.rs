@@ -13,16 +13,16 @@ use crate::support::parity::load;
 use crate::support::small_disk::SmallDisk;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
-fn miroir(arguments: &[&str]) -> Output {
+pub fn miroir(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_miroir")).args(arguments).output().expect("the program runs")
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// `miroir import FILE` into `fleet`.
-fn import(dump: &Path, fleet: &Fleet, more: &[&str]) -> Output {
+pub fn import(dump: &Path, fleet: &Fleet, more: &[&str]) -> Output {
     let dump = dump.to_string_lossy().into_owned();
     let mut arguments = vec!["import", &dump, "--url", &fleet.client.url];
     if let Some(key) = &fleet.client.key {

@@ -1,6 +1,8 @@
 //! The whole cluster as one archive in Meilisearch's own format.
 
+mod chats;
 mod load;
+mod started;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,6 @@ use crate::support::client::{Reply, eventually, id_of, more};
 use crate::support::corpus::cities;
 use crate::support::fleet::is_embedded;
 use crate::support::parity::load;
-use crate::support::process::{Process, free_port};
 use crate::support::small_disk::SmallDisk;
 use crate::support::stop::StopOnDrop;
 use crate::support::{Client, Fleet, FleetOptions, Single};
@@ -250,53 +251,6 @@ fn a_snapshot_takes_the_place_of_the_last_one() {
         };
         assert_eq!(members(&fleet.client, &here), members(&single.client, &there));
     }
-}
-
-/// The engine itself is the judge of what a dump is. The embedded one reads none.
-#[test]
-fn a_node_starts_from_a_dump() {
-    let Ok(engine) = std::env::var("MIROIR_TEST_MEILISEARCH") else { return };
-    let (fleet, key) = furnished();
-    each_kind_of_task(&fleet.client);
-    let archive = dump(&fleet);
-    let dump = archive.to_string_lossy().into_owned();
-    let folder = tempfile::tempdir().expect("a folder");
-    let (address, data) = (format!("127.0.0.1:{}", free_port()), folder.path().join("data"));
-    let data = data.to_string_lossy().into_owned();
-    let arguments =
-        ["--http-addr", &address, "--db-path", &data, "--no-analytics", "--master-key", MASTER, "--import-dump", &dump];
-    let mut node = Process::start("restored", folder.path(), &engine, &arguments);
-    let client = Client::new(&format!("http://{address}")).with_key(MASTER);
-    eventually("the node has read the dump", || {
-        assert!(node.exited().is_none(), "the node does not take the dump: {}", node.log());
-        client.try_send("GET", "/health", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
-    });
-    let there = client.get("/indexes").ok();
-    assert_eq!(there["total"], fleet.client.get("/indexes").ok()["total"], "{there}");
-    for index in ["cities", "empty", "vectors", "renamed"] {
-        assert_eq!(whole(&client, index), whole(&fleet.client, index), "{index}");
-        for path in [format!("/indexes/{index}"), format!("/indexes/{index}/settings")] {
-            let (mut there, mut here) = (client.get(&path).ok(), fleet.client.get(&path).ok());
-            // Of the import.
-            for shown in [&mut there, &mut here] {
-                shown.as_object_mut().expect("an object").remove("updatedAt");
-            }
-            assert_eq!(there, here, "{path}");
-        }
-    }
-    let by_key = client.with_key(key["key"].as_str().expect("a key"));
-    // What ties stands shard by shard in a dump.
-    let search = json!({"q": "san", "sort": ["population:desc"], "limit": 5});
-    let here = fleet.client.search("cities", &search);
-    assert_eq!(by_key.search("cities", &search)["hits"], here["hits"], "the key opens the node");
-    assert_eq!(keys(&client), keys(&fleet.client));
-    let instance = std::fs::read_to_string(Path::new(&data).join("instance-uid")).expect("an instance uid");
-    assert_eq!(instance, Unpacked::of(&archive).text("instance_uid.uuid"));
-    assert_eq!(tasks(&client), tasks(&fleet.client));
-    let next = client.post("/indexes", &json!({"uid": "later"})).ok()["taskUid"].as_u64().expect("an integer");
-    assert_eq!(Some(next - 1), tasks(&fleet.client).last().and_then(|task| task["uid"].as_u64()), "integers go on");
-    assert_eq!(client.get("/webhooks").ok(), fleet.client.get("/webhooks").ok());
-    assert_eq!(client.get("/experimental-features").ok(), fleet.client.get("/experimental-features").ok());
 }
 
 /// Each write changes three documents together and adds one; each tenth deletes by filter. What a dump shows is what there was

@@ -21,6 +21,8 @@ pub struct Node {
     pub folder: PathBuf,
     port: u16,
     key: Option<String>,
+    /// The program of a real engine; the embedded one without.
+    engine: Option<String>,
     process: Option<Process>,
     /// Between the gateway and this node, where the fleet was told to have proxies. `client` goes past it.
     pub proxy: Option<FaultProxy>,
@@ -50,6 +52,8 @@ pub struct FleetOptions {
     pub proxied: bool,
     /// Puts each node's data on a file system of so many MiB.
     pub disk: Option<u64>,
+    /// Nodes of the embedded engine, even where `MIROIR_TEST_MEILISEARCH` names another.
+    pub embedded: bool,
 }
 
 /// Nodes and the gateway in front of them.
@@ -63,6 +67,11 @@ pub struct Fleet {
     /// One for each node, if they were asked for; an error says why there are none. Unmounted after the nodes ended.
     pub disks: Result<Vec<SmallDisk>, String>,
     folder: tempfile::TempDir,
+}
+
+/// The program of the engine that nodes are to be, if the environment names one.
+fn real_engine() -> Option<String> {
+    std::env::var("MIROIR_TEST_MEILISEARCH").ok()
 }
 
 /// Which shard a document belongs to, as docs and golden vectors say.
@@ -85,6 +94,7 @@ impl Default for FleetOptions {
             more: String::new(),
             proxied: false,
             disk: None,
+            embedded: false,
         }
     }
 }
@@ -93,6 +103,11 @@ impl Default for FleetOptions {
 
 impl Node {
     pub fn start(name: &str, folder: &Path, key: Option<&str>) -> Self {
+        Self::start_as(name, folder, key, real_engine())
+    }
+
+    /// As [`Node::start`], with an engine of the caller's choice.
+    fn start_as(name: &str, folder: &Path, key: Option<&str>, engine: Option<String>) -> Self {
         let port = free_port();
         let client = Client::new(&format!("http://127.0.0.1:{port}")).seeing_hidden();
         let mut node = Self {
@@ -101,6 +116,7 @@ impl Node {
             folder: folder.to_owned(),
             port,
             key: key.map(str::to_owned),
+            engine,
             process: None,
             proxy: None,
         };
@@ -133,8 +149,7 @@ impl Node {
         let data = self.folder.join(format!("{}.data", self.name)).to_string_lossy().into_owned();
         let dumps = self.folder.join(format!("{}.dumps", self.name)).to_string_lossy().into_owned();
         let mut arguments: Vec<&str> = Vec::new();
-        let real = std::env::var("MIROIR_TEST_MEILISEARCH").ok();
-        match &real {
+        match &self.engine {
             // For each task it fills with zeroes what it may use of memory: two thirds of the machine's, unless told otherwise.
             Some(_) => {
                 arguments.extend(["--http-addr", &address, "--db-path", &data, "--dump-dir", &dumps]);
@@ -145,8 +160,16 @@ impl Node {
         if let Some(key) = &self.key {
             arguments.extend(["--master-key", key]);
         }
-        self.process = Some(Process::start(&self.name, &self.folder, real.as_deref().unwrap_or(MIROIR), &arguments));
+        self.process =
+            Some(Process::start(&self.name, &self.folder, self.engine.as_deref().unwrap_or(MIROIR), &arguments));
         self.await_healthy();
+    }
+
+    /// Starts a killed node again as another engine, on an empty disk: a database is of one engine.
+    pub fn restart_as(&mut self, engine: &str) {
+        self.wipe();
+        self.engine = Some(engine.to_owned());
+        self.restart();
     }
 
     fn await_healthy(&mut self) {
@@ -235,7 +258,9 @@ impl Fleet {
             .clone()
             .filter_map(|name| Some(SmallDisk::mount(&folder.path().join(format!("{name}.data")), options.disk?)))
             .collect();
-        let mut nodes: Vec<Node> = names.map(|name| Node::start(&name, folder.path(), options.node_key)).collect();
+        let engine = if options.embedded { None } else { real_engine() };
+        let mut nodes: Vec<Node> =
+            names.map(|name| Node::start_as(&name, folder.path(), options.node_key, engine.clone())).collect();
         if options.proxied {
             for node in &mut nodes {
                 node.proxy = Some(FaultProxy::start(node.port));
