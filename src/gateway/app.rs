@@ -10,6 +10,7 @@ use super::cache::Cache;
 use super::chats::ChatBook;
 use super::head::Head;
 use super::metrics::GatewayMetrics;
+use super::mirrors::Mirrors;
 use super::open_streams::OpenStreams;
 use super::reload::Reloads;
 use super::ruled::Ruling;
@@ -37,6 +38,7 @@ pub struct App {
     pub chats: ChatBook,
     /// The operator's rules.
     pub ruling: Ruling,
+    pub mirrors: Mirrors,
     pub reloads: Reloads,
     pub streams: OpenStreams,
     pub access_log: AccessLog,
@@ -79,6 +81,7 @@ impl App {
             webhooks,
             chats,
             ruling,
+            mirrors: Mirrors::new(),
             reloads: Reloads::default(),
             streams: OpenStreams::default(),
             access_log: AccessLog::default(),

@@ -8,7 +8,6 @@ use super::app::App;
 use super::settings::GatewaySettings;
 use crate::meili::error::{Code, ResponseError};
 use crate::moves::{self, RebalanceError};
-use crate::rules::book::RuleBook;
 use crate::rules::rule::Rule;
 use crate::tls::TlsError;
 
@@ -126,7 +125,11 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
     if changed.contains(&"log.level") && !level(&fresh.log_level) {
         tracing::warn!("the level of logs stays as RUST_LOG says");
     }
-    app.ruling.exchange(RuleBook::new(fresh.rules));
+    let hooks = fresh.rules.iter().filter_map(Rule::task_hook).collect();
+    if let Err(error) = app.webhooks.exchange_rules(hooks).await {
+        tracing::error!(%error, "how far those whom rules tell of tasks have been told was not stored");
+    }
+    app.ruling.exchange(fresh.rules);
     app.exchange_settings(fresh.settings);
     // What the process was started with stays what sections that wait are compared with.
     let at_start = before.take().map_or(fresh.at_start, |before| before.at_start);

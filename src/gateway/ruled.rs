@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use serde_json::Value;
 
 use super::app::App;
 use super::auth::{Access, check, tenant};
 use super::context::RequestContext;
 use super::head::Head;
+use super::mirrors::Shadow;
 use super::planning;
 use super::respond::Answer;
+use super::rule_metrics::RuleMetrics;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Operation, Read};
 use crate::meili::uid::index_not_found;
@@ -28,24 +29,21 @@ use crate::rules::book::{Done, Meter, Refused, RuleBook};
 use crate::rules::concurrency::UnderWay;
 use crate::rules::limit::Limits;
 use crate::rules::mask::Veil;
+use crate::rules::mirror::Mirrored;
+use crate::rules::rule::Rule;
 use crate::rules::shape::Shaped;
 use crate::rules::subject::Caller;
 
 /// The rules in force, which may be exchanged while requests go on.
 pub struct Ruling {
     book: ArcSwapOption<RuleBook>,
-    metrics: RuleMetrics,
+    /// All rules, those about tasks too, by their names in order.
+    names: ArcSwap<Vec<String>>,
+    pub metrics: RuleMetrics,
     limits: Limits,
     under_way: UnderWay,
     /// What limits count from.
     began: Instant,
-}
-
-/// Families and handles; cheap to clone.
-#[derive(Clone)]
-pub struct RuleMetrics {
-    rules: IntCounterVec,
-    duration: Histogram,
 }
 
 /// A request as the rules have left it.
@@ -58,81 +56,49 @@ pub struct Ruled {
     pub shapes: Vec<Shaped>,
     /// What of the answer is masked.
     pub veil: Option<Veil>,
+    /// What is asked again.
+    pub shadows: Vec<Shadow>,
 }
 
-/// What became of a request for which a rule held.
-const OUTCOMES: [&str; 5] = ["applied", "skipped", "refused", "shadowed", "failed"];
-
-// === impl RuleMetrics ===
-
-impl RuleMetrics {
-    /// An error if one of the families is there already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let rules = IntCounterVec::new(
-            Opts::new(
-                "miroir_rules_total",
-                "Requests, and searches of several, for which a rule held, by what became of them.",
-            ),
-            &["rule", "outcome"],
-        )?;
-        let duration = Histogram::with_opts(
-            HistogramOpts::new("miroir_rules_duration_seconds", "Time that the rules have taken for a request.")
-                .buckets(vec![0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025]),
-        )?;
-        registry.register(Box::new(rules.clone()))?;
-        registry.register(Box::new(duration.clone()))?;
-        Ok(Self { rules, duration })
-    }
-
-    fn count(&self, book: &RuleBook, done: &Done, refused: Option<usize>) {
-        let count = |rule: usize, outcome: &str| self.rules.with_label_values(&[book.name(rule), outcome]).inc();
-        if let Some(rule) = refused {
-            count(rule, "refused");
-        }
-        done.skipped.iter().for_each(|rule| count(*rule, "skipped"));
-        for (rule, why) in &done.failed {
-            count(*rule, "failed");
-            tracing::warn!(rule = book.name(*rule), why, "a program of a rule has failed");
-        }
-        done.shadowed.iter().for_each(|rule| count(*rule, "shadowed"));
-        let has_other = |rule: &usize| {
-            let failed = done.failed.iter().any(|(place, _)| place == rule);
-            failed || done.skipped.contains(rule) || done.shadowed.contains(rule)
-        };
-        for rule in done.held.iter().filter(|rule| !has_other(rule) && refused != Some(**rule)) {
-            count(*rule, "applied");
-        }
-    }
+/// What rules have made of a request that they let pass.
+struct Applied {
+    asked: Asked,
+    shapes: Vec<Shaped>,
+    veil: Option<Veil>,
+    mirrored: Vec<Mirrored>,
 }
 
 // === impl Ruling ===
 
 impl Ruling {
-    /// `None` for no rules.
-    pub fn new(book: Option<RuleBook>, metrics: RuleMetrics) -> Self {
+    /// Those of a configuration.
+    pub fn new(rules: Vec<Rule>, metrics: RuleMetrics) -> Self {
         let ruling = Self {
             book: ArcSwapOption::empty(),
+            names: ArcSwap::default(),
             metrics,
             limits: Limits::default(),
             under_way: UnderWay::default(),
             began: Instant::now(),
         };
-        ruling.exchange(book);
+        ruling.exchange(rules);
         ruling
     }
 
-    /// Requests that come from now on go by `book`.
-    pub fn exchange(&self, book: Option<RuleBook>) {
-        for name in book.iter().flat_map(RuleBook::names) {
-            for outcome in OUTCOMES {
-                // A counter that is there from the start shows its first step.
-                self.metrics.rules.with_label_values(&[name, outcome]);
-            }
-        }
-        self.book.store(book.map(Arc::new));
+    /// Requests that come from now on go by `rules`.
+    pub fn exchange(&self, rules: Vec<Rule>) {
+        let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).collect();
+        rules.iter().for_each(|rule| self.metrics.start(rule));
+        self.names.store(Arc::new(names));
+        self.book.store(RuleBook::new(rules).map(Arc::new));
     }
 
-    /// `None` without rules.
+    /// Of all rules, in order.
+    pub fn names(&self) -> Arc<Vec<String>> {
+        self.names.load_full()
+    }
+
+    /// `None` without rules about requests.
     pub fn book(&self) -> Option<Arc<RuleBook>> {
         self.book.load_full()
     }
@@ -144,7 +110,7 @@ impl Ruling {
         (head, operation, body): (&Head, Operation, Bytes),
         (access, address): (&Access, Option<IpAddr>),
         ctx: &mut RequestContext,
-    ) -> Result<(Asked, Vec<Shaped>, Option<Veil>), ResponseError> {
+    ) -> Result<Applied, ResponseError> {
         let began = Instant::now();
         let claims = if access.rules.is_some() { claims(head) } else { None };
         let caller = Caller { key: access.key_uid, claims, address, headers: &head.headers };
@@ -154,13 +120,13 @@ impl Ruling {
         let (limits, under_way) = (&self.limits, &self.under_way);
         let meter = Meter { limits, under_way, now: began.duration_since(self.began) };
         let outcome = book.apply(&mut asked, &caller, &meter, &mut done);
-        self.metrics.duration.observe(began.elapsed().as_secs_f64());
+        self.metrics.observe(began.elapsed());
         self.metrics.count(book, &done, outcome.as_ref().err().map(|refused| refused.rule));
         ctx.headers.append(&mut done.headers);
         ctx.labels.append(&mut done.labels);
         ctx.places.append(&mut done.places);
         outcome.map_err(|Refused { error, .. }| error)?;
-        Ok((asked, done.shapes, veil))
+        Ok(Applied { asked, shapes: done.shapes, veil, mirrored: done.mirrored })
     }
 }
 
@@ -174,7 +140,7 @@ pub async fn rule(
     ctx: &mut RequestContext,
 ) -> Result<Ruled, ResponseError> {
     let head = request.0;
-    let (mut asked, shapes, mut veil) = app.ruling.apply(book, request, who, ctx)?;
+    let Applied { mut asked, shapes, mut veil, mirrored } = app.ruling.apply(book, request, who, ctx)?;
     if let Some(veil) = &mut veil {
         let mut words = BTreeMap::new();
         for index in veil.searched(&asked) {
@@ -183,11 +149,12 @@ pub async fn rule(
         }
         veil.close(&mut asked, &|index| words.get(index).cloned().unwrap_or_default())?;
     }
+    let shadows = Shadow::all(book, &asked, mirrored, ctx.request_id());
     let told = asked.finish().map_err(|_| {
         ResponseError::new(Code::Internal, "The rules make of the request what is no request of the API.")
     })?;
     let head = Head { path: told.path, query: told.query, ..head.clone() };
-    Ok(Ruled { head, operation: told.operation, body: told.body, shapes, veil })
+    Ok(Ruled { head, operation: told.operation, body: told.body, shapes, veil, shadows })
 }
 
 /// The attributes of an index in which words are looked for: those that its settings name, else all that its documents have.

@@ -1,6 +1,7 @@
 //! All rules in order, applied to a request.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
@@ -11,6 +12,7 @@ use super::asked::{Asked, Part};
 use super::concurrency::{Concurrency, Place, UnderWay};
 use super::limit::{self, Limit, Limits};
 use super::mask::Veil;
+use super::mirror::Mirrored;
 use super::program::{Fault, Program};
 use super::rule::{Otherwise, Rule, is_changeable};
 use super::shape::Shaped;
@@ -42,6 +44,8 @@ pub struct Done {
     pub failed: Vec<(usize, String)>,
     /// What documents that are written must be, in order.
     pub shapes: Vec<Shaped>,
+    /// Searches that are asked again.
+    pub mirrored: Vec<Mirrored>,
     /// What the request takes until it is over.
     pub places: Vec<Place>,
     /// For the answer.
@@ -63,6 +67,8 @@ struct Around<'a> {
     meter: &'a Meter<'a>,
     others: &'a [String],
     queries: usize,
+    /// Which of several searches it is.
+    query: Option<usize>,
 }
 
 /// What limits count with.
@@ -77,8 +83,9 @@ pub struct Meter<'a> {
 // === impl RuleBook ===
 
 impl RuleBook {
-    /// `None` without rules: then nothing has to be asked of anything.
+    /// `None` without rules about requests: then nothing has to be asked of any.
     pub fn new(rules: Vec<Rule>) -> Option<Self> {
+        let rules: Vec<Rule> = rules.into_iter().filter(|rule| rule.task_hook().is_none()).collect();
         (!rules.is_empty()).then_some(Self { rules })
     }
 
@@ -140,10 +147,10 @@ pub(super) fn apply(
     done: &mut Done,
 ) -> Result<(), Refused> {
     let Asked { whole, queries, others, .. } = asked;
-    let around = Around { caller, meter, others, queries: queries.len() };
+    let around = Around { caller, meter, others, queries: queries.len(), query: None };
     chain(rules, whole, &around, done)?;
-    let alone = Around { caller, meter, others: &[], queries: 0 };
     for (place, query) in queries.iter_mut().enumerate() {
+        let alone = Around { caller, meter, others: &[], queries: 0, query: Some(place) };
         chain(rules, query, &alone, done).map_err(|mut refused| {
             refused.error.message = format!("Inside `.queries[{place}]`: {}", refused.error.message);
             refused
@@ -154,7 +161,7 @@ pub(super) fn apply(
 
 fn chain(rules: &[Rule], part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Refused> {
     for (place, rule) in rules.iter().enumerate() {
-        if rule.mask().is_some() || !rule.conditions.hold(&subject(part, around)) {
+        if !rule.is_in_turn() || !rule.conditions.hold(&subject(part, around)) {
             continue;
         }
         if let Some(when) = &rule.when {
@@ -201,7 +208,7 @@ fn failed(place: usize, rule: &Rule, fault: Fault, done: &mut Done) -> Result<()
 
 fn act(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Refused> {
     let may_skip = [rule.missing, rule.on_error].contains(&Otherwise::Skip);
-    let before = may_skip.then(|| (part.clone(), done.headers.len(), done.labels.len(), done.shapes.len()));
+    let before = may_skip.then(|| (part.clone(), Lengths::of(done)));
     match act_all(place, rule, part, around, done) {
         Ok(()) => return Ok(()),
         Err(Ends::Refused(refused)) => return Err(refused),
@@ -213,13 +220,39 @@ fn act(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &m
         }
     }
     // What it has done until it is passed over is undone.
-    if let Some((before, headers, labels, shapes)) = before {
+    if let Some((before, lengths)) = before {
         *part = before;
-        done.headers.truncate(headers);
-        done.labels.truncate(labels);
-        done.shapes.truncate(shapes);
+        lengths.cut(done);
     }
     Ok(())
+}
+
+/// How much there was before a rule.
+struct Lengths {
+    headers: usize,
+    labels: usize,
+    shapes: usize,
+    mirrored: usize,
+}
+
+// === impl Lengths ===
+
+impl Lengths {
+    fn of(done: &Done) -> Self {
+        Self {
+            headers: done.headers.len(),
+            labels: done.labels.len(),
+            shapes: done.shapes.len(),
+            mirrored: done.mirrored.len(),
+        }
+    }
+
+    fn cut(&self, done: &mut Done) {
+        done.headers.truncate(self.headers);
+        done.labels.truncate(self.labels);
+        done.shapes.truncate(self.shapes);
+        done.mirrored.truncate(self.mirrored);
+    }
 }
 
 /// What a program makes of a search, taken over.
@@ -256,6 +289,12 @@ fn act_all(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done
         }
         if let Action::Run(program) = action {
             run(program, part, around)?;
+            continue;
+        }
+        if let Action::Mirror(mirror) = action {
+            let to = mirror.to(&subject(part, around)).map_err(Ends::Lacks)?;
+            let mirror = Arc::clone(mirror);
+            done.mirrored.extend(to.map(|to| Mirrored { rule: place, query: around.query, to, mirror }));
             continue;
         }
         let effect = action.effect(&subject(part, around)).map_err(Ends::Lacks)?;

@@ -17,7 +17,9 @@
 //! | `example` | the examples that a rule carries |
 //! | `limit` | how often something may be asked |
 //! | `mask` | fields that some callers may not see, and the doors beside the front door |
+//! | `mirror` | searches that are asked a second time of another index |
 //! | `network` | addresses by network |
+//! | `on_task` | who is told when a task has ended |
 //! | `program` | conditions and programs in Rhai |
 //! | `rule` | one rule as the file has it |
 //! | `shape` | what documents must be, and what is made of them |
@@ -26,7 +28,7 @@
 //! | `template` | texts with values of the request in them |
 //! | `term` | one value of the request, by name |
 //! | `tested` | rules as they are read, each with its examples run |
-//! | `trial` | a request that is tried on rules, without a gateway |
+//! | `trial` | a request, or the end of a task, that is tried on rules, without a gateway |
 
 mod action;
 pub mod asked;
@@ -38,7 +40,9 @@ pub mod deed;
 mod example;
 pub mod limit;
 pub mod mask;
+pub mod mirror;
 pub mod network;
+pub mod on_task;
 mod program;
 pub mod rule;
 pub mod shape;

@@ -1,4 +1,4 @@
-//! A request that is tried on rules, without a gateway: by an example, or by an operator who wants to know.
+//! A request, or the end of a task, that is tried on rules, without a gateway: by an example, or by an operator who wants to know.
 
 use core::net::IpAddr;
 use std::time::Duration;
@@ -18,12 +18,30 @@ use super::shape::{Fit, Shaped};
 use super::subject::Caller;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::route;
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::settings::{FromSection, Section};
 use crate::split::Document;
 
+/// What rules are tried on.
+#[derive(Debug, Clone)]
+pub enum Trial {
+    Request(Box<RequestTrial>),
+    /// The end of a task: `task: { type: settingsUpdate, indexUid: products, status: failed }`.
+    Task(TaskTrial),
+}
+
+/// A task that has ended.
+#[derive(Debug, Clone)]
+pub struct TaskTrial {
+    shown: Value,
+    kind: TaskKind,
+    status: TaskStatus,
+    indexes: Vec<String>,
+}
+
 /// A request, who sends it, and what the nodes would say.
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub struct RequestTrial {
     method: String,
     /// Path and query.
     target: String,
@@ -48,6 +66,8 @@ pub struct Tried {
     pub skipped: Vec<String>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub labels: Vec<String>,
+    /// The indexes that are asked again, afterwards.
+    pub mirrored: Vec<String>,
     pub outcome: Result<Passed, ResponseError>,
 }
 
@@ -64,6 +84,47 @@ pub struct Passed {
 // === impl Trial ===
 
 impl FromSection for Trial {
+    fn read(section: &mut Section) -> Self {
+        let expected = "a mapping with a `type`, a `status` that a task ends with, and an `indexUid`, if it has one";
+        match section.parsed("task", None, expected, |value| TaskTrial::parse(value).map(Some)) {
+            Some(task) => Self::Task(task),
+            None => Self::Request(Box::new(RequestTrial::read(section))),
+        }
+    }
+}
+
+impl Trial {
+    /// What `rules` make of it, as JSON: a request before and after, and which rules have held.
+    pub fn shown(&self, rules: &[Rule]) -> Result<Value, String> {
+        match self {
+            Self::Request(request) => request.shown(rules),
+            Self::Task(task) => Ok(json!({ "rules": task.told_by(rules), "task": task.shown })),
+        }
+    }
+}
+
+// === impl TaskTrial ===
+
+impl TaskTrial {
+    fn parse(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name)?.as_str();
+        let kind = TaskKind::ALL.iter().copied().find(|kind| Some(kind.as_str()) == text("type"))?;
+        let status = TaskStatus::ALL.iter().copied().find(|status| Some(status.as_str()) == text("status"))?;
+        let indexes = text("indexUid").map(str::to_owned).into_iter().collect();
+        status.is_final().then(|| Self { shown: value.clone(), kind, status, indexes })
+    }
+
+    /// The names of the rules that tell somebody of it.
+    pub fn told_by(&self, rules: &[Rule]) -> Vec<String> {
+        let hooks = rules.iter().filter_map(Rule::task_hook);
+        let told = hooks.filter(|hook| hook.is_about_end(self.kind, self.status, &self.indexes));
+        told.map(|hook| hook.rule).collect()
+    }
+}
+
+// === impl RequestTrial ===
+
+impl FromSection for RequestTrial {
     fn read(section: &mut Section) -> Self {
         let any = |value: &Value| Some(value.clone());
         let request = section.required_text("request");
@@ -93,7 +154,7 @@ impl FromSection for Trial {
     }
 }
 
-impl Trial {
+impl RequestTrial {
     /// True if it has a document that is written.
     pub fn has_document(&self) -> bool {
         !self.document.is_null()
@@ -122,6 +183,7 @@ impl Trial {
             skipped: names(&done.skipped),
             headers: done.headers,
             labels: done.labels,
+            mirrored: done.mirrored.into_iter().map(|mirrored| mirrored.to).collect(),
             outcome: outcome.map(|_| Passed { told, document, answer }),
         })
     }
@@ -163,8 +225,7 @@ impl Trial {
         Ok(Some(text))
     }
 
-    /// The request before and after, and which rules have held, as JSON.
-    pub fn shown(&self, rules: &[Rule]) -> Result<Value, String> {
+    fn shown(&self, rules: &[Rule]) -> Result<Value, String> {
         let tried = self.run(rules)?;
         let headers: Map<String, Value> = tried
             .headers
@@ -173,6 +234,7 @@ impl Trial {
             .collect();
         let mut shown = json!({
             "rules": tried.held, "skipped": tried.skipped, "headers": headers, "labels": tried.labels,
+            "mirrored": tried.mirrored,
             "before": { "request": format!("{} {}", self.method, self.target), "body": self.body },
         });
         match tried.outcome {
