@@ -143,7 +143,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
         let books = (webhooks, ChatBook::open(store).await?);
         let metrics = GatewayMetrics::register(&registry)?;
         let settings = config.gateway_settings();
-        let ruling = Ruling::new(config.rules.clone(), rule_metrics);
+        let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
         Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), books, ruling))
     })?;
     gateway::install_hooks(&app);

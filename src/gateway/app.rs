@@ -21,7 +21,7 @@ use crate::cluster::Cluster;
 use crate::ledger::Ledger;
 use crate::meili::operation::Operation;
 use crate::nodes::client::Trace;
-use crate::rules::shape::Shaped;
+use crate::rules::making::Making;
 use crate::tls::listeners::Listeners;
 
 /// All that answering a request takes; one for the process.
@@ -53,7 +53,7 @@ pub struct Admitted<'a> {
     pub caller: Option<Caller>,
     pub trace: Trace,
     /// What rules make of the documents that it writes.
-    pub shapes: Vec<Shaped>,
+    pub makings: Vec<Making>,
 }
 
 // === impl App ===

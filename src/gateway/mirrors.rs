@@ -110,10 +110,12 @@ impl Shadow {
         let content_type = Some("application/json");
         let request = Request { operation: &operation, target: &target, body: &self.body, content_type };
         let refused = |error: ResponseError| Failed::Refused(error.code);
-        let scatter = match planning::plan(app.known(), &topology, request, &trace).await.map_err(refused)? {
-            Plan::Scatter(scatter) => scatter,
-            Plan::Refuse(error) => return Err(refused(error)),
-            _ => return Err(refused(ResponseError::new(Code::Internal, "A search is not planned as a search."))),
+        let plan = planning::plan(app.known(), &topology, request, &trace).await.map_err(refused)?;
+        if let Plan::Refuse(error) = plan {
+            return Err(refused(error));
+        }
+        let Plan::Scatter(scatter) = plan else {
+            return Err(refused(ResponseError::new(Code::Internal, "A search is not planned as a search.")));
         };
         let reply = read::run(&app.cluster.reads, &topology, &scatter, &trace).await.map_err(refused)?;
         if reply.status != 200 {
@@ -225,7 +227,8 @@ mod tests {
     #[test]
     fn one_of_several_searches_is_compared_with_its_own_answer() {
         let several = r#"{"results":[{"hits":[{"id":1}]},{"hits":[{"id":2}]}]}"#;
-        let is_same = |query| shadow(query, several).compared(br#"{"hits":[{"id":2}]}"#, Some("id")).map(|it| it.is_none());
+        let is_same =
+            |query| shadow(query, several).compared(br#"{"hits":[{"id":2}]}"#, Some("id")).map(|it| it.is_none());
         assert_eq!((is_same(Some(0)), is_same(Some(1)), is_same(Some(2))), (Some(false), Some(true), None));
         assert_eq!(shadow(None, "no JSON").compared(b"{}", None), None);
     }

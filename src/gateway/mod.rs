@@ -89,8 +89,9 @@ use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
+use crate::rules::answers::Answers;
+use crate::rules::making::Making;
 use crate::rules::mask::Veil;
-use crate::rules::shape::Shaped;
 use access_log::Ending;
 pub use app::{Admitted, App};
 use auth::Access;
@@ -246,23 +247,23 @@ async fn decide(
         Takes::Documents => bytes::Bytes::new(),
     };
     let let_in = match app.ruling.book() {
-        None => LetIn { head: Cow::Borrowed(head), operation, access, body, shapes: Vec::new(), veil: None, shadows: Vec::new() },
+        None => LetIn::unruled(head, operation, access, body),
         Some(book) => {
             let named = operation.index().map(str::to_owned);
             let request = (head, operation, body);
-            let Ruled { head, operation, body, shapes, veil, shadows } =
+            let Ruled { head, operation, body, makings, answers, veil, shadows } =
                 ruled::rule(app, &book, &topology, request, (&access, address), ctx).boxed().await?;
             // Another index is asked only by who may ask it.
             let same = operation.index() == named.as_deref();
             let access = if same { access } else { authenticate(app, &head, &operation)? };
             let shadows = shadows.into_iter().map(|shadow| shadow.narrowed(&access)).collect::<Result<_, _>>()?;
-            LetIn { head: Cow::Owned(head), operation, access, body, shapes, veil, shadows }
+            LetIn { head: Cow::Owned(head), operation, access, body, makings, answers, veil, shadows }
         }
     };
-    let LetIn { head, operation, access, body, shapes, veil, shadows } = let_in;
+    let LetIn { head, operation, access, body, makings, answers, veil, shadows } = let_in;
     let caller = Caller::of(&head, address.map(|address| address.to_string()).as_deref());
     let trace = ctx.trace();
-    let admitted = Admitted { head: &head, operation: &operation, access, caller, trace, shapes };
+    let admitted = Admitted { head: &head, operation: &operation, access, caller, trace, makings };
     if takes == Takes::Documents {
         dispatch::admit_documents(app, &admitted)?;
     }
@@ -273,10 +274,15 @@ async fn decide(
     {
         ctx.shadows.extend(shadows.into_iter().map(|shadow| shadow.answered(&answer.body)));
     }
-    match (outcome, veil) {
-        (Outcome::Answer(answer), Some(veil)) => ruled::veiled(&veil, answer).map(Outcome::Answer),
-        (outcome, Some(_) | None) => Ok(outcome),
+    let Outcome::Answer(mut answer) = outcome else { return Ok(outcome) };
+    if let Some(veil) = veil {
+        answer = ruled::veiled(&veil, answer)?;
     }
+    // They see no more than the client.
+    if let Some(answers) = answers {
+        answer = ruled::changed(app, &answers, answer, ctx)?;
+    }
+    Ok(Outcome::Answer(answer))
 }
 
 /// A request that may be carried out.
@@ -285,9 +291,20 @@ struct LetIn<'a> {
     operation: Operation,
     access: Access,
     body: bytes::Bytes,
-    shapes: Vec<Shaped>,
+    makings: Vec<Making>,
+    answers: Option<Answers>,
     veil: Option<Veil>,
     shadows: Vec<Shadow>,
+}
+
+// === impl LetIn ===
+
+impl<'a> LetIn<'a> {
+    /// As it came.
+    fn unruled(head: &'a Head, operation: Operation, access: Access, body: bytes::Bytes) -> Self {
+        let (makings, shadows) = (Vec::new(), Vec::new());
+        Self { head: Cow::Borrowed(head), operation, access, body, makings, answers: None, veil: None, shadows }
+    }
 }
 
 /// Checks the key that `operation` asks for.

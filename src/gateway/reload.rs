@@ -8,6 +8,7 @@ use super::app::App;
 use super::settings::GatewaySettings;
 use crate::meili::error::{Code, ResponseError};
 use crate::moves::{self, RebalanceError};
+use crate::rules::language::ProgramSettings;
 use crate::rules::rule::Rule;
 use crate::tls::TlsError;
 
@@ -15,6 +16,7 @@ use crate::tls::TlsError;
 pub struct Fresh {
     pub settings: GatewaySettings,
     pub rules: Vec<Rule>,
+    pub programs: ProgramSettings,
     pub log_level: String,
     /// The sections that take effect at a start only, with all that they say.
     pub at_start: Vec<(&'static str, String)>,
@@ -129,7 +131,7 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
     if let Err(error) = app.webhooks.exchange_rules(hooks).await {
         tracing::error!(%error, "how far those whom rules tell of tasks have been told was not stored");
     }
-    app.ruling.exchange(fresh.rules);
+    app.ruling.exchange(fresh.rules, fresh.programs);
     app.exchange_settings(fresh.settings);
     // What the process was started with stays what sections that wait are compared with.
     let at_start = before.take().map_or(fresh.at_start, |before| before.at_start);
@@ -159,6 +161,7 @@ fn live(fresh: &Fresh) -> Vec<(&'static str, String)> {
     } = &fresh.settings;
     vec![
         ("rules", format!("{:?}", fresh.rules)),
+        ("programs", format!("{:?}", fresh.programs)),
         ("overload.requests", max_requests.to_string()),
         ("limits", format!("{limits:?}")),
         ("compression", format!("{compression:?}")),

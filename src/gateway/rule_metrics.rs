@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 use crate::rules::book::{Done, RuleBook};
+use crate::rules::making::Making;
 use crate::rules::rule::Rule;
 
 /// Families and handles; cheap to clone.
@@ -68,7 +69,10 @@ impl RuleMetrics {
                 .buckets(vec![0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025]),
         )?;
         let mirrored = IntCounterVec::new(
-            Opts::new("miroir_mirrored_searches_total", "Searches that a rule has asked again, by what became of them."),
+            Opts::new(
+                "miroir_mirrored_searches_total",
+                "Searches that a rule has asked again, by what became of them.",
+            ),
             &["rule", "outcome"],
         )?;
         registry.register(Box::new(mirrored.clone()))?;
@@ -85,6 +89,20 @@ impl RuleMetrics {
         for outcome in Mirroring::ALL.iter().filter(|_| rule.mirrors()) {
             self.mirrored.with_label_values(&[rule.name.as_str(), outcome.name()]);
         }
+    }
+
+    /// Counts programs that have come to no end over documents, and logs why they did at first.
+    pub fn count_failures(&self, makings: &[Making]) {
+        for (rule, count, why) in makings.iter().filter_map(Making::failures) {
+            self.rules.with_label_values(&[rule, "failed"]).inc_by(count);
+            tracing::warn!(rule, documents = count, why, "a program of a rule has failed");
+        }
+    }
+
+    /// Counts a program that has come to no end over an answer.
+    pub fn count_failed(&self, rule: &str, why: &str) {
+        self.rules.with_label_values(&[rule, "failed"]).inc();
+        tracing::warn!(rule, why, "a program of a rule has failed");
     }
 
     /// Counts a search that a rule has asked again, or has not.

@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
@@ -24,14 +24,17 @@ use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::{Plan, Request};
 use crate::read;
+use crate::rules::answers::Answers;
 use crate::rules::asked::Asked;
 use crate::rules::book::{Done, Meter, Refused, RuleBook};
 use crate::rules::concurrency::UnderWay;
+use crate::rules::language::{Deadlines, ProgramSettings};
 use crate::rules::limit::Limits;
+use crate::rules::making::Making;
 use crate::rules::mask::Veil;
 use crate::rules::mirror::Mirrored;
+use crate::rules::on_answer::Awaiting;
 use crate::rules::rule::Rule;
-use crate::rules::shape::Shaped;
 use crate::rules::subject::Caller;
 
 /// The rules in force, which may be exchanged while requests go on.
@@ -39,6 +42,8 @@ pub struct Ruling {
     book: ArcSwapOption<RuleBook>,
     /// All rules, those about tasks too, by their names in order.
     names: ArcSwap<Vec<String>>,
+    /// How long programs may take.
+    programs: ArcSwap<ProgramSettings>,
     pub metrics: RuleMetrics,
     limits: Limits,
     under_way: UnderWay,
@@ -53,7 +58,9 @@ pub struct Ruled {
     pub operation: Operation,
     pub body: Bytes,
     /// What documents that are written must be.
-    pub shapes: Vec<Shaped>,
+    pub makings: Vec<Making>,
+    /// What is made of the answer.
+    pub answers: Option<Answers>,
     /// What of the answer is masked.
     pub veil: Option<Veil>,
     /// What is asked again.
@@ -63,7 +70,8 @@ pub struct Ruled {
 /// What rules have made of a request that they let pass.
 struct Applied {
     asked: Asked,
-    shapes: Vec<Shaped>,
+    makings: Vec<Making>,
+    awaiting: Vec<Awaiting>,
     veil: Option<Veil>,
     mirrored: Vec<Mirrored>,
 }
@@ -72,25 +80,32 @@ struct Applied {
 
 impl Ruling {
     /// Those of a configuration.
-    pub fn new(rules: Vec<Rule>, metrics: RuleMetrics) -> Self {
+    pub fn new(rules: Vec<Rule>, programs: ProgramSettings, metrics: RuleMetrics) -> Self {
         let ruling = Self {
             book: ArcSwapOption::empty(),
             names: ArcSwap::default(),
+            programs: ArcSwap::from_pointee(programs),
             metrics,
             limits: Limits::default(),
             under_way: UnderWay::default(),
             began: Instant::now(),
         };
-        ruling.exchange(rules);
+        ruling.exchange(rules, programs);
         ruling
     }
 
     /// Requests that come from now on go by `rules`.
-    pub fn exchange(&self, rules: Vec<Rule>) {
+    pub fn exchange(&self, rules: Vec<Rule>, programs: ProgramSettings) {
+        self.programs.store(Arc::new(programs));
         let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).collect();
         rules.iter().for_each(|rule| self.metrics.start(rule));
         self.names.store(Arc::new(names));
         self.book.store(RuleBook::new(rules).map(Arc::new));
+    }
+
+    /// How long programs may take.
+    fn deadlines(&self) -> Deadlines {
+        Deadlines { clock: since_start, most: **self.programs.load() }
     }
 
     /// Of all rules, in order.
@@ -118,7 +133,7 @@ impl Ruling {
         let mut done = Done::default();
         let veil = book.veil(&caller, &mut done);
         let (limits, under_way) = (&self.limits, &self.under_way);
-        let meter = Meter { limits, under_way, now: began.duration_since(self.began) };
+        let meter = Meter { limits, under_way, now: began.duration_since(self.began), deadlines: self.deadlines() };
         let outcome = book.apply(&mut asked, &caller, &meter, &mut done);
         self.metrics.observe(began.elapsed());
         self.metrics.count(book, &done, outcome.as_ref().err().map(|refused| refused.rule));
@@ -126,7 +141,8 @@ impl Ruling {
         ctx.labels.append(&mut done.labels);
         ctx.places.append(&mut done.places);
         outcome.map_err(|Refused { error, .. }| error)?;
-        Ok(Applied { asked, shapes: done.shapes, veil, mirrored: done.mirrored })
+        let Done { makings, awaiting, mirrored, .. } = done;
+        Ok(Applied { asked, makings, awaiting, veil, mirrored })
     }
 }
 
@@ -140,7 +156,7 @@ pub async fn rule(
     ctx: &mut RequestContext,
 ) -> Result<Ruled, ResponseError> {
     let head = request.0;
-    let Applied { mut asked, shapes, mut veil, mirrored } = app.ruling.apply(book, request, who, ctx)?;
+    let Applied { mut asked, makings, awaiting, mut veil, mirrored } = app.ruling.apply(book, request, who, ctx)?;
     if let Some(veil) = &mut veil {
         let mut words = BTreeMap::new();
         for index in veil.searched(&asked) {
@@ -150,11 +166,12 @@ pub async fn rule(
         veil.close(&mut asked, &|index| words.get(index).cloned().unwrap_or_default())?;
     }
     let shadows = Shadow::all(book, &asked, mirrored, ctx.request_id());
+    let answers = Answers::of(awaiting, &asked);
     let told = asked.finish().map_err(|_| {
         ResponseError::new(Code::Internal, "The rules make of the request what is no request of the API.")
     })?;
     let head = Head { path: told.path, query: told.query, ..head.clone() };
-    Ok(Ruled { head, operation: told.operation, body: told.body, shapes, veil, shadows })
+    Ok(Ruled { head, operation: told.operation, body: told.body, makings, answers, veil, shadows })
 }
 
 /// The attributes of an index in which words are looked for: those that its settings name, else all that its documents have.
@@ -187,6 +204,34 @@ pub fn veiled(veil: &Veil, answer: Answer) -> Result<Answer, ResponseError> {
     }
     let body = veil.answer(&answer.body)?;
     Ok(Answer { body, packed: None, ..answer })
+}
+
+/// An answer after the programs that wait for it. What they want among its headers is noted in `ctx`.
+pub fn changed(
+    app: &App,
+    answers: &Answers,
+    answer: Answer,
+    ctx: &mut RequestContext,
+) -> Result<Answer, ResponseError> {
+    if answer.status != 200 || answer.content_type != "application/json" {
+        return Ok(answer);
+    }
+    let (failed, outcome) = match answers.changed(&answer.body, &app.ruling.deadlines().answer()) {
+        Ok(changed) => {
+            ctx.headers.extend(changed.header());
+            let packed = answer.packed.clone().filter(|_| changed.body == answer.body);
+            (changed.failed, Ok(Answer { body: changed.body, packed, ..answer }))
+        }
+        Err(refused) => (refused.failed, Err(refused.error)),
+    };
+    failed.iter().for_each(|(rule, why)| app.ruling.metrics.count_failed(rule, why));
+    outcome
+}
+
+/// By a clock that never goes back.
+fn since_start() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
 
 /// What the tenant token of a request says, which was checked.

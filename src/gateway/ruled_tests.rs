@@ -6,6 +6,7 @@ use super::*;
 use crate::gateway::narrow::narrow;
 use crate::meili::operation::route;
 use crate::meili::pattern::IndexPattern;
+use crate::rules::language::Deadlines;
 use crate::rules::rule::Rule;
 use crate::settings::{Report, Section};
 
@@ -18,7 +19,7 @@ fn what_becomes_of_a_request_is_counted_by_rule() {
     ]});
     let rules: Vec<Rule> = Section::new("", rules, &report).read_list("rules");
     let registry = Registry::new();
-    let ruling = Ruling::new(rules, RuleMetrics::register(&registry).unwrap());
+    let ruling = Ruling::new(rules, Deadlines::none().most, RuleMetrics::register(&registry).unwrap());
     let book = ruling.book().unwrap();
     let mut ctx = RequestContext::new();
     let mut ask = |path: &str| {
@@ -83,7 +84,7 @@ proptest! {
         let report = Report::default();
         let rules: Vec<Rule> = Section::new("", json!({"rules": named.collect::<Vec<_>>()}), &report).read_list("rules");
         prop_assert!(report.into_parts().0.is_empty());
-        let ruling = Ruling::new(rules, RuleMetrics::register(&Registry::new()).unwrap());
+        let ruling = Ruling::new(rules, Deadlines::none().most, RuleMetrics::register(&Registry::new()).unwrap());
         let access = Access {
             key_indexes: Some(vec![IndexPattern::parse("a").unwrap(), IndexPattern::parse("b").unwrap()]),
             rules: Some(serde_json::from_value(json!({"a": {"filter": "t = 1"}, "b": {"filter": "t = 2"}})).unwrap()),

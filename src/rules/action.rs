@@ -12,6 +12,8 @@ use super::deed;
 use super::limit::Limit;
 use super::mask::Hidden;
 use super::mirror::Mirror;
+use super::on_answer::OnAnswer;
+use super::on_document::OnDocument;
 use super::on_task::OnTask;
 use super::program::Program;
 use super::shape::Shape;
@@ -50,6 +52,10 @@ pub enum Action {
     Fields(Shape),
     /// Statements in Rhai.
     Run(Program),
+    /// Statements in Rhai, over the hits that come of it.
+    OnAnswer(OnAnswer),
+    /// Statements in Rhai, over each document that is written.
+    OnDocument(OnDocument),
     /// Stands alone in its rule, and is looked at apart from all others ([`super::mask`]).
     Mask(Hidden),
     /// Stands alone in its rule, which is about tasks and not about requests.
@@ -121,6 +127,8 @@ impl Action {
             | Self::Mirror(_)
             | Self::Fields(_)
             | Self::Run(_)
+            | Self::OnAnswer(_)
+            | Self::OnDocument(_)
             | Self::Mask(_)
             | Self::OnTask(_) => Effect::Nothing,
         })
@@ -146,7 +154,8 @@ impl Action {
             Self::Cap(_) => Some(deed::ASKED.to_vec()),
             Self::Route(_) | Self::Split(_) => Some(deed::of_one_index().to_vec()),
             Self::Mirror(_) => Some(vec![deed::SEARCH]),
-            Self::Fields(_) => Some(vec!["addDocuments", "updateDocuments"]),
+            Self::OnAnswer(_) => Some(vec![deed::SEARCH, deed::SIMILAR, deed::FETCH_DOCUMENTS]),
+            Self::Fields(_) | Self::OnDocument(_) => Some(vec!["addDocuments", "updateDocuments"]),
             Self::Refuse { .. }
             | Self::Header(_)
             | Self::Label(_)

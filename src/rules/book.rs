@@ -10,12 +10,15 @@ use http::{HeaderName, HeaderValue};
 use super::action::{Action, Effect};
 use super::asked::{Asked, Part};
 use super::concurrency::{Concurrency, Place, UnderWay};
+use super::language::{Deadlines, Fault};
 use super::limit::{self, Limit, Limits};
+use super::making::Making;
 use super::mask::Veil;
 use super::mirror::Mirrored;
-use super::program::{Fault, Program};
-use super::rule::{Otherwise, Rule, is_changeable};
-use super::shape::Shaped;
+use super::on_answer::Awaiting;
+use super::otherwise::Otherwise;
+use super::program::Program;
+use super::rule::{Rule, is_changeable};
 use super::subject::{Caller, Subject};
 use super::template::Missing;
 use crate::meili::error::{Code, ResponseError};
@@ -42,8 +45,10 @@ pub struct Done {
     pub shadowed: Vec<usize>,
     /// Whose programs have come to no end, and why.
     pub failed: Vec<(usize, String)>,
-    /// What documents that are written must be, in order.
-    pub shapes: Vec<Shaped>,
+    /// What documents that are written must be, and what is made of them, in order.
+    pub makings: Vec<Making>,
+    /// What is made of the answer, in order.
+    pub awaiting: Vec<Awaiting>,
     /// Searches that are asked again.
     pub mirrored: Vec<Mirrored>,
     /// What the request takes until it is over.
@@ -78,6 +83,8 @@ pub struct Meter<'a> {
     pub under_way: &'a UnderWay,
     /// Since some moment that stays the same.
     pub now: Duration,
+    /// How long programs may take.
+    pub deadlines: Deadlines,
 }
 
 // === impl RuleBook ===
@@ -165,7 +172,7 @@ fn chain(rules: &[Rule], part: &mut Part, around: &Around<'_>, done: &mut Done) 
             continue;
         }
         if let Some(when) = &rule.when {
-            match when.holds(&subject(part, around)) {
+            match when.holds(&subject(part, around), &around.meter.deadlines.search()) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(fault) => {
@@ -231,7 +238,8 @@ fn act(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &m
 struct Lengths {
     headers: usize,
     labels: usize,
-    shapes: usize,
+    makings: usize,
+    awaiting: usize,
     mirrored: usize,
 }
 
@@ -242,7 +250,8 @@ impl Lengths {
         Self {
             headers: done.headers.len(),
             labels: done.labels.len(),
-            shapes: done.shapes.len(),
+            makings: done.makings.len(),
+            awaiting: done.awaiting.len(),
             mirrored: done.mirrored.len(),
         }
     }
@@ -250,7 +259,8 @@ impl Lengths {
     fn cut(&self, done: &mut Done) {
         done.headers.truncate(self.headers);
         done.labels.truncate(self.labels);
-        done.shapes.truncate(self.shapes);
+        done.makings.truncate(self.makings);
+        done.awaiting.truncate(self.awaiting);
         done.mirrored.truncate(self.mirrored);
     }
 }
@@ -260,7 +270,7 @@ fn run(program: &Program, part: &mut Part, around: &Around<'_>) -> Result<(), En
     if part.parameters.is_none() {
         return Ok(());
     }
-    let changes = program.run(&subject(part, around)).map_err(Ends::Fails)?;
+    let changes = program.run(&subject(part, around), &around.meter.deadlines.search()).map_err(Ends::Fails)?;
     if let Some((name, _)) = changes.iter().find(|(name, _)| !is_changeable(name)) {
         return Err(Ends::Fails(Fault::Broken(format!("`{name}` is no parameter that a program can change"))));
     }
@@ -275,29 +285,54 @@ fn run(program: &Program, part: &mut Part, around: &Around<'_>) -> Result<(), En
 
 fn act_all(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Ends> {
     for action in &rule.actions {
-        if let Action::Limit(limit) = action {
-            limited(place, limit, &subject(part, around), around.meter, done).map_err(Ends::Refused)?;
-            continue;
-        }
-        if let Action::Concurrent(bound) = action {
-            placed(place, bound, &subject(part, around), around.meter, done).map_err(Ends::Refused)?;
-            continue;
-        }
-        if let Action::Fields(shape) = action {
-            done.shapes.push(shape.of(&rule.name, &subject(part, around)).map_err(Ends::Lacks)?);
-            continue;
-        }
-        if let Action::Run(program) = action {
-            run(program, part, around)?;
-            continue;
-        }
-        if let Action::Mirror(mirror) = action {
-            let to = mirror.to(&subject(part, around)).map_err(Ends::Lacks)?;
-            let mirror = Arc::clone(mirror);
-            done.mirrored.extend(to.map(|to| Mirrored { rule: place, query: around.query, to, mirror }));
-            continue;
-        }
-        let effect = action.effect(&subject(part, around)).map_err(Ends::Lacks)?;
+        let asked = subject(part, around);
+        let effect = match action {
+            Action::Limit(limit) => {
+                limited(place, limit, &asked, around.meter, done).map_err(Ends::Refused)?;
+                continue;
+            }
+            Action::Concurrent(bound) => {
+                placed(place, bound, &asked, around.meter, done).map_err(Ends::Refused)?;
+                continue;
+            }
+            Action::Fields(shape) => {
+                done.makings.push(Making::Shape(shape.of(&rule.name, &asked).map_err(Ends::Lacks)?));
+                continue;
+            }
+            Action::OnDocument(program) => {
+                let deadline = around.meter.deadlines.document();
+                let editing = program.of(&rule.name, rule.on_error, &asked, deadline).map_err(Ends::Fails)?;
+                done.makings.push(Making::Program(Box::new(editing)));
+                continue;
+            }
+            Action::OnAnswer(program) => {
+                let awaiting = program.of(&rule.name, rule.on_error, around.query, &asked);
+                done.awaiting.push(awaiting.map_err(Ends::Fails)?);
+                continue;
+            }
+            Action::Mirror(mirror) => {
+                let to = mirror.to(&asked).map_err(Ends::Lacks)?;
+                let mirror = Arc::clone(mirror);
+                done.mirrored.extend(to.map(|to| Mirrored { rule: place, query: around.query, to, mirror }));
+                continue;
+            }
+            Action::Run(program) => {
+                run(program, part, around)?;
+                continue;
+            }
+            Action::Refuse { .. }
+            | Action::Filter(_)
+            | Action::Remove(_)
+            | Action::Default(_)
+            | Action::Set(_)
+            | Action::Cap(_)
+            | Action::Route(_)
+            | Action::Split(_)
+            | Action::Header(_)
+            | Action::Label(_)
+            | Action::Mask(_)
+            | Action::OnTask(_) => action.effect(&asked).map_err(Ends::Lacks)?,
+        };
         if part.take(&effect) {
             continue;
         }

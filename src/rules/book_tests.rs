@@ -39,7 +39,12 @@ fn run(of: Value, request: &str, body: Value, caller: &Caller<'_>) -> (Result<To
     let (mut asked, mut done) = (asked(request, body), Done::default());
     let book = RuleBook::new(rules(of)).unwrap();
     let limits = Limits::default();
-    let meter = Meter { limits: &limits, under_way: &UnderWay::default(), now: Duration::from_secs(1) };
+    let meter = Meter {
+        limits: &limits,
+        under_way: &UnderWay::default(),
+        now: Duration::from_secs(1),
+        deadlines: Deadlines::none(),
+    };
     let outcome = book.apply(&mut asked, caller, &meter, &mut done).map_err(|refused| refused.error);
     (outcome.map(|()| asked.finish().unwrap()), done)
 }

@@ -119,11 +119,7 @@ impl Mirror {
 impl fmt::Debug for Mirror {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { to, share, aspects, turns: _ } = self;
-        f.debug_struct("Mirror")
-            .field("to", to)
-            .field("share", share)
-            .field("aspects", aspects)
-            .finish_non_exhaustive()
+        f.debug_struct("Mirror").field("to", to).field("share", share).field("aspects", aspects).finish_non_exhaustive()
     }
 }
 

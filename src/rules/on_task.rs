@@ -47,10 +47,8 @@ impl FromSection for Read {
             TaskKind::ALL.iter().copied().find(|kind| kind.as_str() == name).ok_or("no task has this type")
         });
         let statuses = named(section, "status", |name| {
-            let ends = TaskStatus::ALL.iter().copied().filter(|status| status.is_final());
-            ends.into_iter()
-                .find(|status| status.as_str() == name)
-                .ok_or("expected `succeeded`, `failed` or `canceled`")
+            let mut ends = TaskStatus::ALL.iter().copied().filter(|status| status.is_final());
+            ends.find(|status| status.as_str() == name).ok_or("expected `succeeded`, `failed` or `canceled`")
         });
         let Some(url) = url else {
             if !(headers.is_empty() && types.is_empty() && statuses.is_empty()) {
@@ -96,6 +94,12 @@ impl TaskHook {
     pub fn is_about(&self, task: &MiroirTask) -> bool {
         let swapped = swapped_pairs(task).into_iter().flat_map(|(one, other)| [one, other]);
         self.is_about_end(task.kind, task.status, &task.index_uid.iter().cloned().chain(swapped).collect::<Vec<_>>())
+    }
+
+    /// With which ends it tells of tasks of a kind that are about `indexes`.
+    pub fn ends(&self, kind: TaskKind, indexes: &[String]) -> Vec<TaskStatus> {
+        let ends = TaskStatus::ALL.iter().copied().filter(|status| status.is_final());
+        ends.filter(|status| self.is_about_end(kind, *status, indexes)).collect()
     }
 
     /// The same of a task that is about `indexes`.

@@ -13,7 +13,10 @@ use super::deed;
 use super::limit::Limit;
 use super::mask::Hidden;
 use super::mirror::Mirror;
+use super::on_answer::OnAnswer;
+use super::on_document::OnDocument;
 use super::on_task::{self, TaskHook};
+use super::otherwise::Otherwise;
 use super::program::{Program, When};
 use super::shape::Shape;
 use super::split::Split;
@@ -36,14 +39,6 @@ pub struct Rule {
     pub(super) on_error: Otherwise,
     /// No rule after it is looked at.
     pub(super) stop: bool,
-}
-
-/// What becomes of a request with which a rule cannot do what it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Otherwise {
-    Refuse,
-    /// The rule is passed over.
-    Skip,
 }
 
 /// Parameters that rules do not set: the filter is only ever joined to, the rest says what is asked.
@@ -165,14 +160,13 @@ fn actions(section: &mut Section, name: &str) -> Vec<Action> {
         actions.push(Action::Set(set));
     }
     let params = mapping(section, "params").unwrap_or_default();
-    if let Some(source) = section.text("run") {
-        match Program::parse(&source, params) {
-            Ok(program) => actions.push(Action::Run(program)),
-            Err(message) => section.problem("run", message),
-        }
-    } else if !params.is_empty() {
-        section.problem("params", "have no effect without `run`");
-    }
+    let mut has_program = false;
+    let mut program = |section: &mut Section, key: &str, parse: &dyn Fn(&str) -> Result<Action, String>| {
+        let source = section.text(key)?;
+        has_program = true;
+        parse(&source).map_err(|message| section.problem(key, message)).ok()
+    };
+    actions.extend(program(section, "run", &|source| Program::parse(source, params.clone()).map(Action::Run)));
     let cap: Cap = section.read("cap");
     if !cap.is_empty() {
         actions.push(Action::Cap(cap));
@@ -199,6 +193,14 @@ fn actions(section: &mut Section, name: &str) -> Vec<Action> {
     let shape: Shape = section.read("fields");
     if !shape.is_empty() {
         actions.push(Action::Fields(shape));
+    }
+    actions
+        .extend(program(section, "on_answer", &|source| OnAnswer::parse(source, params.clone()).map(Action::OnAnswer)));
+    actions.extend(program(section, "on_document", &|source| {
+        OnDocument::parse(source, params.clone()).map(Action::OnDocument)
+    }));
+    if !params.is_empty() && !has_program {
+        section.problem("params", "have no effect without a program: `run`, `on_answer` or `on_document`");
     }
     let masked = conditions::texts(section, "mask");
     match Hidden::parse(masked) {

@@ -1,7 +1,6 @@
 //! What engines newer than the embedded one serve, made by the gateway whatever version its nodes have. The answers written
 //! here are those of an engine of 1.50.
 
-
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, eventually};

@@ -101,11 +101,7 @@ fn by_uuid(hooks: Vec<TaskHook>) -> BTreeMap<Uuid, TaskHook> {
 
 impl WebhookBook {
     /// As the store has them, and `hooks` of rules; an error where what the store has cannot be read.
-    pub async fn open(
-        store: Arc<dyn Store>,
-        hooks: Vec<TaskHook>,
-        metrics: RuleMetrics,
-    ) -> Result<Self, StoreError> {
+    pub async fn open(store: Arc<dyn Store>, hooks: Vec<TaskHook>, metrics: RuleMetrics) -> Result<Self, StoreError> {
         let all: Webhooks = stored(&store, WEBHOOKS).await?;
         let told = tokio::sync::Mutex::new(stored(&store, TOLD).await?);
         let rules = ArcSwap::from_pointee(by_uuid(hooks));
@@ -123,6 +119,11 @@ impl WebhookBook {
         let followed = self.follow(&self.all.load_full(), &rules).await;
         self.rules.store(rules);
         followed
+    }
+
+    /// Whom rules tell.
+    pub fn rules(&self) -> Vec<TaskHook> {
+        self.rules.load().values().cloned().collect()
     }
 
     /// Everybody who is told.
