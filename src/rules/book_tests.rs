@@ -184,7 +184,12 @@ fn who_asks_too_often_is_told_when_to_come_back() {
         let limit = json!({"by": "client.ip", "rate": "1/m", "burst": 2, "shadow": shadow});
         let book = RuleBook::new(rules(json!([{"name": "rate", "on": "search", "limit": limit}]))).unwrap();
         let (mut asked, mut done) = (asked("POST /indexes/a/search", json!({})), Done::default());
-        let meter = Meter { limits: &limits, under_way: &UnderWay::default(), now: Duration::from_secs(now) };
+        let meter = Meter {
+            limits: &limits,
+            under_way: &UnderWay::default(),
+            now: Duration::from_secs(now),
+            deadlines: Deadlines::none(),
+        };
         (book.apply(&mut asked, &caller, &meter, &mut done).map_err(|refused| refused.error), done)
     };
     let header = |done: &Done, name: &str| {

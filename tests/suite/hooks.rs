@@ -47,7 +47,7 @@ fn a_rule_tells_of_the_tasks_that_it_is_about() {
         tasks.iter().map(|task| (task["indexUid"].clone(), task["status"].clone())).collect()
     };
     let failed = (json!("products"), json!("failed"));
-    assert_eq!(seen(&told(&failures, 1)), [failed.clone()]);
+    assert_eq!(seen(&told(&failures, 1)), std::slice::from_ref(&failed));
     let expected = [(json!("products"), json!("succeeded")), failed.clone(), (json!("orders"), json!("failed"))];
     assert_eq!(seen(&told(&all, 3)), expected);
     assert_eq!(failures.sent()[0].headers["x-token"], "swordfish");
