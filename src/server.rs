@@ -15,7 +15,8 @@ use miroir::gateway::auth::Keyring;
 use miroir::gateway::chats::ChatBook;
 use miroir::gateway::line::Watched;
 use miroir::gateway::metrics::GatewayMetrics;
-use miroir::gateway::ruled::{RuleMetrics, Ruling};
+use miroir::gateway::rule_metrics::RuleMetrics;
+use miroir::gateway::ruled::Ruling;
 use miroir::gateway::settings::Http2Settings;
 use miroir::gateway::webhooks::{WebhookBook, notify};
 use miroir::gateway::{self, App, reload};
@@ -24,7 +25,7 @@ use miroir::metrics::MetricsApp;
 use miroir::moves;
 use miroir::nodes::credentials::Credentials;
 use miroir::nodes::health::{self, Need};
-use miroir::rules::book::RuleBook;
+use miroir::rules::rule::Rule;
 use miroir::settings::Warning;
 use miroir::store::StoreError;
 use miroir::store::sqlite::SqliteStore;
@@ -136,10 +137,13 @@ fn start(args: &Args) -> Result<Server, StartError> {
     let app = runtime.block_on(async {
         let cluster = Cluster::start(cluster_settings(&config)?, store.clone(), &registry).await?;
         let keyring = Keyring::open(store.clone(), config.master_key.clone()).await?;
-        let books = (WebhookBook::open(store.clone()).await?, ChatBook::open(store).await?);
+        let hooks = config.rules.iter().filter_map(Rule::task_hook).collect();
+        let rule_metrics = RuleMetrics::register(&registry)?;
+        let webhooks = WebhookBook::open(store.clone(), hooks, rule_metrics.clone()).await?;
+        let books = (webhooks, ChatBook::open(store).await?);
         let metrics = GatewayMetrics::register(&registry)?;
         let settings = config.gateway_settings();
-        let ruling = Ruling::new(RuleBook::new(config.rules.clone()), RuleMetrics::register(&registry)?);
+        let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
         Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), books, ruling))
     })?;
     gateway::install_hooks(&app);

@@ -8,10 +8,12 @@ use crate::gateway::planning;
 use crate::gateway::ruled::searchable;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation};
+use crate::meili::task::TaskKind;
 use crate::merge::provenance::{Answered, Keys, Provenance};
 use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::scatter::Scatter;
+use crate::plan::work::Work;
 use crate::plan::{Plan, Request, explain, read};
 use crate::read::Reply;
 use crate::read::observe::{self, Observation, Observed, Outcome};
@@ -106,7 +108,7 @@ fn flag(asked: &Map<String, Value>) -> Result<bool, ResponseError> {
 /// operator sees what is masked.
 pub async fn answer(app: &App, question: &Question) -> Result<Value, ResponseError> {
     let Some(book) = app.ruling.book() else { return planned(app, question).await };
-    let rules = ruled(app, &book, question).await?;
+    let mut rules = ruled(app, &book, question, None).await?;
     let Some((method, target)) = rules["after"]["request"].as_str().and_then(|request| request.split_once(' ')) else {
         return Ok(json!({ "rules": rules }));
     };
@@ -117,16 +119,28 @@ pub async fn answer(app: &App, question: &Question) -> Result<Value, ResponseErr
     let caller = question.caller.clone();
     let after = Question { method: method.to_owned(), target: target.to_owned(), body, caller, run: question.run };
     let mut explained = planned(app, &after).await?;
+    if explained["run"]["status"] == 200 {
+        // With what the caller is shown of it, by masks and programs.
+        rules = ruled(app, &book, question, Some(&explained["run"]["answer"])).await?;
+    }
     explained["rules"] = rules;
     Ok(explained)
 }
 
-/// The request before and after the rules.
-async fn ruled(app: &App, book: &RuleBook, question: &Question) -> Result<Value, ResponseError> {
+/// The request before and after the rules, and what is shown of the nodes' answer, if that is there.
+async fn ruled(
+    app: &App,
+    book: &RuleBook,
+    question: &Question,
+    answer: Option<&Value>,
+) -> Result<Value, ResponseError> {
     let mut asked = question.caller.clone();
     asked.insert("request".to_owned(), format!("{} {}", question.method, question.target).into());
     if let Ok(body) = serde_json::from_slice::<Value>(&question.body) {
         asked.insert("body".to_owned(), body);
+    }
+    if let Some(answer) = answer {
+        asked.insert("answer".to_owned(), answer.clone());
     }
     let index = question.path().split('/').nth(2).unwrap_or_default();
     let topology = app.cluster.nodes.topology();
@@ -157,6 +171,10 @@ async fn planned(app: &App, question: &Question) -> Result<Value, ResponseError>
     let request = Request { operation, target, body: &question.body, content_type: Some("application/json") };
     let plan = planning::plan(app.known(), &topology, request, &trace).await?;
     let mut explained = explain::explain(&plan, &topology);
+    let told = told(app, &plan);
+    if !told.is_empty() {
+        explained["told"] = told.into();
+    }
     if !question.run {
         return Ok(explained);
     }
@@ -172,6 +190,32 @@ async fn planned(app: &App, question: &Question) -> Result<Value, ResponseError>
     };
     explained["run"] = run(cluster, &topology, &scatter, &keys, &trace).await;
     Ok(explained)
+}
+
+/// Which rules tell somebody of the end of the task that a plan makes, and of which ends.
+fn told(app: &App, plan: &Plan) -> Vec<Value> {
+    let (kind, indexes) = match plan {
+        Plan::Broadcast(intent) | Plan::DeleteMatching(intent) | Plan::Edit(intent) => {
+            (intent.kind, intent.indexes.clone())
+        }
+        Plan::Fail(write) => (write.intent.kind, write.intent.indexes.clone()),
+        Plan::Split(split) => (TaskKind::DocumentAdditionOrUpdate, vec![split.index.clone()]),
+        Plan::Delete(deletion) => (TaskKind::DocumentDeletion, vec![deletion.index.clone()]),
+        Plan::Work(Work::Dump) => (TaskKind::DumpCreation, Vec::new()),
+        Plan::Work(Work::Snapshot) => (TaskKind::SnapshotCreation, Vec::new()),
+        Plan::Work(Work::Export(_)) => (TaskKind::Export, Vec::new()),
+        Plan::Forward(_)
+        | Plan::List(_)
+        | Plan::Scatter(_)
+        | Plan::Everywhere(_)
+        | Plan::Answer(_)
+        | Plan::Refuse(_) => return Vec::new(),
+    };
+    let told = app.webhooks.rules().into_iter().filter_map(|hook| {
+        let ends = hook.ends(kind, &indexes);
+        (!ends.is_empty()).then(|| json!({ "rule": hook.rule, "status": ends }))
+    });
+    told.collect()
 }
 
 async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &Keys, trace: &Trace) -> Value {

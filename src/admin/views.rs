@@ -39,12 +39,10 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
 
 /// This process: its version, for how long it has run, its rules in order, and what of its file waits for the next start.
 pub fn gateway(app: &App, up: Duration) -> Value {
-    let book = app.ruling.book();
-    let rules: Vec<&str> = book.iter().flat_map(|book| book.names()).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "secondsUp": up.as_secs(),
-        "rules": rules,
+        "rules": *app.ruling.names(),
         "atNextStart": app.reloads.waiting(),
     })
 }

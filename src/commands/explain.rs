@@ -60,7 +60,26 @@ fn show_rules(rules: &Value) -> String {
             out += &format!("  {moment}: {} {}\n", cell(&rules[moment]["request"]), rules[moment]["body"]);
         }
     }
+    if !items(&rules["mirrored"]).is_empty() {
+        let indexes: Vec<String> = items(&rules["mirrored"]).iter().map(cell).collect();
+        out += &format!("asked again of {}\n", indexes.join(", "));
+    }
+    for failed in items(&rules["failed"]) {
+        out += &format!("rule {} has failed: {}\n", cell(&failed["rule"]), cell(&failed["why"]));
+    }
+    if let Some(answer) = rules.get("answer") {
+        out += &format!("the caller is shown {answer}\n");
+    }
     out
+}
+
+/// Which rules tell somebody of the task.
+fn show_told(told: &[Value]) -> String {
+    let lines = told.iter().map(|told| {
+        let ends: Vec<String> = items(&told["status"]).iter().map(cell).collect();
+        format!("rule {} tells of its task when it has {}\n", cell(&told["rule"]), ends.join(" or "))
+    });
+    lines.collect()
 }
 
 fn show(explained: &Value) -> String {
@@ -96,6 +115,7 @@ fn show(explained: &Value) -> String {
     if covers.is_empty() {
         out += &format!("\n{plan:#}\n");
     }
+    out += &show_told(items(&explained["told"]));
     out += &rounds("may follow", &plan["mayFollow"]);
     if let Some(run) = explained.get("run") {
         out += &show_run(run);

@@ -53,7 +53,7 @@ impl Config {
             ("pingora", format!("{:?}", self.pingora)),
         ];
         let settings = self.gateway_settings();
-        Fresh { settings, rules: self.rules, log_level: self.log.level, at_start }
+        Fresh { settings, rules: self.rules, programs: self.programs, log_level: self.log.level, at_start }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::placement::settings::PlacementSettings;
 use crate::read::settings::SearchSettings;
 use crate::replicas::resilver::settings::ResilverSettings;
 use crate::replicas::scrub::ScrubSettings;
+use crate::rules::language::ProgramSettings;
 use crate::rules::rule::Rule;
 use crate::rules::tested;
 use crate::settings::{Secret, Section};
@@ -65,6 +66,8 @@ pub struct Config {
     pub http2: Http2Settings,
     pub compression: CompressionSettings,
     pub cache: CacheSettings,
+    /// How long programs of rules may take.
+    pub programs: ProgramSettings,
     /// What is made of requests, in order.
     pub rules: Vec<Rule>,
     /// Files of further rules, which come after these.
@@ -107,6 +110,7 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         http2: file.read("http2"),
         compression: file.read("compression"),
         cache: file.read("cache"),
+        programs: file.read("programs"),
         rules: tested::read(&mut file),
         rule_files: file.parsed("rule_files", Vec::new(), "a list of names of files", |value| {
             value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()

@@ -10,6 +10,7 @@ use super::cache::Cache;
 use super::chats::ChatBook;
 use super::head::Head;
 use super::metrics::GatewayMetrics;
+use super::mirrors::Mirrors;
 use super::open_streams::OpenStreams;
 use super::reload::Reloads;
 use super::ruled::Ruling;
@@ -20,7 +21,7 @@ use crate::cluster::Cluster;
 use crate::ledger::Ledger;
 use crate::meili::operation::Operation;
 use crate::nodes::client::Trace;
-use crate::rules::shape::Shaped;
+use crate::rules::making::Making;
 use crate::tls::listeners::Listeners;
 
 /// All that answering a request takes; one for the process.
@@ -37,6 +38,7 @@ pub struct App {
     pub chats: ChatBook,
     /// The operator's rules.
     pub ruling: Ruling,
+    pub mirrors: Mirrors,
     pub reloads: Reloads,
     pub streams: OpenStreams,
     pub access_log: AccessLog,
@@ -51,7 +53,7 @@ pub struct Admitted<'a> {
     pub caller: Option<Caller>,
     pub trace: Trace,
     /// What rules make of the documents that it writes.
-    pub shapes: Vec<Shaped>,
+    pub makings: Vec<Making>,
 }
 
 // === impl App ===
@@ -79,6 +81,7 @@ impl App {
             webhooks,
             chats,
             ruling,
+            mirrors: Mirrors::new(),
             reloads: Reloads::default(),
             streams: OpenStreams::default(),
             access_log: AccessLog::default(),

@@ -12,6 +12,7 @@ use super::cors::{self, CorsSettings};
 use super::forward::Forwarding;
 use super::head::{Head, TRACEPARENT};
 use super::metrics::InFlight;
+use super::mirrors::Shadow;
 use crate::nodes::client::Trace;
 use crate::rules::concurrency::Place;
 use crate::traces::{self, Parent, parent};
@@ -37,6 +38,8 @@ pub struct RequestContext {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What the request takes of what rules allow at once.
     pub places: Vec<Place>,
+    /// What is asked again once the answer is written.
+    pub shadows: Vec<Shadow>,
     /// What rules want in the log.
     pub labels: Vec<String>,
     /// Kept only for requests that are forwarded.
@@ -63,6 +66,7 @@ impl RequestContext {
             key: None,
             headers: Vec::new(),
             places: Vec::new(),
+            shadows: Vec::new(),
             labels: Vec::new(),
             head: None,
             in_flight: None,

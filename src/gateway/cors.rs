@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use std::time::Duration;
 
 use super::head::{CACHE_STATUS, DEGRADED, Head, INEXACT, REQUEST_ID};
+use crate::rules::answers::REORDERED;
 use crate::rules::book::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::settings::{FromSection, Section};
 
@@ -176,7 +177,7 @@ pub fn allow(settings: &CorsSettings, head: &Head, header: &mut ResponseHeader) 
             header.insert_header(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")?;
         }
         let mut shown = format!(
-            "{REQUEST_ID}, {DEGRADED}, {INEXACT}, {CACHE_STATUS}, {RATE_LIMIT}, {RATE_LIMIT_POLICY}, {RETRY_AFTER}, {CONTENT_ENCODING}, \
+            "{REQUEST_ID}, {DEGRADED}, {INEXACT}, {REORDERED}, {CACHE_STATUS}, {RATE_LIMIT}, {RATE_LIMIT_POLICY}, {RETRY_AFTER}, {CONTENT_ENCODING}, \
              {VARY}"
         );
         for name in &settings.expose {
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!(answer.headers["access-control-allow-headers"], "authorization,x-anything");
         assert_eq!(answer.headers["access-control-max-age"], "86400");
         let exposed = answer.headers["access-control-expose-headers"].to_str().unwrap();
-        let own = [REQUEST_ID, DEGRADED, INEXACT, CACHE_STATUS, RATE_LIMIT, "retry-after"];
+        let own = [REQUEST_ID, DEGRADED, INEXACT, REORDERED, CACHE_STATUS, RATE_LIMIT, "retry-after"];
         assert!(own.iter().all(|name| exposed.contains(name)), "{exposed}");
     }
 

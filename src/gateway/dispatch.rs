@@ -209,10 +209,12 @@ async fn add_documents(
 ) -> Result<Answer, ResponseError> {
     let (head, limit) = (admitted.head, app.settings().limits.document_payload_size);
     let content_encoding = head.text(http::header::CONTENT_ENCODING).map(str::to_owned);
-    let request = AddDocuments { split, content_encoding, limit, shapes: admitted.shapes.as_slice().into() };
+    let makings = admitted.makings.as_slice().into();
+    let request = AddDocuments { split, content_encoding, limit, makings };
     let mut body = SessionBody::new(session, head, app.settings().limits.client_timeout, limit);
-    let task = documents::add(&app.cluster.writes, topology, request, &mut body, &admitted.trace).await?;
-    Ok(accepted(app, admitted, &task))
+    let task = documents::add(&app.cluster.writes, topology, request, &mut body, &admitted.trace).await;
+    app.ruling.metrics.count_failures(&admitted.makings);
+    Ok(accepted(app, admitted, &task?))
 }
 
 async fn broadcast(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {

@@ -14,12 +14,13 @@
 //! | [`auth`] | the key, before a byte of the body is read |
 //! | [`client`] | whom a request is from, where proxies stand between |
 //! | [`content_type`], [`body`] | the body, bounded, or as a stream |
-//! | [`ruled`] | the operator's rules |
+//! | [`ruled`], `rule_metrics` | the operator's rules |
 //! | [`narrow`] | a tenant token's rules, written into searches |
 //! | [`planning`] | one plan, on one topology |
 //! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
 //! | `beat` | what keeps timers cheap while reads come |
+//! | [`mirrors`] | searches that rules want asked again |
 //! | `described` | what an answer to a search says beside it |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
@@ -61,12 +62,14 @@ pub mod line;
 pub mod listing;
 mod logs;
 pub mod metrics;
+pub mod mirrors;
 pub mod narrow;
 pub mod open_streams;
 pub mod planning;
 pub mod reload;
 mod request_id;
 pub mod respond;
+pub mod rule_metrics;
 pub mod ruled;
 pub mod settings;
 pub mod speakers;
@@ -86,8 +89,9 @@ use crate::meili::operation::{self, Operation, Own, Takes};
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
+use crate::rules::answers::Answers;
+use crate::rules::making::Making;
 use crate::rules::mask::Veil;
-use crate::rules::shape::Shaped;
 use access_log::Ending;
 pub use app::{Admitted, App};
 use auth::Access;
@@ -95,6 +99,7 @@ use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
+use mirrors::{Mirrors, Shadow};
 use respond::{Answer, no_node};
 use ruled::Ruled;
 use settings::CompressionSettings;
@@ -148,6 +153,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
                 app.metrics.inexact.inc();
             }
             finish(session, &head, ctx, &answer, &settings.compression).await?;
+            Mirrors::send(app, std::mem::take(&mut ctx.shadows));
             Ok(Handled::Answered)
         }
         Outcome::Stream(stream) => {
@@ -241,30 +247,42 @@ async fn decide(
         Takes::Documents => bytes::Bytes::new(),
     };
     let let_in = match app.ruling.book() {
-        None => LetIn { head: Cow::Borrowed(head), operation, access, body, shapes: Vec::new(), veil: None },
+        None => LetIn::unruled(head, operation, access, body),
         Some(book) => {
             let named = operation.index().map(str::to_owned);
             let request = (head, operation, body);
-            let Ruled { head, operation, body, shapes, veil } =
+            let Ruled { head, operation, body, makings, answers, veil, shadows } =
                 ruled::rule(app, &book, &topology, request, (&access, address), ctx).boxed().await?;
             // Another index is asked only by who may ask it.
             let same = operation.index() == named.as_deref();
             let access = if same { access } else { authenticate(app, &head, &operation)? };
-            LetIn { head: Cow::Owned(head), operation, access, body, shapes, veil }
+            let shadows = shadows.into_iter().map(|shadow| shadow.narrowed(&access)).collect::<Result<_, _>>()?;
+            LetIn { head: Cow::Owned(head), operation, access, body, makings, answers, veil, shadows }
         }
     };
-    let LetIn { head, operation, access, body, shapes, veil } = let_in;
+    let LetIn { head, operation, access, body, makings, answers, veil, shadows } = let_in;
     let caller = Caller::of(&head, address.map(|address| address.to_string()).as_deref());
     let trace = ctx.trace();
-    let admitted = Admitted { head: &head, operation: &operation, access, caller, trace, shapes };
+    let admitted = Admitted { head: &head, operation: &operation, access, caller, trace, makings };
     if takes == Takes::Documents {
         dispatch::admit_documents(app, &admitted)?;
     }
     let outcome = dispatch::run(app, topology, &admitted, session, body).boxed().await?;
-    match (outcome, veil) {
-        (Outcome::Answer(answer), Some(veil)) => ruled::veiled(&veil, answer).map(Outcome::Answer),
-        (outcome, Some(_) | None) => Ok(outcome),
+    if let Outcome::Answer(answer) = &outcome
+        && answer.status == 200
+        && answer.degraded.is_empty()
+    {
+        ctx.shadows.extend(shadows.into_iter().map(|shadow| shadow.answered(&answer.body)));
     }
+    let Outcome::Answer(mut answer) = outcome else { return Ok(outcome) };
+    if let Some(veil) = veil {
+        answer = ruled::veiled(&veil, answer)?;
+    }
+    // They see no more than the client.
+    if let Some(answers) = answers {
+        answer = ruled::changed(app, &answers, answer, ctx)?;
+    }
+    Ok(Outcome::Answer(answer))
 }
 
 /// A request that may be carried out.
@@ -273,8 +291,20 @@ struct LetIn<'a> {
     operation: Operation,
     access: Access,
     body: bytes::Bytes,
-    shapes: Vec<Shaped>,
+    makings: Vec<Making>,
+    answers: Option<Answers>,
     veil: Option<Veil>,
+    shadows: Vec<Shadow>,
+}
+
+// === impl LetIn ===
+
+impl<'a> LetIn<'a> {
+    /// As it came.
+    fn unruled(head: &'a Head, operation: Operation, access: Access, body: bytes::Bytes) -> Self {
+        let (makings, shadows) = (Vec::new(), Vec::new());
+        Self { head: Cow::Borrowed(head), operation, access, body, makings, answers: None, veil: None, shadows }
+    }
 }
 
 /// Checks the key that `operation` asks for.

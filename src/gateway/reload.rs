@@ -8,7 +8,7 @@ use super::app::App;
 use super::settings::GatewaySettings;
 use crate::meili::error::{Code, ResponseError};
 use crate::moves::{self, RebalanceError};
-use crate::rules::book::RuleBook;
+use crate::rules::language::ProgramSettings;
 use crate::rules::rule::Rule;
 use crate::tls::TlsError;
 
@@ -16,6 +16,7 @@ use crate::tls::TlsError;
 pub struct Fresh {
     pub settings: GatewaySettings,
     pub rules: Vec<Rule>,
+    pub programs: ProgramSettings,
     pub log_level: String,
     /// The sections that take effect at a start only, with all that they say.
     pub at_start: Vec<(&'static str, String)>,
@@ -126,7 +127,11 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
     if changed.contains(&"log.level") && !level(&fresh.log_level) {
         tracing::warn!("the level of logs stays as RUST_LOG says");
     }
-    app.ruling.exchange(RuleBook::new(fresh.rules));
+    let hooks = fresh.rules.iter().filter_map(Rule::task_hook).collect();
+    if let Err(error) = app.webhooks.exchange_rules(hooks).await {
+        tracing::error!(%error, "how far those whom rules tell of tasks have been told was not stored");
+    }
+    app.ruling.exchange(fresh.rules, fresh.programs);
     app.exchange_settings(fresh.settings);
     // What the process was started with stays what sections that wait are compared with.
     let at_start = before.take().map_or(fresh.at_start, |before| before.at_start);
@@ -156,6 +161,7 @@ fn live(fresh: &Fresh) -> Vec<(&'static str, String)> {
     } = &fresh.settings;
     vec![
         ("rules", format!("{:?}", fresh.rules)),
+        ("programs", format!("{:?}", fresh.programs)),
         ("overload.requests", max_requests.to_string()),
         ("limits", format!("{limits:?}")),
         ("compression", format!("{compression:?}")),

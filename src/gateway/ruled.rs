@@ -2,20 +2,21 @@
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use serde_json::Value;
 
 use super::app::App;
 use super::auth::{Access, check, tenant};
 use super::context::RequestContext;
 use super::head::Head;
+use super::mirrors::Shadow;
 use super::planning;
 use super::respond::Answer;
+use super::rule_metrics::RuleMetrics;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Operation, Read};
 use crate::meili::uid::index_not_found;
@@ -23,29 +24,31 @@ use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::{Plan, Request};
 use crate::read;
+use crate::rules::answers::Answers;
 use crate::rules::asked::Asked;
 use crate::rules::book::{Done, Meter, Refused, RuleBook};
 use crate::rules::concurrency::UnderWay;
+use crate::rules::language::{Deadlines, ProgramSettings};
 use crate::rules::limit::Limits;
+use crate::rules::making::Making;
 use crate::rules::mask::Veil;
-use crate::rules::shape::Shaped;
+use crate::rules::mirror::Mirrored;
+use crate::rules::on_answer::Awaiting;
+use crate::rules::rule::Rule;
 use crate::rules::subject::Caller;
 
 /// The rules in force, which may be exchanged while requests go on.
 pub struct Ruling {
     book: ArcSwapOption<RuleBook>,
-    metrics: RuleMetrics,
+    /// All rules, those about tasks too, by their names in order.
+    names: ArcSwap<Vec<String>>,
+    /// How long programs may take.
+    programs: ArcSwap<ProgramSettings>,
+    pub metrics: RuleMetrics,
     limits: Limits,
     under_way: UnderWay,
     /// What limits count from.
     began: Instant,
-}
-
-/// Families and handles; cheap to clone.
-#[derive(Clone)]
-pub struct RuleMetrics {
-    rules: IntCounterVec,
-    duration: Histogram,
 }
 
 /// A request as the rules have left it.
@@ -55,84 +58,62 @@ pub struct Ruled {
     pub operation: Operation,
     pub body: Bytes,
     /// What documents that are written must be.
-    pub shapes: Vec<Shaped>,
+    pub makings: Vec<Making>,
+    /// What is made of the answer.
+    pub answers: Option<Answers>,
     /// What of the answer is masked.
     pub veil: Option<Veil>,
+    /// What is asked again.
+    pub shadows: Vec<Shadow>,
 }
 
-/// What became of a request for which a rule held.
-const OUTCOMES: [&str; 5] = ["applied", "skipped", "refused", "shadowed", "failed"];
-
-// === impl RuleMetrics ===
-
-impl RuleMetrics {
-    /// An error if one of the families is there already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let rules = IntCounterVec::new(
-            Opts::new(
-                "miroir_rules_total",
-                "Requests, and searches of several, for which a rule held, by what became of them.",
-            ),
-            &["rule", "outcome"],
-        )?;
-        let duration = Histogram::with_opts(
-            HistogramOpts::new("miroir_rules_duration_seconds", "Time that the rules have taken for a request.")
-                .buckets(vec![0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025]),
-        )?;
-        registry.register(Box::new(rules.clone()))?;
-        registry.register(Box::new(duration.clone()))?;
-        Ok(Self { rules, duration })
-    }
-
-    fn count(&self, book: &RuleBook, done: &Done, refused: Option<usize>) {
-        let count = |rule: usize, outcome: &str| self.rules.with_label_values(&[book.name(rule), outcome]).inc();
-        if let Some(rule) = refused {
-            count(rule, "refused");
-        }
-        done.skipped.iter().for_each(|rule| count(*rule, "skipped"));
-        for (rule, why) in &done.failed {
-            count(*rule, "failed");
-            tracing::warn!(rule = book.name(*rule), why, "a program of a rule has failed");
-        }
-        done.shadowed.iter().for_each(|rule| count(*rule, "shadowed"));
-        let has_other = |rule: &usize| {
-            let failed = done.failed.iter().any(|(place, _)| place == rule);
-            failed || done.skipped.contains(rule) || done.shadowed.contains(rule)
-        };
-        for rule in done.held.iter().filter(|rule| !has_other(rule) && refused != Some(**rule)) {
-            count(*rule, "applied");
-        }
-    }
+/// What rules have made of a request that they let pass.
+struct Applied {
+    asked: Asked,
+    makings: Vec<Making>,
+    awaiting: Vec<Awaiting>,
+    veil: Option<Veil>,
+    mirrored: Vec<Mirrored>,
 }
 
 // === impl Ruling ===
 
 impl Ruling {
-    /// `None` for no rules.
-    pub fn new(book: Option<RuleBook>, metrics: RuleMetrics) -> Self {
+    /// Those of a configuration.
+    pub fn new(rules: Vec<Rule>, programs: ProgramSettings, metrics: RuleMetrics) -> Self {
         let ruling = Self {
             book: ArcSwapOption::empty(),
+            names: ArcSwap::default(),
+            programs: ArcSwap::from_pointee(programs),
             metrics,
             limits: Limits::default(),
             under_way: UnderWay::default(),
             began: Instant::now(),
         };
-        ruling.exchange(book);
+        ruling.exchange(rules, programs);
         ruling
     }
 
-    /// Requests that come from now on go by `book`.
-    pub fn exchange(&self, book: Option<RuleBook>) {
-        for name in book.iter().flat_map(RuleBook::names) {
-            for outcome in OUTCOMES {
-                // A counter that is there from the start shows its first step.
-                self.metrics.rules.with_label_values(&[name, outcome]);
-            }
-        }
-        self.book.store(book.map(Arc::new));
+    /// Requests that come from now on go by `rules`.
+    pub fn exchange(&self, rules: Vec<Rule>, programs: ProgramSettings) {
+        self.programs.store(Arc::new(programs));
+        let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).collect();
+        rules.iter().for_each(|rule| self.metrics.start(rule));
+        self.names.store(Arc::new(names));
+        self.book.store(RuleBook::new(rules).map(Arc::new));
     }
 
-    /// `None` without rules.
+    /// How long programs may take.
+    fn deadlines(&self) -> Deadlines {
+        Deadlines { clock: since_start, most: **self.programs.load() }
+    }
+
+    /// Of all rules, in order.
+    pub fn names(&self) -> Arc<Vec<String>> {
+        self.names.load_full()
+    }
+
+    /// `None` without rules about requests.
     pub fn book(&self) -> Option<Arc<RuleBook>> {
         self.book.load_full()
     }
@@ -144,7 +125,7 @@ impl Ruling {
         (head, operation, body): (&Head, Operation, Bytes),
         (access, address): (&Access, Option<IpAddr>),
         ctx: &mut RequestContext,
-    ) -> Result<(Asked, Vec<Shaped>, Option<Veil>), ResponseError> {
+    ) -> Result<Applied, ResponseError> {
         let began = Instant::now();
         let claims = if access.rules.is_some() { claims(head) } else { None };
         let caller = Caller { key: access.key_uid, claims, address, headers: &head.headers };
@@ -152,15 +133,16 @@ impl Ruling {
         let mut done = Done::default();
         let veil = book.veil(&caller, &mut done);
         let (limits, under_way) = (&self.limits, &self.under_way);
-        let meter = Meter { limits, under_way, now: began.duration_since(self.began) };
+        let meter = Meter { limits, under_way, now: began.duration_since(self.began), deadlines: self.deadlines() };
         let outcome = book.apply(&mut asked, &caller, &meter, &mut done);
-        self.metrics.duration.observe(began.elapsed().as_secs_f64());
+        self.metrics.observe(began.elapsed());
         self.metrics.count(book, &done, outcome.as_ref().err().map(|refused| refused.rule));
         ctx.headers.append(&mut done.headers);
         ctx.labels.append(&mut done.labels);
         ctx.places.append(&mut done.places);
         outcome.map_err(|Refused { error, .. }| error)?;
-        Ok((asked, done.shapes, veil))
+        let Done { makings, awaiting, mirrored, .. } = done;
+        Ok(Applied { asked, makings, awaiting, veil, mirrored })
     }
 }
 
@@ -174,7 +156,7 @@ pub async fn rule(
     ctx: &mut RequestContext,
 ) -> Result<Ruled, ResponseError> {
     let head = request.0;
-    let (mut asked, shapes, mut veil) = app.ruling.apply(book, request, who, ctx)?;
+    let Applied { mut asked, makings, awaiting, mut veil, mirrored } = app.ruling.apply(book, request, who, ctx)?;
     if let Some(veil) = &mut veil {
         let mut words = BTreeMap::new();
         for index in veil.searched(&asked) {
@@ -183,11 +165,13 @@ pub async fn rule(
         }
         veil.close(&mut asked, &|index| words.get(index).cloned().unwrap_or_default())?;
     }
+    let shadows = Shadow::all(book, &asked, mirrored, ctx.request_id());
+    let answers = Answers::of(awaiting, &asked);
     let told = asked.finish().map_err(|_| {
         ResponseError::new(Code::Internal, "The rules make of the request what is no request of the API.")
     })?;
     let head = Head { path: told.path, query: told.query, ..head.clone() };
-    Ok(Ruled { head, operation: told.operation, body: told.body, shapes, veil })
+    Ok(Ruled { head, operation: told.operation, body: told.body, makings, answers, veil, shadows })
 }
 
 /// The attributes of an index in which words are looked for: those that its settings name, else all that its documents have.
@@ -220,6 +204,34 @@ pub fn veiled(veil: &Veil, answer: Answer) -> Result<Answer, ResponseError> {
     }
     let body = veil.answer(&answer.body)?;
     Ok(Answer { body, packed: None, ..answer })
+}
+
+/// An answer after the programs that wait for it. What they want among its headers is noted in `ctx`.
+pub fn changed(
+    app: &App,
+    answers: &Answers,
+    answer: Answer,
+    ctx: &mut RequestContext,
+) -> Result<Answer, ResponseError> {
+    if answer.status != 200 || answer.content_type != "application/json" {
+        return Ok(answer);
+    }
+    let (failed, outcome) = match answers.changed(&answer.body, &app.ruling.deadlines().answer()) {
+        Ok(changed) => {
+            ctx.headers.extend(changed.header());
+            let packed = answer.packed.clone().filter(|_| changed.body == answer.body);
+            (changed.failed, Ok(Answer { body: changed.body, packed, ..answer }))
+        }
+        Err(refused) => (refused.failed, Err(refused.error)),
+    };
+    failed.iter().for_each(|(rule, why)| app.ruling.metrics.count_failed(rule, why));
+    outcome
+}
+
+/// By a clock that never goes back.
+fn since_start() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
 
 /// What the tenant token of a request says, which was checked.

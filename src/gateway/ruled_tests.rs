@@ -1,3 +1,4 @@
+use prometheus::Registry;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -5,6 +6,7 @@ use super::*;
 use crate::gateway::narrow::narrow;
 use crate::meili::operation::route;
 use crate::meili::pattern::IndexPattern;
+use crate::rules::language::Deadlines;
 use crate::rules::rule::Rule;
 use crate::settings::{Report, Section};
 
@@ -17,7 +19,7 @@ fn what_becomes_of_a_request_is_counted_by_rule() {
     ]});
     let rules: Vec<Rule> = Section::new("", rules, &report).read_list("rules");
     let registry = Registry::new();
-    let ruling = Ruling::new(RuleBook::new(rules), RuleMetrics::register(&registry).unwrap());
+    let ruling = Ruling::new(rules, Deadlines::none().most, RuleMetrics::register(&registry).unwrap());
     let book = ruling.book().unwrap();
     let mut ctx = RequestContext::new();
     let mut ask = |path: &str| {
@@ -25,7 +27,7 @@ fn what_becomes_of_a_request_is_counted_by_rule() {
         let request = (&head, route("POST", path).unwrap(), Bytes::from_static(b"{}"));
         ruling
             .apply(&book, request, (&Access::full(), None), &mut ctx)
-            .map(|(asked, _, _)| asked.finish().unwrap().body)
+            .map(|applied| applied.asked.finish().unwrap().body)
     };
     assert_eq!(ask("/indexes/a/search").unwrap(), "{\"limit\":3}");
     assert_eq!(ask("/indexes/b/search").unwrap_err().message, "no");
@@ -50,6 +52,7 @@ fn menu() -> Vec<Value> {
         {"remove": ["q", "limit", "attributesToRetrieve"]},
         {"default": {"attributesToRetrieve": ["*"]}},
         {"on": "search", "run": "search.q = \"z\"; search.limit = 9;"},
+        {"on": "search", "mirror": {"to": "secret"}},
         {"cap": {"limit": 2}},
         {"header": {"X-A": "b"}, "stop": true},
     ]);
@@ -81,7 +84,7 @@ proptest! {
         let report = Report::default();
         let rules: Vec<Rule> = Section::new("", json!({"rules": named.collect::<Vec<_>>()}), &report).read_list("rules");
         prop_assert!(report.into_parts().0.is_empty());
-        let ruling = Ruling::new(RuleBook::new(rules), RuleMetrics::register(&Registry::new()).unwrap());
+        let ruling = Ruling::new(rules, Deadlines::none().most, RuleMetrics::register(&Registry::new()).unwrap());
         let access = Access {
             key_indexes: Some(vec![IndexPattern::parse("a").unwrap(), IndexPattern::parse("b").unwrap()]),
             rules: Some(serde_json::from_value(json!({"a": {"filter": "t = 1"}, "b": {"filter": "t = 2"}})).unwrap()),
@@ -98,7 +101,20 @@ proptest! {
             None => Asked::new(method, path, &head.query, request.2, request.1).finish().unwrap(),
             Some(book) => {
                 let ruled = ruling.apply(&book, request, (&access, None), &mut RequestContext::new());
-                let Ok((asked, _, _)) = ruled else { return Ok(()) };
+                let Ok(Applied { asked, mirrored, .. }) = ruled else { return Ok(()) };
+                for shadow in Shadow::all(&book, &asked, mirrored, "") {
+                    let Shadow { from, body, .. } = shadow.narrowed(&access).unwrap();
+                    let wanted = match from.as_str() {
+                        "a" => json!("t = 1"),
+                        "b" => json!("t = 2"),
+                        // The request itself is refused.
+                        _ => continue,
+                    };
+                    let search: Value = serde_json::from_slice(&body).unwrap();
+                    let filter = &search["filter"];
+                    let is_last = filter.as_array().is_some_and(|terms| terms.last() == Some(&wanted));
+                    prop_assert!(*filter == wanted || is_last, "{search} of {from}");
+                }
                 asked.finish().unwrap()
             }
         };

@@ -1,5 +1,7 @@
 //! What a rule does: read from the file, and worked out for one request.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -9,6 +11,10 @@ use super::concurrency::Concurrency;
 use super::deed;
 use super::limit::Limit;
 use super::mask::Hidden;
+use super::mirror::Mirror;
+use super::on_answer::OnAnswer;
+use super::on_document::OnDocument;
+use super::on_task::OnTask;
 use super::program::Program;
 use super::shape::Shape;
 use super::split::Split;
@@ -40,12 +46,20 @@ pub enum Action {
     Split(Split),
     Header(Vec<(HeaderName, Template)>),
     Label(Template),
+    /// Asked again of another index, once the client has its answer.
+    Mirror(Arc<Mirror>),
     /// Of documents that are written.
     Fields(Shape),
     /// Statements in Rhai.
     Run(Program),
+    /// Statements in Rhai, over the hits that come of it.
+    OnAnswer(OnAnswer),
+    /// Statements in Rhai, over each document that is written.
+    OnDocument(OnDocument),
     /// Stands alone in its rule, and is looked at apart from all others ([`super::mask`]).
     Mask(Hidden),
+    /// Stands alone in its rule, which is about tasks and not about requests.
+    OnTask(OnTask),
 }
 
 /// The value of a parameter.
@@ -108,7 +122,15 @@ impl Action {
                 Effect::Headers(legal.collect())
             }
             Self::Label(template) => Effect::Label(template.render(subject)?),
-            Self::Limit(_) | Self::Concurrent(_) | Self::Fields(_) | Self::Run(_) | Self::Mask(_) => Effect::Nothing,
+            Self::Limit(_)
+            | Self::Concurrent(_)
+            | Self::Mirror(_)
+            | Self::Fields(_)
+            | Self::Run(_)
+            | Self::OnAnswer(_)
+            | Self::OnDocument(_)
+            | Self::Mask(_)
+            | Self::OnTask(_) => Effect::Nothing,
         })
     }
 
@@ -131,13 +153,16 @@ impl Action {
             Self::Cap(cap) if cap.bounds_queries() => Some([deed::ASKED, &["multiSearch"]].concat()),
             Self::Cap(_) => Some(deed::ASKED.to_vec()),
             Self::Route(_) | Self::Split(_) => Some(deed::of_one_index().to_vec()),
-            Self::Fields(_) => Some(vec!["addDocuments", "updateDocuments"]),
+            Self::Mirror(_) => Some(vec![deed::SEARCH]),
+            Self::OnAnswer(_) => Some(vec![deed::SEARCH, deed::SIMILAR, deed::FETCH_DOCUMENTS]),
+            Self::Fields(_) | Self::OnDocument(_) => Some(vec!["addDocuments", "updateDocuments"]),
             Self::Refuse { .. }
             | Self::Header(_)
             | Self::Label(_)
             | Self::Limit(_)
             | Self::Concurrent(_)
-            | Self::Mask(_) => None,
+            | Self::Mask(_)
+            | Self::OnTask(_) => None,
         }
     }
 }

@@ -84,6 +84,17 @@ impl Asked {
         &self.operation
     }
 
+    /// The index and the parameters of a search as they are now: of one of several, or of the request itself.
+    pub fn search(&self, query: Option<usize>) -> Option<(&str, &Map<String, Value>)> {
+        let part = match query {
+            None => &self.whole,
+            // Of a federation, nobody sees what each search finds.
+            Some(_) if self.is_federated() => return None,
+            Some(place) => self.queries.get(place)?,
+        };
+        part.index.as_deref().zip(part.parameters.as_ref())
+    }
+
     /// Where rules have led it: from an index to another.
     pub(super) fn led(&self) -> Vec<(String, String)> {
         let parts = std::iter::once(&self.whole).chain(&self.queries);

@@ -1,6 +1,7 @@
 //! All rules in order, applied to a request.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
@@ -9,11 +10,15 @@ use http::{HeaderName, HeaderValue};
 use super::action::{Action, Effect};
 use super::asked::{Asked, Part};
 use super::concurrency::{Concurrency, Place, UnderWay};
+use super::language::{Deadlines, Fault};
 use super::limit::{self, Limit, Limits};
+use super::making::Making;
 use super::mask::Veil;
-use super::program::{Fault, Program};
-use super::rule::{Otherwise, Rule, is_changeable};
-use super::shape::Shaped;
+use super::mirror::Mirrored;
+use super::on_answer::Awaiting;
+use super::otherwise::Otherwise;
+use super::program::Program;
+use super::rule::{Rule, is_changeable};
 use super::subject::{Caller, Subject};
 use super::template::Missing;
 use crate::meili::error::{Code, ResponseError};
@@ -40,8 +45,12 @@ pub struct Done {
     pub shadowed: Vec<usize>,
     /// Whose programs have come to no end, and why.
     pub failed: Vec<(usize, String)>,
-    /// What documents that are written must be, in order.
-    pub shapes: Vec<Shaped>,
+    /// What documents that are written must be, and what is made of them, in order.
+    pub makings: Vec<Making>,
+    /// What is made of the answer, in order.
+    pub awaiting: Vec<Awaiting>,
+    /// Searches that are asked again.
+    pub mirrored: Vec<Mirrored>,
     /// What the request takes until it is over.
     pub places: Vec<Place>,
     /// For the answer.
@@ -63,6 +72,8 @@ struct Around<'a> {
     meter: &'a Meter<'a>,
     others: &'a [String],
     queries: usize,
+    /// Which of several searches it is.
+    query: Option<usize>,
 }
 
 /// What limits count with.
@@ -72,13 +83,16 @@ pub struct Meter<'a> {
     pub under_way: &'a UnderWay,
     /// Since some moment that stays the same.
     pub now: Duration,
+    /// How long programs may take.
+    pub deadlines: Deadlines,
 }
 
 // === impl RuleBook ===
 
 impl RuleBook {
-    /// `None` without rules: then nothing has to be asked of anything.
+    /// `None` without rules about requests: then nothing has to be asked of any.
     pub fn new(rules: Vec<Rule>) -> Option<Self> {
+        let rules: Vec<Rule> = rules.into_iter().filter(|rule| rule.task_hook().is_none()).collect();
         (!rules.is_empty()).then_some(Self { rules })
     }
 
@@ -140,10 +154,10 @@ pub(super) fn apply(
     done: &mut Done,
 ) -> Result<(), Refused> {
     let Asked { whole, queries, others, .. } = asked;
-    let around = Around { caller, meter, others, queries: queries.len() };
+    let around = Around { caller, meter, others, queries: queries.len(), query: None };
     chain(rules, whole, &around, done)?;
-    let alone = Around { caller, meter, others: &[], queries: 0 };
     for (place, query) in queries.iter_mut().enumerate() {
+        let alone = Around { caller, meter, others: &[], queries: 0, query: Some(place) };
         chain(rules, query, &alone, done).map_err(|mut refused| {
             refused.error.message = format!("Inside `.queries[{place}]`: {}", refused.error.message);
             refused
@@ -154,11 +168,11 @@ pub(super) fn apply(
 
 fn chain(rules: &[Rule], part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Refused> {
     for (place, rule) in rules.iter().enumerate() {
-        if rule.mask().is_some() || !rule.conditions.hold(&subject(part, around)) {
+        if !rule.is_in_turn() || !rule.conditions.hold(&subject(part, around)) {
             continue;
         }
         if let Some(when) = &rule.when {
-            match when.holds(&subject(part, around)) {
+            match when.holds(&subject(part, around), &around.meter.deadlines.search()) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(fault) => {
@@ -201,7 +215,7 @@ fn failed(place: usize, rule: &Rule, fault: Fault, done: &mut Done) -> Result<()
 
 fn act(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Refused> {
     let may_skip = [rule.missing, rule.on_error].contains(&Otherwise::Skip);
-    let before = may_skip.then(|| (part.clone(), done.headers.len(), done.labels.len(), done.shapes.len()));
+    let before = may_skip.then(|| (part.clone(), Lengths::of(done)));
     match act_all(place, rule, part, around, done) {
         Ok(()) => return Ok(()),
         Err(Ends::Refused(refused)) => return Err(refused),
@@ -213,13 +227,42 @@ fn act(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &m
         }
     }
     // What it has done until it is passed over is undone.
-    if let Some((before, headers, labels, shapes)) = before {
+    if let Some((before, lengths)) = before {
         *part = before;
-        done.headers.truncate(headers);
-        done.labels.truncate(labels);
-        done.shapes.truncate(shapes);
+        lengths.cut(done);
     }
     Ok(())
+}
+
+/// How much there was before a rule.
+struct Lengths {
+    headers: usize,
+    labels: usize,
+    makings: usize,
+    awaiting: usize,
+    mirrored: usize,
+}
+
+// === impl Lengths ===
+
+impl Lengths {
+    fn of(done: &Done) -> Self {
+        Self {
+            headers: done.headers.len(),
+            labels: done.labels.len(),
+            makings: done.makings.len(),
+            awaiting: done.awaiting.len(),
+            mirrored: done.mirrored.len(),
+        }
+    }
+
+    fn cut(&self, done: &mut Done) {
+        done.headers.truncate(self.headers);
+        done.labels.truncate(self.labels);
+        done.makings.truncate(self.makings);
+        done.awaiting.truncate(self.awaiting);
+        done.mirrored.truncate(self.mirrored);
+    }
 }
 
 /// What a program makes of a search, taken over.
@@ -227,7 +270,7 @@ fn run(program: &Program, part: &mut Part, around: &Around<'_>) -> Result<(), En
     if part.parameters.is_none() {
         return Ok(());
     }
-    let changes = program.run(&subject(part, around)).map_err(Ends::Fails)?;
+    let changes = program.run(&subject(part, around), &around.meter.deadlines.search()).map_err(Ends::Fails)?;
     if let Some((name, _)) = changes.iter().find(|(name, _)| !is_changeable(name)) {
         return Err(Ends::Fails(Fault::Broken(format!("`{name}` is no parameter that a program can change"))));
     }
@@ -242,23 +285,54 @@ fn run(program: &Program, part: &mut Part, around: &Around<'_>) -> Result<(), En
 
 fn act_all(place: usize, rule: &Rule, part: &mut Part, around: &Around<'_>, done: &mut Done) -> Result<(), Ends> {
     for action in &rule.actions {
-        if let Action::Limit(limit) = action {
-            limited(place, limit, &subject(part, around), around.meter, done).map_err(Ends::Refused)?;
-            continue;
-        }
-        if let Action::Concurrent(bound) = action {
-            placed(place, bound, &subject(part, around), around.meter, done).map_err(Ends::Refused)?;
-            continue;
-        }
-        if let Action::Fields(shape) = action {
-            done.shapes.push(shape.of(&rule.name, &subject(part, around)).map_err(Ends::Lacks)?);
-            continue;
-        }
-        if let Action::Run(program) = action {
-            run(program, part, around)?;
-            continue;
-        }
-        let effect = action.effect(&subject(part, around)).map_err(Ends::Lacks)?;
+        let asked = subject(part, around);
+        let effect = match action {
+            Action::Limit(limit) => {
+                limited(place, limit, &asked, around.meter, done).map_err(Ends::Refused)?;
+                continue;
+            }
+            Action::Concurrent(bound) => {
+                placed(place, bound, &asked, around.meter, done).map_err(Ends::Refused)?;
+                continue;
+            }
+            Action::Fields(shape) => {
+                done.makings.push(Making::Shape(shape.of(&rule.name, &asked).map_err(Ends::Lacks)?));
+                continue;
+            }
+            Action::OnDocument(program) => {
+                let deadline = around.meter.deadlines.document();
+                let editing = program.of(&rule.name, rule.on_error, &asked, deadline).map_err(Ends::Fails)?;
+                done.makings.push(Making::Program(Box::new(editing)));
+                continue;
+            }
+            Action::OnAnswer(program) => {
+                let awaiting = program.of(&rule.name, rule.on_error, around.query, &asked);
+                done.awaiting.push(awaiting.map_err(Ends::Fails)?);
+                continue;
+            }
+            Action::Mirror(mirror) => {
+                let to = mirror.to(&asked).map_err(Ends::Lacks)?;
+                let mirror = Arc::clone(mirror);
+                done.mirrored.extend(to.map(|to| Mirrored { rule: place, query: around.query, to, mirror }));
+                continue;
+            }
+            Action::Run(program) => {
+                run(program, part, around)?;
+                continue;
+            }
+            Action::Refuse { .. }
+            | Action::Filter(_)
+            | Action::Remove(_)
+            | Action::Default(_)
+            | Action::Set(_)
+            | Action::Cap(_)
+            | Action::Route(_)
+            | Action::Split(_)
+            | Action::Header(_)
+            | Action::Label(_)
+            | Action::Mask(_)
+            | Action::OnTask(_) => action.effect(&asked).map_err(Ends::Lacks)?,
+        };
         if part.take(&effect) {
             continue;
         }

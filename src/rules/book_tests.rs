@@ -39,7 +39,12 @@ fn run(of: Value, request: &str, body: Value, caller: &Caller<'_>) -> (Result<To
     let (mut asked, mut done) = (asked(request, body), Done::default());
     let book = RuleBook::new(rules(of)).unwrap();
     let limits = Limits::default();
-    let meter = Meter { limits: &limits, under_way: &UnderWay::default(), now: Duration::from_secs(1) };
+    let meter = Meter {
+        limits: &limits,
+        under_way: &UnderWay::default(),
+        now: Duration::from_secs(1),
+        deadlines: Deadlines::none(),
+    };
     let outcome = book.apply(&mut asked, caller, &meter, &mut done).map_err(|refused| refused.error);
     (outcome.map(|()| asked.finish().unwrap()), done)
 }
@@ -179,7 +184,12 @@ fn who_asks_too_often_is_told_when_to_come_back() {
         let limit = json!({"by": "client.ip", "rate": "1/m", "burst": 2, "shadow": shadow});
         let book = RuleBook::new(rules(json!([{"name": "rate", "on": "search", "limit": limit}]))).unwrap();
         let (mut asked, mut done) = (asked("POST /indexes/a/search", json!({})), Done::default());
-        let meter = Meter { limits: &limits, under_way: &UnderWay::default(), now: Duration::from_secs(now) };
+        let meter = Meter {
+            limits: &limits,
+            under_way: &UnderWay::default(),
+            now: Duration::from_secs(now),
+            deadlines: Deadlines::none(),
+        };
         (book.apply(&mut asked, &caller, &meter, &mut done).map_err(|refused| refused.error), done)
     };
     let header = |done: &Done, name: &str| {
@@ -238,6 +248,11 @@ fn a_rule_that_cannot_be_right_is_a_problem() {
         (json!({"header": {"X-Miroir-Degraded": "x"}}), "rules[0].header"),
         (json!({"cap": {"limits": 1}}), "rules[0].cap.limits"),
         (json!({"mirror": {}}), "rules[0].mirror"),
+        (json!({"mirror": {"to": "b"}, "on": ["search", "similar"]}), "rules[0].on"),
+        (json!({"on_task": {"status": "failed"}}), "rules[0].on_task.url"),
+        (json!({"on_task": {"url": "http://a"}, "on": "search"}), "rules[0].on_task"),
+        (json!({"on_task": {"url": "http://a"}, "when": "true"}), "rules[0].on_task"),
+        (json!({"on_task": {"url": "http://a"}, "label": "x"}), "rules[0].on_task"),
         (json!({"refuse": {}, "when": "x =="}), "rules[0].when"),
         (json!({"run": "nobody.q = 1"}), "rules[0].run"),
         (json!({"refuse": {}, "params": {"a": 1}}), "rules[0].params"),
@@ -272,6 +287,30 @@ fn a_mask_shows_by_examples_what_it_hides() {
     let asks = |body: Value| json!({"request": "POST /indexes/a/search", "searchable": ["name"], "body": body, "refused": 403});
     assert_eq!(mask(asks(json!({"sort": ["cost:asc"]}))), [] as [String; 0]);
     assert_eq!(mask(asks(json!({"q": "x"}))).len(), 1);
+}
+
+#[test]
+fn searches_are_mirrored_as_they_go_on() {
+    let caller = caller(json!({}), "", &[]);
+    let rule = json!([{"name": "shadow", "indexes": ["a"], "mirror": {"to": "${request.index}_b", "share": "1%"}}]);
+    let mirrored = |request: &str, body: Value| -> Vec<(Option<usize>, String)> {
+        let done = run(rule.clone(), request, body, &caller).1;
+        done.mirrored.into_iter().map(|mirrored| (mirrored.query, mirrored.to)).collect()
+    };
+    let own = vec![(None, "a_b".to_owned())];
+    assert_eq!(mirrored("GET /indexes/a/search?q=x", Value::Null), own);
+    assert_eq!(mirrored("POST /indexes/a/search", json!({})), own);
+    assert_eq!(mirrored("POST /indexes/b/search", json!({})), []);
+    assert_eq!(mirrored("POST /indexes/a/facet-search", json!({"facetName": "x"})), []);
+    let several = json!({"queries": [{"indexUid": "b"}, {"indexUid": "a"}]});
+    assert_eq!(mirrored("POST /multi-search", several), [(Some(1), "a_b".to_owned())]);
+    let lost = json!([{"name": "shadow", "mirror": {"to": "${claims.x}"}, "missing": "skip"}]);
+    assert_eq!(run(lost, "POST /indexes/a/search", json!({}), &caller).1.mirrored, []);
+    let example = |mirrored: &str| {
+        problems(json!({"mirror": {"to": "b", "share": "1%"}, "examples": [
+            {"request": "POST /indexes/a/search", "body": {}, "mirrored": mirrored}]}))
+    };
+    assert_eq!((example("b").len(), example("c").len()), (0, 1));
 }
 
 #[test]

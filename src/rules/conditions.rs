@@ -72,6 +72,11 @@ impl Conditions {
         Self { on, indexes, who, unless }
     }
 
+    /// True if something is asked that only a request can tell.
+    pub fn look_at_requests(&self) -> bool {
+        !self.on.is_empty() || !self.who.is_anybody() || self.unless.is_some()
+    }
+
     /// True for a caller to whom the rule applies, whatever is asked.
     pub fn concern(&self, subject: &Subject<'_>) -> bool {
         self.who.is_met(subject) && !self.unless.as_ref().is_some_and(|unless| unless.is_met(subject))

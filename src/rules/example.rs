@@ -6,7 +6,7 @@ use super::rule::Rule;
 use super::trial::Trial;
 use crate::settings::{FromSection, Section};
 
-/// A request, and what the rule makes of it.
+/// A request, or the end of a task, and what the rule makes of it.
 #[derive(Debug, Clone)]
 pub struct Example {
     trial: Trial,
@@ -29,6 +29,8 @@ struct Expected {
     /// Headers of the answer.
     headers: Option<Map<String, Value>>,
     label: Option<String>,
+    /// The index that is asked again.
+    mirrored: Option<String>,
 }
 
 // === impl Example ===
@@ -48,6 +50,7 @@ impl FromSection for Example {
                 held: section.parsed("held", None, "true or false", truth),
                 headers: section.parsed("header", None, "a mapping", |value| value.as_object().cloned().map(Some)),
                 label: section.text("label"),
+                mirrored: section.text("mirrored"),
             },
         }
     }
@@ -56,7 +59,14 @@ impl FromSection for Example {
 impl Example {
     /// What does not come out as it should.
     pub fn run(&self, rule: &Rule) -> Result<(), String> {
-        let (expected, tried) = (&self.expected, self.trial.run(std::slice::from_ref(rule))?);
+        let (expected, rules) = (&self.expected, std::slice::from_ref(rule));
+        let trial = match &self.trial {
+            Trial::Request(request) => request,
+            Trial::Task(task) => {
+                return equal("held", expected.held.as_ref(), Some(&!task.told_by(rules).is_empty()));
+            }
+        };
+        let tried = trial.run(rules)?;
         equal("held", expected.held.as_ref(), Some(&!tried.held.is_empty()))?;
         for (name, value) in expected.headers.iter().flatten() {
             let found = tried.headers.iter().find(|(header, _)| header.as_str().eq_ignore_ascii_case(name));
@@ -64,13 +74,14 @@ impl Example {
             equal(name, value.as_str().as_ref(), found.as_ref())?;
         }
         equal("label", expected.label.as_ref(), tried.labels.first())?;
+        equal("mirrored", expected.mirrored.as_ref(), tried.mirrored.first())?;
         let passed = match tried.outcome {
             Ok(passed) => passed,
             Err(error) if expected.refused == Some(error.status) => return Ok(()),
             Err(error) => return Err(format!("the request is refused with {}: {}", error.status, error.message)),
         };
         equal("refused", expected.refused.as_ref(), None)?;
-        let is_skipped = self.trial.has_document() && passed.document.is_none();
+        let is_skipped = trial.has_document() && passed.document.is_none();
         equal("skipped", expected.skipped.as_ref(), Some(&is_skipped))?;
         equal("index", expected.index.as_deref().as_ref(), passed.told.operation.index().as_ref())?;
         let given = match (&passed.document, &passed.answer) {

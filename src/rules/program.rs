@@ -1,15 +1,11 @@
-//! Conditions and programs in Rhai, the script language that the engine's own edits by function have.
-//!
-//! A program is a pure function of the request: no clock, no chance, no files, no network, and so many steps at most. It is given
-//! only what its text names, and of what it gives back only what it has changed is taken.
+//! Conditions, and programs over the parameters of searches: of what a program gives back only what it has changed is taken.
 
 use std::fmt;
-use std::sync::LazyLock;
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
+use rhai::Scope;
 use serde_json::{Map, Value};
 
-use super::network::Network;
+use super::language::{Compiled, Deadline, Fault};
 use super::subject::Subject;
 
 /// What a rule asks of a request besides its conditions.
@@ -26,70 +22,18 @@ pub struct Program {
     params: Map<String, Value>,
 }
 
-/// Why a program has come to no end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// It says so itself: `throw "a message for the client"`.
-    Thrown(String),
-    /// It is wrong, or takes too much. Not for the client.
-    Broken(String),
-}
-
-#[derive(Clone)]
-struct Compiled {
-    source: String,
-    ast: AST,
-    /// What the source names, so that nothing else has to be converted.
-    named: Vec<&'static str>,
-    /// The parameters of a search that it names; `None` for all.
-    parameters: Option<Vec<String>>,
-}
-
-/// What can be named.
-const NAMES: [&str; 7] = ["claims", "headers", "client", "key", "request", "search", "params"];
-
-/// So many steps a program may take; a few milliseconds.
-const OPERATIONS: u64 = 100_000;
-const TEXT: usize = 1 << 20;
-const ITEMS: usize = 10_000;
-
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    let mut engine = Engine::new();
-    // Threads would wait for each other at the table of texts.
-    engine.set_max_strings_interned(0);
-    engine.set_strict_variables(true);
-    engine.set_max_operations(OPERATIONS);
-    engine.set_max_call_levels(32);
-    engine.set_max_expr_depths(64, 32);
-    engine.set_max_functions(50);
-    engine.set_max_variables(100);
-    engine.set_max_string_size(TEXT);
-    engine.set_max_array_size(ITEMS);
-    engine.set_max_map_size(ITEMS);
-    engine.disable_symbol("eval");
-    engine.on_print(|_| {});
-    engine.on_debug(|_, _, _| {});
-    // `search.q.len()` of a search without words.
-    engine.register_fn("len", |_nothing: ()| -> rhai::INT { 0 });
-    engine.register_fn("in_cidr", |address: &str, network: &str| {
-        let network: Option<Network> = network.parse().ok();
-        network.zip(address.parse().ok()).is_some_and(|(network, address)| network.contains(address))
-    });
-    engine
-});
-
 // === impl When ===
 
 impl When {
     /// An expression. The message says what is wrong with it.
     pub fn parse(source: &str) -> Result<Self, String> {
-        Compiled::new(source).map(|program| Self { program })
+        Compiled::new(source, None).map(|program| Self { program })
     }
 
     /// An error where the expression cannot be worked out, or is neither true nor false.
-    pub fn holds(&self, subject: &Subject<'_>) -> Result<bool, Fault> {
+    pub fn holds(&self, subject: &Subject<'_>, deadline: &Deadline) -> Result<bool, Fault> {
         let mut scope = self.program.scope(subject, None)?;
-        let value = self.program.eval(&mut scope)?;
+        let value = self.program.eval(&mut scope, deadline)?;
         value.as_bool().map_err(|kind| Fault::Broken(format!("the condition is a {kind}, and neither true nor false")))
     }
 }
@@ -105,14 +49,14 @@ impl fmt::Debug for When {
 impl Program {
     /// Statements that change `search`. The message says what is wrong with them.
     pub fn parse(source: &str, params: Map<String, Value>) -> Result<Self, String> {
-        Compiled::new(source).map(|program| Self { program, params })
+        Compiled::new(source, None).map(|program| Self { program, params })
     }
 
     /// The parameters that it has changed; `None` for what it has taken away.
-    pub fn run(&self, subject: &Subject<'_>) -> Result<Vec<(String, Option<Value>)>, Fault> {
+    pub fn run(&self, subject: &Subject<'_>, deadline: &Deadline) -> Result<Vec<(String, Option<Value>)>, Fault> {
         let mut scope = self.program.scope(subject, Some(&self.params))?;
         let before = parameters(&scope)?;
-        let _returned = self.program.eval(&mut scope)?;
+        let _returned = self.program.eval(&mut scope, deadline)?;
         let after = parameters(&scope)?;
         // Compared as they come out of the language, so that what it cannot hold exactly does not count as changed.
         let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.clone(), None));
@@ -137,125 +81,28 @@ fn parameters(scope: &Scope<'_>) -> Result<Map<String, Value>, Fault> {
     }
 }
 
-// === impl Compiled ===
-
-impl Compiled {
-    fn new(source: &str) -> Result<Self, String> {
-        let mut scope = Scope::new();
-        for name in NAMES {
-            scope.push_dynamic(name, Dynamic::from_map(rhai::Map::new()));
-        }
-        let ast = ENGINE.compile_with_scope(&scope, source).map_err(|error| error.to_string())?;
-        let named = NAMES.into_iter().filter(|name| words(source).any(|word| word.names(name))).collect();
-        let of_search: Vec<Option<&str>> =
-            words(source).filter(|word| word.names("search")).map(|word| word.property()).collect();
-        let parameters: Option<Vec<&str>> = of_search.into_iter().collect();
-        let parameters = parameters.map(|names| names.into_iter().map(str::to_owned).collect());
-        Ok(Self { source: source.to_owned(), ast, named, parameters })
-    }
-
-    fn scope(&self, subject: &Subject<'_>, params: Option<&Map<String, Value>>) -> Result<Scope<'static>, Fault> {
-        let mut scope = Scope::new();
-        for name in NAMES {
-            let mut value = Value::Object(Map::new());
-            if self.named.contains(&name) {
-                value = self.value(name, subject, params);
-            }
-            let value: Dynamic =
-                serde_json::from_value(value).map_err(|error| Fault::Broken(format!("`{name}`: {error}")))?;
-            scope.push_dynamic(name, value);
-        }
-        Ok(scope)
-    }
-
-    fn eval(&self, scope: &mut Scope<'static>) -> Result<Dynamic, Fault> {
-        ENGINE.eval_ast_with_scope::<Dynamic>(scope, &self.ast).map_err(|error| match error.unwrap_inner() {
-            EvalAltResult::ErrorRuntime(thrown, _) if !thrown.is_unit() => Fault::Thrown(thrown.to_string()),
-            _ => Fault::Broken(error.to_string()),
-        })
-    }
-
-    fn value(&self, name: &str, subject: &Subject<'_>, params: Option<&Map<String, Value>>) -> Value {
-        let caller = subject.caller;
-        match name {
-            "claims" => caller.claims.clone().unwrap_or_default().into(),
-            "headers" => {
-                let pairs = caller.headers.iter().filter(|(name, _)| *name != http::header::AUTHORIZATION);
-                let pairs = pairs.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())));
-                Value::Object(pairs.collect())
-            }
-            "client" => {
-                serde_json::json!({ "ip": caller.address.map(|address| address.to_string()).unwrap_or_default() })
-            }
-            "key" => serde_json::json!({ "uid": caller.key.map(|key| key.to_string()).unwrap_or_default() }),
-            "request" => serde_json::json!({ "index": subject.index.unwrap_or_default(), "operation": subject.deed }),
-            "search" => {
-                let all = subject.parameters.into_iter().flatten();
-                let wanted =
-                    |name: &str| self.parameters.as_ref().is_none_or(|names| names.iter().any(|known| known == name));
-                Value::Object(
-                    all.filter(|(name, _)| wanted(name)).map(|(name, value)| (name.clone(), value.clone())).collect(),
-                )
-            }
-            _ => params.cloned().unwrap_or_default().into(),
-        }
-    }
-}
-
-/// A name with what follows it after dots: `search.q.len`.
-struct Word<'s> {
-    text: &'s str,
-    /// It is called, as a function.
-    is_called: bool,
-}
-
-// === impl Word ===
-
-impl<'s> Word<'s> {
-    fn names(&self, name: &str) -> bool {
-        self.text.split('.').next() == Some(name)
-    }
-
-    /// What is taken of it, where that is one property: `q` of `search.q.len()`. None of `search`, and none of `search.remove("q")`.
-    fn property(&self) -> Option<&'s str> {
-        let mut steps = self.text.split('.').skip(1);
-        let property = steps.next().filter(|property| !property.is_empty())?;
-        let is_method = self.is_called && steps.next().is_none();
-        (!is_method).then_some(property)
-    }
-}
-
-fn words(source: &str) -> impl Iterator<Item = Word<'_>> {
-    let is_inner = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.';
-    let mut rest = source;
-    std::iter::from_fn(move || {
-        rest = rest.trim_start_matches(|letter| !is_inner(letter));
-        let end = rest.find(|letter| !is_inner(letter)).unwrap_or(rest.len());
-        let (text, after) = rest.split_at(end);
-        rest = after;
-        (!text.is_empty()).then(|| Word { text, is_called: after.trim_start().starts_with('(') })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::rules::language::tests::unhurried;
     use crate::rules::subject::tests::caller;
 
     fn holds(when: &str, search: Value) -> Result<bool, Fault> {
         let caller = caller(json!({"plan": "gold", "roles": ["a"]}), "10.1.2.3", &[("x-beta", "1")]);
         let search = search.as_object().cloned();
         let subject = Subject { parameters: search.as_ref(), ..Subject::of(&caller, "search", Some("products")) };
-        When::parse(when).unwrap().holds(&subject)
+        When::parse(when).unwrap().holds(&subject, &unhurried())
     }
 
     fn run(source: &str, search: Value) -> Result<Vec<(String, Option<Value>)>, Fault> {
         let caller = caller(json!({"plan": "gold"}), "10.1.2.3", &[]);
         let search = search.as_object().cloned();
         let subject = Subject { parameters: search.as_ref(), ..Subject::of(&caller, "search", Some("products")) };
-        Program::parse(source, json!({"field": "sku"}).as_object().cloned().unwrap()).unwrap().run(&subject)
+        Program::parse(source, json!({"field": "sku"}).as_object().cloned().unwrap())
+            .unwrap()
+            .run(&subject, &unhurried())
     }
 
     #[test]

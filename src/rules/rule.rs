@@ -1,5 +1,7 @@
 //! One rule as the file has it: when it holds, and what it does.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use serde_json::{Map, Value};
 
@@ -10,6 +12,11 @@ use super::conditions::{self, Conditions};
 use super::deed;
 use super::limit::Limit;
 use super::mask::Hidden;
+use super::mirror::Mirror;
+use super::on_answer::OnAnswer;
+use super::on_document::OnDocument;
+use super::on_task::{self, TaskHook};
+use super::otherwise::Otherwise;
 use super::program::{Program, When};
 use super::shape::Shape;
 use super::split::Split;
@@ -34,14 +41,6 @@ pub struct Rule {
     pub(super) stop: bool,
 }
 
-/// What becomes of a request with which a rule cannot do what it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Otherwise {
-    Refuse,
-    /// The rule is passed over.
-    Skip,
-}
-
 /// Parameters that rules do not set: the filter is only ever joined to, the rest says what is asked.
 const NOT_SET: &[&str] = &["filter", "indexUid", "federationOptions", "facetName", "facetQuery", "id", "ids"];
 
@@ -59,6 +58,22 @@ impl Rule {
         let [Action::Mask(hidden)] = &self.actions[..] else { return None };
         Some(hidden)
     }
+
+    /// True if it has searches asked again.
+    pub fn mirrors(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Mirror(_)))
+    }
+
+    /// True for a rule that is done to requests in its turn.
+    pub(super) fn is_in_turn(&self) -> bool {
+        !matches!(&self.actions[..], [Action::Mask(_) | Action::OnTask(_)])
+    }
+
+    /// Whom it tells of tasks; `None` for a rule of another kind.
+    pub fn task_hook(&self) -> Option<TaskHook> {
+        let [Action::OnTask(on_task)] = &self.actions[..] else { return None };
+        Some(TaskHook::new(&self.name, &self.conditions.indexes, on_task))
+    }
 }
 
 impl FromSection for Rule {
@@ -75,6 +90,10 @@ impl FromSection for Rule {
             .and_then(|source| When::parse(&source).map_err(|message| section.problem("when", message)).ok());
         if when.is_some() && actions.iter().any(|action| matches!(action, Action::Mask(_))) {
             section.problem("when", "a mask holds whatever is asked");
+        }
+        let is_about_tasks = actions.iter().any(|action| matches!(action, Action::OnTask(_)));
+        if is_about_tasks && (when.is_some() || actions.len() > 1 || conditions.look_at_requests()) {
+            section.problem("on_task", "a rule about tasks has no condition but `indexes`, and does nothing else");
         }
         let choices = [("refuse", Otherwise::Refuse), ("skip", Otherwise::Skip)];
         let missing = section.choice("missing", &choices, Otherwise::Refuse);
@@ -100,12 +119,16 @@ fn bound(section: &Section, conditions: &mut Conditions, actions: &[Action]) {
     if actions.len() > 1 && matches!(actions[0], Action::Refuse { .. }) {
         section.problem("refuse", "a rule that refuses does nothing else");
     }
-    for fits in actions.iter().filter_map(Action::is_for) {
+    let all_fits: Vec<Vec<&'static str>> = actions.iter().filter_map(Action::is_for).collect();
+    if let (true, Some(first)) = (conditions.on.is_empty(), all_fits.first()) {
+        let searches = if first.contains(&deed::SEARCH) { deed::ASKED } else { &first[..] };
+        let common = searches.iter().filter(|name| all_fits.iter().all(|fits| fits.contains(name)));
+        conditions.on = common.filter_map(|name| deed::On::parse(name)).collect();
         if conditions.on.is_empty() {
-            let searches = if fits.contains(&deed::SEARCH) { deed::ASKED } else { &fits[..] };
-            let searches = searches.iter().filter_map(|name| deed::On::parse(name));
-            conditions.on = searches.collect();
+            section.problem("on", "there is nothing that all of this rule's actions can be done to");
         }
+    }
+    for fits in &all_fits {
         let named = conditions.on.iter().flat_map(deed::On::deeds);
         for deed in named.filter(|deed| !fits.contains(deed)) {
             section.problem("on", format!("`{deed}` is not something that this rule's actions can be done to"));
@@ -137,14 +160,13 @@ fn actions(section: &mut Section, name: &str) -> Vec<Action> {
         actions.push(Action::Set(set));
     }
     let params = mapping(section, "params").unwrap_or_default();
-    if let Some(source) = section.text("run") {
-        match Program::parse(&source, params) {
-            Ok(program) => actions.push(Action::Run(program)),
-            Err(message) => section.problem("run", message),
-        }
-    } else if !params.is_empty() {
-        section.problem("params", "have no effect without `run`");
-    }
+    let mut has_program = false;
+    let mut program = |section: &mut Section, key: &str, parse: &dyn Fn(&str) -> Result<Action, String>| {
+        let source = section.text(key)?;
+        has_program = true;
+        parse(&source).map_err(|message| section.problem(key, message)).ok()
+    };
+    actions.extend(program(section, "run", &|source| Program::parse(source, params.clone()).map(Action::Run)));
     let cap: Cap = section.read("cap");
     if !cap.is_empty() {
         actions.push(Action::Cap(cap));
@@ -161,6 +183,7 @@ fn actions(section: &mut Section, name: &str) -> Vec<Action> {
     }
     actions.extend(route.map(Action::Route));
     actions.extend(split.map(Action::Split));
+    actions.extend(Mirror::read(section).map(|mirror| Action::Mirror(Arc::new(mirror))));
     if let Some(headers) = headers(section) {
         actions.push(Action::Header(headers));
     }
@@ -171,12 +194,22 @@ fn actions(section: &mut Section, name: &str) -> Vec<Action> {
     if !shape.is_empty() {
         actions.push(Action::Fields(shape));
     }
+    actions
+        .extend(program(section, "on_answer", &|source| OnAnswer::parse(source, params.clone()).map(Action::OnAnswer)));
+    actions.extend(program(section, "on_document", &|source| {
+        OnDocument::parse(source, params.clone()).map(Action::OnDocument)
+    }));
+    if !params.is_empty() && !has_program {
+        section.problem("params", "have no effect without a program: `run`, `on_answer` or `on_document`");
+    }
     let masked = conditions::texts(section, "mask");
     match Hidden::parse(masked) {
         Ok(hidden) if hidden.is_empty() => {}
         Ok(hidden) => actions.push(Action::Mask(hidden)),
         Err(message) => section.problem("mask", message),
     }
+    let on_task::Read(told) = section.read("on_task");
+    actions.extend(told.map(Action::OnTask));
     actions
 }
 

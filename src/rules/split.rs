@@ -26,7 +26,8 @@ pub struct Split {
     salt: String,
 }
 
-const WHOLE: u64 = 10_000;
+/// All callers, in the parts that shares are counted in.
+pub(super) const WHOLE: u64 = 10_000;
 
 // === impl Share ===
 
@@ -37,13 +38,7 @@ impl Share {
         let (of, by) = section.parsed("share", None, "`{ of: 10%, by: client.ip }`", |value| {
             let share =
                 value.as_object().filter(|share| share.keys().all(|key| ["of", "by"].contains(&key.as_str())))?;
-            let percent: f64 = share.get("of")?.as_str()?.strip_suffix('%')?.trim().parse().ok()?;
-            if !(0.0..=100.0).contains(&percent) {
-                return None;
-            }
-            // In whole parts; what a float cannot hold is not among them.
-            let parts = (0..=WHOLE).find(|parts| *parts as f64 >= percent * 100.0)?;
-            Some(Some((parts, share.get("by")?.as_str()?.to_owned())))
+            Some(Some((percent(share.get("of")?.as_str()?)?, share.get("by")?.as_str()?.to_owned())))
         })?;
         match Term::parse(&by) {
             Ok(by) => Some(Self { by, of, salt }),
@@ -98,6 +93,16 @@ impl Split {
             None
         })
     }
+}
+
+/// `12.5%` in parts of [`WHOLE`].
+pub(super) fn percent(text: &str) -> Option<u64> {
+    let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+    if !(0.0..=100.0).contains(&percent) {
+        return None;
+    }
+    // In whole parts; what a float cannot hold is not among them.
+    (0..=WHOLE).find(|parts| *parts as f64 >= percent * 100.0)
 }
 
 /// Where a caller stands among `whole` places.

@@ -1,4 +1,4 @@
-//! A request that is tried on rules, without a gateway: by an example, or by an operator who wants to know.
+//! A request, or the end of a task, that is tried on rules, without a gateway: by an example, or by an operator who wants to know.
 
 use core::net::IpAddr;
 use std::time::Duration;
@@ -8,22 +8,44 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::answers::Answers;
 use super::asked::{Asked, Told};
 use super::book::{self, Done, Meter};
 use super::concurrency::UnderWay;
 use super::conditions;
+use super::language::Deadlines;
 use super::limit::Limits;
+use super::making::Making;
+use super::on_document::Rejected;
 use super::rule::Rule;
-use super::shape::{Fit, Shaped};
+use super::shape::Fit;
 use super::subject::Caller;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::route;
+use crate::meili::task::{TaskKind, TaskStatus};
 use crate::settings::{FromSection, Section};
 use crate::split::Document;
 
+/// What rules are tried on.
+#[derive(Debug, Clone)]
+pub enum Trial {
+    Request(Box<RequestTrial>),
+    /// The end of a task: `task: { type: settingsUpdate, indexUid: products, status: failed }`.
+    Task(TaskTrial),
+}
+
+/// A task that has ended.
+#[derive(Debug, Clone)]
+pub struct TaskTrial {
+    shown: Value,
+    kind: TaskKind,
+    status: TaskStatus,
+    indexes: Vec<String>,
+}
+
 /// A request, who sends it, and what the nodes would say.
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub struct RequestTrial {
     method: String,
     /// Path and query.
     target: String,
@@ -48,6 +70,10 @@ pub struct Tried {
     pub skipped: Vec<String>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub labels: Vec<String>,
+    /// The indexes that are asked again, afterwards.
+    pub mirrored: Vec<String>,
+    /// Whose programs have come to no end, and why.
+    pub failed: Vec<(String, String)>,
     pub outcome: Result<Passed, ResponseError>,
 }
 
@@ -64,6 +90,47 @@ pub struct Passed {
 // === impl Trial ===
 
 impl FromSection for Trial {
+    fn read(section: &mut Section) -> Self {
+        let expected = "a mapping with a `type`, a `status` that a task ends with, and an `indexUid`, if it has one";
+        match section.parsed("task", None, expected, |value| TaskTrial::parse(value).map(Some)) {
+            Some(task) => Self::Task(task),
+            None => Self::Request(Box::new(RequestTrial::read(section))),
+        }
+    }
+}
+
+impl Trial {
+    /// What `rules` make of it, as JSON: a request before and after, and which rules have held.
+    pub fn shown(&self, rules: &[Rule]) -> Result<Value, String> {
+        match self {
+            Self::Request(request) => request.shown(rules),
+            Self::Task(task) => Ok(json!({ "rules": task.told_by(rules), "task": task.shown })),
+        }
+    }
+}
+
+// === impl TaskTrial ===
+
+impl TaskTrial {
+    fn parse(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name)?.as_str();
+        let kind = TaskKind::ALL.iter().copied().find(|kind| Some(kind.as_str()) == text("type"))?;
+        let status = TaskStatus::ALL.iter().copied().find(|status| Some(status.as_str()) == text("status"))?;
+        let indexes = text("indexUid").map(str::to_owned).into_iter().collect();
+        status.is_final().then(|| Self { shown: value.clone(), kind, status, indexes })
+    }
+
+    /// The names of the rules that tell somebody of it.
+    pub fn told_by(&self, rules: &[Rule]) -> Vec<String> {
+        let hooks = rules.iter().filter_map(Rule::task_hook);
+        let told = hooks.filter(|hook| hook.is_about_end(self.kind, self.status, &self.indexes));
+        told.map(|hook| hook.rule).collect()
+    }
+}
+
+// === impl RequestTrial ===
+
+impl FromSection for RequestTrial {
     fn read(section: &mut Section) -> Self {
         let any = |value: &Value| Some(value.clone());
         let request = section.required_text("request");
@@ -93,7 +160,7 @@ impl FromSection for Trial {
     }
 }
 
-impl Trial {
+impl RequestTrial {
     /// True if it has a document that is written.
     pub fn has_document(&self) -> bool {
         !self.document.is_null()
@@ -109,7 +176,8 @@ impl Trial {
             Caller { key: self.key, claims: self.claims.clone(), address: self.client, headers: &self.headers };
         let mut asked = Asked::new(&self.method, path, query, body, operation);
         let mut done = Done::default();
-        let outcome = self.go(rules, &mut asked, &caller, &mut done);
+        let mut failed = Vec::new();
+        let outcome = self.go(rules, &mut asked, &caller, &mut done, &mut failed);
         let (document, answer) = match &outcome {
             Ok((document, answer)) => (document.clone(), answer.clone()),
             Err(_) => (None, None),
@@ -117,11 +185,16 @@ impl Trial {
         let told = asked.finish().map_err(|_| "no route leads to the request that the rules make".to_owned())?;
         let names =
             |places: &[usize]| places.iter().filter_map(|place| Some(rules.get(*place)?.name.clone())).collect();
+        let of_requests =
+            done.failed.iter().filter_map(|(place, why)| Some((rules.get(*place)?.name.clone(), why.clone())));
+        failed.extend(of_requests);
         Ok(Tried {
+            failed,
             held: names(&done.held),
             skipped: names(&done.skipped),
             headers: done.headers,
             labels: done.labels,
+            mirrored: done.mirrored.into_iter().map(|mirrored| mirrored.to).collect(),
             outcome: outcome.map(|_| Passed { told, document, answer }),
         })
     }
@@ -132,29 +205,48 @@ impl Trial {
         asked: &mut Asked,
         caller: &Caller<'_>,
         done: &mut Done,
+        failed: &mut Vec<(String, String)>,
     ) -> Result<(Option<String>, Option<Bytes>), ResponseError> {
         let limits = Limits::default();
         let under_way = UnderWay::default();
-        let meter = Meter { limits: &limits, under_way: &under_way, now: Duration::ZERO };
+        let meter = Meter { limits: &limits, under_way: &under_way, now: Duration::ZERO, deadlines: Deadlines::none() };
         let veil = book::veil(rules, caller, done);
         book::apply(rules, asked, caller, &meter, done).map_err(|refused| refused.error)?;
-        let document = self.shaped(&done.shapes)?;
-        let answer = (!self.answer.is_null()).then(|| Bytes::from(self.answer.to_string()));
-        let Some(mut veil) = veil else { return Ok((document, answer)) };
-        veil.close(asked, &|_| self.searchable.clone())?;
-        let answer = answer.map(|answer| veil.answer(&answer)).transpose()?;
+        let document = self.made(&done.makings);
+        for (rule, _, why) in done.makings.iter().filter_map(Making::failures) {
+            failed.push((rule.to_owned(), why));
+        }
+        let document = document?;
+        let mut answer = (!self.answer.is_null()).then(|| Bytes::from(self.answer.to_string()));
+        if let Some(mut veil) = veil {
+            veil.close(asked, &|_| self.searchable.clone())?;
+            answer = answer.map(|answer| veil.answer(&answer)).transpose()?;
+        }
+        if let (Some(answers), Some(answer)) = (Answers::of(std::mem::take(&mut done.awaiting), asked), &mut answer) {
+            let changed = answers.changed(answer, &Deadlines::none().answer()).map_err(|refused| {
+                failed.extend(refused.failed);
+                refused.error
+            })?;
+            done.headers.extend(changed.header());
+            failed.extend(changed.failed);
+            *answer = changed.body;
+        }
         Ok((document, answer))
     }
 
-    fn shaped(&self, shapes: &[Shaped]) -> Result<Option<String>, ResponseError> {
+    fn made(&self, makings: &[Making]) -> Result<Option<String>, ResponseError> {
         if self.document.is_null() {
             return Ok(None);
         }
-        let refused = |why: String| ResponseError { status: 400, ..ResponseError::new(Code::MiroirRefused, why) };
+        let refused = |status, why| ResponseError { status, ..ResponseError::new(Code::MiroirRefused, why) };
+        let rejected = |rejected| match rejected {
+            Rejected::Document(why) => refused(400, why),
+            Rejected::Rule(why) => refused(500, why),
+        };
         let mut text = self.document.to_string();
-        for shape in shapes {
-            let document = Document::parse(&text).map_err(|error| refused(error.to_string()))?;
-            match shape.fit(&document).map_err(refused)? {
+        for making in makings {
+            let document = Document::parse(&text).map_err(|error| refused(400, error.to_string()))?;
+            match making.fit(&document, None).map_err(rejected)? {
                 Fit::AsItIs => {}
                 Fit::Changed(changed) => text = changed,
                 Fit::Skipped => return Ok(None),
@@ -163,16 +255,17 @@ impl Trial {
         Ok(Some(text))
     }
 
-    /// The request before and after, and which rules have held, as JSON.
-    pub fn shown(&self, rules: &[Rule]) -> Result<Value, String> {
+    fn shown(&self, rules: &[Rule]) -> Result<Value, String> {
         let tried = self.run(rules)?;
         let headers: Map<String, Value> = tried
             .headers
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
             .collect();
+        let failed: Vec<Value> = tried.failed.iter().map(|(rule, why)| json!({ "rule": rule, "why": why })).collect();
         let mut shown = json!({
             "rules": tried.held, "skipped": tried.skipped, "headers": headers, "labels": tried.labels,
+            "mirrored": tried.mirrored, "failed": failed,
             "before": { "request": format!("{} {}", self.method, self.target), "body": self.body },
         });
         match tried.outcome {

@@ -52,12 +52,8 @@ pub enum IdError {
 
 /// The primary key that `first`, the first document of an index, suggests.
 pub fn infer(first: &Document<'_>) -> Result<String, IdError> {
-    let candidates: BTreeSet<&str> = first
-        .fields()
-        .iter()
-        .map(|(key, _)| key.as_ref())
-        .filter(|key| key.to_lowercase().ends_with(GUESSED_ENDING))
-        .collect();
+    let candidates: BTreeSet<&str> =
+        first.fields().iter().map(|(key, _)| key.as_ref()).filter(|key| is_candidate(key)).collect();
     let mut candidates = candidates.into_iter();
     match (candidates.next(), candidates.next()) {
         (None, _) => Err(IdError::NoCandidate),
@@ -66,6 +62,11 @@ pub fn infer(first: &Document<'_>) -> Result<String, IdError> {
             candidates: [first, second].into_iter().chain(candidates).map(str::to_owned).collect(),
         }),
     }
+}
+
+/// True for a field that could be guessed to be the primary key.
+pub fn is_candidate(name: &str) -> bool {
+    name.to_lowercase().ends_with(GUESSED_ENDING)
 }
 
 /// The id of `document` as text: what `primary_key` says, at the first level or deeper when it has dots.

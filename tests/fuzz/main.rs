@@ -140,6 +140,11 @@ fn configurations_are_taken_or_refused_without_showing_a_key() {
 }
 
 #[test]
+fn programs_come_to_an_end_and_change_only_what_is_theirs() {
+    run("programs", targets::programs, Kind::Json);
+}
+
+#[test]
 fn a_rule_that_is_broken_is_found_and_made_small() {
     fn no_x(input: &[u8]) {
         assert!(!input.contains(&b'x'));

@@ -20,6 +20,9 @@ use miroir::plan::explain::explain;
 use miroir::plan::index_info::{IndexInfo, Infos};
 use miroir::plan::read::plan;
 use miroir::plan::search::SearchPlan;
+use miroir::rules::tested;
+use miroir::rules::trial::Trial;
+use miroir::settings::{FromSection as _, Report, Section};
 use miroir::split::document::HiddenFields;
 use miroir::split::{Document, PayloadFormat, SplitError, Splitter};
 use serde_json::value::RawValue;
@@ -245,6 +248,53 @@ pub fn scan(input: &[u8]) {
         let is_ours =
             |name: &String| name.starts_with("_miroir") || name == "_rankingScore" || name == "_rankingScoreDetails";
         assert!(!hit.is_some_and(|hit| hit.keys().any(is_ours)), "{}", String::from_utf8_lossy(&out));
+    }
+}
+
+/// A hook, a program, and a document that is written and found.
+pub fn programs(input: &[u8]) {
+    let Ok(Value::Object(case)) = serde_json::from_slice(input) else { return };
+    let (Some(Value::String(hook)), Some(program), Some(document)) =
+        (case.get("hook"), case.get("program"), case.get("document"))
+    else {
+        return;
+    };
+    if !["run", "when", "on_document", "on_answer"].contains(&hook.as_str()) {
+        return;
+    }
+    let mut rule = serde_json::json!({ "name": "r", "params": { "n": 2 } });
+    rule[hook] = program.clone();
+    if hook == "when" {
+        rule = serde_json::json!({ "name": "r", "when": program, "label": "x" });
+    }
+    let report = Report::default();
+    let mut file = Section::new("", serde_json::json!({ "rules": [rule] }), &report);
+    let rules = tested::read(&mut file);
+    if !report.into_parts().0.is_empty() {
+        return;
+    }
+    let request = if hook == "on_document" { "POST /indexes/a/documents" } else { "POST /indexes/a/search" };
+    let answer = serde_json::json!({ "hits": [document, { "id": 7 }], "estimatedTotalHits": 2 });
+    let asked = serde_json::json!({ "request": request, "body": { "q": "abc", "limit": 5 }, "client": "10.0.0.1",
+        "claims": { "plan": "gold" }, "document": document, "answer": answer });
+    let report = Report::default();
+    let trial = Trial::read(&mut Section::new("", asked, &report));
+    // A document may be none.
+    let Ok(shown) = trial.shown(&rules) else { return };
+    let ids = |document: &Value| -> Vec<(String, Value)> {
+        let fields = document.as_object().into_iter().flatten();
+        let ids = fields.filter(|(name, _)| name.to_lowercase().ends_with("id"));
+        ids.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    if let Some(written) = shown.get("document").filter(|written| !written.is_null()) {
+        assert_eq!(ids(written), ids(document), "a document keeps its id");
+    }
+    if let Some(found) = shown.get("answer") {
+        assert_eq!(found["hits"].as_array().map(Vec::len), Some(2), "all hits are there");
+        assert_eq!(found["estimatedTotalHits"], 2, "totals stay");
+        if hook != "on_answer" {
+            assert_eq!(*found, answer);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod facets;
 mod failures;
 mod faults;
 mod federation;
+mod hooks;
 mod http2;
 mod maintenance;
 mod newer_api;

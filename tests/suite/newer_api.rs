@@ -1,83 +1,15 @@
 //! What engines newer than the embedded one serve, made by the gateway whatever version its nodes have. The answers written
 //! here are those of an engine of 1.50.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, eventually};
 use crate::support::fleet::is_embedded;
+use crate::support::listener::Listener;
 use crate::support::{Fleet, FleetOptions, Single};
 
 const AS_SDK: &[(&str, &str)] =
     &[("X-Meilisearch-Client", "Meilisearch Python (v0.43.0)"), ("Content-Type", "application/json")];
-
-/// What a webhook was sent in one request.
-#[derive(Clone)]
-struct Sent {
-    headers: BTreeMap<String, String>,
-    tasks: Vec<Value>,
-}
-
-/// Listens as the owner of a webhook does; fails the first `failing` requests.
-struct Listener {
-    url: String,
-    sent: Arc<Mutex<Vec<Sent>>>,
-}
-
-impl Listener {
-    fn start(mut failing: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}/hook?token=sesame", listener.local_addr().expect("an address"));
-        let sent = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&sent);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let Some(request) = read(&stream) else { continue };
-                let fails = failing > 0;
-                failing = failing.saturating_sub(1);
-                let status = if fails { "503 Busy" } else { "204 Gone through" };
-                if !fails {
-                    kept.lock().expect("nobody panics with it").push(request);
-                }
-                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                // A client that hangs up early has what it wants.
-                let _ = (&stream).write_all(answer.as_bytes());
-            }
-        });
-        Self { url, sent }
-    }
-
-    fn sent(&self) -> Vec<Sent> {
-        self.sent.lock().expect("nobody panics with it").clone()
-    }
-
-    fn tasks(&self) -> Vec<Value> {
-        self.sent().into_iter().flat_map(|sent| sent.tasks).collect()
-    }
-}
-
-fn read(stream: &TcpStream) -> Option<Sent> {
-    let mut reader = BufReader::new(stream);
-    let mut headers = BTreeMap::new();
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim().split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
-    reader.read_exact(&mut body).ok()?;
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).ok()?;
-    let tasks = text.lines().map(|line| serde_json::from_str(line).expect("a task a line")).collect();
-    Some(Sent { headers, tasks })
-}
 
 #[test]
 fn a_webhook_is_told_of_each_task_once_by_the_gateway() {

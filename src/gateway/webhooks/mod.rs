@@ -1,5 +1,5 @@
 //! Webhooks: kept by the gateway, and told by it of each of its tasks that has ended. Nodes have none, so that a task of many
-//! nodes is told once, with its own id.
+//! nodes is told once, with its own id. Rules with `on_task` are told of those tasks that they are about, in the same way.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -14,10 +14,13 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::rule_metrics::{RuleMetrics, Told};
 use crate::meili::error::ResponseError;
 use crate::meili::webhook::{self, Wanted, Webhook, Webhooks};
 use crate::nodes::error::store_failed;
+use crate::placement::stable_hash::hash_bytes;
 use crate::plan::said::Said;
+use crate::rules::on_task::TaskHook;
 use crate::store::{Store, StoreError};
 use crate::tasks::entry::MiroirTask;
 
@@ -33,9 +36,12 @@ const MOST_WAITING: u64 = 10_000;
 /// So many are told in one request.
 const AT_ONCE: u32 = 1000;
 
-/// All webhooks in memory. The store holds the truth.
+/// All webhooks in memory. The store holds the truth, but for those of rules.
 pub struct WebhookBook {
     all: ArcSwap<Webhooks>,
+    /// Whom rules tell.
+    rules: ArcSwap<BTreeMap<Uuid, TaskHook>>,
+    metrics: RuleMetrics,
     store: Arc<dyn Store>,
     /// The place of the last end that each was told of, or has missed for good.
     told: tokio::sync::Mutex<BTreeMap<Uuid, u64>>,
@@ -43,22 +49,98 @@ pub struct WebhookBook {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// Who is told.
+enum Listener {
+    /// A client has said so.
+    Client(Webhook),
+    /// A rule says so.
+    Rule(TaskHook),
+}
+
+// === impl Listener ===
+
+impl Listener {
+    fn webhook(&self) -> &Webhook {
+        match self {
+            Self::Client(webhook) => webhook,
+            Self::Rule(hook) => hook.webhook(),
+        }
+    }
+
+    /// The name of the rule that says so.
+    fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Client(_) => None,
+            Self::Rule(hook) => Some(&hook.rule),
+        }
+    }
+
+    fn wants(&self, task: &MiroirTask) -> bool {
+        match self {
+            Self::Client(_) => true,
+            Self::Rule(hook) => hook.is_about(task),
+        }
+    }
+}
+
+/// The place of a rule among those that are told: the same at every start.
+fn uuid_of(rule: &str) -> Uuid {
+    let half = |salt: &str| hash_bytes(format!("{salt}\n{rule}").as_bytes()).to_be_bytes();
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&half("rule"));
+    bytes[8..].copy_from_slice(&half("on_task"));
+    // A kind of its own: no webhook of a client has it.
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+fn by_uuid(hooks: Vec<TaskHook>) -> BTreeMap<Uuid, TaskHook> {
+    hooks.into_iter().map(|hook| (uuid_of(&hook.rule), hook)).collect()
+}
+
 // === impl WebhookBook ===
 
 impl WebhookBook {
-    /// As the store has them; an error where what it has cannot be read.
-    pub async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
+    /// As the store has them, and `hooks` of rules; an error where what the store has cannot be read.
+    pub async fn open(store: Arc<dyn Store>, hooks: Vec<TaskHook>, metrics: RuleMetrics) -> Result<Self, StoreError> {
         let all: Webhooks = stored(&store, WEBHOOKS).await?;
-        let mut told: BTreeMap<Uuid, u64> = stored(&store, TOLD).await?;
-        told.retain(|uuid, _| all.contains_key(uuid));
-        let last = store.last_end().await?;
-        for uuid in all.keys() {
-            // One that an older version made is told from now on.
-            told.entry(*uuid).or_insert(last);
+        let told = tokio::sync::Mutex::new(stored(&store, TOLD).await?);
+        let rules = ArcSwap::from_pointee(by_uuid(hooks));
+        let changing = tokio::sync::Mutex::new(());
+        let book = Self { all: ArcSwap::from_pointee(all), rules, metrics, store, told, changing };
+        let (all, rules) = (book.all.load_full(), book.rules.load_full());
+        book.follow(&all, &rules).await?;
+        Ok(book)
+    }
+
+    /// Rules tell `hooks` from now on; one that was there goes on where it was.
+    pub async fn exchange_rules(&self, hooks: Vec<TaskHook>) -> Result<(), StoreError> {
+        let _order = self.changing.lock().await;
+        let rules = Arc::new(by_uuid(hooks));
+        let followed = self.follow(&self.all.load_full(), &rules).await;
+        self.rules.store(rules);
+        followed
+    }
+
+    /// Whom rules tell.
+    pub fn rules(&self) -> Vec<TaskHook> {
+        self.rules.load().values().cloned().collect()
+    }
+
+    /// Everybody who is told.
+    fn everybody(&self) -> Vec<Uuid> {
+        self.all.load().keys().chain(self.rules.load().keys()).copied().collect()
+    }
+
+    /// Counts what a rule has told, or has failed to tell.
+    fn count(&self, listener: &Listener, tasks: usize, outcome: Told) {
+        if let Some(rule) = listener.rule() {
+            self.metrics.count_told(rule, tasks, outcome);
         }
-        store.keep_ends(!all.is_empty());
-        let (told, changing) = (tokio::sync::Mutex::new(told), tokio::sync::Mutex::new(()));
-        Ok(Self { all: ArcSwap::from_pointee(all), store, told, changing })
+    }
+
+    fn listener(&self, uuid: Uuid) -> Option<Listener> {
+        let client = self.all.load().get(&uuid).cloned().map(Listener::Client);
+        client.or_else(|| self.rules.load().get(&uuid).cloned().map(Listener::Rule))
     }
 
     /// The ends that a webhook has not been told of, the first of them; `None` for one that is gone.
@@ -85,13 +167,18 @@ impl WebhookBook {
         }
     }
 
-    /// As `all` has them: a new one is told of what ends from now on.
-    async fn follow(&self, all: &Webhooks) -> Result<(), StoreError> {
-        self.store.keep_ends(!all.is_empty());
-        let last = self.store.last_end().await?;
+    /// As `all` and `rules` have them: a new one is told of what ends from now on.
+    async fn follow(&self, all: &Webhooks, rules: &BTreeMap<Uuid, TaskHook>) -> Result<(), StoreError> {
+        self.store.keep_ends(!(all.is_empty() && rules.is_empty()));
         let mut told = self.told.lock().await;
-        told.retain(|uuid, _| all.contains_key(uuid));
-        for uuid in all.keys() {
+        let is_there = |uuid: &Uuid| all.contains_key(uuid) || rules.contains_key(uuid);
+        let wanted = || all.keys().chain(rules.keys());
+        if told.keys().all(is_there) && wanted().all(|uuid| told.contains_key(uuid)) {
+            return Ok(());
+        }
+        let last = self.store.last_end().await?;
+        told.retain(|uuid, _| is_there(uuid));
+        for uuid in wanted() {
             told.entry(*uuid).or_insert(last);
         }
         self.store.put_meta(TOLD, json!(*told).to_string()).await?;
@@ -147,7 +234,7 @@ impl WebhookBook {
         };
         let stored = json!(all).to_string();
         self.store.put_meta(WEBHOOKS, stored).await.map_err(|error| store_failed(&error))?;
-        self.follow(&all).await.map_err(|error| store_failed(&error))?;
+        self.follow(&all, &self.rules.load_full()).await.map_err(|error| store_failed(&error))?;
         self.all.store(Arc::new(all));
         Ok(())
     }
@@ -169,7 +256,21 @@ async fn stored<T: Default + serde::de::DeserializeOwned>(
 mod tests {
     use super::*;
     use crate::meili::task::{TaskKind, TaskStatus};
+    use crate::rules::tested;
+    use crate::settings::{Report, Section};
     use crate::store::sqlite::SqliteStore;
+
+    async fn opened(store: &Arc<dyn Store>, hooks: Vec<TaskHook>) -> WebhookBook {
+        let metrics = RuleMetrics::register(&prometheus::Registry::new()).unwrap();
+        WebhookBook::open(Arc::clone(store), hooks, metrics).await.unwrap()
+    }
+
+    /// A rule that tells somebody of tasks.
+    fn hook(rule: Value) -> TaskHook {
+        let report = Report::default();
+        let mut file = Section::new("", json!({"rules": [rule]}), &report);
+        tested::read(&mut file)[0].task_hook().unwrap()
+    }
 
     fn wanted(body: &Value) -> Wanted {
         Wanted::read(body).unwrap()
@@ -178,13 +279,13 @@ mod tests {
     #[tokio::test]
     async fn webhooks_survive_the_gateway() {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(":memory:", 64).unwrap());
-        let book = WebhookBook::open(Arc::clone(&store)).await.unwrap();
+        let book = opened(&store, Vec::new()).await;
         let body = json!({"url": "http://a", "headers": {"Authorization": "secret"}});
         let made = book.create(wanted(&body)).await.unwrap();
         let uuid: Uuid = made["uuid"].as_str().unwrap().parse().unwrap();
         book.update(uuid, Said::Sound(wanted(&json!({"headers": {"b": "1"}})))).await.unwrap();
 
-        let again = WebhookBook::open(store).await.unwrap();
+        let again = opened(&store, Vec::new()).await;
         assert_eq!(again.list(), book.list());
         assert_eq!(again.get(uuid).unwrap()["headers"], json!({"Authorization": "XXX...", "b": "1"}));
         again.delete(uuid).await.unwrap();
@@ -206,7 +307,7 @@ mod tests {
     async fn what_a_webhook_was_not_told_waits_for_the_next_run() {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(":memory:", 64).unwrap());
         store.insert_task(ended(0)).await.unwrap();
-        let book = WebhookBook::open(Arc::clone(&store)).await.unwrap();
+        let book = opened(&store, Vec::new()).await;
         let made = async || {
             let made = book.create(wanted(&json!({"url": "http://a"}))).await.unwrap();
             made["uuid"].as_str().unwrap().parse::<Uuid>().unwrap()
@@ -219,7 +320,7 @@ mod tests {
         let place = book.untold(first).await.unwrap().unwrap()[0].0;
         book.note_told(first, place).await.unwrap();
 
-        let again = WebhookBook::open(Arc::clone(&store)).await.unwrap();
+        let again = opened(&store, Vec::new()).await;
         assert_eq!((waiting(&again, first).await, waiting(&again, second).await), (vec![2], vec![2]));
         for uuid in [first, second] {
             again.note_told(uuid, store.last_end().await.unwrap()).await.unwrap();
@@ -230,5 +331,25 @@ mod tests {
         again.delete(second).await.unwrap();
         store.insert_task(ended(3)).await.unwrap();
         assert!(store.ends_after(0, 9).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_rule_goes_on_where_it_was_over_restarts_and_reloads() {
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(":memory:", 64).unwrap());
+        let rule = |url: &str| hook(json!({"name": "ops", "on_task": {"url": url}}));
+        let uuid = uuid_of("ops");
+        let book = opened(&store, vec![rule("http://a")]).await;
+        store.insert_task(ended(0)).await.unwrap();
+        assert_eq!(waiting(&book, uuid).await, [0]);
+        let again = opened(&store, vec![rule("http://a")]).await;
+        assert_eq!(waiting(&again, uuid).await, [0], "what it was not told waits");
+        again.exchange_rules(vec![rule("http://b")]).await.unwrap();
+        assert_eq!(waiting(&again, uuid).await, [0]);
+        assert_eq!(again.listener(uuid).unwrap().webhook().url, "http://b");
+        assert_eq!(again.list(), json!({"results": []}), "clients do not see it");
+        again.exchange_rules(Vec::new()).await.unwrap();
+        assert!(again.untold(uuid).await.unwrap().is_none() && again.listener(uuid).is_none());
+        store.insert_task(ended(1)).await.unwrap();
+        assert!(store.ends_after(0, 9).await.unwrap().is_empty(), "nobody is told, so nothing is kept");
     }
 }

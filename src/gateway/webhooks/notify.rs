@@ -2,7 +2,7 @@
 //! packed by gzip). A webhook that does not answer is tried again a few times, and keeps nobody else waiting; what it misses
 //! then is gone, as with one node. How far each has been told is on disk.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::WebhookBook;
+use crate::gateway::rule_metrics::Told;
 use crate::meili::webhook::Webhook;
 use crate::nodes::shutdown::stopped;
 use crate::tasks::entry::MiroirTask;
@@ -51,14 +53,12 @@ pub async fn run(
         UidFormatSetting::Mtask => UidFormat::Mtask,
     };
     let news = watch::Sender::new(());
-    let mut told: HashSet<Uuid> = HashSet::new();
+    let mut told: HashMap<Uuid, JoinHandle<()>> = HashMap::new();
     loop {
-        let all = book.all.load_full();
-        told.retain(|uuid| all.contains_key(uuid));
-        for uuid in all.keys() {
-            if told.insert(*uuid) {
-                tokio::spawn(tell(Arc::clone(&book), *uuid, format, news.subscribe()));
-            }
+        // One that has found its listener gone may have one again since.
+        told.retain(|_, telling| !telling.is_finished());
+        for uuid in book.everybody() {
+            told.entry(uuid).or_insert_with(|| tokio::spawn(tell(Arc::clone(&book), uuid, format, news.subscribe())));
         }
         let end = tokio::select! {
             end = ended.recv() => end,
@@ -92,8 +92,10 @@ async fn tell(book: Arc<WebhookBook>, uuid: Uuid, format: UidFormat, mut news: w
             continue;
         };
         let last = *last;
-        let lines: Vec<String> = untold.iter().map(|(_, task)| format!("{}\n", task_view(task, format))).collect();
-        if !tell_at_once(&book, uuid, &lines).await {
+        let Some(listener) = book.listener(uuid) else { return };
+        let wanted = untold.iter().map(|(_, task)| task).filter(|task| listener.wants(task));
+        let lines: Vec<String> = wanted.map(|task| format!("{}\n", task_view(task, format))).collect();
+        if !lines.is_empty() && !tell_at_once(&book, uuid, &lines).await {
             return;
         }
         if let Err(error) = book.note_told(uuid, last).await {
@@ -107,16 +109,21 @@ async fn tell_at_once(book: &WebhookBook, uuid: Uuid, lines: &[String]) -> bool 
     let body = packed(lines);
     let mut pauses = PAUSES.into_iter();
     loop {
-        let Some(webhook) = book.all.load().get(&uuid).cloned() else { return false };
-        let Err(untold) = send(webhook, body.clone()).await else { return true };
+        let Some(listener) = book.listener(uuid) else { return false };
+        let Err(untold) = send(listener.webhook().clone(), body.clone()).await else {
+            book.count(&listener, lines.len(), Told::Heard);
+            return true;
+        };
+        let rule = listener.rule();
         match pauses.next().filter(|_| untold.may_pass()) {
             Some(pause) => {
-                tracing::warn!(webhook = %uuid, %untold, "a webhook is told again");
+                tracing::warn!(webhook = %uuid, rule, %untold, "a webhook is told again");
                 tokio::time::sleep(pause).await;
             }
             None => {
                 let tasks = lines.len();
-                tracing::error!(webhook = %uuid, %untold, tasks, "a webhook was not told of tasks that have ended");
+                book.count(&listener, tasks, Told::Missed);
+                tracing::error!(webhook = %uuid, rule, %untold, tasks, "a webhook was not told of tasks that have ended");
                 return true;
             }
         }

@@ -19,7 +19,9 @@ use crate::placement::document::shard_of;
 use crate::placement::topology::Topology;
 use crate::placement::vocabulary::is_words_id;
 use crate::placement::written::{Places, Written};
-use crate::rules::shape::{Fit, Shaped};
+use crate::rules::making::Making;
+use crate::rules::on_document::Rejected;
+use crate::rules::shape::Fit;
 use crate::split::document::HiddenFields;
 use crate::split::primary_key::{IdError, document_id, infer};
 use crate::split::rules::{Checked, Checker, DocumentRules, Meets, Refusal};
@@ -54,7 +56,7 @@ pub(super) struct Collector<'a> {
     takes: Takes,
     line: Vec<u8>,
     /// What is made of each document before anything else.
-    shapes: Arc<[Shaped]>,
+    makings: Arc<[Making]>,
 }
 
 /// Which documents of a body go to nodes.
@@ -128,7 +130,7 @@ impl<'a> Collector<'a> {
             words: None,
             takes: Takes::All,
             line: Vec::new(),
-            shapes: Arc::default(),
+            makings: Arc::default(),
         }
     }
 
@@ -155,9 +157,9 @@ impl<'a> Collector<'a> {
         self
     }
 
-    /// Makes of each document what `shapes` say, and then looks at it.
-    pub(super) fn shaping(self, shapes: Arc<[Shaped]>) -> Self {
-        Self { shapes, ..self }
+    /// Makes of each document what `makings` say, and then looks at it.
+    pub(super) fn making(self, makings: Arc<[Making]>) -> Self {
+        Self { makings, ..self }
     }
 
     /// Takes only the documents with these ids.
@@ -236,18 +238,18 @@ impl<'a> Collector<'a> {
     }
 
     fn add(&mut self, document: &Document<'_>) -> Result<(), ResponseError> {
-        if self.shapes.is_empty() {
+        if self.makings.is_empty() {
             return self.take_in(document);
         }
-        let shapes = Arc::clone(&self.shapes);
+        let makings = Arc::clone(&self.makings);
         let place = self.received + 1;
         let mut changed: Option<String> = None;
-        for shape in shapes.iter() {
+        for making in makings.iter() {
             let fit = match &changed {
-                None => shape.fit(document),
-                Some(text) => shape.fit(&parsed(text, place)?),
+                None => making.fit(document, self.primary_key.as_deref()),
+                Some(text) => making.fit(&parsed(text, place)?, self.primary_key.as_deref()),
             };
-            match fit.map_err(|why| refused(place, why))? {
+            match fit.map_err(|rejected| refused(place, rejected))? {
                 Fit::AsItIs => {}
                 Fit::Changed(text) => changed = Some(text),
                 Fit::Skipped => return Ok(()),
@@ -357,13 +359,16 @@ impl<'a> Collector<'a> {
 
 /// A document that a rule has changed.
 fn parsed(text: &str, place: u64) -> Result<Document<'_>, ResponseError> {
-    Document::parse(text).map_err(|error| refused(place, error.to_string()))
+    Document::parse(text).map_err(|error| refused(place, Rejected::Document(error.to_string())))
 }
 
 /// The body has a document that a rule does not let in.
-fn refused(place: u64, why: String) -> ResponseError {
-    let message = format!("Document {place} of the body: {why}.");
-    ResponseError { status: 400, ..ResponseError::new(Code::MiroirRefused, message) }
+fn refused(place: u64, rejected: Rejected) -> ResponseError {
+    let (status, message) = match rejected {
+        Rejected::Document(why) => (400, format!("Document {place} of the body: {why}.")),
+        Rejected::Rule(why) => (500, why),
+    };
+    ResponseError { status, ..ResponseError::new(Code::MiroirRefused, message) }
 }
 
 // === impl BatchError ===

@@ -56,7 +56,7 @@ use crate::nodes::client::Trace;
 use crate::nodes::overload::metrics::Rejection;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::addition::{Missing, Split, missing_payload};
-use crate::rules::shape::Shaped;
+use crate::rules::making::Making;
 use crate::split::PayloadFormat;
 use crate::split::primary_key::IdError;
 use crate::split::rules::{DocumentRules, Meets};
@@ -71,7 +71,7 @@ pub struct AddDocuments {
     /// How many bytes the body may have, unpacked; 0 for no limit.
     pub limit: u64,
     /// What is made of each document before anything else.
-    pub shapes: Arc<[Shaped]>,
+    pub makings: Arc<[Making]>,
 }
 
 /// Reads `body` to its end and hands its documents, each with its shard, to the nodes that own them. A body that is
@@ -84,7 +84,7 @@ pub async fn add(
     body: &mut dyn BodySource,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit, shapes } = request;
+    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit, makings } = request;
     let encoding = ContentEncoding::parse(content_encoding.as_deref());
 
     // Held while a slow body is read: nothing must wait for that.
@@ -101,7 +101,7 @@ pub async fn add(
         (Some(key), _) | (None, Some(key)) => Collector::new(&topology, settings, batches, key.clone()),
         (None, None) => Collector::guessing(&topology, settings, batches),
     };
-    let collector = collector.shaping(shapes);
+    let collector = collector.making(makings);
     let mut decoded = DecodedBody::new(body, encoding, Content::Documents, limit);
     if params.missing == Missing::Skipped {
         let body = existing::listed(writes, collector, Source::Body(&mut decoded), format).await?;

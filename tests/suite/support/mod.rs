@@ -6,6 +6,7 @@ pub mod embedder;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod impostor;
+pub mod listener;
 pub mod object_store;
 pub mod parity;
 pub mod process;
