@@ -12,7 +12,7 @@ use super::cors::{self, CorsSettings};
 use super::forward::Forwarding;
 use super::head::{Head, TRACEPARENT};
 use super::metrics::InFlight;
-use super::mirrors::Shadow;
+use super::shadow::Shadow;
 use crate::nodes::client::Trace;
 use crate::rules::concurrency::Place;
 use crate::traces::{self, Parent, parent};

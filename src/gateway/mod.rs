@@ -20,7 +20,7 @@
 //! | [`cache`] | whether the answer is there, or on its way |
 //! | [`dispatch`] | the plan carried out |
 //! | `beat` | what keeps timers cheap while reads come |
-//! | [`mirrors`] | searches that rules want asked again |
+//! | [`mirrors`], `shadow` | searches that rules want asked again |
 //! | `described` | what an answer to a search says beside it |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
@@ -72,6 +72,7 @@ pub mod respond;
 pub mod rule_metrics;
 pub mod ruled;
 pub mod settings;
+mod shadow;
 pub mod speakers;
 pub mod streams;
 pub mod webhooks;
@@ -99,10 +100,10 @@ use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
-use mirrors::{Mirrors, Shadow};
 use respond::{Answer, no_node};
 use ruled::Ruled;
 use settings::CompressionSettings;
+use shadow::Shadow;
 use speakers::Caller;
 
 /// Lets the cluster's repairs reach what only the gateway knows. Called once, before the cluster runs.
@@ -153,7 +154,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
                 app.metrics.inexact.inc();
             }
             finish(session, &head, ctx, &answer, &settings.compression).await?;
-            Mirrors::send(app, std::mem::take(&mut ctx.shadows));
+            mirrors::send(app, std::mem::take(&mut ctx.shadows));
             Ok(Handled::Answered)
         }
         Outcome::Stream(stream) => {

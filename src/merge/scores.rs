@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::search::SearchReply;
 use crate::placement::written::WRITTEN_RULE;
 
 const WORDS: &str = "words";
@@ -78,10 +77,10 @@ pub struct Divided {
 // === impl Divided ===
 
 impl Divided {
-    /// What the hits of `reply` tell of those about as good as `least`; `None` where it lists none of them, or scores cannot be taken
-    /// apart.
-    pub fn of(reply: &SearchReply<'_>, least: f64) -> Option<Self> {
-        let details = reply.details().filter_map(|details| serde_json::from_str::<Value>(details).ok());
+    /// What the `details` of the hits of a node tell of those about as good as `least`; `None` where it lists none of them, or scores cannot
+    /// be taken apart.
+    pub fn of<'a>(details: impl Iterator<Item = &'a str>, least: f64) -> Option<Self> {
+        let details = details.filter_map(|details| serde_json::from_str::<Value>(details).ok());
         let mut divided: Option<Self> = None;
         for details in details {
             let Some(typos) = Typos::of(&details) else { continue };
@@ -173,18 +172,13 @@ mod tests {
         assert_eq!(most.restate(Some(0.4), &details(1, 1, 2)), None, "the other bucket has its own most");
     }
 
-    /// A search for two words, of which hits have `words`.
-    fn reply(words: u32, count: u32, most: u32) -> String {
-        format!(r#"{{"hits":[{{"id":1,"_rankingScoreDetails":{}}}],"totalHits":1}}"#, details(words, count, most))
-    }
-
     #[test]
     fn a_threshold_divides_the_hits_with_as_many_words() {
-        let of = |body: &str, least| Divided::of(&SearchReply::parse(body.as_bytes()).unwrap(), least);
-        let both = of(&reply(2, 1, 3), 0.7).unwrap();
+        let of = |details: &str, least| Divided::of(std::iter::once(details), least);
+        let both = of(&details(2, 1, 3), 0.7).unwrap();
         assert_eq!(both.typos, 3.0);
-        assert_eq!(of(&reply(2, 1, 3), 0.5), None, "whoever has both words scores more than a half");
-        assert!(of(&reply(1, 0, 2), 0.5).is_some());
+        assert_eq!(of(&details(2, 1, 3), 0.5), None, "whoever has both words scores more than a half");
+        assert!(of(&details(1, 0, 2), 0.5).is_some());
         // One typo of two words, perfect else: (1 + 3/4) / 2 by three typos, (1 + 2/3) / 2 by two.
         let least = both.least_of(1.75 / 2.0, 2.0);
         assert!((least - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-9 && least < (1.0 + 2.0 / 3.0) / 2.0, "{least}");

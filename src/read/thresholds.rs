@@ -9,6 +9,7 @@ use super::gather::{Gathered, Nodes};
 use super::reader::{Reader, Stop};
 use super::readings::Readings;
 use crate::merge::scores::Divided;
+use crate::placement::topology::NodeIx;
 use crate::plan::rounds::Later;
 use crate::plan::search::SearchPlan;
 
@@ -41,26 +42,25 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         gathered: &mut Gathered,
         readings: &Readings,
     ) -> Result<Alike, Stop> {
-        let mut alike = Alike { plan: None, exact: true };
-        let Some(least) = plan.least_by_typos().filter(|_| gathered.replies.len() > 1) else { return Ok(alike) };
+        let Some(least) = plan.least_by_typos().filter(|_| gathered.replies.len() > 1) else {
+            return Ok(Alike { plan: None, exact: true });
+        };
         let mut judges = Vec::with_capacity(gathered.replies.len());
         for (_, body) in &gathered.replies {
-            judges.push(Judge { divided: Divided::of(&readings.reply(body)?, least), asked: None });
+            judges.push(Judge { divided: Divided::of(readings.reply(body)?.details(), least), asked: None });
         }
-        let mut thresholds = BTreeMap::new();
+        let (mut thresholds, mut exact) = (BTreeMap::new(), true);
         for _ in 0..ROUNDS {
             let known = judges.iter().filter_map(|judge| judge.divided);
-            let Some(most) = known.max_by(|left, right| left.typos.total_cmp(&right.typos)) else { break };
-            let narrow: Vec<(usize, f64)> = judges
-                .iter()
-                .enumerate()
-                .filter_map(|(at, judge)| {
-                    let own = judge.divided.map_or(0.0, |own| own.typos);
-                    let wanted = own < most.typos && judge.asked != Some((own, most.typos));
-                    wanted.then_some((at, own))
-                })
-                .collect();
+            let Some(most) = known.max_by(|left, right| left.typos.total_cmp(&right.typos)) else {
+                return Ok(alike(plan, thresholds, exact));
+            };
+            let narrow = narrow(&judges, most);
             if narrow.is_empty() {
+                return Ok(alike(plan, thresholds, exact));
+            }
+            // What ties by distance was found over the replies as they were.
+            if plan.sorts_by_distance() {
                 break;
             }
             self.note(Later::NodeThresholds);
@@ -75,10 +75,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 let judge = &mut judges[at];
                 judge.asked = Some((own, most.typos));
                 let Some(body) = answer.filter(|body| readings.judge(body)) else {
-                    alike.exact = false;
+                    exact = false;
                     continue;
                 };
-                let told = Divided::of(&readings.reply(&body)?, least);
+                let told = Divided::of(readings.reply(&body)?.details(), least);
                 // Who looked for as many as was thought has answered rightly now; who looked for as many as others had before.
                 if told.is_some_and(|told| told.typos == own) {
                     thresholds.insert(gathered.replies[at].0.node, most.least_of(least, own));
@@ -87,9 +87,20 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 judge.divided = told.or(judge.divided);
             }
         }
-        if !thresholds.is_empty() {
-            alike.plan = Some(plan.judging_by(thresholds));
-        }
-        Ok(alike)
+        Ok(alike(plan, thresholds, false))
     }
+}
+
+/// Who judged by fewer typos than `most` and was not asked again as such, with how many of its own.
+fn narrow(judges: &[Judge], most: Divided) -> Vec<(usize, f64)> {
+    let narrow = judges.iter().enumerate().filter_map(|(at, judge)| {
+        let own = judge.divided.map_or(0.0, |own| own.typos);
+        let wanted = own < most.typos && judge.asked != Some((own, most.typos));
+        wanted.then_some((at, own))
+    });
+    narrow.collect()
+}
+
+fn alike(plan: &SearchPlan, thresholds: BTreeMap<NodeIx, f64>, exact: bool) -> Alike {
+    Alike { plan: (!thresholds.is_empty()).then(|| plan.judging_by(thresholds)), exact }
 }

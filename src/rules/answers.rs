@@ -1,6 +1,7 @@
 //! Answers after programs: the hits of each search are exchanged in its place, and all else stays byte by byte.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -53,6 +54,9 @@ pub struct Refused {
     pub failed: Vec<(String, String)>,
 }
 
+/// All programs of an answer together may take so many times what one may.
+const MOST_DEADLINES: u32 = 20;
+
 /// Names the rules that have put hits in another order.
 pub const REORDERED: &str = "x-miroir-reordered";
 
@@ -84,11 +88,25 @@ impl Answers {
     /// What the programs make of a good answer.
     pub fn changed(&self, body: &Bytes, deadline: &Deadline) -> Result<Changed, Refused> {
         let mut changed = Changed { body: body.clone(), reordered: BTreeSet::new(), failed: Vec::new() };
+        let mut results = if self.form == Form::Several { results(body) } else { Vec::new() };
+        let until = (deadline.clock)().saturating_add(deadline.most.saturating_mul(MOST_DEADLINES));
         for program in &self.programs {
-            match self.apply(program, &changed.body, deadline) {
+            let part = match (self.form, program.query) {
+                (Form::Several, Some(place)) => match results.get_mut(place) {
+                    Some((_, part)) => part,
+                    None => continue,
+                },
+                (Form::Hits | Form::Documents | Form::Several | Form::Federated, _) => &mut changed.body,
+            };
+            let outcome = if (deadline.clock)() > until {
+                Err(Fault::Broken(format!("all programs of an answer took longer than {MOST_DEADLINES} may")))
+            } else {
+                self.apply(program, part, deadline)
+            };
+            match outcome {
                 Ok(None) => {}
                 Ok(Some((body, reordered))) => {
-                    changed.body = body;
+                    *part = body;
                     if reordered {
                         changed.reordered.insert(program.rule.clone());
                     }
@@ -107,6 +125,9 @@ impl Answers {
                 }
             }
         }
+        if !results.is_empty() {
+            changed.body = joined(body, &results);
+        }
         Ok(changed)
     }
 
@@ -114,7 +135,7 @@ impl Answers {
     fn apply(&self, program: &Awaiting, body: &Bytes, deadline: &Deadline) -> Result<Option<(Bytes, bool)>, Fault> {
         let unread = |_: Malformed| Fault::Broken("the answer cannot be read".to_owned());
         let text = std::str::from_utf8(body).map_err(|_| unread(Malformed::Encoding))?;
-        let Some(list) = self.list(text, program.query).map_err(unread)? else { return Ok(None) };
+        let Some(list) = self.list(text).map_err(unread)? else { return Ok(None) };
         let hits = elements(list.get()).map_err(unread)?;
         let own: Vec<usize> = match self.form {
             Form::Federated => (0..hits.len()).filter(|place| position(hits[*place]) == program.query).collect(),
@@ -137,21 +158,40 @@ impl Answers {
         Ok(Some((piece.exchanged(text), reordered)))
     }
 
-    /// The hits of a search.
-    fn list<'t>(&self, text: &'t str, query: Option<usize>) -> Result<Option<Raw<'t>>, Malformed> {
+    /// The hits of a search, or of one of several.
+    fn list<'t>(&self, text: &'t str) -> Result<Option<Raw<'t>>, Malformed> {
         let answer = Members::parse(text)?;
-        Ok(match (self.form, query) {
-            (Form::Hits | Form::Federated, _) => answer.get("hits"),
-            (Form::Documents, _) => answer.get("results"),
-            (Form::Several, place) => {
-                let results = answer.get("results").map(|results| elements(results.get())).transpose()?;
-                match results.and_then(|results| results.get(place?).copied()) {
-                    Some(one) => Members::parse(one.get())?.get("hits"),
-                    None => None,
-                }
-            }
+        Ok(match self.form {
+            Form::Hits | Form::Several | Form::Federated => answer.get("hits"),
+            Form::Documents => answer.get("results"),
         })
     }
+}
+
+/// Where each of the answers of several searches stands, and what it is; none of a body that cannot be read.
+fn results(body: &Bytes) -> Vec<(Range<usize>, Bytes)> {
+    let Ok(text) = std::str::from_utf8(body) else { return Vec::new() };
+    let Ok(answer) = Members::parse(text) else { return Vec::new() };
+    let results = answer.get("results").and_then(|results| elements(results.get()).ok()).unwrap_or_default();
+    let of = |result: &Raw<'_>| {
+        let from = offset(result.get(), text);
+        let range = from..from + result.get().len();
+        (range.clone(), body.slice(range))
+    };
+    results.iter().map(of).collect()
+}
+
+/// `body` with these answers in their places.
+fn joined(body: &Bytes, results: &[(Range<usize>, Bytes)]) -> Bytes {
+    let mut whole = Vec::with_capacity(body.len());
+    let mut end = 0;
+    for (range, result) in results {
+        whole.extend_from_slice(&body[end..range.start]);
+        whole.extend_from_slice(result);
+        end = range.end;
+    }
+    whole.extend_from_slice(&body[end..]);
+    whole.into()
 }
 
 // === impl Changed ===
@@ -229,6 +269,10 @@ mod tests {
         let several = r#"{"results":[{"hits":[{"id":1},{"id":2}]},{"hits":[{"id":3},{"id":4}]}]}"#;
         let expected = r#"{"results":[{"hits":[{"id":1},{"id":2}]},{"hits":[{"id":4,"first":true},{"id":3}]}]}"#;
         assert_eq!(changed("multiSearch", false, &[(TURN, Some(1))], several).body, expected);
+        let both =
+            changed("multiSearch", false, &[(TURN, Some(1)), ("hits[0].x = 1;", Some(0)), (TURN, Some(9))], several);
+        assert_eq!(both.body, expected.replace(r#"{"id":1}"#, r#"{"id":1,"x":1}"#));
+        assert_eq!(changed("multiSearch", false, &[("", Some(0))], several).body, several);
         let hit = |id: u64, query: u64| format!(r#"{{"id":{id},"_federation":{{"queriesPosition":{query}}}}}"#);
         let list = |hits: &[String]| format!(r#"{{"hits":[{}]}}"#, hits.join(","));
         let before = list(&[hit(1, 0), hit(2, 1), hit(3, 0), hit(4, 1)]);

@@ -22,6 +22,8 @@ pub struct Asked {
     pub(super) queries: Vec<Part>,
     /// The indexes that it names elsewhere than in its path.
     pub(super) others: Vec<String>,
+    /// See [`Asked::is_federated`].
+    federated: bool,
 }
 
 /// One thing that is asked: a request, or one of its searches.
@@ -59,6 +61,8 @@ impl Asked {
             (_, Some(_) | None) => Vec::new(),
         };
         let others = others(&operation, &body, &queries);
+        let is_multi = matches!(operation, Operation::Read(Read::MultiSearch));
+        let federated = is_multi && federation(&body).is_some();
         let is_several = matches!(operation, Operation::Read(Read::MultiSearch));
         let whole = Part {
             deed: deed::name(&operation),
@@ -76,6 +80,7 @@ impl Asked {
             whole,
             queries,
             others,
+            federated,
         }
     }
 
@@ -103,7 +108,7 @@ impl Asked {
 
     /// True for several searches that are answered as one list.
     pub(super) fn is_federated(&self) -> bool {
-        matches!(self.operation, Operation::Read(Read::MultiSearch)) && self.federation().is_some()
+        self.federated
     }
 
     /// The facets that a federation names, by index.
@@ -122,8 +127,7 @@ impl Asked {
     }
 
     fn federation(&self) -> Option<Map<String, Value>> {
-        let body: Map<String, Value> = serde_json::from_slice(&self.body).ok()?;
-        body.get("federation")?.as_object().cloned()
+        federation(&self.body)
     }
 
     /// What is asked now. An error where an index was named that can stand in no path.
@@ -188,6 +192,12 @@ impl Part {
         query.extend(self.parameters.unwrap_or_default());
         query.into()
     }
+}
+
+/// What several searches say of being answered as one list.
+fn federation(body: &[u8]) -> Option<Map<String, Value>> {
+    let body: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    body.get("federation")?.as_object().cloned()
 }
 
 /// What a request says, as a body by POST says it. `None` for what says nothing, or nothing that can be read.

@@ -70,12 +70,33 @@ const OPERATIONS: u64 = 100_000;
 const TEXT: usize = 1 << 20;
 const ITEMS: usize = 10_000;
 
+/// What the language throws where a list cannot be sorted by what a program says.
+const UNSORTABLE: &str = "error in comparer for sorting";
+
 /// The clock is looked at once in so many steps.
 const LOOKS: u64 = 64;
 
 thread_local! {
-    /// When what runs on this thread has to be over, by its clock.
-    static WATCHED: Cell<Option<(Clock, Duration)>> = const { Cell::new(None) };
+    /// What runs on this thread.
+    static WATCHED: Cell<Option<Watch>> = const { Cell::new(None) };
+}
+
+/// A program under way. The language counts steps anew in each closure, and goes on over errors in what a list is sorted by; so they are
+/// counted here, and what has taken too much stays so.
+#[derive(Clone, Copy)]
+struct Watch {
+    clock: Clock,
+    /// When it has to be over, by its clock.
+    end: Duration,
+    steps: u64,
+    over: Option<Over>,
+}
+
+/// What a program has taken too much of.
+#[derive(Clone, Copy)]
+enum Over {
+    Steps,
+    Time,
 }
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
@@ -83,7 +104,8 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     // Threads would wait for each other at the table of texts.
     engine.set_max_strings_interned(0);
     engine.set_strict_variables(true);
-    engine.set_max_operations(OPERATIONS);
+    // See `Watch`.
+    engine.set_max_operations(0);
     engine.set_max_call_levels(32);
     engine.set_max_expr_depths(64, 32);
     engine.set_max_functions(50);
@@ -92,9 +114,11 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     engine.set_max_array_size(ITEMS);
     engine.set_max_map_size(ITEMS);
     engine.disable_symbol("eval");
-    engine.on_progress(|operations| {
-        let is_over = operations % LOOKS == 0 && WATCHED.get().is_some_and(|(clock, end)| clock() > end);
-        is_over.then_some(Dynamic::UNIT)
+    engine.on_progress(|_| {
+        let mut watch = WATCHED.get()?;
+        watch.step();
+        WATCHED.set(Some(watch));
+        watch.over.map(|_| Dynamic::UNIT)
     });
     engine.on_print(|_| {});
     engine.on_debug(|_, _, _| {});
@@ -106,6 +130,19 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     });
     engine
 });
+
+// === impl Watch ===
+
+impl Watch {
+    fn step(&mut self) {
+        self.steps += 1;
+        if self.steps > OPERATIONS {
+            self.over = self.over.or(Some(Over::Steps));
+        } else if self.steps.is_multiple_of(LOOKS) && (self.clock)() > self.end {
+            self.over = self.over.or(Some(Over::Time));
+        }
+    }
+}
 
 // === impl ProgramSettings ===
 
@@ -148,11 +185,12 @@ impl Deadlines {
 // === impl Deadline ===
 
 impl Deadline {
-    fn watch<T>(&self, run: impl FnOnce() -> T) -> T {
-        WATCHED.set(Some((self.clock, (self.clock)().saturating_add(self.most))));
+    /// What `run` came to, and what it has taken too much of.
+    fn watch<T>(&self, run: impl FnOnce() -> T) -> (T, Option<Over>) {
+        let end = (self.clock)().saturating_add(self.most);
+        WATCHED.set(Some(Watch { clock: self.clock, end, steps: 0, over: None }));
         let outcome = run();
-        WATCHED.set(None);
-        outcome
+        (outcome, WATCHED.take().and_then(|watch| watch.over))
     }
 }
 
@@ -191,12 +229,20 @@ impl Compiled {
 
     /// Runs it to its end, or until it has taken too much.
     pub fn eval(&self, scope: &mut Scope<'static>, deadline: &Deadline) -> Result<Dynamic, Fault> {
-        let outcome = deadline.watch(|| ENGINE.eval_ast_with_scope::<Dynamic>(scope, &self.ast));
-        outcome.map_err(|error| match error.unwrap_inner() {
-            EvalAltResult::ErrorRuntime(thrown, _) if !thrown.is_unit() => Fault::Thrown(thrown.to_string()),
-            EvalAltResult::ErrorTerminated(..) => {
-                Fault::Broken(format!("it took longer than {} ms", deadline.most.as_millis()))
+        let (outcome, over) = deadline.watch(|| ENGINE.eval_ast_with_scope::<Dynamic>(scope, &self.ast));
+        match over {
+            Some(Over::Steps) => return Err(Fault::Broken(format!("it took more than {OPERATIONS} steps"))),
+            Some(Over::Time) => {
+                return Err(Fault::Broken(format!("it took longer than {} ms", deadline.most.as_millis())));
             }
+            None => {}
+        }
+        outcome.map_err(|error| match error.unwrap_inner() {
+            // The language says so itself where two items are each before the other.
+            EvalAltResult::ErrorRuntime(thrown, _) if thrown.to_string() == UNSORTABLE => {
+                Fault::Broken(UNSORTABLE.to_owned())
+            }
+            EvalAltResult::ErrorRuntime(thrown, _) if !thrown.is_unit() => Fault::Thrown(thrown.to_string()),
             _ => Fault::Broken(error.to_string()),
         })
     }
@@ -297,5 +343,10 @@ pub(super) mod tests {
         assert_eq!(run("loop {}", 10), Err(over));
         assert_eq!(run(count, 100_000), Ok(()));
         assert_eq!(run("", 10), Ok(()), "the end of one is not the end of the next");
+        // Steps in closures count with all others, and a list that came to no order is no result.
+        let nested = "let l = []; l.pad(1000, 1); l.for_each(|| { l.for_each(|| 1); });";
+        assert_eq!(run(nested, 100_000), Err(Fault::Broken("it took more than 100000 steps".to_owned())));
+        let sorted = "let l = []; for i in 0..5000 { l.push((i * 7919) % 5003); } l.sort(|a, b| a - b);";
+        assert!(matches!(run(sorted, 100), Err(Fault::Broken(why)) if why.contains("longer")));
     }
 }

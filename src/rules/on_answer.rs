@@ -135,17 +135,51 @@ fn hide(was: &Dynamic, is: &mut Dynamic) -> Result<(), Fault> {
     if let Some(name) = is.keys().find(|name| name.starts_with(RESERVED_PREFIX)) {
         return Err(Fault::Broken(format!("`{name}` begins as what is Miroir's own")));
     }
-    let gone: Vec<&str> = was.keys().filter(|name| !is.contains_key(*name)).map(|name| name.as_str()).collect();
+    let mut gone = Vec::new();
+    taken_away(&was, &is, &mut Vec::new(), &mut gone);
     if gone.is_empty() {
         return Ok(());
     }
     if let Some(mut formatted) = is.get_mut("_formatted").and_then(|formatted| formatted.as_map_mut().ok()) {
-        formatted.retain(|name, _| !gone.contains(&name.as_str()));
+        gone.iter().for_each(|path| remove(&mut formatted, path));
     }
     if let Some(mut matches) = is.get_mut("_matchesPosition").and_then(|matches| matches.as_map_mut().ok()) {
-        matches.retain(|name, _| !gone.contains(&name.split('.').next().unwrap_or_default()));
+        let is_gone = |name: &str| {
+            gone.iter().map(|path| path.join(".")).any(|path| {
+                name.strip_prefix(path.as_str()).is_some_and(|below| below.is_empty() || below.starts_with('.'))
+            })
+        };
+        matches.retain(|name, _| !is_gone(name));
     }
     Ok(())
+}
+
+/// Where something was that is no more, as names from the outermost on.
+fn taken_away(was: &rhai::Map, is: &rhai::Map, within: &mut Vec<String>, gone: &mut Vec<Vec<String>>) {
+    for (name, was) in was {
+        within.push(name.to_string());
+        match is.get(name) {
+            None => gone.push(within.clone()),
+            Some(is) => {
+                if let (Ok(was), Ok(is)) = (was.as_map_ref(), is.as_map_ref()) {
+                    taken_away(&was, &is, within, gone);
+                }
+            }
+        }
+        within.pop();
+    }
+}
+
+fn remove(map: &mut rhai::Map, path: &[String]) {
+    match path {
+        [] => {}
+        [name] => drop(map.remove(name.as_str())),
+        [name, below @ ..] => {
+            if let Some(mut map) = map.get_mut(name.as_str()).and_then(|value| value.as_map_mut().ok()) {
+                remove(&mut map, below);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +213,8 @@ mod tests {
             [r#"{"id":1,"stock":0,"price":1.50,"badge":"gold"}"#, HITS[1], r#"{"id":3,"stock":0,"badge":"gold"}"#]
         );
         assert_eq!(hits("hits.for_each(|| this.remove(\"stock\"));", &HITS)[1], r#"{"id":2}"#);
+        let nothing = hits("hits[1].badge = claims.no_such;", &HITS);
+        assert_eq!(nothing[1], r#"{"id":2,"stock":3,"badge":null}"#, "the language has no value where there is none");
         let mapped = "hits = hits.map(|hit| { if hit.id > params.most { hit.late = true; } hit });";
         assert_eq!(hits(mapped, &HITS), [HITS[0], HITS[1], r#"{"id":3,"stock":0,"late":true}"#]);
     }
@@ -211,6 +247,9 @@ mod tests {
         let hit = r#"{"id":1,"cost":7,"_formatted":{"id":"1","cost":"7"},"_matchesPosition":{"cost":[],"cost.x":[],"costs":[]}}"#;
         let expected = r#"{"id":1,"_formatted":{"id":"1"},"_matchesPosition":{"costs":[]}}"#;
         assert_eq!(hits("hits[0].remove(\"cost\");", &[hit]), [expected]);
+        let hit = r#"{"m":{"cost":7,"b":1},"_formatted":{"m":{"cost":"7","b":"1"}},"_matchesPosition":{"m.cost":[],"m.b":[]}}"#;
+        let expected = r#"{"m":{"b":1},"_formatted":{"m":{"b":"1"}},"_matchesPosition":{"m.b":[]}}"#;
+        assert_eq!(hits("hits[0].m.remove(\"cost\");", &[hit]), [expected]);
     }
 
     proptest! {

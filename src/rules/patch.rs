@@ -30,7 +30,12 @@ pub fn patched(raw: &str, before: &Dynamic, after: &Dynamic) -> Result<String, F
         let items = items.map(|(raw, (before, after))| patched(raw.get(), before, after));
         return Ok(format!("[{}]", items.collect::<Result<Vec<_>, _>>()?.join(",")));
     }
-    serde_json::to_string(after).map_err(|error| Fault::Broken(format!("what the program has made: {error}")))
+    written(after)
+}
+
+/// What is new. A value that is nothing is `null`. Example: `hit.plan = claims.plan` for a caller without that claim.
+fn written(value: &Dynamic) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::Broken(format!("what the program has made: {error}")))
 }
 
 /// Members that stay keep their places; what is new follows.
@@ -42,7 +47,7 @@ fn object(members: &Members<'_>, before: &Map, after: &Map) -> Result<String, Fa
     }
     for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(name.as_str())) {
         let name = serde_json::Value::from(name.as_str());
-        texts.push(format!("{name}:{}", patched("", &Dynamic::UNIT, value)?));
+        texts.push(format!("{name}:{}", written(value)?));
     }
     Ok(format!("{{{}}}", texts.join(",")))
 }

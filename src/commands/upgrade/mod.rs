@@ -23,6 +23,9 @@ use crate::settings::unit;
 use error::UpgradeError;
 use sight::{Seen, Step};
 
+/// What the command that replaces a node has no need of.
+const ADMIN_KEY: &str = "MIROIR_ADMIN_KEY";
+
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -66,8 +69,11 @@ fn walk(args: &Args) -> Result<(), UpgradeError> {
     sight::check(&nodes, &args.to)?;
     // No other can be spared while one is away.
     nodes.sort_by_key(|node| !node.is_away());
-    for node in &nodes {
+    for (at, node) in nodes.iter().enumerate() {
         let id = &node.id;
+        // Whoever was away from the beginning has its turn later.
+        let others: Vec<&str> =
+            nodes[at + 1..].iter().filter(|other| other.is_away()).map(|other| other.id.as_str()).collect();
         match node.step(&args.to, args.all) {
             Step::Nothing => {
                 say(args, id, &format!("runs {} already", args.to));
@@ -79,7 +85,7 @@ fn walk(args: &Args) -> Result<(), UpgradeError> {
                 replace(args, node)?;
             }
         }
-        end(args, id)?;
+        end(args, id, &others)?;
         say(args, id, &format!("runs {}, is in sync and serves", args.to));
     }
     Ok(())
@@ -90,9 +96,9 @@ fn begin(args: &Args, node: &Seen) -> Result<(), UpgradeError> {
     let id = &node.id;
     if node.is_away() {
         say(args, id, "is in maintenance already");
-        return Ok(());
+    } else {
+        wait(args, id, "all other nodes to be in sync", &mut || sight::disturbance(&args.admin, &[]))?;
     }
-    wait(args, id, "all other nodes to be in sync", &mut || sight::disturbance(&args.admin))?;
     let path = node::path(id);
     wait(args, id, "its turn to leave", &mut || match args.admin.post(&format!("{path}/maintenance"), &Value::Null) {
         Ok(answer) if answer["idle"] == true => Ok(None),
@@ -112,7 +118,7 @@ fn replace(args: &Args, node: &Seen) -> Result<(), UpgradeError> {
         Some(command) => {
             say(args, id, "is replaced now");
             let mut shell = Command::new("sh");
-            shell.arg("-c").arg(command);
+            shell.arg("-c").arg(command).env_remove(ADMIN_KEY);
             let told = [("MIROIR_NODE", id), ("MIROIR_NODE_URL", &node.url), ("MIROIR_VERSION", &args.to)];
             let status = shell.envs(told).status().map_err(UpgradeError::NoShell)?;
             if !status.success() {
@@ -132,11 +138,11 @@ fn replace(args: &Args, node: &Seen) -> Result<(), UpgradeError> {
 }
 
 /// Lets the node return, and waits until the next can be spared.
-fn end(args: &Args, id: &str) -> Result<(), UpgradeError> {
+fn end(args: &Args, id: &str, others: &[&str]) -> Result<(), UpgradeError> {
     let path = format!("{}/maintenance", node::path(id));
     wait(args, id, "the gateway to take it back", &mut || args.admin.send("DELETE", &path, None).map(|_| None))?;
     say(args, id, "returns");
-    wait(args, id, "it to be in sync", &mut || sight::disturbance(&args.admin))
+    wait(args, id, "it to be in sync", &mut || sight::disturbance(&args.admin, others))
 }
 
 /// Looks until `look` finds no reason to go on waiting, and says each new reason. A gateway that does not answer is waited for, too.

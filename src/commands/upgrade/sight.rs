@@ -87,16 +87,19 @@ pub fn check(nodes: &[Seen], to: &str) -> Result<(), UpgradeError> {
     Ok(())
 }
 
-/// Why no node can be spared now; `None` where all are up and in sync.
-pub fn disturbance(admin: &AdminArgs) -> Result<Option<String>, ClientError> {
+/// Why no node can be spared now; `None` where all are up and in sync, but for those that are `away` as they may be.
+pub fn disturbance(admin: &AdminArgs, away: &[&str]) -> Result<Option<String>, ClientError> {
     let (topology, shards) = (admin.get("/topology")?, admin.get("/shards")?);
-    Ok(disturbed(&topology, &shards))
+    Ok(disturbed(&topology, &shards, away))
 }
 
-fn disturbed(topology: &Value, shards: &Value) -> Option<String> {
+fn disturbed(topology: &Value, shards: &Value, away: &[&str]) -> Option<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     for node in list(&topology["nodes"]) {
         let id = cell(&node["id"]);
+        if away.contains(&id.as_str()) {
+            continue;
+        }
         if node["state"] != "up" {
             let why = node["refused"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
             return Some(format!("{id} is {}{why}", cell(&node["state"])));
@@ -105,7 +108,9 @@ fn disturbed(topology: &Value, shards: &Value) -> Option<String> {
             return Some(format!("index {} is repaired on {id}", cell(&repair["index"])));
         }
     }
-    let stale = list(&shards["shards"]).iter().filter(|shard| !list(&shard["stale"]).is_empty()).count();
+    let is_stale =
+        |shard: &Value| list(&shard["stale"]).iter().any(|missed| !away.contains(&cell(&missed["node"]).as_str()));
+    let stale = list(&shards["shards"]).iter().filter(|shard| is_stale(shard)).count();
     (stale > 0).then(|| format!("{stale} shards have a replica that is not in sync"))
 }
 
@@ -165,12 +170,16 @@ mod tests {
         let whole = json!({"shards": [{"stale": []}]});
         let of = |node: Value| json!({"nodes": [{"id": "a", "state": "up", "repairs": []}, node]});
         let well = of(json!({"id": "b", "state": "up", "repairs": []}));
-        assert_eq!(disturbed(&well, &whole), None);
+        assert_eq!(disturbed(&well, &whole, &[]), None);
         let stale = json!({"shards": [{"stale": []}, {"stale": [{"node": "b"}]}]});
-        assert_eq!(disturbed(&well, &stale).unwrap(), "1 shards have a replica that is not in sync");
+        assert_eq!(disturbed(&well, &stale, &[]).unwrap(), "1 shards have a replica that is not in sync");
+        assert_eq!(disturbed(&well, &stale, &["b"]), None, "its turn to return comes later");
+        let away = of(json!({"id": "b", "state": "maintenance", "repairs": []}));
+        assert_eq!(disturbed(&away, &whole, &["b"]), None);
+        assert_eq!(disturbed(&away, &whole, &[]).unwrap(), "b is maintenance");
         let joining = of(json!({"id": "b", "state": "joining", "refused": "another cluster's"}));
-        assert_eq!(disturbed(&joining, &whole).unwrap(), "b is joining: another cluster's");
+        assert_eq!(disturbed(&joining, &whole, &[]).unwrap(), "b is joining: another cluster's");
         let repairing = of(json!({"id": "b", "state": "up", "repairs": [{"index": "books"}]}));
-        assert_eq!(disturbed(&repairing, &whole).unwrap(), "index books is repaired on b");
+        assert_eq!(disturbed(&repairing, &whole, &[]).unwrap(), "index books is repaired on b");
     }
 }

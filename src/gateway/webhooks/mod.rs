@@ -159,7 +159,8 @@ impl WebhookBook {
     async fn note_told(&self, uuid: Uuid, place: u64) -> Result<(), StoreError> {
         let mut told = self.told.lock().await;
         let Some(is) = told.get_mut(&uuid) else { return Ok(()) };
-        *is = place;
+        // What it was told of before a reload may be told again, but nothing goes back.
+        *is = place.max(*is);
         self.store.put_meta(TOLD, json!(*told).to_string()).await?;
         match told.values().min() {
             Some(least) => self.store.forget_ends(*least).await,
