@@ -106,10 +106,7 @@ mod tests {
     }
 
     /// The ids of the answer, its total, how many subrequests it took and whether nodes were asked again.
-    fn answer<F>(nodes: &FakeNodes<F>, topology: &Topology, search: &Value) -> (Vec<u64>, u64, usize, bool)
-    where
-        F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), crate::nodes::error::NodeErrorKind> + Sync,
-    {
+    fn answer(nodes: &FakeNodes<'_>, topology: &Topology, search: &Value) -> (Vec<u64>, u64, usize, bool) {
         let info = IndexInfo { breaks_ties: true, primary_key: Some("id".into()), ..IndexInfo::new("movies") };
         let infos = [("movies".to_owned(), Arc::new(info))].into();
         let operation = Read::SearchPost { index: "movies".into() };

@@ -344,7 +344,7 @@ pub(super) mod tests {
         assert_eq!(run(count, 100_000), Ok(()));
         assert_eq!(run("", 10), Ok(()), "the end of one is not the end of the next");
         // Steps in closures count with all others, and a list that came to no order is no result.
-        let nested = "let l = []; l.pad(1000, 1); l.for_each(|| { l.for_each(|| 1); });";
+        let nested = "let l = []; l.pad(1000, 1); let m = []; m.pad(1000, 1); l.for_each(|| { m.for_each(|| 1); });";
         assert_eq!(run(nested, 100_000), Err(Fault::Broken("it took more than 100000 steps".to_owned())));
         let sorted = "let l = []; for i in 0..5000 { l.push((i * 7919) % 5003); } l.sort(|a, b| a - b);";
         assert!(matches!(run(sorted, 100), Err(Fault::Broken(why)) if why.contains("longer")));

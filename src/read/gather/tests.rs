@@ -10,27 +10,27 @@ use super::*;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::topology::{Node, NodeId, NodeState};
 
-/// Nodes that answer by a rule and remember what they were asked.
-pub struct FakeNodes<F> {
-    pub answer: F,
+/// What a node answers.
+type Answering<'a> = dyn Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync + Send + 'a;
+
+/// Nodes that answer by a rule and remember what they were asked. They are of one type whatever the rule, so that all that reads do is
+/// compiled for them once.
+pub struct FakeNodes<'a> {
+    answer: Box<Answering<'a>>,
     pub asked: Mutex<Vec<(NodeIx, NodeRequest)>>,
     pub learnt: Mutex<Vec<(NodeIx, Meaning)>>,
 }
 
-impl<F> FakeNodes<F>
-where
-    F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync,
-{
-    pub fn new(answer: F) -> Self {
-        Self { answer, asked: Mutex::default(), learnt: Mutex::default() }
+impl<'a> FakeNodes<'a> {
+    pub fn new(
+        answer: impl Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync + Send + 'a,
+    ) -> Self {
+        Self { answer: Box::new(answer), asked: Mutex::default(), learnt: Mutex::default() }
     }
 }
 
 #[async_trait]
-impl<F> Nodes for FakeNodes<F>
-where
-    F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync,
-{
+impl Nodes for FakeNodes<'_> {
     async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
         let answer = (self.answer)(node, &request);
         self.asked.lock().push((node, request));
@@ -62,10 +62,7 @@ pub fn broken() -> NodeErrorKind {
     NodeErrorKind::Connect("refused".into())
 }
 
-async fn run<F>(nodes: &FakeNodes<F>, topology: &Topology) -> Result<Gathered, Fault>
-where
-    F: Fn(NodeIx, &NodeRequest) -> Result<(u16, String), NodeErrorKind> + Sync,
-{
+async fn run(nodes: &FakeNodes<'_>, topology: &Topology) -> Result<Gathered, Fault> {
     let shards = ShardSet::all(topology.shards);
     let wanted = Wanted { index: "movies", shards: &shards, seed: 7 };
     let request = |_: &CoverPart, alone| NodeRequest::get(if alone { "/alone" } else { "/part" });
