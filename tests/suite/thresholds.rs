@@ -38,11 +38,17 @@ fn search(dice: &mut Dice) -> Value {
     query
 }
 
+fn hits(single: &Single, query: &Value) -> usize {
+    single.client.search("cities", query)["hits"].as_array().map_or(0, Vec::len)
+}
+
 #[test]
 fn what_is_stated_under_a_threshold_is_what_one_node_states_however_few_hits_can_be_reached() {
     let documents = cities(0);
     let (single, fleet) = (Single::start(), Fleet::start());
     let mut dice = Dice::new(1117);
+    let older =
+        single.client.get("/version").ok()["pkgVersion"].as_str().is_some_and(|version| version.starts_with("1.15."));
     for client in [&single.client, &fleet.client] {
         load(client, "cities", &documents);
     }
@@ -54,6 +60,10 @@ fn what_is_stated_under_a_threshold_is_what_one_node_states_however_few_hits_can
         let queries: Vec<Value> = (0..150).map(|_| search(&mut dice)).collect();
         let mut marked = 0;
         for query in &queries {
+            // Engines that skip what lies before a page count otherwise where it lies behind the last hit (docs/exactness.md).
+            if older && hits(&single, query) == 0 {
+                continue;
+            }
             assert_eq!(difference(&single.client, &fleet.client, "cities", query), None, "{most}: {query}");
             let reply = fleet.client.post("/indexes/cities/search", query);
             marked += usize::from(reply.header("x-miroir-inexact").is_some());

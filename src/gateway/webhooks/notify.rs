@@ -2,7 +2,7 @@
 //! packed by gzip). A webhook that does not answer is tried again a few times, and keeps nobody else waiting; what it misses
 //! then is gone, as with one node. How far each has been told is on disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ use crate::tasks::view::{UidFormat, UidFormatSetting, task_view};
 
 /// How long one attempt may take, as in the engine.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Of so many tasks it is known that a webhook has heard of them.
+const MOST_HEARD: usize = 10_000;
 /// The pauses before further attempts.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
 
@@ -75,6 +77,8 @@ pub async fn run(
 /// Tells one webhook of all that it was not told of, in order, until it is gone. What it has not heard when the gateway stops,
 /// it hears after the next start.
 async fn tell(book: Arc<WebhookBook>, uuid: Uuid, format: UidFormat, mut news: watch::Receiver<()>) {
+    // A task whose row is written again after its end ends twice for the book.
+    let mut heard: HashSet<u32> = HashSet::new();
     loop {
         news.mark_unchanged();
         let untold = match book.untold(uuid).await {
@@ -93,7 +97,10 @@ async fn tell(book: Arc<WebhookBook>, uuid: Uuid, format: UidFormat, mut news: w
         };
         let last = *last;
         let Some(listener) = book.listener(uuid) else { return };
-        let wanted = untold.iter().map(|(_, task)| task).filter(|task| listener.wants(task));
+        if heard.len() > MOST_HEARD {
+            heard.clear();
+        }
+        let wanted = untold.iter().map(|(_, task)| task).filter(|task| listener.wants(task) && heard.insert(task.uid));
         let lines: Vec<String> = wanted.map(|task| format!("{}\n", task_view(task, format))).collect();
         if !lines.is_empty() && !tell_at_once(&book, uuid, &lines).await {
             return;
