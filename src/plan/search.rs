@@ -255,8 +255,9 @@ impl SearchPlan {
     pub fn reach(&self) -> u64 {
         let judged = self.threshold.is_some() || self.distinct.is_some();
         let reach = if judged { self.walked_window().reach() } else { self.window.reach() };
-        // By which typos a node judges only hits tell.
-        reach.max(u64::from(self.least_by_typos().is_some()))
+        // By which typos a node judges only hits tell. Where none is asked for and not all above are counted, nothing is judged.
+        let told_by_hits = self.counts_all_above() && self.least_by_typos().is_some();
+        reach.max(u64::from(told_by_hits))
     }
 
     /// True if hits are looked at of which the page shows none.
@@ -427,6 +428,15 @@ mod tests {
         assert_eq!((&page["page"], &page["hitsPerPage"]), (&json!(1), &json!(12)));
         let past = asked(json!({"page": 300, "hitsPerPage": 400}), false);
         assert_eq!((&past["page"], &past["hitsPerPage"]), (&json!(300), &json!(400)));
+    }
+
+    #[test]
+    fn a_search_for_no_hits_asks_for_one_only_where_all_above_a_threshold_are_counted() {
+        let info = IndexInfo { counts_pages_whole: true, ..IndexInfo::new("movies") };
+        let reach = |body: Value| SearchPlan::new(&info, body.as_object().unwrap().clone()).unwrap().reach();
+        assert_eq!(reach(json!({"q": "ice cream", "rankingScoreThreshold": 0.7, "limit": 0})), 0);
+        assert_eq!(reach(json!({"q": "ice cream", "rankingScoreThreshold": 0.7, "hitsPerPage": 0})), 1);
+        assert_eq!(reach(json!({"q": "ice", "rankingScoreThreshold": 0.7, "hitsPerPage": 0})), 0);
     }
 
     #[test]
