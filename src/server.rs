@@ -284,6 +284,7 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<ClusterSettings, TlsEr
         placement: config.cluster.clone(),
         health: config.health.clone(),
         write: config.write.clone(),
+        kept_replies: config.cache.replies,
         search: config.search.clone(),
         rebalance: config.rebalance.clone(),
         overload: config.overload.clone(),

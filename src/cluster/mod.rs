@@ -119,7 +119,7 @@ impl Cluster {
         let replicas = Replicas::new(Arc::clone(&writes), interrupted, copies, scrub, identities);
         let moves = Rebalancer::new(layout, Arc::clone(&writes), settings.rebalance, prometheus)?;
         let view: Arc<dyn Remembered> = Arc::clone(&ledger.refusals) as _;
-        let reads = Reads::new(Arc::clone(&nodes), settings.search, view);
+        let reads = Reads::new(Arc::clone(&nodes), settings.search, settings.kept_replies, view);
 
         let dumps = Dumps::new(Arc::clone(&reads), Arc::clone(&writes), settings.dumps);
 

@@ -22,6 +22,8 @@ pub struct ClusterSettings {
     pub health: HealthSettings,
     pub write: WriteSettings,
     pub search: SearchSettings,
+    /// Bytes of all replies of nodes that reads keep.
+    pub kept_replies: u64,
     pub rebalance: RebalanceSettings,
     pub overload: OverloadSettings,
     pub resilver: ResilverSettings,
@@ -43,6 +45,7 @@ impl ClusterSettings {
             health: HealthSettings::defaults(),
             write: WriteSettings::defaults(),
             search: SearchSettings::defaults(),
+            kept_replies: 0,
             rebalance: RebalanceSettings::defaults(),
             overload: OverloadSettings::defaults(),
             resilver: ResilverSettings::defaults(),

@@ -33,7 +33,7 @@ use crate::plan::Obstacle;
 use crate::plan::documents::DocumentsPlan;
 use crate::plan::node_request::NodeRequest;
 use crate::plan::scatter::{Ask, Scatter};
-use crate::read::{self, Reads};
+use crate::read::{self, Keeping, Reads};
 use crate::write::Writes;
 
 /// How long the writes under way may take to end before a copy begins.
@@ -245,7 +245,7 @@ impl Source<'_> {
         let mut patience = Patience::new();
         loop {
             let topology = self.reads.nodes.topology();
-            let error = match read::run(self.reads, &topology, &scatter, self.trace).await {
+            let error = match read::run(self.reads, &topology, &scatter, self.trace, Keeping::Nothing).await {
                 Ok(reply) if reply.status == 200 && reply.degraded.is_empty() => return Ok(reply.body),
                 Ok(reply) => match ResponseError::from_node(reply.status, &reply.body) {
                     Some(error) if Meaning::of_refusal(&error).is_judgement() => return Err(error.into()),

@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 use super::app::{Admitted, App};
 use super::beat;
 use super::body::SessionBody;
-use super::cache::{Entered, Question, Worth};
+use super::cache::{Entered, Question, Turn, Worth};
 use super::forward::Forwarding;
 use super::planning;
 use super::respond::{Answer, no_node};
@@ -29,7 +29,7 @@ use crate::plan::stats::StatsPlan;
 use crate::plan::work::Work;
 use crate::plan::write::{FailedWrite, WriteIntent};
 use crate::plan::{self, Plan, Request};
-use crate::read;
+use crate::read::{self, Keeping};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
 use crate::tasks::query::named_in;
@@ -62,14 +62,16 @@ pub async fn run(
         if narrowed.query.is_empty() { head.path.clone() } else { format!("{}?{}", head.path, narrowed.query) };
     let question = if app.cache.is_on() { Question::of(operation, head, &target, &narrowed.body) } else { None };
     let Some(question) = question else {
-        return carry_out(app, topology, admitted, session, (target, &narrowed.body), &mut Worth::Once).boxed().await;
+        let request = (target, &narrowed.body);
+        return carry_out(app, topology, admitted, session, request, None, &mut Worth::Once).boxed().await;
     };
     let turn = match app.cache.enter(&app.cluster.ledger, &topology, question).boxed().await {
         Entered::Answered(result) => return result.map(Outcome::Answer),
         Entered::Asks(turn) => turn,
     };
     let mut worth = Worth::Once;
-    let outcome = carry_out(app, topology, admitted, session, (target, &narrowed.body), &mut worth).boxed().await;
+    let request = (target, &narrowed.body);
+    let outcome = carry_out(app, topology, admitted, session, request, Some(&turn), &mut worth).boxed().await;
     match outcome {
         Ok(Outcome::Answer(answer)) => app.cache.end(turn, Ok(answer), worth).map(Outcome::Answer),
         Ok(endless @ (Outcome::Forward(_) | Outcome::Stream(_))) => Ok(endless),
@@ -77,13 +79,15 @@ pub async fn run(
     }
 }
 
-/// Plans what `target` and `body` ask for and carries the plan out; `worth` is set to what the plan says of its answer.
+/// Plans what `target` and `body` ask for and carries the plan out; `worth` is set to what the plan says of its answer, which may be
+/// kept where there is a turn.
 async fn carry_out(
     app: &Arc<App>,
     topology: Arc<Topology>,
     admitted: &Admitted<'_>,
     session: &mut Session,
     (target, body): (String, &Bytes),
+    turn: Option<&Turn>,
     worth: &mut Worth,
 ) -> Result<Outcome, ResponseError> {
     let content_type = admitted.head.text(http::header::CONTENT_TYPE);
@@ -94,7 +98,8 @@ async fn carry_out(
         Plan::List(list) => listing::indexes(app, &topology, admitted, &list).boxed().await,
         Plan::Scatter(scatter) => {
             *worth = worth_of(app, &scatter.ask);
-            scattered(app, &topology, admitted, &scatter).boxed().await
+            let keeping = turn.map_or(Keeping::Nothing, |turn| turn.keeping(*worth));
+            scattered(app, &topology, admitted, &scatter, keeping).boxed().await
         }
         Plan::Split(split) => add_documents(app, topology, admitted, session, split).boxed().await,
         Plan::Delete(deletion) => {
@@ -181,10 +186,11 @@ async fn scattered(
     topology: &Topology,
     admitted: &Admitted<'_>,
     scatter: &Scatter,
+    keeping: Keeping,
 ) -> Result<Answer, ResponseError> {
     beat::keep_up();
     let began = Instant::now();
-    let reply = read::run(&app.cluster.reads, topology, scatter, &admitted.trace).await?;
+    let reply = read::run(&app.cluster.reads, topology, scatter, &admitted.trace, keeping).await?;
     let key_of = |index: &str| app.cluster.ledger.registry.entry(index).and_then(|entry| entry.primary_key);
     let body = match reply.status {
         200 => described::describe(admitted.head, scatter, began.elapsed(), &key_of, reply.body),

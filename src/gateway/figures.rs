@@ -17,7 +17,7 @@ use crate::meili::task::TaskStatus;
 use crate::nodes::error::store_failed;
 use crate::placement::topology::Topology;
 use crate::plan::{Plan, Request};
-use crate::read;
+use crate::read::{self, Keeping};
 use crate::settings::unit;
 use crate::store::TaskTableStats;
 
@@ -35,7 +35,7 @@ pub async fn metrics(app: &App, topology: &Topology, admitted: &Admitted<'_>) ->
     let Plan::Scatter(scatter) = plan else {
         return Err(ResponseError::new(Code::Internal, "Figures of indexes are not planned as figures."));
     };
-    let stats = read::run(&app.cluster.reads, topology, &scatter, &admitted.trace).await?;
+    let stats = read::run(&app.cluster.reads, topology, &scatter, &admitted.trace, Keeping::Nothing).await?;
     if stats.status != 200 {
         return Ok(Answer::bytes(stats.status, stats.body));
     }

@@ -11,7 +11,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Operation, Read};
 use crate::nodes::client::Trace;
 use crate::plan::{Plan, Request};
-use crate::read;
+use crate::read::{self, Keeping};
 use crate::rules::mirror::Difference;
 
 /// Why there is nothing to compare. Nothing of what was asked is in it.
@@ -60,7 +60,7 @@ async fn ask(shadow: &Shadow, app: &App) -> Result<Option<Difference>, Failed> {
     let Plan::Scatter(scatter) = plan else {
         return Err(refused(ResponseError::new(Code::Internal, "A search is not planned as a search.")));
     };
-    let reply = read::run(&app.cluster.reads, &topology, &scatter, &trace).await.map_err(refused)?;
+    let reply = read::run(&app.cluster.reads, &topology, &scatter, &trace, Keeping::Nothing).await.map_err(refused)?;
     if reply.status != 200 {
         return Err(Failed::Status(reply.status));
     }

@@ -23,7 +23,7 @@ use crate::meili::uid::index_not_found;
 use crate::nodes::client::Trace;
 use crate::placement::topology::Topology;
 use crate::plan::{Plan, Request};
-use crate::read;
+use crate::read::{self, Keeping};
 use crate::rules::answers::Answers;
 use crate::rules::asked::Asked;
 use crate::rules::book::{Done, Meter, Refused, RuleBook};
@@ -191,7 +191,7 @@ pub async fn searchable(
     let Plan::Scatter(scatter) = planning::plan(app.known(), topology, request, trace).await? else {
         return Err(ResponseError::new(Code::Internal, "Figures of an index are not planned as figures."));
     };
-    let stats = read::run(&app.cluster.reads, topology, &scatter, trace).await?;
+    let stats = read::run(&app.cluster.reads, topology, &scatter, trace, Keeping::Nothing).await?;
     let stats: Value = serde_json::from_slice(&stats.body).unwrap_or_default();
     let fields = stats.get("fieldDistribution").and_then(Value::as_object);
     Ok(fields.into_iter().flatten().map(|(name, _)| name.clone()).collect())

@@ -66,6 +66,8 @@ pub struct ClusterMetrics {
     pub read_rounds: HistogramVec,
     /// The rounds after the first, by what they were for.
     pub later_rounds: IntCounterVec,
+    /// Times that a node's kept reply stood for a subrequest.
+    pub kept_replies: IntCounter,
     pub retries: IntCounterVec,
     hedges: IntCounterVec,
     pub bytes_sent: IntCounterVec,
@@ -215,6 +217,10 @@ impl ClusterMetrics {
                 "miroir_read_later_rounds_total",
                 "Rounds that followed the first round of a read, by what they were for",
                 &["round"],
+            )?,
+            kept_replies: families.counter(
+                "miroir_kept_replies_total",
+                "Replies of nodes that were kept and used instead of asking, while the index was written to",
             )?,
             retries: families.counters("miroir_subrequest_retries_total", "Subrequests sent again", &["node"])?,
             hedges: families.counters(

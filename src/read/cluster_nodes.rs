@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::gather::{Doubt, Nodes, Round};
+use super::kept::{Keeping, Looked};
 use super::part::Reads;
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::{NodeError, NodeErrorKind};
@@ -22,7 +24,7 @@ use crate::nodes::overload::{Sign, Traffic};
 use crate::placement::topology::{Node, NodeIx, NodeState, Topology};
 use crate::plan::rounds::Later;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
-use crate::plan::scattered::Budget;
+use crate::plan::scattered::{Budget, Lasting};
 use crate::read::settings::SearchSettings;
 use crate::traces;
 
@@ -53,6 +55,8 @@ pub(super) struct ClusterNodes<'a> {
     reads: &'a Reads,
     topology: &'a Topology,
     trace: &'a Trace,
+    /// The indexes that are searched, and within what time a node's reply is all it can say; `None` where every node is asked.
+    keeps: Option<(Vec<&'a str>, Duration)>,
     deadline: Instant,
     /// How long a node may take before it is doubted.
     attempt: Duration,
@@ -70,7 +74,13 @@ pub(super) struct ClusterNodes<'a> {
 
 impl<'a> ClusterNodes<'a> {
     /// The time of the read begins now.
-    pub(super) fn new(reads: &'a Reads, topology: &'a Topology, scatter: &Scatter, trace: &'a Trace) -> Self {
+    pub(super) fn new(
+        reads: &'a Reads,
+        topology: &'a Topology,
+        scatter: &'a Scatter,
+        trace: &'a Trace,
+        keeping: Keeping,
+    ) -> Self {
         let settings = &reads.settings;
         let budget = match scatter.ask.plan().kind().budget() {
             Budget::Search => settings.timeout,
@@ -79,10 +89,15 @@ impl<'a> ClusterNodes<'a> {
         let attempt = settings.attempt_timeout;
         let deadline = Instant::now() + budget;
         let traffic = weight(scatter);
+        let keeps = match (keeping, scatter.ask.plan().lasting()) {
+            (Keeping::Within(time), Lasting::IfInTime { indexes }) => Some((indexes, time)),
+            (Keeping::Within(_), Lasting::Never | Lasting::Always) | (Keeping::Nothing, _) => None,
+        };
         Self {
             reads,
             topology,
             trace,
+            keeps,
             deadline,
             attempt,
             traffic,
@@ -102,29 +117,46 @@ impl<'a> ClusterNodes<'a> {
         };
         Ok((long, overload.enter(node, traffic, path).await?))
     }
+
+    /// Looks for a reply that is kept.
+    fn look(&self, node: &Node, path: &str, body: &Bytes) -> Looked {
+        match &self.keeps {
+            Some((indexes, within)) if !body.is_empty() => {
+                let request = (path, body, *within);
+                self.reads.kept.look(&self.reads.nodes, self.topology.epoch, &node.id, indexes, request)
+            }
+            Some(_) | None => Looked::Asks(None),
+        }
+    }
 }
 
 #[async_trait]
 impl Nodes for ClusterNodes<'_> {
     async fn ask(&self, node: NodeIx, request: NodeRequest) -> Result<NodeReply, NodeError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
         let ix = node;
         let node = self.topology.node(ix);
+        // Later rounds make filters of their own.
+        let filters = Filters::of(&request);
+        let NodeRequest { method, path, body } = request;
+        let body = Bytes::from(body);
+        let keep = match self.look(node, &path, &body) {
+            Looked::Kept(reply) => return Ok(reply),
+            Looked::Asks(keep) => keep,
+        };
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let timeout = self.deadline.saturating_duration_since(Instant::now());
         let started = Instant::now();
         let queued = Queued::new(&self.queued, ix);
-        // Later rounds make filters of their own.
-        let filters = Filters::of(&request);
         let traffic = if filters.length > HEAVY_FILTER { Traffic::HeavyRead } else { self.traffic };
-        let entered = tokio::time::timeout(timeout, self.enter(node, traffic, &filters, &request.path)).await;
+        let entered = tokio::time::timeout(timeout, self.enter(node, traffic, &filters, &path)).await;
         drop(queued);
         // Who has waited in vain has not found out anything about the node.
         let permits = entered.map_err(|_| NodeError::new(&node.id, NodeErrorKind::QueueFull { waiting: 0 }))??;
         let timeout = timeout.saturating_sub(started.elapsed());
-        let subrequest = if request.method == "GET" {
-            Subrequest::get(request.path, timeout)
+        let subrequest = if method == "GET" {
+            Subrequest::get(path, timeout)
         } else {
-            Subrequest::json(http::Method::POST, request.path, request.body.into(), timeout, true)
+            Subrequest::json(http::Method::POST, path, body, timeout, true)
         };
         let turn = Turn::new(self.reads, node, traffic, permits);
         // What a heavy read takes says nothing of others.
@@ -132,6 +164,9 @@ impl Nodes for ClusterNodes<'_> {
         let answer = self.reads.nodes.client.send(node, subrequest, self.trace).await;
         drop(asked);
         turn.ends(&answer);
+        if let (Some(keep), Ok(reply)) = (keep, &answer) {
+            self.reads.kept.end(keep, reply);
+        }
         // Whether a success is one its reader knows.
         let meaning = Meaning::of(&answer);
         if meaning != Meaning::Answer {

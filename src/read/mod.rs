@@ -6,6 +6,7 @@
 //! | `part` | what this room holds: [`Reads`] |
 //! | `reader` | what all reads have in common: what kind it is, and what becomes of errors |
 //! | `cluster_nodes` | the nodes of the cluster as one read asks them |
+//! | `kept` | replies of nodes that are kept while an index is written to |
 //! | `readings` | what was found in replies when they were judged |
 //! | `judge` | what any one node answers as well as all of them, and judgement on a wrong request |
 //! | `later` | which rounds followed the first |
@@ -33,6 +34,7 @@ mod frequency;
 pub mod gather;
 mod hybrid;
 mod judge;
+mod kept;
 mod later;
 mod marks;
 mod metrics;
@@ -54,5 +56,6 @@ mod thresholds;
 mod walked;
 
 pub use cluster_nodes::longest;
+pub use kept::Keeping;
 pub use part::{Reads, Remembered};
 pub use reader::{Inexact, Reply, run};

@@ -10,6 +10,7 @@ use tracing::Span;
 
 use super::cluster_nodes::ClusterNodes;
 use super::gather::{Doubt, Nodes, Round};
+use super::kept::Keeping;
 use super::part::Reads;
 use super::reader::{Reader, Reply};
 use crate::meili::error::ResponseError;
@@ -60,7 +61,7 @@ struct Observer<'a, N: ?Sized> {
 
 /// Carries out `scatter` as [`crate::read::reader::run`] does.
 pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Observation {
-    let nodes = ClusterNodes::new(reads, topology, scatter, trace);
+    let nodes = ClusterNodes::new(reads, topology, scatter, trace, Keeping::Nothing);
     let observer = Observer { nodes: &nodes, start: Instant::now(), seen: Mutex::default() };
     let reader = Reader::new(reads, topology, &observer);
     let answer = reader.run(scatter).await;

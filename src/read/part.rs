@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::kept::KeptReplies;
 use super::metrics;
 use super::query_vectors::QueryVectors;
 use crate::nodes::Nodes;
@@ -20,6 +21,7 @@ pub struct Reads {
     pub nodes: Arc<Nodes>,
     pub settings: SearchSettings,
     pub(super) query_vectors: QueryVectors,
+    pub(super) kept: KeptReplies,
     pub(super) remembered: Arc<dyn Remembered>,
 }
 
@@ -27,8 +29,10 @@ pub struct Reads {
 
 impl Reads {
     /// `remembered` says what reads see of the ledger.
-    pub fn new(nodes: Arc<Nodes>, settings: SearchSettings, remembered: Arc<dyn Remembered>) -> Arc<Self> {
+    /// Replies of up to `kept` bytes are kept.
+    pub fn new(nodes: Arc<Nodes>, settings: SearchSettings, kept: u64, remembered: Arc<dyn Remembered>) -> Arc<Self> {
         metrics::start_at_zero(&nodes.metrics);
-        Arc::new(Self { nodes, settings, query_vectors: QueryVectors::default(), remembered })
+        let kept = KeptReplies::new(kept);
+        Arc::new(Self { nodes, settings, query_vectors: QueryVectors::default(), kept, remembered })
     }
 }

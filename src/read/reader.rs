@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::cluster_nodes::ClusterNodes;
 use super::gather::{Fault, Gathered, Nodes, Round, ask_one};
+use super::kept::Keeping;
 use super::metrics;
 use super::part::{Reads, Remembered};
 use super::query_vectors::QueryVectors;
@@ -60,9 +61,15 @@ pub(super) enum Stop {
 }
 
 /// Carries out `scatter`. Every subrequest runs on the caller's task.
-pub async fn run(reads: &Reads, topology: &Topology, scatter: &Scatter, trace: &Trace) -> Result<Reply, ResponseError> {
+pub async fn run(
+    reads: &Reads,
+    topology: &Topology,
+    scatter: &Scatter,
+    trace: &Trace,
+    keeping: Keeping,
+) -> Result<Reply, ResponseError> {
     reads.nodes.overload.first_attempt();
-    let nodes = ClusterNodes::new(reads, topology, scatter, trace);
+    let nodes = ClusterNodes::new(reads, topology, scatter, trace, keeping);
     let reader = Reader::new(reads, topology, &nodes);
     let reply = reader.run(scatter).await;
     metrics::count(&reads.nodes.metrics, &scatter.ask, &reader.later.lock());

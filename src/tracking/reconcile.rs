@@ -1,6 +1,10 @@
 //! One background poll per unfinished task.
+//!
+//! Tasks of one index end in the order in which they were enqueued, as an engine's do: whoever has seen the last one end
+//! knows that all are over. Example: task 7 is node 1's, task 8 node 2's, which is done first. Task 8 is shown as processing until 7
+//! has ended. Two do not wait: one that was canceled, and one before which there are only tasks of nodes that cannot be reached.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +36,7 @@ pub struct Reconciler {
 struct Shared {
     store: Arc<dyn Store>,
     /// The tasks being polled, by uid.
-    live: Mutex<HashMap<u32, Live>>,
+    live: Mutex<BTreeMap<u32, Live>>,
     polls: Semaphore,
     metrics: TaskMetrics,
 }
@@ -43,8 +47,18 @@ struct Live {
     /// The cancelation that asked for the task's end.
     canceled_by: Option<u32>,
     wake: Arc<Notify>,
+    /// Whether those behind it may end.
+    passed: Passed,
     /// How many rounds of polling are over; closed when the task has ended.
     rounds: watch::Sender<u64>,
+}
+
+/// How far a task is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Not,
+    /// Its end is on its way into the store.
+    Yes,
 }
 
 // === impl Reconciler ===
@@ -75,7 +89,13 @@ impl Reconciler {
                 return;
             }
             let canceled_by = task.canceled_by;
-            let entry = Live { task: task.clone(), canceled_by, wake: wake.clone(), rounds: watch::Sender::new(0) };
+            let entry = Live {
+                task: task.clone(),
+                canceled_by,
+                wake: wake.clone(),
+                passed: Passed::Not,
+                rounds: watch::Sender::new(0),
+            };
             live.insert(task.uid, entry);
             self.shared.metrics.set_live(live.len());
         }
@@ -93,7 +113,7 @@ impl Reconciler {
 
     /// The task that was enqueued first of all that are being polled.
     pub fn oldest(&self) -> Option<u32> {
-        self.shared.live.lock().keys().min().copied()
+        self.shared.live.lock().keys().next().copied()
     }
 
     /// The tasks of `index` that are being polled, as far as they are known.
@@ -164,9 +184,12 @@ async fn follow<H: TaskHost>(shared: Arc<Shared>, host: Arc<H>, mut task: Miroir
         shared.take_marks(&mut task);
         fold(&mut task, OffsetDateTime::now_utc());
         if task.status.is_final() {
+            shared.turn(&task, &wake).await;
+            shared.take_name(&mut task);
             // Before the row says so: should we crash in between, the task is polled and ends once more, and no
             // replica that stayed behind is forgotten.
             host.clone().ended(&mut task).await;
+            shared.pass(task.uid);
             shared.store_end(&task).await;
             shared.metrics.ended(task.status);
             shared.forget(task.uid);
@@ -190,6 +213,12 @@ fn durable_state(task: &MiroirTask) -> (TaskStatus, Option<u32>, Vec<(Option<u32
     (task.status, task.canceled_by, parts)
 }
 
+/// False where all that is left to do is on nodes that cannot be reached: for how long nobody knows.
+fn is_at_work(task: &MiroirTask) -> bool {
+    let mut open = task.parts.iter().filter(|part| !part.state.is_final()).peekable();
+    open.peek().is_none() || open.any(|part| part.state != NodeTaskState::Unreachable)
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -198,6 +227,52 @@ impl Shared {
         if let Some(entry) = self.live.lock().get(&task.uid) {
             task.canceled_by = entry.canceled_by;
             task.index_uid.clone_from(&entry.task.index_uid);
+        }
+    }
+
+    /// A swap may have renamed the index meanwhile.
+    fn take_name(&self, task: &mut MiroirTask) {
+        if let Some(entry) = self.live.lock().get(&task.uid) {
+            task.index_uid.clone_from(&entry.task.index_uid);
+        }
+    }
+
+    /// Returns when no task of the same index has to end before this one.
+    async fn turn(&self, task: &MiroirTask, wake: &Notify) {
+        if task.status == TaskStatus::Canceled {
+            return;
+        }
+        while let Some(mut before) = self.before(task.uid) {
+            tokio::select! {
+                // An error: it has ended.
+                _ = before.changed() => {}
+                // Whoever waits for a round does not wait for the end.
+                () = wake.notified() => self.went_round(task.uid),
+            }
+        }
+    }
+
+    /// The rounds of the last task before this one that has to end first. It waits for those before it in its turn.
+    fn before(&self, uid: u32) -> Option<watch::Receiver<u64>> {
+        let live = self.live.lock();
+        let index = live.get(&uid)?.task.index_uid.as_deref()?;
+        let of_index = live.range(..uid).rev().map(|(_, entry)| entry);
+        let mut of_index = of_index.filter(|entry| entry.task.index_uid.as_deref() == Some(index));
+        of_index
+            .find(|entry| entry.passed == Passed::Not && is_at_work(&entry.task))
+            .map(|entry| entry.rounds.subscribe())
+    }
+
+    fn pass(&self, uid: u32) {
+        if let Some(entry) = self.live.lock().get_mut(&uid) {
+            entry.passed = Passed::Yes;
+        }
+        self.went_round(uid);
+    }
+
+    fn went_round(&self, uid: u32) {
+        if let Some(entry) = self.live.lock().get(&uid) {
+            entry.rounds.send_modify(|rounds| *rounds += 1);
         }
     }
 

@@ -53,6 +53,45 @@ async fn a_task_is_polled_to_its_end_and_what_follows_comes_before_its_row_says_
     assert_eq!(fleet.reconciler.live(TaskRef::Uid(0)), None);
 }
 
+/// Whether the tasks have ended, as their rows say.
+async fn have_ended(fleet: &Arc<Fleet>, uids: &[u32]) -> Vec<bool> {
+    let mut ended = Vec::new();
+    for uid in uids {
+        ended.push(fleet.row(*uid).await.status.is_final());
+    }
+    ended
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_of_an_index_end_in_their_order() {
+    let fleet = Fleet::new();
+    fleet.watched(&[NodeTaskState::Processing, NodeTaskState::Succeeded, NodeTaskState::Failed]).await;
+    for uid in [2, 1, 2] {
+        fleet.reconciler.poll_now(uid).await;
+    }
+    assert_eq!(have_ended(&fleet, &[0, 1, 2]).await, [false; 3], "those behind the first wait for it");
+    let view = fleet.view(1).await;
+    assert_eq!((&view["status"], &view["finishedAt"]), (&json!("enqueued"), &Value::Null));
+    for node in NODES {
+        fleet.say(node, 10, NodeTaskState::Succeeded);
+    }
+    fleet.reconciler.ended(2).await;
+    assert_eq!(have_ended(&fleet, &[0, 1, 2]).await, [true; 3]);
+    let ended: Vec<u32> = fleet.ended.lock().iter().map(|(uid, ..)| *uid).collect();
+    assert_eq!(ended, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_nodes_that_cannot_be_reached_nor_a_canceled_task_for_anybody() {
+    let fleet = Fleet::new();
+    fleet.watched(&[NodeTaskState::Processing, NodeTaskState::Canceled, NodeTaskState::Succeeded]).await;
+    fleet.reconciler.ended(1).await;
+    assert_eq!(have_ended(&fleet, &[0, 1, 2]).await, [false, true, false]);
+    NODES.iter().for_each(|node| fleet.silence(node, true));
+    fleet.reconciler.ended(2).await;
+    assert_eq!(have_ended(&fleet, &[0, 1, 2]).await, [false, true, true]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_node_shows_in_the_task_until_it_answers_again() {
     let fleet = Fleet::new();

@@ -153,6 +153,50 @@ fn equal_searches_under_way_are_one() {
     assert_eq!(with("collapsed") + with("hit"), 7);
 }
 
+#[test]
+fn a_write_to_one_node_costs_a_search_that_node_alone() {
+    let fleet =
+        Fleet::with(FleetOptions { cache: true, replication_factor: 1, proxied: true, ..FleetOptions::default() });
+    let client = &fleet.client;
+    client.done(&client.post("/indexes", &json!({"uid": INDEX, "primaryKey": "id"})));
+    // A number that nobody has had before would be a word that all nodes get.
+    let settings = json!({
+        "searchableAttributes": ["text"], "filterableAttributes": ["version"], "sortableAttributes": ["version"],
+    });
+    client.done(&client.json("PATCH", &format!("/indexes/{INDEX}/settings"), &settings));
+    let documents: Value = (0..60).map(|id| json!({"id": id, "text": "word", "version": id})).collect();
+    client.add(INDEX, &documents);
+    let asked = || -> usize {
+        fleet.nodes.iter().map(|node| node.proxy.as_ref().expect("a proxy").asked(&format!("/{INDEX}/search"))).sum()
+    };
+    let searches = [json!({"q": "word", "sort": ["version:desc"]}), json!({"q": "word", "facets": ["version"]})];
+    let told = |reply: Reply| {
+        let mut answer = reply.ok();
+        let members = answer.as_object_mut().expect("an object");
+        members.retain(|name, _| name != "processingTimeMs" && name != "requestUid");
+        answer
+    };
+    let mut fewer = 0;
+    for round in 0..20 {
+        // The same words each time: nodes that do not hold the document hear nothing of it.
+        client.add(INDEX, &json!([{"id": round, "text": "word", "version": 1000 + round}]));
+        for query in &searches {
+            let before = asked();
+            let answer = told(search(client, query));
+            let took = asked() - before;
+            assert!((1..=3).contains(&took), "{took} nodes were asked");
+            fewer += usize::from(took == 1);
+            let headers = [("Content-Type", "application/json"), ("Cache-Control", "no-cache")];
+            let path = format!("/indexes/{INDEX}/search");
+            let before = asked();
+            let fresh = told(client.send("POST", &path, &headers, query.to_string().as_bytes()));
+            assert_eq!((asked() - before, answer), (3, fresh), "round {round}: {query}");
+        }
+    }
+    assert!(fewer >= 20, "{fewer} of 40 searches asked one node alone");
+    assert!(fleet.metric("miroir_kept_replies_total") >= 40.0);
+}
+
 /// What the writers have seen as succeeded: for each the newest version of its document.
 struct Seen(Vec<AtomicU64>);
 
@@ -247,5 +291,6 @@ fn whoever_has_seen_a_task_succeed_finds_what_it_wrote() {
     });
     let met = |result: &str| fleet.metric(&format!("miroir_cache_requests_total{{result=\"{result}\"}}"));
     println!("hit {} miss {} collapsed {} bypass {}", met("hit"), met("miss"), met("collapsed"), met("bypass"));
+    assert!(fleet.metric("miroir_kept_replies_total") > 0.0, "no reply of a node was used twice");
     assert!(met("hit") > 100.0 && met("miss") > 0.0 && met("bypass") > 0.0, "the cache had little to do");
 }

@@ -181,6 +181,26 @@ fn deleting_and_canceling_tasks_answers_as_one_node_does() {
     assert_eq!(fleet.client.get(&format!("/tasks/{id}")).status, 404);
 }
 
+/// An engine works through an index's tasks one after the other, so who waits for the last one waits for all. Here each document is
+/// another node's, and nodes are as fast as they are.
+#[test]
+fn whoever_has_seen_the_last_task_of_an_index_end_has_seen_all_end() {
+    let fleet = Fleet::with(FleetOptions { replication_factor: 1, ..FleetOptions::default() });
+    let client = &fleet.client;
+    for round in 0..5 {
+        let write = |id: u32| {
+            // Some take a node longer than others.
+            let text = "word ".repeat(if id % 7 == 0 { 40_000 } else { 1 });
+            client.post("/indexes/a/documents", &json!([{"id": id, "round": round, "text": text}])).ok()
+        };
+        let tasks: Vec<Value> = (0..60).map(write).collect();
+        let last = tasks.last().expect("some")["taskUid"].as_str().expect("an id").to_owned();
+        while client.get(&format!("/tasks/{last}")).ok()["status"] != "succeeded" {}
+        let open = client.get("/tasks?indexUids=a&statuses=enqueued,processing&limit=1").ok();
+        assert_eq!(open["total"], 0, "round {round}: {open}");
+    }
+}
+
 #[test]
 fn a_restart_of_the_gateway_forgets_nothing() {
     let mut fleet = Fleet::start();

@@ -39,6 +39,7 @@ use crate::ledger::Ledger;
 use crate::meili::error::ResponseError;
 use crate::nodes::changes::{Moment, look::look};
 use crate::placement::topology::{NodeId, Topology};
+use crate::read::Keeping;
 
 /// What an entry takes besides the bytes of key and answer.
 const ENTRY: u64 = 256;
@@ -225,6 +226,22 @@ impl Cache {
 
     fn is_to_be_kept(&self, answer: &Answer) -> bool {
         answer.status == 200 && answer.degraded.is_empty() && answer.body.len() as u64 <= self.settings.largest_answer
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// Whether the read goes by replies of nodes that are kept; `worth` is what its plan says.
+    pub fn keeping(&self, worth: Worth) -> Keeping {
+        let may_keep = match self.why {
+            Forward::Missing | Forward::Stale | Forward::Bypass(Bypass::Changing) => !self.question.wish.unkept,
+            Forward::Request | Forward::Bypass(Bypass::Excepted | Bypass::Unknown | Bypass::Long) => false,
+        };
+        match worth {
+            Worth::LastsIfWithin(time) if may_keep && !self.question.wish.fresh => Keeping::Within(time),
+            Worth::LastsIfWithin(_) | Worth::Lasts | Worth::Once => Keeping::Nothing,
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub struct CacheSettings {
     pub largest_answer: u64,
     /// Indexes whose answers are not kept.
     pub except: Vec<IndexPattern>,
+    /// Bytes of all replies of nodes that are kept while their indexes are written to; 0 keeps none.
+    pub replies: u64,
 }
 
 // === impl CacheSettings ===
@@ -26,6 +28,7 @@ impl FromSection for CacheSettings {
             size: section.size("size", 0, 64 * MIB),
             largest_answer: section.size("largest_answer", 0, 256 * KIB),
             except: section.parsed("except", Vec::new(), expected, patterns),
+            replies: section.size("replies", 0, 32 * MIB),
         }
     }
 }

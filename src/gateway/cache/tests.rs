@@ -10,7 +10,7 @@ use crate::placement::shard::{ShardId, ShardSet};
 
 fn cache(size: u64) -> Cache {
     let metrics = CacheMetrics::register(&prometheus::Registry::new()).unwrap();
-    Cache::new(CacheSettings { size, largest_answer: 1000, except: Vec::new() }, metrics)
+    Cache::new(CacheSettings { size, largest_answer: 1000, except: Vec::new(), replies: 0 }, metrics)
 }
 
 fn question_with(body: &str, headers: &[(&'static str, &str)]) -> Option<Question> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::queue::Before;
-use super::{Changes, Era};
+use super::{Changes, Looks};
 use crate::nodes::Nodes;
 use crate::nodes::client::Trace;
 use crate::nodes::node_queue::has_open_tasks;
@@ -21,17 +21,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
 /// Looks until `index` is quiet, or nobody wants to know any more. One look at a time for each index.
 pub fn look(nodes: &Arc<Nodes>, index: &str) {
-    let era = Arc::clone(&nodes.client.changes().state.lock().of(index).era);
-    era.wanted.store(true, Ordering::Relaxed);
-    if !era.looking.swap(true, Ordering::AcqRel) {
-        tokio::spawn(looks(Arc::clone(nodes), index.to_owned(), era));
+    let state = Arc::clone(&nodes.client.changes().state.lock().of(index).looks);
+    state.wanted.store(true, Ordering::Relaxed);
+    if !state.looking.swap(true, Ordering::AcqRel) {
+        tokio::spawn(looks(Arc::clone(nodes), index.to_owned(), state));
     }
 }
 
-async fn looks(nodes: Arc<Nodes>, index: String, era: Arc<Era>) {
+async fn looks(nodes: Arc<Nodes>, index: String, state: Arc<Looks>) {
     let trace = Trace::background("look");
     let mut pause = FIRST_PAUSE;
-    while era.wanted.swap(false, Ordering::Relaxed) {
+    while state.wanted.swap(false, Ordering::Relaxed) {
         let topology = nodes.topology();
         let noisy = noisy(nodes.client.changes(), &topology, &index);
         if noisy.is_empty() {
@@ -50,7 +50,7 @@ async fn looks(nodes: Arc<Nodes>, index: String, era: Arc<Era>) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    era.looking.store(false, Ordering::Release);
+    state.looking.store(false, Ordering::Release);
 }
 
 /// The nodes that serve, and have or may have something to do for the index that was answered.

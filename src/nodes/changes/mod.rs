@@ -8,6 +8,8 @@
 //! Example: a search reads node 1 while index `a` is quiet with number 7. A document is written: number 8, and not quiet until
 //! nodes 1 and 2 have ended their tasks. The search's answer is never shown again, and what is read meanwhile is not kept.
 //!
+//! Each node has such a number for each index, too: what node 3 has replied is still its reply then.
+//!
 //! | module | what lives there |
 //! |---|---|
 //! | [`concerned`] | which indexes a request to a node may change |
@@ -21,6 +23,7 @@ mod queue;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -49,14 +52,20 @@ struct State {
 #[derive(Default)]
 struct Changed {
     era: Arc<Era>,
+    /// When the last change began, if the gateway saw one.
+    last: Option<Instant>,
+    looks: Arc<Looks>,
     queues: HashMap<NodeId, Queue>,
 }
 
-/// The time between two changes of an index.
+/// The time between two changes: of an index, of an index on one node, or of everything.
+#[derive(Debug, Default)]
+struct Era(AtomicU64);
+
+/// Who looks whether an index is quiet.
 #[derive(Default)]
-struct Era {
-    number: AtomicU64,
-    /// Somebody looks whether the index is quiet.
+struct Looks {
+    /// Somebody does.
     looking: AtomicBool,
     /// Somebody has wanted to know since the last look.
     wanted: AtomicBool,
@@ -99,8 +108,11 @@ impl Changes {
             Concerned::Indexes(indexes) => {
                 for index in indexes {
                     let changed = state.of(index);
-                    changed.queues.entry(node.clone()).or_default().under_way += 1;
+                    changed.last = Some(Instant::now());
                     changed.era.ends();
+                    let queue = changed.queues.entry(node.clone()).or_default();
+                    queue.under_way += 1;
+                    queue.era.ends();
                 }
             }
         }
@@ -148,6 +160,23 @@ impl Changes {
             eras.push(changed.era.now());
         }
         Ok(Moment(eras.into()))
+    }
+
+    /// The eras of `indexes` on `node` now, if nothing of them is left to do there. `None` also where none of them has changed for
+    /// `recently`.
+    pub fn moment_on(&self, node: &NodeId, indexes: &[&str], recently: Duration) -> Option<Moment> {
+        let mut state = self.state.lock();
+        if state.of_everything > 0 {
+            return None;
+        }
+        let mut eras = vec![self.everything.now()];
+        let mut is_recent = false;
+        for index in indexes {
+            let changed = state.of(index);
+            is_recent |= changed.last.is_some_and(|last| last.elapsed() < recently);
+            eras.push(changed.queues.get(node).filter(|queue| queue.is_quiet())?.era.now());
+        }
+        is_recent.then(|| Moment(eras.into()))
     }
 
     fn conclude(&self, node: &NodeId, concerned: &Concerned, fate: Fate) {
@@ -201,11 +230,11 @@ impl State {
 
 impl Era {
     fn ends(&self) {
-        self.number.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 
     fn now(self: &Arc<Self>) -> (Arc<Self>, u64) {
-        (Arc::clone(self), self.number.load(Ordering::SeqCst))
+        (Arc::clone(self), self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -214,7 +243,7 @@ impl Era {
 impl Moment {
     /// True while none of the indexes has changed since, or is about to.
     pub fn holds(&self) -> bool {
-        self.0.iter().all(|(era, number)| era.number.load(Ordering::SeqCst) == *number)
+        self.0.iter().all(|(era, number)| era.0.load(Ordering::SeqCst) == *number)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What is known of an index's changes on one node.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Era;
 
 /// What is known of a change that is not under way any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(super) const MOST_TASKS: usize = 100;
 /// An index's changes on one node.
 #[derive(Debug)]
 pub(super) struct Queue {
+    /// Ends with every change that is sent to the node.
+    pub era: Arc<Era>,
     /// Sent, and not answered.
     pub under_way: usize,
     /// The node's tasks that are not known to have ended.
@@ -39,7 +44,7 @@ pub(super) struct Before {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { under_way: 0, tasks: BTreeSet::new(), doubts: 1, drained: 0 }
+        Self { era: Arc::default(), under_way: 0, tasks: BTreeSet::new(), doubts: 1, drained: 0 }
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 
 const INDEXES: [&str; 2] = ["a", "b"];
 const NODES: usize = 2;
+const LONG: Duration = Duration::from_secs(3600);
 
 fn name(node: usize) -> NodeId {
     NodeId::new(&format!("n{node}"))
@@ -107,6 +108,27 @@ fn other_plans_end_the_era_too() {
     assert!(!before.holds() && moment(&changes, &["a"]).is_some());
 }
 
+#[test]
+fn a_change_of_one_node_leaves_what_others_reply_as_it_was() {
+    let changes = drained();
+    let on = |node, recently| changes.moment_on(&name(node), &["a"], recently);
+    assert!(on(1, LONG).is_none(), "nothing has changed: whole answers are kept");
+    write(&changes, 0, "a").is(Fate::Queued(7));
+    assert!(on(0, LONG).is_none());
+    let other = on(1, LONG).unwrap();
+    assert!(on(1, Duration::ZERO).is_none(), "the change is not of a moment ago any more");
+    write(&changes, 0, "a").is(Fate::Refused);
+    assert!(other.holds());
+    changes.ended(&name(0), 7);
+    let first = on(0, LONG).unwrap();
+    drop(write(&changes, 1, "a"));
+    assert!(!other.holds() && first.holds() && on(1, LONG).is_none());
+    let change = changes.begin(&name(0), &http::Method::PATCH, "/experimental-features", Some(b"{}")).unwrap();
+    assert!(!first.holds() && on(0, LONG).is_none());
+    change.is(Fate::Unknown);
+    assert!(on(0, LONG).is_some());
+}
+
 /// Splitmix64.
 struct Dice(u64);
 
@@ -139,8 +161,8 @@ struct Sent<'c> {
 struct Reading {
     index: &'static str,
     moment: Moment,
-    /// What each node has answered.
-    seen: [Option<u64>; NODES],
+    /// What each node that was asked has answered.
+    seen: BTreeMap<usize, Option<u64>>,
 }
 
 /// A look at a node's queue: what came before it, and whether the node said that there was nothing to do.
@@ -202,17 +224,23 @@ impl<'c> World<'c> {
                 self.lookings.push(Looking { index, node, before, idle: None });
             }
             21..=25 => self.look(),
-            26..=29 => {
+            26..=27 => {
                 if let Some(moment) = moment(self.changes, &[index]) {
-                    self.readings.push(Reading { index, moment, seen: [None; NODES] });
+                    let seen = (0..NODES).map(|node| (node, None)).collect();
+                    self.readings.push(Reading { index, moment, seen });
+                }
+            }
+            28..=29 => {
+                if let Some(moment) = self.changes.moment_on(&name(node), &[index], LONG) {
+                    self.readings.push(Reading { index, moment, seen: BTreeMap::from([(node, None)]) });
                 }
             }
             30..=35 => self.read(node),
             _ => self.keep(),
         }
         for kept in self.kept.iter().filter(|kept| kept.moment.holds()) {
-            for (node, seen) in kept.seen.iter().enumerate() {
-                let now = self.engines[node].content.get(kept.index).copied().unwrap_or_default();
+            for (node, seen) in &kept.seen {
+                let now = self.engines[*node].content.get(kept.index).copied().unwrap_or_default();
                 assert_eq!(*seen, Some(now), "what is kept of {} is not what n{node} would answer", kept.index);
             }
         }
@@ -282,12 +310,14 @@ impl<'c> World<'c> {
         let Some(at) = self.pick(self.readings.len()) else { return };
         let reading = &mut self.readings[at];
         let content = self.engines[node].content.get(reading.index).copied().unwrap_or_default();
-        reading.seen[node].get_or_insert(content);
+        if let Some(seen) = reading.seen.get_mut(&node) {
+            seen.get_or_insert(content);
+        }
     }
 
     fn keep(&mut self) {
         let Some(at) = self.pick(self.readings.len()) else { return };
-        if self.readings[at].seen.iter().all(Option::is_some) {
+        if self.readings[at].seen.values().all(Option::is_some) {
             let reading = self.readings.swap_remove(at);
             if reading.moment.holds() {
                 self.kept.push(reading);
@@ -298,7 +328,7 @@ impl<'c> World<'c> {
 
 #[test]
 fn what_is_kept_is_what_nodes_would_answer_now() {
-    let (mut kept, mut ended) = (0, 0);
+    let (mut kept, mut ended, mut of_one) = (0, 0, 0);
     for seed in 0..300 {
         let changes = Changes::default();
         let mut world = World::new(&changes, seed);
@@ -307,6 +337,8 @@ fn what_is_kept_is_what_nodes_would_answer_now() {
         }
         kept += world.kept.len();
         ended += world.kept.iter().filter(|kept| !kept.moment.holds()).count();
+        of_one += world.kept.iter().filter(|kept| kept.seen.len() == 1).count();
     }
-    assert!(kept > 1000 && ended > 500, "too little was kept for the test to mean something: {kept}, {ended}");
+    let enough = kept > 1000 && ended > 500 && of_one > 300;
+    assert!(enough, "too little was kept for the test to mean something: {kept}, {ended}, {of_one}");
 }
