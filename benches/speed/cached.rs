@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::mix::{self, Zipf};
 use crate::parts::Effort;
@@ -20,6 +20,17 @@ const WRITES_A_SECOND: u32 = 5;
 
 /// An index that nobody searches.
 const OTHER: &str = "other";
+
+/// What is written while popular searches are asked.
+#[derive(Clone, Copy)]
+enum Written {
+    /// To an index that nobody searches.
+    Elsewhere,
+    /// To the index that is searched: a document again, with a number that some other document has.
+    KnownWords,
+    /// The same with a number that none has had: a word that all nodes get.
+    NewWords,
+}
 
 struct Bench {
     set: Set,
@@ -68,9 +79,40 @@ pub fn measure(effort: Effort) -> Vec<Section> {
         bench.set.documents.len()
     ));
     bench.equal(&mut section);
-    bench.popular(OTHER, 3.0, &mut section);
-    bench.popular(bench.set.name, 1.0, &mut section);
+    bench.popular(Written::Elsewhere, 3.0, &mut section);
+    bench.popular(Written::KnownWords, 1.0, &mut section);
+    bench.popular(Written::NewWords, 1.0, &mut section);
     vec![section]
+}
+
+// === impl Written ===
+
+impl Written {
+    fn index(self, set: &Set) -> &str {
+        match self {
+            Self::Elsewhere => OTHER,
+            Self::KnownWords | Self::NewWords => set.name,
+        }
+    }
+
+    /// Of the document that is written as the `count`-th.
+    fn population(self, set: &Set, count: usize) -> Value {
+        match self {
+            Self::Elsewhere | Self::KnownWords => {
+                set.documents[(count + 1) % set.documents.len()]["population"].clone()
+            }
+            // Nowhere live so many.
+            Self::NewWords => json!(1_000_000_000 + count),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "another index",
+            Self::KnownWords => "the same index",
+            Self::NewWords => "the same index, each with a new word",
+        }
+    }
 }
 
 // === impl Bench ===
@@ -97,21 +139,22 @@ impl Bench {
     }
 
     /// Some are asked for often, most rarely, and documents are written to an index.
-    fn popular(&self, written: &str, goal: f64, section: &mut Section) {
+    fn popular(&self, what: Written, goal: f64, section: &mut Section) {
         let (sides, path) = (self.sides(), self.set.path());
         let searches = mix::searches(&self.set, QUERIES);
         let bodies: Vec<String> = searches.iter().map(|search| sides[0].body(search)).collect();
         let zipf = Zipf::new(bodies.len());
         let next = |dice: &mut Dice| zipf.roll(dice);
-        let documents = format!("/indexes/{written}/documents");
+        let documents = format!("/indexes/{}/documents", what.index(&self.set));
         let (mut rates, mut writes) = (Rates::default(), [Spread::default(), Spread::default()]);
         // The first round fills the cache and is not counted.
         for round in 0..=self.rounds {
             let mut of_round = [0.0; 2];
             for (at, client) in self.clients().into_iter().enumerate() {
                 let write = |count: u64| {
-                    let mut document = self.set.documents[count as usize % self.set.documents.len()].clone();
-                    document["population"] = json!(count + 1_000 * round as u64);
+                    let count = count as usize + 1_000 * round;
+                    let mut document = self.set.documents[count % self.set.documents.len()].clone();
+                    document["population"] = what.population(&self.set, count);
                     let reply = client.post(&documents, &json!([document]));
                     assert_eq!(reply.status, 202, "{}", reply.text);
                 };
@@ -128,7 +171,7 @@ impl Bench {
                 rates.add(of_round);
             }
         }
-        let to = if written == OTHER { "another index" } else { "the same index" };
+        let to = what.name();
         let what = format!("Zipf mix of {} searches, {WRITES_A_SECOND} writes a second to {to}", bodies.len());
         rates.report(&what, goal, section);
         let [one, cluster] = writes;

@@ -10,12 +10,11 @@
 //! A reply is kept, and shown, by the same rule as an answer ([`crate::nodes::changes`]), applied to the one node: nothing of its
 //! indexes was left to do there when it was asked, no change was sent there since, and the epoch is the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tokio::time::Instant;
 
 use crate::nodes::Nodes;
 use crate::nodes::changes::Moment;

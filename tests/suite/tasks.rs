@@ -190,7 +190,7 @@ fn whoever_has_seen_the_last_task_of_an_index_end_has_seen_all_end() {
     for round in 0..5 {
         let write = |id: u32| {
             // Some take a node longer than others.
-            let text = "word ".repeat(if id % 7 == 0 { 40_000 } else { 1 });
+            let text = "word ".repeat(if id.is_multiple_of(7) { 40_000 } else { 1 });
             client.post("/indexes/a/documents", &json!([{"id": id, "round": round, "text": text}])).ok()
         };
         let tasks: Vec<Value> = (0..60).map(write).collect();
