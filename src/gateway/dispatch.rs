@@ -15,7 +15,7 @@ use super::forward::Forwarding;
 use super::planning;
 use super::respond::{Answer, no_node};
 use super::streams::{self, Stream, Unit};
-use super::{described, features, figures, keys, listing, logs, narrow};
+use super::{described, features, figures, keys, listing, logs, narrow, shown};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::feature::{Chats, Feature};
 use crate::meili::operation::{Operation, Own};
@@ -193,7 +193,10 @@ async fn scattered(
     let reply = read::run(&app.cluster.reads, topology, scatter, &admitted.trace, keeping).await?;
     let key_of = |index: &str| app.cluster.ledger.registry.entry(index).and_then(|entry| entry.primary_key);
     let body = match reply.status {
-        200 => described::describe(admitted.head, scatter, began.elapsed(), &key_of, reply.body),
+        200 => {
+            let body = described::describe(admitted.head, scatter, began.elapsed(), &key_of, reply.body);
+            shown::as_one_node_shows(&app.cluster.ledger.registry, &scatter.ask, body)
+        }
         _ => reply.body,
     };
     let answer = Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, body) };

@@ -22,6 +22,7 @@
 //! | `beat` | what keeps timers cheap while reads come |
 //! | [`mirrors`], `shadow` | searches that rules want asked again |
 //! | `described` | what an answer to a search says beside it |
+//! | `shown` | in which order documents of its answer show their fields |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
 //! | `features` | routes that are there only while a feature is on |
@@ -73,6 +74,7 @@ pub mod rule_metrics;
 pub mod ruled;
 pub mod settings;
 mod shadow;
+mod shown;
 pub mod speakers;
 pub mod streams;
 pub mod webhooks;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::merge::key_place::KeyPlace;
 use crate::plan::index_info::IndexInfo;
 use crate::plan::write::RegistryChange;
 use crate::store::{IndexChanges, IndexEntry, Store, StoreError};
@@ -83,6 +84,13 @@ impl Registry {
         self.state.read().entries.get(index).cloned()
     }
 
+    /// Where the primary key of `index` stands in documents that are shown, if not where nodes show it.
+    pub fn key_place(&self, index: &str) -> Option<KeyPlace> {
+        let state = self.state.read();
+        let entry = state.entries.get(index).filter(|entry| !entry.leading.is_empty())?;
+        Some(KeyPlace { key: entry.primary_key.clone()?, behind: entry.leading.clone() })
+    }
+
     /// All indexes, by uid.
     pub fn entries(&self) -> Vec<IndexEntry> {
         self.state.read().entries.values().cloned().collect()
@@ -95,18 +103,20 @@ impl Registry {
         if let Some(index) = ensure
             && !state.entries.contains_key(index)
         {
-            state.put(&mut undo, IndexEntry { uid: index.to_owned(), primary_key: None });
+            state.put(&mut undo, IndexEntry { uid: index.to_owned(), primary_key: None, leading: Vec::new() });
         }
         match change {
             RegistryChange::None => {}
             RegistryChange::Create { index, primary_key } => {
                 if !state.entries.contains_key(index) {
-                    state.put(&mut undo, IndexEntry { uid: index.clone(), primary_key: primary_key.clone() });
+                    let (uid, primary_key) = (index.clone(), primary_key.clone());
+                    state.put(&mut undo, IndexEntry { uid, primary_key, leading: Vec::new() });
                 }
             }
-            RegistryChange::SetPrimaryKey { index, primary_key } => {
+            RegistryChange::SetPrimaryKey { index, primary_key, leading } => {
                 if state.entries.contains_key(index) {
-                    let entry = IndexEntry { uid: index.clone(), primary_key: Some(primary_key.clone()) };
+                    let (uid, primary_key) = (index.clone(), Some(primary_key.clone()));
+                    let entry = IndexEntry { uid, primary_key, leading: leading.clone() };
                     state.put(&mut undo, entry);
                 }
             }
@@ -115,8 +125,8 @@ impl Registry {
                 for (left, right) in pairs {
                     let keys = (state.entries.get(left).cloned(), state.entries.get(right).cloned());
                     if let (Some(first), Some(second)) = keys {
-                        state.put(&mut undo, IndexEntry { primary_key: second.primary_key, ..first.clone() });
-                        state.put(&mut undo, IndexEntry { primary_key: first.primary_key, ..second });
+                        state.put(&mut undo, IndexEntry { uid: first.uid.clone(), ..second.clone() });
+                        state.put(&mut undo, IndexEntry { uid: second.uid, ..first });
                     }
                 }
             }
@@ -129,7 +139,7 @@ impl Registry {
                     if let Some(entry) = state.entries.get(from).cloned() {
                         state.remove(&mut undo, from);
                         let primary_key = entry.primary_key.or_else(|| primary_key.clone());
-                        state.put(&mut undo, IndexEntry { uid: to.clone(), primary_key });
+                        state.put(&mut undo, IndexEntry { uid: to.clone(), primary_key, leading: entry.leading });
                     }
                 }
             }
@@ -262,7 +272,7 @@ mod tests {
     use super::*;
 
     fn entry(uid: &str, key: Option<&str>) -> IndexEntry {
-        IndexEntry { uid: uid.to_owned(), primary_key: key.map(str::to_owned) }
+        IndexEntry { uid: uid.to_owned(), primary_key: key.map(str::to_owned), leading: Vec::new() }
     }
 
     fn create(index: &str, key: Option<&str>) -> RegistryChange {
@@ -318,9 +328,22 @@ mod tests {
     #[test]
     fn an_ensured_index_takes_the_primary_key_of_its_first_batch() {
         let registry = Registry::default();
-        let change = RegistryChange::SetPrimaryKey { index: "a".into(), primary_key: "id".into() };
+        let change = RegistryChange::SetPrimaryKey {
+            index: "a".into(),
+            primary_key: "id".into(),
+            leading: vec!["title".into()],
+        };
         let undo = registry.apply(&change, Some("a"));
-        assert_eq!(registry.entry("a"), Some(entry("a", Some("id"))));
+        let leading = vec!["title".to_owned()];
+        assert_eq!(registry.entry("a"), Some(IndexEntry { leading: leading.clone(), ..entry("a", Some("id")) }));
         assert!(undo.created("a"));
+        // The place goes with the key.
+        registry.apply(&RegistryChange::Create { index: "b".into(), primary_key: Some("n".into()) }, None);
+        registry.apply(&RegistryChange::Swap { pairs: vec![("a".into(), "b".into())] }, None);
+        assert_eq!(registry.key_place("b"), Some(KeyPlace { key: "id".into(), behind: leading.clone() }));
+        assert_eq!((registry.entry("a"), registry.key_place("a")), (Some(entry("a", Some("n"))), None));
+        let pairs = vec![("b".to_owned(), "c".to_owned())];
+        registry.apply(&RegistryChange::Rename { pairs, primary_key: None }, None);
+        assert_eq!(registry.key_place("c").map(|place| place.behind), Some(leading));
     }
 }

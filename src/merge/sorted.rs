@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use crate::placement::written::WRITTEN_FIELD;
 use crate::plan::documents::{DocumentsPlan, SortBy};
 
 use super::error::MergeError;
@@ -19,7 +20,8 @@ struct List<'a> {
     head: Option<(&'a str, Rank)>,
 }
 
-/// `replies` are those to [`DocumentsPlan::request_sorted`]. Documents that tie keep the order of the lists.
+/// `replies` are those to [`DocumentsPlan::request_sorted`]. Documents that tie stand in the order in which they were
+/// written, as far as each list has them so.
 pub fn page(plan: &DocumentsPlan, replies: &[&[u8]]) -> Result<Vec<u8>, MergeError> {
     let mut total: u64 = 0;
     let mut lists = Vec::with_capacity(replies.len());
@@ -90,7 +92,10 @@ fn rank(document: &str, sort: &[SortBy]) -> Result<Rank, MergeError> {
         let values = by.field.as_deref().map(|field| values_at(&document, field)).unwrap_or_default();
         Score::Sort { ascending: by.ascending, value: first(values.into_iter(), by.ascending) }
     });
-    Ok(Rank(scores.collect()))
+    let written = document.get(WRITTEN_FIELD).and_then(Value::as_str);
+    let written = written.map_or(SortValue::Missing, |place| SortValue::Text(place.to_owned()));
+    let last = Score::Sort { ascending: true, value: written };
+    Ok(Rank(scores.chain(std::iter::once(last)).collect()))
 }
 
 /// The value that puts a document first: of several the engine takes numbers, and of these the one nearest to the
@@ -152,6 +157,16 @@ mod tests {
         let left = json!([{"id": 1, "a": 1, "b": {"c": 1}}, {"id": 2, "a": 1, "b": {"c": 3}}]);
         let right = json!([{"id": 3, "a": 1, "b": {"c": 1}}, {"id": 4, "a": 1, "b": {"c": 2}}]);
         assert_eq!(ids(&merged(json!({"sort": ["a:asc", "b.c:asc"]}), &[left, right])), [1, 3, 4, 2]);
+    }
+
+    #[test]
+    fn documents_that_tie_stand_in_the_order_of_their_writes() {
+        let document = |id: u64, place: &str| json!({"id": id, "_miroir_written": place});
+        let left = json!([document(2, "[]"), document(3, "]["), {"id": 5}]);
+        let right = json!([document(1, "[["), document(4, "]]")]);
+        let sorted = merged(json!({"sort": ["a:asc"]}), &[left, right]);
+        assert_eq!(ids(&sorted), [1, 2, 3, 4, 5]);
+        assert_eq!(sorted["results"][0], json!({"id": 1}));
     }
 
     #[test]

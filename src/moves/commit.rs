@@ -236,7 +236,7 @@ mod tests {
         }
         layout.arriving = ByNode::from([(new.clone(), shards(&[1, 2, 3]))]);
         let store = SqliteStore::open(":memory:", 4).expect("a store");
-        let index = IndexEntry { uid: "a".to_owned(), primary_key: None };
+        let index = IndexEntry { uid: "a".to_owned(), primary_key: None, leading: Vec::new() };
         store.put_index(index).await.expect("an index");
         // Shard 2 is being copied to the new node; of shard 3 it has what the old one has missed.
         store.put_stale(new.clone(), "a".to_owned(), shards(&[2])).await.expect("a row");

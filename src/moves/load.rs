@@ -82,7 +82,10 @@ mod tests {
     /// A state of 256 shards as it was written before there was a second version of placement, with an index.
     async fn old_state() -> (SqliteStore, Value) {
         let store = SqliteStore::open(":memory:", 256).expect("a store");
-        store.put_index(IndexEntry { uid: "i".to_owned(), primary_key: None }).await.expect("an index");
+        store
+            .put_index(IndexEntry { uid: "i".to_owned(), primary_key: None, leading: Vec::new() })
+            .await
+            .expect("an index");
         let goal = wishes::goal_of(&settings(None, None), Placement::Rendezvous).expect("a goal");
         let mut old = serde_json::to_value(Layout::first(goal, 256)).expect("JSON");
         let fields = old.as_object_mut().expect("an object");

@@ -151,7 +151,6 @@ impl DocumentsPlan {
         body.insert("filter".into(), filter::with_shards(body.get("filter"), part, shards));
         // Documents of several nodes are put into the order in which they were written.
         if let Some(Value::Array(fields)) = body.get_mut("fields")
-            && self.sort.is_empty()
             && !fields.iter().any(|field| field == "*")
         {
             fields.push(WRITTEN_FIELD.into());
@@ -332,7 +331,7 @@ mod tests {
         let request = plan.unwrap().request_sorted(&part, 1);
         assert_eq!(
             serde_json::from_slice::<Value>(&request.body).unwrap(),
-            json!({"sort": ["price:desc", "maker.name:asc"], "fields": ["id", "maker", "price"], "offset": 0,
+            json!({"sort": ["price:desc", "maker.name:asc"], "fields": ["id", "maker", "price", "_miroir_written"], "offset": 0,
                 "limit": 27, "filter": no_words()})
         );
     }

@@ -112,6 +112,9 @@ pub enum RegistryChange {
     SetPrimaryKey {
         index: String,
         primary_key: String,
+        /// The fields before it in the document that it was guessed from.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        leading: Vec<String>,
     },
     Delete {
         index: String,

@@ -60,6 +60,9 @@ pub enum StoreError {
 pub struct IndexEntry {
     pub uid: String,
     pub primary_key: Option<String>,
+    /// The fields before the key in the document that it was guessed from. Nodes are told the key, and show it before them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leading: Vec<String>,
 }
 
 /// Entries of the registry as a write leaves them, by uid; `None` where the index is gone.

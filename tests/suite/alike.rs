@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::fleet::is_embedded;
 use crate::support::parity::leaks;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
@@ -199,6 +200,33 @@ fn vectors_of_few_documents(pair: &Pair) {
     }
 }
 
+/// The key is guessed from the first document, in which other fields stand before it.
+fn fields_in_their_order(pair: &Pair) {
+    let document = |id: u64| json!({"title": format!("a film {id}"), "year": 1990 + id, "id": id, "cast": ["x"]});
+    let documents: Value = (0..30).map(document).collect();
+    for client in [&pair.single.client, &pair.fleet.client] {
+        client.add("ordered", &documents);
+        let settings = json!({"filterableAttributes": ["cast"], "sortableAttributes": ["cast", "year"]});
+        client.done(&client.json("PATCH", "/indexes/ordered/settings", &settings));
+    }
+    let sort = json!(["year:asc"]);
+    let search = json!({"q": "film", "sort": sort, "attributesToHighlight": ["*"]});
+    let first = pair.agree("/indexes/ordered/search", &search, None)["hits"][0].clone();
+    let names: Vec<&String> = first.as_object().expect("a hit").keys().collect();
+    assert_eq!(names, ["title", "year", "id", "cast", "_formatted"]);
+    let few = json!({"q": "film", "sort": sort, "attributesToRetrieve": ["id", "cast", "title"]});
+    pair.agree("/indexes/ordered/search", &few, None);
+    let queries = json!([{"indexUid": "ordered", "q": "film", "sort": sort}]);
+    pair.agree("/multi-search", &json!({"queries": queries, "federation": {"limit": 30}}), None);
+    pair.agree("/indexes/ordered/documents/fetch", &json!({"limit": 30}), None);
+    if !is_embedded() {
+        // All tie.
+        pair.agree("/indexes/ordered/documents/fetch", &json!({"sort": ["cast:asc"], "offset": 5, "limit": 9}), None);
+    }
+    let one = |client: &Client| client.get("/indexes/ordered/documents/7").ok().to_string();
+    assert_eq!(one(&pair.single.client), one(&pair.fleet.client));
+}
+
 fn agree(replication_factor: usize) {
     let pair = Pair::start(replication_factor);
     numbers_and_digits(&pair);
@@ -207,6 +235,7 @@ fn agree(replication_factor: usize) {
     distinct_numbers_and_their_digits(&pair);
     attributes_that_few_documents_have(&pair);
     vectors_of_few_documents(&pair);
+    fields_in_their_order(&pair);
 }
 
 #[test]

@@ -43,7 +43,9 @@ pub(super) fn update_index(index: &str, body: &[u8]) -> Result<WriteIntent, Resp
             indexes.sort();
             RegistryChange::Rename { pairs: vec![(index.to_owned(), new_uid)], primary_key }
         }
-        (_, Some(primary_key)) => RegistryChange::SetPrimaryKey { index: index.to_owned(), primary_key },
+        (_, Some(primary_key)) => {
+            RegistryChange::SetPrimaryKey { index: index.to_owned(), primary_key, leading: Vec::new() }
+        }
         (_, None) => RegistryChange::None,
     };
     let step = whole("PATCH", &format!("/indexes/{index}"), StepBody::Json(Value::Object(body)));

@@ -157,7 +157,7 @@ pub async fn recover(writes: &Writes, progress: &dyn Fn(String)) -> Result<Recov
         store.put_key(key.uid, value).await?;
     }
     for (index, found) in holders {
-        store.put_index(IndexEntry { uid: index, primary_key: found.primary_key }).await?;
+        store.put_index(IndexEntry { uid: index, primary_key: found.primary_key, leading: Vec::new() }).await?;
     }
     for task in tasks {
         // Of a recovery that broke off.

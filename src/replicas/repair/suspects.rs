@@ -75,7 +75,9 @@ async fn look_at(
             done(replicas.nodes.client.carry_out(node, request, trace, TASK_LIMIT).await?)?;
         }
     }
-    Ok(Some(Some(IndexEntry { uid: index.to_owned(), primary_key })))
+    let known = replicas.ledger.registry.entry(index).filter(|entry| entry.primary_key == primary_key);
+    let leading = known.map(|entry| entry.leading).unwrap_or_default();
+    Ok(Some(Some(IndexEntry { uid: index.to_owned(), primary_key, leading })))
 }
 
 /// A node without documents takes another primary key, and one with documents refuses it, as one node with all of them would.

@@ -55,14 +55,14 @@ async fn a_reopened_store_has_forgotten_nothing() {
     part.task_uid = Some(9);
     part.started_at = Some(T0);
     rich.parts = vec![part];
-    let entry = IndexEntry { uid: "cities".to_owned(), primary_key: Some("id".to_owned()) };
+    let entry = IndexEntry { uid: "cities".to_owned(), primary_key: Some("id".to_owned()), leading: Vec::new() };
     let shards: ShardSet = [ShardId(0), ShardId(40)].into_iter().collect();
     let key_uid = Uuid::from_u128(7);
     {
         let store = folder.open();
         store.insert_task(rich.clone()).await.unwrap();
         store.put_index(entry.clone()).await.unwrap();
-        store.put_index(IndexEntry { uid: "gone".to_owned(), primary_key: None }).await.unwrap();
+        store.put_index(IndexEntry { uid: "gone".to_owned(), primary_key: None, leading: Vec::new() }).await.unwrap();
         store.delete_index("gone".to_owned()).await.unwrap();
         store.put_stale(NodeId::new("a"), "cities".to_owned(), shards.clone()).await.unwrap();
         store.put_stale(NodeId::new("b"), "cities".to_owned(), shards.clone()).await.unwrap();
@@ -126,7 +126,7 @@ fn a_file_that_is_no_database_is_refused() {
 async fn a_write_and_what_it_changes_of_the_registry_are_stored_together() {
     let folder = Folder::new();
     let store = folder.open();
-    let entry = |uid: &str| IndexEntry { uid: uid.to_owned(), primary_key: None };
+    let entry = |uid: &str| IndexEntry { uid: uid.to_owned(), primary_key: None, leading: Vec::new() };
     let created = vec![("a".to_owned(), Some(entry("a")))];
     store.begin_write(task(0), created).await.unwrap();
     // The row cannot be inserted twice, so the index is not removed either.

@@ -29,6 +29,9 @@ use crate::split::{Document, PayloadFormat, Splitter};
 use crate::write::order::Batches;
 use crate::write::settings::WriteSettings;
 
+/// More fields before the key are not remembered.
+const MANY_LEADING: usize = 200;
+
 /// How much is split between two looks at the spools, and without letting others run.
 const PIECE: usize = 64 << 10;
 
@@ -49,6 +52,8 @@ pub(super) struct Collector<'a> {
     error: Option<IdError>,
     /// What else is wrong. The engine looks at all ids first.
     checker: Checker,
+    /// The fields before the key in the document that suggested it.
+    leading: Vec<String>,
     /// The ids, where somebody wants to know them and they are not too many.
     keys: Option<Vec<String>>,
     /// The new words of the documents, where nodes share words.
@@ -82,6 +87,8 @@ pub(super) struct Collected {
     pub received: u64,
     /// The key that the documents were split by.
     pub primary_key: Option<String>,
+    /// The fields before the key in the document that it was guessed from.
+    pub leading: Vec<String>,
     /// Why the batch fails as a whole.
     pub error: Option<BatchError>,
     /// What else is known of the documents.
@@ -126,6 +133,7 @@ impl<'a> Collector<'a> {
             received: 0,
             error: None,
             checker: Checker::new(DocumentRules::default(), Meets::Replacing),
+            leading: Vec::new(),
             keys: None,
             words: None,
             takes: Takes::All,
@@ -283,7 +291,12 @@ impl<'a> Collector<'a> {
     fn place(&mut self, document: &Document<'_>) -> Result<(), IdError> {
         let primary_key = match &mut self.primary_key {
             Some(key) => key,
-            none => none.insert(infer(document)?),
+            none => {
+                let key = none.insert(infer(document)?);
+                let names = document.fields().iter().map(|(name, _)| name.as_ref());
+                self.leading = names.take_while(|name| name != key).take(MANY_LEADING).map(str::to_owned).collect();
+                key
+            }
         };
         let id = document_id(document, primary_key)?;
         if is_words_id(&id) {
@@ -353,7 +366,8 @@ impl<'a> Collector<'a> {
             Takes::Ids(ids) => ids,
             Takes::All | Takes::Existing(_) => Ids::default(),
         };
-        Ok(Collected { received, primary_key, error, checked, parts, keys, unsplit, words, ids })
+        let leading = self.leading;
+        Ok(Collected { received, primary_key, leading, error, checked, parts, keys, unsplit, words, ids })
     }
 }
 

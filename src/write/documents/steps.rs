@@ -60,7 +60,7 @@ impl Addition {
         }
         let registry = match collected.primary_key {
             Some(primary_key) if self.sets_primary_key => {
-                RegistryChange::SetPrimaryKey { index: self.index.clone(), primary_key }
+                RegistryChange::SetPrimaryKey { index: self.index.clone(), primary_key, leading: collected.leading }
             }
             Some(_) | None => RegistryChange::None,
         };

@@ -175,7 +175,8 @@ async fn the_write_names_the_key_and_tells_it_to_every_node_when_it_is_new() {
     assert!(
         intent.steps.iter().all(|step| step.method == "PUT" && step.path == "/indexes/books/documents?primaryKey=a+b")
     );
-    let set = RegistryChange::SetPrimaryKey { index: "books".to_owned(), primary_key: "a b".to_owned() };
+    let set =
+        RegistryChange::SetPrimaryKey { index: "books".to_owned(), primary_key: "a b".to_owned(), leading: Vec::new() };
     assert_eq!(intent.registry, set);
     assert_eq!(intent.custom_metadata.as_deref(), Some("mine"));
     assert_eq!(Value::Object(intent.details.unwrap()), json!({"receivedDocuments": 1, "indexedDocuments": null}));

@@ -262,7 +262,7 @@ async fn interrupt(cluster: &Cluster, fleet: &Fleet, holders: &[&str]) -> Miroir
         let shards = topology.shards_of(node).clone();
         task.parts.push(NodeTask::unsent(topology.node(node).id.clone(), Purpose::Main, shards));
     }
-    let entry = IndexEntry { uid: "a".into(), primary_key: None };
+    let entry = IndexEntry { uid: "a".into(), primary_key: None, leading: Vec::new() };
     cluster.ledger.store.begin_write(task.clone(), vec![("a".into(), Some(entry))]).await.unwrap();
     for node in holders {
         fleet.0.lock().entry((*node).to_owned()).or_default().1.push(json!({
