@@ -10,11 +10,13 @@
 //! A reply is kept, and shown, by the same rule as an answer ([`crate::nodes::changes`]), applied to the one node: nothing of its
 //! indexes was left to do there when it was asked, no change was sent there since, and the epoch is the same.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use serde::Deserialize;
 
 use crate::nodes::Nodes;
 use crate::nodes::changes::Moment;
@@ -100,7 +102,7 @@ impl KeptReplies {
         indexes: &[&str],
         (path, body, within): (&str, &Bytes, Duration),
     ) -> Looked {
-        if self.kept.capacity() == 0 || body.len() > LONGEST {
+        if self.kept.capacity() == 0 || body.len() > LONGEST || !is_about(path, body, indexes) {
             return Looked::Asks(None);
         }
         let asked = Asked { node: node.clone(), path: path.to_owned(), body: body.clone() };
@@ -126,8 +128,44 @@ impl KeptReplies {
     }
 }
 
+/// True for a request that no other index than these has a say in. A read may ask about others besides, such as those that it joins.
+fn is_about(path: &str, body: &[u8], indexes: &[&str]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Query<'b> {
+        #[serde(borrow)]
+        index_uid: Cow<'b, str>,
+    }
+    #[derive(Deserialize)]
+    struct Queries<'b> {
+        #[serde(borrow)]
+        queries: Vec<Query<'b>>,
+    }
+    match path.strip_prefix("/indexes/").and_then(|rest| rest.split_once('/')) {
+        Some((index, _)) => indexes.contains(&index),
+        None => serde_json::from_slice::<Queries<'_>>(body)
+            .is_ok_and(|all| all.queries.iter().all(|query| indexes.contains(&&*query.index_uid))),
+    }
+}
+
 impl Weighter<Asked, Kept> for ByBytes {
     fn weight(&self, asked: &Asked, kept: &Kept) -> u64 {
         (asked.path.len() + asked.body.len() + kept.reply.body.len()) as u64 + ENTRY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_requests_about_the_indexes_of_the_read_are_kept() {
+        let about = |path: &str, body: &str| is_about(path, body.as_bytes(), &["films", "books"]);
+        assert!(about("/indexes/films/search", "{}"));
+        assert!(!about("/indexes/people/documents/fetch", "{}"));
+        assert!(!about("/indexes/film/search", "{}"));
+        assert!(about("/multi-search", r#"{"queries": [{"indexUid": "films"}, {"indexUid": "books", "q": "x"}]}"#));
+        assert!(!about("/multi-search", r#"{"queries": [{"indexUid": "films"}, {"indexUid": "people"}]}"#));
+        assert!(!about("/multi-search", r#"{"queries": [{}]}"#) && !about("/keys", "{}"));
     }
 }
