@@ -177,7 +177,7 @@ fn every_round_and_every_kind_of_read_has_a_golden_plan_that_shows_it() {
 }
 
 /// Every kind of scattered read.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "judge",
     "refused",
     "settings",

@@ -18,9 +18,7 @@ fn write(client: &Client, uid: &str, rule: &Value) -> Value {
 
 /// A rule that pins documents at positions.
 fn pinning(conditions: Value, pins: &[(u32, u32)]) -> Value {
-    let action = |(id, position): &(u32, u32)| {
-        json!({"selector": {"indexUid": "films", "id": id.to_string()}, "action": {"type": "pin", "position": position}})
-    };
+    let action = |(id, position): &(u32, u32)| json!({"selector": {"indexUid": "films", "id": id.to_string()}, "action": {"type": "pin", "position": position}});
     json!({"conditions": conditions, "actions": pins.iter().map(action).collect::<Vec<_>>()})
 }
 
