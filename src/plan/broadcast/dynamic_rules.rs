@@ -8,13 +8,16 @@ use super::intent::whole;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::payload;
 use crate::meili::task::TaskKind;
+use crate::meili::uid::IndexUid;
 use crate::meili::unknown::only_custom_metadata;
 use crate::placement::topology::Topology;
 use crate::plan::pins::FARTHEST;
 use crate::plan::write::{RegistryChange, StepBody, WriteIntent};
 
-/// Refused for what several nodes cannot do alike; what is wrong with the rule the nodes say.
-pub(super) fn update(target: &str, body: &[u8]) -> Result<WriteIntent, ResponseError> {
+/// Refused for what several nodes cannot do alike; what is wrong with the rule the nodes say. A name that is none the engine answers
+/// with no words that could be relayed.
+pub(super) fn update(uid: &str, target: &str, body: &[u8]) -> Result<WriteIntent, ResponseError> {
+    IndexUid::parse(uid)?;
     let rule = payload::object(body)?;
     if rule.get("conditions").and_then(|conditions| conditions.get("filter")).is_some_and(|filter| !filter.is_null()) {
         return Err(not_supported(
@@ -36,7 +39,8 @@ pub(super) fn update(target: &str, body: &[u8]) -> Result<WriteIntent, ResponseE
 }
 
 /// Also of a rule that is not there, as with the engine.
-pub(super) fn delete(target: &str) -> Result<WriteIntent, ResponseError> {
+pub(super) fn delete(uid: &str, target: &str) -> Result<WriteIntent, ResponseError> {
+    IndexUid::parse(uid)?;
     let details = Map::from_iter([("updatedRules".to_owned(), json!(1))]);
     of_rules(TaskKind::DsrUpdate, "DELETE", target, details, StepBody::Empty)
 }
@@ -82,7 +86,7 @@ mod tests {
     use crate::placement::topology::NodeState;
 
     fn refusal(rule: &Value) -> Option<String> {
-        update("/dynamic-search-rules/r", rule.to_string().as_bytes()).err().map(|error| error.message)
+        update("r", "/dynamic-search-rules/r", rule.to_string().as_bytes()).err().map(|error| error.message)
     }
 
     fn pin(position: u64) -> Value {
@@ -102,12 +106,13 @@ mod tests {
     #[test]
     fn a_rule_is_written_on_every_node_as_it_came_and_every_node_counts_what_it_clears() {
         let body = json!({"active": false, "precedence": null});
-        let intent = update("/dynamic-search-rules/r%20?customMetadata=mine", body.to_string().as_bytes()).unwrap();
-        assert_eq!(intent.steps[0].path, "/dynamic-search-rules/r%20");
+        let intent = update("r", "/dynamic-search-rules/r?customMetadata=mine", body.to_string().as_bytes()).unwrap();
+        assert_eq!(intent.steps[0].path, "/dynamic-search-rules/r");
         assert_eq!(intent.custom_metadata.as_deref(), Some("mine"));
         assert_eq!(Value::Object(intent.details.unwrap()), json!({"rule": body, "updatedRules": 1}));
         let topology = Topology::sample(&[NodeState::Up; 3], 8, 1);
         assert_eq!(clear("/dynamic-search-rules", &topology).unwrap().copies, 3);
-        assert!(delete("/dynamic-search-rules/r?x=1").is_err());
+        assert!(delete("r", "/dynamic-search-rules/r?x=1").is_err());
+        assert!(delete("no name", "/dynamic-search-rules/no%20name").is_err());
     }
 }

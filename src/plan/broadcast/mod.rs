@@ -66,8 +66,8 @@ pub fn plan(
             return documents::edit_documents(index, query, body, all)
                 .map_or_else(Plan::Refuse, |intent| Plan::Edit(Box::new(intent)));
         }
-        Change::UpdateDynamicSearchRule { .. } => dynamic_rules::update(path, body),
-        Change::DeleteDynamicSearchRule { .. } => dynamic_rules::delete(path),
+        Change::UpdateDynamicSearchRule { uid } => dynamic_rules::update(uid, path, body),
+        Change::DeleteDynamicSearchRule { uid } => dynamic_rules::delete(uid, path),
         Change::ClearDynamicSearchRules => dynamic_rules::clear(path, topology),
         // The engine has no task for it.
         Change::UpdateExperimentalFeatures => {
