@@ -24,6 +24,9 @@ impl Heir for Cluster {
             tracing::error!(%error, task = %task.id(), "settings to be taken back could not be recorded");
         }
         let registry = &self.ledger.registry;
+        if matches!(task.kind, TaskKind::DsrUpdate | TaskKind::DsrClear) {
+            registry.forget_infos();
+        }
         let mut indexes = insync::swapped(task);
         indexes.extend(task.index_uid.clone());
         for index in &indexes {

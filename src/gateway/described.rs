@@ -43,6 +43,7 @@ pub(super) fn describe(
         | Ask::Refused(_)
         | Ask::Settings
         | Ask::Setting { .. }
+        | Ask::DynamicSearchRules
         | Ask::Stats(_)
         | Ask::FacetSearch(_)
         | Ask::Similar(_)

@@ -269,6 +269,8 @@ async fn everywhere(app: &Arc<App>, admitted: &Admitted<'_>, request: NodeReques
     let method = http::Method::from_bytes(method.as_bytes())
         .map_err(|_| ResponseError::new(Code::Internal, "A plan names no method."))?;
     let reply = direct::everywhere(&app.cluster.writes, method, &path, Some(body.into()), &admitted.trace).await?;
+    // What rules pin, they pin while their feature is on.
+    app.cluster.ledger.registry.forget_infos();
     Ok(Answer::bytes(reply.status, reply.body))
 }
 

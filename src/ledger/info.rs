@@ -9,14 +9,16 @@ use super::registry::Known;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::uid::index_not_found;
 use crate::meili::versions::{
-    blank_words_are_none, counts_pages_whole, facets_by_pattern, scores_by_all_rules, searches_from_the_first,
-    states_all_hits, states_offset_asked,
+    blank_words_are_none, counts_pages_whole, facets_by_pattern, has_dynamic_rules, scores_by_all_rules,
+    searches_from_the_first, states_all_hits, states_offset_asked,
 };
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
+use crate::nodes::dynamic_rules;
 use crate::nodes::error::unavailable;
 use crate::nodes::meaning::Meaning;
 use crate::placement::topology::{Apart, NodeIx, Topology};
 use crate::plan::index_info::{IndexInfo, ScoredBy};
+use crate::plan::pins::Pins;
 use crate::read::Remembered as _;
 
 impl Ledger {
@@ -39,6 +41,9 @@ impl Ledger {
         info.blank_words_are_none = is(blank_words_are_none);
         info.counts_pages_whole = is(counts_pages_whole);
         info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
+        if is(has_dynamic_rules) {
+            info.pins = read_pins(self, &topology, index, trace).await?;
+        }
         let info = Arc::new(info);
         // Those of a node that differs serve this request alone: soon one with the right ones may answer.
         if surely == Surely::Right {
@@ -64,6 +69,19 @@ enum Surely {
     Right,
     /// Their node is being repaired, or took a change that others refused.
     Unknown,
+}
+
+/// What rules may pin in an index, as a node that is up has them; nothing while the feature is off.
+async fn read_pins(ledger: &Ledger, topology: &Topology, index: &str, trace: &Trace) -> Result<Pins, ResponseError> {
+    let mut last = ResponseError::new(Code::MiroirNodeUnavailable, "No node that has the index is up.");
+    for ix in topology.serving(index) {
+        let node = topology.node(ix);
+        match dynamic_rules::read(&ledger.nodes.client, node, trace).await {
+            Ok(rules) => return Ok(rules.map_or_else(Pins::default, |rules| Pins::of(index, &rules))),
+            Err(error) => last = error.to_response(),
+        }
+    }
+    Err(last)
 }
 
 /// The settings of an index as a node that is up has them.

@@ -296,7 +296,8 @@ pub fn marks_of(task: &MiroirTask, topology: &Topology) -> Marks {
             BTreeSet::new()
         };
         let indexes = task.index_uid.iter().filter(|index| !outdated.contains(*index)).cloned();
-        marks.missed.push((node, Missed { outdated: outdated.clone(), ..Missed::of(indexes) }));
+        let settings = matches!(task.kind, TaskKind::DsrUpdate | TaskKind::DsrClear);
+        marks.missed.push((node, Missed { settings, outdated: outdated.clone(), ..Missed::of(indexes) }));
     }
     marks
 }

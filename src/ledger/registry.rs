@@ -144,6 +144,7 @@ impl Registry {
                 }
             }
             RegistryChange::Settings { index } => state.forget(index),
+            RegistryChange::DynamicSearchRules => state.forget_all(),
         }
         undo
     }
@@ -182,9 +183,7 @@ impl Registry {
 
     /// Drops what is cached of all indexes' settings.
     pub fn forget_infos(&self) {
-        let mut state = self.state.write();
-        let known: Vec<String> = state.infos.keys().cloned().collect();
-        known.iter().for_each(|index| state.forget(index));
+        self.state.write().forget_all();
     }
 
     /// Drops what is cached of an index's settings.
@@ -256,6 +255,13 @@ impl State {
         if before.is_some() {
             undo.0.entry(index.to_owned()).or_insert(before);
         }
+    }
+
+    fn forget_all(&mut self) {
+        let known: Vec<String> = self.infos.keys().cloned().collect();
+        known.iter().for_each(|index| self.forget(index));
+        // What is being read now is of the past as well.
+        self.generation += 1;
     }
 
     fn forget(&mut self, index: &str) {

@@ -201,10 +201,12 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
         RegistryChange::None
         | RegistryChange::Create { .. }
         | RegistryChange::SetPrimaryKey { .. }
-        | RegistryChange::Settings { .. } => BTreeSet::new(),
+        | RegistryChange::Settings { .. }
+        | RegistryChange::DynamicSearchRules => BTreeSet::new(),
     };
     let indexes = intent.index_uid.iter().filter(|index| !outdated.contains(*index));
-    let missed = Missed { outdated: outdated.clone(), ..Missed::of(indexes.cloned()) };
+    let settings = intent.registry == RegistryChange::DynamicSearchRules;
+    let missed = Missed { settings, outdated: outdated.clone(), ..Missed::of(indexes.cloned()) };
     settled.marks.missed.extend(behind.into_iter().map(|node| (node, missed.clone())));
     for (left, right) in intent.registry.moved() {
         swap_stale(topology, left, right, &mut settled.marks);

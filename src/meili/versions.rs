@@ -95,6 +95,11 @@ pub fn tells_network(version: &str) -> bool {
     is_at_least(version, (1, 50))
 }
 
+/// True for engines that are known to have dynamic search rules whose changes are tasks: seen of 1.50.
+pub fn has_dynamic_rules(version: &str) -> bool {
+    is_at_least(version, (1, 50))
+}
+
 /// True for engines that are known to name the index before what they say of an edit's filter: seen of 1.50, not of 1.15.
 pub fn names_index_of_edit(version: &str) -> bool {
     is_at_least(version, (1, 50))
@@ -118,6 +123,7 @@ mod tests {
             shows_renames,
             shows_foreign_keys,
             tells_network,
+            has_dynamic_rules,
             names_index_of_edit,
             renames_and_compacts,
             facets_by_pattern,

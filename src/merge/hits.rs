@@ -120,7 +120,7 @@ pub fn met(hits: &[Hit<'_>], reach: usize) -> Result<usize, MergeError> {
 }
 
 /// The document `text`, of which only what lies at the path `field` or on the way to it is built.
-fn only(text: &str, field: &str) -> Result<Value, MergeError> {
+pub(super) fn only(text: &str, field: &str) -> Result<Value, MergeError> {
     let mut kept = Map::new();
     for (name, value) in Members::parse(text)?.0 {
         let rest = field.strip_prefix(name.as_ref());

@@ -21,6 +21,7 @@
 //! | `nearby` | hits that are about equally far |
 //! | `order` | the total order of hits |
 //! | `payload` | the documents that nodes have in their queues for one task, as the client sent them |
+//! | `pins` | documents that dynamic search rules pin, placed among the hits of all nodes |
 //! | `provenance` | which node gave which hit of an answer, for whoever asks how the answer came about |
 //! | `raw` | members of a reply as slices of it |
 //! | [`reading`] | where in a reply its parts stand, for who judges it and who merges it |
@@ -53,6 +54,7 @@ pub mod marks;
 pub mod nearby;
 pub mod order;
 pub mod payload;
+mod pins;
 pub mod provenance;
 pub mod raw;
 pub mod reading;

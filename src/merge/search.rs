@@ -9,6 +9,7 @@ use super::error::MergeError;
 use super::facets::{self, Facets, NodeFacets};
 use super::hit::Hit;
 use super::hits::{self, Page};
+use super::pins;
 use super::raw::{Members, ObjectWriter, elements};
 use super::reading;
 use super::scores::MostTypos;
@@ -68,6 +69,8 @@ pub struct Merged<'a> {
     listed: Vec<Listed<'a>>,
     /// What scores are related to, where they are shown.
     typos: Option<MostTypos>,
+    /// False if documents that rules pin may stand in another order.
+    sure: bool,
 }
 
 // === impl Merged ===
@@ -106,12 +109,17 @@ impl<'a> Merged<'a> {
         let left_out: u64 = spans.iter().map(|span| span.skip()).sum();
         let typos = (plan.shown.score || plan.shown.details).then(|| most_typos(&lists));
         let skip = plan.window.skip().saturating_sub(left_out);
-        let page = if plan.is_walked_unseen() {
+        let mut sure = true;
+        let page = if let Some(pins) = &plan.pins {
+            let placed = pins::page(lists, plan, pins)?;
+            sure = placed.sure;
+            placed.page
+        } else if plan.is_walked_unseen() {
             Page { hits: Vec::new(), ..hits::merge(lists, &plan.rules(), 0, plan.reach())? }
         } else {
             hits::merge(lists, &plan.rules(), skip, plan.window.take())?
         };
-        Ok(Self { plan, replies, page, listed, typos })
+        Ok(Self { plan, replies, page, listed, typos, sure })
     }
 
     /// The replies whose spans were too narrow for the page.
@@ -139,6 +147,11 @@ impl<'a> Merged<'a> {
     /// goes, and nobody shows B.
     pub fn hides(&self) -> bool {
         self.page.hides
+    }
+
+    /// False if documents that rules pin may stand in another order on one node.
+    pub fn is_sure(&self) -> bool {
+        self.sure
     }
 
     /// True if hits may be missing that nodes would list beyond `most`.

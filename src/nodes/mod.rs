@@ -17,6 +17,7 @@
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
 //! | `older` | topologies that were replaced and are still in somebody's hands |
 //! | [`lanes`] | one order of writes for each index and node |
+//! | [`dynamic_rules`] | dynamic search rules as a node has them |
 //! | [`node_queue`] | a node's queue of tasks: whether it is empty, and waiting until it is |
 //! | [`spool`] | bytes collected for a node, in memory up to a bound and then in a file |
 //! | [`stamp`] | by what a node's task tells who gave it |
@@ -29,6 +30,7 @@
 pub mod changes;
 pub mod client;
 pub mod credentials;
+pub mod dynamic_rules;
 pub mod error;
 mod exchange;
 pub(crate) mod families;

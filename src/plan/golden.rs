@@ -177,10 +177,11 @@ fn every_round_and_every_kind_of_read_has_a_golden_plan_that_shows_it() {
 }
 
 /// Every kind of scattered read.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "judge",
     "refused",
     "settings",
+    "dynamicSearchRules",
     "setting",
     "search",
     "facetSearch",
@@ -201,6 +202,7 @@ fn kind(ask: &Ask) -> &'static str {
         Ask::Refused(_) => "refused",
         Ask::Settings => "settings",
         Ask::Setting { .. } => "setting",
+        Ask::DynamicSearchRules => "dynamicSearchRules",
         Ask::Search(_) => "search",
         Ask::FacetSearch(_) => "facetSearch",
         Ask::MultiSearch(_) => "multiSearch",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::pins::Pins;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 use crate::split::rules::DocumentRules;
@@ -104,6 +105,9 @@ pub struct IndexInfo {
     /// Where words are found, and what is one. No read asks.
     #[serde(skip)]
     pub words: WordRules,
+    /// What dynamic search rules may pin in it.
+    #[serde(skip)]
+    pub pins: Pins,
 }
 
 // === impl IndexInfo ===
@@ -135,6 +139,7 @@ impl IndexInfo {
             search_cutoff: SEARCH_CUTOFF,
             rules: DocumentRules::default(),
             words: WordRules::default(),
+            pins: Pins::default(),
         }
     }
 

@@ -93,6 +93,7 @@ pub mod multi_search;
 pub mod node_request;
 pub mod obstacle;
 pub mod own;
+pub mod pins;
 pub mod probe;
 pub mod query_search;
 pub mod read;

@@ -39,7 +39,13 @@ pub fn plan(body: &Map<String, Value>, infos: &Infos) -> Result<Ask, Obstacle> {
     known::check(body, &["queries", "federation"])?;
     match body.get("federation") {
         None | Some(Value::Null) => Ok(Ask::MultiSearch(MultiSearchPlan::new(body, infos)?)),
-        Some(Value::Object(_)) => Ok(Ask::Federation(Box::new(FederationPlan::new(body, infos)?))),
+        Some(Value::Object(_)) => {
+            let plan = FederationPlan::new(body, infos)?;
+            match infos.values().find(|info| !info.pins.is_empty()) {
+                Some(info) => Err(Obstacle::Unserved(info.pins.not_placed(&info.uid, "a federated search"))),
+                None => Ok(Ask::Federation(Box::new(plan))),
+            }
+        }
         Some(_) => Err(Obstacle::Judge),
     }
 }

@@ -44,7 +44,9 @@ pub fn indexes(read: &Read, body: &[u8]) -> Vec<String> {
         | Read::GetSettings { .. }
         | Read::GetSetting { .. }
         | Read::GetExperimentalFeatures
-        | Read::GetNetwork => Vec::new(),
+        | Read::GetNetwork
+        | Read::ListDynamicSearchRules
+        | Read::GetDynamicSearchRule { .. } => Vec::new(),
     }
 }
 
@@ -56,6 +58,8 @@ pub fn plan(read: &Read, path: &str, body: &[u8], infos: &Infos, topology: &Topo
         Read::Version | Read::GetIndex { .. } | Read::GetExperimentalFeatures | Read::GetNetwork => {
             Plan::Forward(Forward::to_any(topology))
         }
+        Read::ListDynamicSearchRules => request.scatter("POST", path, Ask::DynamicSearchRules),
+        Read::GetDynamicSearchRule { .. } => request.scatter("GET", path, Ask::DynamicSearchRules),
         Read::GetSetting { setting, .. } => match HiddenPart::of(*setting) {
             Some(hidden) => request.scatter("GET", path, Ask::Setting { setting: *setting, hidden }),
             None => Plan::Forward(Forward::to_any(topology)),

@@ -159,6 +159,14 @@ fn refused_as_of(version: Option<&str>, operation: &Operation) -> Option<Respons
         operation
     {
         (!versions::has_setting(version, *setting)).then(|| setting.key())
+    } else if let Operation::Read(Read::ListDynamicSearchRules | Read::GetDynamicSearchRule { .. })
+    | Operation::Change(
+        Change::UpdateDynamicSearchRule { .. }
+        | Change::DeleteDynamicSearchRule { .. }
+        | Change::ClearDynamicSearchRules,
+    ) = operation
+    {
+        (!version.is_some_and(versions::has_dynamic_rules)).then_some("dynamic-search-rules")
     } else {
         let asks = *operation == Operation::Read(Read::GetNetwork);
         (asks && !version.is_some_and(versions::tells_network)).then_some("network")

@@ -242,6 +242,7 @@ impl Ask {
             | Self::Refused(_)
             | Self::Settings
             | Self::Setting { .. }
+            | Self::DynamicSearchRules
             | Self::Document(_)
             | Self::Render(_) => Vec::new(),
             // While copies are made, documents are counted shard by shard.

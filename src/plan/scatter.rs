@@ -45,6 +45,8 @@ pub enum Ask {
         setting: Setting,
         hidden: HiddenPart,
     },
+    /// The dynamic search rules, which every node has, as one has them.
+    DynamicSearchRules,
     Search(Box<SearchPlan>),
     FacetSearch(FacetSearchPlan),
     MultiSearch(MultiSearchPlan),
@@ -63,7 +65,9 @@ impl Ask {
     /// What the read says of itself.
     pub fn plan(&self) -> &dyn Scattered {
         match self {
-            Self::Judge | Self::Refused(_) | Self::Settings | Self::Setting { .. } => &OfOneNode,
+            Self::Judge | Self::Refused(_) | Self::Settings | Self::Setting { .. } | Self::DynamicSearchRules => {
+                &OfOneNode
+            }
             Self::Search(plan) => &**plan,
             Self::FacetSearch(plan) => plan,
             Self::MultiSearch(plan) => plan,

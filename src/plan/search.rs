@@ -23,6 +23,7 @@ use super::known;
 use super::marking::{MarkRules, Marking};
 use super::mix::Mix;
 use super::node_request::NodeRequest;
+use super::pins::Pins;
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
 use super::search_body::{flag, helper, names, paging, present, sorted_field};
@@ -73,8 +74,12 @@ pub struct SearchPlan {
     /// The scores below which nodes leave hits out that do not count typos as others do.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub node_thresholds: BTreeMap<NodeIx, f64>,
-    /// How words are marked where that depends on which others nodes know.
+    /// How words are marked where that depends on which others nodes know. Not asked where rules pin: what they pin is found whatever the
+    /// words.
     pub marking: Option<Marking>,
+    /// What dynamic search rules may pin; `None` where there is no such rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pins: Option<Pins>,
 }
 
 /// What becomes of `distinct` when a request does not name it. It can choose another attribute than that of the settings, but not
@@ -115,6 +120,14 @@ impl SearchPlan {
         let fields = [distinct.as_deref(), info.primary_key.as_deref()];
         let mut helpers: Vec<Helper> = fields.into_iter().flatten().filter_map(|field| helper(&body, field)).collect();
         helpers.dedup();
+        let pins = (!info.pins.is_empty()).then(|| info.pins.clone());
+        if let Some(pins) = &pins
+            && !info.primary_key.as_deref().is_some_and(|key| info.shows(key))
+        {
+            return Err(Obstacle::Unserved(
+                pins.not_placed(&info.uid, "a search whose hits do not show the primary key"),
+            ));
+        }
         Ok(Self {
             index: info.uid.clone(),
             window,
@@ -133,7 +146,8 @@ impl SearchPlan {
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
-            marking: marking(info, &body),
+            marking: if pins.is_some() { None } else { marking(info, &body) },
+            pins,
             known_attributes: BTreeMap::new(),
             node_thresholds: BTreeMap::new(),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
@@ -298,7 +312,7 @@ impl SearchPlan {
             }
         }
         let (skip, take) = match span {
-            Span::UpToTheEnd => (0, reach),
+            Span::UpToTheEnd => (0, self.pins.as_ref().map_or(reach, |pins| pins.reach(reach))),
             Span::Share { skip, take } => (skip, take),
             Span::Beyond { take } => (0, take),
         };
@@ -353,6 +367,9 @@ impl Scattered for SearchPlan {
     }
 
     fn lasting(&self) -> Lasting<'_> {
+        if self.pins.as_ref().is_some_and(|pins| pins.timed) {
+            return Lasting::Never;
+        }
         Lasting::of_search(&self.index, &self.body)
     }
 

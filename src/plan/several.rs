@@ -3,6 +3,7 @@
 //! only if others have to stand in for that node.
 
 use super::Plan;
+use super::by_frequency::ByFrequency;
 use super::documents::DocumentsPlan;
 use super::federation::FederationPlan;
 use super::mix::Mix;
@@ -38,7 +39,32 @@ impl SearchPlan {
         ))
     }
 
+    /// Pins are placed among hits by words that nodes list one by one.
+    fn unplaceable(&self) -> Option<ResponseError> {
+        let pins = self.pins.as_ref()?;
+        let reach = self.window.reach();
+        let with = if self.mix != Mix::None || self.names_a_vector() {
+            "a search by a vector"
+        } else if self.distinct.is_some() {
+            "a distinct attribute"
+        } else if self.threshold.is_some() {
+            "`rankingScoreThreshold`"
+        } else if self.by_frequency != ByFrequency::No {
+            "the matching strategy `frequency`"
+        } else if self.sorts_by_distance() {
+            "a sort by distance"
+        } else if reach > 0 && pins.reach(reach) > self.window.max_total_hits {
+            "a page that ends so near to `maxTotalHits`"
+        } else {
+            return None;
+        };
+        Some(pins.not_placed(&self.index, with))
+    }
+
     fn refused_by_several(&self) -> Option<ResponseError> {
+        if let Some(error) = self.unplaceable() {
+            return Some(error);
+        }
         match self.mix {
             Mix::Unmixable { .. } => Some(self.unmixable()),
             Mix::None | Mix::WordsOfMixed if !self.comparable && !self.by_frequency.is_known() => {
@@ -131,6 +157,7 @@ impl Ask {
             | Self::Refused(_)
             | Self::Settings
             | Self::Setting { .. }
+            | Self::DynamicSearchRules
             | Self::FacetSearch(_)
             | Self::Fields(_)
             | Self::Document(_)
@@ -151,6 +178,7 @@ impl Ask {
             | Self::Refused(_)
             | Self::Settings
             | Self::Setting { .. }
+            | Self::DynamicSearchRules
             | Self::FacetSearch(_)
             | Self::Fields(_)
             | Self::Document(_)

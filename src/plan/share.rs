@@ -29,7 +29,8 @@ impl SearchPlan {
             || self.shown.score
             || self.shown.details
             || self.sorts_by_distance()
-            || self.sorted_unseen.is_some();
+            || self.sorted_unseen.is_some()
+            || self.pins.is_some();
         by_words && !whole && self.by_frequency == ByFrequency::No && self.window.take() > 0
     }
 

@@ -132,6 +132,8 @@ pub enum RegistryChange {
     Settings {
         index: String,
     },
+    /// Dynamic search rules change: what is known of any index is read again when the task has ended.
+    DynamicSearchRules,
 }
 
 // === impl RegistryChange ===
@@ -145,7 +147,8 @@ impl RegistryChange {
             | Self::Create { .. }
             | Self::SetPrimaryKey { .. }
             | Self::Delete { .. }
-            | Self::Settings { .. } => &[],
+            | Self::Settings { .. }
+            | Self::DynamicSearchRules => &[],
         }
     }
 }

@@ -198,6 +198,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Ask::Refused(error) => return self.judge(original, error.clone()).await,
             Ask::Settings => return self.ask_any(original, merge::strip::settings).await,
             Ask::Setting { hidden, .. } => return self.ask_any(original, merge::strip::of_part(*hidden)).await,
+            // What nodes are sent of rules is what the client wrote.
+            Ask::DynamicSearchRules => return self.ask_any(original, |_| {}).await,
             Ask::Search(plan) => self.search(plan, scatter.seed, None).await,
             Ask::FacetSearch(plan) => self.facet_search(plan, scatter.seed).await,
             Ask::MultiSearch(plan) => self.multi_search(plan).await,

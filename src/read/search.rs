@@ -110,7 +110,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let (gathered, merged) = (whole.as_ref().unwrap_or(&gathered), again.unwrap_or(first));
         let overview = self.overview(plan, seed, gathered, &merged, counted.as_ref()).await?;
         let mut inexact = overview.inexact;
-        inexact.order |= plan.sorted_unseen.is_some() || hides;
+        inexact.order |= plan.sorted_unseen.is_some() || hides || !merged.is_sure();
         inexact.totals |= hides;
         if !alike.exact {
             inexact = inexact.or(Inexact::all_of_hits());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::entry::MiroirTask;
 use super::filter::TaskList;
-use super::view::{batch_of, details, rfc3339, span};
+use super::view::{batch_of, details, index_of, rfc3339, span};
 use crate::meili::task::TaskKind;
 
 /// What is done in a batch, in the engine's words.
@@ -28,7 +28,7 @@ pub fn batch_view(task: &MiroirTask, canceled: &[MiroirTask]) -> Value {
         "totalNbTasks": members().count(),
         "status": counted(members().map(|task| task.status.as_str())),
         "types": counted(members().map(|task| task.kind.as_str())),
-        "indexUids": counted(members().filter_map(|task| task.index_uid.as_deref())),
+        "indexUids": counted(members().filter_map(index_of)),
     });
     // The one step that a batch of ours has; steps of nodes are those of their own batches.
     if let Some(took) = task.finished_at.map(|end| end - task.started_at.unwrap_or(task.enqueued_at)) {

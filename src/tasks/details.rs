@@ -14,6 +14,9 @@ const COUNTS: [&str; 3] = ["indexedDocuments", "deletedDocuments", "editedDocume
 
 /// Fills the open counts of a task that succeeded.
 pub fn fill_succeeded(task: &mut MiroirTask) {
+    if task.kind == TaskKind::DsrUpdate {
+        return show_rule(task);
+    }
     let Some(mut details) = task.details.take() else { return };
     for name in open_counts(&details) {
         let counted = match (name, details.get("receivedDocuments").and_then(Value::as_u64)) {
@@ -25,6 +28,14 @@ pub fn fill_succeeded(task: &mut MiroirTask) {
         details.insert(name.to_owned(), counted.into());
     }
     task.details = Some(details);
+}
+
+/// A rule is shown as nodes read it.
+fn show_rule(task: &mut MiroirTask) {
+    let told = task.parts.iter().find_map(|part| part.details.clone().filter(|details| details.contains_key("rule")));
+    if let Some(told) = told {
+        task.details = Some(told);
+    }
 }
 
 /// Sets the open counts of a task that failed or was canceled to zero. As the engine does, an edition's deletions stay open.

@@ -6,7 +6,10 @@ use time::{Duration, OffsetDateTime};
 
 use super::entry::{MiroirTask, NodeTaskState};
 use super::filter::{TaskKey, TaskList, TaskRef};
-use crate::meili::task::TaskStatus;
+use crate::meili::task::{TaskKind, TaskStatus};
+
+/// Where the engine keeps its dynamic search rules.
+const RULES: &str = ".meili_dsr";
 
 /// How ids of tasks are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub fn task_view(task: &MiroirTask, format: UidFormat) -> Value {
     let mut put = |name: &str, value: Value| view.insert(name.to_owned(), value);
     put("uid", format.write(TaskKey::of(task)));
     put("batchUid", json!(batch_of(task)));
-    put("indexUid", json!(task.index_uid));
+    put("indexUid", json!(index_of(task)));
     put("status", json!(task.status));
     put("type", json!(task.kind));
     put("canceledBy", json!(canceled_by));
@@ -129,11 +132,34 @@ pub(super) fn batch_of(task: &MiroirTask) -> Option<u32> {
     }
 }
 
+/// The index that a task is shown to be of. The engine keeps its rules in one, which no request can name.
+pub(super) fn index_of(task: &MiroirTask) -> Option<&str> {
+    match task.kind {
+        TaskKind::DsrUpdate | TaskKind::DsrClear => Some(RULES),
+        TaskKind::DocumentAdditionOrUpdate
+        | TaskKind::DocumentEdition
+        | TaskKind::DocumentDeletion
+        | TaskKind::SettingsUpdate
+        | TaskKind::IndexCreation
+        | TaskKind::IndexDeletion
+        | TaskKind::IndexUpdate
+        | TaskKind::IndexSwap
+        | TaskKind::IndexCompaction
+        | TaskKind::TaskCancelation
+        | TaskKind::TaskDeletion
+        | TaskKind::DumpCreation
+        | TaskKind::SnapshotCreation
+        | TaskKind::Export
+        | TaskKind::UpgradeDatabase
+        | TaskKind::NetworkTopologyChange => task.index_uid.as_deref(),
+    }
+}
+
 /// What the answer to a write shows.
 pub fn summary_view(task: &MiroirTask, format: UidFormat) -> Value {
     let mut view = json!({
         "taskUid": format.write(TaskKey::of(task)),
-        "indexUid": task.index_uid,
+        "indexUid": index_of(task),
         // A task that has failed already is shown as the engine shows it: it was enqueued, and no more is known.
         "status": TaskStatus::Enqueued,
         "type": task.kind,

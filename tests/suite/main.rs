@@ -13,6 +13,7 @@ mod conformance;
 mod described;
 mod differential;
 mod dumps;
+mod dynamic_rules;
 mod explain;
 mod facets;
 mod failures;

@@ -56,9 +56,9 @@ pub enum TaskKind {
     IndexCompaction,
     /// Of the engine's own network, which a cluster has no tasks of.
     NetworkTopologyChange,
-    /// Of dynamic search rules, which a cluster has no tasks of, as is the next.
+    /// A dynamic search rule is written or deleted.
     DsrUpdate,
-    /// As the one before.
+    /// All dynamic search rules are deleted.
     DsrClear,
 }
 

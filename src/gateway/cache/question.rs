@@ -52,7 +52,9 @@ impl Question {
             | Read::GetSettings { .. }
             | Read::GetSetting { .. }
             | Read::GetExperimentalFeatures
-            | Read::GetNetwork => return None,
+            | Read::GetNetwork
+            | Read::ListDynamicSearchRules
+            | Read::GetDynamicSearchRule { .. } => return None,
         }
         if head.headers.contains_key(INCLUDE_METADATA) {
             return None;

@@ -23,6 +23,9 @@ pub enum Change {
     UpdateSetting { index: String, setting: Setting },
     ResetSetting { index: String, setting: Setting },
     UpdateExperimentalFeatures,
+    UpdateDynamicSearchRule { uid: String },
+    DeleteDynamicSearchRule { uid: String },
+    ClearDynamicSearchRules,
 }
 
 // === impl Change ===
@@ -63,6 +66,14 @@ impl Change {
             Self::UpdateExperimentalFeatures => {
                 Facts::new("updateExperimentalFeatures", Action::ExperimentalUpdate).taking(Takes::Json)
             }
+
+            Self::UpdateDynamicSearchRule { .. } => {
+                Facts::new("updateDynamicSearchRule", Action::DynamicSearchRulesUpdate).taking(Takes::Json)
+            }
+            Self::DeleteDynamicSearchRule { .. } => {
+                Facts::new("deleteDynamicSearchRule", Action::DynamicSearchRulesDelete)
+            }
+            Self::ClearDynamicSearchRules => Facts::new("clearDynamicSearchRules", Action::DynamicSearchRulesDelete),
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Read {
     GetExperimentalFeatures,
     GetNetwork,
     RenderTemplate,
+    ListDynamicSearchRules,
+    GetDynamicSearchRule { uid: String },
 }
 
 // === impl Read ===
@@ -72,6 +74,10 @@ impl Read {
                 .and(Action::DocumentsGet)
                 .taking(Takes::Json)
                 .reaching(Reach::Template),
+            Self::ListDynamicSearchRules => {
+                Facts::new("listDynamicSearchRules", Action::DynamicSearchRulesGet).taking(Takes::Json)
+            }
+            Self::GetDynamicSearchRule { .. } => Facts::new("getDynamicSearchRule", Action::DynamicSearchRulesGet),
         }
     }
 }

@@ -172,8 +172,8 @@ const ROUTES: &[Route] = &[
     change("PATCH", "/experimental-features", |_| Change::UpdateExperimentalFeatures),
     own("GET", "/chats", |_| Own::ListChats),
     work("POST", "/dumps", |_| Work::CreateDump),
-    unsupported("POST", "/dynamic-search-rules"),
-    unsupported("DELETE", "/dynamic-search-rules"),
+    read("POST", "/dynamic-search-rules", |_| Read::ListDynamicSearchRules),
+    change("DELETE", "/dynamic-search-rules", |_| Change::ClearDynamicSearchRules),
     work("POST", "/export", |_| Work::Export),
     own("POST", "/logs/stderr", |_| Own::SetLogTargets),
     own("POST", "/logs/stream", |_| Own::StreamLogs),
@@ -190,9 +190,9 @@ const ROUTES: &[Route] = &[
     own("GET", "/chats/{workspace_uid}/settings", |p| Own::GetChatSettings { workspace: p.first() }),
     own("PATCH", "/chats/{workspace_uid}/settings", |p| Own::UpdateChatSettings { workspace: p.first() }),
     own("DELETE", "/chats/{workspace_uid}/settings", |p| Own::ResetChatSettings { workspace: p.first() }),
-    unsupported("GET", "/dynamic-search-rules/{uid}"),
-    unsupported("PATCH", "/dynamic-search-rules/{uid}"),
-    unsupported("DELETE", "/dynamic-search-rules/{uid}"),
+    read("GET", "/dynamic-search-rules/{uid}", |p| Read::GetDynamicSearchRule { uid: p.first() }),
+    change("PATCH", "/dynamic-search-rules/{uid}", |p| Change::UpdateDynamicSearchRule { uid: p.first() }),
+    change("DELETE", "/dynamic-search-rules/{uid}", |p| Change::DeleteDynamicSearchRule { uid: p.first() }),
 ];
 
 const fn own(method: &'static str, path: &'static str, build: fn(&Parameters) -> Own) -> Route {

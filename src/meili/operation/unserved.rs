@@ -4,7 +4,6 @@
 pub fn reason(path: &str) -> Option<&'static str> {
     match path.split('/').find(|word| !word.is_empty())? {
         "chats" => Some("a chat searches the node that it runs on, which has only some of the documents"),
-        "dynamic-search-rules" => Some("each node would pin only the documents that it holds itself"),
         "network" => Some("Miroir connects the nodes, and they must not search each other"),
         _ => None,
     }

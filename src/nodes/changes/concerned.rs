@@ -37,6 +37,8 @@ impl Concerned {
             | (Some("indexes"), Some(_), Some("documents"), Some("fetch"))
             | (Some("multi-search"), None, None, None)
             | (Some("keys" | "tasks" | "dumps" | "snapshots" | "logs"), ..) => Self::Nothing,
+            // It lists them.
+            (Some("dynamic-search-rules"), None, None, None) if *method == http::Method::POST => Self::Nothing,
             (Some("indexes"), None, None, None) => Self::named(None, body),
             // Its body may give it another name.
             (Some("indexes"), Some(index), None, None) => Self::named(Some(index), body),
@@ -86,6 +88,7 @@ mod tests {
         }
         assert_eq!(concerned("GET", "/indexes/a/settings", ""), Concerned::Nothing);
         assert_eq!(concerned("POST", "/tasks/cancel?uids=1", ""), Concerned::Nothing);
+        assert_eq!(concerned("POST", "/dynamic-search-rules", "{}"), Concerned::Nothing);
     }
 
     #[test]
@@ -112,5 +115,8 @@ mod tests {
         assert_eq!(concerned("POST", "/indexes", "{"), Concerned::Everything);
         assert_eq!(Concerned::by(&http::Method::POST, "/indexes", None), Concerned::Everything);
         assert_eq!(concerned("POST", "/a/new/route", "{}"), Concerned::Everything);
+        for (method, path) in [("PATCH", "/dynamic-search-rules/r"), ("DELETE", "/dynamic-search-rules")] {
+            assert_eq!(concerned(method, path, "{}"), Concerned::Everything, "{path}");
+        }
     }
 }

@@ -139,7 +139,10 @@ pub fn refused_as_of(version: Option<&str>, change: &Change, intent: &WriteInten
         | Change::ResetSettings { .. }
         | Change::UpdateSetting { .. }
         | Change::ResetSetting { .. }
-        | Change::UpdateExperimentalFeatures => ResponseError::new(
+        | Change::UpdateExperimentalFeatures
+        | Change::UpdateDynamicSearchRule { .. }
+        | Change::DeleteDynamicSearchRule { .. }
+        | Change::ClearDynamicSearchRules => ResponseError::new(
             Code::MiroirNotSupported,
             "Renaming and compacting an index is supported where all nodes run Meilisearch 1.50 or newer.",
         ),

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `details` | what the details of a task name in some versions of the engine only |
 //! | `documents` | changes of documents that name no shard |
+//! | `dynamic_rules` | dynamic search rules written, deleted, cleared |
 //! | `hidden` | what Miroir keeps in the settings of every index, beside what the client set |
 //! | `indexes` | indexes created, changed, deleted, swapped |
 //! | `intent` | what the writes of all broadcasts have in common |
@@ -12,6 +13,7 @@
 
 mod details;
 mod documents;
+mod dynamic_rules;
 mod hidden;
 mod indexes;
 mod intent;
@@ -64,6 +66,9 @@ pub fn plan(
             return documents::edit_documents(index, query, body, all)
                 .map_or_else(Plan::Refuse, |intent| Plan::Edit(Box::new(intent)));
         }
+        Change::UpdateDynamicSearchRule { uid } => dynamic_rules::update(uid, path, body),
+        Change::DeleteDynamicSearchRule { uid } => dynamic_rules::delete(uid, path),
+        Change::ClearDynamicSearchRules => dynamic_rules::clear(path, topology),
         // The engine has no task for it.
         Change::UpdateExperimentalFeatures => {
             return Plan::Everywhere(NodeRequest { method: "PATCH", path: path.to_owned(), body: body.to_vec() });

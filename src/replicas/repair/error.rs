@@ -22,6 +22,8 @@ pub(super) enum RepairError {
     Task { uid: u32, message: String },
     #[error("the queue of index `{index}` did not run empty within {limit:?}")]
     Busy { index: String, limit: Duration },
+    #[error("changes of dynamic search rules are not carried out within {limit:?}")]
+    RulesBusy { limit: Duration },
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("{0}")]
@@ -50,7 +52,12 @@ impl RepairError {
             Self::Task { .. } | Self::Busy { .. } | Self::Away { .. } | Self::KeyInDoubt { .. } | Self::BrokeOff(_) => {
                 false
             }
-            Self::Store(_) | Self::Interrupted(_) | Self::Identity(_) | Self::Hook(_) | Self::StillChanging => true,
+            Self::Store(_)
+            | Self::Interrupted(_)
+            | Self::Identity(_)
+            | Self::Hook(_)
+            | Self::RulesBusy { .. }
+            | Self::StillChanging => true,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | `board` | when an index that is apart on a node is tried again |
+//! | `dynamic_rules` | dynamic search rules of a returning node |
 //! | `error` | why a repair stopped short, and whom that concerns |
 //! | `features` | experimental features of a returning node |
 //! | `index` | one index of a node: created, its primary key and settings made equal |
@@ -19,6 +20,7 @@
 //! | `take_back` | settings are all or nothing over the nodes |
 
 mod board;
+mod dynamic_rules;
 mod error;
 mod features;
 mod index;
@@ -34,6 +36,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use self::dynamic_rules::repair_rules;
 use self::error::RepairError;
 use self::features::repair_features;
 use self::index::{IndexView, delete_index};
@@ -142,6 +145,7 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         }
         if let Some(reference) = reference {
             repair_features(replicas, node, reference, &trace).await?;
+            repair_rules(replicas, (ix, node), reference, &trace).await?;
         }
         let compared = look_at_indexes(replicas, id, &missed).await?;
         if let Some(hook) = replicas.hook.get() {

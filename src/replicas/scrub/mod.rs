@@ -9,11 +9,13 @@
 //! |---|---|
 //! | `judge` | which replicas are wrong; pure |
 //! | `compare` | one shard |
+//! | `dynamic_rules` | the dynamic search rules of all nodes |
 //! | `settings`, `agreed` | the settings of one index, and what they were when all nodes had the same |
 //! | `report`, `metrics` | what was found |
 
 mod agreed;
 mod compare;
+mod dynamic_rules;
 mod judge;
 pub mod metrics;
 pub mod report;
@@ -103,6 +105,7 @@ async fn everything(scrub: &Scrub, writes: &Writes) {
     let entries = writes.ledger.registry.entries();
     let shards = writes.nodes.topology().shards;
     scrub.reports.begin(entries.len() as u64 * u64::from(shards));
+    dynamic_rules::compare(scrub, writes, &trace).await;
     for entry in entries {
         settings::compare(scrub, writes, &entry.uid, &trace).await;
         // Without a primary key there is no document.

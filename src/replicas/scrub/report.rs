@@ -48,6 +48,8 @@ pub struct Finding {
 pub enum Subject {
     Shard(u16),
     Settings,
+    /// Of no index.
+    DynamicSearchRules,
 }
 
 /// The scrub under way and the one before it.

@@ -43,7 +43,9 @@ fn door(operation: &Operation) -> Door {
             | Read::GetSettings { .. }
             | Read::GetSetting { .. }
             | Read::GetExperimentalFeatures
-            | Read::GetNetwork => Door::Shut,
+            | Read::GetNetwork
+            | Read::ListDynamicSearchRules
+            | Read::GetDynamicSearchRule { .. } => Door::Shut,
         },
         Operation::Change(change) => match change {
             // A function copies fields. Settings make hits stand in the order of a field, tell them apart by it, or send it to an
@@ -60,7 +62,10 @@ fn door(operation: &Operation) -> Door {
             | Change::CompactIndex { .. }
             | Change::DeleteDocumentsByFilter { .. }
             | Change::DeleteAllDocuments { .. }
-            | Change::UpdateExperimentalFeatures => Door::Shut,
+            | Change::UpdateExperimentalFeatures
+            | Change::UpdateDynamicSearchRule { .. }
+            | Change::DeleteDynamicSearchRule { .. }
+            | Change::ClearDynamicSearchRules => Door::Shut,
         },
         Operation::Documents(_) => Door::Shut,
         // Nothing is done.

@@ -149,7 +149,8 @@ impl Vocabularies {
             RegistryChange::None
             | RegistryChange::Create { .. }
             | RegistryChange::SetPrimaryKey { .. }
-            | RegistryChange::Settings { .. } => {}
+            | RegistryChange::Settings { .. }
+            | RegistryChange::DynamicSearchRules => {}
         }
         let Some(index) = &intent.index_uid else { return };
         match intent.kind.change_of_documents() {
