@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::placement::joins::Key;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 use crate::split::rules::DocumentRules;
@@ -104,6 +105,9 @@ pub struct IndexInfo {
     /// Where words are found, and what is one. No read asks.
     #[serde(skip)]
     pub words: WordRules,
+    /// The fields that hold ids of other indexes' documents, in the order of the settings; empty while the feature is off.
+    #[serde(skip)]
+    pub joins: Vec<Key>,
 }
 
 // === impl IndexInfo ===
@@ -135,6 +139,7 @@ impl IndexInfo {
             search_cutoff: SEARCH_CUTOFF,
             rules: DocumentRules::default(),
             words: WordRules::default(),
+            joins: Vec::new(),
         }
     }
 
@@ -185,6 +190,7 @@ impl IndexInfo {
             embedders: Embedder::of_settings(settings),
         };
         info.words = word_rules(settings);
+        info.joins = Key::of_settings(settings);
         info
     }
 

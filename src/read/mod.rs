@@ -13,6 +13,7 @@
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `render`, `stats` | the other reads |
+//! | `joins` | documents of other indexes put into hits |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
 //! | `thresholds` | one threshold for all nodes, also where they count typos otherwise |
@@ -32,6 +33,7 @@ mod fields;
 mod frequency;
 pub mod gather;
 mod hybrid;
+mod joins;
 mod judge;
 mod later;
 mod marks;

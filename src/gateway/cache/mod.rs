@@ -90,6 +90,8 @@ struct Read {
 pub enum Worth {
     /// Another time the answer may be another, though nothing has changed.
     Once,
+    /// It depends on other indexes than are asked for, which may have changed since it began: nobody else may have it.
+    Own,
     Lasts,
     /// If it took less: a node that runs out of time answers with what it has found by then.
     LastsIfWithin(Duration),
@@ -178,6 +180,10 @@ impl Cache {
         if !indexes.iter().all(|index| ledger.registry.exists(index)) {
             return Err(Bypass::Unknown);
         }
+        let joins = |index: &String| ledger.known_info(index).is_some_and(|info| !info.joins.is_empty());
+        if indexes.iter().any(joins) {
+            return Err(Bypass::Joined);
+        }
         let serving: Vec<&NodeId> =
             topology.nodes.iter().filter(|node| node.state.serves_reads()).map(|node| &node.id).collect();
         ledger.nodes.client.changes().moment(&indexes, &serving).map_err(|noisy| {
@@ -214,7 +220,8 @@ impl Cache {
                 self.metrics.bytes.set(i64::try_from(self.kept.weight()).unwrap_or(i64::MAX));
                 then = Then::Stored;
             }
-            if let Some(lead) = lead {
+            // Dropped without an end, those who wait ask themselves.
+            if let Some(lead) = lead.filter(|_| worth != Worth::Own) {
                 lead.ends(result.clone());
             }
         }
@@ -233,7 +240,7 @@ impl Cache {
 impl Worth {
     fn holds(self, took: Duration) -> bool {
         match self {
-            Self::Once => false,
+            Self::Once | Self::Own => false,
             Self::Lasts => true,
             Self::LastsIfWithin(limit) => took < limit,
         }
