@@ -19,7 +19,7 @@
 //! | `thresholds` | one threshold for all nodes, also where they count typos otherwise |
 //! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
 //! | [`settings`] | what the operator sets of reads |
-//! | `tests` | reads over pretended nodes |
+//! | `tests`, `joins_tests` | reads over pretended nodes |
 
 mod attributes;
 mod candidates;
@@ -34,6 +34,8 @@ mod frequency;
 pub mod gather;
 mod hybrid;
 mod joins;
+#[cfg(test)]
+mod joins_tests;
 mod judge;
 mod later;
 mod marks;
