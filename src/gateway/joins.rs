@@ -269,7 +269,7 @@ impl Filters {
         let query = QueryMap::parse(target.split_once('?').map_or("", |(_, query)| query));
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let filter_of = |search: &Map<String, Value>| search.get("filter").cloned();
-        let alone = |index: &str, filter: Option<Value>| {
+        let alone = |index: &str, filter: Option<Value>| -> Vec<Filter> {
             filter.map(|filter| Filter { index: index.to_owned(), filter, place: None }).into_iter().collect()
         };
         let (filters, together): (Vec<Filter>, _) = match read {

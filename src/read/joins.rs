@@ -181,7 +181,7 @@ fn steps<'j>(joins: &'j Joins, index: &str) -> Vec<(&'j str, Vec<&'j str>)> {
     for key in joins.of_index(index) {
         match steps.iter_mut().find(|(foreign, _)| *foreign == key.foreign) {
             Some((_, fields)) => fields.push(&key.field),
-            None => steps.push((&key.foreign, vec![&key.field])),
+            None => steps.push((key.foreign.as_str(), vec![key.field.as_str()])),
         }
     }
     steps

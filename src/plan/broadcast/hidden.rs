@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(TIES.missing(&plain), complete);
         assert_eq!(TIES.missing(&complete), Map::new());
         let keys = |field: &str| map(json!({"foreignKeys": [{"foreignIndexUid": "a", "fieldName": field}]}));
-        let joined = |field: &str| complete.clone().into_iter().chain(keys(field)).collect();
+        let joined = |field: &str| -> Map<String, Value> { complete.clone().into_iter().chain(keys(field)).collect() };
         assert_eq!(TIES.missing(&joined("x")), keys("_miroir_key_x"), "a node would join by itself");
         assert_eq!(TIES.missing(&joined("_miroir_key_x")), Map::new());
         let without = map(json!({"rankingRules": ["words"], "displayedAttributes": ["b"]}));

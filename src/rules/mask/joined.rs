@@ -35,8 +35,8 @@ pub fn close(
                 return Err(refusal(&key.foreign, "its documents cannot be filtered by"));
             }
             // A document may stand in another one then, and deeper.
-            let others = keys.iter().enumerate().filter(|(other, _)| *other != at);
-            let alone = !others.into_iter().any(|(_, other)| touch(&other.field, &key.field));
+            let mut others = keys.iter().enumerate().filter(|(other, _)| *other != at);
+            let alone = !others.any(|(_, other)| touch(&other.field, &key.field));
             masked.add(&if alone { hidden.below(&key.field) } else { Hidden::all_below(&key.field) });
         }
     }
