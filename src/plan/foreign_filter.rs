@@ -322,7 +322,7 @@ mod tests {
         let text = "é = 1 AND _foreign(author, born = 1) AND _foreign('other', x = 1)";
         let kept = as_kept(text, &conditions(text).unwrap(), &|field| field == "author");
         assert_eq!(kept, "é = 1 AND _foreign(_miroir_key_author, born = 1) AND _foreign('other', x = 1)");
-        let told = |message: &str| as_written(message, &[kept.clone()]);
+        let told = |message: &str| as_written(message, std::slice::from_ref(&kept));
         assert_eq!(
             told(
                 "Attribute `born` is not filterable.\n40:44 _foreign(_miroir_key_author, born = 1) AND _foreign('other', x = 1)"

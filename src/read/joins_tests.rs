@@ -107,7 +107,7 @@ async fn hits_of_all_nodes_show_documents_of_all_nodes_in_one_round_more() {
             );
         let search = || Read::SearchPost { index: "books".into() };
         let found = hits(&ask(&nodes, &topology, search(), json!({})).await.unwrap(), "/hits");
-        assert_eq!(found, (0..BOOKS).map(|n| joined(n)).collect::<Vec<_>>());
+        assert_eq!(found, (0..BOOKS).map(joined).collect::<Vec<_>>());
         let fetched = |nodes: &FakeNodes<'_>| {
             nodes.asked.lock().iter().filter(|(_, request)| request.path.ends_with("/fetch")).count()
         };
