@@ -230,13 +230,13 @@ impl Source<'_> {
             Err(Obstacle::Judge) => Ask::Judge,
             Err(Obstacle::Refuse(error) | Obstacle::Unserved(error)) => return Err(error.into()),
         };
-        self.read(Scatter { original, seed: 0, ask }).await
+        self.read(Scatter::new(original, 0, ask)).await
     }
 
     async fn settings(&self) -> Result<Map<String, Value>, WorkError> {
         let path = format!("/indexes/{}/settings", self.index);
         let original = NodeRequest { method: "GET", path, body: Vec::new() };
-        let body = self.read(Scatter { original, seed: 0, ask: Ask::Settings }).await?;
+        let body = self.read(Scatter::new(original, 0, Ask::Settings)).await?;
         serde_json::from_slice(&body).map_err(|_| WorkError::malformed("settings"))
     }
 

@@ -57,7 +57,7 @@ fn hand_over(remote: &Remote, copied: Copied, chosen: &Chosen, size: usize) -> R
     }
     if !exists || chosen.override_settings {
         format::without_masked_keys(&mut settings);
-        format::without_joins(&mut settings);
+        format::without_no_joins(&mut settings);
         remote.send("PATCH", &format!("/indexes/{index}/settings"), Some(&Value::Object(settings)))?;
     }
     let (mut body, mut count) = (Vec::new(), 0);

@@ -254,10 +254,12 @@ pub fn without_masked_keys(settings: &mut Map<String, Value>) -> bool {
     found
 }
 
-/// Takes out keys to other indexes, which Miroir does not serve. True if there were any.
-pub fn without_joins(settings: &mut Map<String, Value>) -> bool {
-    let joins = settings.shift_remove("foreignKeys");
-    joins.is_some_and(|keys| keys.as_array().is_some_and(|keys| !keys.is_empty()))
+/// Takes out the setting of keys to other indexes where it has none: who has no such setting, or has it switched off, takes the others
+/// then.
+pub fn without_no_joins(settings: &mut Map<String, Value>) {
+    if settings.get("foreignKeys").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        settings.shift_remove("foreignKeys");
+    }
 }
 
 /// Whether a task of a queue, a line, was waiting when it was dumped, and was not the dump itself.
@@ -382,13 +384,15 @@ mod tests {
     }
 
     #[test]
-    fn joins_are_taken_out() {
+    fn joins_are_taken_along_where_there_are_any() {
         let of = |settings: Value| {
             let Value::Object(mut settings) = settings else { unreachable!() };
-            (without_joins(&mut settings), Value::Object(settings))
+            without_no_joins(&mut settings);
+            Value::Object(settings)
         };
-        assert_eq!(of(json!({"foreignKeys": [], "stopWords": []})), (false, json!({"stopWords": []})));
-        assert_eq!(of(json!({"foreignKeys": [{"fieldName": "a"}]})), (true, json!({})));
+        assert_eq!(of(json!({"foreignKeys": [], "stopWords": []})), json!({"stopWords": []}));
+        let keys = json!({"foreignKeys": [{"fieldName": "a"}]});
+        assert_eq!(of(keys.clone()), keys);
     }
 
     #[test]

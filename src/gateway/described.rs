@@ -154,7 +154,7 @@ mod tests {
             None => Ask::Search(Box::new(SearchPlan::new(&infos["a"], asked.as_object().unwrap().clone()).unwrap())),
         };
         let original = NodeRequest { method: "POST", path: "/x".to_owned(), body: asked.to_string().into_bytes() };
-        let scatter = Scatter { original, seed: 0, ask };
+        let scatter = Scatter::new(original, 0, ask);
         let key_of = |_: &str| Some("id".to_owned());
         let took = Duration::from_micros(1500);
         let body = describe(&head(header), &scatter, took, &key_of, Bytes::from(answer.to_string()));

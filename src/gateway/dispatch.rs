@@ -12,6 +12,7 @@ use super::beat;
 use super::body::SessionBody;
 use super::cache::{Entered, Question, Turn, Worth};
 use super::forward::Forwarding;
+use super::joins::{self, Filtered};
 use super::planning;
 use super::respond::{Answer, no_node};
 use super::streams::{self, Stream, Unit};
@@ -91,13 +92,25 @@ async fn carry_out(
     worth: &mut Worth,
 ) -> Result<Outcome, ResponseError> {
     let content_type = admitted.head.text(http::header::CONTENT_TYPE);
-    let request = Request { operation: admitted.operation, target: &target, body, content_type };
+    let found = if joins::may_filter(&target, body) {
+        // Whatever comes of it depends on other indexes too.
+        *worth = Worth::Own;
+        joins::filter(app, &topology, admitted, (&target, body)).boxed().await?
+    } else {
+        Filtered::AsItIs
+    };
+    let (target, body, by_ids) = match found {
+        Filtered::AsItIs => (target, body.clone(), false),
+        Filtered::ByIds { target, body } => (target, body, true),
+        Filtered::Answered(answer) => return Ok(Outcome::Answer(answer)),
+    };
+    let request = Request { operation: admitted.operation, target: &target, body: &body, content_type };
     let plan = planning::plan(app.known(), &topology, request, &admitted.trace).boxed().await?;
     let answer = match plan {
         Plan::Forward(plan) => return forward(app, topology, plan, target).map(Outcome::Forward),
         Plan::List(list) => listing::indexes(app, &topology, admitted, &list).boxed().await,
         Plan::Scatter(scatter) => {
-            *worth = worth_of(app, &scatter.ask);
+            *worth = if by_ids { Worth::Own } else { worth_of(app, &scatter) };
             let keeping = turn.map_or(Keeping::Nothing, |turn| turn.keeping(*worth));
             scattered(app, &topology, admitted, &scatter, keeping).boxed().await
         }
@@ -166,8 +179,11 @@ fn forward(
 }
 
 /// For how long the answer to a read is the answer.
-fn worth_of(app: &App, ask: &Ask) -> Worth {
-    let cutoffs = match ask.plan().lasting() {
+fn worth_of(app: &App, scatter: &Scatter) -> Worth {
+    if !scatter.joins.is_empty() {
+        return Worth::Own;
+    }
+    let cutoffs = match scatter.ask.plan().lasting() {
         Lasting::Never => return Worth::Once,
         Lasting::Always => return Worth::Lasts,
         Lasting::IfInTime { indexes } => {
@@ -265,11 +281,13 @@ async fn edit(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> R
 }
 
 async fn everywhere(app: &Arc<App>, admitted: &Admitted<'_>, request: NodeRequest) -> Result<Answer, ResponseError> {
+    joins::keep_on(app, &request.body, admitted).await?;
     let NodeRequest { method, path, body } = request;
     let method = http::Method::from_bytes(method.as_bytes())
         .map_err(|_| ResponseError::new(Code::Internal, "A plan names no method."))?;
     let reply = direct::everywhere(&app.cluster.writes, method, &path, Some(body.into()), &admitted.trace).await?;
     // What rules pin, they pin while their feature is on.
+    // Nodes show some settings only while a feature is on.
     app.cluster.ledger.registry.forget_infos();
     Ok(Answer::bytes(reply.status, reply.body))
 }

@@ -25,6 +25,7 @@
 //! | `shown` | in which order documents of its answer show their fields |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
+//! | `joins` | filters about documents of other indexes, and the feature they need |
 //! | `features` | routes that are there only while a feature is on |
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
@@ -58,6 +59,7 @@ mod figures;
 pub mod forward;
 pub mod head;
 mod held;
+mod joins;
 pub mod keys;
 pub mod line;
 pub mod listing;

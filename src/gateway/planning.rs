@@ -21,7 +21,11 @@ pub async fn plan(
         Ok(checked) => checked,
         Err(error) => return Ok(Plan::Refuse(error)),
     };
-    let infos = infos(ledger, &checked.indexes, trace).await?;
+    let mut infos = infos(ledger, &checked.indexes, trace).await?;
+    let foreign = foreign_indexes(&infos);
+    if !foreign.is_empty() {
+        infos.extend(self::infos(ledger, &foreign, trace).await?);
+    }
     let exists = |index: &str| ledger.registry.exists(index);
     let known = Known {
         topology,
@@ -33,6 +37,12 @@ pub async fn plan(
         exists: &exists,
     };
     Ok(checked.plan(&known))
+}
+
+/// The indexes whose documents are shown in hits of these, as far as they are others.
+fn foreign_indexes(infos: &Infos) -> Vec<String> {
+    let keys = infos.values().flat_map(|info| &info.joins);
+    keys.map(|key| key.foreign.clone()).filter(|index| !infos.contains_key(index)).collect()
 }
 
 /// What is known of `indexes`; one that does not exist is left out, and the plan makes of that what the engine would.

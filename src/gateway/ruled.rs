@@ -163,7 +163,9 @@ pub async fn rule(
             let attributes = searchable(app, topology, &index, &ctx.trace()).await?;
             words.insert(index, attributes);
         }
-        veil.close(&mut asked, &|index| words.get(index).cloned().unwrap_or_default())?;
+        let searched = planning::infos(&app.cluster.ledger, &veil.joined(&asked), &ctx.trace()).await?;
+        let keys_of = |index: &str| searched.get(index).map(|info| info.joins.clone()).unwrap_or_default();
+        veil.close(&mut asked, &|index| words.get(index).cloned().unwrap_or_default(), &keys_of)?;
     }
     let shadows = Shadow::all(book, &asked, mirrored, ctx.request_id());
     let answers = Answers::of(awaiting, &asked);

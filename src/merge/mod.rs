@@ -15,6 +15,7 @@
 //! | `hit` | one hit, and where in it stands what is not the client's |
 //! | `hits` | the hits of one page out of the sorted lists of several nodes |
 //! | `hybrid` | hits by words and hits by a vector as one list, mixed as the engine mixes them |
+//! | `joins` | documents put in the place of their ids |
 //! | `key_place` | where the primary key stands in documents that are shown |
 //! | `listing` | all documents that a search finds, as far as nodes list them, in the order of one node |
 //! | `marks` | which words are marked, and how much of them, as one node that knows all words would mark them |
@@ -48,6 +49,7 @@ mod golden;
 pub mod hit;
 pub mod hits;
 pub mod hybrid;
+pub mod joins;
 pub mod key_place;
 pub mod listing;
 pub mod marks;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::meili::settings::Setting;
+use crate::placement::joins;
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::templates;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
@@ -101,6 +102,7 @@ pub fn of_part(part: HiddenPart) -> fn(&mut Value) {
         HiddenPart::Names => names,
         HiddenPart::Templates => embedders,
         HiddenPart::Template => chat,
+        HiddenPart::Joins => joins::shown,
     }
 }
 
@@ -123,7 +125,7 @@ pub fn chat(chat: &mut Value) {
 
 /// The answer of `GET /indexes/{uid}/settings` without the hidden items.
 pub fn settings(settings: &mut Value) {
-    for setting in Setting::ALL {
+    for setting in Setting::ALL.iter().chain(Setting::NEWER) {
         if let (Some(part), Some(value)) = (HiddenPart::of(*setting), settings.get_mut(setting.key())) {
             of_part(part)(value);
         }

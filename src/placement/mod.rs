@@ -25,6 +25,7 @@ pub mod cover;
 pub mod document;
 pub mod few_ids;
 mod flow;
+pub mod joins;
 pub mod rendezvous;
 pub mod settings;
 pub mod shard;

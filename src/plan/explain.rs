@@ -22,7 +22,7 @@ pub fn explain(plan: &Plan, topology: &Topology) -> Value {
         }
         Plan::Scatter(scatter) => {
             shown["covers"] = Value::Array(covers(scatter, topology));
-            shown["mayFollow"] = json!(scatter.ask.later());
+            shown["mayFollow"] = json!(scatter.later());
             if let Some(error) = scatter.ask.refused_by_several() {
                 shown["refusedBySeveral"] = json!(error);
             }

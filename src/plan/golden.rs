@@ -45,8 +45,8 @@ fn topology() -> Topology {
     Topology::build((0..4).map(node).collect(), 8, 2)
 }
 
-/// Two indexes with few settings, one with many, one with a distinct attribute that no hit shows, and one whose ranking rules
-/// leave no tie.
+/// Two indexes with few settings, one with many, one with a distinct attribute that no hit shows, one whose ranking rules
+/// leave no tie, and one with keys to others.
 fn infos() -> Infos {
     let plain = |uid: &str| {
         let mut info = IndexInfo::new(uid);
@@ -63,7 +63,10 @@ fn infos() -> Infos {
     let secret = IndexInfo::from_settings("secret", Some("id".into()), &secret);
     let ranked = json!({"rankingRules": ["words", "typo", "_miroir_written:asc"]});
     let ranked = IndexInfo::from_settings("ranked", Some("id".into()), &ranked);
-    let all = [plain("movies"), plain("books"), tuned, secret, ranked];
+    let key = |foreign: &str| json!({"foreignIndexUid": foreign, "fieldName": format!("_miroir_key_{foreign}.id")});
+    let joined = json!({"foreignKeys": [key("tuned"), key("nowhere")]});
+    let joined = IndexInfo::from_settings("joined", Some("id".into()), &joined);
+    let all = [plain("movies"), plain("books"), tuned, secret, ranked, joined];
     all.into_iter().map(|info| (info.uid.clone(), Arc::new(info))).collect()
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::pins::Pins;
+use crate::placement::joins::Key;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
 use crate::split::rules::DocumentRules;
@@ -108,6 +109,9 @@ pub struct IndexInfo {
     /// What dynamic search rules may pin in it.
     #[serde(skip)]
     pub pins: Pins,
+    /// The fields that hold ids of other indexes' documents, in the order of the settings; empty while the feature is off.
+    #[serde(skip)]
+    pub joins: Vec<Key>,
 }
 
 // === impl IndexInfo ===
@@ -140,6 +144,7 @@ impl IndexInfo {
             rules: DocumentRules::default(),
             words: WordRules::default(),
             pins: Pins::default(),
+            joins: Vec::new(),
         }
     }
 
@@ -190,6 +195,7 @@ impl IndexInfo {
             embedders: Embedder::of_settings(settings),
         };
         info.words = word_rules(settings);
+        info.joins = Key::of_settings(settings);
         info
     }
 

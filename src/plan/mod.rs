@@ -19,11 +19,13 @@
 //! | `federation` | several searches answered as one list, as every node of a cover gets them |
 //! | `fields` | the fields of an index's documents |
 //! | `filter` | a client's filter together with the one that restricts a node to shards |
+//! | `foreign_filter` | conditions about documents of other indexes in a filter |
 //! | `forward` | a request that any one node can answer for all of them |
 //! | `frequency` | a search that leaves out words one after the other, the most frequent first |
 //! | `hybrid` | a search that mixes words and vectors, as two searches whose hits Miroir mixes itself |
 //! | `index_info` | what planning and merging need to know of an index |
 //! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
+//! | `joins` | documents of other indexes in the place of their ids |
 //! | `key_request` | what requests about API keys say |
 //! | `known` | what searches may say |
 //! | `log_wish` | what requests about the gateway's own log lines say |
@@ -77,6 +79,7 @@ pub mod federated_request;
 pub mod federation;
 pub mod fields;
 pub mod filter;
+pub mod foreign_filter;
 pub mod forward;
 pub mod frequency;
 #[cfg(test)]
@@ -84,6 +87,7 @@ mod golden;
 pub mod hybrid;
 pub mod index_info;
 pub mod indexes;
+pub mod joins;
 pub mod key_request;
 pub mod known;
 pub mod log_wish;

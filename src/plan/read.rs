@@ -13,6 +13,7 @@ use super::fields::FieldsPlan;
 use super::forward::Forward;
 use super::index_info::{IndexInfo, Infos};
 use super::indexes::IndexList;
+use super::joins::Joins;
 use super::multi_search;
 use super::query_search;
 use super::render::{self, RenderPlan};
@@ -116,7 +117,9 @@ impl Request<'_> {
     fn scatter(&self, method: &'static str, path: &str, ask: Ask) -> Plan {
         let body = if method == "GET" { Vec::new() } else { self.body.to_vec() };
         let seed = ask.plan().seed();
-        Plan::Scatter(Box::new(Scatter { original: NodeRequest { method, path: path.to_owned(), body }, seed, ask }))
+        let joins = Joins::of(ask.searched().into_iter(), self.infos);
+        let original = NodeRequest { method, path: path.to_owned(), body };
+        Plan::Scatter(Box::new(Scatter { original, seed, ask, joins }))
     }
 
     fn info(&self, index: &str) -> Result<&IndexInfo, Obstacle> {

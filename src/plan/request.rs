@@ -113,7 +113,7 @@ impl Checked<'_> {
                         return Plan::Refuse(error);
                     }
                     if let Some(version) = &known.version {
-                        broadcast::show_as_of(version, intent);
+                        broadcast::show_as_of(version, change, intent);
                     }
                     if known.version.as_deref().is_none_or(versions::templates_see_names) {
                         give_templates(change, intent, &known.infos);

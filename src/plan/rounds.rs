@@ -9,7 +9,7 @@
 use serde::Serialize;
 
 use super::federation::{FederationPlan, IndexQueries};
-use super::scatter::Ask;
+use super::scatter::{Ask, Scatter};
 use super::search::SearchPlan;
 use super::stated::{CensusFacts, Counting, Mixing, PageEnd, PageFacts, Stating};
 
@@ -63,6 +63,8 @@ pub enum Later {
     Near,
     /// The slices that make up a page of documents.
     Slices,
+    /// Documents of other indexes that hits name.
+    Joined,
 }
 
 // === impl Later ===
@@ -93,6 +95,7 @@ impl Later {
         Self::Pairs,
         Self::Near,
         Self::Slices,
+        Self::Joined,
     ];
 
     /// As metrics name it, in `snake_case`; JSON has `camelCase`.
@@ -121,6 +124,7 @@ impl Later {
             Self::Pairs => "pairs",
             Self::Near => "near",
             Self::Slices => "slices",
+            Self::Joined => "joined",
         }
     }
 }
@@ -228,6 +232,20 @@ impl FederationPlan {
             (self.indexes.iter().any(|index| index.facets.is_some()), Later::FacetValues),
         ];
         rounds.extend(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, round)| round));
+        in_order(rounds)
+    }
+}
+
+// === impl Scatter ===
+
+impl Scatter {
+    /// The rounds that may follow the first, in the order in which they would.
+    pub fn later(&self) -> Vec<Later> {
+        let mut rounds = self.ask.later();
+        if !self.joins.is_empty() {
+            // Many documents are counted first.
+            rounds.extend([Later::Slices, Later::Joined]);
+        }
         in_order(rounds)
     }
 }

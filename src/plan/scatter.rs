@@ -9,6 +9,7 @@ use super::documents::{DocumentPlan, DocumentsPlan};
 use super::facet_search::FacetSearchPlan;
 use super::federation::FederationPlan;
 use super::fields::FieldsPlan;
+use super::joins::Joins;
 use super::multi_search::MultiSearchPlan;
 pub use super::node_request::NodeRequest;
 use super::render::RenderPlan;
@@ -27,6 +28,9 @@ pub struct Scatter {
     /// Chooses among equal covers: the same for every page of a query, so that pages do not bounce between replicas.
     pub seed: u64,
     pub ask: Ask,
+    /// What is put into its hits.
+    #[serde(skip_serializing_if = "Joins::is_empty")]
+    pub joins: Joins,
 }
 
 /// The kinds of scattered reads.
@@ -59,9 +63,39 @@ pub enum Ask {
     Stats(StatsPlan),
 }
 
+// === impl Scatter ===
+
+impl Scatter {
+    /// Of a read that brings no hits, or joins nothing to them.
+    pub fn new(original: NodeRequest, seed: u64, ask: Ask) -> Self {
+        Self { original, seed, ask, joins: Joins::default() }
+    }
+}
+
 // === impl Ask ===
 
 impl Ask {
+    /// The indexes whose hits it brings: into those, documents of other indexes may be put.
+    pub fn searched(&self) -> Vec<&str> {
+        match self {
+            Self::Search(plan) => vec![&plan.index],
+            Self::MultiSearch(plan) => plan.queries.iter().map(|query| query.index.as_str()).collect(),
+            Self::Federation(plan) => plan.indexes.iter().map(|index| index.index.as_str()).collect(),
+            // Whatever is like a document, the engine joins nothing to it.
+            Self::Similar(_)
+            | Self::Judge
+            | Self::Refused(_)
+            | Self::Settings
+            | Self::Setting { .. }
+            | Self::FacetSearch(_)
+            | Self::Fields(_)
+            | Self::Documents(_)
+            | Self::Document(_)
+            | Self::Render(_)
+            | Self::Stats(_) => Vec::new(),
+        }
+    }
+
     /// What the read says of itself.
     pub fn plan(&self) -> &dyn Scattered {
         match self {

@@ -3,7 +3,7 @@
 use super::gather::Nodes;
 use super::reader::Reader;
 use crate::plan::rounds::Later;
-use crate::plan::scatter::Ask;
+use crate::plan::scatter::Scatter;
 
 impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// Notes that the read asks more.
@@ -16,8 +16,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// True if no round followed that the plan does not foresee.
-    pub(super) fn foreseen(&self, ask: &Ask) -> bool {
-        let foreseen = ask.later();
+    pub(super) fn foreseen(&self, scatter: &Scatter) -> bool {
+        let foreseen = scatter.later();
         self.later.lock().iter().all(|round| foreseen.contains(round))
     }
 }

@@ -14,12 +14,13 @@
 //! | [`observe`] | a read with an eye on each of its subrequests |
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `render`, `stats` | the other reads |
+//! | `joins` | documents of other indexes put into hits |
 //! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
 //! | `thresholds` | one threshold for all nodes, also where they count typos otherwise |
 //! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
 //! | [`settings`] | what the operator sets of reads |
-//! | `tests` | reads over pretended nodes |
+//! | `tests`, `joins_tests` | reads over pretended nodes |
 
 mod attributes;
 mod candidates;
@@ -33,6 +34,9 @@ mod fields;
 mod frequency;
 pub mod gather;
 mod hybrid;
+mod joins;
+#[cfg(test)]
+mod joins_tests;
 mod judge;
 mod kept;
 mod later;

@@ -187,7 +187,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     /// An error is for the client as it stands; a node's own words are a [`Reply`] with its status.
     pub(super) async fn run(&self, scatter: &Scatter) -> Result<Reply, ResponseError> {
         let answer = self.answer(scatter).await;
-        debug_assert!(self.foreseen(&scatter.ask), "{:?} after {:?}", self.later.lock(), scatter.original);
+        debug_assert!(self.foreseen(scatter), "{:?} after {:?}", self.later.lock(), scatter.original);
         answer
     }
 
@@ -211,6 +211,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             Ask::Render(plan) => self.render(plan, scatter.seed).await,
             Ask::Stats(StatsPlan::Index { index }) => self.index_stats(index, original).await,
             Ask::Stats(StatsPlan::AllIndexes) => self.all_stats(original).await,
+        };
+        let answer = match answer {
+            Ok(reply) if !scatter.joins.is_empty() && reply.status == 200 => self.with_joined(scatter, reply).await,
+            answer => answer,
         };
         match answer {
             Ok(mut reply) => {

@@ -23,7 +23,7 @@ use crate::read::settings::UnavailableShards;
 const DOCUMENTS: u16 = 20;
 
 /// Which shards a subrequest's body asks for; all if it has no filter.
-fn shards_asked(request: &NodeRequest, topology: &Topology) -> ShardSet {
+pub(super) fn shards_asked(request: &NodeRequest, topology: &Topology) -> ShardSet {
     let body = String::from_utf8(request.body.clone()).unwrap();
     let all = ShardSet::all(topology.shards);
     let named = |shard: &ShardId| body.contains(&format!("\\\"{}\\\"", shard_value(*shard, 64)));

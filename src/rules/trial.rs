@@ -219,7 +219,7 @@ impl RequestTrial {
         let document = document?;
         let mut answer = (!self.answer.is_null()).then(|| Bytes::from(self.answer.to_string()));
         if let Some(mut veil) = veil {
-            veil.close(asked, &|_| self.searchable.clone())?;
+            veil.close(asked, &|_| self.searchable.clone(), &|_| Vec::new())?;
             answer = answer.map(|answer| veil.answer(&answer)).transpose()?;
         }
         if let (Some(answers), Some(answer)) = (Answers::of(std::mem::take(&mut done.awaiting), asked), &mut answer) {

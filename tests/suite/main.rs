@@ -21,6 +21,7 @@ mod faults;
 mod federation;
 mod hooks;
 mod http2;
+mod joins;
 mod maintenance;
 mod newer_api;
 mod operations;

@@ -199,7 +199,7 @@ fn similar_documents_say_how_long_they_took() {
     }
 }
 
-/// Of nodes that have these routes: there are no keys to other indexes and no network, and what says so is taken.
+/// Of nodes that have these routes: that there are no keys to other indexes (`joins.rs` has some) and no network is taken.
 #[test]
 fn that_there_are_no_joins_and_no_network_is_read_and_set_as_on_one_node() {
     let fleet = Fleet::start();
@@ -234,6 +234,4 @@ fn that_there_are_no_joins_and_no_network_is_read_and_set_as_on_one_node() {
     let of_one = said(&Single::start().client);
     assert_eq!(said(&fleet.client), of_one);
     assert_eq!(of_one[2..4], [json!([]), json!({"foreignKeys": []})]);
-    let joined = fleet.client.json("PUT", keys, &json!([{"foreignIndexUid": "b", "fieldName": "x"}]));
-    assert_eq!((joined.status, &joined.value()["code"]), (501, &json!("miroir_not_supported")));
 }

@@ -88,10 +88,7 @@ impl FromDump {
             if metadata.uid != uid {
                 return Err(broken(format!("index `{uid}` calls itself `{}`", metadata.uid)));
             }
-            let (mut settings, documents) = (parts.settings, parts.documents);
-            if format::without_joins(&mut settings) {
-                println!("index `{uid}`: its foreign keys are not taken along");
-            }
+            let (settings, documents) = (parts.settings, parts.documents);
             Ok(SourceIndex { uid, primary_key: metadata.primary_key, settings, documents })
         });
         Ok(Self {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::chats;
 use super::error::{ImportError, during};
+use super::joins;
 use super::source::{Source, SourceIndex};
 use crate::dumps::format;
 use crate::dumps::remote::Remote;
@@ -110,6 +111,7 @@ fn compare_index(index: &SourceIndex, remote: &Remote, found: &mut Vec<Differenc
     if !settings.contains_key("chat") {
         wanted.shift_remove("chat");
     }
+    joins::leave_out(&mut wanted, Some(&settings));
     for (name, value) in &wanted {
         if settings.get(name).unwrap_or(&Value::Null) != value {
             found.push(Difference::Setting { index: uid.clone(), name: name.clone() });

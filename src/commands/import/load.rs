@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::chats;
 use super::error::{ImportError, during};
+use super::joins;
 use super::source::{Source, SourceIndex};
 use super::state::State;
 use crate::dumps::remote::{Remote, RemoteError};
@@ -114,7 +115,8 @@ fn prepare(index: &SourceIndex, remote: &Remote, state: &mut State, options: &Op
         let body = json!({ "uid": uid, "primaryKey": index.primary_key });
         done(&what, remote, remote.send("POST", "/indexes", Some(&body)))?;
     }
-    let settings = Value::Object(chats::taken(uid, index.settings.clone(), remote)?);
+    let settings = chats::taken(uid, index.settings.clone(), remote)?;
+    let settings = Value::Object(joins::taken(uid, settings, remote)?);
     let path = format!("/indexes/{uid}/settings");
     done(&format!("settings of `{uid}`"), remote, remote.send("PATCH", &path, Some(&settings)))?;
     state.index(uid).settings = true;

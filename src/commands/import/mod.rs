@@ -7,6 +7,7 @@
 //! | `chats` | what is said of chats, and the switch that it needs |
 //! | [`compare`] | whether source and target are alike |
 //! | `error` | why an import stops |
+//! | `joins` | keys to other indexes, as far as the target takes them |
 //! | `load` | what is sent to the target, in which order |
 //! | `node` | a running Meilisearch as a source |
 //! | [`source`] | what can be imported from |
@@ -16,6 +17,7 @@ mod archive;
 mod chats;
 pub mod compare;
 mod error;
+mod joins;
 mod load;
 mod node;
 pub mod source;

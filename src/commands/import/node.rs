@@ -45,9 +45,6 @@ impl FromNode {
             if format::without_masked_keys(&mut settings) {
                 println!("{what}: the keys of its embedders are not shown, set them on the target yourself");
             }
-            if format::without_joins(&mut settings) {
-                println!("{what}: its foreign keys are not taken along");
-            }
             let documents = read("/stats")?["numberOfDocuments"].as_u64().unwrap_or(0);
             let primary_key = index["primaryKey"].as_str().map(str::to_owned);
             indexes.push(SourceIndex { uid, primary_key, settings, documents });

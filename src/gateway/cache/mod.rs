@@ -91,6 +91,8 @@ struct Read {
 pub enum Worth {
     /// Another time the answer may be another, though nothing has changed.
     Once,
+    /// It depends on other indexes than are asked for, which may have changed since it began: nobody else may have it.
+    Own,
     Lasts,
     /// If it took less: a node that runs out of time answers with what it has found by then.
     LastsIfWithin(Duration),
@@ -179,6 +181,10 @@ impl Cache {
         if !indexes.iter().all(|index| ledger.registry.exists(index)) {
             return Err(Bypass::Unknown);
         }
+        let joins = |index: &String| ledger.known_info(index).is_some_and(|info| !info.joins.is_empty());
+        if indexes.iter().any(joins) {
+            return Err(Bypass::Joined);
+        }
         let serving: Vec<&NodeId> =
             topology.nodes.iter().filter(|node| node.state.serves_reads()).map(|node| &node.id).collect();
         ledger.nodes.client.changes().moment(&indexes, &serving).map_err(|noisy| {
@@ -215,7 +221,8 @@ impl Cache {
                 self.metrics.bytes.set(i64::try_from(self.kept.weight()).unwrap_or(i64::MAX));
                 then = Then::Stored;
             }
-            if let Some(lead) = lead {
+            // Dropped without an end, those who wait ask themselves.
+            if let Some(lead) = lead.filter(|_| worth != Worth::Own) {
                 lead.ends(result.clone());
             }
         }
@@ -240,7 +247,7 @@ impl Turn {
         };
         match worth {
             Worth::LastsIfWithin(time) if may_keep && !self.question.wish.fresh => Keeping::Within(time),
-            Worth::LastsIfWithin(_) | Worth::Lasts | Worth::Once => Keeping::Nothing,
+            Worth::LastsIfWithin(_) | Worth::Lasts | Worth::Once | Worth::Own => Keeping::Nothing,
         }
     }
 }
@@ -250,7 +257,7 @@ impl Turn {
 impl Worth {
     fn holds(self, took: Duration) -> bool {
         match self {
-            Self::Once => false,
+            Self::Once | Self::Own => false,
             Self::Lasts => true,
             Self::LastsIfWithin(limit) => took < limit,
         }

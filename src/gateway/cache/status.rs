@@ -33,6 +33,8 @@ pub enum Bypass {
     Unknown,
     /// What is asked is too long to be kept.
     Long,
+    /// Documents of other indexes are shown, which may change by themselves.
+    Joined,
 }
 
 /// What became of the answer.
@@ -65,6 +67,7 @@ impl CacheStatus {
             Self::Forwarded { why: Passed(Bypass::Excepted), .. } => "Miroir; fwd=bypass; detail=excepted",
             Self::Forwarded { why: Passed(Bypass::Unknown), .. } => "Miroir; fwd=bypass; detail=unknown",
             Self::Forwarded { why: Passed(Bypass::Long), .. } => "Miroir; fwd=bypass; detail=long",
+            Self::Forwarded { why: Passed(Bypass::Joined), .. } => "Miroir; fwd=bypass; detail=joined",
         }
     }
 }
@@ -73,7 +76,7 @@ impl CacheStatus {
 
 impl Bypass {
     /// Every reason: each label starts at zero.
-    pub const ALL: &'static [Bypass] = &[Self::Changing, Self::Excepted, Self::Unknown, Self::Long];
+    pub const ALL: &'static [Bypass] = &[Self::Changing, Self::Excepted, Self::Unknown, Self::Long, Self::Joined];
 
     /// As metrics call it.
     pub fn as_str(self) -> &'static str {
@@ -82,6 +85,7 @@ impl Bypass {
             Self::Excepted => "excepted",
             Self::Unknown => "unknown",
             Self::Long => "long",
+            Self::Joined => "joined",
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::meili::settings::Setting;
+use crate::placement::joins;
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::templates;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
@@ -46,6 +47,8 @@ pub enum HiddenPart {
     Templates,
     /// The same of the only template that a setting has.
     Template,
+    /// What keeps nodes from joining documents themselves.
+    Joins,
 }
 
 /// What every index's `filterableAttributes` has on the nodes besides what the client set.
@@ -75,6 +78,7 @@ impl HiddenPart {
             Setting::RankingRules | Setting::DisplayedAttributes => Some(Self::Names),
             Setting::Embedders => Some(Self::Templates),
             Setting::Chat => Some(Self::Template),
+            Setting::ForeignKeys => Some(Self::Joins),
             Setting::SearchableAttributes
             | Setting::SortableAttributes
             | Setting::StopWords
@@ -90,8 +94,7 @@ impl HiddenPart {
             | Setting::SearchCutoffMs
             | Setting::LocalizedAttributes
             | Setting::FacetSearch
-            | Setting::PrefixSearch
-            | Setting::ForeignKeys => None,
+            | Setting::PrefixSearch => None,
         }
     }
 }
@@ -119,7 +122,7 @@ impl HiddenSettings {
 
     /// A client's `settings` as nodes are sent them.
     pub fn complete(&self, settings: &Map<String, Value>) -> Map<String, Value> {
-        let setting = |name: &str| Setting::ALL.iter().find(|setting| setting.key() == name);
+        let setting = |name: &str| Setting::ALL.iter().chain(Setting::NEWER).find(|setting| setting.key() == name);
         let complete = |(name, value): (&String, &Value)| {
             (name.clone(), setting(name).map_or_else(|| value.clone(), |setting| self.value(*setting, value)))
         };
@@ -146,6 +149,7 @@ impl HiddenSettings {
                 templates::each(&mut chat, &templates::guarded);
                 chat
             }
+            (Setting::ForeignKeys, keys, _) => joins::kept(keys),
             (_, value, _) => value.clone(),
         }
     }
@@ -169,6 +173,10 @@ impl HiddenSettings {
             if has(&wanted) != has(&value) {
                 change.insert(key(setting), wanted);
             }
+        }
+        if let Some(keys) = held.get(Setting::ForeignKeys.key()) {
+            let wanted = joins::kept(keys);
+            change.extend(Some((key(Setting::ForeignKeys), wanted)).filter(|(_, wanted)| wanted != keys));
         }
         change
     }
@@ -299,6 +307,10 @@ mod tests {
         let complete = TIES.complete(&plain);
         assert_eq!(TIES.missing(&plain), complete);
         assert_eq!(TIES.missing(&complete), Map::new());
+        let keys = |field: &str| map(json!({"foreignKeys": [{"foreignIndexUid": "a", "fieldName": field}]}));
+        let joined = |field: &str| -> Map<String, Value> { complete.clone().into_iter().chain(keys(field)).collect() };
+        assert_eq!(TIES.missing(&joined("x")), keys("_miroir_key_x"), "a node would join by itself");
+        assert_eq!(TIES.missing(&joined("_miroir_key_x")), Map::new());
         let without = map(json!({"rankingRules": ["words"], "displayedAttributes": ["b"]}));
         assert_eq!(NONE.missing(&complete), without, "ties are not broken any more");
     }

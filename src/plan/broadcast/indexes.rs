@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::intent::{of_index, whole};
+use super::settings;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::Change;
 use crate::meili::payload;
@@ -117,6 +118,9 @@ pub(super) fn compact_index(index: &str) -> WriteIntent {
 
 /// What nodes of `version` are not known to do; `None` where they will take the write.
 pub fn refused_as_of(version: Option<&str>, change: &Change, intent: &WriteIntent) -> Option<ResponseError> {
+    if let Change::UpdateSettings { .. } = change {
+        return settings::newer_than(version, intent.details.as_ref()?);
+    }
     let asks_for_more = intent.kind == TaskKind::IndexCompaction
         || matches!(intent.registry, RegistryChange::Rename { .. })
         || intent.details.as_ref().is_some_and(|details| details.contains_key("newIndexUid"));

@@ -8,6 +8,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::payload;
 use crate::meili::settings::Setting;
 use crate::meili::task::TaskKind;
+use crate::meili::versions::has_setting;
 use crate::plan::write::{RegistryChange, Step, StepBody, WriteIntent};
 use crate::settings::secret::masked;
 
@@ -15,7 +16,6 @@ use crate::settings::secret::masked;
 pub(super) fn update_settings(index: &str, body: &[u8], hidden: &HiddenSettings) -> Result<WriteIntent, ResponseError> {
     let settings = payload::object(body)?;
     refuse_reserved(&settings)?;
-    refuse_joins(&settings)?;
     let sent = hidden.complete(&settings);
     let step = whole("PATCH", &format!("/indexes/{index}/settings"), StepBody::Json(Value::Object(sent)));
     Ok(settings_write(index, shown(settings), step))
@@ -46,7 +46,6 @@ pub(super) fn update_setting(
     let value = payload::parse(body)?;
     let settings = Map::from_iter([(setting.key().to_owned(), value.clone())]);
     refuse_reserved(&settings)?;
-    refuse_joins(&settings)?;
     let sent = hidden.value(setting, &value);
     let path = format!("/indexes/{index}/settings/{}", setting.route());
     let step = whole(setting.update_method(), &path, StepBody::Json(sent));
@@ -139,7 +138,7 @@ fn hide_key(embedder: &mut Value) {
 
 /// Refuses settings that name the hidden field, or that would make its value a word that searches find.
 fn refuse_reserved(settings: &Map<String, Value>) -> Result<(), ResponseError> {
-    const NAMING: [&str; 8] = [
+    const NAMING: [&str; 9] = [
         "displayedAttributes",
         "searchableAttributes",
         "filterableAttributes",
@@ -148,6 +147,7 @@ fn refuse_reserved(settings: &Map<String, Value>) -> Result<(), ResponseError> {
         "distinctAttribute",
         "localizedAttributes",
         "faceting",
+        "foreignKeys",
     ];
     for key in NAMING {
         if settings.get(key).is_some_and(names_reserved) {
@@ -165,18 +165,16 @@ fn refuse_reserved(settings: &Map<String, Value>) -> Result<(), ResponseError> {
     Ok(())
 }
 
-/// Refuses keys to other indexes: a node would put in only those documents of the other index that it holds itself, and
-/// show Miroir's fields with them.
-fn refuse_joins(settings: &Map<String, Value>) -> Result<(), ResponseError> {
-    let keys = settings.get(Setting::ForeignKeys.key()).and_then(Value::as_array);
-    // What is no key the nodes refuse in their words.
-    if keys.is_some_and(|keys| keys.iter().any(Value::is_object)) {
-        return Err(ResponseError::new(
-            Code::MiroirNotSupported,
-            "`foreignKeys` is not supported by Miroir: each node would join only the documents that it holds itself.",
-        ));
-    }
-    Ok(())
+/// What engines of `version` have no setting for; `None` where the nodes answer. What is no key they refuse in their words.
+pub(super) fn newer_than(version: Option<&str>, settings: &Map<String, Value>) -> Option<ResponseError> {
+    let newer = Setting::NEWER.iter().find(|setting| {
+        let items = settings.get(setting.key()).and_then(Value::as_array);
+        items.is_some_and(|items| items.iter().any(Value::is_object)) && !has_setting(version, **setting)
+    });
+    newer.map(|setting| {
+        let message = format!("`{}` is supported where all nodes run Meilisearch 1.50 or newer.", setting.key());
+        ResponseError::new(Code::MiroirNotSupported, message)
+    })
 }
 
 fn names_reserved(value: &Value) -> bool {

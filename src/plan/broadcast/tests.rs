@@ -221,14 +221,25 @@ fn details_show_sets_sorted_and_features_in_full() {
 }
 
 #[test]
-fn keys_to_other_indexes_are_refused_and_their_absence_is_not() {
-    let keys = r#"{"foreignKeys":[{"foreignIndexUid":"b","fieldName":"x"}]}"#;
-    let error = refused(Change::UpdateSettings { index: index() }, "", keys);
-    assert_eq!((error.status, error.code.as_str()), (501, "miroir_not_supported"));
+fn keys_to_other_indexes_name_a_field_of_no_document_on_nodes() {
+    let keys = |field: &str| json!([{"foreignIndexUid": "b", "fieldName": field}]);
+    let whole = || Change::UpdateSettings { index: index() };
     let setting = Setting::ForeignKeys;
     let alone = || Change::UpdateSetting { index: index(), setting };
-    let error = refused(alone(), "", r#"[{"foreignIndexUid":"b","fieldName":"x"}]"#);
-    assert_eq!((error.status, error.code.as_str()), (501, "miroir_not_supported"));
+    let set = json!({"foreignKeys": keys("x")});
+    for (intent, sent) in [
+        (intent(whole(), "", set.clone()), json!({"foreignKeys": keys("_miroir_key_x")})),
+        (intent(alone(), "", keys("x")), keys("_miroir_key_x")),
+    ] {
+        assert_eq!(intent.details.clone().map(Value::Object).as_ref(), Some(&set));
+        let StepBody::Json(body) = &intent.steps[0].body else { panic!("a setting is sent") };
+        assert_eq!(*body, sent);
+    }
+    let error = refused(alone(), "", &keys("_miroir_shard").to_string());
+    assert_eq!(error.code.as_str(), "miroir_reserved_field");
+    let older = super::refused_as_of(Some("1.15.0"), &whole(), &intent(whole(), "", set.clone()));
+    assert_eq!(older.map(|error| error.code.as_str().to_owned()).as_deref(), Some("miroir_not_supported"));
+    assert!(super::refused_as_of(Some("1.50.0"), &whole(), &intent(whole(), "", set)).is_none());
     // The last two are for the nodes to refuse.
     for none in [json!(null), json!([]), json!([1]), json!("x")] {
         intent(Change::UpdateSettings { index: index() }, "", json!({"foreignKeys": none}));

@@ -30,6 +30,16 @@ impl Hidden {
         Ok(Self { names })
     }
 
+    /// What hides the same of documents that are shown at `field` of others.
+    pub fn below(&self, field: &str) -> Self {
+        Self { names: self.names.iter().map(|name| format!("{field}.{name}")).collect() }
+    }
+
+    /// Hides everything that is shown at `field`.
+    pub fn all_below(field: &str) -> Self {
+        Self { names: vec![format!("{field}.*")] }
+    }
+
     /// True if no field is hidden.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()

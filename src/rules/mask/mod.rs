@@ -10,12 +10,14 @@
 //! | `doors` | what is not done at all under a mask |
 //! | `expression` | the names in a filter |
 //! | `hidden` | which fields a mask hides |
+//! | `joined` | what is masked in documents of other indexes that hits show |
 //! | `question` | requests that name what is masked, refused; words, not looked for in it |
 
 mod answer;
 mod doors;
 mod expression;
 mod hidden;
+mod joined;
 mod question;
 
 use bytes::Bytes;
@@ -25,6 +27,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::pattern::IndexPattern;
 
 pub use hidden::Hidden;
+pub use joined::KeysOf;
 pub use question::WordsOf;
 
 /// All masks that hold for one caller, by index.
@@ -63,19 +66,32 @@ impl Veil {
         hidden
     }
 
-    /// Closes the doors of a request that rules have let pass. `words_of` tells where words of an index are looked for.
-    pub fn close(&mut self, asked: &mut Asked, words_of: &WordsOf<'_>) -> Result<(), ResponseError> {
+    /// Closes the doors of a request that rules have let pass. `words_of` tells where words of an index are looked for, `keys_of`
+    /// which of its fields name documents of others.
+    pub fn close(
+        &mut self,
+        asked: &mut Asked,
+        words_of: &WordsOf<'_>,
+        keys_of: &KeysOf<'_>,
+    ) -> Result<(), ResponseError> {
         self.led.extend(asked.led());
         self.deed = asked.whole.deed;
         self.federated = asked.is_federated();
         doors::check(&|index| self.of(index), asked)?;
-        self.parts = question::close(&|index| self.of(index), asked, words_of)?;
+        let mut parts = question::close(&|index| self.of(index), asked, words_of)?;
+        joined::close(&|index| self.of(index), asked, keys_of, &mut parts)?;
+        self.parts = parts;
         Ok(())
     }
 
     /// The indexes of searches for words, of which it must be known where words are looked for.
     pub fn searched(&self, asked: &Asked) -> Vec<String> {
         question::searched(&|index| self.of(index), asked)
+    }
+
+    /// The indexes of which it must be known which of their fields name documents of others.
+    pub fn joined(&self, asked: &Asked) -> Vec<String> {
+        joined::indexes(asked)
     }
 
     /// The body of a good answer without what is masked.

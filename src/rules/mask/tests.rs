@@ -21,14 +21,14 @@ fn asked(request: &str, body: &Value) -> Asked {
 fn closed(request: &str, body: Value) -> Result<Value, ResponseError> {
     let mut asked = asked(request, &body);
     let words = |_: &str| ["title", "cost", "supplier", "text.de"].map(str::to_owned).to_vec();
-    veil(&["cost", "supplier.name"]).close(&mut asked, &words)?;
+    veil(&["cost", "supplier.name"]).close(&mut asked, &words, &|_| Vec::new())?;
     Ok(serde_json::from_slice(&asked.finish().unwrap().body).unwrap_or_default())
 }
 
 fn shown(request: &str, body: Value, answer: Value) -> Value {
     let mut veil = veil(&["cost", "supplier.name", "_geo", "internal_*"]);
     let mut asked = asked(request, &body);
-    veil.close(&mut asked, &|_| vec!["title".to_owned()]).unwrap();
+    veil.close(&mut asked, &|_| vec!["title".to_owned()], &|_| Vec::new()).unwrap();
     serde_json::from_slice(&veil.answer(&Bytes::from(answer.to_string())).unwrap()).unwrap()
 }
 
@@ -103,7 +103,7 @@ fn words_are_looked_for_where_nothing_is_masked() {
 fn where_a_rule_leads_to_another_index_both_masks_hold() {
     let mut asked = asked("POST /indexes/a/search", &json!({"filter": "cost = 1"}));
     asked.whole.from = asked.whole.index.replace("b".to_owned());
-    assert!(veil(&["cost"]).close(&mut asked, &|_| Vec::new()).is_err());
+    assert!(veil(&["cost"]).close(&mut asked, &|_| Vec::new(), &|_| Vec::new()).is_err());
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn answers_are_without_what_is_masked() {
 #[test]
 fn an_answer_that_cannot_be_read_is_not_shown() {
     let mut veil = veil(&["cost"]);
-    veil.close(&mut asked("GET /indexes/a/documents/1", &Value::Null), &|_| Vec::new()).unwrap();
+    veil.close(&mut asked("GET /indexes/a/documents/1", &Value::Null), &|_| Vec::new(), &|_| Vec::new()).unwrap();
     assert!(veil.answer(&Bytes::from_static(b"{\"cost\": 1")).is_err());
 }
 
@@ -189,7 +189,7 @@ proptest! {
     #[test]
     fn no_masked_path_is_in_an_answer_and_all_others_are(document in document()) {
         let mut veil = veil(&["cost", "supplier.name"]);
-        veil.close(&mut asked("GET /indexes/a/documents/1", &Value::Null), &|_| Vec::new()).unwrap();
+        veil.close(&mut asked("GET /indexes/a/documents/1", &Value::Null), &|_| Vec::new(), &|_| Vec::new()).unwrap();
         let shown: Value = serde_json::from_slice(&veil.answer(&Bytes::from(document.to_string())).unwrap()).unwrap();
         let (mut before, mut after) = (Vec::new(), Vec::new());
         paths(&document, "", &mut before);
@@ -198,4 +198,27 @@ proptest! {
         before.retain(|path| !hidden.hides(path));
         prop_assert_eq!(before, after);
     }
+}
+
+#[test]
+fn what_is_masked_is_masked_in_hits_of_other_indexes_too() {
+    let key = |field: &str| crate::placement::joins::Key { field: field.to_owned(), foreign: "a".to_owned() };
+    let joined = |keys: Vec<crate::placement::joins::Key>, body: Value| {
+        let mut veil = veil(&["cost", "internal_*"]);
+        let mut asked = asked("POST /indexes/b/search", &body);
+        assert_eq!(veil.joined(&asked), ["b"]);
+        veil.close(&mut asked, &|_| Vec::new(), &|_| keys.clone())?;
+        let hit = json!({"cost": 1, "part": [{"id": 1, "cost": 2, "internal_x": 3}], "other": {"cost": 4}});
+        let answer = json!({"hits": [{"part": hit["part"], "cost": 1, "other": hit["other"], "_formatted": hit}]});
+        let answer = veil.answer(&Bytes::from(answer.to_string()))?;
+        Ok::<_, ResponseError>(serde_json::from_slice::<Value>(&answer).unwrap()["hits"][0].clone())
+    };
+    let hit = |part: Value| json!({"cost": 1, "part": part, "other": {"cost": 4}});
+    let shown = joined(vec![key("part")], json!({"filter": "x = 1"})).unwrap();
+    assert_eq!(shown["_formatted"], hit(json!([{"id": 1}])));
+    assert_eq!((&shown["part"], &shown["cost"]), (&json!([{"id": 1}]), &json!(1)));
+    let twice = joined(vec![key("part"), key("part.id")], json!({})).unwrap();
+    assert_eq!(twice["_formatted"], hit(json!([{}])), "a document may stand deeper than its field");
+    assert!(joined(vec![key("part")], json!({"filter": "_foreign(part, cost > 1)"})).is_err());
+    assert!(joined(vec![], json!({"filter": "_foreign(part, cost > 1)"})).is_ok());
 }
