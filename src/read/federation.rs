@@ -247,29 +247,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     ) -> Result<Vec<Gathered>, Stop> {
         self.note(Later::Apart);
         let each: Vec<_> =
-            (0..index.queries.len()).map(|at| self.federated_alone(plan, index, at, which, seed).boxed()).collect();
+            (0..index.queries.len()).map(|at| self.federated_search(plan, index, which(at), seed).boxed()).collect();
         futures::stream::iter(each).buffered(AT_ONCE).try_collect().await
     }
 
-    /// One search asked apart. What is wrong with it is told of its place in the client's list.
-    async fn federated_alone(
-        &self,
-        plan: &FederationPlan,
-        index: &IndexQueries,
-        at: usize,
-        which: fn(usize) -> Which,
-        seed: u64,
-    ) -> Result<Gathered, Stop> {
-        let place = index.queries.get(at).map_or(at, |query| query.at);
-        self.federated_search(plan, index, which(at), seed).await.map_err(|stop| match stop {
-            Stop::Fault(fault) => {
-                let body = renumbered(&fault.reply, place, place);
-                Stop::Fault(Fault { reply: NodeReply { body, ..fault.reply }, ..fault })
-            }
-            Stop::Error(error) => Stop::Error(error),
-        })
-    }
-
+    /// What is wrong with a search is told of its place in the client's list.
     async fn federated_search(
         &self,
         plan: &FederationPlan,
@@ -282,6 +264,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let wanted = Wanted { index: &index.index, shards: &all, seed };
         let request = |part: &_, alone| plan.request(index, which, part, shards, alone);
         let readable = |body: &Bytes| FederatedReply::parse(body).is_ok();
-        Ok(gather(self.nodes, self.topology, wanted, &request, &readable).await?)
+        gather(self.nodes, self.topology, wanted, &request, &readable).await.map_err(|fault| {
+            let places: Vec<usize> = index.asked(which).iter().map(|query| query.at).collect();
+            let body = renumbered(&fault.reply, &places);
+            Stop::Fault(Fault { reply: NodeReply { body, ..fault.reply }, ..fault })
+        })
     }
 }
