@@ -107,12 +107,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for (at, (index, found)) in plan.indexes.iter().zip(found).enumerate() {
             let mut own = merged.facets(at)?;
             // How far one node would have gone cannot be told from how far each node went.
-            let unseen = found.shared_by() != 1 && merged.goes_on(at);
+            let unseen = (found.shared_by() != 1 || index.goes_hit_by_hit()) && merged.goes_on(at);
             // What several searches find is counted once by who is asked all of them.
             inexact.totals |= unseen && (index.leaves_out() || found.together.is_none());
+            inexact.facets |= unseen && index.facets.is_some() && index.has_distinct();
             if let Some(facets) = &mut own {
                 // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
                 match &found.together {
+                    _ if merged.counts_hits(at) => {}
                     Some(together) if !(index.has_distinct() || unseen && index.has_threshold()) => {
                         self.complete_federated_facets(plan, index, together, facets).await?;
                     }
@@ -120,7 +122,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
                 inexact.facets |= !facets.is_exact();
             }
-            inexact.facets |= index.facets.is_some() && merged.displaced(at);
+            inexact.facets |= index.facets.is_some() && merged.displaces_unseen(at);
             facets.push(own);
         }
         let (body, tied) = merged.write(&facets)?;
