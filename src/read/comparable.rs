@@ -135,7 +135,8 @@ mod tests {
     }
     #[test]
     fn a_place_is_never_taken_for_a_number_of_a_node() {
-        let text = "Inside `.queries[1]`: queries #1 and #2 are incompatible: `queries[0]`, query #2 \u{e9} #1, queries[7]";
+        let text =
+            "Inside `.queries[1]`: queries #1 and #2 are incompatible: `queries[0]`, query #2 \u{e9} #1, queries[7]";
         assert_eq!(
             with_places(text, &[2, 0, 1]),
             "Inside `.queries[0]`: queries #0 and #1 are incompatible: `queries[2]`, query #1 \u{e9} #1, queries[7]"

@@ -357,7 +357,12 @@ fn facets_under_distinct_are_counted_over_the_hits_that_are_left() {
     };
     let nodes = || {
         vec![vec![
-            with_tags("films", &[tagged("films", 1, 0.9, "x", json!(["Red", "red", "blue"]))], 1, json!({"Red": 1, "blue": 1})),
+            with_tags(
+                "films",
+                &[tagged("films", 1, 0.9, "x", json!(["Red", "red", "blue"]))],
+                1,
+                json!({"Red": 1, "blue": 1}),
+            ),
             with_tags(
                 "films",
                 &[tagged("films", 2, 0.8, "X", json!("blue")), tagged("films", 3, 0.7, "y", json!([]))],
@@ -379,7 +384,7 @@ fn facets_under_distinct_are_counted_over_the_hits_that_are_left() {
 }
 
 #[test]
-fn what_hits_of_another_index_displace_is_not_with_tags() {
+fn what_hits_of_another_index_displace_is_not_counted() {
     let nodes = [
         vec![with_tags("books", &[tagged("books", 1, 0.9, "x", json!(["red", 2]))], 1, json!({"2": 1, "red": 1}))],
         vec![with_tags(
