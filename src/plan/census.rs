@@ -1,9 +1,11 @@
 //! The best hit of each distinct value, which no node knows of the others: with the page where that has room for all, else by a
 //! search of its own.
 
+use super::facet_rules::is_pattern;
+use super::index_info::IndexInfo;
 use super::mix::Mix;
 use super::search::SearchPlan;
-use super::search_body::present;
+use super::search_body::{helper, is_at_or_below, names, present};
 use super::span::Span;
 use super::window::Paging;
 
@@ -40,6 +42,28 @@ impl SearchPlan {
             .then(|| Span::Beyond { take: reach.saturating_add(MORE).min(self.window.max_total_hits) })
     }
 
+    /// Shows with each hit what `facets` are counted of, for who counts hits that are at hand. False where hits cannot show all of it, or
+    /// are not all that the engine counts. Example where not: `facets: ["maker*"]`, and the client wants `id` alone.
+    pub(super) fn show_facets(&mut self, info: &IndexInfo, facets: &[String]) -> bool {
+        // A search by a vector counts documents that no list has.
+        if self.mix != Mix::None || self.names_a_vector() || !facets.iter().all(|name| is_shown(info, name)) {
+            return false;
+        }
+        let retrieved = names(&self.body, "attributesToRetrieve").unwrap_or_default();
+        // With what is below, the client's own would go out of the hit again.
+        let within = |facet: &str| retrieved.iter().any(|own| *own != facet && is_at_or_below(own, facet));
+        let mut helpers = Vec::new();
+        for facet in facets {
+            match helper(&self.body, facet) {
+                Some(_) if is_pattern(facet) || within(facet) => return false,
+                added => helpers.extend(added),
+            }
+        }
+        helpers.retain(|one| !self.shown.helpers.iter().any(|known| known.field == one.field));
+        self.shown.helpers.extend(helpers);
+        true
+    }
+
     /// True if a node that has `listed` hits for `span` has listed the best hits of all its distinct values, as far as they can be
     /// reached.
     pub fn lists_census(&self, span: Span, listed: u64) -> bool {
@@ -48,6 +72,11 @@ impl SearchPlan {
             Span::UpToTheEnd | Span::Share { .. } => false,
         }
     }
+}
+
+/// True if documents show every attribute that `name` names or fits.
+fn is_shown(info: &IndexInfo, name: &str) -> bool {
+    if is_pattern(name) { info.displayed.is_none() } else { info.shows(name) }
 }
 
 #[cfg(test)]
@@ -97,5 +126,26 @@ mod tests {
         ] {
             assert_eq!(span(body.clone()), None, "{body}");
         }
+    }
+
+    #[test]
+    fn hits_show_what_facets_are_counted_of_where_they_can() {
+        let shown = |displayed: Option<&[&str]>, body: Value, facets: &[&str]| {
+            let displayed = displayed.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            let info = IndexInfo { displayed, ..IndexInfo::new("movies") };
+            let mut plan = SearchPlan::new(&info, body.as_object().unwrap().clone()).unwrap();
+            let facets: Vec<String> = facets.iter().map(|name| (*name).to_owned()).collect();
+            let all = plan.show_facets(&info, &facets);
+            (all, plan.shown.helpers.into_iter().map(|helper| helper.field).collect::<Vec<_>>())
+        };
+        let id = || json!({"attributesToRetrieve": ["id"], "distinct": "maker"});
+        let fields = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(shown(None, json!({}), &["genre", "ma*"]), (true, Vec::new()));
+        assert_eq!(shown(None, id(), &["genre", "maker"]), (true, fields(&["maker", "genre"])));
+        assert!(!shown(None, id(), &["gen*"]).0 && !shown(None, json!({"vector": [1]}), &["genre"]).0);
+        let some: &[&str] = &["id", "genre"];
+        assert!(shown(Some(some), json!({}), &["genre"]).0);
+        assert!(!shown(Some(some), json!({}), &["maker"]).0 && !shown(Some(some), json!({}), &["*"]).0);
+        assert!(!shown(None, json!({"attributesToRetrieve": ["genre.name"]}), &["genre"]).0);
     }
 }

@@ -15,6 +15,8 @@ use super::node_request::NodeRequest;
 use super::probe::{Lister, Probe};
 use super::reserved;
 use super::scattered::{Covered, Lasting, ReadKind, Scattered};
+use super::search::SearchPlan;
+use super::search_body::present;
 
 /// What a search for values says of the values.
 const OF_VALUES: [&str; 2] = ["facetName", "facetQuery"];
@@ -39,6 +41,10 @@ pub struct FacetSearchPlan {
     /// of one maker and one genre. One node counts the genre once; with a on node x and b on node y, each counts its own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub distinct: bool,
+    /// The search that leaves out the same documents for better ones, and counts the facet over what is left. `None` where nothing is left
+    /// out, and where the engine looks at a vector.
+    #[serde(skip)]
+    pub counted_by: Option<Box<SearchPlan>>,
     /// How many documents a node lists at most.
     #[serde(skip)]
     pub max_total_hits: u64,
@@ -79,7 +85,9 @@ impl FacetSearchPlan {
         }
         reserved::check_search(&body)?;
         known::check(&body, known::FACET_SEARCH)?;
+        let counted_by = if info.distinct.is_some() { counting(info, facet, &body).map(Box::new) } else { None };
         Ok(Self {
+            counted_by,
             index: info.uid.clone(),
             facet: facet.clone(),
             order: info.order_of(facet),
@@ -152,6 +160,23 @@ impl FacetSearchPlan {
     }
 }
 
+/// The search of which a facet search is a part: the engine ranks documents up to the end of a first page, though it shows none.
+fn counting(info: &IndexInfo, facet: &str, body: &Map<String, Value>) -> Option<SearchPlan> {
+    if ["vector", "hybrid", "media"].iter().any(|name| present(body, name)) {
+        return None;
+    }
+    let same = OF_DOCUMENTS.iter().chain(&["rankingScoreThreshold"]);
+    let mut search: Map<String, Value> =
+        same.filter_map(|name| Some(((*name).to_owned(), body.get(*name)?.clone()))).collect();
+    if body.get("exhaustiveFacetCount").is_some_and(|all| *all == true) {
+        // A page without hits, in the mode in which all distinct values are looked at.
+        search.insert("page".into(), 0.into());
+    }
+    search.insert("facets".into(), vec![facet].into());
+    search.insert("attributesToRetrieve".into(), Value::Array(Vec::new()));
+    SearchPlan::new(info, search).ok()
+}
+
 /// True if `value` begins with `query`, up to two letters that are missing, other ones, too many or swapped.
 fn begins_nearly(query: &[u8], value: &[u8]) -> bool {
     const MOST: usize = 2;
@@ -221,5 +246,21 @@ mod tests {
             json!({"filter": ["size = 1", "_miroir_shard IN [\"{{{{{{{}\"]"], "fields": ["colour"], "offset": 0,
                 "limit": MOST_LISTED})
         );
+    }
+
+    #[test]
+    fn under_distinct_the_facet_is_counted_by_a_search_for_the_same_documents() {
+        let info = IndexInfo { distinct: Some("maker".into()), ..IndexInfo::new("movies") };
+        let counting = |body: Value| {
+            let plan = FacetSearchPlan::new(&info, body.as_object().unwrap().clone()).unwrap();
+            plan.counted_by.map(|search| Value::Object(search.body))
+        };
+        let words = json!({"facetName": "colour", "facetQuery": "gr", "q": "car", "filter": "size = 1"});
+        let search = json!({"q": "car", "filter": "size = 1", "facets": ["colour"], "attributesToRetrieve": []});
+        assert_eq!(counting(words), Some(search));
+        let all = json!({"facetName": "colour", "exhaustiveFacetCount": true});
+        assert_eq!(counting(all), Some(json!({"page": 0, "facets": ["colour"], "attributesToRetrieve": []})));
+        assert_eq!(counting(json!({"facetName": "colour", "vector": [1], "hybrid": {"embedder": "e"}})), None);
+        assert!(plan(json!({"facetName": "colour"})).counted_by.is_none());
     }
 }

@@ -74,6 +74,10 @@ pub struct FederatedQuery {
 pub struct IndexFacets {
     pub names: Vec<String>,
     pub rules: FacetRules,
+    /// True if hits are left out for others, and each shows everything that facets are counted of. Example where not: `facetsByIndex`
+    /// names `genre`, and only `id` is displayed. What is left cannot be counted by genre.
+    #[serde(skip)]
+    pub told_by_hits: bool,
 }
 
 /// How the facets of several indexes become one.
@@ -230,7 +234,7 @@ impl IndexQueries {
             hidden: hidden.or_else(|| key.filter(|key| !info.shows(key)).map(str::to_owned)),
             // An index without a primary key has no documents yet.
             apart: key.map(str::to_owned),
-            facets: facets.map(|names| IndexFacets::new(names, info)),
+            facets: facets.map(|names| IndexFacets::new(names, info, &mut queries)),
             queries,
         })
     }
@@ -244,6 +248,12 @@ impl IndexQueries {
     /// True if one of its searches leaves out hits for their score.
     pub fn has_threshold(&self) -> bool {
         self.queries.iter().any(|query| query.search.threshold.is_some())
+    }
+
+    /// True if even a node that has all documents may leave out others than one node does by the end of the page: where ties are broken it
+    /// goes hit by hit, and one node takes all that tie at once.
+    pub fn goes_hit_by_hit(&self) -> bool {
+        self.queries.iter().any(|query| query.search.distinct.is_some() && query.search.breaks_ties)
     }
 
     /// True if one of its searches keeps only the best hit of each value.
@@ -329,10 +339,13 @@ fn count_rules(info: &IndexInfo, search: &SearchPlan) -> usize {
 // === impl IndexFacets ===
 
 impl IndexFacets {
-    fn new(names: Vec<String>, info: &IndexInfo) -> Self {
+    /// Of the hits of `queries`, which show more where that is needed.
+    fn new(names: Vec<String>, info: &IndexInfo, queries: &mut [FederatedQuery]) -> Self {
         // The total of a federation is not capped.
         let rules = FacetRules { max_total_hits: u64::MAX, ..FacetRules::of_named(info, &names) };
-        Self { names, rules }
+        let distinct = queries.iter().any(|query| query.search.distinct.is_some());
+        let told_by_hits = distinct && queries.iter_mut().all(|query| query.search.show_facets(info, &names));
+        Self { names, rules, told_by_hits }
     }
 }
 

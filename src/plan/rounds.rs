@@ -267,7 +267,10 @@ impl Ask {
             Self::Stats(_) => vec![Later::Slices],
             Self::Search(plan) => plan.later(),
             Self::MultiSearch(plan) => in_order(plan.queries.iter().flat_map(SearchPlan::later).collect()),
-            Self::FacetSearch(_) => vec![Later::Judge, Later::FacetValues],
+            Self::FacetSearch(plan) => {
+                let counting = plan.counted_by.iter().flat_map(|search| search.later());
+                in_order(counting.chain([Later::Judge, Later::FacetValues]).collect())
+            }
             Self::Similar(_) => vec![Later::Near],
             Self::Fields(_) => vec![Later::Judge],
             Self::Federation(plan) => plan.later(),

@@ -40,7 +40,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for ((lower, higher, _), reply) in asked.iter().zip(replies) {
             let reply = reply?;
             if !reply.is_success() && !names_ties(&reply) {
-                return Ok(Some(relay_error(&NodeReply { body: renumbered(&reply, *lower, *higher), ..reply })));
+                return Ok(Some(relay_error(&NodeReply { body: renumbered(&reply, &[*lower, *higher]), ..reply })));
             }
         }
         Ok(None)
@@ -70,18 +70,30 @@ pub(super) fn names_ties(reply: &NodeReply) -> bool {
     Meaning::of_reply(reply).is_judgement() && rules.any(|rule| rule.contains(WRITTEN_RULE))
 }
 
-/// What a node says of a pair of searches, with their places in the client's list.
-pub(super) fn renumbered(reply: &NodeReply, lower: usize, higher: usize) -> bytes::Bytes {
+/// What a node says of searches, with their `places` in the client's list. Example: asked for the client's third and sixth search
+/// it says `queries[1]`, and means the sixth: `queries[5]`.
+pub(super) fn renumbered(reply: &NodeReply, places: &[usize]) -> bytes::Bytes {
     let Some(error) = ResponseError::from_node(reply.status, &reply.body) else { return reply.body.clone() };
-    // The higher one first, so that what was written for the lower is not taken for it.
-    let message = [(1, higher), (0, lower)].into_iter().fold(error.message.clone(), |text, (from, to)| {
-        text.replace(&format!("queries[{from}]"), &format!("queries[{to}]"))
-            .replace(&format!("query #{from} "), &format!("query #{to} "))
-    });
-    let message = message
-        .replace("queries #0 and #1 ", &format!("queries #{lower} and #{higher} "))
-        .replace("queries #1 and #0 ", &format!("queries #{higher} and #{lower} "));
-    ResponseError { message, ..error }.to_body().into()
+    ResponseError { message: with_places(&error.message, places), ..error }.to_body().into()
+}
+
+/// `message` with another number wherever the engine names a search.
+fn with_places(message: &str, places: &[usize]) -> String {
+    const BEFORE: [&str; 4] = ["queries[", "query #", "queries #", " and #"];
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(end) = BEFORE.iter().filter_map(|mark| Some(rest.find(mark)? + mark.len())).min() {
+        let (before, named) = rest.split_at(end);
+        let digits = named.len() - named.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+        let (number, after) = named.split_at(digits);
+        out.push_str(before);
+        match number.parse::<usize>().ok().and_then(|number| places.get(number)) {
+            Some(place) => out.push_str(&place.to_string()),
+            None => out.push_str(number),
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 #[cfg(test)]
@@ -112,13 +124,22 @@ mod tests {
         let text = "Inside `.queries[1]`: The results of queries #0 and #1 are incompatible: \n  1. `queries[0]`\n  - note: \
                     The ranking rules of query #0 were modified\n    1. Removed rule `sort` at position #1\n  - note: The \
                     ranking rules of query #1 were modified";
-        let body = renumbered(&reply(text), 1, 4);
+        let body = renumbered(&reply(text), &[1, 4]);
         let error = ResponseError::from_node(400, &body).unwrap();
         assert_eq!(
             error.message,
             "Inside `.queries[4]`: The results of queries #1 and #4 are incompatible: \n  1. `queries[1]`\n  - note: \
              The ranking rules of query #1 were modified\n    1. Removed rule `sort` at position #1\n  - note: The \
              ranking rules of query #4 were modified"
+        );
+    }
+    #[test]
+    fn a_place_is_never_taken_for_a_number_of_a_node() {
+        let text =
+            "Inside `.queries[1]`: queries #1 and #2 are incompatible: `queries[0]`, query #2 \u{e9} #1, queries[7]";
+        assert_eq!(
+            with_places(text, &[2, 0, 1]),
+            "Inside `.queries[0]`: queries #0 and #1 are incompatible: `queries[2]`, query #1 \u{e9} #1, queries[7]"
         );
     }
 }

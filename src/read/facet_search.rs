@@ -1,14 +1,15 @@
 //! Searches for values of a facet.
 
-use futures::future::{join_all, try_join_all};
+use futures::FutureExt as _;
+use futures::future::{join, join_all, try_join_all};
 
 use super::candidates::ROUNDS;
 use super::gather::{Gathered, Nodes, Wanted, gather, log_failure};
 use super::reader::{Inexact, Reader, Reply, Stop, is_object};
 use crate::merge::documents::to_count;
-use crate::merge::facet_search::{FacetHits, list};
+use crate::merge::facet_search::{Counted, FacetHits, list, stated};
 use crate::merge::search::candidates;
-use crate::placement::cover::CoverPart;
+use crate::placement::cover::{CoverPart, cover};
 use crate::placement::shard::ShardSet;
 use crate::plan::facet_search::FacetSearchPlan;
 use crate::plan::node_request::NodeRequest;
@@ -26,8 +27,13 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let all = ShardSet::all(shards);
         let wanted = Wanted { index: &plan.index, shards: &all, seed };
         let request = |part: &_, _| plan.request(part, shards, None);
-        let gathered = gather(self.nodes, self.topology, wanted, &request, &is_object).await?;
+        let gathering = gather(self.nodes, self.topology, wanted, &request, &is_object);
+        let (gathered, counted) = join(gathering, self.counted_values(plan, seed)).await;
+        let (gathered, counted) = (gathered?, counted?);
         self.complete(&gathered)?;
+        if let Some(counted) = counted {
+            return self.meant_of(plan, gathered, &counted).await;
+        }
         let bodies = gathered.bodies();
         let mut hits = FacetHits::new(plan, &bodies)?;
         hits.sums.list_documents(plan.lister());
@@ -61,6 +67,67 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             inexact: Inexact { facets, totals: false, ..Inexact::default() },
             ..Reply::ok(hits.write()?, gathered.missing)
         })
+    }
+
+    /// The answer to the search that counts the facet over the documents that distinct values leave. `None` where nodes' own counts will do,
+    /// and where no search can count it, because it can be searched and not filtered by.
+    async fn counted_values(&self, plan: &FacetSearchPlan, seed: u64) -> Result<Option<Reply>, Stop> {
+        let Some(search) = &plan.counted_by else { return Ok(None) };
+        let all = ShardSet::all(self.topology.shards);
+        if cover(self.topology, &plan.index, &all, &[], seed).parts.len() < 2 && search.relays() {
+            return Ok(None);
+        }
+        match self.search(search, seed, None).boxed().await {
+            Ok(reply) => Ok(Some(reply).filter(|reply| reply.status == 200)),
+            Err(Stop::Fault(_)) => Ok(None),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The values that `counted` counts, as far as nodes say that the client means them.
+    async fn meant_of(&self, plan: &FacetSearchPlan, gathered: Gathered, counted: &Reply) -> Result<Reply, Stop> {
+        let mut hits = Counted::new(plan, &gathered.bodies(), stated(&counted.body, &plan.facet)?)?;
+        let mut unnamed = std::mem::take(&mut hits.unnamed);
+        hits.exact &= unnamed.len() <= MOST_NAMED;
+        unnamed.truncate(MOST_NAMED);
+        for some in unnamed.chunks(NAMED_AT_ONCE) {
+            self.note(Later::FacetValues);
+            let answers = join_all(some.iter().map(|(value, _)| self.is_meant(plan, &gathered, value))).await;
+            for ((value, count), meant) in some.iter().zip(answers) {
+                match meant? {
+                    Some(true) => hits.name(value, *count),
+                    Some(false) => {}
+                    None => hits.exact = false,
+                }
+            }
+        }
+        let body = hits.write()?;
+        let inexact = Inexact { facets: counted.inexact.facets || !hits.exact, ..Inexact::default() };
+        let mut missing = gathered.missing;
+        missing.union_with(&counted.degraded);
+        Ok(Reply { inexact, ..Reply::ok(body, missing) })
+    }
+
+    /// Whether `value` is one of those that the client searches for; `None` if no node tells.
+    async fn is_meant(
+        &self,
+        plan: &FacetSearchPlan,
+        gathered: &Gathered,
+        value: &FacetValue,
+    ) -> Result<Option<bool>, Stop> {
+        let probe = only(&plan.facet, value);
+        let answers = join_all(gathered.replies.iter().map(|(part, _)| self.probe(plan, part, &probe))).await;
+        let mut told = true;
+        for bodies in answers {
+            let lists = bodies.iter().flatten().map(|body| list(body)).collect::<Result<Vec<_>, _>>()?;
+            let mut named = lists.iter().flatten();
+            if named.any(|(shown, _)| FacetValue::text(shown.clone()).key() == value.key()) {
+                return Ok(Some(true));
+            }
+            // A list that is full need not name all.
+            told &= bodies.is_some() && lists.iter().all(|list| list.len() < plan.max_values);
+        }
+        Ok(told.then_some(false))
     }
 
     /// Which of the values that only documents told are among those that the client searches for: a node that has one is

@@ -107,12 +107,14 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for (at, (index, found)) in plan.indexes.iter().zip(found).enumerate() {
             let mut own = merged.facets(at)?;
             // How far one node would have gone cannot be told from how far each node went.
-            let unseen = found.shared_by() != 1 && merged.goes_on(at);
+            let unseen = (found.shared_by() != 1 || index.goes_hit_by_hit()) && merged.goes_on(at);
             // What several searches find is counted once by who is asked all of them.
             inexact.totals |= unseen && (index.leaves_out() || found.together.is_none());
+            inexact.facets |= unseen && index.facets.is_some() && index.has_distinct();
             if let Some(facets) = &mut own {
                 // Nodes know nothing of the hits that one node would have left out for better ones elsewhere.
                 match &found.together {
+                    _ if merged.counts_hits(at) => {}
                     Some(together) if !(index.has_distinct() || unseen && index.has_threshold()) => {
                         self.complete_federated_facets(plan, index, together, facets).await?;
                     }
@@ -120,7 +122,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 }
                 inexact.facets |= !facets.is_exact();
             }
-            inexact.facets |= index.facets.is_some() && merged.displaced(at);
+            inexact.facets |= index.facets.is_some() && merged.displaces_unseen(at);
             facets.push(own);
         }
         let (body, tied) = merged.write(&facets)?;
@@ -247,29 +249,11 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     ) -> Result<Vec<Gathered>, Stop> {
         self.note(Later::Apart);
         let each: Vec<_> =
-            (0..index.queries.len()).map(|at| self.federated_alone(plan, index, at, which, seed).boxed()).collect();
+            (0..index.queries.len()).map(|at| self.federated_search(plan, index, which(at), seed).boxed()).collect();
         futures::stream::iter(each).buffered(AT_ONCE).try_collect().await
     }
 
-    /// One search asked apart. What is wrong with it is told of its place in the client's list.
-    async fn federated_alone(
-        &self,
-        plan: &FederationPlan,
-        index: &IndexQueries,
-        at: usize,
-        which: fn(usize) -> Which,
-        seed: u64,
-    ) -> Result<Gathered, Stop> {
-        let place = index.queries.get(at).map_or(at, |query| query.at);
-        self.federated_search(plan, index, which(at), seed).await.map_err(|stop| match stop {
-            Stop::Fault(fault) => {
-                let body = renumbered(&fault.reply, place, place);
-                Stop::Fault(Fault { reply: NodeReply { body, ..fault.reply }, ..fault })
-            }
-            Stop::Error(error) => Stop::Error(error),
-        })
-    }
-
+    /// What is wrong with a search is told of its place in the client's list.
     async fn federated_search(
         &self,
         plan: &FederationPlan,
@@ -282,6 +266,10 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let wanted = Wanted { index: &index.index, shards: &all, seed };
         let request = |part: &_, alone| plan.request(index, which, part, shards, alone);
         let readable = |body: &Bytes| FederatedReply::parse(body).is_ok();
-        Ok(gather(self.nodes, self.topology, wanted, &request, &readable).await?)
+        gather(self.nodes, self.topology, wanted, &request, &readable).await.map_err(|fault| {
+            let places: Vec<usize> = index.asked(which).iter().map(|query| query.at).collect();
+            let body = renumbered(&fault.reply, &places);
+            Stop::Fault(Fault { reply: NodeReply { body, ..fault.reply }, ..fault })
+        })
     }
 }

@@ -393,6 +393,16 @@ fn a_wrong_federation_is_refused_in_the_engines_words() {
             json!([{"indexUid": "cities", "sort": ["population:asc", "_geoPoint(1, 2):asc", "population:desc"]},
             {"indexUid": "towns", "sort": ["population:asc", "name:asc", "_geoPoint(1, 2):asc"]}]),
         ),
+        // The rule that breaks ties on nodes is in the way, and the index is asked alone.
+        ask(
+            json!({}),
+            json!([{"indexUid": "cities", "q": "a"}, {"indexUid": "towns", "q": "a", "sort": ["feature:asc"]}]),
+        ),
+        ask(
+            json!({}),
+            json!([{"indexUid": "towns", "q": "a"}, {"indexUid": "cities", "q": "a"},
+            {"indexUid": "towns", "q": "b", "sort": ["feature:asc"]}]),
+        ),
         ask(json!([]), json!([])),
     ] {
         let (want, got) = (single.client.post("/multi-search", &body), fleet.client.post("/multi-search", &body));

@@ -12,6 +12,7 @@ mod compression;
 mod conformance;
 mod described;
 mod differential;
+mod distinct;
 mod dumps;
 mod dynamic_rules;
 mod explain;

@@ -376,6 +376,11 @@ impl Facets {
 // === impl NodeFacets ===
 
 impl<'a> NodeFacets<'a> {
+    /// The facets that the node lists, with values or without.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.distribution.iter().flat_map(|members| &members.0).map(|(facet, _)| facet.as_ref())
+    }
+
     /// Out of a search's reply.
     pub fn of(reply: &Members<'a>, hits: u64) -> Result<Self, MergeError> {
         let member = |name| reply.get(name).map(|raw| Members::parse(raw.get())).transpose();

@@ -19,6 +19,8 @@ mod weigh;
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use crate::plan::federation::{FederationPlan, IndexQueries};
 
 use self::facets::IndexFacets;
@@ -74,9 +76,12 @@ struct IndexAnswer<'a> {
     goes_on: bool,
     /// True if hits are missing; see [`Best::hides`].
     hides: bool,
-    /// True if a better hit of another index displaces one of this. Example: a and b are of this index, c of another. c is
-    /// better than b and has its distinct value: b is left out, and the total of this index is one.
-    displaced: bool,
+    /// Hits that better ones of other indexes displace. Example: a and b are of this index, c of another. c is better than b and has
+    /// its distinct value: b is left out, and the total of this index is one.
+    displaced: Vec<&'a str>,
+    /// The hits over which its facets are counted here: all that nodes found, where these leave out what others displace. `None` where
+    /// nodes count them.
+    counted: Option<Vec<&'a str>>,
     replies: Vec<FederatedReply<'a>>,
 }
 
@@ -139,7 +144,7 @@ impl<'a> Merged<'a> {
             if met.is_new(hit.text())? {
                 page.push(hit);
             } else {
-                answers[at].displaced = true;
+                answers[at].displaced.push(hit.text());
                 answers[at].total = answers[at].total.saturating_sub(1);
             }
         }
@@ -155,9 +160,21 @@ impl<'a> Merged<'a> {
         let Some(asked) = index.facets.as_ref().filter(|_| answer.replies.len() > 1) else { return Ok(None) };
         let mut facets = Facets::new(&asked.rules);
         for reply in &answer.replies {
-            facets.add_node(&reply.facets(&index.index)?)?;
+            let said = reply.facets(&index.index)?;
+            match &answer.counted {
+                Some(_) => said.names().for_each(|facet| facets.name(facet)),
+                None => facets.add_node(&said)?,
+            }
+        }
+        if let Some(hits) = &answer.counted {
+            facets.add_documents(&documents(hits)?);
         }
         Ok(Some(facets))
+    }
+
+    /// True if the facets of the index at `at` are counted over hits that are at hand, so that nobody is asked for more.
+    pub fn counts_hits(&self, at: usize) -> bool {
+        self.answers[at].counted.is_some()
     }
 
     /// True if hits of the index at `at` may lie beyond the end of the page, so that nobody has looked at all of them.
@@ -170,9 +187,10 @@ impl<'a> Merged<'a> {
         self.answers[at].hides
     }
 
-    /// True if a better hit of another index displaces one of the index at `at`.
-    pub fn displaced(&self, at: usize) -> bool {
-        self.answers[at].displaced
+    /// True if a better hit of another index displaces one of the index at `at` that does not show what facets count.
+    pub fn displaces_unseen(&self, at: usize) -> bool {
+        let told = self.plan.indexes[at].facets.as_ref().is_none_or(|facets| facets.told_by_hits);
+        !self.answers[at].displaced.is_empty() && !told
     }
 
     /// The one reply, and whether one node's lists of facet values may end otherwise. `facets` are those of each index,
@@ -247,12 +265,18 @@ impl<'a> Merged<'a> {
                 (Some(_), None, [only]) => IndexFacets::of_one(&only.members_of_facets(&index.index)?)?,
                 (Some(_), None, _) => return Err(MergeError::Missing("facets")),
             };
+            let own = match &self.plan.merge_facets {
+                Some(_) => own,
+                None => own.without(&documents(&answer.displaced)?)?,
+            };
             all.push((index.index.as_str(), own));
         }
+        let displaced: Vec<&str> = self.answers.iter().flat_map(|answer| answer.displaced.iter().copied()).collect();
         let rules = self.plan.indexes.iter().find_map(|index| Some(&index.facets.as_ref()?.rules));
         match (&self.plan.merge_facets, rules) {
             (Some(union), Some(rules)) => {
-                let tied = facets::write_distribution(&all, union, object.key("facetDistribution"))?;
+                let displaced = documents(&displaced)?;
+                let tied = facets::write_distribution(&all, union, &displaced, object.key("facetDistribution"))?;
                 facets::write_stats(&all, rules, object.key("facetStats"))?;
                 // In which order equals were counted is known of an index that one node has whole.
                 Ok(tied && facets.iter().any(Option::is_some))
@@ -287,6 +311,10 @@ impl<'a> Merged<'a> {
     }
 }
 
+fn documents(hits: &[&str]) -> Result<Vec<Value>, MergeError> {
+    Ok(hits.iter().map(|hit| serde_json::from_str(hit)).collect::<Result<_, _>>()?)
+}
+
 /// A count as a number of places in memory.
 fn index_of(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
@@ -313,7 +341,7 @@ impl<'a> IndexAnswer<'a> {
         replies: &IndexReplies<'a>,
         relayed: bool,
     ) -> Result<Self, MergeError> {
-        let (reach, distinct) = (plan.window().reach(), plan.distinct.as_deref());
+        let (reach, distinct, all_listed) = (plan.window().reach(), plan.distinct.as_deref(), replies.list_all);
         let mut parsed = parse(&replies.together)?;
         let alone = replies.apart.iter().map(|query| parse(query)).collect::<Result<Vec<_>, _>>()?;
         let of_each = || alone.iter().flatten();
@@ -332,14 +360,18 @@ impl<'a> IndexAnswer<'a> {
             }
         };
         total = total.saturating_sub(duplicates);
-        let goes_on = cut || hits.len() as u64 >= reach;
+        let goes_on = cut || hits.len() as u64 >= if relayed { plan.window().take() } else { reach };
         // Where searches leave hits out, only a list that has come to its end tells how many there are.
         let counted_apart = parsed.is_empty();
         if !goes_on && (counted_apart || (parsed.len() > 1 && index.leaves_out())) {
             total = hits.len() as u64;
         }
-        let replies = if counted_apart { alone.into_iter().flatten().collect() } else { parsed };
-        Ok(Self { hits, total, goes_on, hides, displaced: false, replies })
+        let replies: Vec<_> = if counted_apart { alone.into_iter().flatten().collect() } else { parsed };
+        // A list that has come to its end has every hit that counts.
+        let ended = !goes_on && (!hides || all_listed);
+        let told = index.facets.as_ref().is_some_and(|facets| facets.told_by_hits);
+        let counted = (ended && told && replies.len() > 1).then(|| hits.iter().map(Candidate::text).collect());
+        Ok(Self { hits, total, goes_on, hides, displaced: Vec::new(), counted, replies })
     }
 }
 

@@ -334,3 +334,78 @@ fn searches_are_asked_apart_only_where_scores_do_not_tell_all() {
     assert_eq!(apart(json!([nearest])), [None]);
     assert_eq!(apart(json!([plain, nearest])), [Some("id".to_owned())]);
 }
+
+/// A reply with the facet `tag` of one index.
+fn with_tags(index: &str, hits: &[Value], total: u64, tags: Value) -> Value {
+    let mut reply = reply(hits, total);
+    reply["facetsByIndex"] = json!({index: {"distribution": {"tag": tags}, "stats": {}}});
+    reply
+}
+
+fn tagged(index: &str, id: u64, score: f64, maker: &str, tags: Value) -> Value {
+    let mut hit = hit(index, id, 0, score, 1.0);
+    hit["maker"] = json!(maker);
+    hit["tag"] = tags;
+    hit
+}
+
+#[test]
+fn facets_under_distinct_are_counted_over_the_hits_that_are_left() {
+    let plan = |limit: u64| {
+        let federation = json!({"limit": limit, "distinct": "maker", "facetsByIndex": {"films": ["tag"]}});
+        planned(federation, json!([{"indexUid": "films", "q": "a b", "attributesToRetrieve": ["id"]}]))
+    };
+    let nodes = || {
+        vec![vec![
+            with_tags(
+                "films",
+                &[tagged("films", 1, 0.9, "x", json!(["Red", "red", "blue"]))],
+                1,
+                json!({"Red": 1, "blue": 1}),
+            ),
+            with_tags(
+                "films",
+                &[tagged("films", 2, 0.8, "X", json!("blue")), tagged("films", 3, 0.7, "y", json!([]))],
+                2,
+                json!({"blue": 1}),
+            ),
+        ]]
+    };
+    let answer = merge(&plan(3), &nodes());
+    assert_eq!(order(&answer), ["films#0 1", "films#0 3"]);
+    assert_eq!(answer["facetsByIndex"]["films"]["distribution"], json!({"tag": {"Red": 1, "blue": 1}}));
+    assert!(answer["hits"][0].get("tag").is_none() && answer["hits"][0].get("maker").is_none());
+    // A full page: nobody has looked at what comes after it.
+    let (plan, nodes) = (plan(2), nodes());
+    let texts: Vec<String> = nodes[0].iter().map(Value::to_string).collect();
+    let together = texts.iter().map(String::as_bytes).collect();
+    let merged = Merged::new(&plan, &[IndexReplies { together, ..IndexReplies::default() }], false).unwrap();
+    assert!(merged.goes_on(0) && !merged.counts_hits(0));
+}
+
+#[test]
+fn what_hits_of_another_index_displace_is_not_counted() {
+    let nodes = [
+        vec![with_tags("books", &[tagged("books", 1, 0.9, "x", json!(["red", 2]))], 1, json!({"2": 1, "red": 1}))],
+        vec![with_tags(
+            "films",
+            &[tagged("films", 2, 0.8, "x", json!(["RED", 2.0, true])), tagged("films", 3, 0.7, "y", json!("Blue"))],
+            2,
+            json!({"2": 1, "Blue": 1, "RED": 1, "true": 1}),
+        )],
+    ];
+    let merged = |more: Value| {
+        let mut federation = json!({"distinct": "maker", "facetsByIndex": {"films": ["tag"], "books": ["tag"]}});
+        federation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let plan = planned(federation, json!([{"indexUid": "books", "q": "a b"}, {"indexUid": "films", "q": "a b"}]));
+        let answer = merge(&plan, &nodes);
+        assert_eq!(order(&answer), ["books#0 1", "films#1 3"]);
+        answer
+    };
+    let apart = merged(json!({}));
+    assert_eq!(apart["facetsByIndex"]["books"]["distribution"]["tag"], json!({"2": 1, "red": 1}));
+    // The engine looks for the text of the number as the document has it.
+    assert_eq!(apart["facetsByIndex"]["films"]["distribution"]["tag"], json!({"2": 1, "Blue": 1}));
+    let together = merged(json!({"mergeFacets": {}}));
+    assert_eq!(together["facetDistribution"]["tag"], json!({"2": 2, "Blue": 1, "red": 1}));
+}

@@ -1,0 +1,89 @@
+//! What is counted under `distinct`, where no node knows which of its documents better ones elsewhere stand for: one node and clusters
+//! of three say the same.
+
+use serde_json::{Value, json};
+
+use crate::alike::Pair;
+
+/// Films of a few makers, of which some have several.
+fn films() -> Vec<Value> {
+    let makers = ["ada", "Bob", "cy", "dee", "eve", "fay", "gil"];
+    let genres = ["Drama", "comedy", "crime", "war"];
+    let film = |id: usize| {
+        let maker = makers[id * id % 7];
+        let words = ["blue", "red", "green"][id % 3];
+        json!({"id": id, "title": format!("film {words} {}", "x".repeat(id % 5)), "maker": {"name": maker}, "year": id % 11,
+            "rank": id, "genre": [genres[id % 4], genres[id * 3 % 4]]})
+    };
+    (0..60).map(film).collect()
+}
+
+fn settings() -> Value {
+    json!({"filterableAttributes": ["maker.name", "genre", "year"], "sortableAttributes": ["rank", "year"],
+        "rankingRules": ["sort", "words", "typo", "proximity", "attribute", "exactness"]})
+}
+
+fn load(replication_factor: usize) -> Pair {
+    let pair = Pair::start(replication_factor);
+    let (films, books) = (films(), films().split_off(20));
+    pair.load("films", &settings(), &json!(films));
+    pair.load("books", &settings(), &json!(books));
+    pair
+}
+
+fn facets_of_federations(replication_factor: usize) {
+    let pair = load(replication_factor);
+    let by_rank = json!(["rank:asc"]);
+    let facets = json!({"films": ["genre", "year", "maker.name"], "books": ["genre", "year"]});
+    for (federation, queries) in [
+        // Each search has a distinct attribute of its own.
+        (
+            json!({"facetsByIndex": {"films": ["genre", "year"]}}),
+            json!([{"indexUid": "films", "sort": by_rank, "distinct": "maker.name", "attributesToRetrieve": ["id", "year"]}]),
+        ),
+        (
+            json!({"facetsByIndex": facets}),
+            json!([{"indexUid": "films", "sort": by_rank, "distinct": "maker.name"},
+                {"indexUid": "films", "sort": by_rank, "filter": "year > 4", "distinct": "year"},
+                {"indexUid": "books", "sort": by_rank, "filter": "genre = war"}]),
+        ),
+        // All of them have one.
+        (
+            json!({"facetsByIndex": {"films": ["genre", "year"]}, "mergeFacets": {}, "distinct": "maker.name"}),
+            json!([{"indexUid": "films", "sort": by_rank, "attributesToRetrieve": ["title"]},
+                {"indexUid": "films", "sort": by_rank, "filter": "year > 4", "attributesToRetrieve": ["title"]}]),
+        ),
+        (
+            json!({"facetsByIndex": facets, "distinct": "maker.name"}),
+            json!([{"indexUid": "films", "sort": by_rank, "filter": "year > 5", "attributesToRetrieve": ["title"]},
+                {"indexUid": "books", "sort": by_rank, "attributesToRetrieve": ["title"]}]),
+        ),
+        (
+            json!({"facetsByIndex": facets, "mergeFacets": {"maxValuesPerFacet": 3}, "distinct": "year", "limit": 50}),
+            json!([{"indexUid": "films", "sort": by_rank}, {"indexUid": "books", "sort": by_rank}]),
+        ),
+        (
+            json!({"facetsByIndex": facets, "mergeFacets": {}, "distinct": "genre", "page": 1, "hitsPerPage": 20}),
+            json!([{"indexUid": "books", "sort": by_rank, "attributesToRetrieve": ["maker.name"]},
+                {"indexUid": "films", "sort": by_rank}]),
+        ),
+    ] {
+        let body = json!({"federation": federation, "queries": queries});
+        pair.agree("/multi-search", &body, None);
+    }
+    // The page is full before all hits are met.
+    let body = json!({"federation": {"facetsByIndex": {"films": ["genre"]}, "limit": 2},
+        "queries": [{"indexUid": "films", "sort": by_rank, "distinct": "maker.name"}]});
+    let said = pair.fleet.client.post("/multi-search", &body);
+    assert_eq!(said.header("x-miroir-inexact"), Some("totals, facets"), "{}", said.text);
+}
+
+#[test]
+fn facets_of_a_federation_are_those_of_what_distinct_leaves_with_one_replica() {
+    facets_of_federations(1);
+}
+
+#[test]
+fn facets_of_a_federation_are_those_of_what_distinct_leaves_with_two_replicas() {
+    facets_of_federations(2);
+}
