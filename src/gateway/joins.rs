@@ -19,7 +19,7 @@ use crate::plan::index_info::{IndexInfo, Infos};
 use crate::plan::query_search;
 use crate::plan::scatter::{Ask, NodeRequest, Scatter};
 use crate::plan::{Plan, Request};
-use crate::read;
+use crate::read::{self, Keeping};
 
 /// A request as it goes on.
 pub enum Filtered {
@@ -167,7 +167,9 @@ async fn matching(
     let Plan::Scatter(scatter) = plan else {
         return Err(Trouble::Error(ResponseError::new(Code::Internal, "A fetch is not planned as a fetch.")));
     };
-    let reply = read::run(&app.cluster.reads, topology, &scatter, &admitted.trace).await.map_err(Trouble::Error)?;
+    let reply = read::run(&app.cluster.reads, topology, &scatter, &admitted.trace, Keeping::Nothing)
+        .await
+        .map_err(Trouble::Error)?;
     if reply.status != 200 {
         let told = ResponseError::from_node(reply.status, &reply.body);
         return Err(Trouble::Unless(told.unwrap_or_else(unreadable)));
@@ -206,7 +208,7 @@ async fn judged(
     let method = if admitted.head.method == http::Method::GET { "GET" } else { "POST" };
     let original = NodeRequest { method, path, body: body.to_vec() };
     let scatter = Scatter::new(original, 0, Ask::Refused(error));
-    let reply = read::run(&app.cluster.reads, topology, &scatter, &admitted.trace).await?;
+    let reply = read::run(&app.cluster.reads, topology, &scatter, &admitted.trace, Keeping::Nothing).await?;
     let Some(told) = ResponseError::from_node(reply.status, &reply.body) else {
         return Ok(Filtered::Answered(Answer::bytes(reply.status, reply.body)));
     };
@@ -289,6 +291,8 @@ impl Filters {
                 (filters.collect(), body.get("federation").is_some_and(Value::is_object))
             }
             Read::Version
+            | Read::ListDynamicSearchRules
+            | Read::GetDynamicSearchRule { .. }
             | Read::Stats
             | Read::ListIndexes
             | Read::GetIndex { .. }

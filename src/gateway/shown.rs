@@ -24,6 +24,7 @@ pub(super) fn as_one_node_shows(registry: &Registry, ask: &Ask, body: Bytes) -> 
         | Ask::FacetSearch(_)
         | Ask::Fields(_)
         | Ask::Render(_)
+        | Ask::DynamicSearchRules
         | Ask::Stats(_) => return body,
     };
     let places: Vec<(&str, KeyPlace)> =

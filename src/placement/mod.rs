@@ -8,6 +8,7 @@
 //! | `document` | which shard a document belongs to |
 //! | `few_ids` | the ids of the documents that one write touches, as long as they are few |
 //! | `flow` | as much as can flow through a network: where a greedy choice is stuck |
+//! | `joins` | the keys of other indexes' documents, as nodes have them |
 //! | `rendezvous` | weighted rendezvous (HRW) hashing of shards to nodes, zones spread first |
 //! | `settings` | what an operator says of where shards live |
 //! | `shard` | shards, sets of shards, and the hidden field by which a node can be asked for some shards only |

@@ -26,6 +26,7 @@
 //! | `index_info` | what planning and merging need to know of an index |
 //! | `indexes` | the list of indexes: one node's, of which the gateway shows the page |
 //! | `joins` | documents of other indexes in the place of their ids |
+//! | `pins` | what dynamic search rules may pin in an index |
 //! | `key_request` | what requests about API keys say |
 //! | `known` | what searches may say |
 //! | `log_wish` | what requests about the gateway's own log lines say |

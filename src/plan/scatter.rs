@@ -92,6 +92,7 @@ impl Ask {
             | Self::Documents(_)
             | Self::Document(_)
             | Self::Render(_)
+            | Self::DynamicSearchRules
             | Self::Stats(_) => Vec::new(),
         }
     }

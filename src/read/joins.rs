@@ -66,6 +66,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             | Ask::Documents(_)
             | Ask::Document(_)
             | Ask::Render(_)
+            | Ask::DynamicSearchRules
             | Ask::Stats(_) => return Ok(reply),
         };
         Ok(Reply { body: Bytes::from(body.map_err(MergeError::from)?), ..reply })

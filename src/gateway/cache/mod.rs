@@ -243,7 +243,9 @@ impl Turn {
     pub fn keeping(&self, worth: Worth) -> Keeping {
         let may_keep = match self.why {
             Forward::Missing | Forward::Stale | Forward::Bypass(Bypass::Changing) => !self.question.wish.unkept,
-            Forward::Request | Forward::Bypass(Bypass::Excepted | Bypass::Unknown | Bypass::Long) => false,
+            Forward::Request | Forward::Bypass(Bypass::Excepted | Bypass::Unknown | Bypass::Long | Bypass::Joined) => {
+                false
+            }
         };
         match worth {
             Worth::LastsIfWithin(time) if may_keep && !self.question.wish.fresh => Keeping::Within(time),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::Scrub;
 use super::judge::{Judgement, Seen, judge_settings};
 use super::metrics::Outcome;
 use super::report::{Finding, Subject};
@@ -19,53 +18,46 @@ use crate::replicas::resilver::digest::digest;
 use crate::replicas::resilver::error::ResilverError;
 use crate::write::Writes;
 
-/// Compares the rules; a node that differs from most others is repaired before it serves on.
-pub async fn compare(scrub: &Scrub, writes: &Writes, trace: &Trace) {
+/// Compares the rules; a node that differs from most others is repaired before it serves on. `None` where nodes have no rules.
+pub async fn compare(writes: &Writes, trace: &Trace) -> Option<(Outcome, Option<Finding>)> {
     if !writes.nodes.versions.least().as_deref().is_some_and(has_dynamic_rules) {
-        return;
+        return None;
     }
-    let outcome = match differences(scrub, writes, trace).await {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            tracing::debug!(%error, "dynamic search rules could not be scrubbed");
-            Outcome::Skipped
-        }
-    };
-    scrub.metrics.compared(outcome);
+    Some(differences(writes, trace).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "dynamic search rules could not be scrubbed");
+        (Outcome::Skipped, None)
+    }))
 }
 
-async fn differences(scrub: &Scrub, writes: &Writes, trace: &Trace) -> Result<Outcome, ResilverError> {
+async fn differences(writes: &Writes, trace: &Trace) -> Result<(Outcome, Option<Finding>), ResilverError> {
     let topology = writes.nodes.topology();
     if judge_settings(&look(&writes.nodes, &topology, trace).await?, None) == Judgement::Equal {
-        return Ok(Outcome::Equal);
+        return Ok((Outcome::Equal, None));
     }
     // Changes of rules concern no index.
     let _hold = writes.order.gates.hold("").await;
     let topology = writes.nodes.topology();
     for node in up(&topology) {
         if has_open_tasks(&writes.nodes.client, topology.node(node), trace).await? {
-            return Ok(Outcome::Skipped);
+            return Ok((Outcome::Skipped, None));
         }
     }
     let seen = look(&writes.nodes, &topology, trace).await?;
     let (wrong, evidence) = match judge_settings(&seen, None) {
-        Judgement::Equal => return Ok(Outcome::Equal),
+        Judgement::Equal => return Ok((Outcome::Equal, None)),
         Judgement::Wrong(wrong, evidence) => (wrong, Some(evidence)),
         Judgement::Undecided => (seen.iter().map(|seen| seen.node).collect(), None),
     };
     let names: Vec<_> = wrong.iter().map(|node| topology.node(*node).id.clone()).collect();
     tracing::error!(nodes = ?names, ?evidence, "the dynamic search rules of nodes differ");
-    scrub.reports.note(|report| {
-        let what = Subject::DynamicSearchRules;
-        report.findings.push(Finding { index: String::new(), what, nodes: names, evidence });
-    });
-    if evidence.is_none() {
-        return Ok(Outcome::Undecided);
+    let finding = Finding { index: String::new(), what: Subject::DynamicSearchRules, nodes: names, evidence };
+    if finding.evidence.is_none() {
+        return Ok((Outcome::Undecided, Some(finding)));
     }
     let missed = Missed { settings: true, ..Missed::default() };
     let missed = wrong.into_iter().map(|node| (node, missed.clone())).collect();
     insync::mark(&writes.ledger, &Marks { stale: Vec::new(), missed }).await?;
-    Ok(Outcome::Repaired)
+    Ok((Outcome::Repaired, Some(finding)))
 }
 
 fn up(topology: &Topology) -> impl Iterator<Item = NodeIx> + '_ {

@@ -105,7 +105,10 @@ async fn everything(scrub: &Scrub, writes: &Writes) {
     let entries = writes.ledger.registry.entries();
     let shards = writes.nodes.topology().shards;
     scrub.reports.begin(entries.len() as u64 * u64::from(shards));
-    dynamic_rules::compare(scrub, writes, &trace).await;
+    if let Some((outcome, finding)) = dynamic_rules::compare(writes, &trace).await {
+        scrub.metrics.compared(outcome);
+        scrub.reports.note(|report| report.findings.extend(finding));
+    }
     for entry in entries {
         settings::compare(scrub, writes, &entry.uid, &trace).await;
         // Without a primary key there is no document.
