@@ -1,9 +1,8 @@
 //! Documents put in the place of their ids, in hits and in what hits show marked: where, and which ids, as the engine goes by a path
 //! such as `author` or `author.id`. What is not touched stays as it is, byte by byte.
 //!
-//! A search of its own puts a document in the place of every value at a path or below it; an id of no document becomes an object of
-//! nothing, and what can be no id stays. A federation first takes down the values that stand at the path itself, and puts documents
-//! only in the place of such ids.
+//! The values that stand at the path itself, in any hit, are taken down first. Then a document takes the place of each such id, at the
+//! path and below it; one of no document becomes an object of nothing, and what else stands there stays.
 
 use std::collections::HashMap;
 
@@ -47,24 +46,9 @@ impl Documents {
         self.found.entry(index.to_owned()).or_default().extend(none);
     }
 
-    /// True if it is known whether there is such a document.
-    pub fn knows(&self, index: &str, id: &str) -> bool {
-        self.get(index, id).is_some()
-    }
-
     fn get(&self, index: &str, id: &str) -> Option<&str> {
         self.found.get(index)?.get(id).map(String::as_str)
     }
-}
-
-/// The ids in the place of which documents of another index are put, at `fields` of a hit and below them.
-pub fn ids_below(hit: &str, fields: &[&str]) -> Result<Vec<String>, Malformed> {
-    let mut ids = Vec::new();
-    rewrite(hit, fields, &mut |leaf| {
-        ids.extend(id_of(leaf));
-        None
-    })?;
-    Ok(ids)
 }
 
 /// The ids that stand at `field` of a hit itself. A list is read up to what is no id.
@@ -86,9 +70,9 @@ pub fn ids_at(hit: &str, field: &str) -> Result<Vec<String>, Malformed> {
     Ok(ids)
 }
 
-/// The hit with those documents of `index` that are known in the place of their ids, at `fields` and below them.
-pub fn joined(hit: &str, fields: &[&str], index: &str, documents: &Documents) -> Result<String, Malformed> {
-    rewrite(hit, fields, &mut |leaf| documents.get(index, &id_of(leaf)?).map(str::to_owned))
+/// The hit with those documents of `index` that are known in the place of their ids, at `field` and below it.
+pub fn put_in(hit: &str, field: &str, index: &str, documents: &Documents) -> Result<String, Malformed> {
+    rewrite(hit, field, &|leaf| documents.get(index, &id_of(leaf)?).map(str::to_owned))
 }
 
 /// The ids of a page of documents under their primary key, in order.
@@ -211,15 +195,15 @@ fn values_at(
     Ok(())
 }
 
-/// The hit with what `put` gives in the place of values at `fields` or below; where it gives nothing the value stays.
-fn rewrite(hit: &str, fields: &[&str], put: &mut dyn FnMut(&str) -> Option<String>) -> Result<String, Malformed> {
+/// The hit with what `put` gives in the place of values at `field` or below; where it gives nothing the value stays.
+fn rewrite(hit: &str, field: &str, put: &dyn Fn(&str) -> Option<String>) -> Result<String, Malformed> {
     let mut out = Vec::with_capacity(hit.len());
     let mut object = ObjectWriter::new(&mut out);
     for (name, value) in Members::parse(hit)?.0 {
         match name.as_ref() {
-            "_formatted" => members(value.get(), "", fields, put, object.key(&name))?,
+            "_formatted" => members(value.get(), "", field, put, object.key(&name))?,
             beside if BESIDE.contains(&beside) => object.raw(&name, value.get()),
-            path if is_on_the_way(path, fields) => inner(value.get(), path, fields, put, object.key(&name))?,
+            path if is_on_the_way(path, field) => inner(value.get(), path, field, put, object.key(&name))?,
             _ => object.raw(&name, value.get()),
         }
     }
@@ -230,15 +214,15 @@ fn rewrite(hit: &str, fields: &[&str], put: &mut dyn FnMut(&str) -> Option<Strin
 fn members(
     object: &str,
     path: &str,
-    fields: &[&str],
-    put: &mut dyn FnMut(&str) -> Option<String>,
+    field: &str,
+    put: &dyn Fn(&str) -> Option<String>,
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
     let mut written = ObjectWriter::new(out);
     for (name, value) in Members::parse(object)?.0 {
         let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
-        if is_on_the_way(&path, fields) {
-            inner(value.get(), &path, fields, put, written.key(&name))?;
+        if is_on_the_way(&path, field) {
+            inner(value.get(), &path, field, put, written.key(&name))?;
         } else {
             written.raw(&name, value.get());
         }
@@ -250,19 +234,19 @@ fn members(
 fn inner(
     value: &str,
     path: &str,
-    fields: &[&str],
-    put: &mut dyn FnMut(&str) -> Option<String>,
+    field: &str,
+    put: &dyn Fn(&str) -> Option<String>,
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
     match value.as_bytes().first() {
-        Some(b'{') => members(value, path, fields, put, out)?,
+        Some(b'{') => members(value, path, field, put, out)?,
         Some(b'[') => {
             out.push(b'[');
             for (place, item) in elements(value)?.into_iter().enumerate() {
                 if place > 0 {
                     out.push(b',');
                 }
-                inner(item.get(), path, fields, put, out)?;
+                inner(item.get(), path, field, put, out)?;
             }
             out.push(b']');
         }
@@ -271,11 +255,11 @@ fn inner(
     Ok(())
 }
 
-/// True for a path that leads to one of `fields`, or lies below one.
-fn is_on_the_way(path: &str, fields: &[&str]) -> bool {
+/// True for a path that leads to `field`, or lies below it.
+fn is_on_the_way(path: &str, field: &str) -> bool {
     let is_below =
         |path: &str, of: &str| path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    fields.iter().any(|field| is_below(field, path) || is_below(path, field))
+    is_below(field, path) || is_below(path, field)
 }
 
 fn text(out: Vec<u8>) -> String {
@@ -318,21 +302,23 @@ mod tests {
         let documents = authors(json!({}), json!([{"id": "a1", "name": "Alice"}, {"id": 7, "x": 1.50}]));
         let hit = r#"{"title": "a1", "author":"a1","more":{"by":["a1",[7, 7.0,null,"no id!"],{"deep":"gone"}],"at":1.50},
             "_formatted":{"author":"a1","title":"<em>a1</em>"},"_rankingScore":1.0}"#;
-        let fields = ["author", "more.by"];
-        assert_eq!(ids_below(hit, &fields).unwrap(), ["a1", "a1", "7", "gone", "a1"]);
         let alice = json!({"id": "a1", "name": "Alice"});
-        let joined = joined(hit, &fields, "authors", &documents).unwrap();
+        let put = |hit: &str, index: &str| {
+            let hit = put_in(hit, "author", index, &documents).unwrap();
+            put_in(&hit, "more.by", index, &documents).unwrap()
+        };
+        let joined = put(hit, "authors");
         assert_eq!(
             value(&joined),
             json!({"title": "a1", "author": alice, "more": {"by": [alice, [{"id": 7, "x": 1.5}, 7.0, null, "no id!"],
                 {"deep": {}}], "at": 1.5}, "_formatted": {"author": alice, "title": "<em>a1</em>"}, "_rankingScore": 1.0})
         );
         assert!(joined.contains(r#""at":1.50"#) && joined.contains(r#""x":1.5"#), "{joined}");
-        assert_eq!(value(&super::joined(hit, &fields, "others", &documents).unwrap()), value(hit));
+        assert_eq!(value(&put(hit, "others")), value(hit));
     }
 
     #[test]
-    fn a_federation_takes_down_what_stands_at_the_path_itself() {
+    fn what_stands_at_the_path_itself_is_taken_down() {
         let hit = r#"{"author":["a1","a2",true,"a3"],"more":[{"by":"b","in":{"d":"c"}},{"by":7}],"more.by":"d","_formatted":{"author":"x"}}"#;
         assert_eq!(ids_at(hit, "author").unwrap(), ["a1", "a2"]);
         assert_eq!(ids_at(hit, "more.by").unwrap(), ["d", "b", "7"]);
@@ -350,7 +336,7 @@ mod tests {
         );
         assert_eq!(value(all.get("authors", "a2").unwrap()), json!({"id": "a2"}));
         assert_eq!(all.get("authors", "gone"), Some("{}"));
-        assert!(!all.knows("authors", "unasked") && !all.knows("others", "a1"));
+        assert_eq!((all.get("authors", "unasked"), all.get("others", "a1")), (None, None));
         let some = authors(json!({"displayedAttributes": ["name"]}), json!([{"id": "a1", "name": "Alice"}]));
         assert_eq!(value(some.get("authors", "a1").unwrap()), json!({"name": "Alice"}));
     }
