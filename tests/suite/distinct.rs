@@ -87,3 +87,52 @@ fn facets_of_a_federation_are_those_of_what_distinct_leaves_with_one_replica() {
 fn facets_of_a_federation_are_those_of_what_distinct_leaves_with_two_replicas() {
     facets_of_federations(2);
 }
+
+fn values_of_facets(replication_factor: usize) {
+    let pair = Pair::start(replication_factor);
+    for (index, order) in [("alpha", "alpha"), ("count", "count")] {
+        let mut settings = settings();
+        settings["distinctAttribute"] = json!("maker.name");
+        settings["faceting"] = json!({"sortFacetValuesBy": {"*": order}});
+        pair.load(index, &settings, &json!(films()));
+        let path = format!("/indexes/{index}/facet-search");
+        // Which of the films of a maker that tie is counted, no answer tells.
+        for (more, told) in [
+            (json!({}), false),
+            (json!({"facetQuery": "c"}), false),
+            (json!({"facetQuery": "cr", "q": ""}), false),
+            (json!({"facetQuery": "comedi", "filter": "year > 3"}), false),
+            (json!({"facetQuery": "war", "exhaustiveFacetCount": true}), false),
+            (json!({"facetQuery": "romance"}), false),
+            (json!({"filter": "maker.name = nobody"}), true),
+        ] {
+            let mut body = more;
+            body["facetName"] = json!("genre");
+            let (want, got) = (pair.single.client.post(&path, &body), pair.fleet.client.post(&path, &body));
+            assert_eq!(got.header("x-miroir-inexact").is_none(), told, "{body}: {}", got.text);
+            assert_eq!(want.ok()["facetHits"], got.ok()["facetHits"], "{index} {body}");
+        }
+        // Of makers there are as many as values of the attribute itself.
+        pair.agree(&path, &json!({"facetName": "maker.name", "facetQuery": "f"}), None);
+    }
+    // More values than are listed: what is not told is said.
+    pair.load(
+        "many",
+        &json!({"filterableAttributes": ["maker.name", "title"], "distinctAttribute": "maker.name",
+        "faceting": {"maxValuesPerFacet": 2}}),
+        &json!(films()),
+    );
+    let said =
+        pair.fleet.client.post("/indexes/many/facet-search", &json!({"facetName": "title", "facetQuery": "film"}));
+    assert_eq!(said.header("x-miroir-inexact"), Some("facets"), "{}", said.text);
+}
+
+#[test]
+fn a_facet_search_counts_what_distinct_leaves_of_all_nodes_with_one_replica() {
+    values_of_facets(1);
+}
+
+#[test]
+fn a_facet_search_counts_what_distinct_leaves_of_all_nodes_with_two_replicas() {
+    values_of_facets(2);
+}
