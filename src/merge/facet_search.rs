@@ -196,11 +196,11 @@ mod tests {
     #[test]
     fn values_counted_by_a_search_are_those_that_the_client_means() {
         let info = IndexInfo { distinct: Some("maker".into()), max_values_per_facet: 4, ..IndexInfo::new("movies") };
-        let body = json!({"facetName": "genre", "facetQuery": "ac"}).as_object().unwrap().clone();
+        let body = json!({"facetName": "genre", "facetQuery": "acti"}).as_object().unwrap().clone();
         let plan = FacetSearchPlan::new(&info, body).unwrap();
         let replies: [&[u8]; 2] = [
-            br#"{"facetHits":[{"value":"Action","count":2},{"value":"Acting","count":1}],"facetQuery":"ac","processingTimeMs":1}"#,
-            br#"{"facetHits":[{"value":"action","count":4}],"facetQuery":"ac","processingTimeMs":3}"#,
+            br#"{"facetHits":[{"value":"Action","count":2},{"value":"Acting","count":1}],"facetQuery":"acti","processingTimeMs":1}"#,
+            br#"{"facetHits":[{"value":"action","count":4}],"facetQuery":"acti","processingTimeMs":3}"#,
         ];
         let search = br#"{"hits":[],"facetDistribution":{"genre":{"acid":1,"action":3,"romance":2},"year":{"1":1}}}"#;
         let mut counted = Counted::new(&plan, &replies, stated(search, "genre").unwrap()).unwrap();
