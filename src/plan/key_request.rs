@@ -82,7 +82,22 @@ pub fn creation(body: &Value, now: OffsetDateTime) -> Result<NewKey, ResponseErr
             return Err(ResponseError::new(code, format!("Missing field `{field}`")));
         }
     }
+    refuse_global_actions(&key)?;
     Ok(key)
+}
+
+/// A key for some indexes has no action that concerns none.
+fn refuse_global_actions(key: &NewKey) -> Result<(), ResponseError> {
+    if key.indexes.is_empty() || key.indexes.iter().any(IndexPattern::is_all) {
+        return Ok(());
+    }
+    let Some(action) = key.actions.iter().find(|action| action.concerns_no_index()) else { return Ok(()) };
+    let action = format!("`\"{}\"`", action.as_str());
+    let message = format!(
+        "cannot create index-scoped API key with global action {action}\n  - Hint: remove action {action} from the \
+         action list, or remove `indexes` to make the key global"
+    );
+    Err(ResponseError::new(Code::IndexScopedApiKeyWithGlobalAction, message))
 }
 
 /// Reads the body of `PATCH /keys/{key}`.
@@ -265,6 +280,27 @@ mod tests {
         assert!(message.starts_with("Invalid value at `.uid`: invalid length: "), "{message}");
         let (_, message) = refused(json!({"decription": "x"}));
         assert!(message.starts_with("Unknown field `decription`: did you mean `description`? expected one of"));
+    }
+
+    #[test]
+    fn a_key_for_some_indexes_has_no_action_that_concerns_none() {
+        let made = |actions: Value, indexes: Value| {
+            creation(&json!({"actions": actions, "indexes": indexes, "expiresAt": null}), OffsetDateTime::UNIX_EPOCH)
+        };
+        let error = made(json!(["search", "version"]), json!(["films"])).unwrap_err();
+        assert_eq!(error.code, Code::IndexScopedApiKeyWithGlobalAction);
+        assert_eq!(
+            error.message,
+            "cannot create index-scoped API key with global action `\"version\"`\n  - Hint: remove action `\"version\"` from \
+             the action list, or remove `indexes` to make the key global"
+        );
+        for (actions, indexes) in [
+            (json!(["version"]), json!(["films", "*"])),
+            (json!(["version"]), json!([])),
+            (json!(["*", "stats.get", "tasks.*", "chatCompletions"]), json!(["films"])),
+        ] {
+            assert!(made(actions.clone(), indexes).is_ok(), "{actions}");
+        }
     }
 
     #[test]

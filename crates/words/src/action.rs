@@ -89,6 +89,71 @@ impl Action {
         matches!(self, Self::KeysGet | Self::KeysCreate | Self::KeysUpdate | Self::KeysDelete)
     }
 
+    /// True for actions that concern no index, so that a key for some indexes cannot have them.
+    pub fn concerns_no_index(self) -> bool {
+        match self {
+            Self::MetricsAny
+            | Self::MetricsGet
+            | Self::DumpsAny
+            | Self::DumpsCreate
+            | Self::SnapshotsAny
+            | Self::SnapshotsCreate
+            | Self::Version
+            | Self::KeysCreate
+            | Self::KeysGet
+            | Self::KeysUpdate
+            | Self::KeysDelete
+            | Self::ExperimentalGet
+            | Self::ExperimentalUpdate
+            | Self::Export
+            | Self::NetworkGet
+            | Self::NetworkUpdate
+            | Self::ChatsAny
+            | Self::ChatsGet
+            | Self::ChatsDelete
+            | Self::ChatsSettingsAny
+            | Self::ChatsSettingsGet
+            | Self::ChatsSettingsUpdate
+            | Self::WebhooksGet
+            | Self::WebhooksUpdate
+            | Self::WebhooksDelete
+            | Self::WebhooksCreate
+            | Self::WebhooksAny
+            | Self::TasksCompact
+            | Self::DynamicSearchRulesGet
+            | Self::DynamicSearchRulesCreate
+            | Self::DynamicSearchRulesUpdate
+            | Self::DynamicSearchRulesDelete
+            | Self::DynamicSearchRulesAny => true,
+            // Groups stand for actions of both kinds.
+            Self::Any
+            | Self::AnyGet
+            | Self::Search
+            | Self::DocumentsAny
+            | Self::DocumentsAdd
+            | Self::DocumentsGet
+            | Self::DocumentsDelete
+            | Self::IndexesAny
+            | Self::IndexesCreate
+            | Self::IndexesGet
+            | Self::IndexesUpdate
+            | Self::IndexesDelete
+            | Self::IndexesSwap
+            | Self::IndexesCompact
+            | Self::FieldsPost
+            | Self::TasksAny
+            | Self::TasksCancel
+            | Self::TasksDelete
+            | Self::TasksGet
+            | Self::SettingsAny
+            | Self::SettingsGet
+            | Self::SettingsUpdate
+            | Self::StatsAny
+            | Self::StatsGet
+            | Self::ChatCompletions => false,
+        }
+    }
+
     /// True when a key that holds `self` may do `wanted`. As in the engine, `documents.*` and its like stand for their
     /// members and not for themselves: editing documents by function, which asks for `documents.*`, takes `*`.
     pub fn grants(self, wanted: Self) -> bool {

@@ -73,6 +73,7 @@ codes! {
     IndexPrimaryKeyMultipleCandidatesFound => "index_primary_key_multiple_candidates_found", InvalidRequest, 400;
     IndexPrimaryKeyNoCandidateFound => "index_primary_key_no_candidate_found", InvalidRequest, 400;
     Internal => "internal", Internal, 500;
+    IndexScopedApiKeyWithGlobalAction => "index_scoped_api_key_with_global_action", InvalidRequest, 400;
     InvalidApiKey => "invalid_api_key", Auth, 403;
     InvalidApiKeyActions => "invalid_api_key_actions", InvalidRequest, 400;
     InvalidApiKeyDescription => "invalid_api_key_description", InvalidRequest, 400;
