@@ -142,3 +142,49 @@ fn a_facet_search_counts_what_distinct_leaves_of_all_nodes_with_one_replica() {
 fn a_facet_search_counts_what_distinct_leaves_of_all_nodes_with_two_replicas() {
     values_of_facets(2);
 }
+
+fn totals_of_full_pages(replication_factor: usize) {
+    let pair = Pair::start(replication_factor);
+    let none = json!({"rankingRules": [], "distinctAttribute": "maker.name"});
+    pair.load("unranked", &none, &json!(films()));
+    let mut filtered = settings();
+    filtered["distinctAttribute"] = json!("maker.name");
+    pair.load("filtered", &filtered, &json!(films()));
+    pair.load("asked", &settings(), &json!(films()));
+    for index in ["unranked", "filtered", "asked"] {
+        let path = format!("/indexes/{index}/search");
+        let mut asked = 0;
+        for more in
+            [json!({}), json!({"q": "film"}), json!({"sort": ["year:asc"]}), json!({"q": "red", "filter": "year < 9"})]
+        {
+            if index == "unranked" && more != json!({}) {
+                continue;
+            }
+            for (offset, limit) in [(0, 1), (0, 2), (1, 3), (2, 2), (4, 2), (6, 1), (6, 2), (7, 3), (0, 7)] {
+                let mut body = more.clone();
+                body["offset"] = json!(offset);
+                body["limit"] = json!(limit);
+                if index == "asked" {
+                    body["distinct"] = json!("maker.name");
+                }
+                let got = pair.agree(&path, &body, None);
+                asked += usize::from(got["hits"].as_array().is_some_and(|hits| hits.len() == limit));
+            }
+        }
+        assert!(asked > 4, "some pages are full");
+    }
+    // Without a filter for the attribute, nobody can count what words find beside what was met.
+    let words = json!({"q": "film", "limit": 2});
+    let said = pair.fleet.client.post("/indexes/unranked/search", &words);
+    assert_eq!(said.header("x-miroir-inexact"), Some("totals"), "{}", said.text);
+}
+
+#[test]
+fn the_total_of_a_full_page_under_distinct_is_that_of_one_node_with_one_replica() {
+    totals_of_full_pages(1);
+}
+
+#[test]
+fn the_total_of_a_full_page_under_distinct_is_that_of_one_node_with_two_replicas() {
+    totals_of_full_pages(2);
+}
