@@ -119,6 +119,11 @@ pub fn met(hits: &[Hit<'_>], reach: usize) -> Result<usize, MergeError> {
     Ok(met)
 }
 
+/// True if a rule tells `hit` from others, besides the order of writes.
+pub fn is_ranked(hit: &Hit<'_>) -> Result<bool, MergeError> {
+    Ok(hit.details()?.map(Rank::parse).transpose()?.is_some_and(|rank| !rank.0.is_empty()))
+}
+
 /// The document `text`, of which only what lies at the path `field` or on the way to it is built.
 pub(super) fn only(text: &str, field: &str) -> Result<Value, MergeError> {
     let mut kept = Map::new();

@@ -253,6 +253,25 @@ pub fn census<'a>(plan: &SearchPlan, replies: &[&'a [u8]]) -> Result<Census<'a>,
     Ok(Census { best: hits::merge(lists, &plan.rules(), 0, most)?, longest })
 }
 
+/// The hits that one node has met when its page is full. `replies` list the best of each node's distinct values, `most` at once. `None`
+/// where they end too early to tell. Example of a page of two, lists of three at most: x lists a, b and c, y lists d. If a, d and c tie and b
+/// ranks behind them, x may have more that tie.
+pub fn met_by_page<'a>(plan: &SearchPlan, replies: &[&'a [u8]], most: u64) -> Result<Option<Vec<Hit<'a>>>, MergeError> {
+    let lists =
+        replies.iter().map(|body| Ok(SearchReply::parse(body)?.hits)).collect::<Result<Vec<_>, MergeError>>()?;
+    let lengths: Vec<u64> = lists.iter().map(|list| list.len() as u64).collect();
+    let all = hits::merge(lists.clone(), &plan.rules(), 0, u64::MAX)?;
+    if all.hides {
+        return Ok(None);
+    }
+    let count = hits::met(&all.hits, plan.reach() as usize)?;
+    let Page { hits, used, .. } = hits::merge(lists, &plan.rules(), 0, count as u64)?;
+    let ended = lengths.iter().zip(&used).any(|(length, used)| *length >= most && used >= length);
+    // Without any rule nothing ties, and lists up to the end of the page are enough.
+    let ranked = hits.last().map(hits::is_ranked).transpose()?.unwrap_or(false);
+    Ok((!ended || !ranked).then_some(hits))
+}
+
 /// The total of a reply to [`SearchPlan::request_candidates`], and what it says of facets.
 pub fn candidates(reply: &[u8]) -> Result<NodeFacets<'_>, MergeError> {
     let reply = SearchReply::parse(reply)?;

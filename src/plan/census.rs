@@ -1,11 +1,12 @@
 //! The best hit of each distinct value, which no node knows of the others: with the page where that has room for all, else by a
 //! search of its own.
 
+use super::by_frequency::ByFrequency;
 use super::facet_rules::is_pattern;
 use super::index_info::IndexInfo;
 use super::mix::Mix;
 use super::search::SearchPlan;
-use super::search_body::{helper, is_at_or_below, names, present};
+use super::search_body::{helper, is_at_or_below, names, present, sorted_field};
 use super::span::Span;
 use super::window::Paging;
 
@@ -19,7 +20,12 @@ impl SearchPlan {
     /// totals and facets will do. It knows no threshold: what is below is told by the page itself.
     pub fn census(&self) -> Option<SearchPlan> {
         let counts = matches!(self.window.paging, Paging::Page { .. }) || self.facets.is_some();
-        let field = self.distinct.as_ref().filter(|_| counts)?;
+        if counts { self.best_of_each() } else { None }
+    }
+
+    /// The search that lists the best hit of every distinct value that can be reached.
+    pub fn best_of_each(&self) -> Option<SearchPlan> {
+        let field = self.distinct.as_ref()?;
         let mut census = self.clone();
         census.window.paging = self.window.paging.up_to(self.window.max_total_hits);
         census.show_what_is_counted(Some(field));
@@ -62,6 +68,28 @@ impl SearchPlan {
         helpers.retain(|one| !self.shown.helpers.iter().any(|known| known.field == one.field));
         self.shown.helpers.extend(helpers);
         true
+    }
+
+    /// True if the total of a full page can be counted here: the hits that one node has met by the end of it, and the documents that have none
+    /// of their values.
+    pub fn counts_unmet(&self) -> bool {
+        let by_words = self.mix == Mix::None && !self.names_a_vector() && self.by_frequency == ByFrequency::No;
+        let ordered = self.comparable && self.sorted_unseen.is_none();
+        let counted = self.filters_distinct || self.has_no_words();
+        let plain =
+            matches!(self.window.paging, Paging::Offset { .. }) && self.facets.is_none() && self.threshold.is_none();
+        self.distinct.is_some() && plain && by_words && ordered && counted && self.window.take() > 0
+    }
+
+    /// Which of its hits a node lists with a page whose total is counted here. One node takes all hits that tie at once, so that some
+    /// behind the page tell which it has met. `None` where no rule tells hits apart: then it goes hit by hit.
+    pub fn span_of_met(&self) -> Option<Span> {
+        let ranked = !self.has_no_words()
+            || names(&self.body, "sort").is_some_and(|sorts| !sorts.is_empty())
+            || self.ranking_rules.iter().any(|rule| sorted_field(rule).is_some());
+        let more = !self.sorts_by_distance() && !present(&self.body, "retrieveVectors");
+        let take = self.reach().saturating_add(MORE).min(self.window.max_total_hits);
+        (self.counts_unmet() && ranked && more).then_some(Span::Beyond { take })
     }
 
     /// True if a node that has `listed` hits for `span` has listed the best hits of all its distinct values, as far as they can be
@@ -147,5 +175,32 @@ mod tests {
         assert!(shown(Some(some), json!({}), &["genre"]).0);
         assert!(!shown(Some(some), json!({}), &["maker"]).0 && !shown(Some(some), json!({}), &["*"]).0);
         assert!(!shown(None, json!({"attributesToRetrieve": ["genre.name"]}), &["genre"]).0);
+    }
+
+    #[test]
+    fn a_full_page_has_room_for_hits_that_tie_with_its_last_one() {
+        let span = |info: &IndexInfo, body: Value| {
+            let plan = SearchPlan::new(info, body.as_object().unwrap().clone()).unwrap();
+            (plan.counts_unmet(), plan.span_of_met())
+        };
+        let plain = IndexInfo::new("movies");
+        let beyond = |take: u64| (true, Some(Span::Beyond { take }));
+        assert_eq!(span(&plain, json!({"q": "a", "distinct": "maker", "offset": 5, "limit": 5})), beyond(50));
+        assert_eq!(span(&plain, json!({"distinct": "maker", "sort": ["year:asc"], "limit": 990})), beyond(1000));
+        // Nothing tells hits apart, so none ties.
+        assert_eq!(span(&plain, json!({"distinct": "maker"})), (true, None));
+        let settings = IndexInfo { distinct: Some("maker".into()), filters_distinct: false, ..plain.clone() };
+        assert_eq!(span(&settings, json!({})), (true, None));
+        for (info, body) in [
+            (&settings, json!({"q": "a"})),
+            (&plain, json!({"q": "a"})),
+            (&plain, json!({"distinct": "maker", "limit": 0})),
+            (&plain, json!({"distinct": "maker", "page": 1})),
+            (&plain, json!({"distinct": "maker", "facets": ["genre"]})),
+            (&plain, json!({"distinct": "maker", "rankingScoreThreshold": 0.1})),
+            (&plain, json!({"distinct": "maker", "vector": [1]})),
+        ] {
+            assert_eq!(span(info, body.clone()), (false, None), "{body}");
+        }
     }
 }

@@ -140,6 +140,19 @@ impl SearchPlan {
         probe.request_fetched(&self.index, body)
     }
 
+    /// Asks for the distinct values of all documents of `part` that the filter finds, of `most` at once.
+    pub fn request_distinct_values(&self, most: u64, part: &CoverPart, shards: u16) -> NodeRequest {
+        let field: Vec<&str> = self.distinct.as_deref().into_iter().collect();
+        let members = [
+            ("filter", filter::with_shards(self.body.get("filter"), part, shards)),
+            ("fields", field.into()),
+            ("offset", 0.into()),
+            ("limit", most.into()),
+        ];
+        let body: Map<String, Value> = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        NodeRequest::post(format!("/indexes/{}/documents/fetch", self.index), &body)
+    }
+
     /// Who can list the `candidates`: these must show what is counted, and it must be possible to ask nodes to leave none out
     /// for another one.
     pub fn lister(&self, candidates: &Candidates) -> Lister {

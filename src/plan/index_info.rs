@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::pins::Pins;
+use super::search_body::is_at_or_below;
 use crate::placement::joins::Key;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
@@ -79,6 +80,10 @@ pub struct IndexInfo {
     /// By facet; the entry `*` holds for those not named.
     pub facet_order: BTreeMap<String, FacetOrder>,
     pub distinct: Option<String>,
+    /// True if a filter can name the distinct attribute. Example where not: `distinctAttribute: "sku"`, and `filterableAttributes:
+    /// ["price"]`. How many documents have one of some values only documents tell.
+    #[serde(skip)]
+    pub filters_distinct: bool,
     /// `None` when every attribute is displayed.
     pub displayed: Option<Vec<String>>,
     pub ranking_rules: Vec<String>,
@@ -133,6 +138,7 @@ impl IndexInfo {
             max_values_per_facet: 100,
             facet_order: BTreeMap::new(),
             distinct: None,
+            filters_distinct: true,
             displayed: None,
             ranking_rules: ["words", "typo", "proximity", "attribute", "sort", "exactness"].map(str::to_owned).to_vec(),
             breaks_ties: false,
@@ -165,6 +171,7 @@ impl IndexInfo {
             }
         }
         info.distinct = settings.get("distinctAttribute").and_then(Value::as_str).map(str::to_owned);
+        info.filters_distinct = info.distinct.as_deref().is_none_or(|field| is_filterable(settings, field));
         if let Some(mut displayed) = strings(settings.get("displayedAttributes")) {
             displayed.retain(|name| name != WRITTEN_FIELD);
             info.displayed = (!displayed.iter().any(|name| name == "*")).then_some(displayed);
@@ -231,6 +238,32 @@ impl IndexInfo {
     }
 }
 
+/// True if `settings` let filters compare `field` with values; the first item that fits it decides.
+fn is_filterable(settings: &Value, field: &str) -> bool {
+    let items = settings.get("filterableAttributes").and_then(Value::as_array).into_iter().flatten();
+    for item in items {
+        if item.as_str().is_some_and(|name| is_at_or_below(field, name)) {
+            return true;
+        }
+        let patterns = item.get("attributePatterns").and_then(Value::as_array).into_iter().flatten();
+        if patterns.filter_map(Value::as_str).any(|pattern| fits(field, pattern)) {
+            return item.pointer("/features/filter/equality") != Some(&Value::Bool(false));
+        }
+    }
+    false
+}
+
+/// True if `pattern`, which may begin or end with `*`, stands for `field`.
+fn fits(field: &str, pattern: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(end), Some(_)) => end.strip_suffix('*').is_some_and(|within| field.contains(within)),
+        (Some(end), None) => field.ends_with(end),
+        (None, Some(start)) => field.starts_with(start),
+        (None, None) => field == pattern,
+    }
+}
+
 fn word_rules(settings: &Value) -> WordRules {
     let list = |name: &str| strings(settings.get(name)).unwrap_or_default();
     let is_set = |name: &str| settings.get(name).and_then(Value::as_array).is_some_and(|items| !items.is_empty());
@@ -282,6 +315,25 @@ mod tests {
         assert_eq!(info.order_of("brand"), FacetOrder::Alpha);
         assert_eq!(info.distinct.as_deref(), Some("sku"));
         assert!(info.shows("name.first") && !info.shows("names") && !info.shows("price"));
+    }
+
+    #[test]
+    fn a_filter_names_the_distinct_attribute_where_the_first_item_that_fits_it_lets_it() {
+        let filters = |filterable: Value| {
+            let settings = json!({"distinctAttribute": "maker.name", "filterableAttributes": filterable});
+            IndexInfo::from_settings("shop", None, &settings).filters_distinct
+        };
+        let pattern = |pattern: &str, equality: bool| {
+            json!({"attributePatterns": [pattern],
+                "features": {"facetSearch": true, "filter": {"equality": equality, "comparison": false}}})
+        };
+        assert!(filters(json!(["size", "maker"])) && filters(json!([{"attributePatterns": ["*"]}])));
+        assert!(!filters(json!(["make"])) && !filters(json!([])) && !filters(json!(["maker.name.first"])));
+        for fits in ["*", "maker*", "*name", "*er.n*", "maker.name"] {
+            assert!(filters(json!([pattern(fits, true)])), "{fits}");
+            assert!(!filters(json!([pattern(fits, false), "maker"])), "{fits}");
+        }
+        assert!(!filters(json!([pattern("name*", true), pattern("*maker", true), pattern("maker", true)])));
     }
 
     #[test]

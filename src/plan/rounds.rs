@@ -137,6 +137,7 @@ impl Stating {
             Self::Unsearched => vec![Later::Unsearched],
             Self::Census => Vec::new(),
             Self::Replay => replayed(plan),
+            Self::Met => vec![Later::Census, Later::Rest],
             Self::AsStated(how) if plan.threshold.is_some() && !how.threshold => vec![Later::WithoutThreshold],
             Self::AsStated(_) => Vec::new(),
         }
@@ -305,6 +306,7 @@ mod tests {
                 Stating::Unsearched => "unsearched",
                 Stating::Census => "census",
                 Stating::Replay => "replay",
+                Stating::Met => "met",
                 Stating::AsStated(_) => "as stated",
             });
             names.collect()
@@ -359,6 +361,17 @@ mod tests {
         for round in [Later::Census, Later::WithoutDistinct, Later::Unsearched, Later::Rest, Later::FacetValues] {
             assert!(distinct.later().contains(&round), "{round:?}");
         }
+    }
+
+    #[test]
+    fn the_total_of_a_full_page_under_distinct_is_counted_beside_what_was_met() {
+        let info = IndexInfo::new("movies");
+        let page = plan(&info, json!({"q": "a", "distinct": "maker", "limit": 5}));
+        assert_eq!(ways(&page, false), [vec!["met", "as stated"], vec!["as stated"], vec!["as stated"]]);
+        assert!([Later::Census, Later::Rest].iter().all(|round| page.later().contains(round)));
+        let sorted_unseen = IndexInfo { displayed: Some(vec!["maker".into()]), ..info };
+        let unseen = plan(&sorted_unseen, json!({"distinct": "maker", "sort": ["year:asc"], "limit": 5}));
+        assert_eq!(ways(&unseen, false)[0], ["as stated"]);
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub struct SearchPlan {
     pub distinct: Option<String>,
     /// Whether nodes can be asked for hits whatever their distinct value.
     pub lift: Lift,
+    /// True if a filter can name the distinct attribute; that of a request must be filterable, that of the settings need not.
+    #[serde(skip)]
+    pub filters_distinct: bool,
     /// False if no hit shows the distinct attribute, so that only a node that holds everything can answer. Example: `distinct: "maker"`,
     /// and only `title` is displayed. Two nodes list a hit each, and nobody sees whether both are of one maker.
     pub comparable: bool,
@@ -151,6 +154,7 @@ impl SearchPlan {
             known_attributes: BTreeMap::new(),
             node_thresholds: BTreeMap::new(),
             comparable: distinct.as_deref().is_none_or(|field| info.shows(field)),
+            filters_distinct: info.filters_distinct || present(&body, "distinct"),
             lift: if info.distinct.is_some() { Lift::Never } else { Lift::ByLeavingItOut },
             distinct,
             mix,

@@ -37,7 +37,7 @@ impl SearchPlan {
     /// What a node of several is asked for that answers for `part` of the `shards`.
     pub fn span(&self, part: &CoverPart, shards: u16) -> Span {
         if !self.has_shares() {
-            return self.span_of_census().unwrap_or(Span::UpToTheEnd);
+            return self.span_of_census().or_else(|| self.span_of_met()).unwrap_or(Span::UpToTheEnd);
         }
         let (before, reach) = (self.window.skip(), self.window.reach());
         let part = part.shards.len() as f64 / f64::from(shards);

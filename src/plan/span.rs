@@ -10,7 +10,7 @@ pub enum Span {
     UpToTheEnd,
     /// Those among which its part of the page lies, in all likelihood.
     Share { skip: u64, take: u64 },
-    /// The first `take`: all up to the end of the page, and some behind it, of which distinct values are counted.
+    /// The first `take`: all up to the end of the page, and some behind it, which tell of distinct values.
     Beyond { take: u64 },
 }
 

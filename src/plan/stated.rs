@@ -31,6 +31,9 @@ pub enum Stating {
     Census,
     /// By one node's own walk, made again over the documents that nodes list.
     Replay,
+    /// By the hits that one node has met when its page is full, and the documents that have none of their values. Example under `distinct:
+    /// "maker"`, a page of two: the best films are of the makers A and B, and four more are of neither. The total is six.
+    Met,
     /// As the nodes stated it with the page.
     AsStated(AsStated),
 }
@@ -93,7 +96,7 @@ pub enum Mixing {
 
 impl SearchPlan {
     /// True where the page begins behind other hits, and the engine does not look at these.
-    fn skips(&self) -> bool {
+    pub fn skips(&self) -> bool {
         self.window.skip() > 0 && !self.from_the_first
     }
 
@@ -134,6 +137,9 @@ impl SearchPlan {
         // Which documents one node has left out for better ones when its page is full depends on what it met by then.
         let walked = self.window.skip() + self.window.take() > 0;
         let estimated = self.distinct.is_some() && full && walked;
+        if estimated && self.counts_unmet() {
+            ways.push(Stating::Met);
+        }
         // Nodes list all up to the end of the page, and a list of all that can be reached ends a node's walk, not that of one node that
         // has everything and lists the page alone.
         let ended = counts_all && self.window.reach() >= self.window.max_total_hits;

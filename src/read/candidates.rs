@@ -50,13 +50,13 @@ pub(super) struct Stated {
 }
 
 /// The documents that count, as far as Miroir has them itself.
-struct Met {
+pub(super) struct Met {
     /// The best hits of distinct values: those that a node leaves of all that have them.
-    documents: Vec<Value>,
+    pub documents: Vec<Value>,
     /// Those among them that have no value, which nodes count.
-    without_value: usize,
+    pub without_value: usize,
     /// A filter for the documents that have none of their values; `None` where they have none, or it cannot be written.
-    unmet: Option<String>,
+    pub unmet: Option<String>,
     /// True if facets can be counted of `documents`, and of what `unmet` leaves. Example where not: `facets: ["genre"]`, and documents
     /// show only `id` and `maker`.
     exact: bool,
@@ -82,6 +82,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
                 (Stating::Census, Some(counted)) => Some(self.distinct(plan, seed, merged, counted).await?),
                 (Stating::Census, None) => None,
                 (Stating::Replay, _) => self.walked(plan, seed, merged, &[], None).await?,
+                (Stating::Met, _) => self.beside_met(plan, seed, gathered).await?,
                 (Stating::AsStated(how), _) => Some(self.as_stated(plan, seed, gathered, merged, how).await?),
             };
             if let Some(overview) = overview {
@@ -385,7 +386,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
 }
 
 /// What the best hits of distinct values say.
-fn met(plan: &SearchPlan, hits: &[Hit<'_>]) -> Result<Met, MergeError> {
+pub(super) fn met(plan: &SearchPlan, hits: &[Hit<'_>]) -> Result<Met, MergeError> {
     let field = plan.distinct.as_deref().unwrap_or_default();
     let mut met: Vec<Key> = Vec::new();
     let mut documents = Vec::with_capacity(hits.len());

@@ -15,7 +15,7 @@
 //! | `search`, `similar`, `hybrid`, `federation`, `multi_search`, `facet_search` | the kinds of searches |
 //! | `documents`, `fields`, `render`, `stats` | the other reads |
 //! | `joins` | documents of other indexes put into hits |
-//! | `candidates`, `walked` | totals and facets, as one node with all documents would state them |
+//! | `candidates`, `walked`, `unmet` | totals and facets, as one node with all documents would state them |
 //! | `attributes`, `frequency`, `marks`, `embed`, `query_vectors`, `comparable` | what is asked of nodes besides, for some searches |
 //! | `thresholds` | one threshold for all nodes, also where they count typos otherwise |
 //! | `shares` | nodes that have more of a page than their likely share are asked for all of it |
@@ -57,6 +57,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod thresholds;
+mod unmet;
 mod walked;
 
 pub use cluster_nodes::longest;

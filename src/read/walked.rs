@@ -254,7 +254,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
     }
 
     /// Asks all nodes for more than a page; `None` if they refuse.
-    async fn ask_more(
+    pub(super) async fn ask_more(
         &self,
         plan: &SearchPlan,
         seed: u64,
