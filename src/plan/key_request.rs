@@ -288,7 +288,7 @@ mod tests {
             creation(&json!({"actions": actions, "indexes": indexes, "expiresAt": null}), OffsetDateTime::UNIX_EPOCH)
         };
         let error = made(json!(["search", "version"]), json!(["films"])).unwrap_err();
-        assert_eq!(error.code, Code::IndexScopedApiKeyWithGlobalAction);
+        assert_eq!(error.code, "index_scoped_api_key_with_global_action");
         assert_eq!(
             error.message,
             "cannot create index-scoped API key with global action `\"version\"`\n  - Hint: remove action `\"version\"` from \
