@@ -207,11 +207,15 @@ async fn judged(
     let (path, body) = filters.written(target, &Bytes::new());
     let method = if admitted.head.method == http::Method::GET { "GET" } else { "POST" };
     let original = NodeRequest { method, path, body: body.to_vec() };
-    let scatter = Scatter::new(original, 0, Ask::Refused(error));
+    let scatter = Scatter::new(original, 0, Ask::Refused(error.clone()));
     let reply = read::run(&app.cluster.reads, topology, &scatter, &admitted.trace, Keeping::Nothing).await?;
     let Some(told) = ResponseError::from_node(reply.status, &reply.body) else {
         return Ok(Filtered::Answered(Answer::bytes(reply.status, reply.body)));
     };
+    // The node found nothing wrong before it came to filter by a name that only the gateway has given it.
+    if foreign_filter::is_about_a_kept_name(&told.message) {
+        return Err(error);
+    }
     Err(ResponseError { message: foreign_filter::as_written(&told.message, &kept), ..told })
 }
 

@@ -116,6 +116,11 @@ pub fn as_kept(text: &str, conditions: &[Condition], is_key: &dyn Fn(&str) -> bo
     out
 }
 
+/// True where a node says that it cannot filter by a field which it has under that name only.
+pub fn is_about_a_kept_name(message: &str) -> bool {
+    message.contains(&format!("ttribute `{KEPT}"))
+}
+
 /// A node's `message` about one of the expressions `kept`, as it would be about the client's own: a place in it is told by two columns,
 /// and then by the text or the end of it.
 pub fn as_written(message: &str, kept: &[String]) -> String {
@@ -330,6 +335,8 @@ mod tests {
             "Attribute `born` is not filterable.\n28:32 _foreign(author, born = 1) AND _foreign('other', x = 1)"
         );
         assert_eq!(told("x\n20:38 _foreign(_miroir_key_author, born = 1)"), "x\n20:26 _foreign(author, born = 1)");
+        assert!(is_about_a_kept_name("Attribute `_miroir_key_author` is not filterable."));
+        assert!(!is_about_a_kept_name("Field `_miroir_key_author` is not a foreign key"));
         assert_eq!(told("Field `_miroir_key_author` is none"), "Field `author` is none");
         assert_eq!(told("a\nb"), "a\nb");
     }
