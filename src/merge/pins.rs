@@ -1,9 +1,8 @@
 //! Documents that dynamic search rules pin, placed among the hits of all nodes.
 //!
 //! Each node pins what it holds, by itself, at the places of its own list. So pins are taken out of the lists, what is left is
-//! merged as ever, and they are placed in it as the engine does: by position, each at it or at the first place behind it, and behind
-//! the last hit where there are not so many. What is pinned on the page a node lists as far as it lists hits of the page: the pins of
-//! others only move its own further down.
+//! merged as ever, and they are placed in it as the engine does: one after the other, each at its position or at the first place
+//! behind it, and behind the last hit where there are not so many.
 
 use std::collections::VecDeque;
 
@@ -94,12 +93,12 @@ fn id_of(document: &Value, key: &str) -> Option<String> {
     id
 }
 
-/// All that is pinned, in the order in which it is placed. A node's own order is never questioned. False if two at one position did
-/// not tell which is the first, or there are more than an engine pins.
+/// The first of all that is pinned, in the order in which it is placed. A node's own order is never questioned. False if two did not
+/// tell which is the first.
 fn in_order<'a>(lists: Vec<Vec<Pinned<'a>>>, pins: &Pins) -> (Vec<Pinned<'a>>, bool) {
     let mut lists: Vec<VecDeque<Pinned<'a>>> = lists.into_iter().map(VecDeque::from).collect();
     let (mut all, mut sure) = (Vec::new(), true);
-    loop {
+    while all.len() < MOST {
         let mut best: Option<(usize, &Pinned<'a>)> = None;
         for (at, list) in lists.iter().enumerate() {
             let Some(head) = list.front() else { continue };
@@ -107,12 +106,9 @@ fn in_order<'a>(lists: Vec<Vec<Pinned<'a>>>, pins: &Pins) -> (Vec<Pinned<'a>>, b
                 best = Some((at, head));
                 continue;
             };
-            let order = head.position.cmp(&first.position).then_with(|| {
-                let order = pins.order(&head.places, &first.places);
-                sure &= order.is_some();
-                order.unwrap_or_else(|| head.last_resort().cmp(&first.last_resort()))
-            });
-            if order.is_lt() {
+            let order = pins.order(&head.places, &first.places);
+            sure &= order.is_some();
+            if order.unwrap_or_else(|| head.last_resort().cmp(&first.last_resort())).is_lt() {
                 best = Some((at, head));
             }
         }
@@ -120,7 +116,6 @@ fn in_order<'a>(lists: Vec<Vec<Pinned<'a>>>, pins: &Pins) -> (Vec<Pinned<'a>>, b
         let Some(next) = best.and_then(|best| lists[best].pop_front()) else { break };
         all.push(next);
     }
-    sure &= all.len() <= MOST;
     (all, sure)
 }
 
@@ -128,8 +123,8 @@ fn in_order<'a>(lists: Vec<Vec<Pinned<'a>>>, pins: &Pins) -> (Vec<Pinned<'a>>, b
 
 impl Pinned<'_> {
     /// What it is ordered by where nothing else tells.
-    fn last_resort(&self) -> usize {
-        self.places.first().copied().unwrap_or(usize::MAX)
+    fn last_resort(&self) -> (usize, u64) {
+        (self.places.first().copied().unwrap_or(usize::MAX), self.position)
     }
 }
 
@@ -200,15 +195,12 @@ mod tests {
         }
     }
 
-    /// As an engine of 1.50 has it, whatever the order in which rules list them.
+    /// As the engine has it: pins are placed one after the other, and what is to stand before waits.
     #[test]
-    fn what_is_to_stand_before_stands_before_and_at_one_position_precedence_decides() {
-        let rules = pins(&[("late", Some(2), &[("y", 2), ("z", 0)]), ("early", Some(1), &[("x", 2)])]);
-        let lists = [
-            vec![pinned("z", 0), found("a", 0.9), pinned("y", 2)],
-            vec![found("b", 0.8), found("c", 0.7), pinned("x", 2), found("d", 0.6)],
-        ];
-        assert_eq!(paged(&rules, &lists, (0, 20)), (owned(&["z", "a", "x", "y", "b", "c", "d"]), true));
+    fn an_earlier_pin_with_a_later_position_holds_back_the_next() {
+        let rules = pins(&[("first", Some(1), &[("x", 2)]), ("second", Some(2), &[("y", 0)])]);
+        let lists = [vec![found("a", 0.9), found("b", 0.8), pinned("x", 2)], vec![pinned("y", 0), found("c", 0.7)]];
+        assert_eq!(paged(&rules, &lists, (0, 20)), (owned(&["a", "b", "x", "y", "c"]), true));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::meili::error::{Code, ResponseError};
 
+/// The farthest position at which a rule may pin a document.
+pub const FARTHEST: u64 = 500;
+
 /// So many documents an engine pins in one search at most.
 pub const MOST: usize = 100;
 
@@ -25,9 +28,9 @@ pub struct Pin {
     pub precedence: Option<u64>,
 }
 
-/// All that active rules may pin in one index, in the order in which the engine places what it pins at one position: rules by
-/// precedence, those without one last, and each rule's documents as it lists them. Rules of one precedence stand here by uid; the
-/// engine has them in an order of its own.
+/// All that active rules may pin in one index, in the order in which the engine places it: rules by precedence, those without one
+/// last, and each rule's documents as it lists them. Rules of one precedence stand here by uid; the engine has them in an order of
+/// its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pins {
@@ -69,6 +72,14 @@ impl Pins {
     /// True if nothing is pinned, whatever is searched for.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// How many hits a node is asked for where a page ends with the hit `reach`: all that it pins are among them, and beside them as
+    /// many as the page may show. Example: rules pin at 0 and at 7, and the first 5 hits are wanted. Whether the document for 7, which
+    /// comes first in order, is there decides where the other one stands: so 10 are asked for.
+    pub fn reach(&self, reach: u64) -> u64 {
+        let farthest = self.all.iter().map(|pin| pin.position + 1).max().unwrap_or(0);
+        if reach == 0 { 0 } else { reach.max(farthest) + self.all.len().min(MOST) as u64 }
     }
 
     /// The places in [`Pins::all`] of what may have pinned the document `id` at `position`.
@@ -140,6 +151,12 @@ mod tests {
         any["conditions"]["time"] = json!({"end": "2026-01-01T00:00:00Z"});
         assert!(Pins::of("shop", &[any]).timed);
         assert!(Pins::of("books", &rules[..1]).is_empty());
+    }
+
+    #[test]
+    fn a_node_is_asked_for_the_page_and_for_all_that_it_pins() {
+        let pins = Pins::of("shop", &[rule("r", Value::Null, &[("a", 7), ("b", 0)])]);
+        assert_eq!([0, 5, 20].map(|reach| pins.reach(reach)), [0, 10, 22]);
     }
 
     #[test]

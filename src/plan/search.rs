@@ -316,7 +316,7 @@ impl SearchPlan {
             }
         }
         let (skip, take) = match span {
-            Span::UpToTheEnd => (0, reach),
+            Span::UpToTheEnd => (0, self.pins.as_ref().map_or(reach, |pins| pins.reach(reach))),
             Span::Share { skip, take } => (skip, take),
             Span::Beyond { take } => (0, take),
         };

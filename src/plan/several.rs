@@ -42,6 +42,7 @@ impl SearchPlan {
     /// Pins are placed among hits by words that nodes list one by one.
     fn unplaceable(&self) -> Option<ResponseError> {
         let pins = self.pins.as_ref()?;
+        let reach = self.window.reach();
         let with = if self.mix != Mix::None || self.names_a_vector() {
             "a search by a vector"
         } else if self.distinct.is_some() {
@@ -52,6 +53,8 @@ impl SearchPlan {
             "the matching strategy `frequency`"
         } else if self.sorts_by_distance() {
             "a sort by distance"
+        } else if reach > 0 && pins.reach(reach) > self.window.max_total_hits {
+            "a page that ends so near to `maxTotalHits`"
         } else {
             return None;
         };

@@ -125,10 +125,14 @@ fn rules_are_written_and_read_as_on_one_node() {
     assert_eq!((unnamed.status, &unnamed.value()["code"]), (400, &json!("invalid_index_uid")));
     let noted = fleet.client.json("PATCH", "/dynamic-search-rules/d?customMetadata=mine", &json!({"active": true}));
     assert_eq!(fleet.client.done(&noted)["customMetadata"], "mine");
-    let filtered = json!({"conditions": {"filter": {"values": {"genre": "drama"}}}});
-    let refused = fleet.client.json("PATCH", "/dynamic-search-rules/d", &filtered).value();
-    assert_eq!(refused["code"], "miroir_not_supported");
-    assert!(refused["message"].as_str().is_some_and(|message| message.contains("`filter`")), "{refused}");
+    for (rule, word) in [
+        (json!({"conditions": {"filter": {"values": {"genre": "drama"}}}}), "`filter`"),
+        (pinning(json!({}), &[(1, 501)]), "position 501"),
+    ] {
+        let refused = fleet.client.json("PATCH", "/dynamic-search-rules/d", &rule).value();
+        assert_eq!(refused["code"], "miroir_not_supported");
+        assert!(refused["message"].as_str().is_some_and(|message| message.contains(word)), "{refused}");
+    }
 }
 
 #[test]
@@ -166,7 +170,6 @@ fn pins_stand_where_one_node_has_them() {
                 json!({"page": 1, "hitsPerPage": 6}),
                 json!({"page": 2, "hitsPerPage": 7}),
                 json!({"offset": 200, "limit": 60}),
-                json!({"limit": 1000}),
             ] {
                 let mut body = search.clone();
                 body.as_object_mut().expect("a search").extend(page.as_object().expect("a page").clone());
@@ -249,6 +252,7 @@ fn searches_in_which_pins_cannot_be_placed_are_refused_by_name() {
         ("/indexes/films/search", json!({"q": "storm", "distinct": "genre"}), "a distinct attribute"),
         ("/indexes/films/search", json!({"q": "storm", "rankingScoreThreshold": 0.5}), "`rankingScoreThreshold`"),
         ("/indexes/films/search", json!({"q": "storm sea", "matchingStrategy": "frequency"}), "`frequency`"),
+        ("/indexes/films/search", json!({"q": "storm", "limit": 1000}), "`maxTotalHits`"),
         ("/multi-search", federated, "a federated search"),
     ];
     for (path, body, _) in &refused {

@@ -11,6 +11,7 @@ use crate::meili::task::TaskKind;
 use crate::meili::uid::IndexUid;
 use crate::meili::unknown::only_custom_metadata;
 use crate::placement::topology::Topology;
+use crate::plan::pins::FARTHEST;
 use crate::plan::write::{RegistryChange, StepBody, WriteIntent};
 
 /// Refused for what several nodes cannot do alike; what is wrong with the rule the nodes say. A name that is none the engine answers
@@ -23,6 +24,14 @@ pub(super) fn update(uid: &str, target: &str, body: &[u8]) -> Result<WriteIntent
             "The condition `filter` of a dynamic search rule is not supported by Miroir: nodes would judge it by a \
              filter that names shards, too.",
         ));
+    }
+    let actions = rule.get("actions").and_then(Value::as_array).into_iter().flatten();
+    let positions = actions.filter_map(|action| action.pointer("/action/position")?.as_u64());
+    // Positions that are no such numbers the nodes refuse.
+    if let Some(far) = positions.filter(|position| u32::try_from(*position).is_ok()).find(|far| *far > FARTHEST) {
+        return Err(not_supported(format!(
+            "A document is pinned at position {far}: Miroir pins up to position {FARTHEST}."
+        )));
     }
     let details =
         Map::from_iter([("rule".to_owned(), Value::Object(rule.clone())), ("updatedRules".to_owned(), json!(1))]);
@@ -80,8 +89,15 @@ mod tests {
         update("r", "/dynamic-search-rules/r", rule.to_string().as_bytes()).err().map(|error| error.message)
     }
 
+    fn pin(position: u64) -> Value {
+        json!({"actions": [{"selector": {"id": "1"}, "action": {"type": "pin", "position": position}}]})
+    }
+
     #[test]
     fn what_nodes_would_do_differently_is_refused_by_name() {
+        assert_eq!(refusal(&pin(FARTHEST)), None);
+        assert!(refusal(&pin(FARTHEST + 1)).is_some_and(|message| message.contains("position 501")));
+        assert_eq!(refusal(&pin(u64::MAX)), None, "the nodes' to refuse");
         let filtered = json!({"conditions": {"filter": {"values": {"genre": "a"}}}});
         assert!(refusal(&filtered).is_some_and(|message| message.contains("`filter`")));
         assert_eq!(refusal(&json!({"conditions": {"filter": null, "query": {"words": "a"}}})), None);
