@@ -2,7 +2,7 @@
 //!
 //! Each node pins what it holds, by itself, at the places of its own list. So pins are taken out of the lists, what is left is
 //! merged as ever, and they are placed in it as the engine does: one after the other, each at its position or at the first place
-//! behind it, and behind the last hit where there are not so many.
+//! behind it, and behind the last hit where there are not so many. What was placed so up to the page's end is placed once more, by position.
 
 use std::collections::VecDeque;
 
@@ -53,7 +53,7 @@ pub(super) fn page<'a>(mut lists: Vec<Vec<Hit<'a>>>, plan: &SearchPlan, pins: &P
     let (pinned, sure) = in_order(pinned, pins);
     let (skip, reach) = (plan.window.skip(), plan.window.reach());
     let rest = hits::merge(lists, &plan.rules(), 0, reach)?;
-    let mut all = place(pinned, rest.hits, reach);
+    let mut all = by_position(place(pinned, rest.hits, reach), reach);
     let passed = all.len() as u64;
     let page = all.split_off(all.len().min(usize::try_from(skip).unwrap_or(usize::MAX)));
     Ok(Placed { page: Page { hits: page, passed, used: rest.used, ..Page::default() }, sure })
@@ -98,6 +98,9 @@ fn id_of(document: &Value, key: &str) -> Option<String> {
 fn in_order<'a>(lists: Vec<Vec<Pinned<'a>>>, pins: &Pins) -> (Vec<Pinned<'a>>, bool) {
     let mut lists: Vec<VecDeque<Pinned<'a>>> = lists.into_iter().map(VecDeque::from).collect();
     let (mut all, mut sure) = (Vec::new(), true);
+    for list in &mut lists {
+        sure &= by_precedence(list.make_contiguous(), pins);
+    }
     while all.len() < MOST {
         let mut best: Option<(usize, &Pinned<'a>)> = None;
         for (at, list) in lists.iter().enumerate() {
@@ -119,6 +122,19 @@ fn in_order<'a>(lists: Vec<Vec<Pinned<'a>>>, pins: &Pins) -> (Vec<Pinned<'a>>, b
     (all, sure)
 }
 
+/// Puts a node's list, which is by position, into the order in which it was placed. False if nobody knows it.
+fn by_precedence(list: &mut [Pinned<'_>], pins: &Pins) -> bool {
+    let is_known = |(at, one): (usize, &Pinned<'_>)| {
+        list[at + 1..].iter().all(|other| pins.order(&one.places, &other.places).is_some())
+    };
+    if list.iter().enumerate().all(is_known) {
+        list.sort_by_key(Pinned::last_resort);
+        return true;
+    }
+    // At one position they stand as they were placed.
+    list.windows(2).all(|pair| pair[0].position == pair[1].position)
+}
+
 // === impl Pinned ===
 
 impl Pinned<'_> {
@@ -128,15 +144,39 @@ impl Pinned<'_> {
     }
 }
 
+/// A hit of the first ones, with its position if it is pinned.
+type Standing<'a> = (Option<u64>, Hit<'a>);
+
 /// `others` with what is `pinned`, up to the hit `end`.
-fn place<'a>(pinned: Vec<Pinned<'a>>, others: Vec<Hit<'a>>, end: u64) -> Vec<Hit<'a>> {
+fn place<'a>(pinned: Vec<Pinned<'a>>, others: Vec<Hit<'a>>, end: u64) -> Vec<Standing<'a>> {
+    let pinned = pinned.into_iter().map(|pinned| (pinned.position, pinned.hit));
+    fill(pinned.collect(), others, end)
+}
+
+/// The same hits with what is pinned among them by position: an engine places once more what it has placed. Example: a rule pins x at 1
+/// and y at 0. Of two hits that are wanted x stands behind the first one that is found, and y nowhere, for it waits for x. Of three
+/// that are wanted y stands first, x second.
+fn by_position(placed: Vec<Standing<'_>>, end: u64) -> Vec<Hit<'_>> {
+    let (mut pinned, mut others) = (Vec::new(), Vec::new());
+    for (position, hit) in placed {
+        match position {
+            Some(position) => pinned.push((position, hit)),
+            None => others.push(hit),
+        }
+    }
+    pinned.sort_by_key(|(position, _)| *position);
+    fill(pinned, others, end).into_iter().map(|(_, hit)| hit).collect()
+}
+
+fn fill<'a>(pinned: Vec<(u64, Hit<'a>)>, others: Vec<Hit<'a>>, end: u64) -> Vec<Standing<'a>> {
     let (mut pinned, mut others) = (pinned.into_iter().peekable(), others.into_iter());
     let mut all = Vec::new();
     while (all.len() as u64) < end {
-        let is_due = pinned.peek().is_some_and(|next| next.position <= all.len() as u64);
+        let is_due = pinned.peek().is_some_and(|(position, _)| *position <= all.len() as u64);
         let other = if is_due { None } else { others.next() };
-        let Some(hit) = other.or_else(|| Some(pinned.next()?.hit)) else { break };
-        all.push(hit);
+        let next = other.map(|hit| (None, hit));
+        let Some(next) = next.or_else(|| pinned.next().map(|(position, hit)| (Some(position), hit))) else { break };
+        all.push(next);
     }
     all
 }
@@ -195,12 +235,16 @@ mod tests {
         }
     }
 
-    /// As the engine has it: pins are placed one after the other, and what is to stand before waits.
+    /// As the engine has it: pins are placed one after the other, and what is to stand before waits; then by position.
     #[test]
-    fn an_earlier_pin_with_a_later_position_holds_back_the_next() {
+    fn an_earlier_pin_with_a_later_position_holds_back_the_next_until_it_is_placed() {
         let rules = pins(&[("first", Some(1), &[("x", 2)]), ("second", Some(2), &[("y", 0)])]);
         let lists = [vec![found("a", 0.9), found("b", 0.8), pinned("x", 2)], vec![pinned("y", 0), found("c", 0.7)]];
-        assert_eq!(paged(&rules, &lists, (0, 20)), (owned(&["a", "b", "x", "y", "c"]), true));
+        for (limit, page) in [(2, &["a", "b"][..]), (3, &["a", "b", "x"]), (4, &["y", "a", "x", "b"])] {
+            assert_eq!(paged(&rules, &lists, (0, limit)), (owned(page), true));
+        }
+        assert_eq!(paged(&rules, &lists, (0, 20)), (owned(&["y", "a", "x", "b", "c"]), true));
+        assert_eq!(paged(&rules, &lists, (1, 3)), (owned(&["a", "x", "b"]), true));
     }
 
     #[test]
