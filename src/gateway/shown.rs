@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use crate::ledger::registry::Registry;
-use crate::merge::key_place::{Documents, KeyPlace, arrange};
+use crate::merge::key_place::{Documents, arrange};
 use crate::plan::scatter::Ask;
+use crate::plan::shown::KeyPlace;
 
 /// `body` is the answer to `ask`. Indexes whose keys stand right on nodes, which are most, cost nothing.
 pub(super) fn as_one_node_shows(registry: &Registry, ask: &Ask, body: Bytes) -> Bytes {

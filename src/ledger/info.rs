@@ -41,6 +41,7 @@ impl Ledger {
         info.blank_words_are_none = is(blank_words_are_none);
         info.counts_pages_whole = is(counts_pages_whole);
         info.scored_by = if is(scores_by_all_rules) { ScoredBy::All } else { ScoredBy::First };
+        info.key_place = self.registry.key_place(index);
         if is(has_dynamic_rules) {
             info.pins = read_pins(self, &topology, index, trace).await?;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::merge::key_place::KeyPlace;
 use crate::plan::index_info::IndexInfo;
+use crate::plan::shown::KeyPlace;
 use crate::plan::write::RegistryChange;
 use crate::store::{IndexChanges, IndexEntry, Store, StoreError};
 

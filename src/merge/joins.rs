@@ -151,7 +151,12 @@ fn id_in(document: &str, key: &str) -> Result<Option<String>, Malformed> {
 fn shown(document: &str, foreign: &Foreign) -> Result<String, MergeError> {
     let mut out = Vec::with_capacity(document.len());
     strip::hit(document, &foreign.shown(), None, &mut out)?;
-    let document = text(out);
+    let mut document = text(out);
+    if let Some(place) = &foreign.key_place {
+        let mut arranged = Vec::with_capacity(document.len());
+        place.write(Members::parse(&document)?, &mut arranged)?;
+        document = text(arranged);
+    }
     let members = Members::parse(&document)?;
     let Some(vectors) = members.get("_vectors") else { return Ok(document) };
     // What the engine keeps beside a document is not shown with it.

@@ -7,17 +7,9 @@
 //! Example: the first document of an index is `{"title": "Heat", "id": 7}`. One node shows titles before ids, and nodes ids before
 //! titles; so the id moves behind the title.
 
-use serde::{Deserialize, Serialize};
-
 use super::raw::{Members, ObjectWriter, elements};
+use crate::plan::shown::KeyPlace;
 use crate::split::scanner::Malformed;
-
-/// A primary key, and the fields that stood before it in the document that it was guessed from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyPlace {
-    pub key: String,
-    pub behind: Vec<String>,
-}
 
 /// Where in an answer documents stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +101,7 @@ fn index_of(text: &str) -> Result<String, Malformed> {
 
 impl KeyPlace {
     /// Writes a document, and what of it is formatted.
-    fn write(&self, mut members: Members<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    pub(super) fn write(&self, mut members: Members<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
         self.move_key(&mut members);
         let mut object = ObjectWriter::new(out);
         for (name, value) in members.0 {

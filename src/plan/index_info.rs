@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::pins::Pins;
 use super::search_body::is_at_or_below;
+use super::shown::KeyPlace;
 use crate::placement::joins::Key;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
 use crate::split::geo::GEO_FIELD;
@@ -111,6 +112,9 @@ pub struct IndexInfo {
     /// Where words are found, and what is one. No read asks.
     #[serde(skip)]
     pub words: WordRules,
+    /// Where documents show its primary key, if not where nodes show it.
+    #[serde(skip)]
+    pub key_place: Option<KeyPlace>,
     /// What dynamic search rules may pin in it.
     #[serde(skip)]
     pub pins: Pins,
@@ -149,6 +153,7 @@ impl IndexInfo {
             search_cutoff: SEARCH_CUTOFF,
             rules: DocumentRules::default(),
             words: WordRules::default(),
+            key_place: None,
             pins: Pins::default(),
             joins: Vec::new(),
         }

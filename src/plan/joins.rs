@@ -8,7 +8,7 @@ use serde_json::Map;
 
 use super::documents::DocumentsPlan;
 use super::index_info::{IndexInfo, Infos};
-use super::shown::{Helper, Shown};
+use super::shown::{Helper, KeyPlace, Shown};
 use crate::placement::document::shard_of;
 use crate::placement::joins::Key;
 
@@ -34,6 +34,8 @@ pub struct Foreign {
     pub embedders: Vec<String>,
     /// What is asked for besides, to tell documents apart.
     helpers: Vec<Helper>,
+    #[serde(skip)]
+    pub key_place: Option<KeyPlace>,
 }
 
 // === impl Joins ===
@@ -82,6 +84,7 @@ impl Foreign {
             displayed: info.displayed.clone(),
             embedders: info.rules.embedders.iter().map(|embedder| embedder.name.clone()).collect(),
             helpers: unshown.map(|key| Helper { field: key.to_owned(), formatted: false }).into_iter().collect(),
+            key_place: info.key_place.clone(),
         }
     }
 

@@ -1,8 +1,12 @@
 //! What decides about marks in the text of hits, as far as the request and the settings say it.
 
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
+
+use super::index_info::IndexInfo;
+use super::search_body::{names, present};
 
 /// What an index and a search say of marks.
 pub struct MarkRules<'a> {
@@ -59,6 +63,26 @@ pub fn letters(text: &str) -> Vec<char> {
 // === impl Marking ===
 
 impl Marking {
+    /// Of a search; `None` where nothing is marked, or marks do not depend on which words nodes know.
+    pub fn of_search(info: &IndexInfo, body: &Map<String, Value>) -> Option<Self> {
+        let marks = |name| body.get(name).and_then(Value::as_array).is_some_and(|names| !names.is_empty());
+        let positions = body.get("showMatchesPosition").is_some_and(|shown| shown == true);
+        if !(marks("attributesToHighlight") || positions) || !info.looks_up_beginnings || present(body, "hybrid") {
+            return None;
+        }
+        let tag = |name, default| body.get(name).and_then(Value::as_str).unwrap_or(default);
+        // What is cropped depends on what is marked.
+        let highlighted = if marks("attributesToCrop") { None } else { names(body, "attributesToHighlight") };
+        let rules = MarkRules {
+            typos: &|letters| info.typos_of(letters),
+            stop_words: &info.stop_words,
+            tags: [tag("highlightPreTag", "<em>"), tag("highlightPostTag", "</em>")],
+            splits_words_plainly: info.splits_words_plainly && !present(body, "locales"),
+            highlighted: highlighted.unwrap_or_default().into_iter().map(str::to_owned).collect(),
+        };
+        Self::new(body.get("q")?.as_str()?, rules)
+    }
+
     /// Of the words of `query`; `None` where its last word is not looked up as a beginning.
     pub fn new(query: &str, rules: MarkRules<'_>) -> Option<Self> {
         let is_letter = |letter: char| letter.is_alphanumeric() || is_combining_mark(letter);

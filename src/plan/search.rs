@@ -20,7 +20,7 @@ use super::by_frequency::ByFrequency;
 use super::filter;
 use super::index_info::IndexInfo;
 use super::known;
-use super::marking::{MarkRules, Marking};
+use super::marking::Marking;
 use super::mix::Mix;
 use super::node_request::NodeRequest;
 use super::pins::Pins;
@@ -149,7 +149,7 @@ impl SearchPlan {
             facets_shown: facet_names(&body).iter().all(|facet| info.shows(facet)),
             sorted_unseen: sorted_unseen(info, &body),
             breaks_ties: info.breaks_ties,
-            marking: if pins.is_some() { None } else { marking(info, &body) },
+            marking: if pins.is_some() { None } else { Marking::of_search(info, &body) },
             pins,
             known_attributes: BTreeMap::new(),
             node_thresholds: BTreeMap::new(),
@@ -382,25 +382,6 @@ impl Scattered for SearchPlan {
         let covered = Covered::new(&self.index, ShardSet::all(shards), self.seed(), request);
         vec![Covered { client: vec![&self.body], span: Box::new(move |part| self.span(part, shards)), ..covered }]
     }
-}
-
-fn marking(info: &IndexInfo, body: &Map<String, Value>) -> Option<Marking> {
-    let marks = |name| body.get(name).and_then(Value::as_array).is_some_and(|names| !names.is_empty());
-    let positions = body.get("showMatchesPosition").is_some_and(|shown| shown == true);
-    if !(marks("attributesToHighlight") || positions) || !info.looks_up_beginnings || present(body, "hybrid") {
-        return None;
-    }
-    let tag = |name, default| body.get(name).and_then(Value::as_str).unwrap_or(default);
-    // What is cropped depends on what is marked.
-    let highlighted = if marks("attributesToCrop") { None } else { names(body, "attributesToHighlight") };
-    let rules = MarkRules {
-        typos: &|letters| info.typos_of(letters),
-        stop_words: &info.stop_words,
-        tags: [tag("highlightPreTag", "<em>"), tag("highlightPostTag", "</em>")],
-        splits_words_plainly: info.splits_words_plainly && !present(body, "locales"),
-        highlighted: highlighted.unwrap_or_default().into_iter().map(str::to_owned).collect(),
-    };
-    Marking::new(body.get("q")?.as_str()?, rules)
 }
 
 /// The facets asked for; `*` stands for all.

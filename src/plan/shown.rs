@@ -24,6 +24,14 @@ pub struct Shown {
     pub helpers: Vec<Helper>,
 }
 
+/// A primary key that nodes show before the fields behind which one node would show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyPlace {
+    pub key: String,
+    /// Those that stood before it in the document that it was guessed from.
+    pub behind: Vec<String>,
+}
+
 /// How lists of hits are merged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {

@@ -1,8 +1,9 @@
 //! One background poll per unfinished task.
 //!
 //! Tasks of one index end in the order in which they were enqueued, as an engine's do: whoever has seen the last one end
-//! knows that all are over. Example: task 7 is node 1's, task 8 node 2's, which is done first. Task 8 is shown as processing until 7
-//! has ended. Two do not wait: one that was canceled, and one before which there are only tasks of nodes that cannot be reached.
+//! knows that all are over. Example: task 7 is node 1's, task 8 node 2's, which is done first. Task 8 is shown as it was until 7
+//! has ended. A swap is of all its indexes, and what names none of all. Two do not wait: one that was canceled, and one before which
+//! there are only tasks of nodes that cannot be reached.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -219,6 +220,23 @@ fn is_at_work(task: &MiroirTask) -> bool {
     open.peek().is_none() || open.any(|part| part.state != NodeTaskState::Unreachable)
 }
 
+/// True for tasks that an engine carries out one after the other. One that names no index concerns all.
+fn share_an_index(one: &MiroirTask, other: &MiroirTask) -> bool {
+    // Of most tasks these are none, and cost nothing.
+    let (swapped_by_one, swapped_by_other) = (swapped_pairs(one), swapped_pairs(other));
+    let mut ones = indexes(one, &swapped_by_one).peekable();
+    let mut others = indexes(other, &swapped_by_other).peekable();
+    if ones.peek().is_none() || others.peek().is_none() {
+        return true;
+    }
+    ones.any(|index| indexes(other, &swapped_by_other).any(|other| other == index))
+}
+
+fn indexes<'t>(task: &'t MiroirTask, swapped: &'t [(String, String)]) -> impl Iterator<Item = &'t str> {
+    let swapped = swapped.iter().flat_map(|(left, right)| [left.as_str(), right]);
+    task.index_uid.as_deref().into_iter().chain(swapped)
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -237,7 +255,7 @@ impl Shared {
         }
     }
 
-    /// Returns when no task of the same index has to end before this one.
+    /// Returns when no other task has to end before this one.
     async fn turn(&self, task: &MiroirTask, wake: &Notify) {
         if task.status == TaskStatus::Canceled {
             return;
@@ -255,12 +273,11 @@ impl Shared {
     /// The rounds of the last task before this one that has to end first. It waits for those before it in its turn.
     fn before(&self, uid: u32) -> Option<watch::Receiver<u64>> {
         let live = self.live.lock();
-        let index = live.get(&uid)?.task.index_uid.as_deref()?;
-        let of_index = live.range(..uid).rev().map(|(_, entry)| entry);
-        let mut of_index = of_index.filter(|entry| entry.task.index_uid.as_deref() == Some(index));
-        of_index
-            .find(|entry| entry.passed == Passed::Not && is_at_work(&entry.task))
-            .map(|entry| entry.rounds.subscribe())
+        let task = &live.get(&uid)?.task;
+        let mut before = live.range(..uid).rev().map(|(_, entry)| entry);
+        let last = before
+            .find(|entry| entry.passed == Passed::Not && share_an_index(&entry.task, task) && is_at_work(&entry.task));
+        last.map(|entry| entry.rounds.subscribe())
     }
 
     fn pass(&self, uid: u32) {
@@ -310,6 +327,42 @@ impl Shared {
             for entry in live.values_mut().filter(|entry| entry.task.uid < task.uid) {
                 crate::tasks::swap::follow_swaps(&mut entry.task, &swaps);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::meili::task::TaskKind;
+
+    #[test]
+    fn swaps_are_of_all_their_indexes_and_what_names_none_is_of_all() {
+        let task = |kind, index: Option<&str>, details: serde_json::Value| MiroirTask {
+            details: details.as_object().cloned(),
+            ..MiroirTask::new(1, kind, index.map(str::to_owned), OffsetDateTime::UNIX_EPOCH)
+        };
+        let of = |index: &str| task(TaskKind::DocumentAdditionOrUpdate, Some(index), json!({}));
+        let swap =
+            task(TaskKind::IndexSwap, None, json!({"swaps": [{"indexes": ["a", "b"]}, {"indexes": ["c", "d"]}]}));
+        let names = json!({"oldIndexUid": "a", "newIndexUid": "e"});
+        let renaming = task(TaskKind::IndexUpdate, Some("a"), names);
+        let rules = task(TaskKind::DsrUpdate, None, json!({}));
+        for (one, other, shared) in [
+            (of("a"), of("a"), true),
+            (of("a"), of("b"), false),
+            (swap.clone(), of("d"), true),
+            (swap.clone(), of("x"), false),
+            (renaming.clone(), of("e"), true),
+            (renaming.clone(), swap.clone(), true),
+            (renaming, of("b"), false),
+            (rules.clone(), of("x"), true),
+            (rules, swap, true),
+        ] {
+            assert_eq!(share_an_index(&one, &other), shared, "{:?} {:?}", one.kind, other.kind);
+            assert_eq!(share_an_index(&other, &one), shared, "{:?} {:?}", other.kind, one.kind);
         }
     }
 }
