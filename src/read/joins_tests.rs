@@ -5,10 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::gather::tests::{FakeNodes, broken, topology};
-use super::query_vectors::QueryVectors;
-use super::reader::{Reader, Reply};
-use super::tests::shards_asked;
-use crate::ledger::refusals::Refusals;
+use super::reader::Reply;
+use super::tests::{run, shards_asked};
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Read;
 use crate::placement::document::shard_of;
@@ -71,17 +69,7 @@ async fn ask(nodes: &FakeNodes<'_>, topology: &Topology, operation: Read, body: 
     let Plan::Scatter(scatter) = read::plan(&operation, path, body.to_string().as_bytes(), &infos, topology) else {
         panic!("a search is scattered");
     };
-    let (query_vectors, refusals) = (QueryVectors::default(), Refusals::default());
-    let reader = Reader {
-        nodes,
-        topology,
-        unavailable: UnavailableShards::Error,
-        query_vectors: &query_vectors,
-        remembered: &refusals,
-        uncounted: parking_lot::Mutex::default(),
-        later: parking_lot::Mutex::default(),
-    };
-    reader.run(&scatter).await
+    run(nodes, topology, UnavailableShards::Error, &scatter).await.0
 }
 
 fn hits(reply: &Reply, at: &str) -> Vec<Value> {

@@ -59,7 +59,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::ledger::refusals::Refusals;
     use crate::meili::operation::Read;
     use crate::placement::shard::{ShardId, shard_value};
     use crate::placement::topology::{NodeIx, Topology};
@@ -67,8 +66,8 @@ mod tests {
     use crate::plan::scatter::NodeRequest;
     use crate::plan::{Plan, read};
     use crate::read::gather::tests::{FakeNodes, broken, topology};
-    use crate::read::query_vectors::QueryVectors;
     use crate::read::settings::UnavailableShards;
+    use crate::read::tests::run;
 
     /// A document's rank, the less the better, and its shard; its place among all is that in which it was written.
     type Docs = Vec<(u8, u16)>;
@@ -113,22 +112,13 @@ mod tests {
         let body = search.to_string();
         let plan = read::plan(&operation, "/indexes/movies/search", body.as_bytes(), &infos, topology);
         let Plan::Scatter(scatter) = plan else { panic!("no scatter") };
-        let (query_vectors, refusals) = (QueryVectors::default(), Refusals::default());
-        let reader = Reader {
-            nodes,
-            topology,
-            unavailable: UnavailableShards::Error,
-            query_vectors: &query_vectors,
-            remembered: &refusals,
-            uncounted: parking_lot::Mutex::default(),
-            later: parking_lot::Mutex::default(),
-        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let reply = runtime.block_on(reader.run(&scatter)).unwrap();
+        let (reply, later) = runtime.block_on(run(nodes, topology, UnavailableShards::Error, &scatter));
+        let reply = reply.unwrap();
         let body: Value = serde_json::from_slice(&reply.body).unwrap();
         let ids = body["hits"].as_array().unwrap().iter().map(|hit| hit["id"].as_u64().unwrap()).collect();
         let total = body.get("totalHits").or(body.get("estimatedTotalHits")).unwrap().as_u64().unwrap();
-        let again = reader.later.lock().contains(&Later::LargerShare);
+        let again = later.contains(&Later::LargerShare);
         (ids, total, nodes.asked.lock().len(), again)
     }
 

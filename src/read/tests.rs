@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::cluster_nodes::Filters;
@@ -16,7 +17,8 @@ use crate::meili::operation::Read;
 use crate::placement::shard::{ShardId, ShardSet, shard_value};
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::index_info::IndexInfo;
-use crate::plan::scatter::NodeRequest;
+use crate::plan::rounds::Later;
+use crate::plan::scatter::{NodeRequest, Scatter};
 use crate::plan::{Plan, read, several};
 use crate::read::settings::UnavailableShards;
 
@@ -77,6 +79,27 @@ fn node(at: NodeIx, request: &NodeRequest, topology: &Topology) -> String {
     .to_string()
 }
 
+/// Carries out `scatter` over pretended nodes. With the answer come the rounds after the first.
+pub(super) async fn run<N: Nodes>(
+    nodes: &N,
+    topology: &Topology,
+    unavailable: UnavailableShards,
+    scatter: &Scatter,
+) -> (Result<Reply, ResponseError>, Vec<Later>) {
+    let (query_vectors, refusals) = (QueryVectors::default(), Refusals::default());
+    let reader = Reader {
+        nodes,
+        topology,
+        unavailable,
+        query_vectors: &query_vectors,
+        remembered: &refusals,
+        uncounted: Mutex::default(),
+        later: Mutex::default(),
+    };
+    let answer = reader.run(scatter).await;
+    (answer, reader.later.into_inner())
+}
+
 async fn read<N: Nodes>(
     nodes: &N,
     topology: &Topology,
@@ -88,22 +111,7 @@ async fn read<N: Nodes>(
     let info = IndexInfo { primary_key: Some("id".to_owned()), ..IndexInfo::new("movies") };
     let infos = [("movies".to_owned(), Arc::new(info))].into();
     match several::or_refusal(read::plan(&operation, path, body.as_bytes(), &infos, topology), topology) {
-        Plan::Scatter(scatter) => {
-            let query_vectors = QueryVectors::default();
-            let (uncounted, later) = (parking_lot::Mutex::default(), parking_lot::Mutex::default());
-            let refusals = Refusals::default();
-            Reader {
-                nodes,
-                topology,
-                unavailable,
-                query_vectors: &query_vectors,
-                remembered: &refusals,
-                uncounted,
-                later,
-            }
-            .run(&scatter)
-            .await
-        }
+        Plan::Scatter(scatter) => run(nodes, topology, unavailable, &scatter).await.0,
         other => panic!("no scatter: {other:?}"),
     }
 }
