@@ -3,32 +3,54 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use miroir::admin::AdminApp;
+use miroir::gateway::peers::door::{Door, Entered};
+use miroir::gateway::serving::Serving;
 use miroir::gateway::{self, App, Handled, RequestContext, forward};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-/// The gateway as Pingora sees it.
-pub struct Proxy(pub Arc<App>);
+use crate::own;
+
+/// The gateway as Pingora sees it, on one listener.
+pub struct Proxy {
+    pub serving: Arc<Serving>,
+    pub door: Door,
+    /// Operators' requests come through the door of peers, too.
+    pub admin: Arc<AdminApp>,
+}
+
+/// A request and the app that it goes by from its head to its log line.
+pub struct Request {
+    app: Arc<App>,
+    ctx: RequestContext,
+}
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = RequestContext;
+    type CTX = Request;
 
-    fn new_ctx(&self) -> RequestContext {
-        RequestContext::new()
+    fn new_ctx(&self) -> Request {
+        Request { app: self.serving.app(), ctx: RequestContext::new() }
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<bool> {
-        match gateway::handle(&self.0, session, ctx).await? {
+    async fn request_filter(&self, session: &mut Session, request: &mut Request) -> pingora::Result<bool> {
+        let Request { app, ctx } = request;
+        let handled = match self.door.enter(app, session, ctx) {
+            Entered::Request => gateway::handle(app, session, ctx).await?,
+            Entered::Own(path) => own::answer(&self.admin, session, ctx, &path).await?,
+            Entered::Refused(answer) => own::refuse(session, ctx, &answer).await?,
+        };
+        match handled {
             Handled::Answered => Ok(true),
             Handled::Forward => Ok(false),
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
-        let peer = match ctx.forward.as_mut() {
+    async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> pingora::Result<Box<HttpPeer>> {
+        let peer = match request.ctx.forward.as_mut() {
             Some(forwarding) => forwarding.next_peer().await,
             None => None,
         };
@@ -39,10 +61,11 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         upstream_request: &mut RequestHeader,
-        ctx: &mut RequestContext,
+        request: &mut Request,
     ) -> pingora::Result<()> {
+        let Request { app, ctx } = request;
         if let (Some(forwarding), Some(head)) = (&ctx.forward, &ctx.head) {
-            let key = self.0.cluster.nodes.credentials.key.as_ref().map(|key| key.expose());
+            let key = app.cluster.nodes.credentials.key.as_ref().map(|key| key.expose());
             *upstream_request = forwarding.request(head, key, &ctx.trace())?;
         }
         Ok(())
@@ -52,9 +75,9 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         upstream_response: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        request: &mut Request,
     ) -> pingora::Result<()> {
-        match &mut ctx.forward {
+        match &mut request.ctx.forward {
             Some(forwarding) => forwarding.check_answer(upstream_response),
             None => Ok(()),
         }
@@ -64,8 +87,9 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         upstream_response: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        request: &mut Request,
     ) -> pingora::Result<()> {
+        let ctx = &request.ctx;
         match &ctx.head {
             Some(head) => {
                 forward::clean_answer(upstream_response, ctx.request_id())?;
@@ -79,10 +103,10 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        ctx: &mut RequestContext,
+        request: &mut Request,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if ctx.forward.as_ref().is_some_and(forward::Forwarding::has_more) {
+        if request.ctx.forward.as_ref().is_some_and(forward::Forwarding::has_more) {
             error.set_retry(true);
         }
         error
@@ -93,18 +117,21 @@ impl ProxyHttp for Proxy {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut RequestContext,
+        request: &mut Request,
         _client_reused: bool,
     ) -> Box<Error> {
-        error.set_retry(gateway::goes_on(&self.0, session, ctx));
+        error.set_retry(gateway::goes_on(&request.app, session, &request.ctx));
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
-        FailToProxy { error_code: gateway::fail(session, ctx, error).await, can_reuse_downstream: false }
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, request: &mut Request) -> FailToProxy {
+        FailToProxy { error_code: gateway::fail(session, &mut request.ctx, error).await, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
-        gateway::conclude(&self.0, session, ctx, error);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Request) {
+        if own::is_quiet(&request.ctx) {
+            return;
+        }
+        gateway::conclude(&request.app, session, &mut request.ctx, error);
     }
 }

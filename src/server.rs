@@ -92,16 +92,48 @@ enum StartError {
 
 /// What runs beside the requests: health checks, repairs, polling of tasks, housekeeping, webhooks.
 struct Background {
-    app: Arc<App>,
+    serving: Arc<Serving>,
+    founder: Founder,
     tls: Arc<Listeners>,
-    retention: std::time::Duration,
+    /// Taken by who waits for its end.
+    contest: Mutex<Option<Contest>>,
+}
+
+/// What apps are made of.
+struct Founder {
+    /// Without Pingora's own section, which the server has.
+    config: Config,
+    keepalive_pool_size: usize,
+    path: PathBuf,
+    tls: Arc<Listeners>,
+}
+
+/// The lease, while this gateway comes for it.
+struct Contest {
+    /// The state, once this gateway leads.
+    wins: oneshot::Receiver<Arc<dyn Store>>,
+    leadership: Arc<OnceLock<Arc<dyn Leadership>>>,
+}
+
+/// A gateway that is ready to run.
+struct Running {
+    server: Server,
+    /// Set while it leads by a lease.
+    leadership: Arc<OnceLock<Arc<dyn Leadership>>>,
 }
 
 /// Runs the gateway until it is told to stop. Fails where its configuration, its state or its addresses cannot be used, which it says on
 /// standard error.
 pub fn run(args: Args) -> ExitCode {
     match start(&args) {
-        Ok(server) => server.run_forever(),
+        Ok(Running { server, leadership }) => {
+            server.run(RunArgs::default());
+            if let Some(leadership) = leadership.get() {
+                // What was under way has ended: whoever leads next need not wait for the end of the lease.
+                leadership.release();
+            }
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("miroir: {error}");
             ExitCode::FAILURE
@@ -114,13 +146,15 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
     Config::load(path).map_err(|problems| BadConfig { path: path.to_owned(), problems })
 }
 
-fn start(args: &Args) -> Result<Server, StartError> {
-    let (config, warnings) = load(&args.config)?;
+fn start(args: &Args) -> Result<Running, StartError> {
+    let (mut config, warnings) = load(&args.config)?;
     logging::init(&config.log, &config.traces)?;
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
     }
-    for (what, address) in [("listen", config.listen), ("admin", config.admin), ("metrics", config.metrics)] {
+    let door = config.peers.door.as_ref().map(|door| ("gateway.peer_listen", door.listen));
+    let listeners = [("listen", config.listen), ("admin", config.admin), ("metrics", config.metrics)];
+    for (what, address) in listeners.into_iter().chain(door) {
         // Pingora would only log that it cannot listen, and run on deaf.
         TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })?;
     }
@@ -130,58 +164,59 @@ fn start(args: &Args) -> Result<Server, StartError> {
         return Err(StartError::AdminOpen(config.admin));
     }
 
-    let registry = prometheus::Registry::new();
-    let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
-    let tls = Listeners::open(&config.tls, Expiry::register(&registry)?)?;
+    let process = prometheus::Registry::new();
+    let tls = Listeners::open(&config.tls, Expiry::register(&process)?)?;
+    let conf = std::mem::take(&mut config.pingora);
+    let keepalive_pool_size = conf.upstream_keepalive_pool_size;
+    let founder = Founder { config, keepalive_pool_size, path: args.config.clone(), tls: Arc::clone(&tls) };
+    let config = &founder.config;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
-    let app = runtime.block_on(async {
-        let cluster = Cluster::start(cluster_settings(&config)?, store.clone(), &registry).await?;
-        let keyring = Keyring::open(store.clone(), config.master_key.clone()).await?;
-        let hooks = config.rules.iter().filter_map(Rule::task_hook).collect();
-        let rule_metrics = RuleMetrics::register(&registry)?;
-        let webhooks = WebhookBook::open(store.clone(), hooks, rule_metrics.clone()).await?;
-        let books = (webhooks, ChatBook::open(store).await?);
-        let metrics = GatewayMetrics::register(&registry)?;
-        let settings = config.gateway_settings();
-        let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
-        Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), books, ruling))
-    })?;
-    gateway::install_hooks(&app);
-    let path = args.config.clone();
-    let read_again: moves::ConfigSource = Box::new(move || {
-        let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
-        Ok(config.cluster)
-    });
-    if app.cluster.moves.config_source.set(read_again).is_err() {
-        tracing::warn!("the cluster has a source of its configuration already");
-    }
+    let (first, contest) = if config.place().is_shared() {
+        let (contest, following) = contend(config)?;
+        (runtime.block_on(founder.follow(following))?, Some(contest))
+    } else {
+        let opened = config.place().open(config.cluster.shards, &config.candidate(WhenLost::Refuse))?;
+        (runtime.block_on(founder.lead(opened.store))?, None)
+    };
+    let serving = Serving::new(first, process);
 
-    let path = args.config.clone();
-    let source = Box::new(move || {
-        let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
-        Ok(config.fresh())
-    });
-    app.reloads.open(source, Box::new(logging::set_level)).map_err(StartError::ReadAgain)?;
-
-    let mut server = Server::new_with_opt_and_conf(None, config.pingora);
+    let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut proxy = pingora_proxy::http_proxy(&server.configuration, Proxy(Arc::clone(&app)));
+    let admin_app = Arc::new(AdminApp::new(Arc::clone(&serving), admin_key.clone()));
+    let proxy = |door: Door| {
+        let proxy = Proxy { serving: Arc::clone(&serving), door, admin: Arc::clone(&admin_app) };
+        pingora_proxy::http_proxy(&server.configuration, proxy)
+    };
+    let mut clients = proxy(Door::Clients);
     let offered = match &config.http2 {
         Http2Settings::Off => ALPN::H1,
         Http2Settings::On(http2) => {
-            (proxy.server_options, proxy.h2_options) = http2.pingora(config.limits.header_size);
+            (clients.server_options, clients.h2_options) = http2.pingora(config.limits.header_size);
             ALPN::H2H1
         }
     };
-    let mut api = Service::new("api".to_owned(), Watched::new(proxy));
+    let mut api = Service::new("api".to_owned(), Watched::new(clients));
     listen(&mut api, &tls, ("api", config.listen), offered)?;
-    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key, registry.clone()));
+    let peers = match (&config.peers.door, &config.cluster_secret) {
+        (Some(door), Some(secret)) => {
+            let mut peers = Service::new("peers".to_owned(), Watched::new(proxy(Door::Peers(secret.clone()))));
+            listen(&mut peers, &tls, ("peers", door.listen), ALPN::H1)?;
+            Some(peers)
+        }
+        (Some(_) | None, _) => None,
+    };
+    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&serving), admin_key));
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
-    let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
+    let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(Arc::clone(&serving)));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
-    let background = Background { app, tls, retention: config.tasks.retention };
+    tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
+    let leadership = contest.as_ref().map(|contest| Arc::clone(&contest.leadership)).unwrap_or_default();
+    let background = Background { serving, founder, tls, contest: Mutex::new(contest) };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
+    if let Some(peers) = peers {
+        server.add_service(peers);
+    }
     server.add_service(admin);
     server.add_service(metrics);
 
@@ -193,34 +228,169 @@ fn start(args: &Args) -> Result<Server, StartError> {
             std::process::exit(0);
         });
     }
-    tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
-    Ok(server)
+    Ok(Running { server, leadership })
+}
+
+/// Begins to come for the lease, on a thread of its own, and says what to go by until it is had.
+fn contend(config: &Config) -> Result<(Contest, Arc<Following>), StartError> {
+    let tls = NodeTls::open(&config.tls.to_peers)?;
+    let secret = config.cluster_secret.clone().unwrap_or_else(|| Secret::new(""));
+    let (seen, leader) = watch::channel(None);
+    let PeerSettings { id, leader_wait, .. } = config.peers.clone();
+    let following = Arc::new(Following::new(id, leader, secret, tls, leader_wait));
+    let (won, wins) = oneshot::channel();
+    let candidate = Candidate { seen: Some(seen), ..config.candidate(WhenLost::Refuse) };
+    let (state, password, shards) = (config.state.clone(), config.state_password.clone(), config.cluster.shards);
+    let leadership: Arc<OnceLock<Arc<dyn Leadership>>> = Arc::default();
+    let held = Arc::clone(&leadership);
+    let come = move || {
+        match (Place { state: &state, password: password.as_ref() }).open(shards, &candidate) {
+            Ok(opened) => {
+                let mine = Arc::clone(held.get_or_init(|| opened.leadership));
+                // An error: the process ends.
+                let _ = won.send(opened.store);
+                end_with_leadership(mine.as_ref());
+            }
+            Err(error) => {
+                tracing::error!(%error, "this gateway ends: it cannot come to lead");
+                eprintln!("miroir: {error}");
+                std::process::exit(1);
+            }
+        }
+    };
+    std::thread::Builder::new().name("miroir-leads".to_owned()).spawn(come).map_err(StartError::Runtime)?;
+    Ok((Contest { wins, leadership }, following))
+}
+
+/// Ends the process as a crash does, at once, when it does not lead any more: nothing that it still does may be seen, and what it was
+/// at is decided by whoever leads next, as after a crash. Whoever supervises the process starts it again.
+fn end_with_leadership(leadership: &dyn Leadership) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("miroir: {error}");
+            std::process::exit(1);
+        }
+    };
+    let loss = runtime.block_on(leadership.lost());
+    tracing::error!("this gateway ends: {loss}");
+    eprintln!("miroir: this gateway ends: {loss}");
+    std::process::exit(LEADS_NO_MORE);
+}
+
+// === impl Founder ===
+
+impl Founder {
+    /// Over the cluster's state.
+    async fn lead(&self, store: Arc<dyn Store>) -> Result<Seat, StartError> {
+        self.found(store, self.config.gateway_settings(), None).await
+    }
+
+    /// Over an empty state in memory, of which no loop runs.
+    async fn follow(&self, following: Arc<Following>) -> Result<Seat, StartError> {
+        let store = Arc::new(SqliteStore::in_memory(self.config.cluster.shards)?);
+        let mut settings = self.config.gateway_settings();
+        // Whoever leads knows of writes; a gateway that follows does not, so it keeps no answers.
+        settings.cache.size = 0;
+        settings.cache.replies = 0;
+        self.found(store, settings, Some(following)).await
+    }
+
+    async fn found(
+        &self,
+        store: Arc<dyn Store>,
+        settings: GatewaySettings,
+        following: Option<Arc<Following>>,
+    ) -> Result<Seat, StartError> {
+        let (config, registry) = (&self.config, prometheus::Registry::new());
+        let mut of_the_cluster = cluster_settings(config, self.keepalive_pool_size)?;
+        of_the_cluster.kept_replies = settings.cache.replies;
+        let cluster = Cluster::start(of_the_cluster, Arc::clone(&store), &registry).await?;
+        let keyring = Keyring::open(Arc::clone(&store), config.master_key.clone()).await?;
+        let hooks = config.rules.iter().filter_map(Rule::task_hook).collect();
+        let rule_metrics = RuleMetrics::register(&registry)?;
+        let webhooks = WebhookBook::open(Arc::clone(&store), hooks, rule_metrics.clone()).await?;
+        let books = (webhooks, ChatBook::open(store).await?);
+        let metrics = GatewayMetrics::register(&registry)?;
+        let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
+        let app = App::new(cluster, keyring, settings, metrics, Arc::clone(&self.tls), books, ruling, following);
+        gateway::install_hooks(&app);
+        let path = self.path.clone();
+        let read_again: moves::ConfigSource = Box::new(move || {
+            let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+            Ok(config.cluster)
+        });
+        if app.cluster.moves.config_source.set(read_again).is_err() {
+            tracing::warn!("the cluster has a source of its configuration already");
+        }
+        let path = self.path.clone();
+        let source = Box::new(move || {
+            let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+            Ok(config.fresh())
+        });
+        app.reloads.open(source, Box::new(logging::set_level)).map_err(StartError::ReadAgain)?;
+        Ok(Seat { app, registry })
+    }
 }
 
 #[async_trait]
 impl BackgroundService for Background {
     async fn start(&self, shutdown: ShutdownWatch) {
-        let cluster = &self.app.cluster;
-        let reconciler = cluster.tracking.reconciler.metrics().clone();
-        let store = Arc::clone(&cluster.ledger.store);
-        let (ended, format) = (store.ended_tasks(), self.app.settings().uid_format);
+        let contest = self.contest.lock().take();
         tokio::join!(
-            tell_the_manager(&self.app, shutdown.clone()),
-            end_streams(&self.app, shutdown.clone()),
-            notify::run(Arc::clone(&self.app.webhooks), format, ended, shutdown.clone()),
-            cluster::run(Arc::clone(cluster), shutdown.clone()),
-            reload_on_hangup(Arc::clone(&self.app), shutdown.clone()),
+            tell_the_manager(&self.serving, shutdown.clone()),
+            end_streams(&self.serving, shutdown.clone()),
+            reload_on_hangup(Arc::clone(&self.serving), shutdown.clone()),
             Arc::clone(&self.tls).watch(shutdown.clone()),
-            housekeeping::run(store, reconciler, self.retention, shutdown),
+            self.lead(contest, shutdown),
         );
         // It waits for the collector.
         let _ = tokio::task::spawn_blocking(traces::close).await;
     }
 }
 
+impl Background {
+    /// All that only a gateway does that leads, once this one does.
+    async fn lead(&self, contest: Option<Contest>, mut shutdown: ShutdownWatch) {
+        if let Some(contest) = contest {
+            let store = tokio::select! {
+                won = contest.wins => won,
+                _ = shutdown.changed() => return,
+            };
+            // An error: the thread has ended the process, or is about to.
+            let Ok(store) = store else { return };
+            match self.founder.lead(store).await {
+                Ok(seat) => {
+                    tracing::info!("this gateway leads");
+                    self.serving.take_over(seat);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "this gateway ends: it cannot lead");
+                    eprintln!("miroir: {error}");
+                    std::process::exit(1);
+                }
+            }
+        }
+        let app = self.serving.app();
+        let (cluster, config) = (&app.cluster, &self.founder.config);
+        let reconciler = cluster.tracking.reconciler.metrics().clone();
+        let store = Arc::clone(&cluster.ledger.store);
+        let (ended, format) = (store.ended_tasks(), app.settings().uid_format);
+        tokio::join!(
+            notify::run(Arc::clone(&app.webhooks), format, ended, shutdown.clone()),
+            cluster::run(Arc::clone(cluster), shutdown.clone()),
+            housekeeping::run(store, reconciler, config.tasks.retention, shutdown),
+        );
+    }
+}
+
 /// Under systemd (`Type=notify`): that nodes have been looked at and requests are answered, and that the end begins.
-async fn tell_the_manager(app: &App, mut shutdown: ShutdownWatch) {
-    health::wait_for(&app.cluster.nodes, Need::Reads).await;
+async fn tell_the_manager(serving: &Serving, mut shutdown: ShutdownWatch) {
+    let app = serving.app();
+    // A gateway that follows answers as soon as it listens: what it cannot yet waits for the leader.
+    if app.following.is_none() {
+        health::wait_for(&app.cluster.nodes, Need::Reads).await;
+    }
     let tell = |state: NotifyState<'_>| {
         if let Err(error) = sd_notify::notify(&[state]) {
             tracing::warn!(%error, "the service manager cannot be told");
@@ -233,10 +403,10 @@ async fn tell_the_manager(app: &App, mut shutdown: ShutdownWatch) {
 }
 
 /// They would hold up the end of the process.
-async fn end_streams(app: &App, mut shutdown: ShutdownWatch) {
+async fn end_streams(serving: &Serving, mut shutdown: ShutdownWatch) {
     // An error: nobody is left who could say that it ends.
     let _ = shutdown.wait_for(|stop| *stop).await;
-    app.streams.end();
+    serving.app().streams.end();
 }
 
 /// Listens with TLS where the listener has certificates.
@@ -256,7 +426,7 @@ fn listen<A>(
 }
 
 /// SIGHUP: the configuration is read again.
-async fn reload_on_hangup(app: Arc<App>, mut shutdown: ShutdownWatch) {
+async fn reload_on_hangup(serving: Arc<Serving>, mut shutdown: ShutdownWatch) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => {
@@ -269,7 +439,7 @@ async fn reload_on_hangup(app: Arc<App>, mut shutdown: ShutdownWatch) {
             _ = hangups.recv() => {}
             _ = shutdown.changed() => return,
         }
-        if let Err(error) = reload::reload(&app).await {
+        if let Err(error) = reload::reload(&serving.app()).await {
             tracing::error!(%error, "the configuration was not taken over");
         }
     }
@@ -278,7 +448,7 @@ async fn reload_on_hangup(app: Arc<App>, mut shutdown: ShutdownWatch) {
 /// # Errors
 ///
 /// When a file that `tls.nodes` names is of no use.
-pub(crate) fn cluster_settings(config: &Config) -> Result<ClusterSettings, TlsError> {
+pub(crate) fn cluster_settings(config: &Config, keepalive_pool_size: usize) -> Result<ClusterSettings, TlsError> {
     let credentials = Credentials { key: config.node_key.clone(), tls: NodeTls::open(&config.tls.nodes)? };
     Ok(ClusterSettings {
         placement: config.cluster.clone(),
@@ -292,6 +462,6 @@ pub(crate) fn cluster_settings(config: &Config) -> Result<ClusterSettings, TlsEr
         scrub: config.scrub,
         dumps: config.dumps.clone(),
         credentials,
-        keepalive_pool_size: config.pingora.upstream_keepalive_pool_size,
+        keepalive_pool_size,
     })
 }

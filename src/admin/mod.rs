@@ -26,13 +26,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use http::{HeaderValue, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use prometheus::Registry;
 use serde_json::{Value, json};
 
-use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
+use crate::gateway::peers::door::OWN;
+use crate::gateway::peers::following::Following;
+use crate::gateway::peers::pass;
 use crate::gateway::reload;
+use crate::gateway::serving::Serving;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::versions;
 use crate::metrics;
@@ -51,10 +54,9 @@ const JSON: &str = "application/json";
 
 /// Answers operators.
 pub struct AdminApp {
-    app: Arc<App>,
+    serving: Arc<Serving>,
     /// Without one, whoever reaches the listener is let in.
     key: Option<Secret>,
-    registry: Registry,
     began: Instant,
 }
 
@@ -63,6 +65,7 @@ enum Route<'a> {
     Page(&'static page::File),
     Metrics,
     Gateway,
+    Leader,
     Health,
     Ready,
     Topology,
@@ -90,14 +93,28 @@ enum Answer {
     Dump(dumps::Piece),
     Page(&'static page::File),
     Metrics(Vec<u8>),
+    /// Of the gateway that leads.
+    Passed(Box<ResponseHeader>, Vec<u8>),
+}
+
+// === impl Route ===
+
+impl Route<'_> {
+    /// True for what concerns the process that is asked, and not the cluster.
+    fn is_each_gateways_own(&self) -> bool {
+        matches!(
+            self,
+            Self::Page(_) | Self::Metrics | Self::Gateway | Self::Health | Self::Ready | Self::Leader | Self::Reload
+        )
+    }
 }
 
 // === impl AdminApp ===
 
 impl AdminApp {
-    /// Without a `key` everybody who reaches the listener may use it. `registry` is what `GET /metrics` shows.
-    pub fn new(app: Arc<App>, key: Option<Secret>, registry: Registry) -> Self {
-        Self { app, key, registry, began: Instant::now() }
+    /// Without a `key` everybody who reaches the listener may use it.
+    pub fn new(serving: Arc<Serving>, key: Option<Secret>) -> Self {
+        Self { serving, key, began: Instant::now() }
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Result<Answer, ResponseError> {
@@ -114,58 +131,74 @@ impl AdminApp {
         if !matches!(route, Route::Health | Route::Ready | Route::Page(_)) {
             self.authenticate(authorization.as_deref())?;
         }
-        let topology = self.app.cluster.nodes.topology();
-        let folder = self.app.cluster.dumps.folder();
+        let app = self.serving.app();
+        if let Some(following) = app.following.as_ref().filter(|_| !route.is_each_gateways_own()) {
+            return self.pass_on(following, session).await;
+        }
+        let topology = app.cluster.nodes.topology();
+        let folder = app.cluster.dumps.folder();
         let (status, body) = match route {
             Route::Page(file) => return Ok(Answer::Page(file)),
             Route::Metrics => {
                 let failed = |error| ResponseError::new(Code::Internal, format!("metrics cannot be encoded: {error}"));
-                return Ok(Answer::Metrics(metrics::text(&self.registry).map_err(failed)?));
+                return Ok(Answer::Metrics(metrics::text(&self.serving).map_err(failed)?));
             }
             Route::Dump(uid) => return Ok(Answer::Dump(dumps::piece(folder, uid, &query).await?)),
             Route::DeleteDump(uid) => (200, dumps::delete(folder, uid).await.map(|()| json!({ "deleted": true }))?),
             Route::Health => (200, json!({ "status": "available" })),
             Route::Ready => views::ready(&topology),
-            Route::Gateway => (200, views::gateway(&self.app, self.began.elapsed())),
-            Route::Topology => (200, views::topology(&self.app.cluster, &topology)),
-            Route::Shards => (200, views::shards(&topology, self.app.cluster.moves.layout().wanted().placement)),
-            Route::Resilver => (200, views::resilver(&self.app.cluster)),
+            Route::Leader => (200, views::leader(&app)),
+            Route::Gateway => (200, views::gateway(&app, self.began.elapsed())),
+            Route::Topology => (200, views::topology(&app.cluster, &topology)),
+            Route::Shards => (200, views::shards(&topology, app.cluster.moves.layout().wanted().placement)),
+            Route::Resilver => (200, views::resilver(&app.cluster)),
             Route::Tasks => {
-                let version = self.app.cluster.nodes.versions.least();
+                let version = app.cluster.nodes.versions.least();
                 let release = version.as_deref().and_then(versions::release).unwrap_or(versions::NEWEST);
                 let page = parse_list(&query, Asking { access: IndexAccess::All, release })?;
-                (200, task_ops::list(&self.app.cluster.tracking, page, UidFormat::Mtask).await?)
+                (200, task_ops::list(&app.cluster.tracking, page, UidFormat::Mtask).await?)
             }
-            Route::Task(id) => (200, views::task(&self.app.cluster, id).await?),
-            Route::FinishTask(id) => (202, views::finish(&self.app.cluster, id).await?),
+            Route::Task(id) => (200, views::task(&app.cluster, id).await?),
+            Route::FinishTask(id) => (202, views::finish(&app.cluster, id).await?),
             Route::Explain => {
                 let question = Question::parse(&read_body(session).await?)?;
-                (200, explain::answer(&self.app, &question).await?)
+                (200, explain::answer(&app, &question).await?)
             }
             Route::ExplainIndex(index) => {
                 let question = Question::of_index(index, &read_body(session).await?)?;
-                (200, explain::answer(&self.app, &question).await?)
+                (200, explain::answer(&app, &question).await?)
             }
             Route::Reload => {
                 // It says nothing, but must not be taken for the next request.
                 read_body(session).await?;
-                let reloaded = reload::reload(&self.app).await.map_err(|error| error.to_response())?;
-                (200, rebalance::reloaded(&self.app.cluster.moves, &reloaded).await)
+                let reloaded = reload::reload(&app).await.map_err(|error| error.to_response())?;
+                (200, rebalance::reloaded(&app.cluster.moves, &reloaded).await)
             }
-            Route::Scrub => (200, self.app.cluster.replicas.scrub.reports.view()),
+            Route::Scrub => (200, app.cluster.replicas.scrub.reports.view()),
             Route::StartScrub => {
-                self.app.cluster.replicas.scrub.start();
+                app.cluster.replicas.scrub.start();
                 (202, json!({ "started": true }))
             }
             Route::Layout(route) => {
                 let body = read_body(session).await?;
-                (200, rebalance::answer(&self.app.cluster.moves, route, &body).await?)
+                (200, rebalance::answer(&app.cluster.moves, route, &body).await?)
             }
-            Route::Node(node) => (200, node::view(&self.app.cluster.nodes, node).await?),
-            Route::BeginMaintenance(node) => (200, maintenance::begin(&self.app.cluster.ledger, node, &query).await?),
-            Route::EndMaintenance(node) => (200, maintenance::end(&self.app.cluster.ledger, node).await?),
+            Route::Node(node) => (200, node::view(&app.cluster.nodes, node).await?),
+            Route::BeginMaintenance(node) => (200, maintenance::begin(&app.cluster.ledger, node, &query).await?),
+            Route::EndMaintenance(node) => (200, maintenance::end(&app.cluster.ledger, node).await?),
         };
         Ok(Answer::Json(status, body))
+    }
+
+    /// Lets the gateway that leads answer.
+    async fn pass_on(&self, following: &Following, session: &mut ServerSession) -> Result<Answer, ResponseError> {
+        let head = session.req_header();
+        let (method, headers) = (head.method.clone(), head.headers.clone());
+        let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let target = format!("{OWN}admin{target}");
+        let body = read_body(session).await?;
+        let (head, body) = pass::whole(following, &method, &target, &headers, body.into()).await?;
+        Ok(Answer::Passed(head, body))
     }
 
     fn authenticate(&self, header: Option<&[u8]>) -> Result<(), ResponseError> {
@@ -185,6 +218,12 @@ impl AdminApp {
 impl ServeHttp for AdminApp {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let answer = self.answer(session).await;
+        if let Ok(Answer::Passed(head, body)) = answer {
+            let mut response = Response::new(body);
+            *response.status_mut() = head.status;
+            *response.headers_mut() = head.headers.clone();
+            return response;
+        }
         let is_page = matches!(answer, Ok(Answer::Page(_)));
         let mut size = None;
         let (status, content_type, body) = match answer {
@@ -193,6 +232,7 @@ impl ServeHttp for AdminApp {
                 size = Some(piece.size);
                 (200, "application/octet-stream", piece.bytes)
             }
+            Ok(Answer::Passed(..)) => (200, JSON, Vec::new()),
             Ok(Answer::Page(file)) => (200, file.content_type, file.text.into()),
             Ok(Answer::Metrics(text)) => (200, prometheus::TEXT_FORMAT, text),
             Err(error) => (error.status, JSON, error.to_body()),
@@ -240,6 +280,7 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/topology") => Route::Topology,
         ("GET", "/metrics") => Route::Metrics,
         ("GET", "/gateway") => Route::Gateway,
+        ("GET", "/leader") => Route::Leader,
         ("GET", "/shards") => Route::Shards,
         ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,

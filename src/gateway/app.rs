@@ -11,6 +11,8 @@ use super::chats::ChatBook;
 use super::head::Head;
 use super::metrics::GatewayMetrics;
 use super::open_streams::OpenStreams;
+use super::peers::arrivals::Arrivals;
+use super::peers::following::Following;
 use super::reload::Reloads;
 use super::ruled::Ruling;
 use super::settings::GatewaySettings;
@@ -42,6 +44,10 @@ pub struct App {
     pub reloads: Reloads,
     pub streams: OpenStreams,
     pub access_log: AccessLog,
+    /// Set where another gateway leads.
+    pub following: Option<Arc<Following>>,
+    /// The writes that other gateways have passed on.
+    pub arrivals: Arc<Arrivals>,
 }
 
 /// A request that was let in.
@@ -68,6 +74,7 @@ impl App {
         tls: Arc<Listeners>,
         (webhooks, chats): (WebhookBook, ChatBook),
         ruling: Ruling,
+        following: Option<Arc<Following>>,
     ) -> Arc<Self> {
         let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
         Arc::new(Self {
@@ -85,6 +92,8 @@ impl App {
             reloads: Reloads::default(),
             streams: OpenStreams::default(),
             access_log: AccessLog::default(),
+            following,
+            arrivals: Arc::default(),
         })
     }
 

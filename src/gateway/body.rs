@@ -33,6 +33,11 @@ impl<'a> SessionBody<'a> {
         Self { session, continue_due: head.expects_continue(), idle_timeout, limit, read: 0 }
     }
 
+    /// True while nothing of it was read.
+    pub fn is_fresh(&self) -> bool {
+        self.read == 0
+    }
+
     /// Reads all of it into memory, unpacked; `head` promises a length and names the compression.
     pub async fn collect(&mut self, head: &Head) -> Result<Bytes, ResponseError> {
         let limit = self.limit;

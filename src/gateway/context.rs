@@ -12,6 +12,7 @@ use super::cors::{self, CorsSettings};
 use super::forward::Forwarding;
 use super::head::{Head, TRACEPARENT};
 use super::metrics::InFlight;
+use super::peers::passed::Passed;
 use super::shadow::Shadow;
 use crate::nodes::client::Trace;
 use crate::rules::concurrency::Place;
@@ -44,6 +45,8 @@ pub struct RequestContext {
     pub labels: Vec<String>,
     /// Kept only for requests that are forwarded.
     pub head: Option<Head>,
+    /// What the gateway says that passed the request on, if one did.
+    pub passed: Option<Passed>,
     in_flight: Option<InFlight>,
     /// Set with the head.
     cors: Option<Arc<CorsSettings>>,
@@ -69,6 +72,7 @@ impl RequestContext {
             shadows: Vec::new(),
             labels: Vec::new(),
             head: None,
+            passed: None,
             in_flight: None,
             cors: None,
         }
@@ -91,7 +95,8 @@ impl RequestContext {
 
     /// What ties its subrequests together.
     pub fn trace(&self) -> Trace {
-        Trace::new(&*self.request_id).under(self.parent.clone())
+        let task = self.passed.and_then(|passed| passed.task).map(|task| task.uuid);
+        Trace { task, ..Trace::new(&*self.request_id).under(self.parent.clone()) }
     }
 
     /// Adds to the answer what pages of browsers want to know, and what rules say.

@@ -47,6 +47,8 @@ pub enum Outcome {
     Stream(Stream),
     /// Pingora carries it to one node.
     Forward(Forwarding),
+    /// Another gateway leads, which carries it out.
+    PassOn(Operation),
 }
 
 /// Plans a request and carries the plan out; `body` is what of it is read as a whole.
@@ -75,7 +77,7 @@ pub async fn run(
     let outcome = carry_out(app, topology, admitted, session, request, Some(&turn), &mut worth).boxed().await;
     match outcome {
         Ok(Outcome::Answer(answer)) => app.cache.end(turn, Ok(answer), worth).map(Outcome::Answer),
-        Ok(endless @ (Outcome::Forward(_) | Outcome::Stream(_))) => Ok(endless),
+        Ok(other @ (Outcome::Forward(_) | Outcome::Stream(_) | Outcome::PassOn(_))) => Ok(other),
         Err(error) => app.cache.end(turn, Err(error), worth).map(Outcome::Answer),
     }
 }
@@ -435,6 +437,6 @@ fn uid_format(app: &App, admitted: &Admitted<'_>, named: Named) -> UidFormat {
 }
 
 /// 202 with the task's summary.
-fn accepted(app: &App, admitted: &Admitted<'_>, task: &MiroirTask) -> Answer {
+pub(super) fn accepted(app: &App, admitted: &Admitted<'_>, task: &MiroirTask) -> Answer {
     Answer::json(202, &summary_view(task, uid_format(app, admitted, Named::Nothing)))
 }

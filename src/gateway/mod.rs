@@ -36,6 +36,8 @@
 //! | [`chats`] | workspaces of chats |
 //! | [`webhooks`] | addresses that are told of each task that has ended |
 //! | [`reload`] | the configuration read again while requests go on |
+//! | [`peers`] | other gateways of the cluster: requests passed on, and let in |
+//! | [`serving`] | which app answers: of a gateway that leads, or of one that follows |
 //! | [`settings`] | what the operator sets of the gateway |
 //! | [`app`] | all that answering takes, for the whole process |
 //! | [`context`], [`access_log`], [`metrics`] | one request's story, its log line and its counts |
@@ -68,12 +70,14 @@ pub mod metrics;
 pub mod mirrors;
 pub mod narrow;
 pub mod open_streams;
+pub mod peers;
 pub mod planning;
 pub mod reload;
 mod request_id;
 pub mod respond;
 pub mod rule_metrics;
 pub mod ruled;
+pub mod serving;
 pub mod settings;
 mod shadow;
 mod shown;
@@ -104,9 +108,12 @@ use compress::Encoding;
 pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
+use peers::door::{self, Settled};
+use peers::following::no_leader;
+use peers::pass::{Ended, pass};
 use respond::{Answer, no_node};
 use ruled::Ruled;
-use settings::CompressionSettings;
+use settings::{CompressionSettings, LimitSettings};
 use shadow::Shadow;
 use speakers::Caller;
 
@@ -136,7 +143,10 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
     let crowded = usize::try_from(in_flight.count).is_ok_and(|count| count > settings.max_requests);
     ctx.begin(&head, in_flight, &settings.cors);
     let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-    ctx.client = peer.map(|peer| settings.trusted_proxies.client(peer, &head.headers));
+    ctx.client = match ctx.passed {
+        Some(passed) => passed.client,
+        None => peer.map(|peer| settings.trusted_proxies.client(peer, &head.headers)),
+    };
     if cors::is_preflight(&head) {
         ctx.route = "preflight";
         let header = cors::answer(&settings.cors, &head, ctx.request_id())?;
@@ -170,10 +180,39 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             ctx.started = std::time::Instant::now().checked_sub(opened).unwrap_or(ctx.started);
             sent.map(|()| Handled::Answered)
         }
+        Outcome::PassOn(operation) => {
+            let limits = settings.limits.clone();
+            let compression = settings.compression;
+            drop(settings);
+            pass_on(app, session, (&operation, &head), &limits, &compression, ctx).await
+        }
         Outcome::Forward(forward) => {
             ctx.forward = Some(forward);
             ctx.head = Some(head);
             Ok(Handled::Forward)
+        }
+    }
+}
+
+/// Lets the gateway that leads answer.
+async fn pass_on(
+    app: &App,
+    session: &mut Session,
+    (operation, head): (&Operation, &Head),
+    limits: &LimitSettings,
+    compression: &CompressionSettings,
+    ctx: &mut RequestContext,
+) -> pingora::Result<Handled> {
+    let passed = match &app.following {
+        Some(following) => pass(following, session, (operation, head), limits, ctx).await,
+        None => Err(Ended::Refused(no_leader())),
+    };
+    match passed {
+        Ok(()) => Ok(Handled::Answered),
+        Err(Ended::Broken(error)) => Err(error),
+        Err(Ended::Refused(error)) => {
+            finish(session, head, ctx, &error.into(), compression).await?;
+            Ok(Handled::Answered)
         }
     }
 }
@@ -221,6 +260,9 @@ async fn decide(
     };
     ctx.route = operation.name();
     ctx.index = operation.index().map(str::to_owned);
+    if app.following.is_some() && !peers::pass::is_own(&operation) {
+        return Ok(Outcome::PassOn(operation));
+    }
     // A probe learns that the gateway lives; more than that would not relieve it.
     let is_probe = matches!(operation, Operation::Own(Own::Health));
     if crowded && !is_probe {
@@ -272,6 +314,13 @@ async fn decide(
     if takes == Takes::Documents {
         dispatch::admit_documents(app, &admitted)?;
     }
+    let _arrival = match ctx.passed.and_then(|passed| passed.task) {
+        None => None,
+        Some(task) => match door::settle(app, &admitted, task).boxed().await? {
+            Settled::CarryOut(arrival) => Some(arrival),
+            Settled::Answer(answer) => return Ok(Outcome::Answer(answer)),
+        },
+    };
     let outcome = dispatch::run(app, topology, &admitted, session, body).boxed().await?;
     if let Outcome::Answer(answer) = &outcome
         && answer.status == 200

@@ -1,22 +1,26 @@
 //! The metrics listener: everything that is registered, as Prometheus reads it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::{Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
-use prometheus::{Encoder as _, Registry, TextEncoder};
+use prometheus::{Encoder as _, TextEncoder};
+
+use crate::gateway::serving::Serving;
 
 /// Answers `GET /metrics`.
 pub struct MetricsApp {
-    registry: Registry,
+    serving: Arc<Serving>,
 }
 
 // === impl MetricsApp ===
 
 impl MetricsApp {
     /// Serves what is registered there, also what comes later.
-    pub fn new(registry: Registry) -> Self {
-        Self { registry }
+    pub fn new(serving: Arc<Serving>) -> Self {
+        Self { serving }
     }
 }
 
@@ -25,9 +29,9 @@ impl MetricsApp {
 /// # Errors
 ///
 /// When a family has two series with the same labels, or two kinds.
-pub fn text(registry: &Registry) -> Result<Vec<u8>, prometheus::Error> {
+pub fn text(serving: &Serving) -> Result<Vec<u8>, prometheus::Error> {
     let mut text = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    TextEncoder::new().encode(&serving.families(), &mut text)?;
     Ok(text)
 }
 
@@ -37,7 +41,7 @@ impl ServeHttp for MetricsApp {
         let (status, text) = if session.req_header().uri.path() != "/metrics" {
             (StatusCode::NOT_FOUND, Vec::new())
         } else {
-            match text(&self.registry) {
+            match text(&self.serving) {
                 Ok(text) => (StatusCode::OK, text),
                 Err(error) => {
                     tracing::error!(%error, "metrics cannot be encoded");

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::spool::Spool;
 use crate::meili::error::ResponseError;
@@ -17,6 +18,8 @@ pub struct Trace {
     pub request_id: String,
     /// Sent as `traceparent`, as far as there is one.
     pub parent: Parent,
+    /// Of the task that the request is to have, where another gateway has named it.
+    pub task: Option<Uuid>,
 }
 
 /// One request to one node.
@@ -56,12 +59,12 @@ pub struct NodeReply {
 impl Trace {
     /// Of a client's request with this id.
     pub fn new(request_id: impl Into<String>) -> Self {
-        Self { request_id: request_id.into(), parent: Parent::None }
+        Self { request_id: request_id.into(), parent: Parent::None, task: None }
     }
 
     /// For work that no client asked for: `repair-<uuid>`.
     pub fn background(what: &str) -> Self {
-        Self::new(format!("{what}-{}", uuid::Uuid::now_v7()))
+        Self::new(format!("{what}-{}", Uuid::now_v7()))
     }
 
     /// The same as a part of a trace.

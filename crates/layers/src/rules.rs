@@ -32,6 +32,7 @@ pub const RANKS: &[&[&str]] = &[
     &["config"],
     &["commands"],
     &["lib"],
+    &["own"],
     &["proxy"],
     &["server"],
     &["recover"],
@@ -45,7 +46,7 @@ pub const INSIDE: &[(&str, &[&str])] = &[
     ("nodes", &["meaning", "load", "changes", "overload", "health"]),
     ("write", &["body", "vocabulary", "writer", "documents"]),
     ("replicas", &["repair", "resilver", "scrub", "recover"]),
-    ("gateway", &["auth", "cache", "webhooks"]),
+    ("gateway", &["auth", "cache", "webhooks", "peers"]),
     ("commands", &["import", "upgrade"]),
 ];
 
@@ -92,7 +93,7 @@ pub const MOST_IN_A_CIRCLE: usize = 3;
 pub const MOST_PERCENT: usize = 15;
 pub const MOST_LINES: usize = 450;
 
-pub const SEE_SESSIONS: &[&str] = &["gateway", "admin", "metrics", "proxy", "server"];
+pub const SEE_SESSIONS: &[&str] = &["gateway", "admin", "metrics", "own", "proxy", "server"];
 
 /// The composition, those at its edge, and the programs that start it.
 pub const TAKE_THE_CLUSTER: &[&str] = &["cluster", "gateway", "admin", "server", "recover", "main"];

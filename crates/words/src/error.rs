@@ -282,6 +282,9 @@ codes! {
     MiroirReplicasDiverged => "miroir_replicas_diverged", Internal, 500;
     MiroirLayoutChanged => "miroir_layout_changed", System, 503;
     MiroirStateLost => "miroir_state_lost", System, 503;
+    MiroirNoLeader => "miroir_no_leader", System, 503;
+    MiroirLeaderLost => "miroir_leader_lost", System, 503;
+    MiroirNotLeader => "miroir_not_leader", System, 421;
     MiroirOverloaded => "miroir_overloaded", System, 503;
     MiroirRefused => "miroir_refused", InvalidRequest, 403;
     MiroirRateLimited => "miroir_rate_limited", System, 429;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use futures::future::Either;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use self::runs::{Run, send_all};
 use self::steps::{extra_steps, steps_for};
@@ -130,7 +131,12 @@ impl Writes {
         spawn(self, intent, Intention::Fail(error), trace).await
     }
 
-    fn place(&self, intent: &WriteIntent, keys: Option<&[String]>) -> Result<Placed, ResponseError> {
+    fn place(
+        &self,
+        intent: &WriteIntent,
+        keys: Option<&[String]>,
+        uuid: Option<Uuid>,
+    ) -> Result<Placed, ResponseError> {
         let order = self.order.hold();
         let topology = self.nodes.topology();
         self.ledger.founding.check()?;
@@ -143,6 +149,9 @@ impl Writes {
         self.vocabularies.saw(intent, created);
         let mut task =
             MiroirTask::new(self.tracking.next_uid(), intent.kind, intent.index_uid.clone(), OffsetDateTime::now_utc());
+        if let Some(uuid) = uuid {
+            task.uuid = uuid;
+        }
         task.details = intent.details.clone();
         task.custom_metadata = intent.custom_metadata.clone();
         task.copies = intent.copies.max(1);
@@ -210,7 +219,7 @@ async fn carry_out(
             Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await)
         }
     };
-    let Placed { mut task, topology, undo, runs, flight: _flight } = writes.place(intent, keys.as_deref())?;
+    let Placed { mut task, topology, undo, runs, flight: _flight } = writes.place(intent, keys.as_deref(), trace.task)?;
     let mut row = task.clone();
     if let Some(error) = &failed {
         fail(&mut row, error.clone());

@@ -1,0 +1,105 @@
+//! The listener for peers: who is let in, and what becomes of the writes that they pass on.
+
+use http::HeaderName;
+use pingora_proxy::Session;
+
+use super::arrivals::{Arrival, Due};
+use super::passed::{CLIENT, Passed, PassedTask, TASK, Time};
+use super::proof::{self, PEER};
+use crate::gateway::app::{Admitted, App};
+use crate::gateway::context::RequestContext;
+use crate::gateway::dispatch::accepted;
+use crate::gateway::respond::Answer;
+use crate::meili::error::{Code, ResponseError};
+use crate::nodes::error::store_failed;
+use crate::settings::Secret;
+use crate::tasks::filter::TaskRef;
+use crate::tracking::task_ops;
+
+/// What gateways ask of each other begins so; the engine has no such path.
+pub const OWN: &str = "/_peer/";
+
+/// Whom a listener is for.
+#[derive(Debug, Clone)]
+pub enum Door {
+    Clients,
+    /// Whoever knows this secret.
+    Peers(Secret),
+}
+
+/// What has come in.
+pub enum Entered {
+    /// A request of a client, whether passed on or not.
+    Request,
+    /// What one gateway asks another: the path behind [`OWN`].
+    Own(String),
+    Refused(Answer),
+}
+
+/// What is to be done with a write that was passed on.
+pub(crate) enum Settled {
+    /// For as long as this lives it is under way.
+    CarryOut(Arrival),
+    Answer(Answer),
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Looks at the head of a request. What a peer vouches for is noted in `ctx`; what else says it is ignored.
+    pub fn enter(&self, app: &App, session: &Session, ctx: &mut RequestContext) -> Entered {
+        let Self::Peers(secret) = self else { return Entered::Request };
+        let head = session.req_header();
+        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let target = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+        let vouched =
+            [head.method.as_str(), target, text(CLIENT).unwrap_or_default(), text(TASK).unwrap_or_default()];
+        let asker = match proof::check(secret, text(PEER), &vouched) {
+            Ok(asker) => asker,
+            Err(error) => {
+                tracing::warn!(%error, "a request was turned away where peers are listened to");
+                return Entered::Refused(refusal(401, error.to_string()));
+            }
+        };
+        let proof = proof::answer(secret, &asker).parse().expect("hexadecimal digits are a header's value");
+        ctx.headers.push((HeaderName::from_static(PEER), proof));
+        if app.following.is_some() {
+            return Entered::Refused(refusal(421, "this gateway does not lead".to_owned()));
+        }
+        let Some(passed) = Passed::read(&head.headers) else {
+            return Entered::Refused(refusal(400, "what is said of the request cannot be read".to_owned()));
+        };
+        ctx.passed = Some(passed);
+        match head.uri.path().strip_prefix(OWN) {
+            Some(own) => Entered::Own(own.to_owned()),
+            None => Entered::Request,
+        }
+    }
+}
+
+/// A write whose connection broke under another gateway may have come before.
+pub(crate) async fn settle(app: &App, admitted: &Admitted<'_>, task: PassedTask) -> Result<Settled, ResponseError> {
+    // Noted before the store is looked at: what ends in between is stored by then.
+    let due = app.arrivals.note(task);
+    let stored = match task.time {
+        Time::First => None,
+        Time::Again | Time::Asked => {
+            let id = TaskRef::parse(&format!("mtask-{}", task.uuid))?;
+            task_ops::freshest(&app.cluster.tracking, id).await.map_err(|error| store_failed(&error))?
+        }
+    };
+    if let Some(stored) = stored {
+        return Ok(Settled::Answer(accepted(app, admitted, &stored)));
+    }
+    let (status, reason) = match due {
+        Due::CarryOut(arrival) => return Ok(Settled::CarryOut(arrival)),
+        Due::Wait => (425, "the write is being carried out"),
+        Due::Void => (409, "the write was asked after before it came"),
+        Due::Unknown => (404, "the write has not come"),
+    };
+    Ok(Settled::Answer(refusal(status, reason.to_owned())))
+}
+
+fn refusal(status: u16, message: String) -> Answer {
+    ResponseError { status, ..ResponseError::new(Code::MiroirNotLeader, message) }.into()
+}

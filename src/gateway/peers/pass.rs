@@ -1,0 +1,285 @@
+//! A request passed on to the leader, streamed both ways. Where the leader dies under it, what may be sent again is sent to the next one.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::following::{Following, no_leader};
+use super::passed::{Passed, PassedTask, Time};
+use super::upstream::{self, Answering, Body, Message, Missed};
+use crate::gateway::body::SessionBody;
+use crate::gateway::context::RequestContext;
+use crate::gateway::head::{Head, REQUEST_ID};
+use crate::gateway::settings::LimitSettings;
+use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::{Operation, Own};
+use crate::write::body::BodySource;
+
+/// Bodies up to this size are kept until the answer is there, so that they can be sent again.
+const KEPT: u64 = 1 << 20;
+/// Between two tries to reach a leader, and two questions after a write.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What happens to a request whose leader has broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// It only reads.
+    Freely,
+    /// It has a task by whose id it is carried out once.
+    ByTask(Uuid),
+    /// Nobody could tell whether it was carried out.
+    Never,
+}
+
+/// A body of which nothing is left, or all.
+enum Held<'a> {
+    Whole(Bytes),
+    Streamed(SessionBody<'a>),
+    /// Sent, and not kept.
+    Gone,
+}
+
+/// True for what a gateway that follows carries out itself.
+pub fn is_own(operation: &Operation) -> bool {
+    match operation {
+        Operation::Own(Own::Health) | Operation::Read(_) => true,
+        Operation::Own(_)
+        | Operation::Change(_)
+        | Operation::Documents(_)
+        | Operation::Work(_)
+        | Operation::Unsupported { .. } => false,
+    }
+}
+
+fn repeat(operation: &Operation, head: &Head) -> Repeat {
+    match operation {
+        Operation::Change(_) | Operation::Documents(_) => Repeat::ByTask(Uuid::now_v7()),
+        Operation::Read(_) | Operation::Unsupported { .. } => Repeat::Freely,
+        Operation::Own(_) if head.method == http::Method::GET => Repeat::Freely,
+        Operation::Own(_) | Operation::Work(_) => Repeat::Never,
+    }
+}
+
+/// Passes the request on and writes the answer. An error: there is no answer, and nothing of one was written.
+///
+/// # Errors
+///
+/// When no leader is found in time, or one broke off and the request may not be sent again.
+pub async fn pass(
+    following: &Following,
+    session: &mut Session,
+    (operation, head): (&Operation, &Head),
+    limits: &LimitSettings,
+    ctx: &RequestContext,
+) -> Result<(), Ended> {
+    let repeat = repeat(operation, head);
+    let target = head.target();
+    let task = match repeat {
+        Repeat::ByTask(uuid) => Some(PassedTask { uuid, time: Time::First }),
+        Repeat::Freely | Repeat::Never => None,
+    };
+    let mut headers = head.headers.clone();
+    headers.insert(REQUEST_ID, ctx.request_id().parse().map_err(|_| internal())?);
+    let passed = Passed { client: ctx.client, task };
+    let mut message = Message { method: &head.method, target: &target, headers: &headers, passed };
+    let answering = {
+        let body = SessionBody::new(session, head, limits.client_timeout, limits.document_payload_size);
+        let mut held = if may_be_kept(head) { Held::Whole(all(body).await?) } else { Held::Streamed(body) };
+        find_answer(following, &mut message, &mut held, repeat).await?
+    };
+    write(following, session, ctx, answering).await.map_err(Ended::Broken)
+}
+
+/// How a request ended that was passed on and not answered.
+pub enum Ended {
+    /// An answer is to be written.
+    Refused(ResponseError),
+    /// An answer had begun, or the client is gone.
+    Broken(Box<pingora::Error>),
+}
+
+impl From<ResponseError> for Ended {
+    fn from(error: ResponseError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+fn may_be_kept(head: &Head) -> bool {
+    !head.has_body() || head.content_length().is_some_and(|length| length <= KEPT)
+}
+
+async fn all(mut body: SessionBody<'_>) -> Result<Bytes, ResponseError> {
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.next().await? {
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+/// Asks the leader, and reads its answer to the end.
+///
+/// # Errors
+///
+/// As [`pass`].
+pub async fn whole(
+    following: &Following,
+    method: &http::Method,
+    target: &str,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<(Box<ResponseHeader>, Vec<u8>), ResponseError> {
+    let mut message = Message { method, target, headers, passed: Passed { client: None, task: None } };
+    let repeat = if *method == http::Method::GET { Repeat::Freely } else { Repeat::Never };
+    let mut answering = find_answer(following, &mut message, &mut Held::Whole(body), repeat).await?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answering.next().await.map_err(|_| leader_lost(&message))? {
+        body.extend_from_slice(&chunk);
+    }
+    let mut head = answering.head.clone();
+    upstream::clean(&mut head);
+    answering.keep(following).await;
+    Ok((Box::new(head), body))
+}
+
+async fn find_answer(
+    following: &Following,
+    message: &mut Message<'_>,
+    held: &mut Held<'_>,
+    repeat: Repeat,
+) -> Result<Answering, ResponseError> {
+    let mut until = Instant::now() + following.wait;
+    // The epoch under which the request broke off.
+    let mut broken: Option<i64> = None;
+    loop {
+        // What only reads, and a write that is asked after, may be asked of the same leader again.
+        let (leader, url) = following.reachable(None, until).await.map_err(|error| lost_or(error, broken, message))?;
+        let asks = broken.is_some_and(|epoch| epoch == leader.epoch) || (broken.is_some() && matches!(held, Held::Gone));
+        if let Some(task) = &mut message.passed.task {
+            task.time = match (broken, asks) {
+                (None, _) => Time::First,
+                (Some(_), false) => Time::Again,
+                (Some(_), true) => Time::Asked,
+            };
+        }
+        let asked = message.passed.task.is_some_and(|task| task.time == Time::Asked);
+        let body = match held {
+            _ if asked => Body::Whole(Bytes::new()),
+            Held::Whole(bytes) => Body::Whole(bytes.clone()),
+            Held::Streamed(source) => Body::Streamed(source),
+            Held::Gone => return Err(leader_lost(message)),
+        };
+        let was_streamed = matches!(body, Body::Streamed(_));
+        let outcome = upstream::ask(following, (&leader, &url), message, body).await;
+        let reason = match outcome {
+            Ok(answering) if message.passed.task.is_some() => match answering.head.status.as_u16() {
+                // Not there, and never will be: it may be sent to this leader as if for the first time.
+                404 if asked => {
+                    answering.keep(following).await;
+                    if matches!(held, Held::Gone) {
+                        return Err(leader_lost(message));
+                    }
+                    broken = Some(leader.epoch - 1);
+                    continue;
+                }
+                425 => {
+                    answering.keep(following).await;
+                    broken = Some(leader.epoch);
+                    "it is being carried out".to_owned()
+                }
+                _ => return Ok(answering),
+            },
+            Ok(answering) => return Ok(answering),
+            Err(Missed::Client(error)) => return Err(error),
+            Err(Missed::Unsent(reason)) if was_streamed => {
+                // Of a stream something may have been read.
+                *held = streamed_again(held);
+                reason
+            }
+            Err(Missed::Unsent(reason)) => reason,
+            Err(Missed::Broken(reason)) => {
+                if was_streamed {
+                    *held = Held::Gone;
+                }
+                match repeat {
+                    Repeat::Never => return Err(leader_lost(message)),
+                    Repeat::Freely if matches!(held, Held::Gone) => return Err(leader_lost(message)),
+                    Repeat::Freely => {}
+                    Repeat::ByTask(_) => {
+                        if broken.is_none() {
+                            until = Instant::now() + following.wait;
+                        }
+                        broken = Some(leader.epoch);
+                    }
+                }
+                reason
+            }
+        };
+        tracing::warn!(leader = leader.id, epoch = leader.epoch, reason, "a request could not be passed on");
+        if Instant::now() + PAUSE >= until {
+            return Err(lost_or(no_leader(), broken, message));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A stream of which nothing was read can still be sent.
+fn streamed_again<'a>(held: &mut Held<'a>) -> Held<'a> {
+    match std::mem::replace(held, Held::Gone) {
+        Held::Streamed(body) if body.is_fresh() => Held::Streamed(body),
+        Held::Streamed(_) | Held::Gone => Held::Gone,
+        whole @ Held::Whole(_) => whole,
+    }
+}
+
+/// A request that has broken off is not one that found no leader: it may have been carried out.
+fn lost_or(error: ResponseError, broken: Option<i64>, message: &Message<'_>) -> ResponseError {
+    if broken.is_some() { leader_lost(message) } else { error }
+}
+
+fn leader_lost(message: &Message<'_>) -> ResponseError {
+    let what = match message.passed.task {
+        Some(task) => format!("Whether the write was carried out tells the task `mtask-{}`: if there is none, send it again.", task.uuid),
+        None => "It may have been carried out.".to_owned(),
+    };
+    ResponseError::new(Code::MiroirLeaderLost, format!("The gateway that leads was lost while the request was under way. {what}"))
+}
+
+fn internal() -> ResponseError {
+    ResponseError::new(Code::Internal, "The request cannot be passed on.")
+}
+
+async fn write(
+    following: &Following,
+    session: &mut Session,
+    ctx: &RequestContext,
+    mut answering: Answering,
+) -> pingora::Result<()> {
+    let mut head: ResponseHeader = answering.head.clone();
+    upstream::clean(&mut head);
+    head.insert_header(REQUEST_ID, ctx.request_id())?;
+    let bodiless = head.status == http::StatusCode::NO_CONTENT || session.req_header().method == http::Method::HEAD;
+    let is_open = !head.headers.contains_key(http::header::CONTENT_LENGTH) && !bodiless;
+    if is_open && session.req_header().version == http::Version::HTTP_11 {
+        head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?;
+    }
+    let unread = !session.as_downstream().is_http2() && !session.as_downstream_mut().is_body_done();
+    if unread {
+        session.as_downstream_mut().set_keepalive(None);
+    }
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        loop {
+            let chunk = answering.next().await.map_err(|error| pingora::Error::explain(pingora::ErrorType::ReadError, error))?;
+            let Some(chunk) = chunk else { break };
+            session.write_response_body(Some(chunk), false).await?;
+        }
+        session.write_response_body(None, true).await?;
+    }
+    answering.keep(following).await;
+    Ok(())
+}

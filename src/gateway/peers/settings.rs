@@ -1,0 +1,56 @@
+//! What an operator sets about a gateway that is one of several.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::settings::{FromSection, Section};
+
+/// The keys of the section `gateway` that concern its peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// What operators call this gateway.
+    pub id: String,
+    /// Where other gateways are listened to, and at which URL they reach that; `None` for a gateway without peers.
+    pub door: Option<DoorSettings>,
+    /// How long a request waits for a leader.
+    pub leader_wait: Duration,
+}
+
+/// Where peers come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoorSettings {
+    pub listen: SocketAddr,
+    /// `http://host:port` or `https://host:port`.
+    pub url: String,
+}
+
+// === impl PeerSettings ===
+
+impl FromSection for PeerSettings {
+    fn read(section: &mut Section) -> Self {
+        let listen = section.parsed("peer_listen", None, "an IP address and a port such as `0.0.0.0:7702`", |value| {
+            value.as_str()?.parse().ok().map(Some)
+        });
+        let url = section.parsed("peer_url", None, "a URL such as `http://10.0.0.5:7702`", |value| {
+            let text = value.as_str()?.trim_end_matches('/');
+            crate::nodes::transport::Endpoint::parse(text).ok().map(|_| Some(text.to_owned()))
+        });
+        let door = match (listen, url) {
+            (Some(listen), Some(url)) => Some(DoorSettings { listen, url }),
+            (None, None) => None,
+            (Some(_), None) => {
+                section.problem("peer_url", "missing: at which URL do the others reach `peer_listen`?");
+                None
+            }
+            (None, Some(_)) => {
+                section.problem("peer_listen", "missing: where does this gateway listen for the others?");
+                None
+            }
+        };
+        Self {
+            id: section.text("id").unwrap_or_else(|| "gateway".to_owned()),
+            door,
+            leader_wait: section.duration("leader_wait", Duration::from_secs(15)),
+        }
+    }
+}
