@@ -55,7 +55,10 @@ impl ProxyHttp for Proxy {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         match &mut ctx.forward {
-            Some(forwarding) => forwarding.check_answer(upstream_response),
+            Some(forwarding) => {
+                forwarding.check_answer(upstream_response)?;
+                gateway::check_forwarded(&self.0)
+            }
             None => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
@@ -28,7 +29,8 @@ use miroir::nodes::health::{self, Need};
 use miroir::rules::rule::Rule;
 use miroir::settings::Warning;
 use miroir::store::StoreError;
-use miroir::store::sqlite::SqliteStore;
+use miroir::store::leadership::{self, Leadership, Loss, Role, WhenLed, WhenLost};
+use miroir::store::open::Opened;
 use miroir::tls::TlsError;
 use miroir::tls::expiry::Expiry;
 use miroir::tls::listeners::Listeners;
@@ -36,13 +38,20 @@ use miroir::tls::nodes::NodeTls;
 use miroir::traces;
 use miroir::tracking::housekeeping;
 use pingora::protocols::ALPN;
-use pingora::server::{Server, ShutdownWatch};
+use pingora::server::{
+    RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, UnixShutdownSignalWatch,
+};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::proxy::Proxy;
+
+/// The exit code of a gateway that is to be started again: what `sysexits.h` calls a temporary failure.
+const LEADS_NO_MORE: u8 = 75;
+/// How long what is under way may hold up the next leader, once this one is to end.
+const HAND_OVER: Duration = Duration::from_millis(700);
 
 /// Run the gateway.
 #[derive(Debug, clap::Args)]
@@ -94,14 +103,25 @@ enum StartError {
 struct Background {
     app: Arc<App>,
     tls: Arc<Listeners>,
-    retention: std::time::Duration,
+    leadership: Arc<dyn Leadership>,
+    retention: Duration,
+}
+
+/// What ends the server: a signal, or that another gateway is to lead.
+struct UntilTheEnd {
+    leadership: Arc<dyn Leadership>,
 }
 
 /// Runs the gateway until it is told to stop. Fails where its configuration, its state or its addresses cannot be used, which it says on
 /// standard error.
 pub fn run(args: Args) -> ExitCode {
     match start(&args) {
-        Ok(server) => server.run_forever(),
+        Ok((server, leadership)) => {
+            let end = Box::new(UntilTheEnd { leadership: Arc::clone(&leadership) });
+            server.run(RunArgs { shutdown_signal: end });
+            leadership.release();
+            if *leadership.resigns().borrow() { ExitCode::from(LEADS_NO_MORE) } else { ExitCode::SUCCESS }
+        }
         Err(error) => {
             eprintln!("miroir: {error}");
             ExitCode::FAILURE
@@ -114,7 +134,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
     Config::load(path).map_err(|problems| BadConfig { path: path.to_owned(), problems })
 }
 
-fn start(args: &Args) -> Result<Server, StartError> {
+fn start(args: &Args) -> Result<(Server, Arc<dyn Leadership>), StartError> {
     let (config, warnings) = load(&args.config)?;
     logging::init(&config.log, &config.traces)?;
     for warning in &warnings {
@@ -131,7 +151,9 @@ fn start(args: &Args) -> Result<Server, StartError> {
     }
 
     let registry = prometheus::Registry::new();
-    let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
+    let joined = config.place().join(&config.candidate(WhenLed::Wait, WhenLost::Refuse))?;
+    let Opened { store, leadership } = joined.lead(config.cluster.shards)?;
+    end_with_leadership(Arc::clone(&leadership))?;
     let tls = Listeners::open(&config.tls, Expiry::register(&registry)?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let app = runtime.block_on(async {
@@ -146,6 +168,7 @@ fn start(args: &Args) -> Result<Server, StartError> {
         let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
         Ok::<_, StartError>(App::new(cluster, keyring, settings, metrics, Arc::clone(&tls), books, ruling))
     })?;
+    app.cluster.nodes.client.trust_only(leadership.trust().clone());
     gateway::install_hooks(&app);
     let path = args.config.clone();
     let read_again: moves::ConfigSource = Box::new(move || {
@@ -175,11 +198,13 @@ fn start(args: &Args) -> Result<Server, StartError> {
     };
     let mut api = Service::new("api".to_owned(), Watched::new(proxy));
     listen(&mut api, &tls, ("api", config.listen), offered)?;
-    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&app), admin_key, registry.clone()));
+    let admin = AdminApp::new(Arc::clone(&app), admin_key, registry.clone(), Arc::clone(&leadership));
+    let mut admin = Service::new("admin".to_owned(), admin);
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
-    let background = Background { app, tls, retention: config.tasks.retention };
+    let background =
+        Background { app, tls, leadership: Arc::clone(&leadership), retention: config.tasks.retention };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
     server.add_service(admin);
@@ -194,7 +219,50 @@ fn start(args: &Args) -> Result<Server, StartError> {
         });
     }
     tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
-    Ok(server)
+    Ok((server, leadership))
+}
+
+/// Ends the process as a crash does, at once, when it does not lead any more: nothing that it still does may be seen, and what it was
+/// at is decided by whoever leads next, as after a crash. Whoever supervises the process starts it again.
+fn end_with_leadership(leadership: Arc<dyn Leadership>) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let watch = move || {
+        let loss = runtime.block_on(leadership::lost(leadership.as_ref()));
+        if loss == Loss::GivenUp {
+            // By this process, which ends in its own time.
+            return;
+        }
+        tracing::error!("this gateway ends: {loss}");
+        eprintln!("miroir: this gateway ends: {loss}");
+        std::process::exit(LEADS_NO_MORE.into());
+    };
+    std::thread::Builder::new().name("miroir-leads".to_owned()).spawn(watch).map(drop).map_err(StartError::Runtime)
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for UntilTheEnd {
+    async fn recv(&self) -> ShutdownSignal {
+        let mut resigns = self.leadership.resigns();
+        tokio::select! {
+            signal = UnixShutdownSignalWatch.recv() => signal,
+            Ok(_) = resigns.wait_for(|resigns| *resigns) => ShutdownSignal::GracefulTerminate,
+        }
+    }
+}
+
+/// When this gateway is to end, the next one leads as soon as what is under way here is done, or soon after.
+async fn hand_over(app: &App, leadership: Arc<dyn Leadership>, mut shutdown: ShutdownWatch) {
+    // An error: nobody is left who could say that it ends.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    if leadership.watch().borrow().role == Role::Only {
+        return;
+    }
+    let until = tokio::time::Instant::now() + HAND_OVER;
+    while app.metrics.in_flight.get() > 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It waits for the database.
+    let _ = tokio::task::spawn_blocking(move || leadership.release()).await;
 }
 
 #[async_trait]
@@ -207,6 +275,7 @@ impl BackgroundService for Background {
         tokio::join!(
             tell_the_manager(&self.app, shutdown.clone()),
             end_streams(&self.app, shutdown.clone()),
+            hand_over(&self.app, Arc::clone(&self.leadership), shutdown.clone()),
             notify::run(Arc::clone(&self.app.webhooks), format, ended, shutdown.clone()),
             cluster::run(Arc::clone(cluster), shutdown.clone()),
             reload_on_hangup(Arc::clone(&self.app), shutdown.clone()),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `dumps` | dumps, piece by piece |
 //! | `explain` | how a request is, or was, carried out |
+//! | `leader` | who leads, and that another should |
 //! | `maintenance` | `POST` and `DELETE /nodes/{id}/maintenance` |
 //! | `node` | `GET /nodes/{id}` |
 //! | `page` | the page that operators look at: its files, and what browsers may do with them |
@@ -13,6 +14,7 @@
 
 mod dumps;
 mod explain;
+mod leader;
 mod maintenance;
 mod node;
 mod page;
@@ -37,6 +39,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::versions;
 use crate::metrics;
 use crate::settings::Secret;
+use crate::store::leadership::Leadership;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::{Asking, parse_list};
 use crate::tasks::view::UidFormat;
@@ -56,6 +59,7 @@ pub struct AdminApp {
     key: Option<Secret>,
     registry: Registry,
     began: Instant,
+    leadership: Arc<dyn Leadership>,
 }
 
 /// What an operator asks for.
@@ -65,6 +69,8 @@ enum Route<'a> {
     Gateway,
     Health,
     Ready,
+    Leader,
+    StepDown,
     Topology,
     Shards,
     Resilver,
@@ -96,8 +102,8 @@ enum Answer {
 
 impl AdminApp {
     /// Without a `key` everybody who reaches the listener may use it. `registry` is what `GET /metrics` shows.
-    pub fn new(app: Arc<App>, key: Option<Secret>, registry: Registry) -> Self {
-        Self { app, key, registry, began: Instant::now() }
+    pub fn new(app: Arc<App>, key: Option<Secret>, registry: Registry, leadership: Arc<dyn Leadership>) -> Self {
+        Self { app, key, registry, began: Instant::now(), leadership }
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Result<Answer, ResponseError> {
@@ -126,6 +132,11 @@ impl AdminApp {
             Route::DeleteDump(uid) => (200, dumps::delete(folder, uid).await.map(|()| json!({ "deleted": true }))?),
             Route::Health => (200, json!({ "status": "available" })),
             Route::Ready => views::ready(&topology),
+            Route::Leader => (200, leader::view(self.leadership.as_ref())),
+            Route::StepDown => {
+                read_body(session).await?;
+                (202, leader::step_down(self.leadership.as_ref())?)
+            }
             Route::Gateway => (200, views::gateway(&self.app, self.began.elapsed())),
             Route::Topology => (200, views::topology(&self.app.cluster, &topology)),
             Route::Shards => (200, views::shards(&topology, self.app.cluster.moves.layout().wanted().placement)),
@@ -237,6 +248,7 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
     let route = match (method, path) {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
+        ("GET", "/leader") => Route::Leader,
         ("GET", "/topology") => Route::Topology,
         ("GET", "/metrics") => Route::Metrics,
         ("GET", "/gateway") => Route::Gateway,
@@ -247,6 +259,7 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/scrub") => Route::Scrub,
         ("POST", "/scrub") => Route::StartScrub,
         ("POST", "/reload") => Route::Reload,
+        ("POST", "/leader/step-down") => Route::StepDown,
         ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
             Some(index) => Route::ExplainIndex(index),
             None => return Err(no_route(method, path)),
@@ -275,8 +288,9 @@ fn task_to_finish(path: &str) -> Option<&str> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /, /health, /ready, /metrics, /gateway, /topology, /shards, /resilver, /tasks, \
-         /tasks/{{id}}, /nodes/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
+        "the admin API has no {method} {path}: expected GET /, /health, /ready, /metrics, /gateway, /leader, /topology, /shards, \
+         /resilver, /tasks, /tasks/{{id}}, /nodes/{{id}}, /rebalance, POST /leader/step-down, /tasks/{{id}}/finish, /explain, \
+         /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
          /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
          DELETE /nodes/{{id}}, GET or DELETE /dumps/{{uid}}, GET or POST /scrub, POST or DELETE \
          /nodes/{{id}}/maintenance"

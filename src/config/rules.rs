@@ -38,8 +38,8 @@ pub(super) fn check(config: &Config, report: &Report) {
         report
             .problem("overload.retry_share", format!("expected at most 1, found `{}`", config.overload.retries.share));
     }
-    if config.state.strip_prefix("sqlite:").is_none_or(str::is_empty) {
-        report.problem("state", "expected `sqlite:` and a path such as `sqlite:./data/miroir.db`");
+    if let Err(problem) = config.place().check() {
+        report.problem("state", problem);
     }
     for name in book::repeated(&config.rules) {
         report.problem("rules", format!("two rules are called `{name}`"));

@@ -282,6 +282,7 @@ codes! {
     MiroirReplicasDiverged => "miroir_replicas_diverged", Internal, 500;
     MiroirLayoutChanged => "miroir_layout_changed", System, 503;
     MiroirStateLost => "miroir_state_lost", System, 503;
+    MiroirStateUnavailable => "miroir_state_unavailable", System, 503;
     MiroirOverloaded => "miroir_overloaded", System, 503;
     MiroirRefused => "miroir_refused", InvalidRequest, 403;
     MiroirRateLimited => "miroir_rate_limited", System, 429;
