@@ -1,5 +1,6 @@
 //! The program: arguments, and the one place where Pingora's proxy is instantiated (it compiles slowly, so it stays thin).
 
+mod founder;
 mod own;
 mod proxy;
 mod recover;
@@ -27,6 +28,7 @@ enum Command {
     Restore(commands::backup::RestoreArgs),
     Import(commands::import::Args),
     Status(commands::status::Args),
+    Leader(commands::leader::Args),
     Tasks(commands::tasks::Args),
     Explain(commands::explain::Args),
     Try(commands::try_rules::Args),
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Restore(args) => commands::backup::restore(args),
         Command::Import(args) => commands::import::run(args),
         Command::Status(args) => commands::status::run(args),
+        Command::Leader(args) => commands::leader::run(args),
         Command::Tasks(args) => commands::tasks::run(args),
         Command::Explain(args) => commands::explain::run(args),
         Command::Try(args) => commands::try_rules::run(args),

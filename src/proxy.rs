@@ -78,7 +78,10 @@ impl ProxyHttp for Proxy {
         request: &mut Request,
     ) -> pingora::Result<()> {
         match &mut request.ctx.forward {
-            Some(forwarding) => forwarding.check_answer(upstream_response),
+            Some(forwarding) => {
+                forwarding.check_answer(upstream_response)?;
+                gateway::check_forwarded(&request.app)
+            }
             None => Ok(()),
         }
     }

@@ -8,10 +8,11 @@ use miroir::cluster::{Cluster, ClusterError};
 use miroir::config::DEFAULT_FILE;
 use miroir::replicas::recover::{RecoverError, Recovered, recover};
 use miroir::store::StoreError;
-use miroir::store::sqlite::SqliteStore;
+use miroir::store::leadership::{WhenLed, WhenLost};
 use miroir::tls::TlsError;
 
-use crate::server::{BadConfig, cluster_settings, load};
+use crate::founder::cluster_settings;
+use crate::server::{BadConfig, load};
 
 /// Rebuild a lost state from the nodes. The gateway must not run meanwhile.
 #[derive(Debug, clap::Args)]
@@ -59,10 +60,18 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn rebuild(args: &Args) -> Result<Recovered, Failure> {
     let (config, _) = load(&args.config)?;
-    let store = Arc::new(SqliteStore::open(&config.state, config.cluster.shards)?);
+    let candidate = config.candidate(WhenLed::Refuse, WhenLost::Empty);
+    let opened = config.place().open(config.cluster.shards, &candidate)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
-    runtime.block_on(async {
-        let cluster = Cluster::start(cluster_settings(&config)?, store, &prometheus::Registry::new()).await?;
+    let recovered = runtime.block_on(async {
+        let cluster = Cluster::start(
+            cluster_settings(&config, config.pingora.upstream_keepalive_pool_size)?,
+            Arc::clone(&opened.store),
+            &prometheus::Registry::new(),
+        )
+        .await?;
         Ok(recover(&cluster.writes, &|step| eprintln!("{step}")).await?)
-    })
+    });
+    opened.leadership.release();
+    recovered
 }

@@ -5,44 +5,46 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use miroir::admin::AdminApp;
-use miroir::cluster::settings::ClusterSettings;
-use miroir::cluster::{self, Cluster, ClusterError};
+use miroir::cluster;
 use miroir::config::{Config, DEFAULT_FILE, Problems};
-use miroir::gateway::auth::Keyring;
-use miroir::gateway::chats::ChatBook;
 use miroir::gateway::line::Watched;
-use miroir::gateway::metrics::GatewayMetrics;
-use miroir::gateway::rule_metrics::RuleMetrics;
-use miroir::gateway::ruled::Ruling;
+use miroir::gateway::peers::door::Door;
+use miroir::gateway::reload;
+use miroir::gateway::serving::Serving;
 use miroir::gateway::settings::Http2Settings;
-use miroir::gateway::webhooks::{WebhookBook, notify};
-use miroir::gateway::{self, App, reload};
+use miroir::gateway::webhooks::notify;
 use miroir::logging;
 use miroir::metrics::MetricsApp;
-use miroir::moves;
-use miroir::nodes::credentials::Credentials;
 use miroir::nodes::health::{self, Need};
-use miroir::rules::rule::Rule;
 use miroir::settings::Warning;
-use miroir::store::StoreError;
-use miroir::store::sqlite::SqliteStore;
+use miroir::store::leadership::{self, Leadership, Loss, Role, WhenLed, WhenLost};
+use miroir::store::open::Joined;
+use miroir::store::{Store, StoreError};
 use miroir::tls::TlsError;
 use miroir::tls::expiry::Expiry;
 use miroir::tls::listeners::Listeners;
-use miroir::tls::nodes::NodeTls;
 use miroir::traces;
 use miroir::tracking::housekeeping;
+use parking_lot::Mutex;
 use pingora::protocols::ALPN;
-use pingora::server::{Server, ShutdownWatch};
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, UnixShutdownSignalWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
+use crate::founder::{Founder, FoundingError};
 use crate::proxy::Proxy;
+
+/// The exit code of a gateway that is to be started again: what `sysexits.h` calls a temporary failure.
+const LEADS_NO_MORE: u8 = 75;
+/// How long what is under way may hold up the next leader, once this one is to end.
+const HAND_OVER: Duration = Duration::from_millis(700);
 
 /// Run the gateway.
 #[derive(Debug, clap::Args)]
@@ -77,15 +79,13 @@ enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Founding(#[from] FoundingError),
     #[error("admin: {0} can be reached from elsewhere, so an admin_key or master_key is needed")]
     AdminOpen(SocketAddr),
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
     #[error("tls: {0}")]
     Listener(Box<pingora::Error>),
-    #[error("the configuration cannot be read a second time: {0}")]
-    ReadAgain(String),
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -99,40 +99,26 @@ struct Background {
     contest: Mutex<Option<Contest>>,
 }
 
-/// What apps are made of.
-struct Founder {
-    /// Without Pingora's own section, which the server has.
-    config: Config,
-    keepalive_pool_size: usize,
-    path: PathBuf,
-    tls: Arc<Listeners>,
-}
-
 /// The lease, while this gateway comes for it.
 struct Contest {
     /// The state, once this gateway leads.
     wins: oneshot::Receiver<Arc<dyn Store>>,
-    leadership: Arc<OnceLock<Arc<dyn Leadership>>>,
 }
 
-/// A gateway that is ready to run.
-struct Running {
-    server: Server,
-    /// Set while it leads by a lease.
-    leadership: Arc<OnceLock<Arc<dyn Leadership>>>,
+/// What ends the server: a signal, or that another gateway is to lead.
+struct UntilTheEnd {
+    leadership: Arc<dyn Leadership>,
 }
 
 /// Runs the gateway until it is told to stop. Fails where its configuration, its state or its addresses cannot be used, which it says on
 /// standard error.
 pub fn run(args: Args) -> ExitCode {
     match start(&args) {
-        Ok(Running { server, leadership }) => {
-            server.run(RunArgs::default());
-            if let Some(leadership) = leadership.get() {
-                // What was under way has ended: whoever leads next need not wait for the end of the lease.
-                leadership.release();
-            }
-            ExitCode::SUCCESS
+        Ok((server, leadership)) => {
+            let end = Box::new(UntilTheEnd { leadership: Arc::clone(&leadership) });
+            server.run(RunArgs { shutdown_signal: end });
+            leadership.release();
+            if *leadership.resigns().borrow() { ExitCode::from(LEADS_NO_MORE) } else { ExitCode::SUCCESS }
         }
         Err(error) => {
             eprintln!("miroir: {error}");
@@ -146,13 +132,13 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
     Config::load(path).map_err(|problems| BadConfig { path: path.to_owned(), problems })
 }
 
-fn start(args: &Args) -> Result<Running, StartError> {
+fn start(args: &Args) -> Result<(Server, Arc<dyn Leadership>), StartError> {
     let (mut config, warnings) = load(&args.config)?;
     logging::init(&config.log, &config.traces)?;
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
     }
-    let door = config.peers.door.as_ref().map(|door| ("gateway.peer_listen", door.listen));
+    let door = config.gateway.peers.door.as_ref().map(|door| ("gateway.peer_listen", door.listen));
     let listeners = [("listen", config.listen), ("admin", config.admin), ("metrics", config.metrics)];
     for (what, address) in listeners.into_iter().chain(door) {
         // Pingora would only log that it cannot listen, and run on deaf.
@@ -168,21 +154,30 @@ fn start(args: &Args) -> Result<Running, StartError> {
     let tls = Listeners::open(&config.tls, Expiry::register(&process)?)?;
     let conf = std::mem::take(&mut config.pingora);
     let keepalive_pool_size = conf.upstream_keepalive_pool_size;
-    let founder = Founder { config, keepalive_pool_size, path: args.config.clone(), tls: Arc::clone(&tls) };
+    let joined = config.place().join(&config.candidate(WhenLed::Wait, WhenLost::Refuse))?;
+    let leadership = joined.leadership();
+    let path = args.config.clone();
+    let founder =
+        Founder { config, keepalive_pool_size, path, tls: Arc::clone(&tls), leadership: Arc::clone(&leadership) };
     let config = &founder.config;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
-    let (first, contest) = if config.place().is_shared() {
-        let (contest, following) = contend(config)?;
-        (runtime.block_on(founder.follow(following))?, Some(contest))
-    } else {
-        let opened = config.place().open(config.cluster.shards, &config.candidate(WhenLost::Refuse))?;
-        (runtime.block_on(founder.lead(opened.store))?, None)
+    let (first, contest) = match (&config.gateway.peers.door, &config.cluster_secret) {
+        (Some(_), Some(secret)) if leadership.watch().borrow().role != Role::Only => {
+            end_with_leadership(Arc::clone(&leadership))?;
+            let seat = runtime.block_on(founder.follow(secret.clone()))?;
+            (seat, Some(contend(joined, config.cluster.shards)?))
+        }
+        (Some(_) | None, _) => {
+            let opened = joined.lead(config.cluster.shards)?;
+            end_with_leadership(Arc::clone(&leadership))?;
+            (runtime.block_on(founder.lead(opened.store))?, None)
+        }
     };
     let serving = Serving::new(first, process);
 
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let admin_app = Arc::new(AdminApp::new(Arc::clone(&serving), admin_key.clone()));
+    let admin_app = Arc::new(AdminApp::new(Arc::clone(&serving), admin_key.clone(), Arc::clone(&leadership)));
     let proxy = |door: Door| {
         let proxy = Proxy { serving: Arc::clone(&serving), door, admin: Arc::clone(&admin_app) };
         pingora_proxy::http_proxy(&server.configuration, proxy)
@@ -197,7 +192,7 @@ fn start(args: &Args) -> Result<Running, StartError> {
     };
     let mut api = Service::new("api".to_owned(), Watched::new(clients));
     listen(&mut api, &tls, ("api", config.listen), offered)?;
-    let peers = match (&config.peers.door, &config.cluster_secret) {
+    let peers = match (&config.gateway.peers.door, &config.cluster_secret) {
         (Some(door), Some(secret)) => {
             let mut peers = Service::new("peers".to_owned(), Watched::new(proxy(Door::Peers(secret.clone()))));
             listen(&mut peers, &tls, ("peers", door.listen), ALPN::H1)?;
@@ -205,12 +200,12 @@ fn start(args: &Args) -> Result<Running, StartError> {
         }
         (Some(_) | None, _) => None,
     };
-    let mut admin = Service::new("admin".to_owned(), AdminApp::new(Arc::clone(&serving), admin_key));
+    let admin = AdminApp::new(Arc::clone(&serving), admin_key, Arc::clone(&leadership));
+    let mut admin = Service::new("admin".to_owned(), admin);
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(Arc::clone(&serving)));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
     tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
-    let leadership = contest.as_ref().map(|contest| Arc::clone(&contest.leadership)).unwrap_or_default();
     let background = Background { serving, founder, tls, contest: Mutex::new(contest) };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
@@ -228,109 +223,66 @@ fn start(args: &Args) -> Result<Running, StartError> {
             std::process::exit(0);
         });
     }
-    Ok(Running { server, leadership })
+    Ok((server, leadership))
 }
 
-/// Begins to come for the lease, on a thread of its own, and says what to go by until it is had.
-fn contend(config: &Config) -> Result<(Contest, Arc<Following>), StartError> {
-    let tls = NodeTls::open(&config.tls.to_peers)?;
-    let secret = config.cluster_secret.clone().unwrap_or_else(|| Secret::new(""));
-    let (seen, leader) = watch::channel(None);
-    let PeerSettings { id, leader_wait, .. } = config.peers.clone();
-    let following = Arc::new(Following::new(id, leader, secret, tls, leader_wait));
+/// Waits for the lease on a thread of its own, because that blocks.
+fn contend(joined: Joined, shards: Option<u16>) -> Result<Contest, StartError> {
     let (won, wins) = oneshot::channel();
-    let candidate = Candidate { seen: Some(seen), ..config.candidate(WhenLost::Refuse) };
-    let (state, password, shards) = (config.state.clone(), config.state_password.clone(), config.cluster.shards);
-    let leadership: Arc<OnceLock<Arc<dyn Leadership>>> = Arc::default();
-    let held = Arc::clone(&leadership);
-    let come = move || {
-        match (Place { state: &state, password: password.as_ref() }).open(shards, &candidate) {
-            Ok(opened) => {
-                let mine = Arc::clone(held.get_or_init(|| opened.leadership));
-                // An error: the process ends.
-                let _ = won.send(opened.store);
-                end_with_leadership(mine.as_ref());
-            }
-            Err(error) => {
-                tracing::error!(%error, "this gateway ends: it cannot come to lead");
-                eprintln!("miroir: {error}");
-                std::process::exit(1);
-            }
-        }
-    };
-    std::thread::Builder::new().name("miroir-leads".to_owned()).spawn(come).map_err(StartError::Runtime)?;
-    Ok((Contest { wins, leadership }, following))
-}
-
-/// Ends the process as a crash does, at once, when it does not lead any more: nothing that it still does may be seen, and what it was
-/// at is decided by whoever leads next, as after a crash. Whoever supervises the process starts it again.
-fn end_with_leadership(leadership: &dyn Leadership) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    let come = move || match joined.lead(shards) {
+        // An error: the process ends.
+        Ok(opened) => drop(won.send(opened.store)),
         Err(error) => {
+            tracing::error!("this gateway ends: {error}");
             eprintln!("miroir: {error}");
             std::process::exit(1);
         }
     };
-    let loss = runtime.block_on(leadership.lost());
-    tracing::error!("this gateway ends: {loss}");
-    eprintln!("miroir: this gateway ends: {loss}");
-    std::process::exit(LEADS_NO_MORE);
+    std::thread::Builder::new().name("miroir-comes".to_owned()).spawn(come).map_err(StartError::Runtime)?;
+    Ok(Contest { wins })
 }
 
-// === impl Founder ===
-
-impl Founder {
-    /// Over the cluster's state.
-    async fn lead(&self, store: Arc<dyn Store>) -> Result<Seat, StartError> {
-        self.found(store, self.config.gateway_settings(), None).await
-    }
-
-    /// Over an empty state in memory, of which no loop runs.
-    async fn follow(&self, following: Arc<Following>) -> Result<Seat, StartError> {
-        let store = Arc::new(SqliteStore::in_memory(self.config.cluster.shards)?);
-        let mut settings = self.config.gateway_settings();
-        // Whoever leads knows of writes; a gateway that follows does not, so it keeps no answers.
-        settings.cache.size = 0;
-        settings.cache.replies = 0;
-        self.found(store, settings, Some(following)).await
-    }
-
-    async fn found(
-        &self,
-        store: Arc<dyn Store>,
-        settings: GatewaySettings,
-        following: Option<Arc<Following>>,
-    ) -> Result<Seat, StartError> {
-        let (config, registry) = (&self.config, prometheus::Registry::new());
-        let mut of_the_cluster = cluster_settings(config, self.keepalive_pool_size)?;
-        of_the_cluster.kept_replies = settings.cache.replies;
-        let cluster = Cluster::start(of_the_cluster, Arc::clone(&store), &registry).await?;
-        let keyring = Keyring::open(Arc::clone(&store), config.master_key.clone()).await?;
-        let hooks = config.rules.iter().filter_map(Rule::task_hook).collect();
-        let rule_metrics = RuleMetrics::register(&registry)?;
-        let webhooks = WebhookBook::open(Arc::clone(&store), hooks, rule_metrics.clone()).await?;
-        let books = (webhooks, ChatBook::open(store).await?);
-        let metrics = GatewayMetrics::register(&registry)?;
-        let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
-        let app = App::new(cluster, keyring, settings, metrics, Arc::clone(&self.tls), books, ruling, following);
-        gateway::install_hooks(&app);
-        let path = self.path.clone();
-        let read_again: moves::ConfigSource = Box::new(move || {
-            let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
-            Ok(config.cluster)
-        });
-        if app.cluster.moves.config_source.set(read_again).is_err() {
-            tracing::warn!("the cluster has a source of its configuration already");
+/// Ends the process as a crash does, at once, when it does not lead any more: nothing that it still does may be seen, and what it was
+/// at is decided by whoever leads next, as after a crash. Whoever supervises the process starts it again.
+fn end_with_leadership(leadership: Arc<dyn Leadership>) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let watch = move || {
+        let loss = runtime.block_on(leadership::lost(leadership.as_ref()));
+        if loss == Loss::GivenUp {
+            // By this process, which ends in its own time.
+            return;
         }
-        let path = self.path.clone();
-        let source = Box::new(move || {
-            let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
-            Ok(config.fresh())
-        });
-        app.reloads.open(source, Box::new(logging::set_level)).map_err(StartError::ReadAgain)?;
-        Ok(Seat { app, registry })
+        tracing::error!("this gateway ends: {loss}");
+        eprintln!("miroir: this gateway ends: {loss}");
+        std::process::exit(LEADS_NO_MORE.into());
+    };
+    std::thread::Builder::new().name("miroir-leads".to_owned()).spawn(watch).map(drop).map_err(StartError::Runtime)
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for UntilTheEnd {
+    async fn recv(&self) -> ShutdownSignal {
+        let mut resigns = self.leadership.resigns();
+        tokio::select! {
+            signal = UnixShutdownSignalWatch.recv() => signal,
+            Ok(_) = resigns.wait_for(|resigns| *resigns) => ShutdownSignal::GracefulTerminate,
+        }
     }
+}
+
+/// When this gateway is to end, the next one leads as soon as what is under way here is done, or soon after.
+async fn hand_over(serving: &Serving, leadership: Arc<dyn Leadership>, mut shutdown: ShutdownWatch) {
+    // An error: nobody is left who could say that it ends.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    if leadership.watch().borrow().role == Role::Only {
+        return;
+    }
+    let until = tokio::time::Instant::now() + HAND_OVER;
+    while serving.app().metrics.in_flight.get() > 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It waits for the database.
+    let _ = tokio::task::spawn_blocking(move || leadership.release()).await;
 }
 
 #[async_trait]
@@ -340,6 +292,7 @@ impl BackgroundService for Background {
         tokio::join!(
             tell_the_manager(&self.serving, shutdown.clone()),
             end_streams(&self.serving, shutdown.clone()),
+            hand_over(&self.serving, Arc::clone(&self.founder.leadership), shutdown.clone()),
             reload_on_hangup(Arc::clone(&self.serving), shutdown.clone()),
             Arc::clone(&self.tls).watch(shutdown.clone()),
             self.lead(contest, shutdown),
@@ -443,25 +396,4 @@ async fn reload_on_hangup(serving: Arc<Serving>, mut shutdown: ShutdownWatch) {
             tracing::error!(%error, "the configuration was not taken over");
         }
     }
-}
-
-/// # Errors
-///
-/// When a file that `tls.nodes` names is of no use.
-pub(crate) fn cluster_settings(config: &Config, keepalive_pool_size: usize) -> Result<ClusterSettings, TlsError> {
-    let credentials = Credentials { key: config.node_key.clone(), tls: NodeTls::open(&config.tls.nodes)? };
-    Ok(ClusterSettings {
-        placement: config.cluster.clone(),
-        health: config.health.clone(),
-        write: config.write.clone(),
-        kept_replies: config.cache.replies,
-        search: config.search.clone(),
-        rebalance: config.rebalance.clone(),
-        overload: config.overload.clone(),
-        resilver: config.resilver.clone(),
-        scrub: config.scrub,
-        dumps: config.dumps.clone(),
-        credentials,
-        keepalive_pool_size,
-    })
 }

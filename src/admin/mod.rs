@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `dumps` | dumps, piece by piece |
 //! | `explain` | how a request is, or was, carried out |
+//! | `leader` | who leads, and that another should |
 //! | `maintenance` | `POST` and `DELETE /nodes/{id}/maintenance` |
 //! | `node` | `GET /nodes/{id}` |
 //! | `page` | the page that operators look at: its files, and what browsers may do with them |
@@ -13,6 +14,7 @@
 
 mod dumps;
 mod explain;
+mod leader;
 mod maintenance;
 mod node;
 mod page;
@@ -40,6 +42,7 @@ use crate::meili::error::{Code, ResponseError};
 use crate::meili::versions;
 use crate::metrics;
 use crate::settings::Secret;
+use crate::store::leadership::Leadership;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::{Asking, parse_list};
 use crate::tasks::view::UidFormat;
@@ -58,6 +61,7 @@ pub struct AdminApp {
     /// Without one, whoever reaches the listener is let in.
     key: Option<Secret>,
     began: Instant,
+    leadership: Arc<dyn Leadership>,
 }
 
 /// What an operator asks for.
@@ -65,9 +69,10 @@ enum Route<'a> {
     Page(&'static page::File),
     Metrics,
     Gateway,
-    Leader,
     Health,
     Ready,
+    Leader,
+    StepDown,
     Topology,
     Shards,
     Resilver,
@@ -113,8 +118,8 @@ impl Route<'_> {
 
 impl AdminApp {
     /// Without a `key` everybody who reaches the listener may use it.
-    pub fn new(serving: Arc<Serving>, key: Option<Secret>) -> Self {
-        Self { serving, key, began: Instant::now() }
+    pub fn new(serving: Arc<Serving>, key: Option<Secret>, leadership: Arc<dyn Leadership>) -> Self {
+        Self { serving, key, began: Instant::now(), leadership }
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Result<Answer, ResponseError> {
@@ -147,7 +152,11 @@ impl AdminApp {
             Route::DeleteDump(uid) => (200, dumps::delete(folder, uid).await.map(|()| json!({ "deleted": true }))?),
             Route::Health => (200, json!({ "status": "available" })),
             Route::Ready => views::ready(&topology),
-            Route::Leader => (200, views::leader(&app)),
+            Route::Leader => (200, leader::view(self.leadership.as_ref())),
+            Route::StepDown => {
+                read_body(session).await?;
+                (202, leader::step_down(self.leadership.as_ref())?)
+            }
             Route::Gateway => (200, views::gateway(&app, self.began.elapsed())),
             Route::Topology => (200, views::topology(&app.cluster, &topology)),
             Route::Shards => (200, views::shards(&topology, app.cluster.moves.layout().wanted().placement)),
@@ -277,10 +286,10 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
     let route = match (method, path) {
         ("GET", "/health") => Route::Health,
         ("GET", "/ready") => Route::Ready,
+        ("GET", "/leader") => Route::Leader,
         ("GET", "/topology") => Route::Topology,
         ("GET", "/metrics") => Route::Metrics,
         ("GET", "/gateway") => Route::Gateway,
-        ("GET", "/leader") => Route::Leader,
         ("GET", "/shards") => Route::Shards,
         ("GET", "/resilver") => Route::Resilver,
         ("GET", "/tasks") => Route::Tasks,
@@ -288,6 +297,7 @@ fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ResponseError> {
         ("GET", "/scrub") => Route::Scrub,
         ("POST", "/scrub") => Route::StartScrub,
         ("POST", "/reload") => Route::Reload,
+        ("POST", "/leader/step-down") => Route::StepDown,
         ("POST", path) => match path.strip_prefix("/indexes/").and_then(|rest| rest.strip_suffix("/explain")) {
             Some(index) => Route::ExplainIndex(index),
             None => return Err(no_route(method, path)),
@@ -316,8 +326,9 @@ fn task_to_finish(path: &str) -> Option<&str> {
 
 fn no_route(method: &str, path: &str) -> ResponseError {
     let message = format!(
-        "the admin API has no {method} {path}: expected GET /, /health, /ready, /metrics, /gateway, /topology, /shards, /resilver, /tasks, \
-         /tasks/{{id}}, /nodes/{{id}}, /rebalance, POST /tasks/{{id}}/finish, /explain, /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
+        "the admin API has no {method} {path}: expected GET /, /health, /ready, /metrics, /gateway, /leader, /topology, /shards, \
+         /resilver, /tasks, /tasks/{{id}}, /nodes/{{id}}, /rebalance, POST /leader/step-down, /tasks/{{id}}/finish, /explain, \
+         /indexes/{{uid}}/explain, /nodes, /nodes/{{id}}/drain, /rebalance/plan, \
          /rebalance/pause, /rebalance/resume, /rebalance/cancel, /rebalance/undo, /reload, PATCH /nodes/{{id}}, /cluster, \
          DELETE /nodes/{{id}}, GET or DELETE /dumps/{{uid}}, GET or POST /scrub, POST or DELETE \
          /nodes/{{id}}/maintenance"

@@ -37,21 +37,6 @@ pub fn ready(topology: &Topology) -> (u16, Value) {
     (503, json!({ "ready": false, "reason": reason }))
 }
 
-/// Who leads, as this gateway knows it.
-pub fn leader(app: &App) -> Value {
-    match &app.following {
-        None => json!({ "leads": true }),
-        Some(following) => {
-            let leader = following.leader();
-            json!({
-                "leads": false,
-                "gateway": following.id,
-                "leader": leader.map(|leader| json!({ "id": leader.id, "url": leader.url, "epoch": leader.epoch })),
-            })
-        }
-    }
-}
-
 /// This process: its version, for how long it has run, its rules in order, and what of its file waits for the next start.
 pub fn gateway(app: &App, up: Duration) -> Value {
     json!({

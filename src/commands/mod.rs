@@ -9,6 +9,7 @@
 //! | `demo` | `miroir demo` |
 //! | `explain` | `miroir explain` |
 //! | `import` | `miroir import` |
+//! | `leader` | `miroir leader`, `miroir leader step-down` |
 //! | `node` | `miroir node add/remove/drain/set/maintenance` |
 //! | `objects` | an object store, as backups need it |
 //! | `plan` | `miroir plan` |
@@ -27,6 +28,7 @@ pub mod cluster;
 pub mod demo;
 pub mod explain;
 pub mod import;
+pub mod leader;
 pub mod node;
 mod objects;
 pub mod plan;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::client::{AdminArgs, cell, finish, table};
+use super::leader;
 
 /// Show the nodes and the state of the shards.
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,8 @@ pub struct Args {
 pub fn run(args: Args) -> ExitCode {
     let answer = args.admin.get("/topology").and_then(|topology| {
         let shards = &args.admin.get("/shards")?["shards"];
-        Ok(json!({ "topology": topology, "shards": shards, "resilver": args.admin.get("/resilver")? }))
+        let (resilver, leader) = (args.admin.get("/resilver")?, args.admin.get("/leader")?);
+        Ok(json!({ "topology": topology, "shards": shards, "resilver": resilver, "leader": leader }))
     });
     finish(args.admin.json, answer, show)
 }
@@ -33,11 +35,12 @@ fn show(answer: &Value) -> String {
     }
     let stale = shards.iter().filter(|shard| shard["stale"].as_array().is_some_and(|list| !list.is_empty())).count();
     format!(
-        "epoch {}, {} shards placed by `{}`, replication factor {}, {stale} with a stale replica\n\n{}{}{}{}",
+        "epoch {}, {} shards placed by `{}`, replication factor {}, {stale} with a stale replica\n{}\n{}{}{}{}",
         cell(&topology["epoch"]),
         cell(&topology["shards"]),
         cell(&topology["placement"]),
         cell(&topology["replicationFactor"]),
+        leader::show(&answer["leader"]),
         table(&rows),
         copies(&answer["resilver"]),
         take_backs(topology),

@@ -16,6 +16,8 @@ const NO_DEFAULT: &[&str] = &[
     "admin_key_file",
     "node_key",
     "node_key_file",
+    "state_password",
+    "state_password_file",
     "search.zone",
     "traces.endpoint",
     "traces.authorization",

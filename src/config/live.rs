@@ -49,6 +49,9 @@ impl Config {
             ("cache", format!("{:?}", self.cache)),
             ("state", self.state.clone()),
             ("traces", format!("{:?}", self.traces)),
+            ("state_password", told_apart(self.state_password.as_ref())),
+            ("gateway", format!("{:?}", self.gateway)),
+            ("cluster_secret", told_apart(self.cluster_secret.as_ref())),
             ("log.format", format!("{:?}", self.log.format)),
             ("pingora", format!("{:?}", self.pingora)),
         ];

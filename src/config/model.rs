@@ -11,6 +11,7 @@ use crate::gateway::access_log::AccessLogSettings;
 use crate::gateway::cache::settings::CacheSettings;
 use crate::gateway::client::TrustedProxies;
 use crate::gateway::cors::CorsSettings;
+use crate::gateway::peers::settings::PeerSettings;
 use crate::gateway::settings::{CompressionSettings, Http2Settings, LimitSettings};
 use crate::logging::LogSettings;
 use crate::moves::settings::RebalanceSettings;
@@ -23,7 +24,10 @@ use crate::replicas::scrub::ScrubSettings;
 use crate::rules::language::ProgramSettings;
 use crate::rules::rule::Rule;
 use crate::rules::tested;
-use crate::settings::{Secret, Section};
+use crate::settings::{FromSection, Secret, Section};
+use crate::store::leadership::{Candidate, WhenLed, WhenLost};
+use crate::store::open::Place;
+use crate::store::settings::LeaderSettings;
 use crate::tasks::settings::TaskSettings;
 use crate::tls::settings::TlsSettings;
 use crate::traces::settings::TraceSettings;
@@ -74,13 +78,51 @@ pub struct Config {
     pub rule_files: Vec<String>,
     pub trusted_proxies: TrustedProxies,
     pub cors: CorsSettings,
-    /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`.
+    /// Where the gateway keeps what must survive it: `sqlite:./data/miroir.db`, or `postgres://user@host:5432/database`.
     pub state: String,
+    /// The password of the database that `state` names.
+    pub state_password: Option<Secret>,
+    pub gateway: GatewaySection,
+    /// What gateways of one cluster know, and nobody else.
+    pub cluster_secret: Option<Secret>,
     pub log: LogSettings,
     pub access_log: AccessLogSettings,
     pub traces: TraceSettings,
     /// Pingora's own settings, unknown keys refused.
     pub pingora: ServerConf,
+}
+
+/// The section `gateway`: this process as one of several.
+#[derive(Debug, Clone)]
+pub struct GatewaySection {
+    /// How it comes to the state.
+    pub leader: LeaderSettings,
+    /// How gateways reach each other.
+    pub peers: PeerSettings,
+}
+
+impl FromSection for GatewaySection {
+    fn read(section: &mut Section) -> Self {
+        Self { leader: LeaderSettings::read(section), peers: PeerSettings::of(section) }
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Where the state is.
+    pub fn place(&self) -> Place<'_> {
+        Place { state: &self.state, password: self.state_password.as_ref() }
+    }
+
+    /// How this gateway comes to the state.
+    pub fn candidate(&self, when_led: WhenLed, when_lost: WhenLost) -> Candidate {
+        let name = self.gateway.leader.id.clone().unwrap_or_else(|| {
+            format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), self.listen.port())
+        });
+        let url = self.gateway.peers.door.as_ref().map(|door| door.url.clone());
+        Candidate { name, url, alone: self.gateway.leader.alone, when_led, when_lost }
+    }
 }
 
 /// Reads a file that stands beside the configuration.
@@ -118,6 +160,9 @@ pub(super) fn read(mut file: Section, files: Files) -> Config {
         trusted_proxies: file.read("trusted_proxies"),
         cors: file.read("cors"),
         state: file.text("state").unwrap_or_else(|| "sqlite:./data/miroir.db".to_owned()),
+        state_password: secret(&mut file, "state_password", files),
+        gateway: file.read("gateway"),
+        cluster_secret: secret(&mut file, "cluster_secret", files),
         log: file.read("log"),
         access_log: file.read("access_log"),
         traces: file.read("traces"),

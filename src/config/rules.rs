@@ -23,6 +23,7 @@ const REPLICAS_PER_NODE: usize = 5;
 /// Reports every rule that `config` breaks.
 pub(super) fn check(config: &Config, report: &Report) {
     check_listeners(config, report);
+    check_peers(config, report);
     check_tls(config, report);
     check_nodes(config, report);
     if config.write.min_in_sync > config.cluster.replication_factor {
@@ -38,8 +39,8 @@ pub(super) fn check(config: &Config, report: &Report) {
         report
             .problem("overload.retry_share", format!("expected at most 1, found `{}`", config.overload.retries.share));
     }
-    if config.state.strip_prefix("sqlite:").is_none_or(str::is_empty) {
-        report.problem("state", "expected `sqlite:` and a path such as `sqlite:./data/miroir.db`");
+    if let Err(problem) = config.place().check() {
+        report.problem("state", problem);
     }
     for name in book::repeated(&config.rules) {
         report.problem("rules", format!("two rules are called `{name}`"));
@@ -49,8 +50,25 @@ pub(super) fn check(config: &Config, report: &Report) {
     }
 }
 
+/// A door for peers is of use only on a state that they share, and only with a secret.
+fn check_peers(config: &Config, report: &Report) {
+    let Some(door) = &config.gateway.peers.door else { return };
+    if config.cluster_secret.is_none() {
+        let message = "missing: without it whoever reaches `gateway.peer_listen` could pass for a gateway";
+        report.problem("cluster_secret", message);
+    }
+    if config.state.starts_with("sqlite:") {
+        report.problem("gateway.peer_listen", "has no use: a state file is one gateway's own; see `state`");
+    }
+    if door.url.starts_with("https:") != config.tls.peers.is_on() {
+        let message = "`https` belongs to a `gateway.peer_listen` with `tls.peers.certificates`, `http` to one without";
+        report.problem("gateway.peer_url", message);
+    }
+}
+
 fn check_listeners(config: &Config, report: &Report) {
-    let listeners = [("listen", config.listen), ("metrics", config.metrics), ("admin", config.admin)];
+    let mut listeners = vec![("listen", config.listen), ("metrics", config.metrics), ("admin", config.admin)];
+    listeners.extend(config.gateway.peers.door.as_ref().map(|door| ("gateway.peer_listen", door.listen)));
     for (position, (name, address)) in listeners.iter().enumerate() {
         for (other_name, other) in &listeners[..position] {
             if collide(*address, *other) {

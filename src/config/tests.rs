@@ -224,7 +224,7 @@ fn all_problems_are_reported_at_once() {
 listen: localhost:7700
 admin: 127.0.0.1:9090
 master_key: 12345
-state: postgres://db
+state: mysql://db
 colour: blue
 cluster:
   shards: 0
@@ -273,7 +273,7 @@ pingora: { thread: 4, max_retries: many, daemon: true }
         "cluster.nodes[3].url: expected `http://host:port` without a path, found `http://c:7700/path`",
         "cluster.nodes[4].url: expected `http://host:port` without a user name; give the nodes' key as `node_key`",
         "write.min_in_sync: expected at most `cluster.replication_factor` (2), found `3`",
-        "state: expected `sqlite:` and a path such as `sqlite:./data/miroir.db`",
+        "state: expected `sqlite:` and a path such as `sqlite:./data/miroir.db`, or `postgres://user@host:5432/database`",
     ];
     for line in expected {
         assert!(found.iter().any(|problem| problem == line), "{line}\nis not among\n{}", found.join("\n"));

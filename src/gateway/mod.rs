@@ -95,6 +95,7 @@ use tracing::Instrument as _;
 
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{self, Operation, Own, Takes};
+use crate::nodes::error::untrusted;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
@@ -277,6 +278,7 @@ async fn decide(
         content_type::require_json(head)?;
     }
     if !is_probe {
+        still_trusted(app)?;
         health::wait_for(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
@@ -324,6 +326,13 @@ async fn decide(
     let outcome = dispatch::run(app, topology, &admitted, session, body).boxed().await?;
     if let Outcome::Answer(answer) = &outcome
         && answer.status == 200
+        && !is_probe
+    {
+        // What was read meanwhile may be a past by now. What was written is in the state.
+        still_trusted(app)?;
+    }
+    if let Outcome::Answer(answer) = &outcome
+        && answer.status == 200
         && answer.degraded.is_empty()
     {
         ctx.shadows.extend(shadows.into_iter().map(|shadow| shadow.answered(&answer.body)));
@@ -359,6 +368,16 @@ impl<'a> LetIn<'a> {
         let (makings, shadows) = (Vec::new(), Vec::new());
         Self { head: Cow::Borrowed(head), operation, access, body, makings, answers: None, veil: None, shadows }
     }
+}
+
+/// An error where another gateway may lead by now, so that what this one knows of the cluster is not to be gone by.
+fn still_trusted(app: &App) -> Result<(), ResponseError> {
+    if app.cluster.nodes.client.is_trusted() { Ok(()) } else { Err(untrusted()) }
+}
+
+/// Whether the answer of a node that a request was forwarded to may go to the client.
+pub fn check_forwarded(app: &App) -> pingora::Result<()> {
+    still_trusted(app).map_err(|error| pingora::Error::explain(pingora::ErrorType::InternalError, error.message))
 }
 
 /// Checks the key that `operation` asks for.

@@ -19,6 +19,7 @@ use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::{Node, NodeId};
+use crate::store::trust::Trust;
 use crate::tasks::entry::NodeTaskState;
 use crate::traces;
 
@@ -78,6 +79,8 @@ pub struct NodeClient {
     changes: Changes,
     /// For the gateway's own questions to nodes.
     timeout: Duration,
+    /// Until when nodes may be changed; for ever if nobody has said.
+    trust: OnceLock<Trust>,
 }
 
 // === impl TaskStatusResponse ===
@@ -100,7 +103,14 @@ impl TaskStatusResponse {
 impl NodeClient {
     /// `timeout` bounds the gateway's own questions, such as [`NodeClient::get_task_status`].
     pub fn new(transport: Box<dyn Transport>, metrics: ClusterMetrics, timeout: Duration) -> Self {
-        Self { transport, metrics, observer: OnceLock::new(), changes: Changes::default(), timeout }
+        Self {
+            transport,
+            metrics,
+            observer: OnceLock::new(),
+            changes: Changes::default(),
+            timeout,
+            trust: OnceLock::new(),
+        }
     }
 
     /// To be called once, before the first subrequest.
@@ -108,6 +118,19 @@ impl NodeClient {
         if self.observer.set(observer).is_err() {
             tracing::warn!("the node client has an observer already");
         }
+    }
+
+    /// Nothing that changes a node is sent while `trust` does not hold: another gateway may lead by then. To be called once, before the
+    /// first subrequest.
+    pub fn trust_only(&self, trust: Trust) {
+        if self.trust.set(trust).is_err() {
+            tracing::warn!("the node client has been told whom to trust already");
+        }
+    }
+
+    /// True while what this process knows of the cluster may be gone by.
+    pub fn is_trusted(&self) -> bool {
+        self.trust.get().is_none_or(Trust::holds)
     }
 
     /// What nodes were sent and may not have carried out yet.
@@ -121,7 +144,13 @@ impl NodeClient {
         let started = tokio::time::Instant::now();
         let change = self.changes.begin(&node.id, &request.method, &request.path, request.body.at_hand());
         let span = traces::subrequest(&trace.parent, id, request.method.as_str(), &request.path);
-        let exchange = self.transport.exchange(node, &request, trace).instrument(span.clone());
+        let exchange = async {
+            if let (Some(_), Some(trust)) = (&change, self.trust.get()) {
+                trust.wait().await;
+            }
+            self.transport.exchange(node, &request, trace).await
+        };
+        let exchange = exchange.instrument(span.clone());
         let result = match tokio::time::timeout(request.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(NodeError::new(&node.id, NodeErrorKind::Timeout(request.timeout))),

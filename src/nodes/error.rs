@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::topology::NodeId;
 use crate::store::StoreError;
+use crate::store::leadership::Loss;
 
 /// A subrequest that brought no usable reply. A reply with an error status is a reply, not a `NodeError`.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +80,42 @@ pub fn unavailable(node: &NodeId) -> ResponseError {
     ResponseError::new(Code::MiroirNodeUnavailable, format!("Node `{node}` did not answer."))
 }
 
-/// The state file failed: the client's request cannot be carried out safely.
+/// The state failed: the client's request cannot be carried out safely.
 pub fn store_failed(error: &StoreError) -> ResponseError {
     tracing::error!(%error, "state store failed");
-    ResponseError::new(Code::Internal, "The state of the cluster could not be written.")
+    match error {
+        StoreError::Away(_) => ResponseError::new(
+            Code::MiroirStateUnavailable,
+            "The database that holds the state of the cluster cannot be reached. Searches go on; try again later.",
+        ),
+        StoreError::Lost(loss @ Loss::Tail { .. }) => ResponseError::new(Code::MiroirStateLost, said(loss)),
+        StoreError::Lost(loss @ (Loss::Superseded { .. } | Loss::GivenUp | Loss::Led { .. } | Loss::Newer { .. })) => {
+            ResponseError::new(Code::MiroirStateUnavailable, said(loss))
+        }
+        StoreError::Open { .. }
+        | StoreError::Sqlite(_)
+        | StoreError::Corrupt { .. }
+        | StoreError::Unknown { .. }
+        | StoreError::Folder { .. }
+        | StoreError::Commit(_)
+        | StoreError::Newer { .. }
+        | StoreError::Thread(_)
+        | StoreError::Stopped
+        | StoreError::Address(_)
+        | StoreError::Postgres(_)
+        | StoreError::ShardsChanged { .. } => {
+            ResponseError::new(Code::Internal, "The state of the cluster could not be written.")
+        }
+    }
+}
+
+/// This gateway's lease is over as far as it knows, so another may lead and nodes may have changed.
+pub fn untrusted() -> ResponseError {
+    let message =
+        "The lease of this gateway could not be renewed in time, so another one may lead by now. Try again later.";
+    ResponseError::new(Code::MiroirStateUnavailable, message)
+}
+
+fn said(loss: &Loss) -> String {
+    format!("This gateway no longer leads: {loss}.")
 }

@@ -1,13 +1,15 @@
-//! Durable state behind a trait: SQLite embedded by default; a shared database can take its place later.
+//! Durable state behind a trait: in an SQLite file by default, on a PostgreSQL server where `state` names one.
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `ends` | the ends of tasks that somebody is to be told of |
-//! | `open` | the rows of tasks that have not ended |
-//! | `schema` | the tables of the state file, and the steps from one version of them to the next |
-//! | `sqlite` | state in an SQLite file |
-//! | `task_sql` | the table of tasks |
-//! | `worker` | a thread that owns a connection |
+//! | [`leadership`] | who leads, and until when that may be trusted |
+//! | [`open`] | the store that a configuration names |
+//! | `open_tasks` | the rows of tasks that have not ended |
+//! | `postgres` | state on a PostgreSQL server |
+//! | [`settings`] | how a gateway shows itself to others on the same state |
+//! | [`sqlite`] | state in an SQLite file |
+//! | `told` | who listens hears of what has become of tasks |
+//! | [`trust`] | until when a process may act by what it knows |
 
 use std::sync::Arc;
 
@@ -18,19 +20,25 @@ use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
+use leadership::Loss;
+
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
-mod ends;
-mod open;
-mod schema;
+pub mod leadership;
+pub mod open;
+mod open_tasks;
+mod postgres;
+pub mod settings;
 pub mod sqlite;
-mod task_sql;
-mod worker;
+#[cfg(test)]
+mod tests;
+mod told;
+pub mod trust;
 
 /// The fact that holds how many shards the cluster has. It is there from the moment when the state is made.
 const SHARDS: &str = "shards";
 
-/// A failure of the state file.
+/// A failure of the state.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("cannot open state {path}: {source}")]
@@ -51,6 +59,15 @@ pub enum StoreError {
     Thread(std::io::Error),
     #[error("the state thread has stopped")]
     Stopped,
+    #[error("state: {0}")]
+    Address(String),
+    #[error("state query failed: {0}")]
+    Postgres(String),
+    /// The server could not be reached for as long as one waits for it.
+    #[error("state cannot be reached: {0}")]
+    Away(String),
+    #[error("{0}")]
+    Lost(#[from] Loss),
     #[error("state belongs to a cluster of {stored} shards, the configuration says {configured}")]
     ShardsChanged { stored: u16, configured: u16 },
 }
@@ -99,6 +116,12 @@ pub async fn shards(store: &dyn Store) -> Result<u16, StoreError> {
 
 fn number_of_shards(stored: &str) -> Result<u16, StoreError> {
     stored.parse().map_err(|_| StoreError::Unknown { what: "number of shards", value: stored.to_owned() })
+}
+
+/// As a column of a table. Saturates outside the years 1677 to 2262, which only filters can name.
+fn nanos(date: time::OffsetDateTime) -> i64 {
+    let nanos = date.unix_timestamp_nanos();
+    i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// What the cluster remembers. Every method that changes something returns once the change is on disk.

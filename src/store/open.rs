@@ -1,110 +1,91 @@
-//! The rows of tasks that have not ended, known without a look at the disk: before almost every write it is asked whether some
-//! of its index are open.
+//! The store that a configuration names.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use parking_lot::Mutex;
+use super::leadership::{Candidate, Leadership, Only, WhenLost};
+use super::postgres::{Address, PostgresStore, Seat};
+use super::sqlite::SqliteStore;
+use super::{Store, StoreError};
+use crate::settings::Secret;
 
-use crate::meili::task::TaskKind;
-use crate::tasks::entry::MiroirTask;
-use crate::tasks::swap::{follow_pairs, swapped_pairs};
+/// What a configuration that cannot be used should say instead.
+const EXPECTED: &str = "expected `sqlite:` and a path such as `sqlite:./data/miroir.db`, or \
+                        `postgres://user@host:5432/database`";
 
-/// Which tasks are open. A task is from before its row is on disk until the row says that it has ended: what is under way is
-/// never taken for over.
-#[derive(Default)]
-pub(super) struct OpenTasks {
-    /// Guards the open tasks, by uid.
-    tasks: Mutex<HashMap<u32, Open>>,
+/// Where the state is, and how it is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// `sqlite:PATH` or `postgres://...`.
+    pub state: &'a str,
+    pub password: Option<&'a Secret>,
 }
 
-struct Open {
-    kind: TaskKind,
-    index: Option<String>,
-    /// The pairs of indexes that it swaps, or the old and the new name of one.
-    moves: Vec<(String, String)>,
+/// A store, and the right to change it.
+pub struct Opened {
+    pub store: Arc<dyn Store>,
+    pub leadership: Arc<dyn Leadership>,
 }
 
-// === impl OpenTasks ===
+/// A state that was reached. Others may lead there.
+pub struct Joined(By);
 
-impl OpenTasks {
-    /// Of a state file's rows.
-    pub fn new(unfinished: &[MiroirTask]) -> Self {
-        let open = Self::default();
-        unfinished.iter().for_each(|task| open.begin(task));
-        open
-    }
+enum By {
+    File(String),
+    Server { address: Address, seat: Arc<Seat>, when_lost: WhenLost },
+}
 
-    /// A row is about to be written. One that says from the start how its task ended is none.
-    pub fn begin(&self, task: &MiroirTask) {
-        if task.status.is_final() {
-            return;
-        }
-        let open = Open { kind: task.kind, index: task.index_uid.clone(), moves: swapped_pairs(task) };
-        self.tasks.lock().insert(task.uid, open);
-    }
+// === impl Place ===
 
-    /// The row says that the task has ended, or there is none.
-    pub fn end(&self, uid: u32) {
-        self.tasks.lock().remove(&uid);
-    }
-
-    /// Tasks older than a swap follow its indexes, as their rows do.
-    pub fn follow(&self, swap: u32, pairs: &[(String, String)]) {
-        let mut tasks = self.tasks.lock();
-        for (_, task) in tasks.iter_mut().filter(|(uid, _)| **uid < swap) {
-            if let Some(index) = &mut task.index {
-                follow_pairs(index, pairs);
-            }
+impl Place<'_> {
+    /// What is wrong with it, before anything is opened. No secret is in what this says.
+    pub fn check(self) -> Result<(), String> {
+        match self.state.strip_prefix("sqlite:") {
+            Some("") => Err(EXPECTED.to_owned()),
+            Some(_) => Ok(()),
+            None if is_postgres(self.state) => Address::parse(self.state, self.password).map(|_| ()),
+            None => Err(EXPECTED.to_owned()),
         }
     }
 
-    /// True if a task of `index` is open, of these kinds or of any, or a swap or a new name that names it.
-    pub fn has(&self, index: &str, kinds: Option<&[TaskKind]>) -> bool {
-        self.tasks.lock().values().any(|task| {
-            let is_of = || task.index.as_deref() == Some(index) && kinds.is_none_or(|kinds| kinds.contains(&task.kind));
-            is_of() || task.moves.iter().any(|(left, right)| left == index || right == index)
-        })
+    /// Comes to the state, without waiting for who leads there. An error where it cannot be reached.
+    pub fn join(self, candidate: &Candidate) -> Result<Joined, StoreError> {
+        if !is_postgres(self.state) {
+            return Ok(Joined(By::File(self.state.to_owned())));
+        }
+        let address = Address::parse(self.state, self.password).map_err(StoreError::Address)?;
+        let seat = Seat::take(address.clone(), candidate)?;
+        Ok(Joined(By::Server { address, seat, when_lost: candidate.when_lost }))
+    }
+
+    /// Opens the state of a cluster of `shards` shards, of as many as it has where nobody says how many; makes it where there is none.
+    /// Blocks until this gateway leads, or fails.
+    pub fn open(self, shards: Option<u16>, candidate: &Candidate) -> Result<Opened, StoreError> {
+        self.join(candidate)?.lead(shards)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use time::OffsetDateTime;
+// === impl Joined ===
 
-    use super::*;
-    use crate::meili::task::TaskStatus;
-
-    fn task(uid: u32, kind: TaskKind, index: Option<&str>) -> MiroirTask {
-        MiroirTask::new(uid, kind, index.map(str::to_owned), OffsetDateTime::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn a_task_is_open_until_it_ends() {
-        let open = OpenTasks::new(&[task(1, TaskKind::SettingsUpdate, Some("a"))]);
-        let settings = [TaskKind::SettingsUpdate];
-        assert!(open.has("a", Some(&settings)) && open.has("a", None) && !open.has("b", None));
-        open.begin(&task(2, TaskKind::DocumentAdditionOrUpdate, Some("a")));
-        open.end(1);
-        assert!(open.has("a", None) && !open.has("a", Some(&settings)));
-        open.end(2);
-        assert!(!open.has("a", None));
-        open.begin(&MiroirTask { status: TaskStatus::Failed, ..task(3, TaskKind::SettingsUpdate, Some("a")) });
-        assert!(!open.has("a", None), "one that has failed from the start never was");
-    }
-
-    #[test]
-    fn a_swap_concerns_its_indexes_and_older_tasks_follow_it() {
-        let open = OpenTasks::default();
-        let mut swap = task(2, TaskKind::IndexSwap, None);
-        swap.details = json!({"swaps": [{"indexes": ["a", "b"]}]}).as_object().cloned();
-        for task in [task(1, TaskKind::SettingsUpdate, Some("a")), swap, task(3, TaskKind::SettingsUpdate, Some("c"))] {
-            open.begin(&task);
+impl Joined {
+    /// This gateway's place there, which says who leads.
+    pub fn leadership(&self) -> Arc<dyn Leadership> {
+        match &self.0 {
+            By::File(_) => Arc::new(Only::default()),
+            By::Server { seat, .. } => Arc::clone(seat) as _,
         }
-        assert!(open.has("b", Some(&[TaskKind::IndexDeletion])));
-        open.follow(2, &[("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d".to_owned())]);
-        open.end(2);
-        assert!(open.has("b", None) && !open.has("a", None));
-        assert!(open.has("c", None) && !open.has("d", None), "what came after the swap stays");
     }
+
+    /// As [`Place::open`].
+    pub fn lead(self, shards: Option<u16>) -> Result<Opened, StoreError> {
+        let leadership = self.leadership();
+        let store: Arc<dyn Store> = match self.0 {
+            By::File(path) => Arc::new(SqliteStore::open(&path, shards)?),
+            By::Server { address, seat, when_lost } => Arc::new(PostgresStore::open(address, shards, seat, when_lost)?),
+        };
+        Ok(Opened { store, leadership })
+    }
+}
+
+fn is_postgres(state: &str) -> bool {
+    state.starts_with("postgres://") || state.starts_with("postgresql://")
 }

@@ -31,7 +31,12 @@ impl Listeners {
     ///
     /// When a file is of no use.
     pub fn open(settings: &TlsSettings, expiry: Expiry) -> Result<Arc<Self>, TlsError> {
-        let by_name = [("api", &settings.api), ("admin", &settings.admin), ("metrics", &settings.metrics)];
+        let by_name = [
+            ("api", &settings.api),
+            ("admin", &settings.admin),
+            ("metrics", &settings.metrics),
+            ("peers", &settings.peers),
+        ];
         let on = by_name.into_iter().filter(|(_, listener)| listener.is_on());
         let all: Result<Vec<_>, _> = on.map(|(name, listener)| Listener::new(name, listener.clone())).collect();
         let listeners = Self { all: all?, expiry, seen: Mutex::default() };

@@ -10,7 +10,11 @@ pub struct TlsSettings {
     pub api: ListenerSettings,
     pub admin: ListenerSettings,
     pub metrics: ListenerSettings,
+    /// Of other gateways.
+    pub peers: ListenerSettings,
     pub nodes: NodeSettings,
+    /// Other gateways whose `peer_url` begins with `https`.
+    pub to_peers: NodeSettings,
 }
 
 /// Where a certificate and its private key are: PEM, the chain from the certificate itself upwards.
@@ -66,17 +70,19 @@ impl TlsSettings {
     /// Takes paths that are not absolute for paths below `folder`.
     pub fn relative_to(&mut self, folder: &Path) {
         let below = |file: &mut PathBuf| *file = folder.join(&*file);
-        for listener in [&mut self.api, &mut self.admin, &mut self.metrics] {
+        for listener in [&mut self.api, &mut self.admin, &mut self.metrics, &mut self.peers] {
             for files in &mut listener.certificates {
                 below(&mut files.cert_file);
                 below(&mut files.key_file);
             }
             listener.client_ca_file.iter_mut().for_each(below);
         }
-        self.nodes.ca_file.iter_mut().for_each(below);
-        if let Some(files) = &mut self.nodes.certificate {
-            below(&mut files.cert_file);
-            below(&mut files.key_file);
+        for servers in [&mut self.nodes, &mut self.to_peers] {
+            servers.ca_file.iter_mut().for_each(below);
+            if let Some(files) = &mut servers.certificate {
+                below(&mut files.cert_file);
+                below(&mut files.key_file);
+            }
         }
     }
 }
@@ -87,7 +93,9 @@ impl FromSection for TlsSettings {
             api: section.read("api"),
             admin: section.read("admin"),
             metrics: section.read("metrics"),
+            peers: section.read("peers"),
             nodes: section.read("nodes"),
+            to_peers: section.read("to_peers"),
         }
     }
 }

@@ -20,6 +20,7 @@ mod facets;
 mod failures;
 mod faults;
 mod federation;
+mod gateways;
 mod hooks;
 mod http2;
 mod joins;

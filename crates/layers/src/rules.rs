@@ -32,6 +32,7 @@ pub const RANKS: &[&[&str]] = &[
     &["config"],
     &["commands"],
     &["lib"],
+    &["founder"],
     &["own"],
     &["proxy"],
     &["server"],
@@ -96,7 +97,7 @@ pub const MOST_LINES: usize = 450;
 pub const SEE_SESSIONS: &[&str] = &["gateway", "admin", "metrics", "own", "proxy", "server"];
 
 /// The composition, those at its edge, and the programs that start it.
-pub const TAKE_THE_CLUSTER: &[&str] = &["cluster", "gateway", "admin", "server", "recover", "main"];
+pub const TAKE_THE_CLUSTER: &[&str] = &["cluster", "gateway", "admin", "founder", "server", "recover", "main"];
 
 pub const UPWARD: &[(&str, &str)] = &[];
 

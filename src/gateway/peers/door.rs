@@ -52,8 +52,7 @@ impl Door {
         let head = session.req_header();
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let target = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-        let vouched =
-            [head.method.as_str(), target, text(CLIENT).unwrap_or_default(), text(TASK).unwrap_or_default()];
+        let vouched = [head.method.as_str(), target, text(CLIENT).unwrap_or_default(), text(TASK).unwrap_or_default()];
         let asker = match proof::check(secret, text(PEER), &vouched) {
             Ok(asker) => asker,
             Err(error) => {
@@ -84,7 +83,7 @@ pub(crate) async fn settle(app: &App, admitted: &Admitted<'_>, task: PassedTask)
     let stored = match task.time {
         Time::First => None,
         Time::Again | Time::Asked => {
-            let id = TaskRef::parse(&format!("mtask-{}", task.uuid))?;
+            let id = TaskRef::Uuid(task.uuid);
             task_ops::freshest(&app.cluster.tracking, id).await.map_err(|error| store_failed(&error))?
         }
     };

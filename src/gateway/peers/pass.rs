@@ -47,8 +47,9 @@ enum Held<'a> {
 /// True for what a gateway that follows carries out itself.
 pub fn is_own(operation: &Operation) -> bool {
     match operation {
-        Operation::Own(Own::Health) | Operation::Read(_) => true,
+        Operation::Own(Own::Health) => true,
         Operation::Own(_)
+        | Operation::Read(_)
         | Operation::Change(_)
         | Operation::Documents(_)
         | Operation::Work(_)
@@ -157,8 +158,9 @@ async fn find_answer(
     let mut broken: Option<i64> = None;
     loop {
         // What only reads, and a write that is asked after, may be asked of the same leader again.
-        let (leader, url) = following.reachable(None, until).await.map_err(|error| lost_or(error, broken, message))?;
-        let asks = broken.is_some_and(|epoch| epoch == leader.epoch) || (broken.is_some() && matches!(held, Held::Gone));
+        let (leader, url) = following.reachable(until).await.map_err(|error| lost_or(error, broken, message))?;
+        let asks =
+            broken.is_some_and(|epoch| epoch == leader.epoch) || (broken.is_some() && matches!(held, Held::Gone));
         if let Some(task) = &mut message.passed.task {
             task.time = match (broken, asks) {
                 (None, _) => Time::First,
@@ -219,7 +221,7 @@ async fn find_answer(
                 reason
             }
         };
-        tracing::warn!(leader = leader.id, epoch = leader.epoch, reason, "a request could not be passed on");
+        tracing::warn!(leader = leader.name, epoch = leader.epoch, reason, "a request could not be passed on");
         if Instant::now() + PAUSE >= until {
             return Err(lost_or(no_leader(), broken, message));
         }
@@ -243,10 +245,16 @@ fn lost_or(error: ResponseError, broken: Option<i64>, message: &Message<'_>) -> 
 
 fn leader_lost(message: &Message<'_>) -> ResponseError {
     let what = match message.passed.task {
-        Some(task) => format!("Whether the write was carried out tells the task `mtask-{}`: if there is none, send it again.", task.uuid),
+        Some(task) => format!(
+            "Whether the write was carried out tells the task `mtask-{}`: if there is none, send it again.",
+            task.uuid
+        ),
         None => "It may have been carried out.".to_owned(),
     };
-    ResponseError::new(Code::MiroirLeaderLost, format!("The gateway that leads was lost while the request was under way. {what}"))
+    ResponseError::new(
+        Code::MiroirLeaderLost,
+        format!("The gateway that leads was lost while the request was under way. {what}"),
+    )
 }
 
 fn internal() -> ResponseError {
@@ -274,7 +282,10 @@ async fn write(
     session.write_response_header(Box::new(head), bodiless).await?;
     if !bodiless {
         loop {
-            let chunk = answering.next().await.map_err(|error| pingora::Error::explain(pingora::ErrorType::ReadError, error))?;
+            let chunk = answering
+                .next()
+                .await
+                .map_err(|error| pingora::Error::explain(pingora::ErrorType::ReadError, error))?;
             let Some(chunk) = chunk else { break };
             session.write_response_body(Some(chunk), false).await?;
         }

@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_not_guessed() {
-        for (name, value) in [(CLIENT, "somebody"), (TASK, "1 first"), (TASK, "01890a5d-ac96-774b-bcce-b302099a8057 now")] {
+        for (name, value) in
+            [(CLIENT, "somebody"), (TASK, "1 first"), (TASK, "01890a5d-ac96-774b-bcce-b302099a8057 now")]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
             assert_eq!(Passed::read(&headers), None, "{name}: {value}");

@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::settings::{FromSection, Section};
+use crate::settings::Section;
 
 /// The keys of the section `gateway` that concern its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSettings {
-    /// What operators call this gateway.
-    pub id: String,
     /// Where other gateways are listened to, and at which URL they reach that; `None` for a gateway without peers.
     pub door: Option<DoorSettings>,
     /// How long a request waits for a leader.
@@ -26,8 +24,9 @@ pub struct DoorSettings {
 
 // === impl PeerSettings ===
 
-impl FromSection for PeerSettings {
-    fn read(section: &mut Section) -> Self {
+impl PeerSettings {
+    /// The rest of the section is [`crate::store::settings::LeaderSettings`].
+    pub fn of(section: &mut Section) -> Self {
         let listen = section.parsed("peer_listen", None, "an IP address and a port such as `0.0.0.0:7702`", |value| {
             value.as_str()?.parse().ok().map(Some)
         });
@@ -47,10 +46,6 @@ impl FromSection for PeerSettings {
                 None
             }
         };
-        Self {
-            id: section.text("id").unwrap_or_else(|| "gateway".to_owned()),
-            door,
-            leader_wait: section.duration("leader_wait", Duration::from_secs(15)),
-        }
+        Self { door, leader_wait: section.duration("leader_wait", Duration::from_secs(15)) }
     }
 }

@@ -11,11 +11,12 @@ use pingora::protocols::TcpKeepalive;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::following::{Following, Leader};
+use super::following::Following;
 use super::passed::{CLIENT, Passed, TASK};
 use super::proof::{self, Asker, PEER};
 use crate::meili::error::ResponseError;
 use crate::nodes::transport::Endpoint;
+use crate::store::leadership::Leader;
 use crate::write::body::BodySource;
 
 /// What concerns one connection and not the request. `Keep-Alive` and `Proxy-Connection` have no constants.
@@ -88,7 +89,8 @@ pub(super) async fn ask(
     let head = answer.ok_or_else(|| Missed::Broken("an answer without a head".to_owned()))?;
     let proof = head.headers.get(PEER).and_then(|value| value.to_str().ok());
     if !proof::is_answer(&following.secret, &asker, proof) {
-        let reason = format!("{url} answers {} and does not prove that it knows the cluster's secret", head.status.as_u16());
+        let reason =
+            format!("{url} answers {} and does not prove that it knows the cluster's secret", head.status.as_u16());
         // What stands between may have passed the request on.
         return Err(match head.status {
             http::StatusCode::UNAUTHORIZED => Missed::Unsent(reason),
@@ -141,7 +143,8 @@ fn head(
             head.append_header(name.clone(), value.clone())?;
         }
     }
-    let endpoint = Endpoint::parse(url).map_err(|error| pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, error))?;
+    let endpoint =
+        Endpoint::parse(url).map_err(|error| pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, error))?;
     head.insert_header(HOST, endpoint.authority())?;
     match body {
         Body::Whole(bytes) => head.insert_header(CONTENT_LENGTH, bytes.len())?,

@@ -1,31 +1,34 @@
 //! State in an SQLite file.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `ends` | the ends of tasks that somebody is to be told of |
+//! | `schema` | the tables of the state file, and the steps from one version of them to the next |
+//! | `task_sql` | the table of tasks |
+//! | `worker` | a thread that owns a connection |
 
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod tests;
+mod ends;
+mod schema;
+mod task_sql;
+mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::broadcast;
 
-use super::open::OpenTasks;
-use super::worker::Worker;
+use super::open_tasks::OpenTasks;
+use super::told::Told;
 use super::{
     Durable, IndexChanges, IndexEntry, Store, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats,
-    ends, schema, task_sql,
 };
 use crate::meili::task::TaskKind;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::NodeId;
 use crate::tasks::entry::MiroirTask;
-
-/// So many ends, and so many changes, are kept for a listener that is slow.
-const TOLD_KEPT: usize = 8192;
+use worker::Worker;
 
 /// The default store: one thread writes, commits what is queued together, and answers when it is on disk; another
 /// reads, so that a long list of tasks delays no write.
@@ -33,12 +36,7 @@ pub struct SqliteStore {
     writer: Worker,
     /// `None` in memory, where a second connection would see another database.
     reader: Option<Worker>,
-    /// Each task whose end is on disk.
-    ended: broadcast::Sender<Arc<MiroirTask>>,
-    /// Each state of a task that is on disk, its end as the last one.
-    changed: broadcast::Sender<Arc<MiroirTask>>,
-    /// Whether ends are kept on disk.
-    keeps_ends: AtomicBool,
+    told: Told,
     open: Arc<OpenTasks>,
 }
 
@@ -67,29 +65,7 @@ impl SqliteStore {
             configure(&reading).map_err(opening)?;
             Some(Worker::spawn("miroir-state-read", reading)?)
         };
-        let ended = broadcast::Sender::new(TOLD_KEPT);
-        Ok(Self {
-            writer: Worker::spawn("miroir-state", connection)?,
-            reader,
-            ended,
-            changed: broadcast::Sender::new(TOLD_KEPT),
-            keeps_ends: AtomicBool::new(false),
-            open,
-        })
-    }
-
-    /// Tells whoever listens. A note in the row of a task that ended before is no news.
-    fn tell(&self, task: MiroirTask, ended: bool) {
-        if !ended && task.status.is_final() {
-            return;
-        }
-        let task = Arc::new(task);
-        for (listeners, concerns) in [(&self.changed, true), (&self.ended, ended)] {
-            if concerns && listeners.receiver_count() > 0 {
-                // Whoever listened may be gone by now.
-                let _unheard = listeners.send(Arc::clone(&task));
-            }
-        }
+        Ok(Self { writer: Worker::spawn("miroir-state", connection)?, reader, told: Told::default(), open })
     }
 
     /// Writes a row; `write` says whether the task has ended with it.
@@ -98,7 +74,7 @@ impl SqliteStore {
         task: MiroirTask,
         write: impl FnOnce(&Connection, &MiroirTask) -> Result<bool, StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let keep = self.keeps_ends.load(Ordering::SeqCst);
+        let keep = self.told.keeps_ends();
         let open = Arc::clone(&self.open);
         let written = self.writer.call(move |connection| {
             let ended = write(connection, &task)?;
@@ -111,7 +87,7 @@ impl SqliteStore {
             Ok((task, ended))
         });
         let (task, ended) = written.await?;
-        self.tell(task, ended);
+        self.told.tell(task, ended);
         Ok(())
     }
 
@@ -212,11 +188,11 @@ impl Store for SqliteStore {
     }
 
     fn ended_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>> {
-        self.ended.subscribe()
+        self.told.ended()
     }
 
     fn changed_tasks(&self) -> broadcast::Receiver<Arc<MiroirTask>> {
-        self.changed.subscribe()
+        self.told.changed()
     }
 
     async fn compact(&self) -> Result<(u64, u64), StoreError> {
@@ -232,7 +208,7 @@ impl Store for SqliteStore {
     }
 
     fn keep_ends(&self, keep: bool) {
-        self.keeps_ends.store(keep, Ordering::SeqCst);
+        self.told.keep_ends(keep);
     }
 
     async fn last_end(&self) -> Result<u64, StoreError> {

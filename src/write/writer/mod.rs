@@ -219,7 +219,8 @@ async fn carry_out(
             Either::Right(writes.order.gates.pass(&lane_names(&intent.indexes)).await)
         }
     };
-    let Placed { mut task, topology, undo, runs, flight: _flight } = writes.place(intent, keys.as_deref(), trace.task)?;
+    let Placed { mut task, topology, undo, runs, flight: _flight } =
+        writes.place(intent, keys.as_deref(), trace.task)?;
     let mut row = task.clone();
     if let Some(error) = &failed {
         fail(&mut row, error.clone());

@@ -46,6 +46,8 @@ pub struct FleetOptions {
     pub node_key: Option<&'static str>,
     /// Whether answers are kept. Most tests want to see what nodes answer, however often the same is asked.
     pub cache: bool,
+    /// Where the gateway keeps its state; a file in the fleet's folder if not said.
+    pub state: Option<String>,
     /// Lines of YAML appended to the gateway's configuration.
     pub more: String,
     /// Puts a [`FaultProxy`] between the gateway and each node.
@@ -91,6 +93,7 @@ impl Default for FleetOptions {
             master_key: None,
             node_key: None,
             cache: false,
+            state: None,
             more: String::new(),
             proxied: false,
             disk: None,
@@ -269,8 +272,8 @@ impl Fleet {
         let (api, admin, metrics) = (free_port(), free_port(), free_port());
         let mut config = format!(
             "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\n\
-             state: sqlite:{}\n",
-            folder.path().join("miroir.db").display()
+             state: {}\n",
+            options.state.clone().unwrap_or_else(|| format!("sqlite:{}", folder.path().join("miroir.db").display()))
         );
         if let Some(key) = options.master_key {
             config += &format!("master_key: {key}\n");

@@ -9,6 +9,7 @@ pub mod impostor;
 pub mod listener;
 pub mod object_store;
 pub mod parity;
+pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod small_disk;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::StoreError;
+use crate::store::StoreError;
 use crate::tasks::entry::MiroirTask;
 
 /// Keeps the end of `task`.

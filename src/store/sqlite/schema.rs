@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::StoreError;
 use crate::placement::settings::DEFAULT_SHARDS;
+use crate::store::{SHARDS, StoreError, number_of_shards};
 
 /// The version that each step leads to is its position plus one. Steps are never changed once released.
 const STEPS: &[&str] = &[
@@ -81,9 +81,9 @@ pub fn prepare(connection: &mut Connection, shards: Option<u16>) -> Result<(), S
 }
 
 fn check_shards(connection: &Connection, configured: Option<u16>) -> Result<(), StoreError> {
-    let stored = match get_meta(connection, super::SHARDS)? {
-        None => return put_meta(connection, super::SHARDS, &configured.unwrap_or(DEFAULT_SHARDS).to_string()),
-        Some(stored) => super::number_of_shards(&stored)?,
+    let stored = match get_meta(connection, SHARDS)? {
+        None => return put_meta(connection, SHARDS, &configured.unwrap_or(DEFAULT_SHARDS).to_string()),
+        Some(stored) => number_of_shards(&stored)?,
     };
     match configured {
         Some(configured) if configured != stored => Err(StoreError::ShardsChanged { stored, configured }),

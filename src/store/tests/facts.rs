@@ -1,18 +1,15 @@
-//! What the store keeps, forgets and refuses.
+//! What every store keeps, forgets and refuses.
 
-use std::sync::Arc;
-
-use rusqlite::Connection;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::SqliteStore;
+use super::place::{Place, on_each_store};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::NodeId;
-use crate::store::{IndexEntry, Store as _, StoreError, TaskFilter, TaskPage, TaskRef};
+use crate::store::{IndexEntry, StoreError, TaskFilter, TaskPage, TaskRef};
 use crate::tasks::entry::{MiroirTask, NodeTask, NodeTaskState, Purpose};
 use crate::tasks::filter::{IndexAccess, TaskKey};
 
@@ -26,25 +23,7 @@ fn ended(uid: u32, status: TaskStatus) -> MiroirTask {
     MiroirTask { status, started_at: Some(T0), finished_at: Some(T0 + Duration::seconds(1)), ..task(uid) }
 }
 
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> String {
-        format!("sqlite:{}/deep/down/state.db", self.0.path().display())
-    }
-
-    fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.path(), 64).unwrap()
-    }
-}
-
-#[tokio::test]
-async fn a_reopened_store_has_forgotten_nothing() {
-    let folder = Folder::new();
+async fn a_reopened_store_has_forgotten_nothing(place: &Place) {
     let mut rich = task(4);
     rich.details = json!({ "receivedDocuments": 1, "indexedDocuments": null }).as_object().cloned();
     rich.error = Some(ResponseError::new(Code::InvalidDocumentId, "bad"));
@@ -59,7 +38,7 @@ async fn a_reopened_store_has_forgotten_nothing() {
     let shards: ShardSet = [ShardId(0), ShardId(40)].into_iter().collect();
     let key_uid = Uuid::from_u128(7);
     {
-        let store = folder.open();
+        let store = place.open();
         store.insert_task(rich.clone()).await.unwrap();
         store.put_index(entry.clone()).await.unwrap();
         store.put_index(IndexEntry { uid: "gone".to_owned(), primary_key: None, leading: Vec::new() }).await.unwrap();
@@ -71,7 +50,7 @@ async fn a_reopened_store_has_forgotten_nothing() {
         store.put_key(key_uid, json!({ "name": "new" })).await.unwrap();
         store.put_meta("cluster", "one".to_owned()).await.unwrap();
     }
-    let store = folder.open();
+    let store = place.open();
     assert_eq!(store.get_task(TaskRef::Uid(4)).await.unwrap(), Some(rich.clone()));
     assert_eq!(store.get_task(TaskRef::Uuid(rich.uuid)).await.unwrap(), Some(rich.clone()));
     assert_eq!(store.unfinished_tasks().await.unwrap(), [rich]);
@@ -85,47 +64,27 @@ async fn a_reopened_store_has_forgotten_nothing() {
     assert_eq!(store.keys().await.unwrap(), [json!({})][..0]);
 }
 
-#[test]
-fn the_number_of_shards_is_fixed_when_the_cluster_is_made() {
-    let folder = Folder::new();
-    drop(folder.open());
-    let error = SqliteStore::open(&folder.path(), 128).err().unwrap();
+async fn the_number_of_shards_is_fixed_when_the_cluster_is_made(place: &Place) {
+    drop(place.open());
+    let error = place.try_open(128).err().unwrap();
     assert!(matches!(error, StoreError::ShardsChanged { stored: 64, configured: 128 }), "{error}");
 }
 
-#[tokio::test]
-async fn a_file_that_is_there_keeps_its_shards_where_nobody_names_them() {
-    let folder = Folder::new();
-    drop(SqliteStore::open(&folder.path(), 256).unwrap());
+async fn a_state_that_is_there_keeps_its_shards_where_nobody_names_them(place: &Place) {
+    drop(place.try_open(256).unwrap());
     for _ in 0..2 {
-        let store = SqliteStore::open(&folder.path(), None).unwrap();
-        assert_eq!(crate::store::shards(&store).await.unwrap(), 256);
+        let store = place.try_open(None).unwrap();
+        assert_eq!(crate::store::shards(&*store.0.store).await.unwrap(), 256);
     }
-    let new = SqliteStore::open(":memory:", None).unwrap();
-    assert_eq!(crate::store::shards(&new).await.unwrap(), crate::placement::settings::DEFAULT_SHARDS);
 }
 
-#[test]
-fn a_file_of_a_newer_version_is_refused() {
-    let folder = Folder::new();
-    drop(folder.open());
-    let path = folder.path();
-    Connection::open(path.strip_prefix("sqlite:").unwrap()).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = SqliteStore::open(&path, 64).err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+async fn a_new_state_has_the_default_of_shards(place: &Place) {
+    let store = place.try_open(None).unwrap();
+    assert_eq!(crate::store::shards(&*store.0.store).await.unwrap(), crate::placement::settings::DEFAULT_SHARDS);
 }
 
-#[test]
-fn a_file_that_is_no_database_is_refused() {
-    let folder = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(folder.path(), "this is no database, but long enough to be looked at as one".repeat(30)).unwrap();
-    assert!(SqliteStore::open(&folder.path().display().to_string(), 64).is_err());
-}
-
-#[tokio::test]
-async fn a_write_and_what_it_changes_of_the_registry_are_stored_together() {
-    let folder = Folder::new();
-    let store = folder.open();
+async fn a_write_and_what_it_changes_of_the_registry_are_stored_together(place: &Place) {
+    let store = place.open();
     let entry = |uid: &str| IndexEntry { uid: uid.to_owned(), primary_key: None, leading: Vec::new() };
     let created = vec![("a".to_owned(), Some(entry("a")))];
     store.begin_write(task(0), created).await.unwrap();
@@ -133,28 +92,25 @@ async fn a_write_and_what_it_changes_of_the_registry_are_stored_together() {
     let removed = vec![("a".to_owned(), None), ("b".to_owned(), Some(entry("b")))];
     assert!(store.begin_write(task(0), removed).await.is_err());
     drop(store);
-    let store = folder.open();
+    let store = place.open();
     assert_eq!(store.indexes().await.unwrap(), [entry("a")]);
     store.begin_write(task(1), vec![("a".to_owned(), None)]).await.unwrap();
     assert_eq!(store.indexes().await.unwrap(), []);
     assert_eq!(store.unfinished_tasks().await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn uids_of_deleted_tasks_are_not_handed_out_again() {
-    let folder = Folder::new();
-    let store = folder.open();
+async fn uids_of_deleted_tasks_are_not_handed_out_again(place: &Place) {
+    let store = place.open();
     assert_eq!(store.next_task_uid().await.unwrap(), 0);
     store.insert_task(ended(11, TaskStatus::Succeeded)).await.unwrap();
     store.insert_task(ended(3, TaskStatus::Failed)).await.unwrap();
     assert_eq!(store.delete_tasks(TaskFilter::default()).await.unwrap(), 2);
     drop(store);
-    assert_eq!(folder.open().next_task_uid().await.unwrap(), 12);
+    assert_eq!(place.open().next_task_uid().await.unwrap(), 12);
 }
 
-#[tokio::test]
-async fn only_final_tasks_are_deleted_and_deleted_ones_do_not_come_back() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn only_final_tasks_are_deleted_and_deleted_ones_do_not_come_back(place: &Place) {
+    let store = place.open();
     store.insert_task(task(0)).await.unwrap();
     store.insert_task(ended(1, TaskStatus::Canceled)).await.unwrap();
     assert_eq!(store.delete_tasks(TaskFilter::default()).await.unwrap(), 1);
@@ -164,9 +120,8 @@ async fn only_final_tasks_are_deleted_and_deleted_ones_do_not_come_back() {
     assert_eq!(store.get_task(TaskRef::Uid(0)).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn retention_removes_old_final_tasks_only() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn retention_removes_old_final_tasks_only(place: &Place) {
+    let store = place.open();
     let old = MiroirTask { finished_at: Some(T0 - Duration::days(8)), ..ended(0, TaskStatus::Succeeded) };
     store.insert_task(old).await.unwrap();
     store.insert_task(ended(1, TaskStatus::Succeeded)).await.unwrap();
@@ -175,9 +130,8 @@ async fn retention_removes_old_final_tasks_only() {
     assert_eq!(store.task_uids(TaskFilter::default()).await.unwrap(), [1, 2]);
 }
 
-#[tokio::test]
-async fn the_table_is_counted_by_status() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn the_table_is_counted_by_status(place: &Place) {
+    let store = place.open();
     assert_eq!(store.task_stats().await.unwrap().oldest_unfinished, None);
     for uid in 0..3 {
         store.insert_task(task(uid)).await.unwrap();
@@ -189,10 +143,8 @@ async fn the_table_is_counted_by_status() {
     assert_eq!(counts, [3, 0, 0, 1, 0]);
 }
 
-#[tokio::test]
-async fn many_writers_at_once_lose_nothing() {
-    let folder = Folder::new();
-    let store = Arc::new(folder.open());
+async fn many_writers_at_once_lose_nothing(place: &Place) {
+    let store = place.open();
     let writes: Vec<_> = (0..300)
         .map(|uid| {
             let store = store.clone();
@@ -206,16 +158,15 @@ async fn many_writers_at_once_lose_nothing() {
         write.await.unwrap().unwrap();
     }
     drop(store);
-    let store = folder.open();
+    let store = place.open();
     let list = store.list_tasks(TaskPage { limit: 1000, ..TaskPage::default() }).await.unwrap();
     assert_eq!(list.total, 300);
     assert!(list.tasks.iter().rev().map(|task| task.uid).eq(0..300));
     assert!(list.tasks.iter().all(|task| task.status == TaskStatus::Succeeded));
 }
 
-#[tokio::test]
-async fn a_restricted_client_sees_its_indexes_only() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn a_restricted_client_sees_its_indexes_only(place: &Place) {
+    let store = place.open();
     for (uid, index) in [Some("movies"), Some("movies_fr"), Some("m%"), None, Some("Movies")].iter().enumerate() {
         let index_uid = index.map(str::to_owned);
         store.insert_task(MiroirTask { index_uid, ..task(uid as u32) }).await.unwrap();
@@ -231,9 +182,8 @@ async fn a_restricted_client_sees_its_indexes_only() {
     assert_eq!(seen(&[]).await, [0; 0]);
 }
 
-#[tokio::test]
-async fn pages_follow_each_other() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn pages_follow_each_other(place: &Place) {
+    let store = place.open();
     let mut keys = Vec::new();
     for uid in 0..5 {
         let task = task(uid);
@@ -255,9 +205,8 @@ async fn pages_follow_each_other() {
     assert_eq!(page(None, 0, false).await, (vec![], Some(4)));
 }
 
-#[tokio::test]
-async fn older_tasks_follow_a_swapped_index() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn older_tasks_follow_a_swapped_index(place: &Place) {
+    let store = place.open();
     for (uid, index) in ["a", "b", "c", "", "a"].iter().enumerate() {
         let index_uid = Some((*index).to_owned()).filter(|index| !index.is_empty());
         store.insert_task(MiroirTask { index_uid, ..task(uid as u32) }).await.unwrap();
@@ -275,17 +224,15 @@ async fn older_tasks_follow_a_swapped_index() {
     assert_eq!(store.task_uids(filter).await.unwrap(), [1, 4]);
 }
 
-#[tokio::test]
-async fn a_task_is_open_until_its_row_says_that_it_has_ended() {
-    let folder = Folder::new();
+async fn a_task_is_open_until_its_row_says_that_it_has_ended(place: &Place) {
     {
-        let store = folder.open();
+        let store = place.open();
         store.begin_write(task(1), Vec::new()).await.unwrap();
         store.begin_write(task(2), Vec::new()).await.unwrap();
         store.begin_write(ended(3, TaskStatus::Failed), Vec::new()).await.unwrap();
         store.finish_task(ended(1, TaskStatus::Succeeded), Vec::new()).await.unwrap();
     }
-    let store = folder.open();
+    let store = place.open();
     let deletion = [TaskKind::DocumentDeletion];
     assert!(store.has_open_tasks("cities", None) && !store.has_open_tasks("cities", Some(&deletion)));
     store.remove_task(2).await.unwrap();
@@ -301,9 +248,8 @@ async fn a_task_is_open_until_its_row_says_that_it_has_ended() {
     assert!(store.has_open_tasks("towns", None) && !store.has_open_tasks("cities", None));
 }
 
-#[tokio::test]
-async fn each_end_is_told_once() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn each_end_is_told_once(place: &Place) {
+    let store = place.open();
     let mut told = store.ended_tasks();
     store.insert_task(task(1)).await.unwrap();
     store.begin_write(ended(2, TaskStatus::Failed), Vec::new()).await.unwrap();
@@ -315,9 +261,8 @@ async fn each_end_is_told_once() {
     assert!(told.try_recv().is_err());
 }
 
-#[tokio::test]
-async fn each_state_of_a_task_is_told_until_its_end() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn each_state_of_a_task_is_told_until_its_end(place: &Place) {
+    let store = place.open();
     let mut told = store.changed_tasks();
     store.insert_task(task(1)).await.unwrap();
     store.update_task(MiroirTask { status: TaskStatus::Processing, ..task(1) }).await.unwrap();
@@ -334,26 +279,29 @@ async fn each_state_of_a_task_is_told_until_its_end() {
     assert_eq!(states[3..], [(2, TaskStatus::Failed)]);
 }
 
-#[tokio::test]
-async fn a_compacted_state_is_smaller_and_has_what_was_not_deleted() {
-    let folder = Folder::new();
-    let store = folder.open();
+async fn a_compacted_state_is_smaller_and_has_what_was_not_deleted(place: &Place) {
+    let store = place.open();
     for uid in 0..400 {
         let details = json!({ "text": "x".repeat(1000) }).as_object().cloned();
         store.insert_task(MiroirTask { details, ..ended(uid, TaskStatus::Succeeded) }).await.unwrap();
     }
     let uids = Some((1..400).map(TaskRef::Uid).collect());
     store.delete_tasks(TaskFilter { uids, ..TaskFilter::default() }).await.unwrap();
-    let (before, after) = store.compact().await.unwrap();
+    let (before, mut after) = store.compact().await.unwrap();
+    for _ in 0..place.later_compactions() {
+        if after * 2 < before {
+            break;
+        }
+        (_, after) = store.compact().await.unwrap();
+    }
     assert!(after * 2 < before, "{before} {after}");
     assert_eq!(store.task_uids(TaskFilter::default()).await.unwrap(), [0]);
     store.insert_task(task(400)).await.unwrap();
     assert_eq!(store.next_task_uid().await.unwrap(), 401);
 }
 
-#[tokio::test]
-async fn ends_are_kept_in_order_until_they_are_forgotten_and_no_place_is_given_twice() {
-    let store = SqliteStore::open(":memory:", 64).unwrap();
+async fn ends_are_kept_in_order_until_they_are_forgotten_and_no_place_is_given_twice(place: &Place) {
+    let store = place.open();
     store.insert_task(ended(1, TaskStatus::Failed)).await.unwrap();
     assert_eq!((store.last_end().await.unwrap(), store.ends_after(0, 9).await.unwrap().len()), (0, 0));
     store.keep_ends(true);
@@ -371,4 +319,25 @@ async fn ends_are_kept_in_order_until_they_are_forgotten_and_no_place_is_given_t
     assert_eq!((kept(0, 9).await.len(), store.last_end().await.unwrap()), (0, 3));
     store.insert_task(ended(6, TaskStatus::Succeeded)).await.unwrap();
     assert_eq!(kept(0, 9).await, [(4, 6)]);
+}
+
+on_each_store! {
+    a_reopened_store_has_forgotten_nothing,
+    the_number_of_shards_is_fixed_when_the_cluster_is_made,
+    a_state_that_is_there_keeps_its_shards_where_nobody_names_them,
+    a_new_state_has_the_default_of_shards,
+    a_write_and_what_it_changes_of_the_registry_are_stored_together,
+    uids_of_deleted_tasks_are_not_handed_out_again,
+    only_final_tasks_are_deleted_and_deleted_ones_do_not_come_back,
+    retention_removes_old_final_tasks_only,
+    the_table_is_counted_by_status,
+    many_writers_at_once_lose_nothing,
+    a_restricted_client_sees_its_indexes_only,
+    pages_follow_each_other,
+    older_tasks_follow_a_swapped_index,
+    a_task_is_open_until_its_row_says_that_it_has_ended,
+    each_end_is_told_once,
+    each_state_of_a_task_is_told_until_its_end,
+    a_compacted_state_is_smaller_and_has_what_was_not_deleted,
+    ends_are_kept_in_order_until_they_are_forgotten_and_no_place_is_given_twice,
 }

@@ -6,8 +6,9 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use time::OffsetDateTime;
 
-use super::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, schema};
+use super::schema;
 use crate::meili::task::TaskStatus;
+use crate::store::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, nanos};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::{TaskKey, Unit};
 use crate::tasks::swap::follow_swaps;
@@ -245,12 +246,6 @@ fn read_row(row: &Row<'_>) -> Result<MiroirTask, StoreError> {
 
 fn read(json: &str) -> Result<MiroirTask, StoreError> {
     serde_json::from_str(json).map_err(|source| StoreError::Corrupt { what: "task", source })
-}
-
-/// Saturates outside the years 1677 to 2262, which only filters can name.
-fn nanos(date: OffsetDateTime) -> i64 {
-    let nanos = date.unix_timestamp_nanos();
-    i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
 }
 
 fn column_and_value(id: TaskRef) -> (&'static str, SqlValue) {

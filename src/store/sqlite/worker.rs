@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// How many commands share one commit at most, so that the first of a long queue does not wait for the last.
 const MAX_GROUP: usize = 512;

@@ -1,13 +1,14 @@
 //! Filters and pages of tasks, against a naive model.
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::SqliteStore;
-use super::tests::{T0, task};
+use super::facts::{T0, task};
+use super::place::{Held, Place, on_each_store};
 use crate::meili::task::{TaskKind, TaskStatus};
-use crate::store::{Store as _, TaskFilter, TaskList, TaskPage, TaskRef};
+use crate::store::{TaskFilter, TaskList, TaskPage, TaskRef};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::{IndexAccess, TaskKey, Unit};
 
@@ -130,54 +131,63 @@ fn meets(task: &MiroirTask, filter: &TaskFilter, all: &[MiroirTask]) -> bool {
         && filter.access.allows(task.index_uid.as_deref())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+type Page = (TaskFilter, Option<u32>, u32, bool);
 
-    #[test]
-    fn filters_and_pages_agree_with_a_naive_model(
-        tasks in proptest::collection::vec(any_task(), 0..12),
-        pages in proptest::collection::vec(
-            (any_filter(), proptest::option::of(0u32..12), 0u32..6, any::<bool>()), 8),
-    ) {
-        let tasks: Vec<MiroirTask> = tasks
-            .into_iter()
-            .enumerate()
-            .map(|(at, task)| MiroirTask { uid: at as u32, uuid: Uuid::from_u128(at as u128), ..task })
-            .collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let store = SqliteStore::open(":memory:", 64).unwrap();
-            for task in &tasks {
-                if task.uid % 2 == 0 {
-                    store.insert_task(task.clone()).await.unwrap();
-                    continue;
-                }
-                // A row that is written anew is found by what it says now.
-                let earlier = MiroirTask {
-                    index_uid: Some("earlier".to_owned()),
-                    ..MiroirTask::new(task.uid, task.kind, None, task.enqueued_at)
-                };
-                store.insert_task(MiroirTask { uuid: task.uuid, ..earlier }).await.unwrap();
-                store.update_task(task.clone()).await.unwrap();
-            }
-            for (filter, from, limit, reverse) in pages {
-                let mut met: Vec<&MiroirTask> = tasks.iter().filter(|task| is_met(task, &filter, &tasks)).collect();
-                let uids: Vec<u32> = met.iter().map(|task| task.uid).collect();
-                prop_assert_eq!(store.task_uids(filter.clone()).await.unwrap(), uids);
-                let total = met.len() as u64;
-                if !reverse {
-                    met.reverse();
-                }
-                met.retain(|task| from.is_none_or(|from| if reverse { task.uid >= from } else { task.uid <= from }));
-                let expected = TaskList {
-                    total,
-                    tasks: met.iter().take(limit as usize).map(|task| (*task).clone()).collect(),
-                    next: met.get(limit as usize).map(|task| TaskKey::of(task)),
-                };
-                let page = TaskPage { filter, from: from.map(TaskRef::Uid), limit, reverse };
-                prop_assert_eq!(store.list_tasks(page).await.unwrap(), expected);
-            }
-            Ok(())
-        })?;
+async fn agrees(store: &Held, tasks: Vec<MiroirTask>, pages: Vec<Page>) -> Result<(), TestCaseError> {
+    let tasks: Vec<MiroirTask> = tasks
+        .into_iter()
+        .enumerate()
+        .map(|(at, task)| MiroirTask { uid: at as u32, uuid: Uuid::from_u128(at as u128), ..task })
+        .collect();
+    for uid in 0..12 {
+        store.remove_task(uid).await.unwrap();
     }
+    for task in &tasks {
+        if task.uid % 2 == 0 {
+            store.insert_task(task.clone()).await.unwrap();
+            continue;
+        }
+        // A row that is written anew is found by what it says now.
+        let earlier = MiroirTask {
+            index_uid: Some("earlier".to_owned()),
+            ..MiroirTask::new(task.uid, task.kind, None, task.enqueued_at)
+        };
+        store.insert_task(MiroirTask { uuid: task.uuid, ..earlier }).await.unwrap();
+        store.update_task(task.clone()).await.unwrap();
+    }
+    for (filter, from, limit, reverse) in pages {
+        let mut met: Vec<&MiroirTask> = tasks.iter().filter(|task| is_met(task, &filter, &tasks)).collect();
+        let uids: Vec<u32> = met.iter().map(|task| task.uid).collect();
+        prop_assert_eq!(store.task_uids(filter.clone()).await.unwrap(), uids);
+        let total = met.len() as u64;
+        if !reverse {
+            met.reverse();
+        }
+        met.retain(|task| from.is_none_or(|from| if reverse { task.uid >= from } else { task.uid <= from }));
+        let expected = TaskList {
+            total,
+            tasks: met.iter().take(limit as usize).map(|task| (*task).clone()).collect(),
+            next: met.get(limit as usize).map(|task| TaskKey::of(task)),
+        };
+        let page = TaskPage { filter, from: from.map(TaskRef::Uid), limit, reverse };
+        prop_assert_eq!(store.list_tasks(page).await.unwrap(), expected);
+    }
+    Ok(())
+}
+
+async fn filters_and_pages_agree_with_a_naive_model(place: &Place) {
+    let store = place.open();
+    let pages = (any_filter(), proptest::option::of(0u32..12), 0u32..6, any::<bool>());
+    let cases = (proptest::collection::vec(any_task(), 0..12), proptest::collection::vec(pages, 8));
+    let runtime = tokio::runtime::Handle::current();
+    // The runner is not async, and the runtime must go on meanwhile.
+    let runs = tokio::task::spawn_blocking(move || {
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(64));
+        runner.run(&cases, |(tasks, pages)| runtime.block_on(agrees(&store, tasks, pages)))
+    });
+    runs.await.unwrap().unwrap();
+}
+
+on_each_store! {
+    filters_and_pages_agree_with_a_naive_model,
 }

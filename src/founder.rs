@@ -1,0 +1,136 @@
+//! Apps, as a configuration wants them: over the cluster's state for a gateway that leads, over what the leader tells for one that follows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use miroir::cluster::settings::ClusterSettings;
+use miroir::cluster::{Cluster, ClusterError};
+use miroir::config::Config;
+use miroir::gateway::auth::Keyring;
+use miroir::gateway::chats::ChatBook;
+use miroir::gateway::metrics::GatewayMetrics;
+use miroir::gateway::peers::following::Following;
+use miroir::gateway::rule_metrics::RuleMetrics;
+use miroir::gateway::ruled::Ruling;
+use miroir::gateway::serving::Seat;
+use miroir::gateway::settings::GatewaySettings;
+use miroir::gateway::webhooks::WebhookBook;
+use miroir::gateway::{self, App};
+use miroir::logging;
+use miroir::moves;
+use miroir::nodes::credentials::Credentials;
+use miroir::rules::rule::Rule;
+use miroir::settings::Secret;
+use miroir::store::leadership::{Leadership, WhenLed, WhenLost};
+use miroir::store::sqlite::SqliteStore;
+use miroir::store::{Store, StoreError};
+use miroir::tls::TlsError;
+use miroir::tls::listeners::Listeners;
+use miroir::tls::nodes::NodeTls;
+
+/// Why there is no app.
+#[derive(Debug, thiserror::Error)]
+pub enum FoundingError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    #[error("the configuration cannot be read a second time: {0}")]
+    ReadAgain(String),
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What apps are made of.
+pub struct Founder {
+    /// Without Pingora's own section, which the server has.
+    pub config: Config,
+    pub keepalive_pool_size: usize,
+    /// The file, to be read again.
+    pub path: PathBuf,
+    pub tls: Arc<Listeners>,
+    pub leadership: Arc<dyn Leadership>,
+}
+
+// === impl Founder ===
+
+impl Founder {
+    /// Over the cluster's state.
+    pub async fn lead(&self, store: Arc<dyn Store>) -> Result<Seat, FoundingError> {
+        let seat = self.found(store, self.config.gateway_settings(), None).await?;
+        seat.app.cluster.nodes.client.trust_only(self.leadership.trust().clone());
+        Ok(seat)
+    }
+
+    /// Over an empty state in memory, of which no loop runs.
+    pub async fn follow(&self, secret: Secret) -> Result<Seat, FoundingError> {
+        let (config, tls) = (&self.config, NodeTls::open(&self.config.tls.to_peers)?);
+        let name = config.candidate(WhenLed::Wait, WhenLost::Refuse).name;
+        let following = Following::new(name, self.leadership.watch(), secret, tls, config.gateway.peers.leader_wait);
+        let store = Arc::new(SqliteStore::open(":memory:", config.cluster.shards)?);
+        let mut settings = config.gateway_settings();
+        // Whoever leads knows of writes; a gateway that follows does not, so it keeps no answers.
+        settings.cache.size = 0;
+        settings.cache.replies = 0;
+        self.found(store, settings, Some(Arc::new(following))).await
+    }
+
+    async fn found(
+        &self,
+        store: Arc<dyn Store>,
+        settings: GatewaySettings,
+        following: Option<Arc<Following>>,
+    ) -> Result<Seat, FoundingError> {
+        let (config, registry) = (&self.config, prometheus::Registry::new());
+        let mut of_the_cluster = cluster_settings(config, self.keepalive_pool_size)?;
+        of_the_cluster.kept_replies = settings.cache.replies;
+        let cluster = Cluster::start(of_the_cluster, Arc::clone(&store), &registry).await?;
+        let keyring = Keyring::open(Arc::clone(&store), config.master_key.clone()).await?;
+        let hooks = config.rules.iter().filter_map(Rule::task_hook).collect();
+        let rule_metrics = RuleMetrics::register(&registry)?;
+        let webhooks = WebhookBook::open(Arc::clone(&store), hooks, rule_metrics.clone()).await?;
+        let books = (webhooks, ChatBook::open(store).await?);
+        let metrics = GatewayMetrics::register(&registry)?;
+        let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
+        let app = App::new(cluster, keyring, settings, metrics, Arc::clone(&self.tls), books, ruling, following);
+        gateway::install_hooks(&app);
+        let path = self.path.clone();
+        let read_again: moves::ConfigSource = Box::new(move || {
+            let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+            Ok(config.cluster)
+        });
+        if app.cluster.moves.config_source.set(read_again).is_err() {
+            tracing::warn!("the cluster has a source of its configuration already");
+        }
+        let path = self.path.clone();
+        let source = Box::new(move || {
+            let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+            Ok(config.fresh())
+        });
+        app.reloads.open(source, Box::new(logging::set_level)).map_err(FoundingError::ReadAgain)?;
+        Ok(Seat { app, registry })
+    }
+}
+
+/// # Errors
+///
+/// When a file that `tls.nodes` names is of no use.
+pub(crate) fn cluster_settings(config: &Config, keepalive_pool_size: usize) -> Result<ClusterSettings, TlsError> {
+    let credentials = Credentials { key: config.node_key.clone(), tls: NodeTls::open(&config.tls.nodes)? };
+    Ok(ClusterSettings {
+        placement: config.cluster.clone(),
+        health: config.health.clone(),
+        write: config.write.clone(),
+        kept_replies: config.cache.replies,
+        search: config.search.clone(),
+        rebalance: config.rebalance.clone(),
+        overload: config.overload.clone(),
+        resilver: config.resilver.clone(),
+        scrub: config.scrub,
+        dumps: config.dumps.clone(),
+        credentials,
+        keepalive_pool_size,
+    })
+}

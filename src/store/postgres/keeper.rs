@@ -1,0 +1,309 @@
+//! The thread that keeps a gateway's seat at the database: who waits looks whether the lease has ended, who leads renews it. Only the
+//! database's clock says who may take it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::address::{Address, chain};
+use super::claim::{Claim, LEASE, Me, Seen, note_loss, same_system};
+use super::link::Link;
+use super::schema;
+use super::seat::Known;
+use crate::store::leadership::{Leader, Loss, Member, Role, Standing, WhenLed, WhenLost};
+use crate::store::trust::Moment;
+
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How often who waits for a lease looks whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// While the server does not answer.
+const RETRY: Duration = Duration::from_millis(500);
+/// What is asked at once may take so long, the connection aside.
+const LIMIT: Duration = Duration::from_secs(4);
+/// The end of the lease as its holder sees it comes so much earlier.
+const MARGIN: Duration = Duration::from_secs(2);
+const RELEASE_LIMIT: Duration = Duration::from_millis(900);
+
+/// What the thread is told.
+pub enum Order {
+    /// To give the lease up; whoever `resigned` does not come back for it at once.
+    Release { resigned: bool },
+}
+
+/// The thread.
+pub struct Keeper {
+    address: Address,
+    runtime: Runtime,
+    link: Option<Link>,
+    me: Me,
+    known: Arc<Known>,
+    at: At,
+    /// Which server it is.
+    system: Option<String>,
+    /// Whether it was said that the server cannot be reached.
+    told_away: bool,
+}
+
+/// Where the gateway stands.
+enum At {
+    Waiting {
+        /// As the row was first, and as it was last.
+        first: Option<Seen>,
+        last: Option<Seen>,
+    },
+    Leading {
+        claim: Claim,
+        /// The other gateways, as the next renewal has the row say.
+        others: Vec<String>,
+    },
+}
+
+/// What came of asking the server.
+enum Asked {
+    /// To be asked again after so long.
+    Again(Duration),
+    Lost(Loss),
+    Away(String),
+}
+
+/// What who waits was told.
+enum Look {
+    Waits(Seen, Vec<Member>),
+    Taken(Claim, Moment),
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    /// One that waits, over a connection that was made.
+    pub fn new(address: Address, runtime: Runtime, link: Link, me: Me, known: Arc<Known>) -> Self {
+        let (system, at) = (link.system.clone(), At::Waiting { first: None, last: None });
+        Self { address, runtime, link: Some(link), me, known, at, system, told_away: false }
+    }
+
+    /// Keeps the seat until it is given up.
+    pub fn keep(mut self, orders: &Receiver<Order>) {
+        let mut wait = Duration::ZERO;
+        loop {
+            match orders.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Release { resigned }) => return self.release(resigned),
+                Err(RecvTimeoutError::Disconnected) => return self.release(false),
+            }
+            if let Some(loss) = self.known.loss() {
+                if !self.note(&loss) {
+                    wait = RETRY;
+                    continue;
+                }
+                // Only to be given up now, which does nothing.
+                let _ = orders.recv();
+                return;
+            }
+            let asked = match self.at {
+                At::Waiting { .. } => self.look(),
+                At::Leading { .. } => self.renew(),
+            };
+            wait = match asked {
+                Asked::Again(wait) => wait,
+                Asked::Lost(loss) => {
+                    self.known.lose(loss);
+                    Duration::ZERO
+                }
+                Asked::Away(why) => {
+                    self.link = None;
+                    if !std::mem::replace(&mut self.told_away, true) {
+                        tracing::error!(%why, "the database of the state cannot be reached: the lease is not renewed");
+                    }
+                    RETRY
+                }
+            };
+        }
+    }
+
+    /// Asks the server, over the connection that is there or a new one.
+    fn ask<T>(
+        &mut self,
+        question: impl AsyncFnOnce(&Link, &Me) -> Result<Result<T, Loss>, tokio_postgres::Error>,
+    ) -> Result<T, Asked> {
+        let (link, address, me, system) = (&mut self.link, &self.address, &self.me, &self.system);
+        let asked = self.runtime.block_on(async {
+            let link = match link {
+                Some(link) if !link.client.is_closed() => link,
+                _ => link.insert(Link::connect(address).await.map_err(Asked::Away)?),
+            };
+            same_system(system.as_ref(), link.system.as_ref()).map_err(Asked::Lost)?;
+            match tokio::time::timeout(LIMIT, question(link, me)).await {
+                Ok(Ok(Ok(answer))) => Ok(answer),
+                Ok(Ok(Err(loss))) => Err(Asked::Lost(loss)),
+                Ok(Err(error)) => Err(Asked::Away(chain(&error))),
+                Err(_) => Err(Asked::Away(format!("no answer within {LIMIT:?}"))),
+            }
+        });
+        if asked.is_ok() && std::mem::take(&mut self.told_away) {
+            tracing::info!("the database of the state can be reached again");
+        }
+        asked
+    }
+
+    /// Takes the lease if it has ended.
+    fn look(&mut self) -> Asked {
+        let At::Waiting { first, last } = &self.at else { return Asked::Again(Duration::ZERO) };
+        let (first, last) = (first.clone(), last.clone());
+        let asked = self.ask(async |link, me| {
+            let Some(seen) = me.look(&link.client).await? else {
+                return Ok(Err(Loss::Tail { why: "it has no leader's row".to_owned() }));
+            };
+            if let Some(loss) = refusal(&seen, last.as_ref(), first.as_ref(), me) {
+                return Ok(Err(loss));
+            }
+            for statement in me.attend() {
+                statement.run(&link.client).await?;
+            }
+            if seen.wait < 0.0 {
+                let asked_at = Moment::now();
+                if let Some(claim) = me.take(&link.client, link.system.clone()).await? {
+                    return Ok(Ok(Look::Taken(claim, asked_at)));
+                }
+            }
+            let members = me.members(&link.client).await?.into_iter().map(|(_, member)| member).collect();
+            Ok(Ok(Look::Waits(seen, members)))
+        });
+        match asked {
+            Ok(Look::Taken(claim, asked_at)) => {
+                self.lead(claim, asked_at);
+                Asked::Again(Duration::ZERO)
+            }
+            Ok(Look::Waits(seen, members)) => self.wait(seen, members),
+            Err(asked) => asked,
+        }
+    }
+
+    fn wait(&mut self, seen: Seen, members: Vec<Member>) -> Asked {
+        let At::Waiting { first, last } = &mut self.at else { return Asked::Again(Duration::ZERO) };
+        if first.is_none() {
+            tracing::info!(leader = %seen.leader.name, seconds = seen.left.max(0.0), "waiting for the end of the leader's lease");
+        }
+        let was_alone = last.as_ref().is_some_and(|last| last.left < 0.0);
+        if seen.left < 0.0 && seen.wait > 1.0 && !was_alone {
+            tracing::warn!(
+                leader = %seen.leader.name, seconds = seen.wait,
+                "the leader has vanished, and may be answering searches by itself: waiting for the end of that. If it is dead, \
+                 a gateway with its `gateway.id` need not wait"
+            );
+        }
+        let led = (seen.leader.epoch > 0).then(|| seen.leader.clone());
+        let pause = LOOK_EVERY.min(Duration::from_secs_f64(seen.wait.clamp(0.01, 1.0)));
+        *last = Some(seen.clone());
+        first.get_or_insert(seen);
+        self.known.note(Standing { role: Role::Follows, leader: led, members });
+        Asked::Again(pause)
+    }
+
+    fn lead(&mut self, claim: Claim, taken: Moment) {
+        tracing::info!(epoch = claim.epoch, "this gateway leads");
+        self.known.trust.set(taken + LEASE.saturating_sub(MARGIN));
+        let mut standing = self.known.standing();
+        standing.role = Role::Leads;
+        standing.leader = Some(self.as_leader(&claim));
+        self.known.lead(claim.clone(), standing);
+        self.at = At::Leading { claim, others: Vec::new() };
+    }
+
+    fn as_leader(&self, claim: &Claim) -> Leader {
+        Leader {
+            epoch: claim.epoch,
+            name: self.me.candidate.name.clone(),
+            url: self.me.candidate.url.clone(),
+            since: claim.since.clone(),
+        }
+    }
+
+    fn renew(&mut self) -> Asked {
+        let At::Leading { claim, others } = &self.at else { return Asked::Again(Duration::ZERO) };
+        let (claim, told) = (claim.clone(), others.clone());
+        let sent = Moment::now();
+        let asked = self.ask(async |link, me| {
+            if claim.renewal(&told, me.candidate.when_lost).run(&link.client).await?.is_empty() {
+                return claim.diagnose(&link.client).await.map(Err);
+            }
+            for statement in me.attend() {
+                statement.run(&link.client).await?;
+            }
+            me.members(&link.client).await.map(Ok)
+        });
+        let all = match asked {
+            Ok(all) => all,
+            Err(asked) => return asked,
+        };
+        let others: Vec<String> = all.iter().map(|(id, _)| id.clone()).filter(|id| *id != self.me.id).collect();
+        // Whom the row names takes over as soon as the lease has ended, and whom it does not name later. So who trusts the lease for
+        // longer than it lasts must know that the row names nobody, and will not.
+        let alone = told.is_empty() && others.is_empty();
+        let longer = if alone { self.me.candidate.alone } else { Duration::ZERO };
+        self.known.trust.set(sent + LEASE.saturating_sub(MARGIN) + longer);
+        if self.known.loss().is_some() {
+            // It was lost meanwhile.
+            self.known.trust.end();
+        }
+        let members = all.into_iter().map(|(_, member)| member).collect();
+        self.known.note(Standing { role: Role::Leads, leader: Some(self.as_leader(&claim)), members });
+        self.at = At::Leading { claim, others };
+        Asked::Again(RENEW_EVERY)
+    }
+
+    /// True when nothing is to be noted any more. Only a lost tail is: what is older than it was must not be served by, whoever
+    /// starts next.
+    fn note(&mut self, loss: &Loss) -> bool {
+        let Loss::Tail { why } = loss else { return true };
+        // Also in another database that stands under the same address now.
+        self.system = None;
+        let noted = self.ask(async |link, _| note_loss(why).run(&link.client).await.map(Ok));
+        if let Err(Asked::Away(error)) = &noted {
+            tracing::error!(%error, "that the state lost its last commits cannot be noted in it");
+            self.link = None;
+        }
+        noted.is_ok()
+    }
+
+    /// For who comes next. A failure costs them the rest of the lease.
+    fn release(mut self, resigned: bool) {
+        self.known.lose(Loss::GivenUp);
+        let claim = match &self.at {
+            At::Leading { claim, .. } => Some(claim.clone()),
+            At::Waiting { .. } => None,
+        };
+        let (address, kept, me) = (&self.address, self.link.take(), &self.me);
+        let statements = claim.map(|claim| claim.release(resigned)).into_iter().chain([me.leave()]);
+        self.runtime.block_on(async {
+            let link = match kept {
+                Some(link) if !link.client.is_closed() => link,
+                _ => match Link::connect(address).await {
+                    Ok(link) => link,
+                    Err(_) => return,
+                },
+            };
+            for statement in statements {
+                let _ = tokio::time::timeout(RELEASE_LIMIT, statement.run(&link.client)).await;
+            }
+        });
+    }
+}
+
+/// Why a gateway that sees the row so does not wait for it.
+fn refusal(seen: &Seen, last: Option<&Seen>, first: Option<&Seen>, me: &Me) -> Option<Loss> {
+    if seen.schema > schema::known() {
+        return Some(Loss::Newer { found: seen.schema, known: schema::known() });
+    }
+    match (&seen.lost, me.candidate.when_lost) {
+        (Some(why), WhenLost::Refuse) => return Some(Loss::Tail { why: why.clone() }),
+        (Some(_), WhenLost::Empty) | (None, WhenLost::Refuse | WhenLost::Empty) => {}
+    }
+    if let Some(Err(loss)) = last.map(|last| seen.follows(last)) {
+        return Some(loss);
+    }
+    // A lease that is renewed while one looks belongs to somebody who lives.
+    let is_renewed = first.is_some_and(|first| first.expires_at != seen.expires_at);
+    (is_renewed && me.candidate.when_led == WhenLed::Refuse).then(|| Loss::Led { leader: seen.leader.name.clone() })
+}

@@ -1,0 +1,357 @@
+//! The table of tasks: rows, and filters as SQL.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+
+use super::schema;
+use super::statement::{Statement, Value};
+use super::worker::{Replies, Then};
+use crate::meili::task::TaskStatus;
+use crate::store::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, nanos};
+use crate::tasks::entry::MiroirTask;
+use crate::tasks::filter::{TaskKey, Unit};
+use crate::tasks::swap::follow_swaps;
+
+/// So many tasks that follow a swap are read at once.
+const CHUNK: i64 = 1000;
+/// A deletion of more is several commits, so that none holds up what waits behind it for long.
+pub const DELETED_AT_ONCE: i64 = 20_000;
+
+const COLUMNS: &str = "uid, uuid, kind, status, index_uid, enqueued_at, started_at, finished_at, canceled_by, task";
+const FINAL: &str = "status IN ('succeeded', 'failed', 'canceled')";
+
+/// A `WHERE` clause and its values.
+struct Condition {
+    sql: String,
+    values: Vec<Value>,
+}
+
+fn as_json(task: &MiroirTask) -> Result<String, StoreError> {
+    serde_json::to_string(task).map_err(|source| StoreError::Corrupt { what: "task", source })
+}
+
+/// In the order of [`COLUMNS`].
+fn columns(task: &MiroirTask) -> Result<Vec<Value>, StoreError> {
+    // Asked for is not done: only a canceled task has a canceler that can be filtered by.
+    let canceled_by = if task.status == TaskStatus::Canceled { task.canceled_by } else { None };
+    Ok(vec![
+        i64::from(task.uid).into(),
+        Value::Bytes(task.uuid.as_bytes().to_vec()),
+        task.kind.as_str().into(),
+        task.status.as_str().into(),
+        Value::MaybeText(task.index_uid.clone()),
+        nanos(task.enqueued_at).into(),
+        Value::MaybeInt(task.started_at.map(nanos)),
+        Value::MaybeInt(task.finished_at.map(nanos)),
+        Value::MaybeInt(canceled_by.map(i64::from)),
+        as_json(task)?.into(),
+    ])
+}
+
+/// An error if the uid is taken. It is used up for good, also if the task is removed. With `keep` its end is kept.
+pub fn insert(task: &MiroirTask, keep: bool) -> Result<Vec<Statement>, StoreError> {
+    let sql = format!("INSERT INTO miroir.tasks ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+    let mut statements = vec![Statement::new(sql, columns(task)?), schema::use_task_uid(task.uid)];
+    if keep && task.status.is_final() {
+        statements.push(Statement::new(
+            "WITH next AS (UPDATE miroir.last_end SET place = place + 1 RETURNING place)
+             INSERT INTO miroir.ends (place, task) SELECT place, $1 FROM next",
+            vec![as_json(task)?.into()],
+        ));
+    }
+    Ok(statements)
+}
+
+/// Writes the row anew if it is still there: a task that was deleted meanwhile does not come back. Brings whether it was open
+/// until then, in which case its end is kept with `keep`.
+pub fn update(task: &MiroirTask, keep: bool) -> Result<Statement, StoreError> {
+    let mut values = columns(task)?;
+    values.push(Value::Bool(keep && task.status.is_final()));
+    let sql = format!(
+        "WITH old AS (SELECT uid, {FINAL} AS ended FROM miroir.tasks WHERE uid = $1 FOR UPDATE),
+         written AS (UPDATE miroir.tasks SET ({COLUMNS}) = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) FROM old
+                     WHERE tasks.uid = old.uid RETURNING old.ended),
+         next AS (UPDATE miroir.last_end SET place = place + 1 FROM written WHERE $11 AND NOT ended RETURNING place),
+         kept AS (INSERT INTO miroir.ends (place, task) SELECT place, $10 FROM next)
+         SELECT NOT ended FROM written"
+    );
+    Ok(Statement::new(sql, values))
+}
+
+/// True when [`update`] has found the task open and left it ended.
+pub fn has_ended(task: &MiroirTask, replies: &Replies) -> bool {
+    let was_open = replies.first().and_then(|rows| rows.first()).is_some_and(|row| row.get(0));
+    was_open && task.status.is_final()
+}
+
+fn next_older(names: &[String], before: u32, after: i64) -> Statement {
+    Statement::new(
+        "SELECT uid, task FROM miroir.tasks WHERE index_uid = ANY($1) AND uid < $2 AND uid > $3 ORDER BY uid LIMIT $4",
+        vec![Value::texts(names.iter().map(String::as_str)), i64::from(before).into(), after.into(), CHUNK.into()],
+    )
+}
+
+/// Rows older than a swap follow the swapped indexes: what is asked first, and what is made of each answer.
+pub fn older_follow(swap: u32, swaps: Vec<(String, String)>) -> (Statement, Then) {
+    let names: Vec<String> = swaps.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect();
+    let first = next_older(&names, swap, -1);
+    let then = move |replies: &Replies| {
+        let rows = replies.last().map(Vec::as_slice).unwrap_or_default();
+        let mut statements = Vec::new();
+        for row in rows {
+            let mut task = read(row.get(1))?;
+            if follow_swaps(&mut task, &swaps) {
+                statements.push(Statement::new(
+                    "UPDATE miroir.tasks SET index_uid = $2, task = $3 WHERE uid = $1",
+                    vec![i64::from(task.uid).into(), Value::MaybeText(task.index_uid.clone()), as_json(&task)?.into()],
+                ));
+            }
+        }
+        if let Some(last) = rows.last().filter(|_| rows.len() as i64 == CHUNK) {
+            statements.push(next_older(&names, swap, last.get(0)));
+        } else if !statements.is_empty() {
+            // So that the next answer ends it.
+            statements.push(Statement::plain("SELECT 0::bigint, ''::text WHERE false"));
+        }
+        Ok(statements)
+    };
+    (first, Arc::new(then))
+}
+
+/// No row if there is none, or none any more.
+pub fn get(id: TaskRef) -> Statement {
+    let (column, value) = column_and_value(id);
+    Statement::new(format!("SELECT task FROM miroir.tasks WHERE {column} = $1"), vec![value])
+}
+
+/// The tasks that rows of one column hold.
+pub fn tasks(rows: &[Row]) -> Result<Vec<MiroirTask>, StoreError> {
+    rows.iter().map(|row| read(row.get(0))).collect()
+}
+
+/// What a page needs: the number of all tasks that pass the filter, and its own, newest first unless it is reversed.
+pub fn list(page: &TaskPage) -> Vec<Statement> {
+    let filter = condition(&page.filter);
+    let total =
+        Statement::new(format!("SELECT count(*) FROM miroir.tasks WHERE {}", filter.sql), filter.values.clone());
+    let Condition { mut sql, mut values } = filter;
+    if let Some(from) = page.from {
+        let (column, value) = column_and_value(from);
+        values.push(value);
+        let number = values.len();
+        // By its uid a task need not be there any more to have a place in the order.
+        let place = match column {
+            "uid" => format!("${number}"),
+            _ => format!("(SELECT uid FROM miroir.tasks WHERE uuid = ${number})"),
+        };
+        let comparison = if page.reverse { ">=" } else { "<=" };
+        let _ = write!(sql, " AND uid {comparison} {place}");
+    }
+    let direction = if page.reverse { "ASC" } else { "DESC" };
+    values.push((i64::from(page.limit) + 1).into());
+    let number = values.len();
+    let page = format!("SELECT task FROM miroir.tasks WHERE {sql} ORDER BY uid {direction} LIMIT ${number}");
+    vec![total, Statement::new(page, values)]
+}
+
+/// Reads what [`list`] asks.
+pub fn as_list(replies: &Replies, limit: u32) -> Result<TaskList, StoreError> {
+    let [total, rows] = &replies[..] else { return Err(StoreError::Stopped) };
+    let total: i64 = total.first().map_or(0, |row| row.get(0));
+    let mut tasks = tasks(rows)?;
+    let next = tasks.get(limit as usize).map(TaskKey::of);
+    tasks.truncate(limit as usize);
+    Ok(TaskList { total: u64::try_from(total).unwrap_or(0), tasks, next })
+}
+
+/// The uids of the tasks that meet the filter, oldest first.
+pub fn uids(filter: &TaskFilter) -> Statement {
+    let filter = condition(filter);
+    Statement::new(format!("SELECT uid FROM miroir.tasks WHERE {} ORDER BY uid", filter.sql), filter.values)
+}
+
+/// Oldest first.
+pub fn unfinished() -> Statement {
+    Statement::plain("SELECT task FROM miroir.tasks WHERE status IN ('enqueued', 'processing') ORDER BY uid")
+}
+
+/// Deletes the final ones among the tasks that meet the filter, [`DELETED_AT_ONCE`] at most; brings how many.
+pub fn delete(filter: &TaskFilter) -> Statement {
+    let filter = condition(filter);
+    deletion(&format!("{FINAL} AND {}", filter.sql), filter.values)
+}
+
+/// As [`delete`], of tasks that ended before `cutoff`.
+pub fn purge(cutoff: OffsetDateTime) -> Statement {
+    deletion(&format!("finished_at < $1 AND {FINAL}"), vec![nanos(cutoff).into()])
+}
+
+fn deletion(condition: &str, mut values: Vec<Value>) -> Statement {
+    values.push(DELETED_AT_ONCE.into());
+    let number = values.len();
+    let sql = format!(
+        "WITH deleted AS (DELETE FROM miroir.tasks WHERE uid = ANY(ARRAY(
+             SELECT uid FROM miroir.tasks WHERE {condition} ORDER BY uid LIMIT ${number})) RETURNING 1)
+         SELECT count(*) FROM deleted"
+    );
+    Statement::new(sql, values)
+}
+
+/// No error where there is none.
+pub fn remove(uid: u32) -> Statement {
+    Statement::new("DELETE FROM miroir.tasks WHERE uid = $1", vec![i64::from(uid).into()])
+}
+
+/// How many there are of each status, and when the oldest open one came.
+pub fn stats() -> Vec<Statement> {
+    let count = |status: &TaskStatus| {
+        Statement::new("SELECT count(*) FROM miroir.tasks WHERE status = $1", vec![status.as_str().into()])
+    };
+    let oldest = "SELECT min(enqueued_at) FROM miroir.tasks WHERE status IN ('enqueued', 'processing')";
+    TaskStatus::ALL.iter().map(count).chain([Statement::plain(oldest)]).collect()
+}
+
+/// Reads what [`stats`] asks.
+pub fn as_stats(replies: &Replies) -> TaskTableStats {
+    let number = |rows: &Vec<Row>| rows.first().and_then(|row| row.get::<_, Option<i64>>(0));
+    let by_status = TaskStatus::ALL
+        .iter()
+        .zip(replies)
+        .map(|(status, rows)| (*status, number(rows).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)))
+        .collect();
+    let nanos = replies.last().and_then(number);
+    let oldest_unfinished = nanos.and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanos)).ok());
+    TaskTableStats { by_status, oldest_unfinished }
+}
+
+fn read(json: &str) -> Result<MiroirTask, StoreError> {
+    serde_json::from_str(json).map_err(|source| StoreError::Corrupt { what: "task", source })
+}
+
+fn column_and_value(id: TaskRef) -> (&'static str, Value) {
+    match id {
+        TaskRef::Uid(uid) => ("uid", i64::from(uid).into()),
+        TaskRef::Uuid(uuid) => ("uuid", Value::Bytes(uuid.as_bytes().to_vec())),
+    }
+}
+
+fn condition(filter: &TaskFilter) -> Condition {
+    let TaskFilter {
+        uids,
+        statuses,
+        kinds,
+        index_uids,
+        canceled_by,
+        before_enqueued_at,
+        after_enqueued_at,
+        before_started_at,
+        after_started_at,
+        before_finished_at,
+        after_finished_at,
+        access,
+        batches,
+        unit,
+    } = filter;
+    let mut condition = Condition { sql: "true".to_owned(), values: Vec::new() };
+    if let Some(uids) = uids {
+        condition.one_of_tasks("uid", uids);
+    }
+    if let Some(statuses) = statuses {
+        condition.one_of("status", statuses.iter().map(|status| status.as_str()));
+    }
+    if let Some(kinds) = kinds {
+        condition.one_of("kind", kinds.iter().map(|kind| kind.as_str()));
+    }
+    if let Some(index_uids) = index_uids {
+        condition.one_of("index_uid", index_uids.iter().map(String::as_str));
+    }
+    if let Some(canceled_by) = canceled_by {
+        condition.one_of_tasks("canceled_by", canceled_by);
+    }
+    for (column, comparison, date) in [
+        ("enqueued_at", "<", before_enqueued_at),
+        ("enqueued_at", ">", after_enqueued_at),
+        ("started_at", "<", before_started_at),
+        ("started_at", ">", after_started_at),
+        ("finished_at", "<", before_finished_at),
+        ("finished_at", ">", after_finished_at),
+    ] {
+        if let Some(date) = date {
+            let value = condition.value(nanos(*date).into());
+            let _ = write!(condition.sql, " AND {column} {comparison} {value}");
+        }
+    }
+    if let Some(batches) = batches {
+        let value = condition.value(Value::Ints(batches.iter().copied().map(i64::from).collect()));
+        // The batch of a task that is not enqueued any more is its canceler's or its own. Said twice so that indexes help.
+        let _ = write!(
+            condition.sql,
+            " AND status <> 'enqueued' AND (canceled_by = ANY({value}) OR (canceled_by IS NULL AND uid = ANY({value})))"
+        );
+    }
+    if let IndexAccess::Only(patterns) = access {
+        condition.allowed(patterns);
+    }
+    match unit {
+        Unit::Task => condition,
+        Unit::Batch => Condition {
+            sql: format!(
+                "((status <> 'enqueued' AND canceled_by IS NULL AND {0}) OR uid IN (SELECT canceled_by FROM miroir.tasks
+                  WHERE canceled_by IS NOT NULL AND status <> 'enqueued' AND {0}))",
+                condition.sql
+            ),
+            values: condition.values,
+        },
+    }
+}
+
+// === impl Condition ===
+
+impl Condition {
+    /// Where it stands in the statement.
+    fn value(&mut self, value: Value) -> String {
+        self.values.push(value);
+        format!("${}", self.values.len())
+    }
+
+    fn one_of<'a>(&mut self, column: &str, members: impl Iterator<Item = &'a str>) {
+        let value = self.value(Value::texts(members));
+        let _ = write!(self.sql, " AND {column} = ANY({value})");
+    }
+
+    fn one_of_tasks(&mut self, column: &str, members: &[TaskRef]) {
+        let mut uids = Vec::new();
+        let mut uuids = Vec::new();
+        for member in members {
+            match member {
+                TaskRef::Uid(uid) => uids.push(i64::from(*uid)),
+                TaskRef::Uuid(uuid) => uuids.push(uuid.as_bytes().to_vec()),
+            }
+        }
+        let value = self.value(Value::Ints(uids));
+        if uuids.is_empty() {
+            let _ = write!(self.sql, " AND {column} = ANY({value})");
+            return;
+        }
+        let named = self.value(Value::Blobs(uuids));
+        let _ = write!(
+            self.sql,
+            " AND {column} = ANY({value} || ARRAY(SELECT named.uid FROM miroir.tasks named WHERE named.uuid = ANY({named})))"
+        );
+    }
+
+    fn allowed(&mut self, patterns: &[String]) {
+        let mut terms = vec!["false".to_owned()];
+        for pattern in patterns.iter().filter(|pattern| !pattern.contains('\0')) {
+            terms.push(match pattern.strip_suffix('*') {
+                // Not LIKE, whose wildcards could stand in the pattern.
+                Some(prefix) => format!("starts_with(index_uid, {})", self.value(prefix.into())),
+                None => format!("index_uid = {}", self.value(pattern.as_str().into())),
+            });
+        }
+        let _ = write!(self.sql, " AND index_uid IS NOT NULL AND ({})", terms.join(" OR "));
+    }
+}

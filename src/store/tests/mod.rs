@@ -1,0 +1,18 @@
+//! One suite for all stores, and what only one of them has.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `facts` | what every store keeps, forgets and refuses |
+//! | `file` | what only a state file has |
+//! | `leader` | the lease, the fence, and a server that goes away |
+//! | `place` | where a store under test is |
+//! | `properties` | filters and pages of tasks, against a naive model |
+//! | `server` | a PostgreSQL server |
+
+mod facts;
+mod file;
+mod leader;
+mod place;
+mod properties;
+#[path = "../../../tests/suite/support/postgres.rs"]
+mod server;
