@@ -15,6 +15,7 @@
 //! | logs | [`logging`] | what is logged, on stderr and for a client that listens |
 //! | rooms | [`nodes`], [`read`], [`ledger`], [`tracking`], [`write`](mod@write), [`replicas`], [`moves`], [`dumps`] | talk to nodes; each `mod.rs` is a map |
 //! | cluster | [`cluster`] | the rooms' parts put together, and their loops |
+//! | peers | [`peers`] | other gateways: what the leader tells them, and who has heard it |
 //! | gateway | [`gateway`], [`admin`] | the only code that sees Pingora's `Session` |
 //! | programs | `main.rs`, [`commands`], [`config`], [`metrics`] | arguments, settings, the composition root |
 //! | engine | `miroir_engine`, a crate | cargo feature `embedded`: a Meilisearch-compatible node on milli |
@@ -32,6 +33,7 @@ pub mod merge;
 pub mod metrics;
 pub mod moves;
 pub mod nodes;
+pub mod peers;
 pub mod placement;
 pub mod plan;
 pub mod read;

@@ -14,7 +14,7 @@ use crate::tracking::Heir;
 
 #[async_trait]
 impl Heir for Cluster {
-    /// In-sync sets, settings to be taken back, registry, words.
+    /// In-sync sets, settings to be taken back, registry, words; then other gateways hear of it.
     async fn task_ended(&self, task: &mut MiroirTask) {
         match insync::end(&self.ledger, task).await {
             Ok(marks) => report_divergence(self, task, &marks),
@@ -51,6 +51,9 @@ impl Heir for Cluster {
                 _ = tokio::time::timeout(repair::TOLD_AFTER, checked).await;
             }
         }
+        // Whoever sees that it has succeeded finds it at every gateway: none goes by replicas that lack it, nor by what it knew of the
+        // settings before. And of indexes that were swapped none has the keys and names of before.
+        self.nodes.elsewhere.heard().await;
     }
 }
 

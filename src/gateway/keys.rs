@@ -13,6 +13,7 @@ use super::auth::keyring::HeldKey;
 use super::respond::Answer;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::{Subrequest, Trace};
+use crate::nodes::elsewhere::Told;
 use crate::nodes::error::store_failed;
 use crate::placement::topology::Node;
 use crate::plan::key_request::{KeyPage, KeyPatch, NewKey};
@@ -48,6 +49,7 @@ pub async fn create(app: &App, wanted: NewKey, trace: &Trace) -> Result<Answer, 
     };
     let copy = Bytes::from(held.key.creation_body().to_string());
     tell_nodes(app, http::Method::POST, "/keys".to_owned(), Some(copy), trace).await;
+    tell_gateways(app).await;
     Ok(Answer::json(201, &view(&held)))
 }
 
@@ -66,6 +68,7 @@ pub async fn update(app: &App, name: &str, patch: KeyPatch, trace: &Trace) -> Re
     let held = changed.await.map_err(|error| store_failed(&error))?.ok_or_else(|| not_found(name))?;
     let copy = json!({ "name": held.key.name, "description": held.key.description });
     tell_nodes(app, http::Method::PATCH, format!("/keys/{uid}"), Some(Bytes::from(copy.to_string())), trace).await;
+    tell_gateways(app).await;
     Ok(Answer::json(200, &view(&held)))
 }
 
@@ -76,6 +79,7 @@ pub async fn delete(app: &App, name: &str, trace: &Trace) -> Result<Answer, Resp
         return Err(not_found(name));
     }
     tell_nodes(app, http::Method::DELETE, format!("/keys/{uid}"), None, trace).await;
+    tell_gateways(app).await;
     Ok(Answer::empty(204))
 }
 
@@ -96,6 +100,12 @@ async fn tell_nodes(app: &App, method: http::Method, path: String, body: Option<
     if let Err(error) = direct::everywhere(&app.cluster.writes, method, &path, body, trace).await {
         tracing::warn!(code = error.code, "API keys could not be copied to the nodes");
     }
+}
+
+/// Before the client is told: a key that was deleted opens no gateway any more, and one that was made opens all.
+async fn tell_gateways(app: &App) {
+    app.cluster.nodes.elsewhere.changed(Told::Keys);
+    app.cluster.nodes.elsewhere.heard().await;
 }
 
 // === impl KeyRepair ===

@@ -85,7 +85,8 @@ fn merged(topology: &Topology, marks: &Marks) -> StaleSets {
 }
 
 /// Draws the conclusions from the nodes' answers to a write and makes the marks durable, in one: two writes that are under
-/// way together must not each count on the replica that the other one has just found to be behind.
+/// way together must not each count on the replica that the other one has just found to be behind. Other gateways may not have heard of
+/// the marks yet.
 pub async fn settle(
     ledger: &Ledger,
     placed: &Topology,
@@ -101,18 +102,24 @@ pub async fn settle(
     Ok(settled)
 }
 
-/// Makes `marks` durable, then publishes them; no shard is left without a replica in sync. What was missed of an index is
+/// Makes `marks` durable, then publishes them, and returns when other gateways have heard; no shard is left without a replica in
+/// sync. What was missed of an index is
 /// repaired beside the others; nodes that missed more go back to being repaired as a whole.
 pub async fn mark(ledger: &Ledger, marks: &Marks) -> Result<(), StoreError> {
     if marks.is_empty() {
         return Ok(());
     }
-    let mut held = ledger.bookkeeping.hold().await;
-    let admitted = admit(&ledger.nodes.topology(), marks);
-    record(ledger, &mut held, marks, admitted).await
+    {
+        let mut held = ledger.bookkeeping.hold().await;
+        let admitted = admit(&ledger.nodes.topology(), marks);
+        record(ledger, &mut held, marks, admitted).await?;
+    }
+    ledger.nodes.elsewhere.heard().await;
+    Ok(())
 }
 
-/// What the end of a task means for the in-sync sets, in one with making it durable; see [`conclude`].
+/// What the end of a task means for the in-sync sets, in one with making it durable; see [`conclude`]. Other gateways may not have
+/// heard of the marks yet.
 pub async fn end(ledger: &Ledger, task: &mut MiroirTask) -> Result<Marks, StoreError> {
     let mut held = ledger.bookkeeping.hold().await;
     let topology = ledger.nodes.topology();
@@ -126,9 +133,13 @@ pub async fn mark_gone(ledger: &Ledger, marks: &Marks) -> Result<(), StoreError>
     if marks.is_empty() {
         return Ok(());
     }
-    let mut held = ledger.bookkeeping.hold().await;
-    let admitted = Admitted { stale: merged(&ledger.nodes.topology(), marks), spared: Vec::new() };
-    record(ledger, &mut held, marks, admitted).await
+    {
+        let mut held = ledger.bookkeeping.hold().await;
+        let admitted = Admitted { stale: merged(&ledger.nodes.topology(), marks), spared: Vec::new() };
+        record(ledger, &mut held, marks, admitted).await?;
+    }
+    ledger.nodes.elsewhere.heard().await;
+    Ok(())
 }
 
 /// `admitted` was made of the topology while the bookkeeping was held.

@@ -60,6 +60,12 @@ impl Maintenance {
 
 /// Takes a node out of service. Refused while its shards need it, unless `force`. Being told twice does no harm.
 pub async fn begin(ledger: &Ledger, id: &str, force: bool) -> Result<(), MaintenanceError> {
+    take_out(ledger, id, force).await?;
+    ledger.nodes.elsewhere.heard().await;
+    Ok(())
+}
+
+async fn take_out(ledger: &Ledger, id: &str, force: bool) -> Result<(), MaintenanceError> {
     let mut nodes = ledger.maintenance.nodes.lock().await;
     let topology = ledger.nodes.topology();
     let ix = topology.find(id).ok_or_else(|| MaintenanceError::Unknown(id.to_owned()))?;
@@ -90,9 +96,12 @@ pub async fn end(ledger: &Ledger, id: &str) -> Result<(), MaintenanceError> {
     Ok(())
 }
 
-/// Waits until nothing is under way to a node; false when that takes longer than `limit`.
+/// Waits until nothing is under way to a node, from no gateway; false when that takes longer than `limit`.
 pub async fn idle(ledger: &Ledger, node: &NodeId, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
+    if tokio::time::timeout_at(deadline, ledger.nodes.elsewhere.quiet()).await.is_err() {
+        return false;
+    }
     let jobs = ledger.nodes.metrics.lane_jobs.with_label_values(&[node.as_str()]);
     let mut idle_before = false;
     loop {

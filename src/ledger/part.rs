@@ -9,11 +9,12 @@ use super::bookkeeping::Bookkeeping;
 use super::founding::Founding;
 use super::maintenance::Maintenance;
 use super::refusals::Refusals;
-use super::registry::{Registry, Undo};
+use super::registry::{Dropped, Registry, Undo};
 use super::watch::Watchers;
 use crate::meili::error::ResponseError;
 use crate::meili::versions::{default_rules, templates_see_names};
 use crate::nodes::Nodes;
+use crate::nodes::elsewhere::Told;
 use crate::nodes::error::store_failed;
 use crate::placement::topology::NodeId;
 use crate::plan::broadcast::TieBreak;
@@ -64,7 +65,15 @@ impl Ledger {
     ) -> Arc<Self> {
         let (bookkeeping, maintenance, founding, refusals) = loaded;
         let told = Arc::clone(&nodes);
-        registry.on_change(Box::new(move |index| told.client.changes().replanned(index)));
+        registry.on_change(Box::new(move |dropped| {
+            match dropped {
+                Dropped::Of(index) => told.client.changes().replanned(index),
+                Dropped::All => {}
+            }
+            told.elsewhere.changed(Told::Indexes);
+        }));
+        let told = Arc::clone(&nodes);
+        refusals.on_change(Box::new(move || told.elsewhere.changed(Told::Refusals)));
         Arc::new(Self {
             nodes,
             settings,

@@ -2,6 +2,7 @@
 //! (`replicas/repair/take_back.rs`), and to be heeded by whoever reads settings meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -17,7 +18,10 @@ const TAKE_BACKS: &str = "settings_to_take_back";
 pub type Refused = BTreeMap<String, BTreeSet<NodeId>>;
 
 /// By index.
-type Notes = BTreeMap<String, Refused>;
+pub type Notes = BTreeMap<String, Refused>;
+
+/// Told of each change.
+type Listener = Box<dyn Fn() + Send + Sync>;
 
 /// Changes of settings that some nodes carried out and others refused, until they are taken back.
 #[derive(Default)]
@@ -28,6 +32,7 @@ pub struct Refusals {
     /// Why the last attempt stopped short, by index.
     troubles: Mutex<BTreeMap<String, String>>,
     changed: tokio::sync::Notify,
+    listener: OnceLock<Listener>,
 }
 
 // === impl Refusals ===
@@ -41,6 +46,22 @@ impl Refusals {
             None => Notes::new(),
         };
         Ok(Self { notes: Mutex::new(notes), ..Self::default() })
+    }
+
+    /// Who is to hear of changes. Said once, before anything runs.
+    pub(super) fn on_change(&self, listener: Listener) {
+        assert!(self.listener.set(listener).is_ok(), "nobody else hears of refusals");
+    }
+
+    /// All that is noted, as other gateways are told.
+    pub fn notes(&self) -> Notes {
+        self.notes.lock().clone()
+    }
+
+    /// Takes over what another gateway has noted.
+    pub fn replace(&self, notes: Notes) {
+        *self.notes.lock() = notes;
+        self.changed.notify_waiters();
     }
 
     /// For operators: what is being taken back, and what it waits for.
@@ -116,6 +137,9 @@ impl Refusals {
         let text = serde_json::to_string(&next).map_err(failed)?;
         store.put_meta(TAKE_BACKS, text).await?;
         *self.notes.lock() = next;
+        if let Some(listener) = self.listener.get() {
+            listener();
+        }
         self.changed.notify_waiters();
         Ok(())
     }

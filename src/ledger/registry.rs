@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::index_info::IndexInfo;
 use crate::plan::shown::KeyPlace;
@@ -16,8 +17,25 @@ pub struct Registry {
     state: RwLock<State>,
 }
 
-/// Told of every index of which something cached is dropped.
-type Listener = Box<dyn Fn(&str) + Send + Sync>;
+/// Told of what is dropped.
+type Listener = Box<dyn Fn(Dropped<'_>) + Send + Sync>;
+
+/// What was cached does not hold any more.
+pub(super) enum Dropped<'a> {
+    /// Of this index.
+    Of(&'a str),
+    /// Of all that may have been cached anywhere.
+    All,
+}
+
+/// An index as other gateways are told of it: what they have read of its settings under another number they must read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edition {
+    #[serde(flatten)]
+    pub entry: IndexEntry,
+    /// Grows whenever something cached of it is dropped.
+    pub edition: u64,
+}
 
 #[derive(Default)]
 struct State {
@@ -25,6 +43,10 @@ struct State {
     infos: HashMap<String, Arc<IndexInfo>>,
     /// Grows whenever something cached is dropped, so that a read begun before does not bring it back.
     generation: u64,
+    /// The generation at which something of an index was dropped last.
+    editions: HashMap<String, u64>,
+    /// The same of all.
+    dropped_all: u64,
     /// Indexes of which a failed task leaves it open what the nodes hold: compared when their queues are empty.
     suspect: BTreeSet<String>,
     listener: Option<Listener>,
@@ -96,6 +118,36 @@ impl Registry {
         self.state.read().entries.values().cloned().collect()
     }
 
+    /// All indexes, by uid, as other gateways are told of them.
+    pub fn editions(&self) -> Vec<Edition> {
+        let state = self.state.read();
+        let edition = |uid: &str| state.editions.get(uid).copied().unwrap_or_default().max(state.dropped_all);
+        state.entries.values().map(|entry| Edition { edition: edition(&entry.uid), entry: entry.clone() }).collect()
+    }
+
+    /// Takes over what another gateway tells of the indexes. What was read here of their settings is dropped where they have another edition
+    /// than before; all of it where that was counted by another gateway, of `counted_anew`.
+    pub fn replace(&self, told: &[Edition], counted_anew: bool) {
+        let mut state = self.state.write();
+        let is_as_before = |state: &State, now: &Edition| {
+            state.entries.get(&now.entry.uid) == Some(&now.entry)
+                && state.editions.get(&now.entry.uid) == Some(&now.edition)
+        };
+        let changed: Vec<&Edition> = told.iter().filter(|now| counted_anew || !is_as_before(&state, now)).collect();
+        let stay: BTreeSet<&str> = told.iter().map(|now| now.entry.uid.as_str()).collect();
+        let gone: Vec<String> = state.entries.keys().filter(|uid| !stay.contains(uid.as_str())).cloned().collect();
+        for uid in &gone {
+            state.forget(uid);
+            state.entries.remove(uid);
+        }
+        for Edition { entry, edition } in changed {
+            state.forget(&entry.uid);
+            state.entries.insert(entry.uid.clone(), entry.clone());
+            state.editions.insert(entry.uid.clone(), *edition);
+        }
+        state.editions.retain(|uid, _| stay.contains(uid.as_str()));
+    }
+
     /// Changes the image in memory, and returns what undoes it. To be made durable by [`Registry::persist`].
     pub fn apply(&self, change: &RegistryChange, ensure: Option<&str>) -> Undo {
         let mut state = self.state.write();
@@ -160,6 +212,7 @@ impl Registry {
                 }
                 None => {
                     state.entries.remove(index);
+                    state.editions.remove(index);
                 }
             }
         }
@@ -252,6 +305,8 @@ impl State {
     fn remove(&mut self, undo: &mut Undo, index: &str) {
         self.forget(index);
         let before = self.entries.remove(index);
+        // One that comes anew begins with a later edition.
+        self.editions.remove(index);
         if before.is_some() {
             undo.0.entry(index.to_owned()).or_insert(before);
         }
@@ -262,13 +317,20 @@ impl State {
         known.iter().for_each(|index| self.forget(index));
         // What is being read now is of the past as well.
         self.generation += 1;
+        self.dropped_all = self.generation;
+        self.tell(Dropped::All);
     }
 
     fn forget(&mut self, index: &str) {
         self.generation += 1;
         self.infos.remove(index);
+        self.editions.insert(index.to_owned(), self.generation);
+        self.tell(Dropped::Of(index));
+    }
+
+    fn tell(&self, dropped: Dropped<'_>) {
         if let Some(listener) = &self.listener {
-            listener(index);
+            listener(dropped);
         }
     }
 }

@@ -31,6 +31,6 @@ pub(super) fn facts(rebalancer: &Rebalancer, layout: &Layout) -> Facts {
             topology.shards_of(*node).iter().filter(|shard| layout.is_arriving(id, *shard)).collect();
         insert(&mut stale, id, &arriving);
     }
-    let quiet = rebalancer.nodes.older.quiet(layout.version);
+    let quiet = rebalancer.nodes.older.quiet(layout.version) && rebalancer.is_quiet_elsewhere(layout.version);
     Facts { up, stale, quiet, concurrency: rebalancer.settings.concurrency }
 }

@@ -1,5 +1,6 @@
 //! What this room holds: the layout, and how far it has come.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -31,6 +32,8 @@ pub struct Rebalancer {
     /// The same, for who only looks.
     pub(super) seen: ArcSwap<Layout>,
     pub(super) waiting: Mutex<Vec<Waiting>>,
+    /// No request of another gateway goes by an older layout than this.
+    quiet_elsewhere: AtomicU64,
     pub(super) wake: Notify,
     pub(super) metrics: RebalanceMetrics,
 }
@@ -56,6 +59,7 @@ impl Rebalancer {
             seen: ArcSwap::from_pointee(layout.clone()),
             layout: tokio::sync::Mutex::new(layout),
             waiting: Mutex::default(),
+            quiet_elsewhere: AtomicU64::new(0),
             wake: Notify::new(),
             metrics,
         }))
@@ -64,6 +68,23 @@ impl Rebalancer {
     /// As it was last committed.
     pub fn layout(&self) -> Arc<Layout> {
         self.seen.load_full()
+    }
+
+    /// True when no request of another gateway goes by an older layout than `version`, as far as was waited for.
+    pub(super) fn is_quiet_elsewhere(&self, version: u64) -> bool {
+        self.nodes.elsewhere.is_nobody() || self.quiet_elsewhere.load(Ordering::Relaxed) >= version
+    }
+
+    /// Returns when no request of another gateway goes by an older layout than the one of now. Nothing is held meanwhile, because
+    /// writes and operators need the layout.
+    pub(super) async fn quiet_elsewhere(&self) {
+        // It is seen after it was published, so whoever has heard of all that is published now has heard of it.
+        let version = self.layout().version;
+        if !self.is_quiet_elsewhere(version) {
+            self.waiting.lock().clone_from(&vec![Waiting::OlderRequests]);
+            self.nodes.elsewhere.quiet().await;
+            self.quiet_elsewhere.fetch_max(version, Ordering::Relaxed);
+        }
     }
 
     /// What the plan under way waits for.

@@ -44,6 +44,10 @@ pub async fn run(rebalancer: Arc<Rebalancer>, mut shutdown: watch::Receiver<bool
 
 /// One step; false when there was none to take.
 async fn turn(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
+    if rebalancer.layout().is_at_rest() {
+        return Ok(false);
+    }
+    rebalancer.quiet_elsewhere().await;
     let mut layout = rebalancer.layout.lock().await;
     if layout.is_at_rest() {
         return Ok(false);

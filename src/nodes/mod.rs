@@ -9,6 +9,7 @@
 //! | [`transport`] | how bytes get to a node and back: a small trait, and Pingora's connector behind it |
 //! | `exchange` | a request and its answer on a connection |
 //! | `idle` | connections that wait for their next use |
+//! | [`elsewhere`] | other gateways, which answer reads by what this one has told them |
 //! | [`error`] | what can go wrong between the gateway and a node |
 //! | [`meaning`] | what a reply means, or that none came, and what each of those who ask makes of it |
 //! | `message` | a request to a node and its answer |
@@ -31,6 +32,7 @@ pub mod changes;
 pub mod client;
 pub mod credentials;
 pub mod dynamic_rules;
+pub mod elsewhere;
 pub mod error;
 mod exchange;
 pub(crate) mod families;

@@ -1,5 +1,6 @@
 //! What this room holds: the nodes of the cluster, how to talk to them, and what is known of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::client::NodeClient;
 use super::credentials::Credentials;
+use super::elsewhere::Others;
 use super::health::life::Life;
 use super::health::settings::HealthSettings;
 use super::load::Loads;
@@ -42,6 +44,10 @@ pub struct Nodes {
     pub(crate) versions: EngineVersions,
     /// When nodes were heard of.
     pub(crate) life: Life,
+    /// Gateways that answer reads by what this one has told them.
+    pub elsewhere: Others,
+    /// True where another gateway says how the nodes are.
+    follows: AtomicBool,
     repairer: OnceLock<Repairer>,
 }
 
@@ -71,6 +77,8 @@ impl Nodes {
             older: OlderTopologies::default(),
             versions: EngineVersions::default(),
             life: Life::default(),
+            elsewhere: Others::default(),
+            follows: AtomicBool::new(false),
             repairer: OnceLock::new(),
         })
     }
@@ -78,6 +86,16 @@ impl Nodes {
     /// The topology now; take it once per request.
     pub fn topology(&self) -> Arc<Topology> {
         self.topology.load_full()
+    }
+
+    /// From now on another gateway says how the nodes are, by [`super::health::install`]. A node that this one cannot reach stays as it is
+    /// told: reads ask another replica then, and its circuit opens.
+    pub fn follow(&self) {
+        self.follows.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn follows(&self) -> bool {
+        self.follows.load(Ordering::Relaxed)
     }
 
     /// What is to be done with a node that answers again. Said once, before anything runs.

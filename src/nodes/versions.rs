@@ -25,9 +25,25 @@ impl EngineVersions {
         let mut said = self.said.lock();
         said.retain(|id, _| topology.members().any(|ix| topology.node(ix).id == *id));
         said.insert(node.clone(), version.to_owned());
+        self.find_least(&said);
+        said.values().any(|other| other != version)
+    }
+
+    /// What each node has said.
+    pub fn all(&self) -> BTreeMap<NodeId, String> {
+        self.said.lock().clone()
+    }
+
+    /// Takes over what nodes have said to another gateway.
+    pub fn replace(&self, told: BTreeMap<NodeId, String>) {
+        let mut said = self.said.lock();
+        *said = told;
+        self.find_least(&said);
+    }
+
+    fn find_least(&self, said: &BTreeMap<NodeId, String>) {
         let least = said.values().reduce(|least, other| if is_newer(least, other) { other } else { least });
         self.least.store(least.cloned().map(Arc::new));
-        said.values().any(|other| other != version)
     }
 
     /// The least of all, patches aside; `None` before any node has said its own.

@@ -55,7 +55,7 @@ pub type Residue = BTreeMap<NodeIx, ShardSet>;
 pub type StaleSets = BTreeMap<(NodeIx, String), ShardSet>;
 
 /// Why an index on a node is not as the cluster's. The node serves all its other indexes meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Apart {
     /// It has missed a change while it was away, and was not compared yet: not asked.

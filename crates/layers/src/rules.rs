@@ -25,6 +25,7 @@ pub const RANKS: &[&[&str]] = &[
     &["replicas"],
     &["moves"],
     &["dumps"],
+    &["peers"],
     &["cluster"],
     &["gateway"],
     &["metrics"],

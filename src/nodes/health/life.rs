@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::placement::topology::NodeId;
@@ -28,6 +29,17 @@ pub struct Signs {
     pub heavy: usize,
     /// When one was left without an answer last: the engine goes on with it.
     pub left: Option<Instant>,
+}
+
+/// What requests want to know that wait for a node; see [`super::wait_for`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prospects {
+    /// A probe has ended, one way or the other.
+    pub looked_at: bool,
+    /// The last probe was good.
+    pub good: bool,
+    /// Its last repair did not bring it up.
+    pub stuck: bool,
 }
 
 /// The signs of all nodes.
@@ -138,6 +150,22 @@ impl Life {
         } else {
             stuck.insert(node.clone());
         }
+    }
+
+    /// What is to be expected of `node`.
+    pub fn prospects(&self, node: &NodeId) -> Prospects {
+        let (signs, stuck) = (self.signs(node), self.is_stuck(node));
+        Prospects { looked_at: signs.looked_at.is_some(), good: signs.good_in_a_row > 0, stuck }
+    }
+
+    /// What another gateway expects of `node`, whose probes it is that are meant.
+    pub fn expect(&self, node: &NodeId, prospects: Prospects) {
+        let known = self.of(node);
+        let mut signs = known.lock();
+        signs.looked_at = prospects.looked_at.then(Instant::now);
+        signs.good_in_a_row = usize::from(prospects.good);
+        drop(signs);
+        self.repaired(node, !prospects.stuck);
     }
 
     /// A node that was marked down must show its good probes from here on.

@@ -24,11 +24,12 @@ use tokio::sync::watch;
 
 use self::probe::Probe;
 use super::client::NodeObserver;
+use super::elsewhere::Told;
 use super::part::Nodes;
 use crate::nodes::shutdown::stopped;
 use crate::placement::topology::{NodeId, NodeState, Topology};
 
-pub use self::life::{Life, Signs};
+pub use self::life::{Life, Prospects, Signs};
 pub use self::start::{Need, wait_for};
 
 /// What was learnt of a node.
@@ -97,6 +98,7 @@ pub fn publish(nodes: &Nodes, change: impl FnOnce(&mut Topology)) -> Arc<Topolog
     }
     nodes.older.superseded(&superseded);
     nodes.metrics.show(&next);
+    nodes.elsewhere.changed(Told::Topology);
     next
 }
 
@@ -156,6 +158,9 @@ pub(crate) fn again(nodes: &Nodes, node: &NodeId) {
 
 /// Acts on a sign.
 pub fn learn(nodes: &Arc<Nodes>, node: &NodeId, sign: Sign) {
+    if nodes.follows() {
+        return;
+    }
     let topology = nodes.topology();
     let Some(state) = topology.find(node.as_str()).map(|found| topology.node(found).state) else { return };
     match consequence(state, sign, nodes.settings.rise) {
@@ -180,6 +185,42 @@ pub(crate) fn rounds(nodes: &Nodes) -> tokio::time::Interval {
     let mut rounds = tokio::time::interval(nodes.settings.interval.max(Duration::from_millis(10)));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     rounds
+}
+
+/// Does `work`, by which something may be learnt of `node`, and tells other gateways where requests may wait for it otherwise than
+/// before.
+pub(super) fn noting<T>(nodes: &Nodes, node: &NodeId, work: impl FnOnce() -> T) -> T {
+    let before = nodes.life.prospects(node);
+    let done = work();
+    if nodes.life.prospects(node) != before {
+        nodes.elsewhere.changed(Told::Topology);
+    }
+    done
+}
+
+/// The repair of a node is over: it is up, or nobody waits for it any more.
+pub fn repaired(nodes: &Nodes, node: &NodeId, is_up: bool) {
+    noting(nodes, node, || nodes.life.repaired(node, is_up));
+}
+
+/// Publishes what another gateway goes by: `make` is given the topology of before, and makes the one that is told. Nodes stay where
+/// they are, also those that are no members any more. Nothing happens where it makes none.
+pub fn install<E>(nodes: &Nodes, make: impl FnOnce(&Topology) -> Result<Topology, E>) -> Result<Arc<Topology>, E> {
+    let _publishing = nodes.publishing.lock();
+    let before = nodes.topology.load_full();
+    let mut next = make(&before)?;
+    next.epoch = before.epoch + 1;
+    let next = Arc::new(next);
+    debug_assert!(
+        before.nodes.iter().zip(&next.nodes).all(|(then, now)| then.id == now.id)
+            && before.nodes.len() <= next.nodes.len(),
+        "a node has another position than before"
+    );
+    nodes.topology.store(Arc::clone(&next));
+    nodes.older.superseded(&before);
+    nodes.metrics.start_at_zero(&next);
+    nodes.metrics.show(&next);
+    Ok(next)
 }
 
 /// Probes all nodes every `health.interval`, each for itself, until `shutdown`: one that is slow keeps no other waiting.

@@ -12,7 +12,7 @@ use pingora_load_balancing::{Backend, Backends};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Sign, learn, most_are_silent, rounds};
+use super::{Sign, learn, most_are_silent, noting, rounds};
 use crate::nodes::health::settings::HealthSettings;
 use crate::nodes::metrics::Loop;
 use crate::nodes::part::Nodes;
@@ -87,10 +87,12 @@ async fn round(backends: &Backends, node: &NodeId, nodes: &Weak<Nodes>) {
         if backends.get_backend().is_empty()
             && let Some(nodes) = nodes.upgrade()
         {
-            let known = nodes.life.of(node);
-            let mut signs = known.lock();
-            signs.good_in_a_row = 0;
-            signs.looked_at = Some(Instant::now());
+            noting(&nodes, node, || {
+                let known = nodes.life.of(node);
+                let mut signs = known.lock();
+                signs.good_in_a_row = 0;
+                signs.looked_at = Some(Instant::now());
+            });
         }
     }
     backends.run_health_check(true).await;
@@ -191,7 +193,8 @@ impl HealthCheck for Check {
             Err(pingora::Error::explain(ErrorType::ReadTimedout, format!("no answer within {:?}", self.patience)))
         });
         let Some(nodes) = self.nodes.upgrade() else { return result };
-        if let Some(sign) = self.sign(&nodes, began, &result) {
+        let sign = noting(&nodes, &self.node, || self.sign(&nodes, began, &result));
+        if let Some(sign) = sign {
             learn(&nodes, &self.node, sign);
         }
         result

@@ -46,6 +46,7 @@ use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::Trace;
+use crate::nodes::elsewhere::Told;
 use crate::nodes::error::NodeError;
 use crate::nodes::health::{self, Compared, move_state};
 use crate::placement::topology::{Node, NodeId, NodeIx, NodeState};
@@ -90,7 +91,7 @@ pub fn start(replicas: &Arc<Replicas>, node: &NodeId) {
             bring_back(&replicas, &node).await
         };
         replicas.repairs.running.lock().remove(&node);
-        replicas.nodes.life.repaired(&node, matches!(result, Ok(Outcome::Up)));
+        health::repaired(&replicas.nodes, &node, matches!(result, Ok(Outcome::Up)));
         match result {
             Ok(Outcome::Up) => {
                 replicas.repairs.waiting.lock().remove(&node);
@@ -217,6 +218,7 @@ async fn learn_version(replicas: &Replicas, node: &Node, trace: &Trace) -> Resul
             // What was made of settings went by another version.
             replicas.ledger.registry.forget_infos();
         }
+        nodes.elsewhere.changed(Told::Versions);
         if differ {
             tracing::warn!(node = %node.id, version, least, "nodes run different versions");
         }

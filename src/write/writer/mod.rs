@@ -295,6 +295,9 @@ async fn conclude(
         writes.tracking.watch(task);
         return Err(error);
     }
+    // Who has missed it is stale, on disk and here; and who is no owner any more was not sent it. No gateway may read there by what it
+    // was told before.
+    writes.nodes.elsewhere.heard().await;
     task.acknowledged = true;
     writes.ledger.store.update_task(task.clone()).await.map_err(|error| store_failed(&error))?;
     writes.tracking.watch(task.clone());

@@ -1,0 +1,224 @@
+//! The leader: makes the view, answers the questions of followers, and waits for them.
+//!
+//! Who asks is answered at once with what is new, or once something is, or that nothing is in time for the lease. Nothing is held while
+//! this waits. What an answer says and what it lends are one moment under the lock of the [`Book`]: whoever then waits for a change either
+//! finds that the follower was lent an older view, or the answer has the change in it already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::book::{Asked, Book, Entry, Hearing, Quieting, Wait};
+use super::sections::{Changes, Keys, Sections};
+use super::talk::{Answer, PROTOCOL, Question};
+use super::view::ViewNumber;
+use super::{LEASE, MARGIN};
+use crate::ledger::Ledger;
+use crate::nodes::elsewhere::{Elsewhere, Told};
+use crate::nodes::health::{self, Need};
+
+/// How long an answer may take where nothing is new. A lease is renewed in time if one answer gets lost.
+const LONGEST_ANSWER: Duration = Duration::from_secs(1);
+/// The same while somebody waits for the requests of followers to end.
+const URGENT_ANSWER: Duration = Duration::from_millis(20);
+
+/// True while this gateway may go by its being the leader.
+pub type Trusted = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Tells other gateways what their reads go by.
+pub struct Publisher {
+    ledger: Arc<Ledger>,
+    keys: Keys,
+    epoch: i64,
+    trusted: Trusted,
+    /// Until when followers may go by views of leaders before.
+    former_until: Instant,
+    changes: watch::Sender<Changes>,
+    sections: Mutex<Sections>,
+    book: Mutex<Book>,
+    /// Told of each question.
+    questions: watch::Sender<()>,
+    /// How many wait for requests of followers to end.
+    urgent: watch::Sender<usize>,
+    /// Whether views are lent already.
+    open: watch::Sender<bool>,
+}
+
+/// Until it is dropped followers are asked to say soon what their requests go by.
+struct Urgent<'a>(&'a watch::Sender<usize>);
+
+// === impl Publisher ===
+
+impl Publisher {
+    /// Leads from now on, by a lease of this `epoch`: it has been won already. What waits for followers waits for those of former leaders
+    /// first. Lends nothing before [`Publisher::open`].
+    ///
+    /// `trusted` says whether this gateway may still go by its lease; `keys` makes the records of all keys.
+    pub fn new(ledger: Arc<Ledger>, epoch: i64, keys: Keys, trusted: Trusted) -> Arc<Self> {
+        let publisher = Arc::new(Self {
+            ledger,
+            keys,
+            epoch,
+            trusted,
+            former_until: Instant::now() + LEASE + MARGIN,
+            changes: watch::Sender::default(),
+            sections: Mutex::default(),
+            book: Mutex::default(),
+            questions: watch::Sender::new(()),
+            urgent: watch::Sender::new(0),
+            open: watch::Sender::new(false),
+        });
+        publisher.ledger.nodes.elsewhere.are(Arc::clone(&publisher) as Arc<dyn Elsewhere>);
+        publisher
+    }
+
+    /// Lends views from now on. Before, followers go on by what they had, as those do who hear of no leader.
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// [`Publisher::open`], once each node was looked at, or has had its time: in the first topology after a start nobody serves.
+    pub async fn open_when_ready(&self) {
+        health::wait_for(&self.ledger.nodes, Need::Reads).await;
+        self.open();
+    }
+
+    /// Returns when nobody goes by a view of a leader before this one. All that waits for followers waits for this by itself.
+    pub async fn former_views_are_over(&self) {
+        if Instant::now() < self.former_until {
+            tokio::time::sleep_until(self.former_until).await;
+        }
+    }
+
+    /// The view of now.
+    pub fn number(&self) -> ViewNumber {
+        ViewNumber { epoch: self.epoch, n: self.changes.borrow().n }
+    }
+
+    /// What is known of followers, by name: for operators.
+    pub fn followers(&self) -> Vec<Entry> {
+        self.book.lock().entries()
+    }
+
+    /// Answers a follower, at once or when something is new.
+    pub async fn answer(&self, question: Question) -> Answer {
+        if question.protocol != PROTOCOL {
+            return Answer::OtherProtocol { protocol: PROTOCOL };
+        }
+        if question.has.is_some_and(|has| has.epoch > self.epoch) {
+            return Answer::NotLeading;
+        }
+        let (process, turn, has) = (question.process, question.turn, question.has);
+        let may_take = Duration::from_millis(question.may_take).min(LONGEST_ANSWER);
+        let asked = self.book.lock().asked(question, Instant::now());
+        self.questions.send_replace(());
+        match asked {
+            Asked::InTurn => {}
+            Asked::Unheard => return self.with_nothing_lent(process, turn, Answer::Again),
+            Asked::Overtaken => return Answer::Overtaken,
+        }
+        self.something_new(has, may_take).await;
+        if !*self.open.borrow() {
+            let answer = if (self.trusted)() { Answer::NotYet } else { Answer::NotLeading };
+            return self.with_nothing_lent(process, turn, answer);
+        }
+        let mut book = self.book.lock();
+        // Asked last: what is lent is counted by the follower from before this moment.
+        if !(self.trusted)() {
+            return Answer::NotLeading;
+        }
+        let changes = *self.changes.borrow();
+        let number = ViewNumber { epoch: self.epoch, n: changes.n };
+        let answer = if has == Some(number) {
+            Answer::Same
+        } else {
+            let update = self.sections.lock().update(number, has, &changes, &self.ledger, &self.keys);
+            Answer::View(Box::new(update))
+        };
+        if book.lend(process, turn, Instant::now()) { answer } else { Answer::Overtaken }
+    }
+
+    fn with_nothing_lent(&self, process: Uuid, turn: u64, answer: Answer) -> Answer {
+        if self.book.lock().answer(process, turn) { answer } else { Answer::Overtaken }
+    }
+
+    /// Returns when the view is another one than `has`, or it is time to answer.
+    async fn something_new(&self, has: Option<ViewNumber>, may_take: Duration) {
+        let asked = Instant::now();
+        let (mut changes, mut urgent, mut open) =
+            (self.changes.subscribe(), self.urgent.subscribe(), self.open.subscribe());
+        loop {
+            let is_open = *open.borrow_and_update();
+            let n = changes.borrow_and_update().n;
+            let hurries = *urgent.borrow_and_update() > 0;
+            if is_open && has != Some(ViewNumber { epoch: self.epoch, n }) {
+                return;
+            }
+            let limit = asked + if hurries { may_take.min(URGENT_ANSWER) } else { may_take };
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = urgent.changed() => {}
+                _ = open.changed() => {}
+                () = tokio::time::sleep_until(limit) => return,
+            }
+        }
+    }
+
+    async fn wait(&self, mut look: impl FnMut(&Book, Instant) -> Wait) {
+        let mut questions = self.questions.subscribe();
+        loop {
+            questions.mark_unchanged();
+            let next = look(&self.book.lock(), Instant::now());
+            let until = match next {
+                Wait::Over => return,
+                Wait::Until(until) => until,
+            };
+            tokio::select! {
+                _ = questions.changed() => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Elsewhere for Publisher {
+    fn changed(&self, what: Told) {
+        self.changes.send_modify(|changes| changes.add(what));
+    }
+
+    async fn heard(&self) {
+        self.former_views_are_over().await;
+        let mut hearing: Option<Hearing> = None;
+        let target = self.number();
+        self.wait(|book, now| hearing.get_or_insert_with(|| book.hearing(target, now)).look(book, now)).await;
+    }
+
+    async fn quiet(&self) {
+        self.former_views_are_over().await;
+        let _urgent = Urgent::new(&self.urgent);
+        let mut quieting: Option<Quieting> = None;
+        let target = self.number();
+        self.wait(|book, now| quieting.get_or_insert_with(|| book.quieting(target, now)).look(book, now)).await;
+    }
+}
+
+// === impl Urgent ===
+
+impl<'a> Urgent<'a> {
+    fn new(urgent: &'a watch::Sender<usize>) -> Self {
+        urgent.send_modify(|waiting| *waiting += 1);
+        Self(urgent)
+    }
+}
+
+impl Drop for Urgent<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
+}
