@@ -19,6 +19,9 @@ use miroir::gateway::{self, App};
 use miroir::logging;
 use miroir::moves;
 use miroir::nodes::credentials::Credentials;
+use miroir::peers::clock::since_boot;
+use miroir::peers::follower::{Follower, Name, TakeKeys};
+use miroir::peers::publisher::Publisher;
 use miroir::rules::rule::Rule;
 use miroir::settings::Secret;
 use miroir::store::leadership::{Leadership, WhenLed, WhenLost};
@@ -60,7 +63,16 @@ impl Founder {
     /// Over the cluster's state.
     pub async fn lead(&self, store: Arc<dyn Store>) -> Result<Seat, FoundingError> {
         let seat = self.found(store, self.config.gateway_settings(), None).await?;
-        seat.app.cluster.nodes.client.trust_only(self.leadership.trust().clone());
+        let app = &seat.app;
+        app.cluster.nodes.client.trust_only(self.leadership.trust().clone());
+        let epoch = self.leadership.watch().borrow().leader.as_ref().map(|leader| leader.epoch);
+        if let (Some(epoch), Some(_)) = (epoch, &self.config.gateway.peers.door) {
+            let (keys, trust) = (Arc::downgrade(app), self.leadership.trust().clone());
+            let keys = Box::new(move || keys.upgrade().map(|app| app.keyring.records()).unwrap_or_default());
+            let trusted = Box::new(move || trust.holds());
+            // Nobody else sets it.
+            let _ = app.publisher.set(Publisher::new(Arc::clone(&app.cluster.ledger), epoch, keys, trusted));
+        }
         Ok(seat)
     }
 
@@ -74,7 +86,18 @@ impl Founder {
         // Whoever leads knows of writes; a gateway that follows does not, so it keeps no answers.
         settings.cache.size = 0;
         settings.cache.replies = 0;
-        self.found(store, settings, Some(Arc::new(following))).await
+        let seat = self.found(store, settings, Some(Arc::new(following))).await?;
+        if let Some(following) = &seat.app.following {
+            let name = Name { gateway: following.id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
+            let app = Arc::downgrade(&seat.app);
+            let take_keys: TakeKeys = Box::new(move |records| match app.upgrade() {
+                Some(app) => app.keyring.go_by(records).map_err(|error| error.to_string()),
+                None => Ok(()),
+            });
+            let ledger = Arc::clone(&seat.app.cluster.ledger);
+            following.goes_by(Follower::new(ledger, name, take_keys, Box::new(since_boot)));
+        }
+        Ok(seat)
     }
 
     async fn found(

@@ -1,26 +1,33 @@
-//! What gateways ask of each other, beside the requests that they pass on: operators' requests.
+//! What gateways ask of each other, beside the requests that they pass on: views, and operators' requests.
 
 use std::sync::Arc;
 
 use http::Uri;
 use miroir::admin::AdminApp;
+use miroir::gateway::peers::views;
 use miroir::gateway::respond::Answer;
-use miroir::gateway::{Handled, RequestContext};
+use miroir::gateway::{App, Handled, RequestContext};
 use pingora::apps::http_app::ServeHttp as _;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
+/// A question after a view is short.
+const LONGEST_QUESTION: usize = 64 << 10;
 /// The route of such a request in logs and metrics.
 const ROUTE: &str = "peer";
 
 /// Answers the request for `path`, which a peer has made.
 pub async fn answer(
+    app: &App,
     admin: &Arc<AdminApp>,
     session: &mut Session,
     ctx: &mut RequestContext,
     path: &str,
 ) -> pingora::Result<Handled> {
     ctx.route = ROUTE;
+    if path == views::VIEW {
+        return view(app, session, ctx).await;
+    }
     let Some(operators) = path.strip_prefix("admin") else {
         return refuse(session, ctx, &Answer::empty(404)).await;
     };
@@ -39,6 +46,30 @@ pub async fn answer(
     if !body.is_empty() {
         session.write_response_body(Some(body.into()), true).await?;
     }
+    Ok(Handled::Answered)
+}
+
+async fn view(app: &App, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Handled> {
+    let mut question = Vec::new();
+    while let Some(chunk) = session.read_request_body().await? {
+        question.extend_from_slice(&chunk);
+        if question.len() > LONGEST_QUESTION {
+            return refuse(session, ctx, &Answer::empty(413)).await;
+        }
+    }
+    let answer = match views::answer(app, &question).await {
+        Some(Ok(answer)) => answer,
+        Some(Err(_)) => return refuse(session, ctx, &Answer::empty(400)).await,
+        None => return refuse(session, ctx, &Answer::empty(421)).await,
+    };
+    let mut header = ResponseHeader::build(200, Some(4))?;
+    header.insert_header(http::header::CONTENT_TYPE, "application/json")?;
+    header.insert_header(http::header::CONTENT_LENGTH, answer.len())?;
+    for (name, value) in &ctx.headers {
+        header.insert_header(name.clone(), value.clone())?;
+    }
+    session.write_response_header(Box::new(header), false).await?;
+    session.write_response_body(Some(answer.into()), true).await?;
     Ok(Handled::Answered)
 }
 

@@ -40,7 +40,7 @@ impl ProxyHttp for Proxy {
         let Request { app, ctx } = request;
         let handled = match self.door.enter(app, session, ctx) {
             Entered::Request => gateway::handle(app, session, ctx).await?,
-            Entered::Own(path) => own::answer(&self.admin, session, ctx, &path).await?,
+            Entered::Own(path) => own::answer(app, &self.admin, session, ctx, &path).await?,
             Entered::Refused(answer) => own::refuse(session, ctx, &answer).await?,
         };
         match handled {

@@ -13,10 +13,11 @@ use miroir::cluster;
 use miroir::config::{Config, DEFAULT_FILE, Problems};
 use miroir::gateway::line::Watched;
 use miroir::gateway::peers::door::Door;
-use miroir::gateway::reload;
+use miroir::gateway::peers::views::Asker;
 use miroir::gateway::serving::Serving;
 use miroir::gateway::settings::Http2Settings;
 use miroir::gateway::webhooks::notify;
+use miroir::gateway::{App, reload};
 use miroir::logging;
 use miroir::metrics::MetricsApp;
 use miroir::nodes::health::{self, Need};
@@ -303,37 +304,64 @@ impl BackgroundService for Background {
 }
 
 impl Background {
-    /// All that only a gateway does that leads, once this one does.
+    /// What only a gateway does that leads, once this one does; before, it goes by what the leader tells.
     async fn lead(&self, contest: Option<Contest>, mut shutdown: ShutdownWatch) {
-        if let Some(contest) = contest {
-            let store = tokio::select! {
-                won = contest.wins => won,
-                _ = shutdown.changed() => return,
-            };
-            // An error: the thread has ended the process, or is about to.
-            let Ok(store) = store else { return };
-            match self.founder.lead(store).await {
-                Ok(seat) => {
-                    tracing::info!("this gateway leads");
-                    self.serving.take_over(seat);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "this gateway ends: it cannot lead");
-                    eprintln!("miroir: {error}");
-                    std::process::exit(1);
-                }
+        let Some(contest) = contest else {
+            return self.run(&self.serving.app(), shutdown).await;
+        };
+        let following = self.serving.app();
+        let store = tokio::select! {
+            won = contest.wins => won,
+            () = follow(&following, shutdown.clone()) => return,
+            _ = shutdown.changed() => return,
+        };
+        // An error: the thread has ended the process, or is about to.
+        let Ok(store) = store else { return };
+        let seat = match self.founder.lead(store).await {
+            Ok(seat) => seat,
+            Err(error) => {
+                tracing::error!(%error, "this gateway ends: it cannot lead");
+                eprintln!("miroir: {error}");
+                std::process::exit(1);
             }
-        }
-        let app = self.serving.app();
+        };
+        let app = Arc::clone(&seat.app);
+        let take_over = async {
+            // Until its nodes have been looked at, requests wait as for any leader; reads go by what the last one told.
+            health::wait_for(&seat.app.cluster.nodes, Need::Writes).await;
+            tracing::info!("this gateway leads");
+            self.serving.take_over(seat);
+        };
+        tokio::join!(self.run(&app, shutdown), take_over);
+    }
+
+    async fn run(&self, app: &Arc<App>, shutdown: ShutdownWatch) {
         let (cluster, config) = (&app.cluster, &self.founder.config);
         let reconciler = cluster.tracking.reconciler.metrics().clone();
         let store = Arc::clone(&cluster.ledger.store);
         let (ended, format) = (store.ended_tasks(), app.settings().uid_format);
         tokio::join!(
+            lend_views(app),
             notify::run(Arc::clone(&app.webhooks), format, ended, shutdown.clone()),
             cluster::run(Arc::clone(cluster), shutdown.clone()),
             housekeeping::run(store, reconciler, config.tasks.retention, shutdown),
         );
+    }
+}
+
+/// To the gateways that follow, if any may.
+async fn lend_views(app: &App) {
+    if let Some(publisher) = app.publisher.get() {
+        publisher.open_when_ready().await;
+    }
+}
+
+/// Goes by what the leader tells.
+async fn follow(app: &App, shutdown: ShutdownWatch) {
+    if let Some(following) = &app.following
+        && let Some(follower) = following.follower()
+    {
+        Arc::clone(follower).run(Box::new(Asker(Arc::clone(following))), shutdown).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What answering a request takes: the process's one `App`, and what is known of a request that was let in.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -23,6 +23,7 @@ use crate::cluster::Cluster;
 use crate::ledger::Ledger;
 use crate::meili::operation::Operation;
 use crate::nodes::client::Trace;
+use crate::peers::publisher::Publisher;
 use crate::rules::making::Making;
 use crate::tls::listeners::Listeners;
 
@@ -46,6 +47,8 @@ pub struct App {
     pub access_log: AccessLog,
     /// Set where another gateway leads.
     pub following: Option<Arc<Following>>,
+    /// Set where this gateway lends views to others.
+    pub publisher: OnceLock<Arc<Publisher>>,
     /// The writes that other gateways have passed on.
     pub arrivals: Arc<Arrivals>,
 }
@@ -93,6 +96,7 @@ impl App {
             streams: OpenStreams::default(),
             access_log: AccessLog::default(),
             following,
+            publisher: OnceLock::new(),
             arrivals: Arc::default(),
         })
     }

@@ -47,8 +47,8 @@ pub enum Outcome {
     Stream(Stream),
     /// Pingora carries it to one node.
     Forward(Forwarding),
-    /// Another gateway leads, which carries it out.
-    PassOn(Operation),
+    /// Another gateway leads, which carries it out. With the body, where that was read.
+    PassOn(Operation, Option<Bytes>),
 }
 
 /// Plans a request and carries the plan out; `body` is what of it is read as a whole.
@@ -77,7 +77,7 @@ pub async fn run(
     let outcome = carry_out(app, topology, admitted, session, request, Some(&turn), &mut worth).boxed().await;
     match outcome {
         Ok(Outcome::Answer(answer)) => app.cache.end(turn, Ok(answer), worth).map(Outcome::Answer),
-        Ok(other @ (Outcome::Forward(_) | Outcome::Stream(_) | Outcome::PassOn(_))) => Ok(other),
+        Ok(other @ (Outcome::Forward(_) | Outcome::Stream(_) | Outcome::PassOn(..))) => Ok(other),
         Err(error) => app.cache.end(turn, Err(error), worth).map(Outcome::Answer),
     }
 }
@@ -291,6 +291,7 @@ async fn everywhere(app: &Arc<App>, admitted: &Admitted<'_>, request: NodeReques
     // What rules pin, they pin while their feature is on.
     // Nodes show some settings only while a feature is on.
     app.cluster.ledger.registry.forget_infos();
+    app.cluster.nodes.elsewhere.heard().await;
     Ok(Answer::bytes(reply.status, reply.body))
 }
 

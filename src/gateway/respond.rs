@@ -13,6 +13,7 @@ use super::cache::status::CacheStatus;
 use super::compress::{Encoding, Packed};
 use super::context::RequestContext;
 use super::head::{CACHE_STATUS, DEGRADED, Head, INEXACT, REQUEST_ID};
+use super::peers::seen::Seen;
 use super::settings::CompressionSettings;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
@@ -29,6 +30,8 @@ pub struct Answer {
     pub content_type: &'static str,
     /// Shards that had no replica left: the answer lacks their documents.
     pub degraded: ShardSet,
+    /// By what a gateway knew that follows another one.
+    pub seen: Seen,
     pub inexact: Inexact,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
@@ -48,6 +51,7 @@ impl Answer {
             body: Bytes::new(),
             content_type: "application/json",
             degraded: ShardSet::new(),
+            seen: Seen::Now,
             inexact: Inexact::default(),
             retry_after: None,
             cache: None,
@@ -76,8 +80,8 @@ impl Answer {
             header.insert_header(http::header::CONTENT_LENGTH, self.body.len())?;
         }
         header.insert_header(REQUEST_ID, request_id)?;
-        if !self.degraded.is_empty() {
-            header.insert_header(DEGRADED, degraded_value(&self.degraded))?;
+        if let Some(value) = self.degraded_value() {
+            header.insert_header(DEGRADED, value)?;
         }
         if !self.inexact.is_none() {
             header.insert_header(INEXACT, self.inexact.names().join(", "))?;
@@ -89,6 +93,19 @@ impl Answer {
             header.insert_header(CACHE_STATUS, status.as_str())?;
         }
         Ok(header)
+    }
+}
+
+impl Answer {
+    /// `shards=3,17`, `view`, or both.
+    fn degraded_value(&self) -> Option<String> {
+        let shards = (!self.degraded.is_empty()).then(|| degraded_value(&self.degraded));
+        match (shards, self.seen) {
+            (None, Seen::Now) => None,
+            (Some(shards), Seen::Now) => Some(shards),
+            (None, Seen::Before) => Some("view".to_owned()),
+            (Some(shards), Seen::Before) => Some(format!("{shards}, view")),
+        }
     }
 }
 

@@ -18,6 +18,16 @@ pub struct SearchSettings {
     pub zone: Option<String>,
     pub tie_break: TieBreak,
     pub words: SharedWords,
+    pub stale_view: StaleView,
+}
+
+/// What a gateway that follows answers while the one that leads is not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StaleView {
+    /// By what it heard last, with the header `X-Miroir-Degraded: view`.
+    Serve,
+    /// 503.
+    Refuse,
 }
 
 /// What a search answers when a shard has no replica left.
@@ -35,6 +45,7 @@ impl FromSection for SearchSettings {
     fn read(section: &mut Section) -> Self {
         let answers = [("partial", UnavailableShards::Partial), ("error", UnavailableShards::Error)];
         let ties = [("written", TieBreak::Written), ("replica", TieBreak::Replica)];
+        let views = [("serve", StaleView::Serve), ("refuse", StaleView::Refuse)];
         let words = [("shared", SharedWords::Yes), ("local", SharedWords::No)];
         Self {
             timeout: section.duration("timeout", Duration::from_secs(60)),
@@ -43,6 +54,7 @@ impl FromSection for SearchSettings {
             zone: section.text("zone"),
             tie_break: section.choice("tie_break", &ties, TieBreak::Written),
             words: section.choice("words", &words, SharedWords::Yes),
+            stale_view: section.choice("stale_view", &views, StaleView::Serve),
         }
     }
 }

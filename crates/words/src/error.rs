@@ -283,6 +283,7 @@ codes! {
     MiroirLayoutChanged => "miroir_layout_changed", System, 503;
     MiroirStateLost => "miroir_state_lost", System, 503;
     MiroirNoLeader => "miroir_no_leader", System, 503;
+    MiroirViewLost => "miroir_view_lost", System, 503;
     MiroirLeaderLost => "miroir_leader_lost", System, 503;
     MiroirNotLeader => "miroir_not_leader", System, 421;
     MiroirStateUnavailable => "miroir_state_unavailable", System, 503;

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use serde::Deserialize as _;
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
@@ -50,6 +51,22 @@ impl Keyring {
         let held = keys.into_iter().map(|key| ring.hold(key)).collect();
         ring.keys.store(Arc::new(held));
         Ok(ring)
+    }
+
+    /// As the store has them.
+    pub fn records(&self) -> Vec<Value> {
+        self.keys.load().iter().map(|held| stored(&held.key)).collect()
+    }
+
+    /// Goes by these from now on, and leaves the store alone.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no key.
+    pub fn go_by(&self, records: &[Value]) -> Result<(), serde_json::Error> {
+        let keys = records.iter().map(|record| Key::deserialize(record).map(|key| self.hold(key)));
+        self.keys.store(Arc::new(keys.collect::<Result<_, _>>()?));
+        Ok(())
     }
 
     /// Without one no key is asked for.

@@ -1,5 +1,6 @@
 //! Who leads, and how a gateway that follows reaches them.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pingora::connectors::ConnectorOptions;
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::meili::error::{Code, ResponseError};
+use crate::peers::follower::Follower;
 use crate::settings::Secret;
 use crate::store::leadership::{Leader, Standing};
 use crate::tls::nodes::NodeTls;
@@ -21,6 +23,7 @@ pub struct Following {
     pub(super) connector: Connector,
     pub(super) tls: NodeTls,
     pub(super) wait: Duration,
+    follower: OnceLock<Arc<Follower>>,
 }
 
 // === impl Following ===
@@ -28,7 +31,26 @@ pub struct Following {
 impl Following {
     /// `wait` is how long a request waits for a leader.
     pub fn new(id: String, standing: watch::Receiver<Standing>, secret: Secret, tls: NodeTls, wait: Duration) -> Self {
-        Self { id, standing, secret, connector: Connector::new(Some(ConnectorOptions::new(64))), tls, wait }
+        let connector = Connector::new(Some(ConnectorOptions::new(64)));
+        Self { id, standing, secret, connector, tls, wait, follower: OnceLock::new() }
+    }
+
+    /// By whose views reads go. Said once.
+    pub fn goes_by(&self, follower: Arc<Follower>) {
+        assert!(self.follower.set(follower).is_ok(), "the views are known already");
+    }
+
+    /// `None` before it is said.
+    pub fn follower(&self) -> Option<&Arc<Follower>> {
+        self.follower.get()
+    }
+
+    /// The leader that is known now, and where it is.
+    pub(super) fn known(&self) -> Option<(Leader, String)> {
+        let standing = self.standing.borrow();
+        let leader = standing.leader.clone()?;
+        let url = leader.url.clone()?;
+        Some((leader, url))
     }
 
     /// A leader that can be asked.

@@ -9,6 +9,8 @@
 //! | [`upstream`] | one exchange with the leader |
 //! | [`pass`] | a request passed on: again, where its leader died under it |
 //! | [`arrivals`] | which of the writes that were passed on have come, at the leader |
+//! | [`seen`] | by which view a read is answered |
+//! | [`views`] | the views of the leader, over HTTP |
 //! | [`door`] | who is let in where peers are listened to |
 
 pub mod arrivals;
@@ -17,5 +19,7 @@ pub mod following;
 pub mod pass;
 pub mod passed;
 pub mod proof;
+pub mod seen;
 pub mod settings;
 mod upstream;
+pub mod views;

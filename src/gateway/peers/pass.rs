@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::following::{Following, no_leader};
 use super::passed::{Passed, PassedTask, Time};
+use super::seen;
 use super::upstream::{self, Answering, Body, Message, Missed};
 use crate::gateway::body::SessionBody;
 use crate::gateway::context::RequestContext;
@@ -44,12 +45,12 @@ enum Held<'a> {
     Gone,
 }
 
-/// True for what a gateway that follows carries out itself.
-pub fn is_own(operation: &Operation) -> bool {
+/// True for what a gateway that follows carries out itself: reads, as soon as it knows what they go by.
+pub(crate) fn is_own(operation: &Operation, following: &Following) -> bool {
     match operation {
         Operation::Own(Own::Health) => true,
+        Operation::Read(_) => seen::has_view(following),
         Operation::Own(_)
-        | Operation::Read(_)
         | Operation::Change(_)
         | Operation::Documents(_)
         | Operation::Work(_)
@@ -66,7 +67,8 @@ fn repeat(operation: &Operation, head: &Head) -> Repeat {
     }
 }
 
-/// Passes the request on and writes the answer. An error: there is no answer, and nothing of one was written.
+/// Passes the request on and writes the answer; `read` is its body, where that was read already. An error: there is no answer, and nothing of
+/// one was written.
 ///
 /// # Errors
 ///
@@ -75,6 +77,7 @@ pub async fn pass(
     following: &Following,
     session: &mut Session,
     (operation, head): (&Operation, &Head),
+    read: Option<Bytes>,
     limits: &LimitSettings,
     ctx: &RequestContext,
 ) -> Result<(), Ended> {
@@ -90,7 +93,11 @@ pub async fn pass(
     let mut message = Message { method: &head.method, target: &target, headers: &headers, passed };
     let answering = {
         let body = SessionBody::new(session, head, limits.client_timeout, limits.document_payload_size);
-        let mut held = if may_be_kept(head) { Held::Whole(all(body).await?) } else { Held::Streamed(body) };
+        let mut held = match read {
+            Some(read) => Held::Whole(read),
+            None if may_be_kept(head) => Held::Whole(all(body).await?),
+            None => Held::Streamed(body),
+        };
         find_answer(following, &mut message, &mut held, repeat).await?
     };
     write(following, session, ctx, answering).await.map_err(Ended::Broken)

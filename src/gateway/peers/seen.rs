@@ -1,0 +1,68 @@
+//! By which view a gateway that follows answers a read.
+//!
+//! A read counts only if the view that it was planned on is good when its answer is there; else it is planned again. Where no view is good,
+//! because the leader is gone or cannot be reached, `search.stale_view` says what becomes of it.
+
+use std::sync::Arc;
+
+use super::following::Following;
+use crate::gateway::app::App;
+use crate::meili::error::{Code, ResponseError};
+use crate::placement::topology::Topology;
+use crate::read::settings::StaleView;
+
+/// How often a read is planned again before it is given up.
+pub(crate) const MOST_PLANS: usize = 5;
+
+/// By what an answer was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Seen {
+    /// By what is so.
+    #[default]
+    Now,
+    /// By what was so when the leader was last heard of.
+    Before,
+}
+
+/// What is to be done with an answer that was planned on a topology of before, maybe.
+pub(crate) enum Judged {
+    Stands(Seen),
+    /// There is a newer view.
+    PlanAgain(Arc<Topology>),
+}
+
+/// True while there is a view that reads can go by, good or not any more. Without one they are the leader's to answer.
+pub(crate) fn has_view(following: &Following) -> bool {
+    following.follower().is_some_and(|follower| follower.has().is_some())
+}
+
+/// True while the view of now is good, so that the leader can be asked, too.
+pub(crate) fn is_leased(following: &Following) -> bool {
+    following.follower().is_some_and(|follower| follower.is_leased())
+}
+
+/// Asked when all of the answer is there.
+///
+/// # Errors
+///
+/// When no view is good, and such answers are refused.
+pub(crate) fn judge(app: &App, topology: &Topology) -> Result<Judged, ResponseError> {
+    let Some(follower) = app.following.as_ref().and_then(|following| following.follower()) else {
+        return Ok(Judged::Stands(Seen::Now));
+    };
+    if follower.holds(topology) {
+        return Ok(Judged::Stands(Seen::Now));
+    }
+    if follower.is_leased() {
+        return Ok(Judged::PlanAgain(app.cluster.nodes.topology()));
+    }
+    match app.cluster.reads.settings.stale_view {
+        StaleView::Serve => Ok(Judged::Stands(Seen::Before)),
+        StaleView::Refuse => Err(view_lost()),
+    }
+}
+
+/// The gateway that leads has not been heard of for longer than what it said is good.
+pub(crate) fn view_lost() -> ResponseError {
+    ResponseError::new(Code::MiroirViewLost, "The gateway that leads was not heard of for some seconds. Try again.")
+}
