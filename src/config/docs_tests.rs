@@ -18,6 +18,7 @@ const NO_DEFAULT: &[&str] = &[
     "node_key_file",
     "state_password",
     "state_password_file",
+    "gateway.id",
     "search.zone",
     "traces.endpoint",
     "traces.authorization",

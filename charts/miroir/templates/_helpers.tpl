@@ -47,7 +47,7 @@ app.kubernetes.io/component: meilisearch
 
 {{/* True when some key is to be had from a secret. */}}
 {{- define "miroir.hasKeys" -}}
-{{- if or .Values.keys.existingSecret .Values.keys.values.masterKey .Values.keys.values.adminKey .Values.keys.values.nodeKey -}}true{{- end -}}
+{{- if or .Values.keys.existingSecret .Values.keys.values.masterKey .Values.keys.values.adminKey .Values.keys.values.nodeKey .Values.keys.values.statePassword -}}true{{- end -}}
 {{- end -}}
 
 {{/* The nodes: those of the values, or the chart's own pods by their stable names. */}}

@@ -243,6 +243,11 @@ pub fn same_system(before: Option<&String>, now: Option<&String>) -> Result<(), 
     }
 }
 
+/// Commits that were made are not counted.
+pub fn too_few(counted: i64, made: i64) -> Loss {
+    tail(format!("its leader's row counts {counted} commits, and {made} were made"))
+}
+
 fn tail(why: String) -> Loss {
     Loss::Tail { why }
 }

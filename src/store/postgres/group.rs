@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Row};
 
 use super::address::chain;
-use super::claim::Claim;
+use super::claim::{Claim, too_few};
 use super::link::{Meaning, meaning};
 use super::statement::Statement;
 use super::worker::{Frame, Job, Replies, Then};
@@ -174,8 +174,7 @@ async fn in_transaction(client: &Client, role: &mut Role, group: &mut [Box<dyn J
             return Outcome::Done;
         }
         (Role::Writes(claim), Some(count)) if count != claim.commits + 1 => {
-            let why = format!("its leader's row counts {} commits, and {} were made", count - 1, claim.commits);
-            return Outcome::Lost(Loss::Tail { why });
+            return Outcome::Lost(too_few(count - 1, claim.commits));
         }
         (Role::Writes(_) | Role::Reads, _) => {}
     }

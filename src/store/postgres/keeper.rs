@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::address::{Address, chain};
-use super::claim::{Claim, LEASE, Me, Seen, note_loss, same_system};
+use super::claim::{Claim, LEASE, Me, Seen, note_loss, same_system, too_few};
 use super::link::Link;
 use super::schema;
 use super::seat::Known;
@@ -71,7 +71,7 @@ enum Asked {
 /// What who waits was told.
 enum Look {
     Waits(Seen, Vec<Member>),
-    Taken(Claim, Moment),
+    Taken(Claim, Moment, Vec<Member>),
 }
 
 // === impl Keeper ===
@@ -161,18 +161,18 @@ impl Keeper {
             for statement in me.attend() {
                 statement.run(&link.client).await?;
             }
+            let members = me.members(&link.client).await?.into_iter().map(|(_, member)| member).collect();
             if seen.wait < 0.0 {
                 let asked_at = Moment::now();
                 if let Some(claim) = me.take(&link.client, link.system.clone()).await? {
-                    return Ok(Ok(Look::Taken(claim, asked_at)));
+                    return Ok(Ok(Look::Taken(claim, asked_at, members)));
                 }
             }
-            let members = me.members(&link.client).await?.into_iter().map(|(_, member)| member).collect();
             Ok(Ok(Look::Waits(seen, members)))
         });
         match asked {
-            Ok(Look::Taken(claim, asked_at)) => {
-                self.lead(claim, asked_at);
+            Ok(Look::Taken(claim, asked_at, members)) => {
+                self.lead(claim, asked_at, members);
                 Asked::Again(Duration::ZERO)
             }
             Ok(Look::Waits(seen, members)) => self.wait(seen, members),
@@ -201,13 +201,11 @@ impl Keeper {
         Asked::Again(pause)
     }
 
-    fn lead(&mut self, claim: Claim, taken: Moment) {
+    fn lead(&mut self, claim: Claim, taken: Moment, members: Vec<Member>) {
         tracing::info!(epoch = claim.epoch, "this gateway leads");
         self.known.trust.set(taken + LEASE.saturating_sub(MARGIN));
-        let mut standing = self.known.standing();
-        standing.role = Role::Leads;
-        standing.leader = Some(self.as_leader(&claim));
-        self.known.lead(claim.clone(), standing);
+        let leader = Some(self.as_leader(&claim));
+        self.known.lead(claim.clone(), Standing { role: Role::Leads, leader, members });
         self.at = At::Leading { claim, others: Vec::new() };
     }
 
@@ -224,9 +222,14 @@ impl Keeper {
         let At::Leading { claim, others } = &self.at else { return Asked::Again(Duration::ZERO) };
         let (claim, told) = (claim.clone(), others.clone());
         let sent = Moment::now();
+        let made = self.known.commits();
         let asked = self.ask(async |link, me| {
-            if claim.renewal(&told, me.candidate.when_lost).run(&link.client).await?.is_empty() {
+            let renewed = claim.renewal(&told, me.candidate.when_lost).run(&link.client).await?;
+            let Some(counted) = renewed.first().map(|row| row.get::<_, i64>(0)) else {
                 return claim.diagnose(&link.client).await.map(Err);
+            };
+            if counted < made {
+                return Ok(Err(too_few(counted, made)));
             }
             for statement in me.attend() {
                 statement.run(&link.client).await?;

@@ -1,6 +1,7 @@
 //! A gateway's seat at the database: a thread of its own keeps it, so that no long commit delays a renewal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -23,6 +24,8 @@ pub struct Known {
     pub trust: Trust,
     /// The lease, while it is this gateway's.
     claim: Mutex<Option<Claim>>,
+    /// So many commits are known to be stored.
+    commits: AtomicI64,
 }
 
 /// A place at the database. It is given up when it is dropped.
@@ -39,7 +42,7 @@ pub struct Seat {
 impl Known {
     fn new() -> Self {
         let standing = watch::Sender::new(Standing::new(Role::Follows));
-        Self { standing, trust: Trust::none(), claim: Mutex::default() }
+        Self { standing, trust: Trust::none(), claim: Mutex::default(), commits: AtomicI64::default() }
     }
 
     /// Why nothing of this process counts any more.
@@ -60,8 +63,19 @@ impl Known {
         self.trust.end();
     }
 
+    /// So many commits are stored.
+    pub fn committed(&self, commits: i64) {
+        self.commits.fetch_max(commits, Ordering::SeqCst);
+    }
+
+    /// How many commits are stored at least.
+    pub fn commits(&self) -> i64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
     /// The lease was taken.
     pub fn lead(&self, claim: Claim, standing: Standing) {
+        self.committed(claim.commits);
         *self.claim.lock() = Some(claim);
         self.note(standing);
     }
@@ -77,10 +91,6 @@ impl Known {
         });
     }
 
-    /// As last noted.
-    pub fn standing(&self) -> Standing {
-        self.standing.borrow().clone()
-    }
 }
 
 // === impl Seat ===

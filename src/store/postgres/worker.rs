@@ -282,7 +282,12 @@ impl Desk {
         let mut group = self.doubtful.take().unwrap_or_else(|| self.next_group());
         let Some(link) = self.link.as_ref() else { return };
         match attempt(&link.client, &mut self.role, &mut group, in_doubt).await {
-            Outcome::Done => group.into_iter().for_each(|job| job.answer(Ok(()))),
+            Outcome::Done => {
+                if let Role::Writes(claim) = &self.role {
+                    self.known.committed(claim.commits);
+                }
+                group.into_iter().for_each(|job| job.answer(Ok(())));
+            }
             Outcome::Refused(error) if group.len() == 1 => group.into_iter().for_each(|job| {
                 job.answer(Err(StoreError::Postgres(error.clone())));
             }),
