@@ -47,6 +47,9 @@ const LEADS_NO_MORE: u8 = 75;
 /// How long what is under way may hold up the next leader, once this one is to end.
 const HAND_OVER: Duration = Duration::from_millis(700);
 
+/// How long who comes to lead waits for nodes that answer and do not take part yet: for a former leader's views to end, and something more.
+const NODES_JOIN: Duration = Duration::from_secs(8);
+
 /// Run the gateway.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -328,7 +331,7 @@ impl Background {
         let app = Arc::clone(&seat.app);
         let take_over = async {
             // Until its nodes have been looked at, requests wait as for any leader; reads go by what the last one told.
-            health::wait_for(&seat.app.cluster.nodes, Need::Writes).await;
+            health::wait_for_each(&seat.app.cluster.nodes, NODES_JOIN).await;
             tracing::info!("this gateway leads");
             self.serving.take_over(seat);
         };

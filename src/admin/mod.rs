@@ -151,8 +151,8 @@ impl AdminApp {
             Route::Dump(uid) => return Ok(Answer::Dump(dumps::piece(folder, uid, &query).await?)),
             Route::DeleteDump(uid) => (200, dumps::delete(folder, uid).await.map(|()| json!({ "deleted": true }))?),
             Route::Health => (200, json!({ "status": "available" })),
-            Route::Ready => views::ready(&topology),
-            Route::Leader => (200, leader::view(self.leadership.as_ref())),
+            Route::Ready => views::ready(&app, &topology),
+            Route::Leader => (200, leader::view(self.leadership.as_ref(), &app)),
             Route::StepDown => {
                 read_body(session).await?;
                 (202, leader::step_down(self.leadership.as_ref())?)

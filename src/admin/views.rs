@@ -21,8 +21,12 @@ use crate::tasks::replicas::{replicas, sharded_parts, unwritten};
 use crate::tasks::view::{UidFormat, summary_view, task_view};
 use crate::write::documents;
 
-/// 200 when every shard has a serving replica.
-pub fn ready(topology: &Topology) -> (u16, Value) {
+/// 200 when every shard has a serving replica, and what is known of that is good.
+pub fn ready(app: &App, topology: &Topology) -> (u16, Value) {
+    let follower = app.following.as_ref().and_then(|following| following.follower());
+    if follower.is_some_and(|follower| !follower.is_leased()) {
+        return (503, json!({ "ready": false, "reason": "the gateway that leads is not heard of" }));
+    }
     let serves = |shard: &ShardId| {
         topology.owners_of(*shard).iter().any(|owner| {
             let stale = topology.stale.iter().any(|((node, _), shards)| node == owner && shards.contains(*shard));

@@ -65,7 +65,8 @@ impl Publisher {
             keys,
             epoch,
             trusted,
-            former_until: Instant::now() + LEASE + MARGIN,
+            // Before the first leader there was none.
+            former_until: if epoch > 1 { Instant::now() + LEASE + MARGIN } else { Instant::now() },
             changes: watch::Sender::default(),
             sections: Mutex::default(),
             book: Mutex::default(),

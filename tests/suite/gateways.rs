@@ -104,7 +104,10 @@ fn a_gateway_on_postgres_searches_writes_and_forgets_nothing_when_it_is_killed()
     let mut fleet = fleet(&database);
     load(&fleet.client, "cities", &cities(300));
     let leader = fleet.admin.get("/leader").ok();
-    assert_eq!((&leader["role"], &leader["trusted"], &leader["leader"]["epoch"]), (&json!("leads"), &json!(true), &json!(1)));
+    assert_eq!(
+        (&leader["role"], &leader["trusted"], &leader["leader"]["epoch"]),
+        (&json!("leads"), &json!(true), &json!(1))
+    );
     let refused = miroir(&fleet, &["leader", "step-down", "--admin", &fleet.admin.url]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no other gateway"), "{refused:?}");
     let tasks = fleet.client.get("/tasks?limit=1000").ok();

@@ -30,6 +30,7 @@ mod operations;
 mod operators;
 mod overload;
 mod page;
+mod peers;
 mod placement;
 mod reads;
 mod rebalance;

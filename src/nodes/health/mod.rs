@@ -30,7 +30,7 @@ use crate::nodes::shutdown::stopped;
 use crate::placement::topology::{NodeId, NodeState, Topology};
 
 pub use self::life::{Life, Prospects, Signs};
-pub use self::start::{Need, wait_for};
+pub use self::start::{Need, wait_for, wait_for_each};
 
 /// What was learnt of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,6 +36,23 @@ pub async fn wait_for(nodes: &Arc<Nodes>, need: Need) {
     }
 }
 
+/// Returns when each node that answers takes part, also one that waits for another because of what was interrupted; or after `limit`.
+pub async fn wait_for_each(nodes: &Arc<Nodes>, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let comes = || {
+        let topology = nodes.topology();
+        let mut members = topology.members();
+        members.any(|ix| {
+            let node = topology.node(ix);
+            let signs = nodes.life.signs(&node.id);
+            node.state == NodeState::Joining && (signs.looked_at.is_none() || signs.good_in_a_row > 0)
+        })
+    };
+    while Instant::now() < deadline && comes() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// `came`: when the request did.
 fn wants_to_wait(nodes: &Nodes, need: Need, came: Instant) -> bool {
     let topology = nodes.topology();

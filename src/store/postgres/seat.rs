@@ -90,7 +90,6 @@ impl Known {
             differs
         });
     }
-
 }
 
 // === impl Seat ===

@@ -5,6 +5,7 @@ pub mod corpus;
 pub mod embedder;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod gateways;
 pub mod impostor;
 pub mod listener;
 pub mod object_store;
