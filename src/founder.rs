@@ -86,8 +86,8 @@ impl Founder {
         // Whoever leads knows of writes; a gateway that follows does not, so it keeps no answers.
         settings.cache.size = 0;
         settings.cache.replies = 0;
-        let seat = self.found(store, settings, Some(Arc::new(following))).await?;
-        if let Some(following) = &seat.app.following {
+        let seat = self.found(store, settings, Some(following)).await?;
+        if let Some(following) = seat.app.following() {
             let name = Name { gateway: following.id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
             let app = Arc::downgrade(&seat.app);
             let take_keys: TakeKeys = Box::new(move |records| match app.upgrade() {
@@ -104,7 +104,7 @@ impl Founder {
         &self,
         store: Arc<dyn Store>,
         settings: GatewaySettings,
-        following: Option<Arc<Following>>,
+        following: Option<Following>,
     ) -> Result<Seat, FoundingError> {
         let (config, registry) = (&self.config, prometheus::Registry::new());
         let mut of_the_cluster = cluster_settings(config, self.keepalive_pool_size)?;
@@ -117,7 +117,10 @@ impl Founder {
         let books = (webhooks, ChatBook::open(store).await?);
         let metrics = GatewayMetrics::register(&registry)?;
         let ruling = Ruling::new(config.rules.clone(), config.programs, rule_metrics);
-        let app = App::new(cluster, keyring, settings, metrics, Arc::clone(&self.tls), books, ruling, following);
+        let app = App::new(cluster, keyring, settings, metrics, Arc::clone(&self.tls), books, ruling);
+        if let Some(following) = following {
+            app.follow(following);
+        }
         gateway::install_hooks(&app);
         let path = self.path.clone();
         let read_again: moves::ConfigSource = Box::new(move || {

@@ -361,7 +361,7 @@ async fn lend_views(app: &App) {
 
 /// Goes by what the leader tells.
 async fn follow(app: &App, shutdown: ShutdownWatch) {
-    if let Some(following) = &app.following
+    if let Some(following) = app.following()
         && let Some(follower) = following.follower()
     {
         Arc::clone(follower).run(Box::new(Asker(Arc::clone(following))), shutdown).await;
@@ -372,7 +372,7 @@ async fn follow(app: &App, shutdown: ShutdownWatch) {
 async fn tell_the_manager(serving: &Serving, mut shutdown: ShutdownWatch) {
     let app = serving.app();
     // A gateway that follows answers as soon as it listens: what it cannot yet waits for the leader.
-    if app.following.is_none() {
+    if app.following().is_none() {
         health::wait_for(&app.cluster.nodes, Need::Reads).await;
     }
     let tell = |state: NotifyState<'_>| {

@@ -33,7 +33,7 @@ fn by_view(app: &App) -> Value {
     if let Some(publisher) = app.publisher.get() {
         return json!({ "number": publisher.number() });
     }
-    match app.following.as_ref().and_then(|following| following.follower()) {
+    match app.following().and_then(|following| following.follower()) {
         None => Value::Null,
         Some(follower) => json!({
             "number": follower.has(),

@@ -137,7 +137,7 @@ impl AdminApp {
             self.authenticate(authorization.as_deref())?;
         }
         let app = self.serving.app();
-        if let Some(following) = app.following.as_ref().filter(|_| !route.is_each_gateways_own()) {
+        if let Some(following) = app.following().filter(|_| !route.is_each_gateways_own()) {
             return self.pass_on(following, session).await;
         }
         let topology = app.cluster.nodes.topology();

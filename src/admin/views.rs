@@ -23,7 +23,7 @@ use crate::write::documents;
 
 /// 200 when every shard has a serving replica, and what is known of that is good.
 pub fn ready(app: &App, topology: &Topology) -> (u16, Value) {
-    let follower = app.following.as_ref().and_then(|following| following.follower());
+    let follower = app.following().and_then(|following| following.follower());
     if follower.is_some_and(|follower| !follower.is_leased()) {
         return (503, json!({ "ready": false, "reason": "the gateway that leads is not heard of" }));
     }

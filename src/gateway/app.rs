@@ -46,7 +46,7 @@ pub struct App {
     pub streams: OpenStreams,
     pub access_log: AccessLog,
     /// Set where another gateway leads.
-    pub following: Option<Arc<Following>>,
+    following: OnceLock<Arc<Following>>,
     /// Set where this gateway lends views to others.
     pub publisher: OnceLock<Arc<Publisher>>,
     /// The writes that other gateways have passed on.
@@ -77,7 +77,6 @@ impl App {
         tls: Arc<Listeners>,
         (webhooks, chats): (WebhookBook, ChatBook),
         ruling: Ruling,
-        following: Option<Arc<Following>>,
     ) -> Arc<Self> {
         let (cache, webhooks) = (Cache::new(settings.cache.clone(), metrics.cache.clone()), Arc::new(webhooks));
         Arc::new(Self {
@@ -95,10 +94,20 @@ impl App {
             reloads: Reloads::default(),
             streams: OpenStreams::default(),
             access_log: AccessLog::default(),
-            following,
+            following: OnceLock::new(),
             publisher: OnceLock::new(),
             arrivals: Arc::default(),
         })
+    }
+
+    /// From now on another gateway leads. Said before the first request.
+    pub fn follow(&self, following: Following) {
+        assert!(self.following.set(Arc::new(following)).is_ok(), "it follows already");
+    }
+
+    /// How the gateway that leads is reached; `None` where this one leads.
+    pub fn following(&self) -> Option<&Arc<Following>> {
+        self.following.get()
     }
 
     /// What plans depend on.

@@ -206,7 +206,7 @@ async fn pass_on(
     compression: &CompressionSettings,
     ctx: &mut RequestContext,
 ) -> pingora::Result<Handled> {
-    let passed = match &app.following {
+    let passed = match app.following() {
         Some(following) => pass(following, session, (operation, head), read, limits, ctx).await,
         None => Err(Ended::Refused(no_leader())),
     };
@@ -263,7 +263,7 @@ async fn decide(
     };
     ctx.route = operation.name();
     ctx.index = operation.index().map(str::to_owned);
-    if app.following.as_ref().is_some_and(|following| !peers::pass::is_own(&operation, following)) {
+    if app.following().is_some_and(|following| !peers::pass::is_own(&operation, following)) {
         return Ok(Outcome::PassOn(operation, None));
     }
     // A probe learns that the gateway lives; more than that would not relieve it.
@@ -325,7 +325,7 @@ async fn decide(
             Settled::Answer(answer) => return Ok(Outcome::Answer(answer)),
         },
     };
-    let outcome = match &app.following {
+    let outcome = match app.following() {
         Some(following) if !is_probe => {
             read_by_a_view(app, following, topology, &admitted, session, body).boxed().await?
         }

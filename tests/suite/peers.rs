@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Reply, eventually, pause, within};
@@ -113,7 +114,7 @@ struct Told {
     acknowledged: Mutex<Vec<(u64, String)>>,
     failed: Mutex<Vec<String>>,
     slowest_search: Mutex<Duration>,
-    searches: std::sync::atomic::AtomicUsize,
+    searches: AtomicUsize,
 }
 
 /// Writes and searches at the gateways of `clients` while `meanwhile` goes on.
@@ -131,12 +132,10 @@ fn under_load(clients: &[Client], meanwhile: impl FnOnce()) -> Told {
                     match write(client, id) {
                         Ok(reply) if reply.status == 202 => {
                             let task = reply.value()["taskUid"].to_string().replace('"', "");
-                            told.acknowledged.lock().unwrap().push((id, task));
+                            told.acknowledged.lock().push((id, task));
                         }
-                        Ok(reply) => {
-                            told.failed.lock().unwrap().push(format!("write: {} {}", reply.status, reply.text))
-                        }
-                        Err(error) => told.failed.lock().unwrap().push(format!("write: {error}")),
+                        Ok(reply) => told.failed.lock().push(format!("write: {} {}", reply.status, reply.text)),
+                        Err(error) => told.failed.lock().push(format!("write: {error}")),
                     }
                     pause(Duration::from_millis(10));
                 }
@@ -149,12 +148,10 @@ fn under_load(clients: &[Client], meanwhile: impl FnOnce()) -> Told {
                     let begun = Instant::now();
                     match client.try_send("POST", "/indexes/cities/search", &JSON, br#"{"q":"a"}"#) {
                         Ok(reply) if reply.status == 200 => drop(told.searches.fetch_add(1, Ordering::SeqCst)),
-                        Ok(reply) => {
-                            told.failed.lock().unwrap().push(format!("search: {} {}", reply.status, reply.text))
-                        }
-                        Err(error) => told.failed.lock().unwrap().push(format!("search: {error}")),
+                        Ok(reply) => told.failed.lock().push(format!("search: {} {}", reply.status, reply.text)),
+                        Err(error) => told.failed.lock().push(format!("search: {error}")),
                     }
-                    let mut slowest = told.slowest_search.lock().unwrap();
+                    let mut slowest = told.slowest_search.lock();
                     *slowest = begun.elapsed().max(*slowest);
                     drop(slowest);
                     pause(Duration::from_millis(5));
@@ -169,9 +166,9 @@ fn under_load(clients: &[Client], meanwhile: impl FnOnce()) -> Told {
 
 /// Nothing failed, nothing acknowledged is lost, and nothing is there that nobody wrote; `besides` writes were made by the test itself.
 fn nothing_was_lost(told: &Told, client: &Client, besides: u64) {
-    let failed = told.failed.lock().unwrap();
+    let failed = told.failed.lock();
     assert_eq!(*failed, Vec::<String>::new());
-    let acknowledged = told.acknowledged.lock().unwrap();
+    let acknowledged = told.acknowledged.lock();
     assert!(acknowledged.len() > 20, "{} writes", acknowledged.len());
     for (id, task) in acknowledged.iter() {
         assert_eq!(client.wait_id(task)["status"], "succeeded", "{id} {task}");
@@ -200,14 +197,14 @@ fn a_leader_that_is_killed_costs_no_request() {
             let leads = others.iter().any(|other| other.admin.get("/leader").value()["role"] == "leads");
             (leads && write(&clients[1], 59_999_999).is_ok_and(|reply| reply.status == 202)).then_some(())
         });
-        *took.lock().unwrap() = killed.elapsed();
+        *took.lock() = killed.elapsed();
         pause(Duration::from_secs(2));
     });
-    let took = *took.lock().unwrap();
+    let took = *took.lock();
     assert!(took < Duration::from_secs(30), "{took:?}");
     // The cities, and the write that found out.
     nothing_was_lost(&told, &clients[2], 2);
-    assert!(*told.slowest_search.lock().unwrap() < Duration::from_secs(5), "searches waited for no leader");
+    assert!(*told.slowest_search.lock() < Duration::from_secs(5), "searches waited for no leader");
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Door {
         };
         let proof = proof::answer(secret, &asker).parse().expect("hexadecimal digits are a header's value");
         ctx.headers.push((HeaderName::from_static(PEER), proof));
-        if app.following.is_some() {
+        if app.following().is_some() {
             return Entered::Refused(refusal(421, "this gateway does not lead".to_owned()));
         }
         let Some(passed) = Passed::read(&head.headers) else {

@@ -47,7 +47,7 @@ pub(crate) fn is_leased(following: &Following) -> bool {
 ///
 /// When no view is good, and such answers are refused.
 pub(crate) fn judge(app: &App, topology: &Topology) -> Result<Judged, ResponseError> {
-    let Some(follower) = app.following.as_ref().and_then(|following| following.follower()) else {
+    let Some(follower) = app.following().and_then(|following| following.follower()) else {
         return Ok(Judged::Stands(Seen::Now));
     };
     if follower.holds(topology) {
