@@ -258,6 +258,10 @@ fn end_with_leadership(leadership: Arc<dyn Leadership>) -> Result<(), StartError
         }
         tracing::error!("this gateway ends: {loss}");
         eprintln!("miroir: this gateway ends: {loss}");
+        if let Loss::Tail { .. } = loss {
+            // So that it is noted in the state, for whoever starts next. Nothing is answered or acknowledged meanwhile.
+            leadership.release();
+        }
         std::process::exit(LEADS_NO_MORE.into());
     };
     std::thread::Builder::new().name("miroir-leads".to_owned()).spawn(watch).map(drop).map_err(StartError::Runtime)

@@ -99,7 +99,6 @@ use crate::nodes::error::untrusted;
 use crate::nodes::health::{self, Need};
 use crate::nodes::overload::metrics::Rejection;
 use crate::nodes::overload::overloaded;
-use crate::placement::topology::Topology;
 use crate::rules::answers::Answers;
 use crate::rules::making::Making;
 use crate::rules::mask::Veil;
@@ -111,12 +110,11 @@ pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
 use peers::door::{self, Settled};
-use peers::following::{Following, no_leader};
-use peers::pass::{Ended, pass};
-use peers::seen::{self, Judged};
+use peers::pass::{self, Ended};
+use peers::seen;
 use respond::{Answer, no_node};
 use ruled::Ruled;
-use settings::{CompressionSettings, LimitSettings};
+use settings::CompressionSettings;
 use shadow::Shadow;
 use speakers::Caller;
 
@@ -187,35 +185,19 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             let limits = settings.limits.clone();
             let compression = settings.compression;
             drop(settings);
-            pass_on(app, session, (&operation, &head, read), &limits, &compression, ctx).await
+            match pass::on(app, session, (&operation, &head), read, &limits, ctx).await {
+                Ok(()) => Ok(Handled::Answered),
+                Err(Ended::Broken(error)) => Err(error),
+                Err(Ended::Refused(error)) => {
+                    finish(session, &head, ctx, &error.into(), &compression).await?;
+                    Ok(Handled::Answered)
+                }
+            }
         }
         Outcome::Forward(forward) => {
             ctx.forward = Some(forward);
             ctx.head = Some(head);
             Ok(Handled::Forward)
-        }
-    }
-}
-
-/// Lets the gateway that leads answer.
-async fn pass_on(
-    app: &App,
-    session: &mut Session,
-    (operation, head, read): (&Operation, &Head, Option<bytes::Bytes>),
-    limits: &LimitSettings,
-    compression: &CompressionSettings,
-    ctx: &mut RequestContext,
-) -> pingora::Result<Handled> {
-    let passed = match app.following() {
-        Some(following) => pass(following, session, (operation, head), read, limits, ctx).await,
-        None => Err(Ended::Refused(no_leader())),
-    };
-    match passed {
-        Ok(()) => Ok(Handled::Answered),
-        Err(Ended::Broken(error)) => Err(error),
-        Err(Ended::Refused(error)) => {
-            finish(session, head, ctx, &error.into(), compression).await?;
-            Ok(Handled::Answered)
         }
     }
 }
@@ -263,7 +245,7 @@ async fn decide(
     };
     ctx.route = operation.name();
     ctx.index = operation.index().map(str::to_owned);
-    if app.following().is_some_and(|following| !peers::pass::is_own(&operation, following)) {
+    if app.following().is_some_and(|following| !pass::is_own(&operation, following)) {
         return Ok(Outcome::PassOn(operation, None));
     }
     // A probe learns that the gateway lives; more than that would not relieve it.
@@ -326,9 +308,7 @@ async fn decide(
         },
     };
     let outcome = match app.following() {
-        Some(following) if !is_probe => {
-            read_by_a_view(app, following, topology, &admitted, session, body).boxed().await?
-        }
+        Some(following) if !is_probe => seen::read(app, following, topology, &admitted, session, body).boxed().await?,
         Some(_) | None => dispatch::run(app, topology, &admitted, session, body).boxed().await?,
     };
     if let Outcome::Answer(answer) = &outcome
@@ -353,36 +333,6 @@ async fn decide(
         answer = ruled::changed(app, &answers, answer, ctx)?;
     }
     Ok(Outcome::Answer(answer))
-}
-
-/// Carries out a read by what the gateway that leads has told, again where that has changed meanwhile.
-async fn read_by_a_view(
-    app: &Arc<App>,
-    following: &Following,
-    mut topology: Arc<Topology>,
-    admitted: &Admitted<'_>,
-    session: &mut Session,
-    body: bytes::Bytes,
-) -> Result<Outcome, ResponseError> {
-    for _ in 0..seen::MOST_PLANS {
-        let outcome = dispatch::run(app, Arc::clone(&topology), admitted, session, body.clone()).boxed().await;
-        if let Ok(Outcome::Forward(_)) = &outcome
-            && seen::is_leased(following)
-        {
-            // Its answer is not held in hand, so it could not be asked for again.
-            return Ok(Outcome::PassOn(admitted.operation.clone(), Some(body)));
-        }
-        match seen::judge(app, &topology)? {
-            Judged::PlanAgain(newer) => topology = newer,
-            Judged::Stands(seen) => {
-                return outcome.map(|outcome| match outcome {
-                    Outcome::Answer(answer) => Outcome::Answer(Answer { seen, ..answer }),
-                    other => other,
-                });
-            }
-        }
-    }
-    Err(seen::view_lost())
 }
 
 /// A request that may be carried out.

@@ -13,7 +13,6 @@ use super::cache::status::CacheStatus;
 use super::compress::{Encoding, Packed};
 use super::context::RequestContext;
 use super::head::{CACHE_STATUS, DEGRADED, Head, INEXACT, REQUEST_ID};
-use super::peers::seen::Seen;
 use super::settings::CompressionSettings;
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::shard::{SHARD_FIELD, ShardSet};
@@ -39,6 +38,16 @@ pub struct Answer {
     pub cache: Option<CacheStatus>,
     /// Where the answer is kept.
     pub packed: Option<Arc<Packed>>,
+}
+
+/// By what an answer was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Seen {
+    /// By what is so.
+    #[default]
+    Now,
+    /// By what was so when the leader was last heard of.
+    Before,
 }
 
 // === impl Answer ===

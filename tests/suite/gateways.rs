@@ -37,7 +37,7 @@ struct Second {
     admin: Client,
 }
 
-fn second(fleet: &Fleet) -> Second {
+fn second(fleet: &Fleet, server: &Postgres, database: &str) -> Second {
     let text = std::fs::read_to_string(&fleet.config).expect("the first one's configuration");
     let (port, admin) = (free_port(), free_port());
     let mut config = String::new();
@@ -57,8 +57,12 @@ fn second(fleet: &Fleet) -> Second {
     let process = Process::start("second", fleet.folder(), MIROIR, &["serve", "--config", &path.to_string_lossy()]);
     let at = |port: u16| Client::new(&format!("http://127.0.0.1:{port}"));
     let second = Second { process, client: at(port), admin: at(admin).seeing_hidden() };
-    // The leader knows of it, so it takes over without more ado.
     eventually("it waits", || sees(fleet, "gw-b").then_some(()));
+    // The leader's row names it, so it takes over without more ado.
+    eventually("the row says so", || {
+        let followers = server.sql(database_of(database), "SELECT cardinality(followers) FROM miroir.leader");
+        (followers == "1").then_some(())
+    });
     second
 }
 
@@ -133,7 +137,7 @@ fn a_killed_leader_is_followed_and_nothing_acknowledged_is_lost() {
     let database = server.database();
     let mut fleet = fleet(&database);
     load(&fleet.client, "cities", &cities(50));
-    let second = second(&fleet);
+    let second = second(&fleet, server, &database);
     let stop = AtomicBool::new(false);
     let (acknowledged, killed) = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..4)
@@ -176,7 +180,7 @@ fn a_leader_that_is_stopped_or_steps_down_hands_over_at_once() {
     let database = server.database();
     let mut fleet = fleet(&database);
     load(&fleet.client, "cities", &cities(50));
-    let waiting = second(&fleet);
+    let waiting = second(&fleet, server, &database);
     assert!(waiting.client.try_send("GET", "/health", &[], b"").is_err(), "who waits answers nothing");
     let begun = Instant::now();
     let said = miroir(&fleet, &["leader", "step-down", "--admin", &fleet.admin.url]);
@@ -214,7 +218,7 @@ fn a_frozen_leader_answers_and_acknowledges_nothing_after_another_took_over() {
     let database = server.database();
     let mut fleet = fleet(&database);
     load(&fleet.client, "cities", &cities(50));
-    let second = second(&fleet);
+    let second = second(&fleet, server, &database);
     // Writes are under way when it freezes, so it may hold the leader's row.
     let stop = AtomicBool::new(false);
     let (answers, acknowledged) = std::thread::scope(|scope| {
@@ -283,11 +287,7 @@ fn where_another_gateway_could_take_over_searches_wait_for_the_database() {
     let database = server.database();
     let mut fleet = fleet(&database);
     load(&fleet.client, "cities", &cities(50));
-    let second = second(&fleet);
-    eventually("the row says so", || {
-        let followers = server.sql(database_of(&database), "SELECT cardinality(followers) FROM miroir.leader");
-        (followers == "1").then_some(())
-    });
+    let second = second(&fleet, &server, &database);
     server.stop();
     assert_eq!(try_search(&fleet.client).expect("an answer").status, 200, "the lease has not ended yet");
     let refused = within(PAST_THE_LEASE, "it is not trusted any more", || {

@@ -45,6 +45,7 @@ pub const RANKS: &[&[&str]] = &[
 pub const INSIDE: &[(&str, &[&str])] = &[
     ("meili", &["chat", "operation"]),
     ("merge", &["facets", "marks", "federation"]),
+    ("store", &["sqlite", "postgres"]),
     ("nodes", &["meaning", "load", "changes", "overload", "health"]),
     ("write", &["body", "vocabulary", "writer", "documents"]),
     ("replicas", &["repair", "resilver", "scrub", "recover"]),

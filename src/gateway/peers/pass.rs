@@ -13,6 +13,7 @@ use super::following::{Following, no_leader};
 use super::passed::{Passed, PassedTask, Time};
 use super::seen;
 use super::upstream::{self, Answering, Body, Message, Missed};
+use crate::gateway::app::App;
 use crate::gateway::body::SessionBody;
 use crate::gateway::context::RequestContext;
 use crate::gateway::head::{Head, REQUEST_ID};
@@ -73,14 +74,15 @@ fn repeat(operation: &Operation, head: &Head) -> Repeat {
 /// # Errors
 ///
 /// When no leader is found in time, or one broke off and the request may not be sent again.
-pub async fn pass(
-    following: &Following,
+pub async fn on(
+    app: &App,
     session: &mut Session,
     (operation, head): (&Operation, &Head),
     read: Option<Bytes>,
     limits: &LimitSettings,
     ctx: &RequestContext,
 ) -> Result<(), Ended> {
+    let following = app.following().ok_or_else(no_leader)?;
     let repeat = repeat(operation, head);
     let target = head.target();
     let task = match repeat {
@@ -133,7 +135,7 @@ async fn all(mut body: SessionBody<'_>) -> Result<Bytes, ResponseError> {
 ///
 /// # Errors
 ///
-/// As [`pass`].
+/// As [`on`].
 pub async fn whole(
     following: &Following,
     method: &http::Method,

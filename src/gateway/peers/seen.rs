@@ -5,27 +5,23 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::FutureExt as _;
+use pingora_proxy::Session;
+
 use super::following::Following;
-use crate::gateway::app::App;
+use crate::gateway::app::{Admitted, App};
+use crate::gateway::dispatch::{self, Outcome};
+use crate::gateway::respond::{Answer, Seen};
 use crate::meili::error::{Code, ResponseError};
 use crate::placement::topology::Topology;
 use crate::read::settings::StaleView;
 
 /// How often a read is planned again before it is given up.
-pub(crate) const MOST_PLANS: usize = 5;
-
-/// By what an answer was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Seen {
-    /// By what is so.
-    #[default]
-    Now,
-    /// By what was so when the leader was last heard of.
-    Before,
-}
+const MOST_PLANS: usize = 5;
 
 /// What is to be done with an answer that was planned on a topology of before, maybe.
-pub(crate) enum Judged {
+enum Judged {
     Stands(Seen),
     /// There is a newer view.
     PlanAgain(Arc<Topology>),
@@ -37,7 +33,7 @@ pub(crate) fn has_view(following: &Following) -> bool {
 }
 
 /// True while the view of now is good, so that the leader can be asked, too.
-pub(crate) fn is_leased(following: &Following) -> bool {
+fn is_leased(following: &Following) -> bool {
     following.follower().is_some_and(|follower| follower.is_leased())
 }
 
@@ -46,7 +42,7 @@ pub(crate) fn is_leased(following: &Following) -> bool {
 /// # Errors
 ///
 /// When no view is good, and such answers are refused.
-pub(crate) fn judge(app: &App, topology: &Topology) -> Result<Judged, ResponseError> {
+fn judge(app: &App, topology: &Topology) -> Result<Judged, ResponseError> {
     let Some(follower) = app.following().and_then(|following| following.follower()) else {
         return Ok(Judged::Stands(Seen::Now));
     };
@@ -63,6 +59,36 @@ pub(crate) fn judge(app: &App, topology: &Topology) -> Result<Judged, ResponseEr
 }
 
 /// The gateway that leads has not been heard of for longer than what it said is good.
-pub(crate) fn view_lost() -> ResponseError {
+fn view_lost() -> ResponseError {
     ResponseError::new(Code::MiroirViewLost, "The gateway that leads was not heard of for some seconds. Try again.")
+}
+
+/// Carries out a read by what the gateway that leads has told, again where that has changed meanwhile.
+pub(crate) async fn read(
+    app: &Arc<App>,
+    following: &Following,
+    mut topology: Arc<Topology>,
+    admitted: &Admitted<'_>,
+    session: &mut Session,
+    body: Bytes,
+) -> Result<Outcome, ResponseError> {
+    for _ in 0..MOST_PLANS {
+        let outcome = dispatch::run(app, Arc::clone(&topology), admitted, session, body.clone()).boxed().await;
+        if let Ok(Outcome::Forward(_)) = &outcome
+            && is_leased(following)
+        {
+            // Its answer is not held in hand, so it could not be asked for again.
+            return Ok(Outcome::PassOn(admitted.operation.clone(), Some(body)));
+        }
+        match judge(app, &topology)? {
+            Judged::PlanAgain(newer) => topology = newer,
+            Judged::Stands(seen) => {
+                return outcome.map(|outcome| match outcome {
+                    Outcome::Answer(answer) => Outcome::Answer(Answer { seen, ..answer }),
+                    other => other,
+                });
+            }
+        }
+    }
+    Err(view_lost())
 }

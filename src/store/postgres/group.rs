@@ -9,8 +9,8 @@ use tokio_postgres::{Client, Row};
 use super::address::chain;
 use super::claim::{Claim, too_few};
 use super::link::{Meaning, meaning};
-use super::statement::Statement;
-use super::worker::{Frame, Job, Replies, Then};
+use super::statement::{Replies, Statement};
+use super::worker::{Frame, Job, Then};
 use crate::store::StoreError;
 use crate::store::leadership::Loss;
 

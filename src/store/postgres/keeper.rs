@@ -9,9 +9,9 @@ use tokio::runtime::Runtime;
 
 use super::address::{Address, chain};
 use super::claim::{Claim, LEASE, Me, Seen, note_loss, same_system, too_few};
+use super::known::Known;
 use super::link::Link;
 use super::schema;
-use super::seat::Known;
 use crate::store::leadership::{Leader, Loss, Member, Role, Standing, WhenLed, WhenLost};
 use crate::store::trust::Moment;
 
@@ -24,6 +24,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(4);
 /// The end of the lease as its holder sees it comes so much earlier.
 const MARGIN: Duration = Duration::from_secs(2);
+/// So often it is tried at the end to note that the state lost commits.
+const NOTES: u32 = 3;
 const RELEASE_LIMIT: Duration = Duration::from_millis(900);
 
 /// What the thread is told.
@@ -252,8 +254,10 @@ impl Keeper {
         }
         let members = all.into_iter().map(|(_, member)| member).collect();
         self.known.note(Standing { role: Role::Leads, leader: Some(self.as_leader(&claim)), members });
+        // At once, where the row does not say yet who is there.
+        let pause = if told == others { RENEW_EVERY } else { Duration::ZERO };
         self.at = At::Leading { claim, others };
-        Asked::Again(RENEW_EVERY)
+        Asked::Again(pause)
     }
 
     /// True when nothing is to be noted any more. Only a lost tail is: what is older than it was must not be served by, whoever
@@ -273,6 +277,10 @@ impl Keeper {
     /// For who comes next. A failure costs them the rest of the lease.
     fn release(mut self, resigned: bool) {
         self.known.lose(Loss::GivenUp);
+        if let Some(loss @ Loss::Tail { .. }) = self.known.loss() {
+            let _ = (0..NOTES).any(|_| self.note(&loss));
+            return;
+        }
         let claim = match &self.at {
             At::Leading { claim, .. } => Some(claim.clone()),
             At::Waiting { .. } => None,

@@ -7,9 +7,10 @@
 //! | `claim` | the leader's row |
 //! | `group` | one try to carry out a group of commands |
 //! | `keeper` | the thread that keeps the lease, or waits for it |
+//! | `known` | what is known of the lease, by all threads that go by it |
 //! | `link` | a connection |
 //! | `schema` | the tables, and the steps from one version of them to the next |
-//! | `seat` | a gateway's seat at the database, and what is known there of who leads |
+//! | `seat` | a gateway's seat at the database |
 //! | `statement` | SQL with its values |
 //! | `task_sql` | the table of tasks |
 //! | `tls` | TLS towards the server |
@@ -19,6 +20,7 @@ mod address;
 mod claim;
 mod group;
 mod keeper;
+mod known;
 mod link;
 mod schema;
 mod seat;
@@ -49,8 +51,8 @@ use claim::Claim;
 use group::Role;
 use link::Link;
 pub use seat::Seat;
-use statement::{Statement, Value};
-use worker::{Ask, Frame, Patience, Replies, Worker};
+use statement::{Replies, Statement, Value};
+use worker::{Ask, Frame, Patience, Worker};
 
 /// The shared store: one thread writes, and commits what is queued together; another reads, so that a long list of tasks delays
 /// no write.

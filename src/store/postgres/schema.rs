@@ -5,8 +5,7 @@ use tokio_postgres::Client;
 
 use super::address::chain;
 use super::claim::Claim;
-use super::statement::Statement;
-use super::worker::Replies;
+use super::statement::{Replies, Statement};
 use crate::placement::settings::DEFAULT_SHARDS;
 use crate::store::leadership::WhenLost;
 use crate::store::{SHARDS, StoreError, number_of_shards};

@@ -1,7 +1,6 @@
 //! A gateway's seat at the database: a thread of its own keeps it, so that no long commit delays a renewal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -12,21 +11,12 @@ use uuid::Uuid;
 use super::address::Address;
 use super::claim::{Claim, Me};
 use super::keeper::{Keeper, Order};
+use super::known::Known;
 use super::link::Link;
 use super::schema;
 use crate::store::StoreError;
 use crate::store::leadership::{Candidate, Leadership, Loss, Role, Standing};
 use crate::store::trust::Trust;
-
-/// What is known of the lease, shared by the threads that go by it.
-pub struct Known {
-    standing: watch::Sender<Standing>,
-    pub trust: Trust,
-    /// The lease, while it is this gateway's.
-    claim: Mutex<Option<Claim>>,
-    /// So many commits are known to be stored.
-    commits: AtomicI64,
-}
 
 /// A place at the database. It is given up when it is dropped.
 pub struct Seat {
@@ -35,61 +25,6 @@ pub struct Seat {
     /// Dropped to end the thread.
     orders: Mutex<Option<Sender<Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-// === impl Known ===
-
-impl Known {
-    fn new() -> Self {
-        let standing = watch::Sender::new(Standing::new(Role::Follows));
-        Self { standing, trust: Trust::none(), claim: Mutex::default(), commits: AtomicI64::default() }
-    }
-
-    /// Why nothing of this process counts any more.
-    pub fn loss(&self) -> Option<Loss> {
-        self.standing.borrow().loss().cloned()
-    }
-
-    /// Nothing of this process counts any more. The first reason stays.
-    pub fn lose(&self, loss: Loss) {
-        self.standing.send_if_modified(|standing| {
-            let first = standing.loss().is_none();
-            if first {
-                standing.role = Role::Ended(loss);
-            }
-            first
-        });
-        // After that, so that a renewal which is answered at this moment sees it.
-        self.trust.end();
-    }
-
-    /// So many commits are stored.
-    pub fn committed(&self, commits: i64) {
-        self.commits.fetch_max(commits, Ordering::SeqCst);
-    }
-
-    /// How many commits are stored at least.
-    pub fn commits(&self) -> i64 {
-        self.commits.load(Ordering::SeqCst)
-    }
-
-    /// The lease was taken.
-    pub fn lead(&self, claim: Claim, standing: Standing) {
-        self.committed(claim.commits);
-        *self.claim.lock() = Some(claim);
-        self.note(standing);
-    }
-
-    /// Tells what is new, if anything is. What has ended has ended.
-    pub fn note(&self, standing: Standing) {
-        self.standing.send_if_modified(|known| {
-            let differs = known.loss().is_none() && *known != standing;
-            if differs {
-                *known = standing;
-            }
-            differs
-        });
-    }
 }
 
 // === impl Seat ===
@@ -136,7 +71,7 @@ impl Seat {
 
     /// Waits until this gateway leads. Blocks.
     pub fn lead(&self) -> Result<Claim, StoreError> {
-        let mut standing = self.known.standing.subscribe();
+        let mut standing = self.known.watch();
         // On a thread of its own: a caller may be inside of a runtime.
         let waited = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
@@ -150,14 +85,14 @@ impl Seat {
         match self.known.loss() {
             Some(Loss::Newer { found, known }) => Err(StoreError::Newer { found, known }),
             Some(loss) => Err(StoreError::Lost(loss)),
-            None => self.known.claim.lock().clone().ok_or(StoreError::Stopped),
+            None => self.known.claim().ok_or(StoreError::Stopped),
         }
     }
 }
 
 impl Leadership for Seat {
     fn watch(&self) -> watch::Receiver<Standing> {
-        self.known.standing.subscribe()
+        self.known.watch()
     }
 
     fn trust(&self) -> &Trust {

@@ -25,6 +25,9 @@ pub struct Statement {
     values: Vec<Value>,
 }
 
+/// What each of some statements brought.
+pub type Replies = Vec<Vec<Row>>;
+
 // === impl Value ===
 
 impl Value {

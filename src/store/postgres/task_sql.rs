@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 
 use super::schema;
-use super::statement::{Statement, Value};
-use super::worker::{Replies, Then};
+use super::statement::{Replies, Statement, Value};
+use super::worker::Then;
 use crate::meili::task::TaskStatus;
 use crate::store::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, nanos};
 use crate::tasks::entry::MiroirTask;

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio_postgres::Row;
 
 use super::address::Address;
 use super::group::{Outcome, Role, attempt};
+use super::known::Known;
 use super::link::Link;
-use super::seat::Known;
-use super::statement::Statement;
+use super::statement::{Replies, Statement};
 use crate::store::StoreError;
 
 /// How many commands share one commit at most, so that the first of a long queue does not wait for the last.
@@ -24,8 +23,6 @@ pub const STATE_WAIT: Duration = Duration::from_secs(5);
 /// Between two tries to reach it.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What each statement brought.
-pub type Replies = Vec<Vec<Row>>;
 /// What is to follow on the replies of the statements before, in the same transaction; none ends it.
 pub type Then = Arc<dyn Fn(&Replies) -> Result<Vec<Statement>, StoreError> + Send + Sync>;
 
