@@ -1,11 +1,12 @@
 //! What must hold at every moment, and what at rest.
 
+use super::followers::Barrier;
 use super::world::World;
 use super::{INDEX, SHARDS, touches};
 use crate::meili::task::TaskStatus;
 use crate::placement::shard::ShardId;
 use crate::placement::topology::{NodeId, NodeIx};
-use crate::tasks::entry::NodeTaskState;
+use crate::tasks::entry::{MiroirTask, NodeTaskState};
 
 /// How many rounds everything may take to come to rest.
 const ROUNDS: usize = 1_000;
@@ -39,7 +40,10 @@ impl World {
             let will = member.has_queued(row.uid);
             // That it failed here is found out when the task ends.
             let unknown = member.tasks.get(&row.uid) == Some(&NodeTaskState::Failed) && !row.status.is_final();
-            if !has && !will && !unknown && row.status != TaskStatus::Failed {
+            // It is decided then, and not shown yet.
+            let fails = |(task, _): &(MiroirTask, Barrier)| task.uid == row.uid && task.status == TaskStatus::Failed;
+            let failed = row.status == TaskStatus::Failed || self.ending.iter().any(fails);
+            if !has && !will && !unknown && !failed {
                 return Err(format!("{node} counts as in sync for {shard:?} and lacks write {}: {row:?}", row.uid));
             }
         }
@@ -67,7 +71,11 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let ended = self.rows.values().all(|row| row.status.is_final());
-        ended && self.topology.stale.is_empty() && self.layout.is_at_rest() && self.reads.is_empty()
+        ended
+            && self.topology.stale.is_empty()
+            && self.layout.is_at_rest()
+            && self.reads.is_empty()
+            && self.ending.is_empty()
     }
 
     /// Ends all faults, and lets everything come to rest.
@@ -78,6 +86,9 @@ impl World {
                 break;
             }
             self.bring_all_back();
+            self.pass_time();
+            self.mend();
+            self.end_tasks();
             self.resume();
             self.turn();
             while self.lanes.values().any(|lane| !lane.is_empty()) {

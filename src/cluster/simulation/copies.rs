@@ -4,11 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::INDEX;
+use super::followers::Barrier;
+use super::reads::Read;
 use super::world::World;
 use crate::placement::shard::ShardSet;
 use crate::placement::topology::{NodeIx, NodeState, StaleSets};
 use crate::replicas::resilver::sources::sources;
 use crate::tasks::stale::unfit_source;
+
+/// Who waits for reads of other gateways before a copy. Where it is another copy meanwhile it waits anew.
+pub struct AboutToCopy {
+    target: NodeIx,
+    shards: ShardSet,
+    layout: u64,
+    barrier: Barrier,
+}
 
 /// A copy under way.
 pub struct Copying {
@@ -56,8 +66,9 @@ impl World {
             }
         }
         // Reads of before may be on their way to the target.
-        let is_read = self.reads.iter().any(|read| read.topology.answers_for(target, INDEX, &shards));
-        if shards.is_empty() || is_read {
+        let own = |read: &&Read| read.by.is_none();
+        let is_read = self.reads.iter().filter(own).any(|read| read.topology.answers_for(target, INDEX, &shards));
+        if shards.is_empty() || is_read || !self.is_quiet_for(target, &shards, topology.layout) {
             return;
         }
         let (id, layout, misses) = (self.id(target), topology.layout, self.misses_of(target));
@@ -67,6 +78,20 @@ impl World {
             self.member(&id).content[usize::from(shard.0)].clear();
         }
         self.copies.push(Copying { target, sources: from, shards, layout, misses });
+    }
+
+    fn is_quiet_for(&mut self, target: NodeIx, shards: &ShardSet, layout: u64) -> bool {
+        let is_same = |about: &AboutToCopy| (about.target, about.layout) == (target, layout) && about.shards == *shards;
+        let about = self.about_to_copy.take().filter(is_same);
+        let mut about = about.unwrap_or_else(|| {
+            let barrier = Barrier::quiet();
+            AboutToCopy { target, shards: shards.clone(), layout, barrier }
+        });
+        let is_over = self.is_over(&mut about.barrier);
+        if !is_over {
+            self.about_to_copy = Some(about);
+        }
+        is_over
     }
 
     pub fn cut_over(&mut self) {

@@ -119,7 +119,12 @@ impl World {
         }
         self.flights.clear();
         self.settled.clear();
-        self.reads.clear();
+        // Those of other gateways go on.
+        self.reads.retain(|read| read.by.is_some());
+        self.ending.clear();
+        self.about_to_copy = None;
+        self.quiet_elsewhere = None;
+        self.next_leader();
         self.copies.clear();
         self.cleaning = None;
         self.misses.clear();

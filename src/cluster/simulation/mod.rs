@@ -11,11 +11,13 @@
 //! | `reads` | reads that last, each by the topology on which it was planned |
 //! | `copies`, `moves` | stale replicas are copied; nodes come and go, and shards move |
 //! | `faults` | nodes are lost and return, the gateway is killed |
+//! | `followers` | other gateways read by what they are told, are cut off and frozen |
 //! | `check` | what must hold |
 
 mod check;
 mod copies;
 mod faults;
+mod followers;
 mod member;
 mod moves;
 mod reads;
@@ -69,9 +71,20 @@ fn no_order_of_faults_and_moves_loses_an_acknowledged_write() {
     let one = number("MIROIR_SIMULATION_SEED");
     let first = one.unwrap_or(0);
     let runs = if one.is_some() { 1 } else { number("MIROIR_SIMULATION_RUNS").unwrap_or(2_000) };
-    let happenings =
-        ["is acknowledged", "is killed", "is stale", "is resilvered", "a read ends", "new owners", "Finish", "deletes"];
-    let mut happened = [0; 8];
+    let happenings = [
+        "is acknowledged",
+        "is killed",
+        "is stale",
+        "is resilvered",
+        "a read ends",
+        "new owners",
+        "Finish",
+        "deletes",
+        "of a follower ends",
+        "is planned again",
+        "is frozen: true",
+    ];
+    let mut happened = [0; 11];
     for seed in first..first + runs {
         let (world, result) = simulate(seed);
         if let Err(reason) = result {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::INDEX;
+use super::followers::Barrier;
 use super::member::Work;
 use super::world::{Turn, World, spec};
 use crate::placement::shard::ShardSet;
@@ -37,7 +38,8 @@ impl World {
             insert(&mut stale, &self.topology.node(*node).id, shards);
         }
         let version = self.layout.version;
-        let quiet = self.reads.iter().all(|read| read.topology.layout == version)
+        let quiet = self.reads.iter().filter(|read| read.by.is_none()).all(|read| read.topology.layout == version)
+            && matches!(self.quiet_elsewhere, Some((quiet, None)) if quiet == version)
             && self.copies.iter().all(|copy| copy.layout == version);
         Facts { up: up.map(|ix| self.topology.node(ix).id.clone()).collect(), stale, quiet, concurrency: 3 }
     }
@@ -96,6 +98,15 @@ impl World {
         self.publish(|topology| next.install(topology));
     }
 
+    /// Waits until no request of a follower goes by an older layout.
+    fn wait_elsewhere(&mut self) {
+        let version = self.layout.version;
+        let waiting = self.quiet_elsewhere.take().filter(|(of, _)| *of == version);
+        let (_, barrier) = waiting.unwrap_or_else(|| (version, Some(Barrier::quiet())));
+        let barrier = barrier.and_then(|mut barrier| (!self.is_over(&mut barrier)).then_some(barrier));
+        self.quiet_elsewhere = Some((version, barrier));
+    }
+
     /// The next step of a move.
     pub fn turn(&mut self) {
         if let Some(cleaning) = &self.cleaning {
@@ -108,6 +119,7 @@ impl World {
         if self.layout.is_at_rest() {
             return;
         }
+        self.wait_elsewhere();
         let action = next(&self.layout, &self.facts());
         let after = self.layout.after(&action, NOW);
         match action {

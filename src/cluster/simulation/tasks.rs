@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
+use super::followers::Barrier;
 use super::member::Work;
 use super::report;
 use super::world::World;
@@ -68,7 +69,8 @@ impl World {
             .flights
             .iter()
             .map(|flight| flight.task.uid)
-            .chain(self.settled.iter().chain(&self.interrupted).map(|task| task.uid))
+            .chain(self.settled.iter().chain(&self.ending).map(|(task, _)| task.uid))
+            .chain(self.interrupted.iter().map(|task| task.uid))
             .collect();
         let open = self.rows.values().filter(|row| !row.status.is_final()).map(|row| row.uid);
         open.filter(|uid| !under_way.contains(uid)).collect()
@@ -97,7 +99,20 @@ impl World {
             let marks = insync::conclude(&mut task, &self.topology);
             self.mark(&marks);
             self.tell(format!("write {uid} has {:?}", task.status));
+            // Its row stays as it is until all gateways have heard.
+            return self.ending.push((task, Barrier::heard()));
         }
         self.rows.insert(uid, task);
+    }
+
+    /// Shows as ended what all gateways have heard of.
+    pub fn end_tasks(&mut self) {
+        for (task, mut barrier) in std::mem::take(&mut self.ending) {
+            if self.is_over(&mut barrier) {
+                self.rows.insert(task.uid, task);
+            } else {
+                self.ending.push((task, barrier));
+            }
+        }
     }
 }

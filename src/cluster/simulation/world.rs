@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::copies::Copying;
+use super::copies::{AboutToCopy, Copying};
+use super::followers::{Barrier, Follower, Leads};
 use super::member::Member;
 use super::moves::Cleaning;
 use super::reads::Read;
@@ -46,11 +47,18 @@ pub struct World {
     pub flights: Vec<Flight>,
     /// For each node what waits for its turn, in order.
     pub lanes: BTreeMap<NodeId, VecDeque<Turn>>,
-    /// Settled, with everything durable but the acknowledgement itself.
-    pub settled: Vec<MiroirTask>,
+    /// Settled, with everything durable but the acknowledgement itself; and for whom that waits.
+    pub settled: Vec<(MiroirTask, Barrier)>,
+    /// Over, with everything that follows from it; and for whom it waits that this is shown.
+    pub ending: Vec<(MiroirTask, Barrier)>,
     pub interrupted: Vec<MiroirTask>,
     pub reads: Vec<Read>,
+    pub about_to_copy: Option<AboutToCopy>,
     pub copies: Vec<Copying>,
+    /// No follower's request goes by an older layout than this, or somebody waits for it.
+    pub quiet_elsewhere: Option<(u64, Option<Barrier>)>,
+    pub followers: Vec<Follower>,
+    pub leads: Leads,
     pub cleaning: Option<Cleaning>,
     /// How many times a node's replicas were marked stale.
     pub misses: BTreeMap<NodeId, u64>,
@@ -74,6 +82,7 @@ impl World {
         for node in &mut topology.nodes {
             node.state = NodeState::Up;
         }
+        let followers = (0..roll(&mut random, 3)).map(|_| Follower::default()).collect();
         Self {
             random,
             members: topology.nodes.iter().map(|node| (node.id.clone(), Member::default())).collect(),
@@ -84,9 +93,14 @@ impl World {
             flights: Vec::new(),
             lanes: BTreeMap::new(),
             settled: Vec::new(),
+            ending: Vec::new(),
             interrupted: Vec::new(),
             reads: Vec::new(),
+            about_to_copy: None,
             copies: Vec::new(),
+            quiet_elsewhere: None,
+            followers,
+            leads: Leads::new(),
             cleaning: None,
             misses: BTreeMap::new(),
             next_uid: 0,
@@ -97,6 +111,9 @@ impl World {
 
     /// One thing that can happen.
     pub fn step(&mut self) {
+        self.pass_time();
+        self.follow();
+        self.end_tasks();
         match self.roll(200) {
             0..36 => self.place(),
             36..84 => self.deliver(),
@@ -146,6 +163,7 @@ impl World {
     pub fn publish(&mut self, change: impl FnOnce(&mut Topology)) {
         change(&mut self.topology);
         self.topology.epoch += 1;
+        self.leads.number.n += 1;
     }
 
     /// Durable and published in one.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use super::INDEX;
+use super::followers::Barrier;
 use super::world::{Flight, Turn, World};
 use crate::ledger::settle;
 use crate::meili::task::{TaskKind, TaskStatus};
@@ -120,7 +121,7 @@ impl World {
             }
             self.rows.insert(task.uid, task);
         } else {
-            self.settled.push(task);
+            self.settled.push((task, Barrier::heard()));
         }
     }
 
@@ -129,7 +130,10 @@ impl World {
             return;
         }
         let at = self.roll(self.settled.len());
-        let mut task = self.settled.remove(at);
+        let (mut task, mut barrier) = self.settled.remove(at);
+        if !self.is_over(&mut barrier) {
+            return self.settled.push((task, barrier));
+        }
         task.acknowledged = true;
         self.tell(format!("write {} is acknowledged", task.uid));
         self.rows.insert(task.uid, task);
@@ -141,6 +145,8 @@ impl World {
             self.deliver();
             self.settle();
             self.acknowledge();
+            self.pass_time();
+            self.follow();
         }
     }
 }

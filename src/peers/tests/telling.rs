@@ -151,7 +151,9 @@ async fn a_view_survives_the_wire_and_another_order_of_nodes() {
             (seed >> 33) as usize % sides
         };
         let count = 1 + roll(5);
-        let states: Vec<NodeState> = (0..count).map(|_| NodeState::ALL[roll(NodeState::ALL.len())]).collect();
+        let mut states: Vec<NodeState> = (0..count).map(|_| NodeState::ALL[roll(NodeState::ALL.len())]).collect();
+        // Somebody owns the shards.
+        states[0] = NodeState::Up;
         let mut topology = Topology::sample(&states, SHARDS, 1 + roll(3) as u8);
         for ix in topology.indexes().collect::<Vec<_>>() {
             let set: ShardSet = (0..SHARDS).filter(|_| roll(3) == 0).map(ShardId).collect();
