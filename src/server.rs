@@ -38,9 +38,7 @@ use miroir::tls::nodes::NodeTls;
 use miroir::traces;
 use miroir::tracking::housekeeping;
 use pingora::protocols::ALPN;
-use pingora::server::{
-    RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, UnixShutdownSignalWatch,
-};
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, UnixShutdownSignalWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use sd_notify::NotifyState;
@@ -203,8 +201,7 @@ fn start(args: &Args) -> Result<(Server, Arc<dyn Leadership>), StartError> {
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(registry));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
-    let background =
-        Background { app, tls, leadership: Arc::clone(&leadership), retention: config.tasks.retention };
+    let background = Background { app, tls, leadership: Arc::clone(&leadership), retention: config.tasks.retention };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
     server.add_service(admin);

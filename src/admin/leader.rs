@@ -14,9 +14,9 @@ pub fn view(leadership: &dyn Leadership) -> Value {
         Role::Follows => "follows",
         Role::Ended(_) => "ended",
     };
-    let leader = standing.leader.map(|Leader { epoch, name, url, since }| {
-        json!({ "epoch": epoch, "gateway": name, "url": url, "since": since })
-    });
+    let leader = standing.leader.map(
+        |Leader { epoch, name, url, since }| json!({ "epoch": epoch, "gateway": name, "url": url, "since": since }),
+    );
     let member = |member: &Member| json!({ "id": member.name, "url": member.url, "version": member.version });
     let gateways: Vec<Value> = standing.members.iter().map(member).collect();
     json!({ "role": role, "trusted": leadership.trust().holds(), "leader": leader, "gateways": gateways })

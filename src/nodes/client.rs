@@ -103,7 +103,14 @@ impl TaskStatusResponse {
 impl NodeClient {
     /// `timeout` bounds the gateway's own questions, such as [`NodeClient::get_task_status`].
     pub fn new(transport: Box<dyn Transport>, metrics: ClusterMetrics, timeout: Duration) -> Self {
-        Self { transport, metrics, observer: OnceLock::new(), changes: Changes::default(), timeout, trust: OnceLock::new() }
+        Self {
+            transport,
+            metrics,
+            observer: OnceLock::new(),
+            changes: Changes::default(),
+            timeout,
+            trust: OnceLock::new(),
+        }
     }
 
     /// To be called once, before the first subrequest.

@@ -89,9 +89,9 @@ pub fn store_failed(error: &StoreError) -> ResponseError {
             "The database that holds the state of the cluster cannot be reached. Searches go on; try again later.",
         ),
         StoreError::Lost(loss @ Loss::Tail { .. }) => ResponseError::new(Code::MiroirStateLost, said(loss)),
-        StoreError::Lost(
-            loss @ (Loss::Superseded { .. } | Loss::GivenUp | Loss::Led { .. } | Loss::Newer { .. }),
-        ) => ResponseError::new(Code::MiroirStateUnavailable, said(loss)),
+        StoreError::Lost(loss @ (Loss::Superseded { .. } | Loss::GivenUp | Loss::Led { .. } | Loss::Newer { .. })) => {
+            ResponseError::new(Code::MiroirStateUnavailable, said(loss))
+        }
         StoreError::Open { .. }
         | StoreError::Sqlite(_)
         | StoreError::Corrupt { .. }
@@ -111,7 +111,8 @@ pub fn store_failed(error: &StoreError) -> ResponseError {
 
 /// This gateway's lease is over as far as it knows, so another may lead and nodes may have changed.
 pub fn untrusted() -> ResponseError {
-    let message = "The lease of this gateway could not be renewed in time, so another one may lead by now. Try again later.";
+    let message =
+        "The lease of this gateway could not be renewed in time, so another one may lead by now. Try again later.";
     ResponseError::new(Code::MiroirStateUnavailable, message)
 }
 

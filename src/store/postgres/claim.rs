@@ -57,7 +57,8 @@ pub struct Seen {
 }
 
 /// How long after the end of the lease the gateway called `$1` may take it. Who has just resigned leaves it to others for a while.
-const WAIT: &str = "CASE WHEN holder = '' THEN CASE WHEN resigned AND name = $1 THEN interval '5 seconds' ELSE interval '0' END
+const WAIT: &str =
+    "CASE WHEN holder = '' THEN CASE WHEN resigned AND name = $1 THEN interval '5 seconds' ELSE interval '0' END
                          WHEN name = $1 OR followers <> '{}' THEN interval '0'
                          ELSE alone * interval '1 second' END";
 
@@ -235,7 +236,9 @@ pub fn note_loss(why: &str) -> Statement {
 /// A server that tells its number to nobody is not suspected.
 pub fn same_system(before: Option<&String>, now: Option<&String>) -> Result<(), Loss> {
     match (before, now) {
-        (Some(before), Some(now)) if before != now => Err(tail(format!("it is of system {now} now, and was of {before}"))),
+        (Some(before), Some(now)) if before != now => {
+            Err(tail(format!("it is of system {now} now, and was of {before}")))
+        }
         _ => Ok(()),
     }
 }

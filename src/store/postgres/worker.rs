@@ -105,12 +105,7 @@ impl Ask {
 
 impl Worker {
     /// `name` is the thread's. The connection is made when it is first needed.
-    pub fn spawn(
-        name: &str,
-        address: Address,
-        role: Role,
-        known: Arc<Known>,
-    ) -> Result<Self, StoreError> {
+    pub fn spawn(name: &str, address: Address, role: Role, known: Arc<Known>) -> Result<Self, StoreError> {
         let (queue, jobs) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StoreError::Thread)?;
         let serve = move || {
