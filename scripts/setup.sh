@@ -10,6 +10,7 @@ if ! pkg-config --exists openssl 2>/dev/null; then missing+=(libssl-dev); fi
 command -v python3 >/dev/null || missing+=(python3)
 # Tests start servers of their own; the one that the package starts is not used.
 if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then missing+=(postgresql); fi
+command -v pgbouncer >/dev/null || missing+=(pgbouncer)
 
 if ! command -v cargo >/dev/null; then
   echo "miroir: a Rust toolchain is needed (see rust-toolchain.toml for the version): https://rustup.rs" >&2

@@ -1,6 +1,7 @@
 //! A state on PostgreSQL, and gateways that want to lead on it. The server is the tests' own.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::support::client::{Client, Reply, eventually, pause, within};
 use crate::support::corpus::cities;
 use crate::support::fleet::MIROIR;
 use crate::support::parity::load;
-use crate::support::postgres::{Postgres, database_of};
+use crate::support::postgres::{Postgres, database_of, other_user, run};
 use crate::support::process::{Process, free_port};
 use crate::support::{Fleet, FleetOptions};
 
@@ -101,6 +102,24 @@ fn miroir(fleet: &Fleet, arguments: &[&str]) -> Output {
     Command::new(MIROIR).args(arguments).current_dir(fleet.folder()).output().expect("the program runs")
 }
 
+/// Takes only TLS, with this certificate and key (PEM), and `password` from everybody but the tests themselves.
+fn secure(server: &Postgres, certificate: &str, key: &str, password: &str) {
+    let data = server.folder.join("data");
+    for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+        let path = data.join(name);
+        std::fs::write(&path, text).expect("a file of the server's");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a file of the server's");
+        if let Some(user) = other_user() {
+            run(Command::new("chown").arg(user).arg(&path));
+        }
+    }
+    let rules = "host all postgres 127.0.0.1/32 trust\nhostssl all all all scram-sha-256\n";
+    std::fs::write(data.join("pg_hba.conf"), rules).expect("the server's rules");
+    server.sql("postgres", &format!("CREATE ROLE miroir LOGIN SUPERUSER PASSWORD '{password}'"));
+    server.sql("postgres", "ALTER SYSTEM SET ssl = on");
+    server.sql("postgres", "SELECT pg_reload_conf()");
+}
+
 #[test]
 fn a_gateway_on_postgres_searches_writes_and_forgets_nothing_when_it_is_killed() {
     let server = Postgres::shared();
@@ -129,6 +148,50 @@ fn a_gateway_on_postgres_searches_writes_and_forgets_nothing_when_it_is_killed()
     let last = tasks["results"][0]["uid"].as_u64().expect("a uid");
     let next = fleet.client.add("cities", &json!([{ "id": 40_000_000, "name": "the newest" }]));
     assert!(next["uid"].as_u64().expect("a uid") > last, "{next}");
+}
+
+#[test]
+fn the_database_is_known_by_its_certificate_and_the_gateway_by_its_password() {
+    let server = Postgres::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+        folder.path().join(name).display().to_string()
+    };
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let strange = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    secure(&server, &own.cert.pem(), &own.signing_key.serialize_pem(), "open-sesame");
+    let database = server.database();
+    let state = |roots: &str| {
+        let place = database.replace("postgres@127.0.0.1", "miroir@localhost");
+        format!("{place}?sslmode=verify-full&sslrootcert={roots}")
+    };
+    let roots = file("roots.pem", &own.cert.pem());
+    let fleet = Fleet::with(FleetOptions {
+        state: Some(state(&roots)),
+        more: format!("state_password_file: {}\n", file("password", "open-sesame\n")),
+        ..Default::default()
+    });
+    load(&fleet.client, "cities", &cities(20));
+    drop(fleet);
+
+    let others = file("others.pem", &strange.cert.pem());
+    for (roots, password, said) in [(&others, "open-sesame", "certificate"), (&roots, "shut-sesame", "authentication")]
+    {
+        let config = format!(
+            "listen: 127.0.0.1:{}\nadmin: 127.0.0.1:{}\nmetrics: 127.0.0.1:{}\nstate: {}\nstate_password: {password}\n\
+             cluster: {{ nodes: [{{ id: a, url: http://127.0.0.1:9 }}] }}\n",
+            free_port(),
+            free_port(),
+            free_port(),
+            state(roots)
+        );
+        let config = file("refused.yaml", &config);
+        let output = Command::new(MIROIR).args(["serve", "--config", &config]).output().expect("the program runs");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success() && log.contains(said), "{log}");
+        assert!(!log.contains("sesame"), "{log}");
+    }
 }
 
 #[test]

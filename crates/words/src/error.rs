@@ -285,7 +285,7 @@ codes! {
     MiroirNoLeader => "miroir_no_leader", System, 503;
     MiroirViewLost => "miroir_view_lost", System, 503;
     MiroirLeaderLost => "miroir_leader_lost", System, 503;
-    MiroirNotLeader => "miroir_not_leader", System, 421;
+    MiroirNotLeader => "miroir_not_leader", System, 503;
     MiroirStateUnavailable => "miroir_state_unavailable", System, 503;
     MiroirOverloaded => "miroir_overloaded", System, 503;
     MiroirRefused => "miroir_refused", InvalidRequest, 403;

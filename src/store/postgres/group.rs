@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::leadership::Loss;
 
 /// After so long without an answer the connection is taken for dead.
-const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(12);
 
 /// Who freezes with a transaction open holds the leader's row, and nobody could take over. For one transaction only: behind a pooler
 /// the connection is another's then.

@@ -12,6 +12,7 @@
 //! | `schema` | the tables, and the steps from one version of them to the next |
 //! | `seat` | a gateway's seat at the database |
 //! | `statement` | SQL with its values |
+//! | `task_filter` | filters and pages of tasks |
 //! | `task_sql` | the table of tasks |
 //! | `tls` | TLS towards the server |
 //! | `worker` | a thread that owns a connection |
@@ -25,6 +26,7 @@ mod link;
 mod schema;
 mod seat;
 mod statement;
+mod task_filter;
 mod task_sql;
 mod tls;
 mod worker;
@@ -244,7 +246,7 @@ impl Store for PostgresStore {
     }
 
     async fn compact(&self) -> Result<(u64, u64), StoreError> {
-        let tables = ["tasks", "ends", "meta", "indexes", "stale", "keys"];
+        let tables = ["tasks", "counts", "ends", "meta", "indexes", "stale", "keys"];
         let mut statements = vec![schema::bytes()];
         statements.extend(tables.map(|table| Statement::plain(&format!("VACUUM FULL miroir.{table}"))));
         statements.push(schema::bytes());
@@ -301,7 +303,7 @@ impl Store for PostgresStore {
     }
 
     async fn list_tasks(&self, page: TaskPage) -> Result<TaskList, StoreError> {
-        self.ask(task_sql::list(&page), move |replies| task_sql::as_list(&replies, page.limit)).await
+        self.ask(task_filter::list(&page), move |replies| task_sql::as_list(&replies, page.limit)).await
     }
 
     async fn task_uids(&self, filter: TaskFilter) -> Result<Vec<u32>, StoreError> {
@@ -334,7 +336,9 @@ impl Store for PostgresStore {
     }
 
     async fn purge_tasks(&self, cutoff: time::OffsetDateTime) -> Result<u64, StoreError> {
-        self.delete(task_sql::purge(cutoff)).await
+        let purged = self.delete(task_sql::purge(cutoff)).await?;
+        self.change(Patience::UntilBack, vec![task_sql::forget_groups()]).await?;
+        Ok(purged)
     }
 
     async fn task_stats(&self) -> Result<TaskTableStats, StoreError> {

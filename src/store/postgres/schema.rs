@@ -60,13 +60,50 @@ const STEPS: &[&str] = &["
         canceled_by bigint,
         task text NOT NULL
     );
-    CREATE INDEX tasks_by_status ON miroir.tasks (status, uid);
-    CREATE INDEX tasks_by_kind ON miroir.tasks (kind, uid);
-    CREATE INDEX tasks_by_index ON miroir.tasks (index_uid, uid);
-    CREATE INDEX tasks_by_enqueued_at ON miroir.tasks (enqueued_at);
-    CREATE INDEX tasks_by_started_at ON miroir.tasks (started_at);
-    CREATE INDEX tasks_by_finished_at ON miroir.tasks (finished_at);
+    CREATE INDEX tasks_by_group ON miroir.tasks (status, kind, uid);
+    CREATE INDEX tasks_by_index ON miroir.tasks (index_uid, status, kind, uid);
+    CREATE INDEX tasks_by_enqueued_at ON miroir.tasks (enqueued_at, uid);
+    CREATE INDEX tasks_by_started_at ON miroir.tasks (started_at, uid);
+    CREATE INDEX tasks_by_finished_at ON miroir.tasks (finished_at, uid);
     CREATE INDEX tasks_by_canceler ON miroir.tasks (canceled_by) WHERE canceled_by IS NOT NULL;
+
+    -- How many tasks there are of each status, kind and index, canceled by another or not.
+    CREATE TABLE miroir.counts (
+        status text COLLATE \"C\" NOT NULL,
+        kind text COLLATE \"C\" NOT NULL,
+        index_uid text COLLATE \"C\",
+        canceled boolean NOT NULL,
+        n bigint NOT NULL
+    ) WITH (fillfactor = 20);
+    CREATE UNIQUE INDEX counts_by_group ON miroir.counts (status, kind, index_uid, canceled) NULLS NOT DISTINCT;
+    CREATE FUNCTION miroir.count_tasks() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'INSERT' THEN
+            INSERT INTO miroir.counts AS known
+            SELECT status, kind, index_uid, canceled_by IS NOT NULL, count(*) FROM added GROUP BY 1, 2, 3, 4
+            ON CONFLICT (status, kind, index_uid, canceled) DO UPDATE SET n = known.n + excluded.n;
+        ELSIF TG_OP = 'UPDATE' THEN
+            INSERT INTO miroir.counts AS known
+            SELECT status, kind, index_uid, canceled_by IS NOT NULL, sum(change) FROM (
+                SELECT status, kind, index_uid, canceled_by, 1 AS change FROM added
+                UNION ALL SELECT status, kind, index_uid, canceled_by, -1 FROM removed) changes
+            GROUP BY 1, 2, 3, 4 HAVING sum(change) <> 0
+            ON CONFLICT (status, kind, index_uid, canceled) DO UPDATE SET n = known.n + excluded.n;
+        ELSE
+            UPDATE miroir.counts known SET n = known.n - gone.n FROM (
+                SELECT status, kind, index_uid, canceled_by IS NOT NULL AS canceled, count(*) AS n FROM removed
+                GROUP BY 1, 2, 3, 4) gone
+            WHERE known.status = gone.status AND known.kind = gone.kind
+                AND known.index_uid IS NOT DISTINCT FROM gone.index_uid AND known.canceled = gone.canceled;
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER count_added AFTER INSERT ON miroir.tasks REFERENCING NEW TABLE AS added
+        FOR EACH STATEMENT EXECUTE FUNCTION miroir.count_tasks();
+    CREATE TRIGGER count_changed AFTER UPDATE ON miroir.tasks REFERENCING NEW TABLE AS added OLD TABLE AS removed
+        FOR EACH STATEMENT EXECUTE FUNCTION miroir.count_tasks();
+    CREATE TRIGGER count_removed AFTER DELETE ON miroir.tasks REFERENCING OLD TABLE AS removed
+        FOR EACH STATEMENT EXECUTE FUNCTION miroir.count_tasks();
 
     CREATE TABLE miroir.indexes (
         uid text COLLATE \"C\" PRIMARY KEY,
@@ -99,7 +136,7 @@ const STEPS: &[&str] = &["
 
 /// All that a version has made, without the leader's row.
 const EMPTY: &str = "
-    TRUNCATE miroir.meta, miroir.tasks, miroir.indexes, miroir.stale, miroir.keys, miroir.ends;
+    TRUNCATE miroir.meta, miroir.tasks, miroir.counts, miroir.indexes, miroir.stale, miroir.keys, miroir.ends;
     UPDATE miroir.last_end SET place = 0";
 
 const NEXT_UID: &str = "next_task_uid";

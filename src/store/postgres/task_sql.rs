@@ -1,6 +1,5 @@
 //! The table of tasks: rows, and filters as SQL.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -8,11 +7,12 @@ use tokio_postgres::Row;
 
 use super::schema;
 use super::statement::{Replies, Statement, Value};
+use super::task_filter::{Filter, column_and_value};
 use super::worker::Then;
 use crate::meili::task::TaskStatus;
-use crate::store::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, nanos};
+use crate::store::{StoreError, TaskFilter, TaskList, TaskRef, TaskTableStats, nanos};
 use crate::tasks::entry::MiroirTask;
-use crate::tasks::filter::{TaskKey, Unit};
+use crate::tasks::filter::TaskKey;
 use crate::tasks::swap::follow_swaps;
 
 /// So many tasks that follow a swap are read at once.
@@ -22,12 +22,6 @@ pub const DELETED_AT_ONCE: i64 = 20_000;
 
 const COLUMNS: &str = "uid, uuid, kind, status, index_uid, enqueued_at, started_at, finished_at, canceled_by, task";
 const FINAL: &str = "status IN ('succeeded', 'failed', 'canceled')";
-
-/// A `WHERE` clause and its values.
-struct Condition {
-    sql: String,
-    values: Vec<Value>,
-}
 
 fn as_json(task: &MiroirTask) -> Result<String, StoreError> {
     serde_json::to_string(task).map_err(|source| StoreError::Corrupt { what: "task", source })
@@ -132,32 +126,7 @@ pub fn tasks(rows: &[Row]) -> Result<Vec<MiroirTask>, StoreError> {
     rows.iter().map(|row| read(row.get(0))).collect()
 }
 
-/// What a page needs: the number of all tasks that pass the filter, and its own, newest first unless it is reversed.
-pub fn list(page: &TaskPage) -> Vec<Statement> {
-    let filter = condition(&page.filter);
-    let total =
-        Statement::new(format!("SELECT count(*) FROM miroir.tasks WHERE {}", filter.sql), filter.values.clone());
-    let Condition { mut sql, mut values } = filter;
-    if let Some(from) = page.from {
-        let (column, value) = column_and_value(from);
-        values.push(value);
-        let number = values.len();
-        // By its uid a task need not be there any more to have a place in the order.
-        let place = match column {
-            "uid" => format!("${number}"),
-            _ => format!("(SELECT uid FROM miroir.tasks WHERE uuid = ${number})"),
-        };
-        let comparison = if page.reverse { ">=" } else { "<=" };
-        let _ = write!(sql, " AND uid {comparison} {place}");
-    }
-    let direction = if page.reverse { "ASC" } else { "DESC" };
-    values.push((i64::from(page.limit) + 1).into());
-    let number = values.len();
-    let page = format!("SELECT task FROM miroir.tasks WHERE {sql} ORDER BY uid {direction} LIMIT ${number}");
-    vec![total, Statement::new(page, values)]
-}
-
-/// Reads what [`list`] asks.
+/// Reads what [`super::task_filter::list`] asks.
 pub fn as_list(replies: &Replies, limit: u32) -> Result<TaskList, StoreError> {
     let [total, rows] = &replies[..] else { return Err(StoreError::Stopped) };
     let total: i64 = total.first().map_or(0, |row| row.get(0));
@@ -169,8 +138,8 @@ pub fn as_list(replies: &Replies, limit: u32) -> Result<TaskList, StoreError> {
 
 /// The uids of the tasks that meet the filter, oldest first.
 pub fn uids(filter: &TaskFilter) -> Statement {
-    let filter = condition(filter);
-    Statement::new(format!("SELECT uid FROM miroir.tasks WHERE {} ORDER BY uid", filter.sql), filter.values)
+    let filter = Filter::of(filter);
+    Statement::new(format!("SELECT uid FROM miroir.tasks WHERE {} ORDER BY uid", filter.met()), filter.values)
 }
 
 /// Oldest first.
@@ -180,8 +149,8 @@ pub fn unfinished() -> Statement {
 
 /// Deletes the final ones among the tasks that meet the filter, [`DELETED_AT_ONCE`] at most; brings how many.
 pub fn delete(filter: &TaskFilter) -> Statement {
-    let filter = condition(filter);
-    deletion(&format!("{FINAL} AND {}", filter.sql), filter.values)
+    let filter = Filter::of(filter);
+    deletion(&format!("{FINAL} AND {}", filter.met()), filter.values)
 }
 
 /// As [`delete`], of tasks that ended before `cutoff`.
@@ -200,6 +169,11 @@ fn deletion(condition: &str, mut values: Vec<Value>) -> Statement {
     Statement::new(sql, values)
 }
 
+/// Forgets groups that have no task any more, as those of indexes that are gone.
+pub fn forget_groups() -> Statement {
+    Statement::plain("DELETE FROM miroir.counts WHERE n = 0")
+}
+
 /// No error where there is none.
 pub fn remove(uid: u32) -> Statement {
     Statement::new("DELETE FROM miroir.tasks WHERE uid = $1", vec![i64::from(uid).into()])
@@ -208,7 +182,8 @@ pub fn remove(uid: u32) -> Statement {
 /// How many there are of each status, and when the oldest open one came.
 pub fn stats() -> Vec<Statement> {
     let count = |status: &TaskStatus| {
-        Statement::new("SELECT count(*) FROM miroir.tasks WHERE status = $1", vec![status.as_str().into()])
+        let sql = "SELECT coalesce(sum(n), 0)::bigint FROM miroir.counts WHERE status = $1";
+        Statement::new(sql, vec![status.as_str().into()])
     };
     let oldest = "SELECT min(enqueued_at) FROM miroir.tasks WHERE status IN ('enqueued', 'processing')";
     TaskStatus::ALL.iter().map(count).chain([Statement::plain(oldest)]).collect()
@@ -229,129 +204,4 @@ pub fn as_stats(replies: &Replies) -> TaskTableStats {
 
 fn read(json: &str) -> Result<MiroirTask, StoreError> {
     serde_json::from_str(json).map_err(|source| StoreError::Corrupt { what: "task", source })
-}
-
-fn column_and_value(id: TaskRef) -> (&'static str, Value) {
-    match id {
-        TaskRef::Uid(uid) => ("uid", i64::from(uid).into()),
-        TaskRef::Uuid(uuid) => ("uuid", Value::Bytes(uuid.as_bytes().to_vec())),
-    }
-}
-
-fn condition(filter: &TaskFilter) -> Condition {
-    let TaskFilter {
-        uids,
-        statuses,
-        kinds,
-        index_uids,
-        canceled_by,
-        before_enqueued_at,
-        after_enqueued_at,
-        before_started_at,
-        after_started_at,
-        before_finished_at,
-        after_finished_at,
-        access,
-        batches,
-        unit,
-    } = filter;
-    let mut condition = Condition { sql: "true".to_owned(), values: Vec::new() };
-    if let Some(uids) = uids {
-        condition.one_of_tasks("uid", uids);
-    }
-    if let Some(statuses) = statuses {
-        condition.one_of("status", statuses.iter().map(|status| status.as_str()));
-    }
-    if let Some(kinds) = kinds {
-        condition.one_of("kind", kinds.iter().map(|kind| kind.as_str()));
-    }
-    if let Some(index_uids) = index_uids {
-        condition.one_of("index_uid", index_uids.iter().map(String::as_str));
-    }
-    if let Some(canceled_by) = canceled_by {
-        condition.one_of_tasks("canceled_by", canceled_by);
-    }
-    for (column, comparison, date) in [
-        ("enqueued_at", "<", before_enqueued_at),
-        ("enqueued_at", ">", after_enqueued_at),
-        ("started_at", "<", before_started_at),
-        ("started_at", ">", after_started_at),
-        ("finished_at", "<", before_finished_at),
-        ("finished_at", ">", after_finished_at),
-    ] {
-        if let Some(date) = date {
-            let value = condition.value(nanos(*date).into());
-            let _ = write!(condition.sql, " AND {column} {comparison} {value}");
-        }
-    }
-    if let Some(batches) = batches {
-        let value = condition.value(Value::Ints(batches.iter().copied().map(i64::from).collect()));
-        // The batch of a task that is not enqueued any more is its canceler's or its own. Said twice so that indexes help.
-        let _ = write!(
-            condition.sql,
-            " AND status <> 'enqueued' AND (canceled_by = ANY({value}) OR (canceled_by IS NULL AND uid = ANY({value})))"
-        );
-    }
-    if let IndexAccess::Only(patterns) = access {
-        condition.allowed(patterns);
-    }
-    match unit {
-        Unit::Task => condition,
-        Unit::Batch => Condition {
-            sql: format!(
-                "((status <> 'enqueued' AND canceled_by IS NULL AND {0}) OR uid IN (SELECT canceled_by FROM miroir.tasks
-                  WHERE canceled_by IS NOT NULL AND status <> 'enqueued' AND {0}))",
-                condition.sql
-            ),
-            values: condition.values,
-        },
-    }
-}
-
-// === impl Condition ===
-
-impl Condition {
-    /// Where it stands in the statement.
-    fn value(&mut self, value: Value) -> String {
-        self.values.push(value);
-        format!("${}", self.values.len())
-    }
-
-    fn one_of<'a>(&mut self, column: &str, members: impl Iterator<Item = &'a str>) {
-        let value = self.value(Value::texts(members));
-        let _ = write!(self.sql, " AND {column} = ANY({value})");
-    }
-
-    fn one_of_tasks(&mut self, column: &str, members: &[TaskRef]) {
-        let mut uids = Vec::new();
-        let mut uuids = Vec::new();
-        for member in members {
-            match member {
-                TaskRef::Uid(uid) => uids.push(i64::from(*uid)),
-                TaskRef::Uuid(uuid) => uuids.push(uuid.as_bytes().to_vec()),
-            }
-        }
-        let value = self.value(Value::Ints(uids));
-        if uuids.is_empty() {
-            let _ = write!(self.sql, " AND {column} = ANY({value})");
-            return;
-        }
-        let named = self.value(Value::Blobs(uuids));
-        let _ = write!(
-            self.sql,
-            " AND {column} = ANY({value} || ARRAY(SELECT named.uid FROM miroir.tasks named WHERE named.uuid = ANY({named})))"
-        );
-    }
-
-    fn allowed(&mut self, patterns: &[String]) {
-        let mut terms = vec!["false".to_owned()];
-        for pattern in patterns.iter().filter(|pattern| !pattern.contains('\0')) {
-            terms.push(match pattern.strip_suffix('*') {
-                // Not LIKE, whose wildcards could stand in the pattern.
-                Some(prefix) => format!("starts_with(index_uid, {})", self.value(prefix.into())),
-                None => format!("index_uid = {}", self.value(pattern.as_str().into())),
-            });
-        }
-        let _ = write!(self.sql, " AND index_uid IS NOT NULL AND ({})", terms.join(" OR "));
-    }
 }

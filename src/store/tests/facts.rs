@@ -19,7 +19,7 @@ pub fn task(uid: u32) -> MiroirTask {
     MiroirTask::new(uid, TaskKind::DocumentAdditionOrUpdate, Some("cities".to_owned()), T0)
 }
 
-fn ended(uid: u32, status: TaskStatus) -> MiroirTask {
+pub fn ended(uid: u32, status: TaskStatus) -> MiroirTask {
     MiroirTask { status, started_at: Some(T0), finished_at: Some(T0 + Duration::seconds(1)), ..task(uid) }
 }
 

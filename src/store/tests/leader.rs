@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::facts::task;
+use super::facts::{ended, task};
 use super::place::{candidate, lead, open_as};
+use super::pooler::Pooler;
 use super::server::{Postgres, database_of};
+use crate::meili::task::TaskStatus;
 use crate::store::leadership::{Candidate, Leader, Loss, Role, Standing, WhenLed, WhenLost, lost};
 use crate::store::open::{Joined, Opened, Place};
-use crate::store::{StoreError, TaskFilter, TaskRef};
+use crate::store::{StoreError, TaskFilter, TaskPage, TaskRef};
 
 fn sql(address: &str, statement: &str) -> String {
     Postgres::shared().sql(database_of(address), statement)
@@ -182,6 +184,32 @@ async fn who_waits_notices_a_lost_tail_and_nobody_serves_by_it() {
     let noticed = lost(waiting.leadership().as_ref()).await;
     assert!(matches!(noticed, Loss::Tail { .. }), "{noticed}");
     assert!(matches!(lost(leader.leadership.as_ref()).await, Loss::Tail { .. }), "the leader hears of it");
+}
+
+#[tokio::test]
+async fn a_pooler_in_transaction_mode_may_stand_before_the_server() {
+    let pooler = Pooler::start();
+    let address = pooler.before(&Postgres::shared().database());
+    let leader = open_as(&address, "gw-a").unwrap();
+    let waiting = join(&address, &waits("gw-b"));
+    let writes: Vec<_> = (0..200)
+        .map(|uid| {
+            let store = leader.store.clone();
+            tokio::spawn(async move {
+                store.insert_task(task(uid)).await?;
+                store.list_tasks(TaskPage { limit: 3, ..TaskPage::default() }).await?;
+                store.update_task(ended(uid, TaskStatus::Succeeded)).await
+            })
+        })
+        .collect();
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+    let stats = leader.store.task_stats().await.unwrap();
+    assert_eq!(stats.by_status.iter().map(|(_, count)| count).sum::<u64>(), 200);
+    leader.leadership.release();
+    let second = tokio::task::spawn_blocking(|| waiting.lead(Some(64))).await.unwrap().unwrap();
+    assert_eq!(second.store.task_uids(TaskFilter::default()).await.unwrap().len(), 200);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! | `file` | what only a state file has |
 //! | `leader` | the lease, the fence, and a server that goes away |
 //! | `place` | where a store under test is |
+//! | `pooler` | a pooler before the server |
 //! | `properties` | filters and pages of tasks, against a naive model |
 //! | `server` | a PostgreSQL server |
 
@@ -13,6 +14,7 @@ mod facts;
 mod file;
 mod leader;
 mod place;
+mod pooler;
 mod properties;
 #[path = "../../../tests/suite/support/postgres.rs"]
 mod server;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A server and its data.
 pub struct Postgres {
     pub port: u16,
-    folder: PathBuf,
+    pub folder: PathBuf,
     server: Option<Child>,
     /// What its end leaves on the disk.
     leaves: Leaves,
@@ -153,7 +153,7 @@ fn binary(name: &str) -> PathBuf {
 }
 
 /// The server refuses to run as root.
-fn other_user() -> Option<&'static str> {
+pub fn other_user() -> Option<&'static str> {
     let id =
         |arguments: &[&str]| Command::new("id").args(arguments).output().ok().filter(|output| output.status.success());
     let root = id(&["-u"]).is_some_and(|output| output.stdout.trim_ascii() == b"0");
@@ -166,7 +166,8 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
-fn unprivileged(folder: &Path, program: &Path) -> Command {
+/// A program as the server runs it.
+pub fn unprivileged(folder: &Path, program: &Path) -> Command {
     let mut command = match other_user() {
         None => Command::new(program),
         Some(user) => {
@@ -179,7 +180,8 @@ fn unprivileged(folder: &Path, program: &Path) -> Command {
     command
 }
 
-fn run(command: &mut Command) {
+/// Insists that it succeeds.
+pub fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; is PostgreSQL installed?"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
