@@ -58,11 +58,12 @@ fn check_peers(config: &Config, report: &Report) {
         report.problem("cluster_secret", message);
     }
     if config.state.starts_with("sqlite:") {
-        report.problem("gateway.peer_listen", "has no use: a state file is one gateway's own; see `state`");
+        report.warning("gateway.peer_listen", "has no use: a state file is one gateway's own; see `state`");
     }
     if door.url.starts_with("https:") != config.tls.peers.is_on() {
+        // A proxy in between may speak TLS in its place.
         let message = "`https` belongs to a `gateway.peer_listen` with `tls.peers.certificates`, `http` to one without";
-        report.problem("gateway.peer_url", message);
+        report.warning("gateway.peer_url", message);
     }
 }
 

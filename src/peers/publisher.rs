@@ -65,8 +65,7 @@ impl Publisher {
             keys,
             epoch,
             trusted,
-            // Before the first leader there was none.
-            former_until: if epoch > 1 { Instant::now() + LEASE + MARGIN } else { Instant::now() },
+            former_until: Instant::now() + LEASE + MARGIN,
             changes: watch::Sender::default(),
             sections: Mutex::default(),
             book: Mutex::default(),
