@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs an official client's own tests against one node, then against a gateway before three, and names the tests that differ.
 
-    scripts/clients.py CHECKOUT --node MEILISEARCH --gateway MIROIR [--only WHAT]
+    scripts/clients.py CHECKOUT --node MEILISEARCH --gateway MIROIR [--only WHAT] [--reports FOLDER]
 
 CHECKOUT is a clone of meilisearch-python or meilisearch-js in which its tests can run: `pytest`, or `vitest` in `node_modules`. Each test
 that passes on the node must pass through the gateway, or stand in docs/clients.md. WHAT is handed to the runner: a file, or a folder.
+FOLDER keeps what the runner reports, and a log of its output.
 """
 import argparse
 import os
@@ -71,10 +72,10 @@ def outcomes(checkout, urls, only, report):
         command = ["npx", "vitest", "run", "--reporter=junit", f"--outputFile={report}", *only]
     else:
         command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", f"--junitxml={report}", *only]
-    output = subprocess.DEVNULL
     # The second is what the first exports to.
     env = {**os.environ, "MEILISEARCH_URL": urls[0], "MEILISEARCH_URL_2": urls[1]}
-    subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=output)
+    with open(report.with_suffix(".log"), "w") as output:
+        subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=output)
     if not report.exists():
         sys.exit(f"{' '.join(command)} wrote no report")
     said = {}
@@ -90,16 +91,19 @@ def main():
     arguments.add_argument("--node", required=True, type=os.path.abspath)
     arguments.add_argument("--gateway", required=True, type=os.path.abspath)
     arguments.add_argument("--only", action="append", default=[])
+    arguments.add_argument("--reports", type=pathlib.Path)
     given = arguments.parse_args()
     processes = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        reports = given.reports.absolute() if given.reports else folder
+        reports.mkdir(parents=True, exist_ok=True)
         try:
             second, process = start_node(given.node, folder / "second")
             processes.append(process)
             url, process = start_node(given.node, folder / "one")
             processes.append(process)
-            of_one = outcomes(given.checkout, (url, second), given.only, folder / "one.xml")
+            of_one = outcomes(given.checkout, (url, second), given.only, reports / "one.xml")
             nodes = []
             for at in range(3):
                 url, process = start_node(given.node, folder / f"node-{at}")
@@ -107,7 +111,7 @@ def main():
                 processes.append(process)
             url, process = start_gateway(given.gateway, folder / "gateway", nodes)
             processes.append(process)
-            of_many = outcomes(given.checkout, (url, second), given.only, folder / "many.xml")
+            of_many = outcomes(given.checkout, (url, second), given.only, reports / "many.xml")
         finally:
             for process in reversed(processes):
                 process.terminate()
@@ -121,6 +125,9 @@ def main():
         known = f"`{own}`" in told
         new += not known
         print(f"{'explained' if known else 'NEW'}: {suite} {test}")
+    for what, missing in [("through the gateway", of_one.keys() - of_many.keys()), ("on one node", of_many.keys() - of_one.keys())]:
+        for suite, test in sorted(missing):
+            print(f"not run {what}: {suite} {test}")
     print(f"on one node {sum(of_one.values())} of {len(of_one)}, through the gateway {sum(of_many.values())} of {len(of_many)}")
     print(f"{sum(passed and bool(of_many.get(name)) for name, passed in of_one.items())} passed, {new} failed")
     sys.exit(new > 0)
