@@ -259,7 +259,10 @@ async fn delete_matching(
 ) -> Result<Answer, ResponseError> {
     let writes = &app.cluster.writes;
     let Some(error) = documents::refused_filter(writes, &intent, &admitted.trace).await else {
-        return broadcast(app, admitted, intent).await;
+        let (intent, hold) = documents::deletion_alike(writes, intent, &admitted.trace).await;
+        let Some(hold) = hold else { return broadcast(app, admitted, intent).await };
+        let task = writes.submit_held(intent, hold, &admitted.trace).await?;
+        return Ok(accepted(app, admitted, &task));
     };
     let task = writes.record_failed(intent.failed("deletedDocuments"), error, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))

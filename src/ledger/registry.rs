@@ -74,6 +74,11 @@ impl Registry {
         }
     }
 
+    /// Grows whenever something that is known of an index may be of the past.
+    pub(super) fn generation(&self) -> u64 {
+        self.state.read().generation
+    }
+
     /// True from the moment at which the creating write takes its place.
     pub fn exists(&self, index: &str) -> bool {
         self.state.read().entries.contains_key(index)
@@ -114,10 +119,11 @@ impl Registry {
                 }
             }
             RegistryChange::SetPrimaryKey { index, primary_key, leading } => {
-                if state.entries.contains_key(index) {
+                if let Some(known) = state.entries.get(index) {
                     let (uid, primary_key) = (index.clone(), Some(primary_key.clone()));
-                    let entry = IndexEntry { uid, primary_key, leading: leading.clone() };
-                    state.put(&mut undo, entry);
+                    // Nodes may refuse another key, and then documents are shown as before.
+                    let leading = if leading.is_empty() { known.leading.clone() } else { leading.clone() };
+                    state.put(&mut undo, IndexEntry { uid, primary_key, leading });
                 }
             }
             RegistryChange::Delete { index } => state.remove(&mut undo, index),
@@ -343,6 +349,12 @@ mod tests {
         let leading = vec!["title".to_owned()];
         assert_eq!(registry.entry("a"), Some(IndexEntry { leading: leading.clone(), ..entry("a", Some("id")) }));
         assert!(undo.created("a"));
+        // Nodes may refuse another key.
+        let other =
+            RegistryChange::SetPrimaryKey { index: "a".into(), primary_key: "other".into(), leading: Vec::new() };
+        let refused = registry.apply(&other, None);
+        assert_eq!(registry.entry("a").map(|entry| entry.leading), Some(leading.clone()));
+        registry.undo(&refused);
         // The place goes with the key.
         registry.apply(&RegistryChange::Create { index: "b".into(), primary_key: Some("n".into()) }, None);
         registry.apply(&RegistryChange::Swap { pairs: vec![("a".into(), "b".into())] }, None);

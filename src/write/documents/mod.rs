@@ -24,6 +24,7 @@
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
 //! | `steps` | the write that a collected batch becomes |
+//! | `unlike` | changes whose filter nodes would understand otherwise where they do not know the same fields |
 
 mod collect;
 mod delete;
@@ -37,6 +38,7 @@ mod payloads;
 mod redistribute;
 pub(super) mod rules;
 mod steps;
+mod unlike;
 
 use std::sync::Arc;
 
@@ -47,6 +49,7 @@ pub use self::delete::delete;
 pub use self::edit::edit;
 pub use self::finish::finish;
 pub use self::matching::refused_filter;
+pub use self::unlike::deletion_alike;
 use self::steps::Addition;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::vocabulary;
