@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::chats;
 use super::error::{ImportError, during};
 use super::joins;
+use super::rules;
 use super::source::{Source, SourceIndex};
 use super::state::State;
 use crate::dumps::remote::{Remote, RemoteError};
@@ -49,7 +50,8 @@ pub fn run(source: &mut dyn Source, remote: &Remote, state: &mut State, options:
     for index in source.indexes() {
         prepare(index, remote, state, options)?;
     }
-    documents(source, remote, state, options)
+    documents(source, remote, state, options)?;
+    rules::load(source, remote, state, options)
 }
 
 /// What belongs to no index. What the target does not take is said, and is no reason to stop.
@@ -165,7 +167,7 @@ fn documents(
 }
 
 /// Waits for the task of a change, and insists on its success.
-fn done(what: &str, remote: &Remote, accepted: Result<Value, RemoteError>) -> Result<(), ImportError> {
+pub fn done(what: &str, remote: &Remote, accepted: Result<Value, RemoteError>) -> Result<(), ImportError> {
     let accepted = during(what, accepted)?;
     let task = during(what, remote.wait(&accepted))?;
     if task["status"] == "succeeded" {

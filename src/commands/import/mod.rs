@@ -10,6 +10,7 @@
 //! | `joins` | keys to other indexes, as far as the target takes them |
 //! | `load` | what is sent to the target, in which order |
 //! | `node` | a running Meilisearch as a source |
+//! | `rules` | dynamic search rules, and the switch that they need |
 //! | [`source`] | what can be imported from |
 //! | `state` | what of an import is done, on disk, so that it can go on |
 
@@ -20,6 +21,7 @@ mod error;
 mod joins;
 mod load;
 mod node;
+mod rules;
 pub mod source;
 mod state;
 
@@ -123,6 +125,7 @@ fn import(source: &mut dyn Source, beside: PathBuf, target: &TargetArgs) -> Resu
     load::run(source, &remote, &mut state, &Options { overwrite: target.overwrite, batch })?;
     let differences = compare::run(source, &remote, target.compare)?;
     chats::close(&remote, &mut state)?;
+    rules::close(&remote, &mut state)?;
     for difference in differences.iter().take(SHOWN) {
         println!("{difference}");
     }
