@@ -10,6 +10,7 @@
 //! | `joins` | keys to other indexes, as far as the target takes them |
 //! | `load` | what is sent to the target, in which order |
 //! | `node` | a running Meilisearch as a source |
+//! | `outcome` | what came of a request to the target |
 //! | `rules` | dynamic search rules, and the switch that they need |
 //! | [`source`] | what can be imported from |
 //! | `state` | what of an import is done, on disk, so that it can go on |
@@ -21,6 +22,7 @@ mod error;
 mod joins;
 mod load;
 mod node;
+mod outcome;
 mod rules;
 pub mod source;
 mod state;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::compare::Difference;
 use super::error::{ImportError, during};
-use super::load::{Options, done, note};
+use super::outcome::{done, note};
 use super::source::Source;
 use super::state::State;
 use crate::dumps::remote::{Remote, RemoteError};
@@ -27,12 +27,7 @@ pub fn of(remote: &Remote) -> Result<Vec<(String, Value)>, ImportError> {
 }
 
 /// Writes the rules of the source, with their switch on. What the target does not take is said, and is no reason to stop.
-pub fn load(
-    source: &dyn Source,
-    remote: &Remote,
-    state: &mut State,
-    options: &Options,
-) -> Result<(), ImportError> {
+pub fn load(source: &dyn Source, remote: &Remote, state: &mut State, overwrite: bool) -> Result<(), ImportError> {
     if source.rules().is_empty() {
         return Ok(());
     }
@@ -54,7 +49,7 @@ pub fn load(
         let what = format!("dynamic search rule `{uid}`");
         match there(remote, uid)? {
             Some(held) if held == *rule => continue,
-            Some(_) if !options.overwrite => println!("{what} is not taken along: there is another one of that name"),
+            Some(_) if !overwrite => println!("{what} is not taken along: there is another one of that name"),
             Some(_) | None => match remote.send("PATCH", &path(uid), Some(rule)) {
                 Ok(accepted) => done(&what, remote, Ok(accepted))?,
                 refused => note(&what, refused)?,
