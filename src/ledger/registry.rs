@@ -28,6 +28,8 @@ struct State {
     /// Indexes of which a failed task leaves it open what the nodes hold: compared when their queues are empty.
     suspect: BTreeSet<String>,
     listener: Option<Listener>,
+    /// Indexes without a primary key that this process has made for a client and nobody has changed since.
+    new: BTreeSet<String>,
 }
 
 /// What the registry knows of an index.
@@ -79,6 +81,20 @@ impl Registry {
         self.state.read().generation
     }
 
+    /// A write of these indexes has its place; it has made `created`, if any.
+    pub fn written(&self, indexes: &[String], created: Option<&str>) {
+        let mut state = self.state.write();
+        for index in indexes.iter().filter(|index| Some(index.as_str()) != created) {
+            state.new.remove(index);
+        }
+    }
+
+    /// True for an index that was made and not changed since. What Miroir sets of it comes a moment after it was made, and is nothing to
+    /// a client. After a start none is known to be so.
+    pub fn is_new(&self, index: &str) -> bool {
+        self.state.read().new.contains(index)
+    }
+
     /// True from the moment at which the creating write takes its place.
     pub fn exists(&self, index: &str) -> bool {
         self.state.read().entries.contains_key(index)
@@ -115,7 +131,12 @@ impl Registry {
             RegistryChange::Create { index, primary_key } => {
                 if !state.entries.contains_key(index) {
                     let (uid, primary_key) = (index.clone(), primary_key.clone());
+                    let primary_key_is_open = primary_key.is_none();
                     state.put(&mut undo, IndexEntry { uid, primary_key, leading: Vec::new() });
+                    // A key is set a moment after an index was made, on one node too.
+                    if primary_key_is_open {
+                        state.new.insert(index.clone());
+                    }
                 }
             }
             RegistryChange::SetPrimaryKey { index, primary_key, leading } => {
@@ -257,6 +278,7 @@ impl State {
 
     fn remove(&mut self, undo: &mut Undo, index: &str) {
         self.forget(index);
+        self.new.remove(index);
         let before = self.entries.remove(index);
         if before.is_some() {
             undo.0.entry(index.to_owned()).or_insert(before);
@@ -327,6 +349,26 @@ mod tests {
         assert!(registry.apply(&rename("no", "d"), None).is_empty());
         registry.apply(&rename("b", "d"), None);
         assert_eq!(registry.entry("d"), Some(entry("d", Some("other"))));
+    }
+
+    #[test]
+    fn an_index_is_new_until_it_is_written_to() {
+        let registry = Registry::default();
+        let indexes = ["a".to_owned()];
+        let make = || {
+            registry.apply(&create("a", None), None);
+            registry.written(&indexes, Some("a"));
+        };
+        make();
+        assert!(registry.is_new("a") && !registry.is_new("b"));
+        registry.written(&indexes, None);
+        assert!(!registry.is_new("a"));
+        registry.apply(&RegistryChange::Delete { index: "a".into() }, None);
+        make();
+        assert!(registry.is_new("a"));
+        registry.apply(&RegistryChange::Delete { index: "a".into() }, None);
+        registry.apply(&RegistryChange::None, Some("a"));
+        assert!(!registry.is_new("a"), "documents made it");
     }
 
     #[test]

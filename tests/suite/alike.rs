@@ -304,6 +304,28 @@ fn fields_in_their_order(pair: &Pair) {
     assert_eq!(one(&pair.single.client), one(&pair.fleet.client));
 }
 
+/// What Miroir sets of an index when it is made is no change of it.
+fn a_new_index(pair: &Pair) {
+    for client in [&pair.single.client, &pair.fleet.client] {
+        client.done(&client.post("/indexes", &json!({"uid": "new"})));
+        let shown = || client.get("/indexes/new").ok();
+        let listed = || {
+            let all = client.get("/indexes?limit=100").ok();
+            let mut all = all["results"].as_array().expect("indexes").iter();
+            all.find(|index| index["uid"] == "new").expect("the index").clone()
+        };
+        // The embedded engine says when it has ended the task.
+        let tells = !is_embedded() || client.url == pair.fleet.client.url;
+        for new in [shown(), listed()].into_iter().filter(|_| tells) {
+            assert_eq!(new["updatedAt"], new["createdAt"], "{new}");
+        }
+        client.done(&client.json("PATCH", "/indexes/new/settings", &json!({"stopWords": ["a"]})));
+        for changed in [shown(), listed()] {
+            assert_ne!(changed["updatedAt"], changed["createdAt"], "{changed}");
+        }
+    }
+}
+
 fn agree(replication_factor: usize) {
     let pair = Pair::start(replication_factor);
     numbers_and_digits(&pair);
@@ -314,6 +336,7 @@ fn agree(replication_factor: usize) {
     fields_that_few_documents_have(&pair);
     vectors_of_few_documents(&pair);
     fields_in_their_order(&pair);
+    a_new_index(&pair);
 }
 
 #[test]

@@ -296,8 +296,11 @@ impl Asked {
 
     /// Engines that name the index before what is wrong with a filter do so for a text, and not for what stands in a list.
     fn refusal(&self, mut error: ResponseError, version: &str) -> ResponseError {
-        if self.filter_is_text && error.is(Code::InvalidDocumentFilter) && names_index_of_edit(version) {
-            error.message = format!("Index `{}`: {}", self.index, error.message);
+        let named = format!("Index `{}`: ", self.index);
+        // What is no filter of such a request at all is told with the index already.
+        let is_told = error.message.starts_with(&named);
+        if self.filter_is_text && !is_told && error.is(Code::InvalidDocumentFilter) && names_index_of_edit(version) {
+            error.message.insert_str(0, &named);
         }
         error
     }

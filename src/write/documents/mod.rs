@@ -55,6 +55,7 @@ use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::vocabulary;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
+use crate::meili::uid::index_not_found;
 use crate::nodes::client::Trace;
 use crate::nodes::overload::metrics::Rejection;
 use crate::placement::topology::{NodeIx, Topology};
@@ -73,6 +74,8 @@ pub struct AddDocuments {
     pub content_encoding: Option<String>,
     /// How many bytes the body may have, unpacked; 0 for no limit.
     pub limit: u64,
+    /// Whether the client may create the index, should it not be there: else the addition is a task that fails.
+    pub may_create: bool,
     /// What is made of each document before anything else.
     pub makings: Arc<[Making]>,
 }
@@ -87,7 +90,8 @@ pub async fn add(
     body: &mut dyn BodySource,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit, makings } = request;
+    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit, may_create, makings } =
+        request;
     let encoding = ContentEncoding::parse(content_encoding.as_deref());
 
     // Held while a slow body is read: nothing must wait for that.
@@ -112,6 +116,9 @@ pub async fn add(
         let named_key = params.primary_key.is_some();
         let sets_primary_key = at_start.is_none();
         let addition = Addition { index, method, custom_metadata: params.custom_metadata, sets_primary_key };
+        if !may_create && !writes.ledger.registry.exists(&addition.index) {
+            return not_created(writes, &addition, &body, trace).await;
+        }
         return existing::add(writes, addition, body, named_key, trace).await;
     }
     let watched = writes.ledger.watchers.is_watched(&index);
@@ -136,6 +143,9 @@ pub async fn add(
 
     let addition =
         Addition { index, method, custom_metadata: params.custom_metadata, sets_primary_key: at_end.is_none() };
+    if !may_create && !writes.ledger.registry.exists(&addition.index) {
+        return not_created(writes, &addition, &collected, trace).await;
+    }
     if collected.error.is_none() {
         collected.error = rules::missing_vectors(writes, &addition.index, &collected, trace).await;
     }
@@ -167,6 +177,17 @@ pub async fn add(
     }
     words.known();
     Ok(task)
+}
+
+/// The task of an addition to an index that is not there, by a client that may not create it.
+async fn not_created(
+    writes: &Arc<Writes>,
+    addition: &Addition,
+    body: &Collected,
+    trace: &Trace,
+) -> Result<MiroirTask, ResponseError> {
+    let intent = addition.refused(body).creating_nothing();
+    writes.record_failed(intent, index_not_found(&addition.index), trace).await
 }
 
 /// Hands the documents to their nodes, by the owners that shards have at the moment. True if these were others than when the
