@@ -8,6 +8,7 @@ that passes on the node must pass through the gateway, or stand in docs/clients.
 FOLDER keeps what the runner reports, and a log of its output.
 """
 import argparse
+import collections
 import os
 import pathlib
 import shutil
@@ -65,7 +66,8 @@ def start_gateway(program, folder, nodes):
 
 
 def outcomes(checkout, urls, only, report):
-    """The name of each test, and whether it passed; tests that were left out are not among them."""
+    """The name of each test, and whether it passed; tests that were left out are not among them. Of those that share a name the n-th is told
+    apart by its number."""
     if (checkout / "package.json").exists():
         # Vitest begins with what failed or took long the last time; what a file leaves switched on would then meet other files each time.
         shutil.rmtree(checkout / "node_modules/.vite/vitest", ignore_errors=True)
@@ -78,10 +80,12 @@ def outcomes(checkout, urls, only, report):
         subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=output)
     if not report.exists():
         sys.exit(f"{' '.join(command)} wrote no report")
-    said = {}
+    said, met = {}, collections.Counter()
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        name = (case.get("classname"), case.get("name"))
+        met[name] += 1
         if case.find("skipped") is None:
-            said[case.get("classname"), case.get("name")] = case.find("failure") is None and case.find("error") is None
+            said[*name, met[name]] = case.find("failure") is None and case.find("error") is None
     return said
 
 
@@ -119,14 +123,14 @@ def main():
     told = ROOT.joinpath("docs/clients.md").read_text()
     lost = sorted(name for name, passed in of_one.items() if passed and not of_many.get(name))
     new = 0
-    for suite, test in lost:
+    for suite, test, _ in lost:
         # Vitest names a test by its groups and, here, by the key that is used.
         own = test.split(" > ")[-1].split(" key: ")[-1]
         known = f"`{own}`" in told
         new += not known
         print(f"{'explained' if known else 'NEW'}: {suite} {test}")
     for what, missing in [("through the gateway", of_one.keys() - of_many.keys()), ("on one node", of_many.keys() - of_one.keys())]:
-        for suite, test in sorted(missing):
+        for suite, test, _ in sorted(missing):
             print(f"not run {what}: {suite} {test}")
     print(f"on one node {sum(of_one.values())} of {len(of_one)}, through the gateway {sum(of_many.values())} of {len(of_many)}")
     print(f"{sum(passed and bool(of_many.get(name)) for name, passed in of_one.items())} passed, {new} failed")
