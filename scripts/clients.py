@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Runs an official client's own tests against one node, then against a gateway before three, and names the tests that differ.
 
-    scripts/clients.py CHECKOUT --node MEILISEARCH --gateway MIROIR [--only WHAT]
+    scripts/clients.py CHECKOUT --node MEILISEARCH --gateway MIROIR [--only WHAT] [--reports FOLDER]
 
 CHECKOUT is a clone of meilisearch-python or meilisearch-js in which its tests can run: `pytest`, or `vitest` in `node_modules`. Each test
 that passes on the node must pass through the gateway, or stand in docs/clients.md. WHAT is handed to the runner: a file, or a folder.
+FOLDER keeps what the runner reports, and a log of its output.
 """
 import argparse
+import collections
 import os
 import pathlib
 import shutil
@@ -64,23 +66,26 @@ def start_gateway(program, folder, nodes):
 
 
 def outcomes(checkout, urls, only, report):
-    """The name of each test, and whether it passed; tests that were left out are not among them."""
+    """The name of each test, and whether it passed; tests that were left out are not among them. Of those that share a name the n-th is told
+    apart by its number."""
     if (checkout / "package.json").exists():
         # Vitest begins with what failed or took long the last time; what a file leaves switched on would then meet other files each time.
         shutil.rmtree(checkout / "node_modules/.vite/vitest", ignore_errors=True)
         command = ["npx", "vitest", "run", "--reporter=junit", f"--outputFile={report}", *only]
     else:
         command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", f"--junitxml={report}", *only]
-    output = subprocess.DEVNULL
     # The second is what the first exports to.
     env = {**os.environ, "MEILISEARCH_URL": urls[0], "MEILISEARCH_URL_2": urls[1]}
-    subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=output)
+    with open(report.with_suffix(".log"), "w") as output:
+        subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=output)
     if not report.exists():
         sys.exit(f"{' '.join(command)} wrote no report")
-    said = {}
+    said, met = {}, collections.Counter()
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        name = (case.get("classname"), case.get("name"))
+        met[name] += 1
         if case.find("skipped") is None:
-            said[case.get("classname"), case.get("name")] = case.find("failure") is None and case.find("error") is None
+            said[*name, met[name]] = case.find("failure") is None and case.find("error") is None
     return said
 
 
@@ -90,16 +95,19 @@ def main():
     arguments.add_argument("--node", required=True, type=os.path.abspath)
     arguments.add_argument("--gateway", required=True, type=os.path.abspath)
     arguments.add_argument("--only", action="append", default=[])
+    arguments.add_argument("--reports", type=pathlib.Path)
     given = arguments.parse_args()
     processes = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        reports = given.reports.absolute() if given.reports else folder
+        reports.mkdir(parents=True, exist_ok=True)
         try:
             second, process = start_node(given.node, folder / "second")
             processes.append(process)
             url, process = start_node(given.node, folder / "one")
             processes.append(process)
-            of_one = outcomes(given.checkout, (url, second), given.only, folder / "one.xml")
+            of_one = outcomes(given.checkout, (url, second), given.only, reports / "one.xml")
             nodes = []
             for at in range(3):
                 url, process = start_node(given.node, folder / f"node-{at}")
@@ -107,7 +115,7 @@ def main():
                 processes.append(process)
             url, process = start_gateway(given.gateway, folder / "gateway", nodes)
             processes.append(process)
-            of_many = outcomes(given.checkout, (url, second), given.only, folder / "many.xml")
+            of_many = outcomes(given.checkout, (url, second), given.only, reports / "many.xml")
         finally:
             for process in reversed(processes):
                 process.terminate()
@@ -115,12 +123,15 @@ def main():
     told = ROOT.joinpath("docs/clients.md").read_text()
     lost = sorted(name for name, passed in of_one.items() if passed and not of_many.get(name))
     new = 0
-    for suite, test in lost:
+    for suite, test, _ in lost:
         # Vitest names a test by its groups and, here, by the key that is used.
         own = test.split(" > ")[-1].split(" key: ")[-1]
         known = f"`{own}`" in told
         new += not known
         print(f"{'explained' if known else 'NEW'}: {suite} {test}")
+    for what, missing in [("through the gateway", of_one.keys() - of_many.keys()), ("on one node", of_many.keys() - of_one.keys())]:
+        for suite, test, _ in sorted(missing):
+            print(f"not run {what}: {suite} {test}")
     print(f"on one node {sum(of_one.values())} of {len(of_one)}, through the gateway {sum(of_many.values())} of {len(of_many)}")
     print(f"{sum(passed and bool(of_many.get(name)) for name, passed in of_one.items())} passed, {new} failed")
     sys.exit(new > 0)

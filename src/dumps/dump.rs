@@ -14,12 +14,14 @@ use super::error::WorkError;
 use super::format::{self, Entry, IndexPart, Metadata};
 use super::part::Dumps;
 use super::patience::{Patience, no_node};
-use super::tasks;
+use super::{rules, tasks};
 use crate::meili::chat::Workspaces;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::key::Key;
 use crate::meili::task::{TaskKind, TaskStatus};
+use crate::meili::versions::has_dynamic_rules;
 use crate::nodes::client::Trace;
+use crate::nodes::dynamic_rules;
 use crate::nodes::error::store_failed;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::{TaskFilter, TaskPage, TaskRef};
@@ -102,7 +104,8 @@ async fn write(dumps: &Dumps, task: &MiroirTask, uid: &str) -> Result<Unfinished
     let unfinished = Unfinished { path: dumps.settings.dir.join(format!(".{uid}{UNFINISHED}")), named: false };
     let path = unfinished.path.clone();
     let head = head(dumps).await?;
-    let mut archive = off_thread(move || begin(&path, &head)).await?;
+    let rules = rules::files(&dynamic_rules(dumps).await?);
+    let mut archive = off_thread(move || begin(&path, &head, &rules)).await?;
     let trace = Trace::background("dump");
     for entry in dumps.writes.ledger.registry.entries() {
         let source = Source {
@@ -220,7 +223,27 @@ async fn features(dumps: &Dumps) -> Result<Value, WorkError> {
     }
 }
 
-fn begin(path: &Path, head: &[(Entry, Vec<u8>)]) -> io::Result<Archive> {
+/// As a node has them that serves; none while their feature is off, as no node shows them then.
+async fn dynamic_rules(dumps: &Dumps) -> Result<Vec<Value>, WorkError> {
+    let nodes = &dumps.writes.nodes;
+    let trace = Trace::background("dump");
+    if !has_dynamic_rules(&version(dumps).await?) {
+        return Ok(Vec::new());
+    }
+    let mut patience = Patience::new();
+    loop {
+        let topology = nodes.topology();
+        for node in topology.serving("") {
+            match dynamic_rules::read(&nodes.client, topology.node(node), &trace).await {
+                Ok(rules) => return Ok(rules.unwrap_or_default()),
+                Err(error) => tracing::debug!(%error, "dynamic search rules could not be read"),
+            }
+        }
+        patience.again(no_node()).await?;
+    }
+}
+
+fn begin(path: &Path, head: &[(Entry, Vec<u8>)], rules: &[(Entry, String)]) -> io::Result<Archive> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -231,6 +254,9 @@ fn begin(path: &Path, head: &[(Entry, Vec<u8>)]) -> io::Result<Archive> {
     }
     // The engine lists it, also where there is no index.
     archive.folder("indexes/")?;
+    for (entry, content) in rules {
+        archive.file(entry, content.as_bytes())?;
+    }
     Ok(archive)
 }
 

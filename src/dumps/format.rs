@@ -11,6 +11,7 @@
 //! network.json                     an engine's remotes
 //! chat-completions-settings/*.json a workspace of chats, named by its file: `{"source":"openAi","apiKey":"...","prompts":{}}`
 //! chat-completions-settings/others/workspaces.json   Miroir's own: workspaces whose names can name no file, by their names
+//! indexes/.meili_dsr/*             the dynamic search rules, a document each (`rules.rs`)
 //! indexes/<uid>/metadata.json      {"uid":"...","primaryKey":"id","createdAt":"...","updatedAt":"..."}
 //! indexes/<uid>/settings.json      as `GET /indexes/<uid>/settings` shows them
 //! indexes/<uid>/documents.jsonl    a document a line, vectors in `_vectors`

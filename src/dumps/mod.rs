@@ -12,6 +12,7 @@
 //! | `part` | what this room holds: [`Dumps`] |
 //! | `patience` | for how long nodes are asked again what they cannot answer now |
 //! | [`remote`] | another Meilisearch, as who sends it documents speaks with it |
+//! | [`rules`] | dynamic search rules as a dump has them |
 //! | `run` | takes works one after the other, and says how they ended |
 //! | [`settings`] | what the operator sets of dumps |
 //! | `spool` | documents on disk, a line each |
@@ -26,6 +27,7 @@ pub mod format;
 mod part;
 mod patience;
 pub mod remote;
+pub mod rules;
 mod run;
 pub mod settings;
 mod spool;

@@ -19,7 +19,7 @@ use super::streams::{self, Stream, Unit};
 use super::{described, features, figures, keys, listing, logs, narrow, shown};
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::feature::{Chats, Feature};
-use crate::meili::operation::{Operation, Own};
+use crate::meili::operation::{Operation, Own, Read};
 use crate::meili::uid::index_not_found;
 use crate::placement::topology::Topology;
 use crate::plan::addition::Split;
@@ -109,6 +109,9 @@ async fn carry_out(
     let request = Request { operation: admitted.operation, target: &target, body: &body, content_type };
     let plan = planning::plan(app.known(), &topology, request, &admitted.trace).boxed().await?;
     let answer = match plan {
+        Plan::Forward(plan) if matches!(admitted.operation, Operation::Read(Read::GetIndex { .. })) => {
+            listing::index(app, &topology, admitted, (&plan.candidates, &target)).boxed().await
+        }
         Plan::Forward(plan) => return forward(app, topology, plan, target).map(Outcome::Forward),
         Plan::List(list) => listing::indexes(app, &topology, admitted, &list).boxed().await,
         Plan::Scatter(scatter) => {
@@ -146,20 +149,9 @@ async fn carry_out(
 /// Refuses an addition that the bearer of the key may not make, or whose body is too long, before anything of it is read.
 pub fn admit_documents(app: &App, admitted: &Admitted<'_>) -> Result<(), ResponseError> {
     admitted.operation.validate()?;
-    if let Some(index) = admitted.operation.index() {
-        refuse_creation(app, admitted, index)?;
-    }
     let limit = app.settings().limits.document_payload_size;
     if admitted.head.content_length().is_some_and(|length| length > limit) {
         return Err(too_large(limit));
-    }
-    Ok(())
-}
-
-/// Whoever may not create indexes learns nothing of one that is not there.
-fn refuse_creation(app: &App, admitted: &Admitted<'_>, index: &str) -> Result<(), ResponseError> {
-    if admitted.access.may_not_create && !app.cluster.ledger.registry.exists(index) {
-        return Err(index_not_found(index));
     }
     Ok(())
 }
@@ -237,7 +229,8 @@ async fn add_documents(
     let (head, limit) = (admitted.head, app.settings().limits.document_payload_size);
     let content_encoding = head.text(http::header::CONTENT_ENCODING).map(str::to_owned);
     let makings = admitted.makings.as_slice().into();
-    let request = AddDocuments { split, content_encoding, limit, makings };
+    let may_create = !admitted.access.may_not_create;
+    let request = AddDocuments { split, content_encoding, limit, may_create, makings };
     let mut body = SessionBody::new(session, head, app.settings().limits.client_timeout, limit);
     let task = documents::add(&app.cluster.writes, topology, request, &mut body, &admitted.trace).await;
     app.ruling.metrics.count_failures(&admitted.makings);
@@ -245,8 +238,11 @@ async fn add_documents(
 }
 
 async fn broadcast(app: &Arc<App>, admitted: &Admitted<'_>, intent: WriteIntent) -> Result<Answer, ResponseError> {
-    if let Some(index) = intent.index_uid.as_ref().filter(|_| intent.ensure_index) {
-        refuse_creation(app, admitted, index)?;
+    let creates = |index: &&String| intent.ensure_index && !app.cluster.ledger.registry.exists(index);
+    if let Some(index) = intent.index_uid.as_ref().filter(creates).filter(|_| admitted.access.may_not_create) {
+        let error = index_not_found(index);
+        let task = app.cluster.writes.record_failed(intent.creating_nothing(), error, &admitted.trace).await?;
+        return Ok(accepted(app, admitted, &task));
     }
     // Held until nodes have the change: words that are read meanwhile would come before it.
     let _way = vocabulary::make_way(&app.cluster.writes, &intent, &admitted.trace).await;
@@ -261,7 +257,10 @@ async fn delete_matching(
 ) -> Result<Answer, ResponseError> {
     let writes = &app.cluster.writes;
     let Some(error) = documents::refused_filter(writes, &intent, &admitted.trace).await else {
-        return broadcast(app, admitted, intent).await;
+        let (intent, hold) = documents::deletion_alike(writes, intent, &admitted.trace).await;
+        let Some(hold) = hold else { return broadcast(app, admitted, intent).await };
+        let task = writes.submit_held(intent, hold, &admitted.trace).await?;
+        return Ok(accepted(app, admitted, &task));
     };
     let task = writes.record_failed(intent.failed("deletedDocuments"), error, &admitted.trace).await?;
     Ok(accepted(app, admitted, &task))

@@ -25,6 +25,8 @@
 //! | `shown` | in which order documents of its answer show their fields |
 //! | [`speakers`] | in which form its client speaks of tasks |
 //! | [`keys`], [`listing`], `figures` | what the gateway answers itself, or filters for a key of few indexes |
+//! | `filters` | where the filters of a read stand |
+//! | `unlike` | comparisons in filters that nodes understand otherwise where they do not know the same fields |
 //! | `joins` | filters about documents of other indexes, and the feature they need |
 //! | `features` | routes that are there only while a feature is on |
 //! | [`forward`] | what one node answers, by Pingora's own path |
@@ -58,6 +60,7 @@ mod described;
 pub mod dispatch;
 mod features;
 mod figures;
+mod filters;
 pub mod forward;
 pub mod head;
 mod held;
@@ -83,6 +86,7 @@ mod shadow;
 mod shown;
 pub mod speakers;
 pub mod streams;
+mod unlike;
 pub mod webhooks;
 
 use std::borrow::Cow;

@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::auth::Keyring;
+use super::unlike;
 use crate::ledger::Ledger;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::Trace;
@@ -17,6 +18,11 @@ pub async fn plan(
     request: Request<'_>,
     trace: &Trace,
 ) -> Result<Plan, ResponseError> {
+    let alike = unlike::alike(ledger, topology, &request, trace).await;
+    let request = match &alike {
+        Some((target, body)) => Request { target, body, ..request },
+        None => request,
+    };
     let checked = match request.check() {
         Ok(checked) => checked,
         Err(error) => return Ok(Plan::Refuse(error)),

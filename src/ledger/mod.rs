@@ -7,6 +7,7 @@
 //! | [`marks`] | what a write may leave behind: replicas that are stale, nodes that have missed a change |
 //! | [`bookkeeping`] | all that was missed, and the guard of whoever changes it |
 //! | [`watch`], [`touched`] | which documents the writes of an index touch while it is being copied |
+//! | `fields` | which fields nodes know from their documents |
 //! | `info` | what plans need to know of an index |
 //! | [`settle`] | what follows from the nodes' answers to a write: acknowledged or not, and who has missed what |
 //! | [`registry`] | which indexes exist, and what is cached of their settings |
@@ -17,6 +18,7 @@
 
 pub mod bookkeeping;
 pub mod founding;
+mod fields;
 mod info;
 pub mod insync;
 pub mod maintenance;
@@ -29,4 +31,5 @@ pub mod settle;
 pub mod touched;
 pub mod watch;
 
+pub use fields::Knowledge;
 pub use part::{Ledger, LedgerSettings};

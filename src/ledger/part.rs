@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::bookkeeping::Bookkeeping;
+use super::fields::KnownFields;
 use super::founding::Founding;
 use super::maintenance::Maintenance;
 use super::refusals::Refusals;
@@ -49,6 +50,8 @@ pub struct Ledger {
     pub(crate) watchers: Arc<Watchers>,
     /// Something is stale, or a node with stale shards is up.
     pub(crate) copies_due: Notify,
+    /// What every node knows of documents' fields.
+    pub(super) fields: KnownFields,
     repairer: OnceLock<IndexRepairer>,
 }
 
@@ -85,6 +88,7 @@ impl Ledger {
             founding,
             watchers: Arc::default(),
             copies_due: Notify::new(),
+            fields: KnownFields::default(),
             repairer: OnceLock::new(),
         })
     }

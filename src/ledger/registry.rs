@@ -50,6 +50,8 @@ struct State {
     /// Indexes of which a failed task leaves it open what the nodes hold: compared when their queues are empty.
     suspect: BTreeSet<String>,
     listener: Option<Listener>,
+    /// Indexes without a primary key that this process has made for a client and nobody has changed since.
+    new: BTreeSet<String>,
 }
 
 /// What the registry knows of an index.
@@ -94,6 +96,25 @@ impl Registry {
         if state.generation == generation {
             state.infos.insert(index.to_owned(), Arc::clone(info));
         }
+    }
+
+    /// Grows whenever something that is known of an index may be of the past.
+    pub(super) fn generation(&self) -> u64 {
+        self.state.read().generation
+    }
+
+    /// A write of these indexes has its place; it has made `created`, if any.
+    pub fn written(&self, indexes: &[String], created: Option<&str>) {
+        let mut state = self.state.write();
+        for index in indexes.iter().filter(|index| Some(index.as_str()) != created) {
+            state.new.remove(index);
+        }
+    }
+
+    /// True for an index that was made and not changed since. What Miroir sets of it comes a moment after it was made, and is nothing to
+    /// a client. After a start none is known to be so.
+    pub fn is_new(&self, index: &str) -> bool {
+        self.state.read().new.contains(index)
     }
 
     /// True from the moment at which the creating write takes its place.
@@ -162,14 +183,20 @@ impl Registry {
             RegistryChange::Create { index, primary_key } => {
                 if !state.entries.contains_key(index) {
                     let (uid, primary_key) = (index.clone(), primary_key.clone());
+                    let primary_key_is_open = primary_key.is_none();
                     state.put(&mut undo, IndexEntry { uid, primary_key, leading: Vec::new() });
+                    // A key is set a moment after an index was made, on one node too.
+                    if primary_key_is_open {
+                        state.new.insert(index.clone());
+                    }
                 }
             }
             RegistryChange::SetPrimaryKey { index, primary_key, leading } => {
-                if state.entries.contains_key(index) {
+                if let Some(known) = state.entries.get(index) {
                     let (uid, primary_key) = (index.clone(), Some(primary_key.clone()));
-                    let entry = IndexEntry { uid, primary_key, leading: leading.clone() };
-                    state.put(&mut undo, entry);
+                    // Nodes may refuse another key, and then documents are shown as before.
+                    let leading = if leading.is_empty() { known.leading.clone() } else { leading.clone() };
+                    state.put(&mut undo, IndexEntry { uid, primary_key, leading });
                 }
             }
             RegistryChange::Delete { index } => state.remove(&mut undo, index),
@@ -304,6 +331,7 @@ impl State {
 
     fn remove(&mut self, undo: &mut Undo, index: &str) {
         self.forget(index);
+        self.new.remove(index);
         let before = self.entries.remove(index);
         // One that comes anew begins with a later edition.
         self.editions.remove(index);
@@ -386,6 +414,26 @@ mod tests {
     }
 
     #[test]
+    fn an_index_is_new_until_it_is_written_to() {
+        let registry = Registry::default();
+        let indexes = ["a".to_owned()];
+        let make = || {
+            registry.apply(&create("a", None), None);
+            registry.written(&indexes, Some("a"));
+        };
+        make();
+        assert!(registry.is_new("a") && !registry.is_new("b"));
+        registry.written(&indexes, None);
+        assert!(!registry.is_new("a"));
+        registry.apply(&RegistryChange::Delete { index: "a".into() }, None);
+        make();
+        assert!(registry.is_new("a"));
+        registry.apply(&RegistryChange::Delete { index: "a".into() }, None);
+        registry.apply(&RegistryChange::None, Some("a"));
+        assert!(!registry.is_new("a"), "documents made it");
+    }
+
+    #[test]
     fn creating_what_exists_changes_nothing() {
         let registry = Registry::default();
         registry.apply(&create("a", Some("id")), None);
@@ -405,6 +453,12 @@ mod tests {
         let leading = vec!["title".to_owned()];
         assert_eq!(registry.entry("a"), Some(IndexEntry { leading: leading.clone(), ..entry("a", Some("id")) }));
         assert!(undo.created("a"));
+        // Nodes may refuse another key.
+        let other =
+            RegistryChange::SetPrimaryKey { index: "a".into(), primary_key: "other".into(), leading: Vec::new() };
+        let refused = registry.apply(&other, None);
+        assert_eq!(registry.entry("a").map(|entry| entry.leading), Some(leading.clone()));
+        registry.undo(&refused);
         // The place goes with the key.
         registry.apply(&RegistryChange::Create { index: "b".into(), primary_key: Some("n".into()) }, None);
         registry.apply(&RegistryChange::Swap { pairs: vec![("a".into(), "b".into())] }, None);

@@ -145,8 +145,8 @@ impl Deletion {
             indexes: vec![self.index.clone()],
             details: Some(Map::from_iter([
                 ("providedIds".to_owned(), json!(self.ids.texts().len())),
-                ("originalFilter".to_owned(), Value::Null),
                 ("deletedDocuments".to_owned(), deleted),
+                ("originalFilter".to_owned(), Value::Null),
             ])),
             custom_metadata: self.custom_metadata.clone(),
             ensure_index: false,

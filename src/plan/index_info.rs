@@ -211,9 +211,9 @@ impl IndexInfo {
         info
     }
 
-    /// True if the index has an embedder of this name that makes vectors.
-    pub fn generates(&self, embedder: &str) -> bool {
-        self.rules.embedders.iter().any(|is| is.name == embedder && is.source == Source::Generated)
+    /// Where the vectors of its embedder of this name come from, if it has one.
+    pub fn source_of(&self, embedder: &str) -> Option<Source> {
+        self.rules.embedders.iter().find(|is| is.name == embedder).map(|is| is.source)
     }
 
     /// Its own order, else that of `*`, else by value.

@@ -58,6 +58,7 @@
 //! | `stated` | where totals and facets of a search come from, once its page is known |
 //! | `stats` | figures about indexes |
 //! | `threshold` | what it means for a search that hits with a low score are left out |
+//! | `unlike` | comparisons that nodes understand otherwise where they do not know the same fields |
 //! | `values` | facet values as the engine compares them |
 //! | `window` | how many hits there are, and which of them a page shows |
 //! | `work` | what the gateway itself carries out as a task |
@@ -121,6 +122,7 @@ pub mod span;
 pub mod stated;
 pub mod stats;
 pub mod threshold;
+pub mod unlike;
 pub mod values;
 pub mod window;
 pub mod work;

@@ -144,10 +144,10 @@ fn give_templates(change: &Change, intent: &mut WriteIntent, infos: &Infos) {
         return;
     };
     let info = infos.get(index);
-    let generates = |name: &str| info.is_some_and(|info| info.generates(name));
+    let held = |name: &str| info.and_then(|info| info.source_of(name));
     for step in &mut intent.steps {
         if let StepBody::Json(body) = &mut step.body {
-            broadcast::give_templates(setting, body, &generates);
+            broadcast::give_templates(setting, body, &held);
         }
     }
 }

@@ -57,6 +57,11 @@ impl WriteIntent {
         }
         Self { steps: Vec::new(), ..self }
     }
+
+    /// The write where it fails because its index is not there, and does not come to be.
+    pub fn creating_nothing(self) -> Self {
+        Self { steps: Vec::new(), ensure_index: false, registry: RegistryChange::None, ..self }
+    }
 }
 
 /// One request to one node.

@@ -12,8 +12,35 @@ use crate::meili::task::TaskKind;
 /// What is done in a batch, in the engine's words.
 const STEP: &str = "processing tasks";
 
-/// Why a batch holds no more tasks. The engine says here what kept further tasks out.
-const STRATEGY: &str = "each task is carried out by itself";
+/// Why a batch holds no more tasks, in the words of an engine for which nothing else waits.
+fn strategy(task: &MiroirTask) -> String {
+    let kind = task.kind.as_str();
+    match task.kind {
+        TaskKind::IndexCreation
+        | TaskKind::IndexUpdate
+        | TaskKind::IndexSwap
+        | TaskKind::DocumentEdition
+        | TaskKind::TaskCancelation
+        | TaskKind::DumpCreation
+        | TaskKind::IndexCompaction
+        | TaskKind::Export => {
+            let id = task.uid;
+            format!("created batch containing only task with id {id} of type `{kind}` that cannot be batched with any other task.")
+        }
+        TaskKind::TaskDeletion | TaskKind::SnapshotCreation | TaskKind::UpgradeDatabase => {
+            format!("stopped after the last task of type `{kind}` because they cannot be batched with tasks of any other type.")
+        }
+        TaskKind::IndexDeletion => format!("stopped after task with id {} because it deletes the index", task.uid),
+        TaskKind::NetworkTopologyChange => {
+            format!("stopped after task with id {} because it is a network topology change task", task.uid)
+        }
+        TaskKind::DocumentAdditionOrUpdate
+        | TaskKind::DocumentDeletion
+        | TaskKind::SettingsUpdate
+        | TaskKind::DsrUpdate
+        | TaskKind::DsrClear => "batched all enqueued tasks".to_owned(),
+    }
+}
 
 /// What `GET /batches/{id}` shows of the batch that `task` leads; `canceled` are the tasks that it has kept from beginning.
 pub fn batch_view(task: &MiroirTask, canceled: &[MiroirTask]) -> Value {
@@ -42,7 +69,7 @@ pub fn batch_view(task: &MiroirTask, canceled: &[MiroirTask]) -> Value {
         "duration": span(task.started_at, task.finished_at),
         "startedAt": rfc3339(task.started_at.unwrap_or(task.enqueued_at)),
         "finishedAt": task.finished_at.map(rfc3339),
-        "batchStrategy": STRATEGY,
+        "batchStrategy": strategy(task),
     })
 }
 
@@ -92,7 +119,7 @@ mod tests {
         let task = folded(vec![part("a", &[1], NodeTaskState::Succeeded)]);
         assert_eq!(
             batch_view(&task, &[]).to_string(),
-            r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1},"progressTrace":{"processing tasks":"0.00ns"}},"duration":"PT0S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06Z","batchStrategy":"each task is carried out by itself"}"#
+            r#"{"uid":3,"progress":null,"details":{"receivedDocuments":10,"indexedDocuments":10},"stats":{"totalNbTasks":1,"status":{"succeeded":1},"types":{"documentAdditionOrUpdate":1},"indexUids":{"cities":1},"progressTrace":{"processing tasks":"0.00ns"}},"duration":"PT0S","startedAt":"2026-01-02T03:04:06Z","finishedAt":"2026-01-02T03:04:06Z","batchStrategy":"batched all enqueued tasks"}"#
         );
     }
 
@@ -118,5 +145,9 @@ mod tests {
         assert_eq!(view["stats"]["status"], json!({"canceled": 1, "processing": 1}));
         assert_eq!(view["stats"]["types"], json!({"documentAdditionOrUpdate": 1, "taskCancelation": 1}));
         assert_eq!(view["progress"]["percentage"], 0.0);
+        assert_eq!(
+            view["batchStrategy"],
+            "created batch containing only task with id 9 of type `taskCancelation` that cannot be batched with any other task."
+        );
     }
 }

@@ -7,9 +7,7 @@ use time::{Duration, OffsetDateTime};
 use super::entry::{MiroirTask, NodeTaskState};
 use super::filter::{TaskKey, TaskList, TaskRef};
 use crate::meili::task::{TaskKind, TaskStatus};
-
-/// Where the engine keeps its dynamic search rules.
-const RULES: &str = ".meili_dsr";
+use crate::meili::uid::RULES_INDEX;
 
 /// How ids of tasks are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +133,7 @@ pub(super) fn batch_of(task: &MiroirTask) -> Option<u32> {
 /// The index that a task is shown to be of. The engine keeps its rules in one, which no request can name.
 pub(super) fn index_of(task: &MiroirTask) -> Option<&str> {
     match task.kind {
-        TaskKind::DsrUpdate | TaskKind::DsrClear => Some(RULES),
+        TaskKind::DsrUpdate | TaskKind::DsrClear => Some(RULES_INDEX),
         TaskKind::DocumentAdditionOrUpdate
         | TaskKind::DocumentEdition
         | TaskKind::DocumentDeletion

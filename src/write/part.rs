@@ -22,7 +22,7 @@ pub struct Writes {
     /// The words of each index.
     pub vocabularies: Vocabularies,
     /// Held while a request goes to every node without a lane.
-    pub(super) direct: tokio::sync::Mutex<()>,
+    pub(crate) direct: tokio::sync::Mutex<()>,
 }
 
 // === impl Writes ===

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::client::eventually;
 use crate::support::fleet::is_embedded;
 use crate::support::parity::leaks;
 use crate::support::{Client, Fleet, FleetOptions, Single};
@@ -160,6 +161,72 @@ fn attributes_that_few_documents_have(pair: &Pair) {
     }
 }
 
+/// To a node that has never seen a field, nothing is other than a value of it.
+fn fields_that_few_documents_have(pair: &Pair) {
+    let documents: Vec<Value> = (0..30)
+        .map(|id| match id {
+            7 => json!({"id": id, "name": "lamp", "mark": "red", "deep": {"mark": 1}, "is it": "new"}),
+            8 => json!({"id": id, "name": "lamp", "mark": null}),
+            9 => json!({"id": id, "name": "lamp", "mark": ["red", "blue"]}),
+            _ => json!({"id": id, "name": "lamp"}),
+        })
+        .collect();
+    let settings = json!({"filterableAttributes": ["mark", "deep", "is it", "never"]});
+    pair.load("marks", &settings, &json!(documents));
+    let total = |filter: &Value| {
+        let fetched = pair.agree("/indexes/marks/documents/fetch", &json!({"filter": filter, "limit": 40}), None);
+        let found = pair.agree("/indexes/marks/search", &json!({"filter": filter, "limit": 40, "facets": ["mark"]}), None);
+        assert_eq!(found["estimatedTotalHits"], fetched["total"], "{filter}");
+        let queries = json!([{"indexUid": "marks", "filter": filter, "limit": 40}]);
+        let of_list = |client: &Client| client.post("/multi-search", &json!({"queries": queries})).ok()["results"][0]["hits"].clone();
+        assert_eq!(of_list(&pair.fleet.client), of_list(&pair.single.client), "{filter}");
+        let encoded = "mark%20%21%3D%20red";
+        let by_path = |client: &Client| client.get(&format!("/indexes/marks/search?filter={encoded}")).ok()["estimatedTotalHits"].clone();
+        assert_eq!(by_path(&pair.fleet.client), by_path(&pair.single.client));
+        fetched["total"].clone()
+    };
+    for (filter, documents) in [
+        (json!("mark != red"), 28),
+        (json!("mark != green"), 30),
+        (json!("NOT mark != 'red'"), 2),
+        (json!("mark!=RED AND name = lamp OR deep.mark != 1"), 0),
+        (json!(["deep.mark != 2", ["'is it' != new", "mark = blue"]]), 29),
+        // What no document has ever had, nobody knows.
+        (json!("never != 1"), 0),
+        (json!("NOT never = 1"), 30),
+        (json!("never != 1 OR mark != blue"), 29),
+    ] {
+        // One of them is wrong, and said of what was written.
+        if !filter.to_string().contains("name") {
+            assert_eq!(total(&filter), documents, "{filter}");
+        } else {
+            pair.agree("/indexes/marks/search", &json!({"filter": filter}), None);
+        }
+    }
+    // The last one is known from a document that is on its way when the deletion comes.
+    let clients = [&pair.single.client, &pair.fleet.client];
+    for client in clients {
+        let (added, deleted) = (
+            client.post("/indexes/marks/documents", &json!([{"id": 99, "never": 2}])),
+            client.post("/indexes/marks/documents/delete", &json!({"filter": "never != 2"})),
+        );
+        client.done(&added);
+        assert_eq!(client.done(&deleted)["details"]["deletedDocuments"], 30);
+    }
+    assert_eq!(pair.fleet.client.documents("marks"), pair.single.client.documents("marks"));
+    for client in clients {
+        client.json("PATCH", "/experimental-features", &json!({"editDocumentsByFunction": true})).ok();
+        client.add("marks", &json!((0..20).map(|id| json!({"id": id})).collect::<Vec<_>>()));
+        let edit = json!({"function": "doc.edited = true", "filter": "never != 2"});
+        let task = client.done(&client.post("/indexes/marks/documents/edit", &edit));
+        assert_eq!(task["details"]["editedDocuments"], 20, "{task}");
+    }
+    // Of each replica: the cover of each search is another.
+    for _ in 0..4 {
+        assert_eq!(pair.fleet.client.documents("marks"), pair.single.client.documents("marks"));
+    }
+}
+
 fn vectors_of_few_documents(pair: &Pair) {
     let documents: Vec<Value> = (0..30)
         .map(|id| {
@@ -225,6 +292,38 @@ fn fields_in_their_order(pair: &Pair) {
     }
     let one = |client: &Client| client.get("/indexes/ordered/documents/7").ok().to_string();
     assert_eq!(one(&pair.single.client), one(&pair.fleet.client));
+    // Another key is refused, and changes nothing.
+    for client in [&pair.single.client, &pair.fleet.client] {
+        let task = client.wait(&client.json("PATCH", "/indexes/ordered", &json!({"primaryKey": "year"})));
+        assert_eq!(task["error"]["code"], "index_primary_key_already_exists");
+    }
+    eventually("the order of fields is that of before", || {
+        (one(&pair.fleet.client) == one(&pair.single.client)).then_some(())
+    });
+    assert_eq!(pair.fleet.client.get("/indexes/ordered").ok()["primaryKey"], "id");
+    assert_eq!(one(&pair.single.client), one(&pair.fleet.client));
+}
+
+/// What Miroir sets of an index when it is made is no change of it.
+fn a_new_index(pair: &Pair) {
+    for client in [&pair.single.client, &pair.fleet.client] {
+        client.done(&client.post("/indexes", &json!({"uid": "new"})));
+        let shown = || client.get("/indexes/new").ok();
+        let listed = || {
+            let all = client.get("/indexes?limit=100").ok();
+            let mut all = all["results"].as_array().expect("indexes").iter();
+            all.find(|index| index["uid"] == "new").expect("the index").clone()
+        };
+        // The embedded engine says when it has ended the task.
+        let tells = !is_embedded() || client.url == pair.fleet.client.url;
+        for new in [shown(), listed()].into_iter().filter(|_| tells) {
+            assert_eq!(new["updatedAt"], new["createdAt"], "{new}");
+        }
+        client.done(&client.json("PATCH", "/indexes/new/settings", &json!({"stopWords": ["a"]})));
+        for changed in [shown(), listed()] {
+            assert_ne!(changed["updatedAt"], changed["createdAt"], "{changed}");
+        }
+    }
 }
 
 fn agree(replication_factor: usize) {
@@ -234,8 +333,10 @@ fn agree(replication_factor: usize) {
     pages_of_distinct_values(&pair);
     distinct_numbers_and_their_digits(&pair);
     attributes_that_few_documents_have(&pair);
+    fields_that_few_documents_have(&pair);
     vectors_of_few_documents(&pair);
     fields_in_their_order(&pair);
+    a_new_index(&pair);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::overload::settled;
 use crate::support::client::eventually;
 use crate::support::corpus::cities;
 use crate::support::fault_proxy::{FaultProxy, Mode};
+use crate::support::fleet::is_embedded;
 use crate::support::parity::load;
 use crate::support::{Client, Fleet, FleetOptions, Single};
 
@@ -234,4 +235,39 @@ fn the_last_node_to_come_back_is_waited_for_although_it_was_looked_at_in_vain() 
     assert_eq!(stale_shards(&fleet), 0, "a node that lives is stale");
     fleet.client.done(&reply);
     assert_eq!(fleet.client.search("kept", &json!({}))["hits"].as_array().map(Vec::len), Some(3));
+}
+
+/// What would create an index is a task that fails, and a wrong body is said to be wrong as ever.
+#[test]
+fn who_may_not_create_indexes_gets_tasks_that_fail() {
+    let master = "a-master-key-of-16";
+    let fleet = Fleet::with(FleetOptions { master_key: Some(master), ..Default::default() });
+    let told = |client: &Client| {
+        let key = json!({"indexes": ["*"], "actions": ["documents.*", "settings.*", "tasks.*"], "expiresAt": null});
+        let key = client.post("/keys", &key).ok();
+        let limited = client.with_key(key["key"].as_str().expect("a key"));
+        let documents = json!([{"id": 1, "content": "foo"}, {"id": 2}]);
+        let mut told = vec![limited.post("/indexes/none/documents", &json!(7)).value()["code"].clone()];
+        for (method, path, body) in [
+            ("POST", "/indexes/none/documents", &documents),
+            ("PUT", "/indexes/none/documents", &documents),
+            ("POST", "/indexes/none/documents", &json!([{"no": 1}])),
+            ("PATCH", "/indexes/none/settings", &json!({"stopWords": ["a"], "distinctAttribute": "b"})),
+            ("PUT", "/indexes/none/settings/stop-words", &json!(["a"])),
+        ] {
+            let task = limited.wait(&limited.json(method, path, body));
+            assert_eq!((&task["status"], &task["error"]["code"]), (&json!("failed"), &json!("index_not_found")), "{task}");
+            told.push(json!([task["type"], task["indexUid"], task["details"], task["error"]]));
+        }
+        assert_eq!(client.get("/indexes").ok()["total"], 0);
+        client.done(&client.post("/indexes", &json!({"uid": "none"})));
+        told.push(limited.done(&limited.post("/indexes/none/documents", &documents))["details"].clone());
+        told
+    };
+    let got = told(&fleet.client);
+    assert_eq!(got[1], json!(["documentAdditionOrUpdate", "none", {"receivedDocuments": 2, "indexedDocuments": 0}, got[1][3]]));
+    if !is_embedded() {
+        let single = Single::with_key(Some(master));
+        assert_eq!(got, told(&single.client));
+    }
 }

@@ -111,6 +111,8 @@ impl Key {
         let in_time = self.expires_at.is_none_or(|end| now < end);
         let on_index = match index {
             Some(index) => self.indexes.iter().any(|pattern| pattern.meets(index)),
+            // `*` of a key for some indexes is no way to what concerns none, as to other keys.
+            None if action.concerns_no_index() => self.indexes.iter().any(IndexPattern::is_all),
             None => !self.indexes.is_empty(),
         };
         in_time && on_index && self.actions.iter().any(|held| held.grants(action))

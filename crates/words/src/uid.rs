@@ -9,6 +9,9 @@ use super::error::{Code, ResponseError};
 /// The index on every node in which Miroir keeps who the node is. No client sees it, nor any name that begins so.
 pub const RESERVED_INDEX: &str = "_miroir";
 
+/// The index in which an engine keeps its dynamic search rules. No request can name it; tasks and dumps do.
+pub const RULES_INDEX: &str = ".meili_dsr";
+
 /// A valid index uid: 1 to 400 ASCII letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct IndexUid(String);

@@ -11,7 +11,8 @@ use super::error::ImportError;
 use super::source::{Source, SourceIndex, Visit};
 use crate::dumps::archive;
 use crate::dumps::format::{self, Entry, IndexMetadata, IndexPart, Metadata};
-use crate::meili::uid::IndexUid;
+use crate::dumps::rules;
+use crate::meili::uid::{IndexUid, RULES_INDEX};
 
 /// The most bytes of a file that is held in memory.
 const MOST: u64 = 1 << 30;
@@ -27,6 +28,7 @@ pub struct FromDump {
     features: Map<String, Value>,
     webhooks: Vec<Value>,
     chats: BTreeMap<String, Value>,
+    rules: Vec<(String, Value)>,
     indexes: Vec<SourceIndex>,
 }
 
@@ -39,6 +41,7 @@ struct Found {
     features: Map<String, Value>,
     webhooks: Vec<Value>,
     chats: BTreeMap<String, Value>,
+    rules: Vec<(String, Value)>,
     indexes: BTreeMap<String, Parts>,
     tasks: usize,
     /// Tasks that had not ended.
@@ -99,6 +102,7 @@ impl FromDump {
             features: found.features,
             webhooks: found.webhooks,
             chats: found.chats,
+            rules: found.rules,
             indexes: indexes.collect::<Result<_, ImportError>>()?,
         })
     }
@@ -133,6 +137,10 @@ impl Source for FromDump {
         &self.chats
     }
 
+    fn rules(&self) -> &[(String, Value)] {
+        &self.rules
+    }
+
     fn indexes(&self) -> &[SourceIndex] {
         &self.indexes
     }
@@ -140,6 +148,9 @@ impl Source for FromDump {
     fn documents(&mut self, from: &dyn Fn(&str) -> u64, visit: Visit<'_>) -> Result<(), ImportError> {
         archive::read::<ImportError>(open(&self.path)?, &mut |entry, content| {
             let Entry::Index { uid, part: IndexPart::Documents } = entry else { return Ok(()) };
+            if uid == RULES_INDEX {
+                return Ok(());
+            }
             let (mut lines, mut line, mut place) = (BufReader::new(content), String::new(), 0);
             let first = from(&uid);
             while next_line(&mut lines, &mut line)? {
@@ -170,6 +181,14 @@ impl Found {
                 let all: Value = json_of(content)?;
                 let named = all["webhooks"].as_object().into_iter().flatten();
                 self.webhooks = named.map(|(_, webhook)| webhook_body(webhook)).collect();
+            }
+            Entry::Index { uid, part } if uid == RULES_INDEX => {
+                // Of its other files nothing can be said to a target.
+                if part == IndexPart::Documents {
+                    for line in text(content)?.lines().filter(|line| !line.trim().is_empty()) {
+                        self.rules.push(rules::rule(line)?);
+                    }
+                }
             }
             Entry::Index { uid, part } => self.indexes.entry(uid).or_default().take(part, content)?,
             Entry::Tasks => {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::compare::Difference;
 use super::error::{ImportError, during};
-use super::load::note;
+use super::outcome::note;
 use super::source::Source;
 use super::state::State;
 use crate::dumps::remote::{Remote, RemoteError};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::chats;
 use super::error::{ImportError, during};
 use super::joins;
+use super::rules;
 use super::source::{Source, SourceIndex};
 use crate::dumps::format;
 use crate::dumps::remote::Remote;
@@ -28,6 +29,7 @@ pub enum Difference {
     Count { index: String, source: u64, target: u64 },
     Document { index: String, id: String },
     Chat { workspace: String },
+    Rule { rule: String },
 }
 
 impl fmt::Display for Difference {
@@ -40,6 +42,7 @@ impl fmt::Display for Difference {
                 write!(f, "index `{index}` has {source} documents in the source and {target} in the target")
             }
             Self::Document { index, id } => write!(f, "index `{index}`: document `{id}` differs or is missing"),
+            Self::Rule { rule } => write!(f, "dynamic search rule `{rule}` differs or is missing"),
             Self::Chat { workspace } => write!(f, "workspace `{workspace}` of chats differs or is missing"),
         }
     }
@@ -65,6 +68,7 @@ struct Chunk<'a> {
 /// What differs.
 pub fn run(source: &mut dyn Source, remote: &Remote, compare: Compare) -> Result<Vec<Difference>, ImportError> {
     let mut found = chats::compare(source, remote)?;
+    found.extend(rules::compare(source, remote)?);
     let indexes: BTreeMap<String, SourceIndex> =
         source.indexes().iter().map(|index| (index.uid.clone(), index.clone())).collect();
     for index in indexes.values() {

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::chats;
 use super::error::{ImportError, during};
 use super::joins;
+use super::outcome::{done, note};
+use super::rules;
 use super::source::{Source, SourceIndex};
 use super::state::State;
 use crate::dumps::remote::{Remote, RemoteError};
@@ -49,7 +51,8 @@ pub fn run(source: &mut dyn Source, remote: &Remote, state: &mut State, options:
     for index in source.indexes() {
         prepare(index, remote, state, options)?;
     }
-    documents(source, remote, state, options)
+    documents(source, remote, state, options)?;
+    rules::load(source, remote, state, options.overwrite)
 }
 
 /// What belongs to no index. What the target does not take is said, and is no reason to stop.
@@ -82,18 +85,6 @@ fn instance(source: &dyn Source, remote: &Remote) -> Result<(), ImportError> {
         }
     }
     Ok(())
-}
-
-/// Says what was refused; stops where nobody answers.
-pub fn note(what: &str, outcome: Result<Value, RemoteError>) -> Result<(), ImportError> {
-    match outcome {
-        Ok(_) => Ok(()),
-        Err(RemoteError::Refused(error)) if error.code != "invalid_api_key" => {
-            println!("{what} is not taken along: {}", error.message);
-            Ok(())
-        }
-        Err(source) => Err(ImportError::Remote { what: what.to_owned(), source }),
-    }
 }
 
 /// The index and its settings, before its documents come.
@@ -162,22 +153,6 @@ fn documents(
     outbox.finish()?;
     println!("{total} documents of {} indexes are there", source.indexes().len());
     Ok(())
-}
-
-/// Waits for the task of a change, and insists on its success.
-fn done(what: &str, remote: &Remote, accepted: Result<Value, RemoteError>) -> Result<(), ImportError> {
-    let accepted = during(what, accepted)?;
-    let task = during(what, remote.wait(&accepted))?;
-    if task["status"] == "succeeded" {
-        return Ok(());
-    }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Err(ImportError::Task {
-        what: what.to_owned(),
-        uid: text(&task["uid"]),
-        status: text(&task["status"]),
-        message: text(&task["error"]["message"]),
-    })
 }
 
 // === impl Outbox ===

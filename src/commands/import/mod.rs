@@ -10,6 +10,8 @@
 //! | `joins` | keys to other indexes, as far as the target takes them |
 //! | `load` | what is sent to the target, in which order |
 //! | `node` | a running Meilisearch as a source |
+//! | `outcome` | what came of a request to the target |
+//! | `rules` | dynamic search rules, and the switch that they need |
 //! | [`source`] | what can be imported from |
 //! | `state` | what of an import is done, on disk, so that it can go on |
 
@@ -20,6 +22,8 @@ mod error;
 mod joins;
 mod load;
 mod node;
+mod outcome;
+mod rules;
 pub mod source;
 mod state;
 
@@ -123,6 +127,7 @@ fn import(source: &mut dyn Source, beside: PathBuf, target: &TargetArgs) -> Resu
     load::run(source, &remote, &mut state, &Options { overwrite: target.overwrite, batch })?;
     let differences = compare::run(source, &remote, target.compare)?;
     chats::close(&remote, &mut state)?;
+    rules::close(&remote, &mut state)?;
     for difference in differences.iter().take(SHOWN) {
         println!("{difference}");
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::chats;
 use super::error::{ImportError, during};
+use super::rules;
 use super::source::{Source, SourceIndex, Visit};
 use crate::dumps::format;
 use crate::dumps::remote::Remote;
@@ -25,6 +26,7 @@ pub struct FromNode {
     keys: Result<Vec<Value>, String>,
     features: Map<String, Value>,
     chats: BTreeMap<String, Value>,
+    rules: Vec<(String, Value)>,
     indexes: Vec<SourceIndex>,
 }
 
@@ -52,13 +54,15 @@ impl FromNode {
         let keys = list(&remote, "/keys").map(|keys| keys.iter().map(key_body).collect());
         let features = remote.send("GET", "/experimental-features", None);
         let features = features.ok().and_then(|features| features.as_object().cloned()).unwrap_or_default();
-        let shows_chats = features.get("chatCompletions").is_some_and(|on| *on == true);
+        let is_on = |feature: &str| features.get(feature).is_some_and(|on| *on == true);
+        let (shows_chats, shows_rules) = (is_on("chatCompletions"), is_on("dynamicSearchRules"));
         Ok(Self {
             url: url.to_owned(),
             version,
             keys: keys.map_err(|error| error.to_string()),
             features,
             chats: if shows_chats { chats(&remote, url)? } else { BTreeMap::new() },
+            rules: if shows_rules { rules::of(&remote)? } else { Vec::new() },
             indexes,
             remote,
         })
@@ -124,6 +128,10 @@ impl Source for FromNode {
 
     fn chats(&self) -> &BTreeMap<String, Value> {
         &self.chats
+    }
+
+    fn rules(&self) -> &[(String, Value)] {
+        &self.rules
     }
 
     fn indexes(&self) -> &[SourceIndex] {

@@ -32,6 +32,8 @@ pub trait Source {
     fn webhooks(&self) -> &[Value];
     /// The settings of its workspaces of chats, as they are changed to these; without keys that are masked.
     fn chats(&self) -> &BTreeMap<String, Value>;
+    /// Its dynamic search rules, and the bodies that write them.
+    fn rules(&self) -> &[(String, Value)];
     fn indexes(&self) -> &[SourceIndex];
     /// Brings the documents of all indexes, each time in one order. Of an index those at places before `from(index)` may be
     /// left out.

@@ -19,6 +19,9 @@ pub struct Done {
     /// The target's switch for chats is on because of this import, and goes off at its end.
     #[serde(default)]
     pub chats_were_off: bool,
+    /// The same of the switch for dynamic search rules.
+    #[serde(default)]
+    pub rules_were_off: bool,
     /// The indexes that this import has made, or was allowed to change.
     pub indexes: BTreeMap<String, IndexDone>,
 }

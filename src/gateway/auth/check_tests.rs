@@ -82,6 +82,21 @@ async fn a_key_of_some_indexes_names_them_when_it_refuses() {
 }
 
 #[tokio::test]
+async fn a_key_of_some_indexes_does_nothing_that_concerns_none() {
+    let (ring, _folder) = ring(Some(MASTER)).await;
+    let some = ring.add(key(&[Action::Any], &["movies", "books_*"])).await.unwrap().unwrap();
+    let all = ring.add(key(&[Action::Any], &["movies", "*"])).await.unwrap().unwrap();
+    let may = |secret: &str, action| check(&ring, Some(secret), action, None, now()).is_ok();
+    let global = [Action::KeysGet, Action::KeysCreate, Action::DumpsCreate, Action::ExperimentalUpdate, Action::Version];
+    for action in global.into_iter().chain([Action::TasksCompact, Action::MetricsGet, Action::WebhooksCreate]) {
+        assert!(!may(some.secret.expose(), action) && may(all.secret.expose(), action), "{}", action.as_str());
+    }
+    for action in [Action::IndexesGet, Action::TasksGet, Action::StatsGet, Action::IndexesSwap, Action::Search] {
+        assert!(may(some.secret.expose(), action), "{}", action.as_str());
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_token_narrows_its_key_and_is_for_searching_only() {
     let (ring, _folder) = ring(Some(MASTER)).await;
     let held = ring.add(key(&[Action::Search, Action::DocumentsGet], &["movies"])).await.unwrap().unwrap();

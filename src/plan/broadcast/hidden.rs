@@ -8,6 +8,7 @@ use crate::placement::joins;
 use crate::placement::shard::SHARD_FIELD;
 use crate::placement::templates;
 use crate::placement::written::{WRITTEN_FIELD, WRITTEN_RULE};
+use crate::split::vectors::Source;
 
 /// The hidden part of an index's settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -201,17 +202,20 @@ fn without_null(embedder: &mut Value) {
     }
 }
 
-/// Gives each embedder that a step makes, and that says no template, the engine's own, guarded. `generates` tells whether the
-/// index has an embedder of that name that makes vectors: it keeps its template.
-pub fn give_templates(setting: Option<Setting>, body: &mut Value, generates: &dyn Fn(&str) -> bool) {
+/// Gives each embedder that a step makes, and that says no template, the engine's own, guarded. `held` tells where the vectors of the
+/// index's embedder of that name come from: one that makes them keeps its template, and what is not told its source keeps that.
+pub fn give_templates(setting: Option<Setting>, body: &mut Value, held: &dyn Fn(&str) -> Option<Source>) {
     let embedders = match setting {
         None => body.get_mut("embedders"),
         Some(Setting::Embedders) => Some(body),
         Some(_) => None,
     };
     for (name, embedder) in embedders.and_then(Value::as_object_mut).into_iter().flatten() {
-        if generates(name) {
-            continue;
+        let says_source = embedder.get("source").is_some();
+        match held(name) {
+            Some(Source::Generated) => continue,
+            Some(Source::UserProvided) if !says_source => continue,
+            Some(Source::UserProvided) | None => {}
         }
         let of_documents = match embedder.get("source").and_then(Value::as_str) {
             Some("composite") => embedder.get_mut("indexingEmbedder"),
@@ -338,21 +342,27 @@ mod tests {
             "own": {"source": "rest", "documentTemplate": "x"},
             "pieces": {"source": "rest", "indexingFragments": {"a": {}}},
             "manual": {"source": "userProvided", "dimensions": 2},
+            "given": {"distribution": {"mean": 0.9, "sigma": 0.1}},
+            "now": {"source": "rest"},
             "both": {"source": "composite", "indexingEmbedder": {"source": "ollama"}, "searchEmbedder": {"source": "ollama"}},
             "gone": null,
         }});
-        give_templates(None, &mut body, &|name| name == "old");
+        give_templates(None, &mut body, &|name| match name {
+            "old" => Some(Source::Generated),
+            "given" | "now" => Some(Source::UserProvided),
+            _ => None,
+        });
         let embedders = &body["embedders"];
         let has = |at: &str| embedders.pointer(at).is_some_and(|embedder| embedder["documentTemplate"].is_string());
         let with: Vec<&str> =
-            ["/new", "/unsaid", "/own", "/both/indexingEmbedder"].into_iter().filter(|at| has(at)).collect();
-        assert_eq!(with.len(), 4, "{with:?}");
+            ["/new", "/unsaid", "/own", "/now", "/both/indexingEmbedder"].into_iter().filter(|at| has(at)).collect();
+        assert_eq!(with.len(), 5, "{with:?}");
         assert_eq!(embedders["own"]["documentTemplate"], "x");
-        for without in ["/old", "/pieces", "/manual", "/both", "/both/searchEmbedder", "/gone"] {
+        for without in ["/old", "/pieces", "/manual", "/given", "/both", "/both/searchEmbedder", "/gone"] {
             assert!(!has(without), "{without}");
         }
         let mut alone = json!({"new": {"source": "openAi"}});
-        give_templates(Some(Setting::Embedders), &mut alone, &|_| false);
+        give_templates(Some(Setting::Embedders), &mut alone, &|_| None);
         assert!(alone["new"]["documentTemplate"].is_string());
     }
 }

@@ -12,6 +12,38 @@ use crate::meili::versions::has_setting;
 use crate::plan::write::{RegistryChange, Step, StepBody, WriteIntent};
 use crate::settings::secret::masked;
 
+/// In which order the engine shows the parts of a setting.
+const ORDERS: &[(&str, &[&str])] = &[
+    (
+        "typoTolerance",
+        &["enabled", "minWordSizeForTypos", "disableOnWords", "disableOnAttributes", "disableOnNumbers"],
+    ),
+    ("faceting", &["maxValuesPerFacet", "sortFacetValuesBy"]),
+    ("chat", &["description", "documentTemplate", "documentTemplateMaxBytes", "searchParameters"]),
+];
+
+/// The same of an embedder.
+const EMBEDDER: [&str; 18] = [
+    "source",
+    "model",
+    "revision",
+    "pooling",
+    "apiKey",
+    "dimensions",
+    "binaryQuantized",
+    "documentTemplate",
+    "documentTemplateMaxBytes",
+    "url",
+    "indexingFragments",
+    "searchFragments",
+    "request",
+    "response",
+    "headers",
+    "searchEmbedder",
+    "indexingEmbedder",
+    "distribution",
+];
+
 /// What nodes get has Miroir's part put into the settings named. Refused where one names a field of Miroir's.
 pub(super) fn update_settings(index: &str, body: &[u8], hidden: &HiddenSettings) -> Result<WriteIntent, ResponseError> {
     let settings = payload::object(body)?;
@@ -91,16 +123,14 @@ fn shown(mut settings: Map<String, Value>) -> Map<String, Value> {
     if let Some(Value::Object(synonyms)) = settings.get_mut("synonyms") {
         synonyms.sort_keys();
     }
+    for (setting, order) in ORDERS {
+        order_fields(settings.get_mut(*setting), order);
+    }
     let filterable = settings.get_mut("filterableAttributes").and_then(Value::as_array_mut);
     filterable.into_iter().flatten().for_each(show_features);
-    let embedders = settings.get_mut("embedders").and_then(Value::as_object_mut);
-    for embedder in embedders.into_iter().flat_map(|embedders| embedders.values_mut()) {
-        hide_key(embedder);
-        for inner in ["searchEmbedder", "indexingEmbedder"] {
-            if let Some(inner) = embedder.get_mut(inner) {
-                hide_key(inner);
-            }
-        }
+    if let Some(Value::Object(embedders)) = settings.get_mut("embedders") {
+        embedders.sort_keys();
+        embedders.values_mut().for_each(show_embedder);
     }
     let mut shown = Map::new();
     for setting in Setting::ALL {
@@ -130,10 +160,28 @@ fn show_features(rule: &mut Value) {
     rule.insert("features".to_owned(), features);
 }
 
-fn hide_key(embedder: &mut Value) {
+fn show_embedder(embedder: &mut Value) {
     if let Some(Value::String(key)) = embedder.get_mut("apiKey") {
         *key = masked(key);
     }
+    for inner in ["searchEmbedder", "indexingEmbedder"] {
+        if let Some(inner @ Value::Object(_)) = embedder.get_mut(inner) {
+            show_embedder(inner);
+        }
+    }
+    order_fields(Some(embedder), &EMBEDDER);
+}
+
+/// The fields that the engine knows in its order, then the others.
+fn order_fields(of: Option<&mut Value>, order: &[&str]) {
+    let Some(Value::Object(fields)) = of else { return };
+    let mut rest = std::mem::take(fields);
+    for name in order {
+        if let Some(value) = rest.shift_remove(*name) {
+            fields.insert((*name).to_owned(), value);
+        }
+    }
+    fields.extend(rest);
 }
 
 /// Refuses settings that name the hidden field, or that would make its value a word that searches find.

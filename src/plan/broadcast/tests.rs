@@ -146,6 +146,22 @@ fn editing_documents_shows_function_context_and_filter() {
 }
 
 #[test]
+fn parts_of_settings_stand_in_the_engines_order_in_the_task() {
+    let body = json!({
+        "typoTolerance": {"disableOnWords": ["b", "a"], "enabled": true},
+        "embedders": {
+            "b": {"indexingEmbedder": {"url": "u", "source": "rest"}, "source": "composite"},
+            "a": {"distribution": {"mean": 1}, "url": "u", "unknown": 1, "apiKey": "sk-0123456789", "source": "rest"},
+        },
+    });
+    let intent = intent(Change::UpdateSettings { index: index() }, "", body);
+    assert_eq!(
+        Value::Object(intent.details.unwrap()).to_string(),
+        r#"{"typoTolerance":{"enabled":true,"disableOnWords":["a","b"]},"embedders":{"a":{"source":"rest","apiKey":"skXXXX...","url":"u","distribution":{"mean":1},"unknown":1},"b":{"source":"composite","indexingEmbedder":{"source":"rest","url":"u"}}}}"#
+    );
+}
+
+#[test]
 fn keys_of_embedders_are_cut_in_the_task_and_sent_whole() {
     let body = json!({"embedders": {"e": {"source": "openAi", "apiKey": "sk-0123456789"}}});
     let intent = intent(Change::UpdateSettings { index: index() }, "", body.clone());

@@ -18,6 +18,8 @@ pub(super) async fn repair_features(
     trace: &Trace,
 ) -> Result<(), RepairError> {
     let path = "/experimental-features";
+    // A client's change between the two looks would be taken for a difference, and undone.
+    let _one = replicas.writes.direct.lock().await;
     // Engines differ in which features they know; one that has none of this is no reason to stay down.
     let wanted = replicas.nodes.client.get_json::<Map<String, Value>>(reference, path, trace).await;
     let held = replicas.nodes.client.get_json::<Map<String, Value>>(node, path, trace).await;

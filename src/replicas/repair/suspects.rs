@@ -75,8 +75,7 @@ async fn look_at(
             done(replicas.nodes.client.carry_out(node, request, trace, TASK_LIMIT).await?)?;
         }
     }
-    let known = replicas.ledger.registry.entry(index).filter(|entry| entry.primary_key == primary_key);
-    let leading = known.map(|entry| entry.leading).unwrap_or_default();
+    let leading = replicas.ledger.registry.entry(index).map(|entry| entry.leading).unwrap_or_default();
     Ok(Some(Some(IndexEntry { uid: index.to_owned(), primary_key, leading })))
 }
 

@@ -46,6 +46,11 @@ pub enum Reason {
 // === impl ResilverError ===
 
 impl ResilverError {
+    /// True where the target's engine has taken what it was sent and then refused it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Task { .. })
+    }
+
     /// The label under which metrics count it.
     pub fn reason(&self) -> Reason {
         match self {

@@ -343,6 +343,7 @@ impl Bed {
             split: Split::new(INDEX, method, "primaryKey=id", Some("application/json")).unwrap(),
             content_encoding: None,
             limit: u64::MAX,
+            may_create: true,
             makings: Arc::default(),
         };
         let mut body = WholeBody::new(json!(documents).to_string());

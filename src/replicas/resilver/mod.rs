@@ -75,7 +75,8 @@ use crate::write::Writes;
 
 /// How often is looked for what is to be tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The first pause before a copy that stopped short is tried again; it doubles up to sixteen times as long.
+/// The first pause before a copy that stopped short is tried again; it doubles up to sixteen times as long, and up to ten minutes where the
+/// target's engine refuses what it is sent.
 const RETRY: Duration = Duration::from_millis(500);
 /// The same where the index is apart on the target.
 const RETRY_APART: Duration = Duration::from_secs(15);

@@ -13,6 +13,13 @@ use super::throttle::Throttle;
 use crate::placement::topology::{NodeId, NodeIx};
 use crate::replicas::resilver::settings::ResilverSettings;
 
+/// So many times the pause before the next try doubles at most.
+const DOUBLINGS: u32 = 4;
+/// The same where the engine refuses what it is sent, which seldom gets better by itself, and costs the node a task each time.
+const REFUSED_DOUBLINGS: u32 = 12;
+/// However often a copy has failed: whoever has put things right does not wait for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
 /// What a copy is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -206,13 +213,14 @@ impl Copies {
 
     /// Returns how many times in a row it has failed.
     pub(super) fn failed(&self, key: &CopyKey, node: &NodeId, error: &ResilverError, pause: Duration) -> u32 {
+        let doublings = if error.is_refusal() { REFUSED_DOUBLINGS } else { DOUBLINGS };
         let reason = error.reason().as_str();
         self.metrics.failures.with_label_values(&[node.as_str(), reason]).inc();
         let mut failures = self.failures.lock();
         let attempts = failures.get(key).map_or(0, |failure| failure.attempts) + 1;
         let failure = Failure { reason, message: error.to_string(), attempts, at: OffsetDateTime::now_utc() };
         failures.insert(key.clone(), failure);
-        self.rest(key, pause.saturating_mul(1 << attempts.min(4)));
+        self.rest(key, pause.saturating_mul(1 << attempts.min(doublings)).min(LONGEST_PAUSE));
         attempts
     }
 
@@ -257,5 +265,31 @@ mod tests {
         }
         copies.succeeded(&key);
         assert!(copies.failures().is_empty());
+    }
+
+    /// Example: a node that refuses documents of more than 65,535 fields. Tried again each few seconds, it would be at nothing else.
+    #[tokio::test(start_paused = true)]
+    async fn what_the_engine_refuses_is_tried_a_handful_of_times_an_hour() {
+        let settings = ResilverSettings::defaults();
+        let copies = Copies::new(&settings, &prometheus::Registry::new()).unwrap();
+        let (key, node) = ((NodeIx(0), "a".to_owned()), NodeId::new("n"));
+        let tries = |error: ResilverError| {
+            let (copies, key, node) = (&copies, &key, &node);
+            async move {
+                let (began, mut tries) = (Instant::now(), 0);
+                while began.elapsed() < Duration::from_secs(3600) {
+                    if !copies.rests(key) {
+                        copies.failed(key, node, &error, Duration::from_millis(500));
+                        tries += 1;
+                    }
+                    tokio::time::advance(Duration::from_secs(1)).await;
+                }
+                copies.succeeded(key);
+                tries
+            }
+        };
+        let refused = ResilverError::Task { node: "n".to_owned(), uid: 1, message: "too many fields".to_owned() };
+        assert_eq!(tries(refused).await, 15);
+        assert!(tries(ResilverError::MissedMore).await > 300);
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::edited::Reader;
-use super::rules;
+use super::{rules, unlike};
 use crate::ledger::touched::Touched;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::versions::names_index_of_edit;
@@ -119,12 +119,13 @@ async fn try_and_send(
     mut intent: WriteIntent,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
+    if Edit::of(writes, &intent).is_none() || !is_enabled(writes, trace).await {
+        return writes.submit(intent, Vec::new(), trace).await;
+    }
+    intent = unlike::edit_alike(writes, intent, trace).await;
     let Some(edit) = Edit::of(writes, &intent) else {
         return writes.submit(intent, Vec::new(), trace).await;
     };
-    if !is_enabled(writes, trace).await {
-        return writes.submit(intent, Vec::new(), trace).await;
-    }
     let watch = writes.ledger.watchers.begin(&edit.index);
     let began = Instant::now();
     if tokio::time::timeout(TRIAL, watch.complete()).await.is_err() {
@@ -295,8 +296,11 @@ impl Asked {
 
     /// Engines that name the index before what is wrong with a filter do so for a text, and not for what stands in a list.
     fn refusal(&self, mut error: ResponseError, version: &str) -> ResponseError {
-        if self.filter_is_text && error.is(Code::InvalidDocumentFilter) && names_index_of_edit(version) {
-            error.message = format!("Index `{}`: {}", self.index, error.message);
+        let named = format!("Index `{}`: ", self.index);
+        // What is no filter of such a request at all is told with the index already.
+        let is_told = error.message.starts_with(&named);
+        if self.filter_is_text && !is_told && error.is(Code::InvalidDocumentFilter) && names_index_of_edit(version) {
+            error.message.insert_str(0, &named);
         }
         error
     }

@@ -39,7 +39,7 @@ struct Kept<'a> {
 
 /// Whether others may write to the index meanwhile.
 #[derive(Clone, Copy)]
-enum Others<'a> {
+pub(super) enum Others<'a> {
     Write,
     Wait(&'a Hold),
 }
@@ -77,7 +77,7 @@ pub(super) async fn add(
 }
 
 /// Returns when every node that may be asked has carried out what it had taken for the index.
-async fn drained(writes: &Writes, index: &str, others: Others<'_>, trace: &Trace) -> Result<(), ResponseError> {
+pub(super) async fn drained(writes: &Writes, index: &str, others: Others<'_>, trace: &Trace) -> Result<(), ResponseError> {
     let topology = writes.nodes.topology().detached();
     let asked = topology.members().filter(|node| topology.node(*node).state.serves_reads());
     let drains = asked.map(|node| {

@@ -24,6 +24,7 @@
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
 //! | `steps` | the write that a collected batch becomes |
+//! | `unlike` | changes whose filter nodes would understand otherwise where they do not know the same fields |
 
 mod collect;
 mod delete;
@@ -37,6 +38,7 @@ mod payloads;
 mod redistribute;
 pub(super) mod rules;
 mod steps;
+mod unlike;
 
 use std::sync::Arc;
 
@@ -47,11 +49,13 @@ pub use self::delete::delete;
 pub use self::edit::edit;
 pub use self::finish::finish;
 pub use self::matching::refused_filter;
+pub use self::unlike::deletion_alike;
 use self::steps::Addition;
 use super::body::{BodySource, Content, ContentEncoding, DecodedBody};
 use super::vocabulary;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::DocumentMethod;
+use crate::meili::uid::index_not_found;
 use crate::nodes::client::Trace;
 use crate::nodes::overload::metrics::Rejection;
 use crate::placement::topology::{NodeIx, Topology};
@@ -70,6 +74,8 @@ pub struct AddDocuments {
     pub content_encoding: Option<String>,
     /// How many bytes the body may have, unpacked; 0 for no limit.
     pub limit: u64,
+    /// Whether the client may create the index, should it not be there: else the addition is a task that fails.
+    pub may_create: bool,
     /// What is made of each document before anything else.
     pub makings: Arc<[Making]>,
 }
@@ -84,7 +90,8 @@ pub async fn add(
     body: &mut dyn BodySource,
     trace: &Trace,
 ) -> Result<MiroirTask, ResponseError> {
-    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit, makings } = request;
+    let AddDocuments { split: Split { index, method, params, format }, content_encoding, limit, may_create, makings } =
+        request;
     let encoding = ContentEncoding::parse(content_encoding.as_deref());
 
     // Held while a slow body is read: nothing must wait for that.
@@ -109,6 +116,9 @@ pub async fn add(
         let named_key = params.primary_key.is_some();
         let sets_primary_key = at_start.is_none();
         let addition = Addition { index, method, custom_metadata: params.custom_metadata, sets_primary_key };
+        if !may_create && !writes.ledger.registry.exists(&addition.index) {
+            return not_created(writes, &addition, &body, trace).await;
+        }
         return existing::add(writes, addition, body, named_key, trace).await;
     }
     let watched = writes.ledger.watchers.is_watched(&index);
@@ -133,6 +143,9 @@ pub async fn add(
 
     let addition =
         Addition { index, method, custom_metadata: params.custom_metadata, sets_primary_key: at_end.is_none() };
+    if !may_create && !writes.ledger.registry.exists(&addition.index) {
+        return not_created(writes, &addition, &collected, trace).await;
+    }
     if collected.error.is_none() {
         collected.error = rules::missing_vectors(writes, &addition.index, &collected, trace).await;
     }
@@ -164,6 +177,17 @@ pub async fn add(
     }
     words.known();
     Ok(task)
+}
+
+/// The task of an addition to an index that is not there, by a client that may not create it.
+async fn not_created(
+    writes: &Arc<Writes>,
+    addition: &Addition,
+    body: &Collected,
+    trace: &Trace,
+) -> Result<MiroirTask, ResponseError> {
+    let intent = addition.refused(body).creating_nothing();
+    writes.record_failed(intent, index_not_found(&addition.index), trace).await
 }
 
 /// Hands the documents to their nodes, by the owners that shards have at the moment. True if these were others than when the

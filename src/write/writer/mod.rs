@@ -146,6 +146,7 @@ impl Writes {
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = self.ledger.registry.apply(&intent.registry, ensure);
         let created = intent.index_uid.as_deref().filter(|index| undo.created(index));
+        self.ledger.registry.written(&intent.indexes, created);
         self.vocabularies.saw(intent, created);
         let mut task =
             MiroirTask::new(self.tracking.next_uid(), intent.kind, intent.index_uid.clone(), OffsetDateTime::now_utc());

@@ -2,6 +2,7 @@
 
 mod chats;
 mod load;
+mod rules;
 mod started;
 
 use std::collections::{BTreeMap, BTreeSet};
