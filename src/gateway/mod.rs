@@ -114,7 +114,7 @@ pub use context::RequestContext;
 use dispatch::Outcome;
 use head::Head;
 use peers::door::{self, Settled};
-use peers::pass::{self, Ended};
+use peers::pass;
 use peers::seen;
 use respond::{Answer, no_node};
 use ruled::Ruled;
@@ -186,17 +186,12 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             sent.map(|()| Handled::Answered)
         }
         Outcome::PassOn(operation, read) => {
-            let limits = settings.limits.clone();
-            let compression = settings.compression;
+            let (limits, compression) = (settings.limits.clone(), settings.compression);
             drop(settings);
-            match pass::on(app, session, (&operation, &head), read, &limits, ctx).await {
-                Ok(()) => Ok(Handled::Answered),
-                Err(Ended::Broken(error)) => Err(error),
-                Err(Ended::Refused(error)) => {
-                    finish(session, &head, ctx, &error.into(), &compression).await?;
-                    Ok(Handled::Answered)
-                }
+            if let Err(error) = pass::on(app, session, (&operation, &head), read, &limits, ctx).await? {
+                finish(session, &head, ctx, &error.into(), &compression).await?;
             }
+            Ok(Handled::Answered)
         }
         Outcome::Forward(forward) => {
             ctx.forward = Some(forward);

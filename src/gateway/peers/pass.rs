@@ -68,12 +68,12 @@ fn repeat(operation: &Operation, head: &Head) -> Repeat {
     }
 }
 
-/// Passes the request on and writes the answer; `read` is its body, where that was read already. An error: there is no answer, and nothing of
-/// one was written.
+/// Passes the request on and writes the answer; `read` is its body, where that was read already. The inner error: there is no answer, and
+/// nothing of one was written. It says that no leader was found in time, or that one broke off and the request may not be sent again.
 ///
 /// # Errors
 ///
-/// When no leader is found in time, or one broke off and the request may not be sent again.
+/// When an answer breaks off that had begun.
 pub async fn on(
     app: &App,
     session: &mut Session,
@@ -81,8 +81,22 @@ pub async fn on(
     read: Option<Bytes>,
     limits: &LimitSettings,
     ctx: &RequestContext,
-) -> Result<(), Ended> {
-    let following = app.following().ok_or_else(no_leader)?;
+) -> pingora::Result<Result<(), ResponseError>> {
+    let Some(following) = app.following() else { return Ok(Err(no_leader())) };
+    match answer(following, session, (operation, head), read, limits, ctx).await {
+        Ok(answering) => write(following, session, ctx, answering).await.map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+async fn answer(
+    following: &Following,
+    session: &mut Session,
+    (operation, head): (&Operation, &Head),
+    read: Option<Bytes>,
+    limits: &LimitSettings,
+    ctx: &RequestContext,
+) -> Result<Answering, ResponseError> {
     let repeat = repeat(operation, head);
     let target = head.target();
     let task = match repeat {
@@ -93,30 +107,13 @@ pub async fn on(
     headers.insert(REQUEST_ID, ctx.request_id().parse().map_err(|_| internal())?);
     let passed = Passed { client: ctx.client, task };
     let mut message = Message { method: &head.method, target: &target, headers: &headers, passed };
-    let answering = {
-        let body = SessionBody::new(session, head, limits.client_timeout, limits.document_payload_size);
-        let mut held = match read {
-            Some(read) => Held::Whole(read),
-            None if may_be_kept(head) => Held::Whole(all(body).await?),
-            None => Held::Streamed(body),
-        };
-        find_answer(following, &mut message, &mut held, repeat).await?
+    let body = SessionBody::new(session, head, limits.client_timeout, limits.document_payload_size);
+    let mut held = match read {
+        Some(read) => Held::Whole(read),
+        None if may_be_kept(head) => Held::Whole(all(body).await?),
+        None => Held::Streamed(body),
     };
-    write(following, session, ctx, answering).await.map_err(Ended::Broken)
-}
-
-/// How a request ended that was passed on and not answered.
-pub enum Ended {
-    /// An answer is to be written.
-    Refused(ResponseError),
-    /// An answer had begun, or the client is gone.
-    Broken(Box<pingora::Error>),
-}
-
-impl From<ResponseError> for Ended {
-    fn from(error: ResponseError) -> Self {
-        Self::Refused(error)
-    }
+    find_answer(following, &mut message, &mut held, repeat).await
 }
 
 fn may_be_kept(head: &Head) -> bool {

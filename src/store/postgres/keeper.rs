@@ -46,6 +46,8 @@ pub struct Keeper {
     system: Option<String>,
     /// Whether it was said that the server cannot be reached.
     told_away: bool,
+    /// When it was last noted that this gateway is there.
+    attended: Option<Moment>,
 }
 
 /// Where the gateway stands.
@@ -82,7 +84,7 @@ impl Keeper {
     /// One that waits, over a connection that was made.
     pub fn new(address: Address, runtime: Runtime, link: Link, me: Me, known: Arc<Known>) -> Self {
         let (system, at) = (link.system.clone(), At::Waiting { first: None, last: None });
-        Self { address, runtime, link: Some(link), me, known, at, system, told_away: false }
+        Self { address, runtime, link: Some(link), me, known, at, system, told_away: false, attended: None }
     }
 
     /// Keeps the seat until it is given up.
@@ -99,9 +101,8 @@ impl Keeper {
                     wait = RETRY;
                     continue;
                 }
-                // Only to be given up now, which does nothing.
-                let _ = orders.recv();
-                return;
+                let resigned = matches!(orders.recv(), Ok(Order::Release { resigned: true }));
+                return self.release(resigned);
             }
             let asked = match self.at {
                 At::Waiting { .. } => self.look(),
@@ -153,6 +154,8 @@ impl Keeper {
     fn look(&mut self) -> Asked {
         let At::Waiting { first, last } = &self.at else { return Asked::Again(Duration::ZERO) };
         let (first, last) = (first.clone(), last.clone());
+        let asked_at = Moment::now();
+        let attends = self.attended.is_none_or(|attended| asked_at > attended + RENEW_EVERY);
         let asked = self.ask(async |link, me| {
             let Some(seen) = me.look(&link.client).await? else {
                 return Ok(Err(Loss::Tail { why: "it has no leader's row".to_owned() }));
@@ -160,21 +163,26 @@ impl Keeper {
             if let Some(loss) = refusal(&seen, last.as_ref(), first.as_ref(), me) {
                 return Ok(Err(loss));
             }
-            for statement in me.attend() {
-                statement.run(&link.client).await?;
+            if attends {
+                for statement in me.attend() {
+                    statement.run(&link.client).await?;
+                }
             }
             let members = me.members(&link.client).await?.into_iter().map(|(_, member)| member).collect();
             if seen.wait < 0.0 {
-                let asked_at = Moment::now();
+                let sent = Moment::now();
                 if let Some(claim) = me.take(&link.client, link.system.clone()).await? {
-                    return Ok(Ok(Look::Taken(claim, asked_at, members)));
+                    return Ok(Ok(Look::Taken(claim, sent, members)));
                 }
             }
             Ok(Ok(Look::Waits(seen, members)))
         });
+        if attends && asked.is_ok() {
+            self.attended = Some(asked_at);
+        }
         match asked {
-            Ok(Look::Taken(claim, asked_at, members)) => {
-                self.lead(claim, asked_at, members);
+            Ok(Look::Taken(claim, sent, members)) => {
+                self.lead(claim, sent, members);
                 Asked::Again(Duration::ZERO)
             }
             Ok(Look::Waits(seen, members)) => self.wait(seen, members),

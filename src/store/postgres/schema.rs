@@ -10,6 +10,9 @@ use crate::placement::settings::DEFAULT_SHARDS;
 use crate::store::leadership::WhenLost;
 use crate::store::{SHARDS, StoreError, number_of_shards};
 
+/// The oldest version of the server that has what the tables need, as it counts them.
+const OLDEST: i64 = 150_000;
+
 /// What is there before any version. Never changed once released.
 const FOUNDATION: &str = "
     BEGIN;
@@ -154,6 +157,13 @@ pub async fn lay_foundation(client: &Client) -> Result<(), StoreError> {
     let is_there = there.run(client).await.is_ok_and(|rows| rows.first().is_some_and(|row| row.get(0)));
     if is_there {
         return Ok(());
+    }
+    let version = Statement::plain("SELECT current_setting('server_version_num')::bigint").run(client).await;
+    let version = version.map_err(|error| StoreError::Postgres(chain(&error)))?;
+    let version: i64 = version.first().map_or(0, |row| row.get(0));
+    if version < OLDEST {
+        let found = format!("PostgreSQL {} or newer is needed, found {}", OLDEST / 10_000, version / 10_000);
+        return Err(StoreError::Postgres(found));
     }
     let mut tries = 0;
     while let Err(error) = client.batch_execute(FOUNDATION).await {

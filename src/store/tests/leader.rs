@@ -48,9 +48,6 @@ const TAKE_OVER: &str = "UPDATE miroir.leader SET epoch = epoch + 1, holder = 'o
 async fn a_second_gateway_is_refused_while_the_first_lives_and_starts_at_once_when_it_has_ended() {
     let address = Postgres::shared().database();
     let first = open_as(&address, "gw-a").unwrap();
-    let error = open_as(&address, "gw-b").err().unwrap();
-    assert!(matches!(&error, StoreError::Lost(Loss::Led { leader }) if leader == "gw-a"), "{error}");
-    first.store.insert_task(task(0)).await.unwrap();
     assert!(first.leadership.trust().holds());
     // The one that was refused may have been seen.
     let limit = Instant::now() + Duration::from_secs(15);
@@ -65,6 +62,9 @@ async fn a_second_gateway_is_refused_while_the_first_lives_and_starts_at_once_wh
         (name.as_str(), url.as_str(), known.members[0].url.as_deref()),
         ("gw-a", "http://gw-a:7702", Some(&*url))
     );
+    let error = open_as(&address, "gw-b").err().unwrap();
+    assert!(matches!(&error, StoreError::Lost(Loss::Led { leader }) if leader == "gw-a"), "{error}");
+    first.store.insert_task(task(0)).await.unwrap();
     first.leadership.release();
     assert!(!first.leadership.trust().holds());
     let begun = Instant::now();
