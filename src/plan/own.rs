@@ -83,8 +83,7 @@ pub enum Answer {
     },
     UpdateWebhook {
         uuid: Uuid,
-        /// After a webhook that is not there.
-        body: Said<Wanted>,
+        body: Wanted,
     },
     DeleteWebhook {
         uuid: Uuid,
@@ -179,8 +178,8 @@ impl Answer {
             Own::CreateWebhook => Self::CreateWebhook { body: Wanted::read(&payload::parse(body)?)? },
             Own::GetWebhook { uuid } => Self::GetWebhook { uuid: webhook::parse_uuid(uuid)? },
             Own::UpdateWebhook { uuid } => {
-                let body = payload::parse(body)?;
-                Self::UpdateWebhook { uuid: editable(uuid)?, body: Wanted::read(&body).into() }
+                let body = Wanted::read(&payload::parse(body)?)?;
+                Self::UpdateWebhook { uuid: editable(uuid)?, body }
             }
             Own::DeleteWebhook { uuid } => Self::DeleteWebhook { uuid: editable(uuid)? },
             Own::ListChats => Self::ListChats { page: chats::page(query)? },
@@ -216,6 +215,16 @@ mod tests {
     fn answer(own: &Own, body: &str, has_master_key: bool) -> Result<Answer, ResponseError> {
         let about = About { has_master_key, version: None, now: OffsetDateTime::UNIX_EPOCH };
         Answer::new(own, "", body.as_bytes(), &about)
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_change_of_a_webhook_comes_before_which_one_it_is() {
+        for uuid in ["x", "1ad5e7f0-0d30-4d5b-9f0f-9c0d5f3f2c11", "00000000-0000-0000-0000-000000000000"] {
+            let own = Own::UpdateWebhook { uuid: uuid.to_owned() };
+            for (body, code) in [(r#"{"uuid": "a"}"#, "immutable_webhook_uuid"), (r#"{"url": 5}"#, "invalid_webhook_url")] {
+                assert_eq!(answer(&own, body, true).unwrap_err().code, code, "{uuid} {body}");
+            }
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::meili::error::ResponseError;
 
-/// What a request says, or what is wrong with it, if nothing else is found wrong first. Example: `PATCH /webhooks/{uuid}` with
-/// `{"url": 5}` is 404 where there is no such webhook, and only else the fault of its body.
+/// What a request says, or what is wrong with it, if nothing else is found wrong first. Example: `GET /chats/{workspace}` with a
+/// name that none can have is 400 while the feature is on, and only then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Said<T> {

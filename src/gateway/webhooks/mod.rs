@@ -19,7 +19,6 @@ use crate::meili::error::ResponseError;
 use crate::meili::webhook::{self, Wanted, Webhook, Webhooks};
 use crate::nodes::error::store_failed;
 use crate::placement::stable_hash::hash_bytes;
-use crate::plan::said::Said;
 use crate::rules::on_task::TaskHook;
 use crate::store::{Store, StoreError};
 use crate::tasks::entry::MiroirTask;
@@ -208,10 +207,10 @@ impl WebhookBook {
     }
 
     /// Headers of `null` are taken away; the others stay. 404 for one that is not there, whatever is wanted.
-    pub async fn update(&self, uuid: Uuid, wanted: Said<Wanted>) -> Result<Value, ResponseError> {
+    pub async fn update(&self, uuid: Uuid, wanted: Wanted) -> Result<Value, ResponseError> {
         let _order = self.changing.lock().await;
         let old = self.all.load().get(&uuid).cloned().ok_or_else(|| webhook::not_found(uuid))?;
-        let changed = webhook::update(uuid, &old, wanted.heard()?)?;
+        let changed = webhook::update(uuid, &old, wanted)?;
         let shown = changed.view(uuid);
         self.put(uuid, Some(changed)).await?;
         Ok(shown)
@@ -284,7 +283,7 @@ mod tests {
         let body = json!({"url": "http://a", "headers": {"Authorization": "secret"}});
         let made = book.create(wanted(&body)).await.unwrap();
         let uuid: Uuid = made["uuid"].as_str().unwrap().parse().unwrap();
-        book.update(uuid, Said::Sound(wanted(&json!({"headers": {"b": "1"}})))).await.unwrap();
+        book.update(uuid, wanted(&json!({"headers": {"b": "1"}}))).await.unwrap();
 
         let again = opened(&store, Vec::new()).await;
         assert_eq!(again.list(), book.list());

@@ -76,9 +76,23 @@ impl Operation {
         self.facts().name
     }
 
+    /// The dynamic search rule in the path, whose name is made as that of an index.
+    fn rule(&self) -> Option<&str> {
+        let (Self::Read(Read::GetDynamicSearchRule { uid })
+        | Self::Change(Change::UpdateDynamicSearchRule { uid } | Change::DeleteDynamicSearchRule { uid })) = self
+        else {
+            return None;
+        };
+        Some(uid)
+    }
+
     /// What the engine says of the uid in the path. To be asked after the key was checked, because the engine looks at
     /// the key first.
     pub fn validate(&self) -> Result<(), ResponseError> {
+        if let Some(rule) = self.rule() {
+            // Which the engine looks for, and does not find.
+            IndexUid::parse(rule).map_err(|error| ResponseError { status: 404, ..error })?;
+        }
         let Some(index) = self.index() else { return Ok(()) };
         IndexUid::parse(index)?;
         match self {
