@@ -175,13 +175,18 @@ fn fields_that_few_documents_have(pair: &Pair) {
     pair.load("marks", &settings, &json!(documents));
     let total = |filter: &Value| {
         let fetched = pair.agree("/indexes/marks/documents/fetch", &json!({"filter": filter, "limit": 40}), None);
-        let found = pair.agree("/indexes/marks/search", &json!({"filter": filter, "limit": 40, "facets": ["mark"]}), None);
+        let found =
+            pair.agree("/indexes/marks/search", &json!({"filter": filter, "limit": 40, "facets": ["mark"]}), None);
         assert_eq!(found["estimatedTotalHits"], fetched["total"], "{filter}");
         let queries = json!([{"indexUid": "marks", "filter": filter, "limit": 40}]);
-        let of_list = |client: &Client| client.post("/multi-search", &json!({"queries": queries})).ok()["results"][0]["hits"].clone();
+        let of_list = |client: &Client| {
+            client.post("/multi-search", &json!({"queries": queries})).ok()["results"][0]["hits"].clone()
+        };
         assert_eq!(of_list(&pair.fleet.client), of_list(&pair.single.client), "{filter}");
         let encoded = "mark%20%21%3D%20red";
-        let by_path = |client: &Client| client.get(&format!("/indexes/marks/search?filter={encoded}")).ok()["estimatedTotalHits"].clone();
+        let by_path = |client: &Client| {
+            client.get(&format!("/indexes/marks/search?filter={encoded}")).ok()["estimatedTotalHits"].clone()
+        };
         assert_eq!(by_path(&pair.fleet.client), by_path(&pair.single.client));
         fetched["total"].clone()
     };
