@@ -268,7 +268,7 @@ impl Source<'_> {
             for node in topology.serving(self.index) {
                 let path = format!("/indexes/{}", self.index);
                 match self.reads.nodes.client.get_json(topology.node(node), &path, self.trace).await {
-                    Ok(Some(found)) => return Ok(Some(found)),
+                    Ok(Some(found)) => return Ok(Some(self.as_shown(found))),
                     Ok(None) => absent = true,
                     Err(failed) => error = ResponseError::new(Code::MiroirNodeUnavailable, failed.to_string()).into(),
                 }
@@ -278,6 +278,14 @@ impl Source<'_> {
             }
             patience.again(error).await?;
         }
+    }
+
+    /// What Miroir set of an index when it was made is no change of it.
+    fn as_shown(&self, metadata: IndexMetadata) -> IndexMetadata {
+        if !self.writes.ledger.registry.is_new(self.index) {
+            return metadata;
+        }
+        IndexMetadata { updated_at: metadata.created_at, ..metadata }
     }
 
     /// Waits until each node that serves has worked off what it had taken before; returns those.

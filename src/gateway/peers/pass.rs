@@ -19,7 +19,7 @@ use crate::gateway::context::RequestContext;
 use crate::gateway::head::{Head, REQUEST_ID};
 use crate::gateway::settings::LimitSettings;
 use crate::meili::error::{Code, ResponseError};
-use crate::meili::operation::{Operation, Own};
+use crate::meili::operation::{Operation, Own, Read};
 use crate::write::body::BodySource;
 
 /// Bodies up to this size are kept until the answer is there, so that they can be sent again.
@@ -50,6 +50,10 @@ enum Held<'a> {
 pub(crate) fn is_own(operation: &Operation, following: &Following) -> bool {
     match operation {
         Operation::Own(Own::Health) => true,
+        // When an index was changed last the leader knows better, as long as it can be asked.
+        Operation::Read(Read::ListIndexes | Read::GetIndex { .. }) => {
+            seen::has_view(following) && !seen::is_leased(following)
+        }
         Operation::Read(_) => seen::has_view(following),
         Operation::Own(_)
         | Operation::Change(_)

@@ -33,7 +33,7 @@ pub(crate) fn has_view(following: &Following) -> bool {
 }
 
 /// True while the view of now is good, so that the leader can be asked, too.
-fn is_leased(following: &Following) -> bool {
+pub(crate) fn is_leased(following: &Following) -> bool {
     following.follower().is_some_and(|follower| follower.is_leased())
 }
 
