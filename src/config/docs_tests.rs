@@ -67,10 +67,15 @@ fn smallest() -> Value {
     json!({ "cluster": { "nodes": one_node() } })
 }
 
-/// All that the file sets, as a text to compare: two files that mean the same have the same. A key of the environment is
-/// always `a-key`.
+/// The environment of an example: a key of it is always `a-key`, and a pod knows its name, its address and what gateways know.
+fn environment(name: &str) -> Option<String> {
+    let pod = [("POD_NAME", "gateway-0"), ("POD_IP", "10.0.0.5"), ("MIROIR_CLUSTER_SECRET", "a-secret")];
+    let own = pod.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    own.or_else(|| name.ends_with("_KEY").then(|| "a-key".to_owned()))
+}
+
+/// All that the file sets, as a text to compare: two files that mean the same have the same.
 fn meaning(file: &Value) -> Result<String, Problems> {
-    let environment = |name: &str| name.ends_with("_KEY").then(|| "a-key".to_owned());
     let (config, _) = Config::parse(&file.to_string(), Path::new(""), &environment)?;
     Ok(format!("{config:#?}"))
 }
@@ -179,7 +184,6 @@ fn what_an_example_has_as_a_comment_is_a_setting_that_exists() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("secrets")).expect("a folder");
         std::fs::write(folder.path().join("secrets/admin-key"), "a-key").expect("a file");
-        let environment = |name: &str| name.ends_with("_KEY").then(|| "a-key".to_owned());
         if let Err(problems) = Config::parse(&text, folder.path(), &environment) {
             panic!("{name} with its comments as settings: {problems}");
         }

@@ -47,7 +47,7 @@ app.kubernetes.io/component: meilisearch
 
 {{/* True when some key is to be had from a secret. */}}
 {{- define "miroir.hasKeys" -}}
-{{- if or .Values.keys.existingSecret .Values.keys.values.masterKey .Values.keys.values.adminKey .Values.keys.values.nodeKey .Values.keys.values.statePassword -}}true{{- end -}}
+{{- if or .Values.keys.existingSecret .Values.keys.values.masterKey .Values.keys.values.adminKey .Values.keys.values.nodeKey .Values.keys.values.statePassword .Values.keys.values.clusterSecret -}}true{{- end -}}
 {{- end -}}
 
 {{/* The nodes: those of the values, or the chart's own pods by their stable names. */}}
@@ -62,4 +62,9 @@ app.kubernetes.io/component: meilisearch
 {{- else -}}
 {{- required "give config.cluster.nodes, or set meilisearch.enabled" (not (empty .Values.config.cluster.nodes) | ternary (toYaml .Values.config.cluster.nodes) "") -}}
 {{- end -}}
+{{- end -}}
+
+{{/* True when the state is on a PostgreSQL server, which any number of gateways share. */}}
+{{- define "miroir.onPostgres" -}}
+{{- if regexMatch "^postgres(ql)?://" (default "" .Values.config.state) -}}true{{- end -}}
 {{- end -}}
