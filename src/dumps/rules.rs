@@ -100,7 +100,10 @@ mod tests {
             "conditions": {"filter": {"values": {"color": ["red", "blue"], "size": 1}}}, "actions": []});
         let files = files(&[late.clone(), filtering.clone()]);
         let paths: Vec<String> = files.iter().map(|(entry, _)| entry.path()).collect();
-        assert_eq!(paths, ["metadata.json", "settings.json", "documents.jsonl"].map(|file| format!("indexes/.meili_dsr/{file}")));
+        assert_eq!(
+            paths,
+            ["metadata.json", "settings.json", "documents.jsonl"].map(|file| format!("indexes/.meili_dsr/{file}"))
+        );
         assert_eq!(
             files[0].1,
             r#"{"uid":".meili_dsr","primaryKey":"uid","createdAt":"2026-01-01T00:00:00Z","updatedAt":"2026-02-01T00:00:00Z"}"#

@@ -115,9 +115,8 @@ impl Ledger {
 impl KnownFields {
     fn without_known(&self, as_of: (u64, u64), index: &str, fields: &[String]) -> Vec<String> {
         let state = self.state.lock();
-        let is_known = |field: &String| {
-            state.as_of == as_of && state.fields.contains(&(index.to_owned(), field.clone()))
-        };
+        let is_known =
+            |field: &String| state.as_of == as_of && state.fields.contains(&(index.to_owned(), field.clone()));
         fields.iter().filter(|field| !is_known(field)).cloned().collect()
     }
 

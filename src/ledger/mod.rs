@@ -17,8 +17,8 @@
 //! | [`older_reads`] | reads that were planned when a replica was in sync |
 
 pub mod bookkeeping;
-pub mod founding;
 mod fields;
+pub mod founding;
 mod info;
 pub mod insync;
 pub mod maintenance;

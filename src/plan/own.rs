@@ -221,7 +221,9 @@ mod tests {
     fn what_is_wrong_with_a_change_of_a_webhook_comes_before_which_one_it_is() {
         for uuid in ["x", "1ad5e7f0-0d30-4d5b-9f0f-9c0d5f3f2c11", "00000000-0000-0000-0000-000000000000"] {
             let own = Own::UpdateWebhook { uuid: uuid.to_owned() };
-            for (body, code) in [(r#"{"uuid": "a"}"#, "immutable_webhook_uuid"), (r#"{"url": 5}"#, "invalid_webhook_url")] {
+            for (body, code) in
+                [(r#"{"uuid": "a"}"#, "immutable_webhook_uuid"), (r#"{"url": 5}"#, "invalid_webhook_url")]
+            {
                 assert_eq!(answer(&own, body, true).unwrap_err().code, code, "{uuid} {body}");
             }
         }

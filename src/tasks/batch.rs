@@ -25,10 +25,14 @@ fn strategy(task: &MiroirTask) -> String {
         | TaskKind::IndexCompaction
         | TaskKind::Export => {
             let id = task.uid;
-            format!("created batch containing only task with id {id} of type `{kind}` that cannot be batched with any other task.")
+            format!(
+                "created batch containing only task with id {id} of type `{kind}` that cannot be batched with any other task."
+            )
         }
         TaskKind::TaskDeletion | TaskKind::SnapshotCreation | TaskKind::UpgradeDatabase => {
-            format!("stopped after the last task of type `{kind}` because they cannot be batched with tasks of any other type.")
+            format!(
+                "stopped after the last task of type `{kind}` because they cannot be batched with tasks of any other type."
+            )
         }
         TaskKind::IndexDeletion => format!("stopped after task with id {} because it deletes the index", task.uid),
         TaskKind::NetworkTopologyChange => {

@@ -256,7 +256,11 @@ fn who_may_not_create_indexes_gets_tasks_that_fail() {
             ("PUT", "/indexes/none/settings/stop-words", &json!(["a"])),
         ] {
             let task = limited.wait(&limited.json(method, path, body));
-            assert_eq!((&task["status"], &task["error"]["code"]), (&json!("failed"), &json!("index_not_found")), "{task}");
+            assert_eq!(
+                (&task["status"], &task["error"]["code"]),
+                (&json!("failed"), &json!("index_not_found")),
+                "{task}"
+            );
             told.push(json!([task["type"], task["indexUid"], task["details"], task["error"]]));
         }
         assert_eq!(client.get("/indexes").ok()["total"], 0);
@@ -265,7 +269,10 @@ fn who_may_not_create_indexes_gets_tasks_that_fail() {
         told
     };
     let got = told(&fleet.client);
-    assert_eq!(got[1], json!(["documentAdditionOrUpdate", "none", {"receivedDocuments": 2, "indexedDocuments": 0}, got[1][3]]));
+    assert_eq!(
+        got[1],
+        json!(["documentAdditionOrUpdate", "none", {"receivedDocuments": 2, "indexedDocuments": 0}, got[1][3]])
+    );
     if !is_embedded() {
         let single = Single::with_key(Some(master));
         assert_eq!(got, told(&single.client));

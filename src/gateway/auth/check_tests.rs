@@ -87,7 +87,8 @@ async fn a_key_of_some_indexes_does_nothing_that_concerns_none() {
     let some = ring.add(key(&[Action::Any], &["movies", "books_*"])).await.unwrap().unwrap();
     let all = ring.add(key(&[Action::Any], &["movies", "*"])).await.unwrap().unwrap();
     let may = |secret: &str, action| check(&ring, Some(secret), action, None, now()).is_ok();
-    let global = [Action::KeysGet, Action::KeysCreate, Action::DumpsCreate, Action::ExperimentalUpdate, Action::Version];
+    let global =
+        [Action::KeysGet, Action::KeysCreate, Action::DumpsCreate, Action::ExperimentalUpdate, Action::Version];
     for action in global.into_iter().chain([Action::TasksCompact, Action::MetricsGet, Action::WebhooksCreate]) {
         assert!(!may(some.secret.expose(), action) && may(all.secret.expose(), action), "{}", action.as_str());
     }

@@ -143,7 +143,8 @@ fn a_bad_uid_is_found_in_the_path_and_refused_later() {
 #[test]
 fn a_rule_that_can_have_no_such_name_is_not_there() {
     for method in ["GET", "PATCH", "DELETE"] {
-        let error = route(method, "/dynamic-search-rules/a%20b").expect("the path is known").validate().expect_err("a space");
+        let error =
+            route(method, "/dynamic-search-rules/a%20b").expect("the path is known").validate().expect_err("a space");
         assert_eq!((error.status, error.code.as_str()), (404, "invalid_index_uid"), "{method}");
         assert_eq!(route(method, "/dynamic-search-rules/a-b").expect("the path is known").validate(), Ok(()));
     }

@@ -14,10 +14,7 @@ use crate::settings::secret::masked;
 
 /// In which order the engine shows the parts of a setting.
 const ORDERS: &[(&str, &[&str])] = &[
-    (
-        "typoTolerance",
-        &["enabled", "minWordSizeForTypos", "disableOnWords", "disableOnAttributes", "disableOnNumbers"],
-    ),
+    ("typoTolerance", &["enabled", "minWordSizeForTypos", "disableOnWords", "disableOnAttributes", "disableOnNumbers"]),
     ("faceting", &["maxValuesPerFacet", "sortFacetValuesBy"]),
     ("chat", &["description", "documentTemplate", "documentTemplateMaxBytes", "searchParameters"]),
 ];

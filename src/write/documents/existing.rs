@@ -77,7 +77,12 @@ pub(super) async fn add(
 }
 
 /// Returns when every node that may be asked has carried out what it had taken for the index.
-pub(super) async fn drained(writes: &Writes, index: &str, others: Others<'_>, trace: &Trace) -> Result<(), ResponseError> {
+pub(super) async fn drained(
+    writes: &Writes,
+    index: &str,
+    others: Others<'_>,
+    trace: &Trace,
+) -> Result<(), ResponseError> {
     let topology = writes.nodes.topology().detached();
     let asked = topology.members().filter(|node| topology.node(*node).state.serves_reads());
     let drains = asked.map(|node| {

@@ -73,7 +73,9 @@ fn rules_are_taken_to_a_node_and_back() {
     for (name, value) in ours.as_object().expect("settings") {
         let part = |name: &str| (&value[name], &theirs["typoTolerance"][name]);
         match name.as_str() {
-            "typoTolerance" => ["enabled", "disableOnNumbers"].map(part).into_iter().for_each(|(a, b)| assert_eq!(a, b)),
+            "typoTolerance" => {
+                ["enabled", "disableOnNumbers"].map(part).into_iter().for_each(|(a, b)| assert_eq!(a, b))
+            }
             _ => assert_eq!(value, &theirs[name], "{name}"),
         }
     }
