@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::eventually;
 use crate::support::fleet::is_embedded;
 use crate::support::parity::leaks;
 use crate::support::{Client, Fleet, FleetOptions, Single};
@@ -296,16 +295,6 @@ fn fields_in_their_order(pair: &Pair) {
         pair.agree("/indexes/ordered/documents/fetch", &json!({"sort": ["cast:asc"], "offset": 5, "limit": 9}), None);
     }
     let one = |client: &Client| client.get("/indexes/ordered/documents/7").ok().to_string();
-    assert_eq!(one(&pair.single.client), one(&pair.fleet.client));
-    // Another key is refused, and changes nothing.
-    for client in [&pair.single.client, &pair.fleet.client] {
-        let task = client.wait(&client.json("PATCH", "/indexes/ordered", &json!({"primaryKey": "year"})));
-        assert_eq!(task["error"]["code"], "index_primary_key_already_exists");
-    }
-    eventually("the order of fields is that of before", || {
-        (one(&pair.fleet.client) == one(&pair.single.client)).then_some(())
-    });
-    assert_eq!(pair.fleet.client.get("/indexes/ordered").ok()["primaryKey"], "id");
     assert_eq!(one(&pair.single.client), one(&pair.fleet.client));
 }
 
