@@ -261,7 +261,7 @@ async fn decide(
         content_type::require_json(head)?;
     }
     if !is_probe {
-        still_trusted(app)?;
+        seen::as_leader(app, &operation)?;
         health::wait_for(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
@@ -306,16 +306,16 @@ async fn decide(
             Settled::Answer(answer) => return Ok(Outcome::Answer(answer)),
         },
     };
-    let outcome = match app.following() {
+    let mut outcome = match app.following() {
         Some(following) if !is_probe => seen::read(app, following, topology, &admitted, session, body).boxed().await?,
         Some(_) | None => dispatch::run(app, topology, &admitted, session, body).boxed().await?,
     };
-    if let Outcome::Answer(answer) = &outcome
+    if let Outcome::Answer(answer) = &mut outcome
         && answer.status == 200
         && !is_probe
     {
         // What was read meanwhile may be a past by now. What was written is in the state.
-        still_trusted(app)?;
+        answer.seen = answer.seen.max(seen::as_leader(app, &operation)?);
     }
     if let Outcome::Answer(answer) = &outcome
         && answer.status == 200
@@ -356,14 +356,12 @@ impl<'a> LetIn<'a> {
     }
 }
 
-/// An error where another gateway may lead by now, so that what this one knows of the cluster is not to be gone by.
-fn still_trusted(app: &App) -> Result<(), ResponseError> {
-    if app.cluster.nodes.client.is_trusted() { Ok(()) } else { Err(untrusted()) }
-}
-
 /// Whether the answer of a node that a request was forwarded to may go to the client.
 pub fn check_forwarded(app: &App) -> pingora::Result<()> {
-    still_trusted(app).map_err(|error| pingora::Error::explain(pingora::ErrorType::InternalError, error.message))
+    if app.cluster.nodes.client.is_trusted() {
+        return Ok(());
+    }
+    Err(pingora::Error::explain(pingora::ErrorType::InternalError, untrusted().message))
 }
 
 /// Checks the key that `operation` asks for.

@@ -41,7 +41,7 @@ pub struct Answer {
 }
 
 /// By what an answer was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Seen {
     /// By what is so.
     #[default]

@@ -276,7 +276,7 @@ fn a_leader_that_is_stopped_or_steps_down_hands_over_at_once() {
 }
 
 #[test]
-fn a_frozen_leader_answers_and_acknowledges_nothing_after_another_took_over() {
+fn a_frozen_leader_acknowledges_nothing_after_another_took_over_and_says_what_is_of_before() {
     let server = Postgres::shared();
     let database = server.database();
     let mut fleet = fleet(&database);
@@ -311,7 +311,9 @@ fn a_frozen_leader_answers_and_acknowledges_nothing_after_another_took_over() {
     });
     for answer in answers {
         let status = answer.as_ref().map(|reply| reply.status);
-        assert!(!matches!(status, Ok(200 | 202)), "{:?}", answer.map(|reply| reply.text));
+        let of_before = answer.as_ref().is_ok_and(|reply| reply.header("x-miroir-degraded") == Some("view"));
+        assert!(!matches!(status, Ok(202)), "{:?}", answer.map(|reply| reply.text));
+        assert!(!matches!(status, Ok(200)) || of_before, "what it reads by what it knew it says to be so");
     }
     let gateway = fleet.gateway.as_mut().expect("the first one's process");
     let status = eventually("the first one ends", || gateway.exited());
@@ -345,7 +347,7 @@ fn a_database_that_is_away_costs_no_search_where_no_other_gateway_could_take_ove
 }
 
 #[test]
-fn where_another_gateway_could_take_over_searches_wait_for_the_database() {
+fn where_another_gateway_could_take_over_searches_say_that_they_may_be_of_before() {
     let mut server = Postgres::start();
     let database = server.database();
     let mut fleet = fleet(&database);
@@ -353,9 +355,13 @@ fn where_another_gateway_could_take_over_searches_wait_for_the_database() {
     let second = second(&fleet, &server, &database);
     server.stop();
     assert_eq!(try_search(&fleet.client).expect("an answer").status, 200, "the lease has not ended yet");
-    let refused = within(PAST_THE_LEASE, "it is not trusted any more", || {
-        try_search(&fleet.client).ok().filter(|reply| reply.status != 200)
+    let stale = within(PAST_THE_LEASE, "it is not trusted any more", || {
+        let reply = try_search(&fleet.client).expect("an answer");
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        (reply.header("x-miroir-degraded") == Some("view")).then_some(reply)
     });
+    assert_eq!(stale.value()["hits"].as_array().map(Vec::len), Some(1));
+    let refused = fleet.client.get("/tasks");
     assert_eq!((refused.status, &refused.value()["code"]), (503, &json!("miroir_state_unavailable")));
     server.restart();
     // Whoever comes first leads.

@@ -14,6 +14,8 @@ use crate::gateway::app::{Admitted, App};
 use crate::gateway::dispatch::{self, Outcome};
 use crate::gateway::respond::{Answer, Seen};
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::operation::Operation;
+use crate::nodes::error::untrusted;
 use crate::placement::topology::Topology;
 use crate::read::settings::StaleView;
 
@@ -25,6 +27,29 @@ enum Judged {
     Stands(Seen),
     /// There is a newer view.
     PlanAgain(Arc<Topology>),
+}
+
+/// By what a gateway answers that leads. Where another one may lead by now it knows no better than one that follows.
+///
+/// # Errors
+///
+/// When it may not answer.
+pub(crate) fn as_leader(app: &App, operation: &Operation) -> Result<Seen, ResponseError> {
+    if app.cluster.nodes.client.is_trusted() {
+        return Ok(Seen::Now);
+    }
+    match (operation, app.cluster.reads.settings.stale_view) {
+        (Operation::Read(_), StaleView::Serve) => Ok(Seen::Before),
+        (Operation::Read(_), StaleView::Refuse) => Err(untrusted()),
+        (
+            Operation::Own(_)
+            | Operation::Change(_)
+            | Operation::Documents(_)
+            | Operation::Work(_)
+            | Operation::Unsupported { .. },
+            _,
+        ) => Err(untrusted()),
+    }
 }
 
 /// True while there is a view that reads can go by, good or not any more. Without one they are the leader's to answer.
