@@ -295,14 +295,17 @@ async fn decide(
     let LetIn { head, operation, access, body, makings, answers, veil, shadows } = let_in;
     let caller = Caller::of(&head, address.map(|address| address.to_string()).as_deref());
     let trace = ctx.trace();
-    let admitted = Admitted { head: &head, operation: &operation, access, caller, trace, makings };
+    let mut admitted = Admitted { head: &head, operation: &operation, access, caller, trace, makings };
     if takes == Takes::Documents {
         dispatch::admit_documents(app, &admitted)?;
     }
     let _arrival = match ctx.passed.and_then(|passed| passed.task) {
         None => None,
         Some(task) => match door::settle(app, &admitted, task).boxed().await? {
-            Settled::CarryOut(arrival) => Some(arrival),
+            Settled::CarryOut(arrival, uuid) => {
+                admitted.trace.task = Some(uuid);
+                Some(arrival)
+            }
             Settled::Answer(answer) => return Ok(Outcome::Answer(answer)),
         },
     };

@@ -367,7 +367,8 @@ fn where_another_gateway_could_take_over_searches_say_that_they_may_be_of_before
     // Whoever comes first leads.
     let (first, other) = (fleet.client.clone(), second.client.clone());
     let leader = eventually("one of them serves", || {
-        [&first, &other].into_iter().find(|client| try_search(client).is_ok_and(|reply| reply.status == 200))
+        let serves = |reply: Reply| reply.status == 200 && reply.header("x-miroir-degraded").is_none();
+        [&first, &other].into_iter().find(|client| try_search(client).is_ok_and(serves))
     });
     leader.add("cities", &json!([{ "id": 40_000_000, "name": "again" }]));
     let held = leader.documents("cities");

@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 use pingora_proxy::Session;
+use uuid::Uuid;
 
 use super::arrivals::{Arrival, Due};
 use super::passed::{CLIENT, Passed, PassedTask, TASK, Time};
@@ -13,11 +14,15 @@ use crate::gateway::respond::Answer;
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::error::store_failed;
 use crate::settings::Secret;
+use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
+use crate::tasks::interrupted::is_interrupted;
 use crate::tracking::task_ops;
 
 /// What gateways ask of each other begins so; the engine has no such path.
 pub const OWN: &str = "/_peer/";
+
+const WAIT: &str = "the write is being carried out";
 
 /// Whom a listener is for.
 #[derive(Debug, Clone)]
@@ -38,8 +43,8 @@ pub enum Entered {
 
 /// What is to be done with a write that was passed on.
 pub(crate) enum Settled {
-    /// For as long as this lives it is under way.
-    CarryOut(Arrival),
+    /// For as long as this lives it is under way. Its task is to have this id.
+    CarryOut(Arrival, Uuid),
     Answer(Answer),
 }
 
@@ -80,23 +85,45 @@ impl Door {
 pub(crate) async fn settle(app: &App, admitted: &Admitted<'_>, task: PassedTask) -> Result<Settled, ResponseError> {
     // Noted before the store is looked at: what ends in between is stored by then.
     let due = app.arrivals.note(task);
-    let stored = match task.time {
-        Time::First => None,
-        Time::Again | Time::Asked => {
-            let id = TaskRef::Uuid(task.uuid);
-            task_ops::freshest(&app.cluster.tracking, id).await.map_err(|error| store_failed(&error))?
+    let mut uuid = task.uuid;
+    let stored = loop {
+        let stored = match task.time {
+            Time::First => None,
+            Time::Again | Time::Asked => {
+                let found = task_ops::freshest(&app.cluster.tracking, TaskRef::Uuid(uuid)).await;
+                found.map_err(|error| store_failed(&error))?
+            }
+        };
+        match stored {
+            Some(stored) if was_undone(&stored) => uuid = next_try(uuid),
+            other => break other,
         }
     };
     if let Some(stored) = stored {
+        if !stored.status.is_final() && is_interrupted(&stored) {
+            // Whether it is undone is found out from the nodes.
+            return Ok(Settled::Answer(refusal(425, WAIT.to_owned())));
+        }
         return Ok(Settled::Answer(accepted(app, admitted, &stored)));
     }
     let (status, reason) = match due {
-        Due::CarryOut(arrival) => return Ok(Settled::CarryOut(arrival)),
-        Due::Wait => (425, "the write is being carried out"),
+        Due::CarryOut(arrival) => return Ok(Settled::CarryOut(arrival, uuid)),
+        Due::Wait => (425, WAIT),
         Due::Void => (409, "the write was asked after before it came"),
         Due::Unknown => (404, "the write has not come"),
     };
     Ok(Settled::Answer(refusal(status, reason.to_owned())))
+}
+
+/// A leader died before it had acknowledged the write, and the next one has taken it back from whoever had it.
+fn was_undone(task: &MiroirTask) -> bool {
+    task.error.as_ref().is_some_and(|error| error.is(Code::MiroirWriteInterrupted))
+}
+
+/// The id of the task by which a write is carried out after the task `uuid` of it was undone: always the same, so that it is not carried
+/// out twice if another leader dies.
+fn next_try(uuid: Uuid) -> Uuid {
+    Uuid::from_u128(uuid.as_u128().wrapping_add(1))
 }
 
 fn refusal(status: u16, message: String) -> Answer {
