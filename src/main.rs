@@ -38,6 +38,7 @@ enum Command {
     Upgrade(commands::upgrade::Args),
     Scrub(commands::scrub::Args),
     Recover(recover::Args),
+    State(commands::state::Args),
     Node(NodeArgs),
     /// Print completions for a shell: `miroir completions bash > /etc/bash_completion.d/miroir`.
     Completions {
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         Command::Upgrade(args) => commands::upgrade::run(args),
         Command::Scrub(args) => commands::scrub::run(args),
         Command::Recover(args) => recover::run(&args),
+        Command::State(args) => commands::state::run(args),
         Command::Node(args) => node(args),
         #[cfg(feature = "embedded")]
         Command::Demo(args) => commands::demo::run(args),

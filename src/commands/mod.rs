@@ -15,6 +15,7 @@
 //! | `plan` | `miroir plan` |
 //! | `rebalance` | `miroir rebalance` |
 //! | `scrub` | `miroir scrub` |
+//! | `state` | `miroir state move` |
 //! | `status` | `miroir status` |
 //! | `tasks` | `miroir tasks` |
 //! | `try_rules` | `miroir try` |
@@ -34,6 +35,7 @@ mod objects;
 pub mod plan;
 pub mod rebalance;
 pub mod scrub;
+pub mod state;
 pub mod status;
 pub mod tasks;
 pub mod try_rules;

@@ -301,11 +301,8 @@ async fn decide(
     }
     let _arrival = match ctx.passed.and_then(|passed| passed.task) {
         None => None,
-        Some(task) => match door::settle(app, &admitted, task).boxed().await? {
-            Settled::CarryOut(arrival, uuid) => {
-                admitted.trace.task = Some(uuid);
-                Some(arrival)
-            }
+        Some(task) => match door::settle(app, &mut admitted, task).boxed().await? {
+            Settled::CarryOut(arrival) => Some(arrival),
             Settled::Answer(answer) => return Ok(Outcome::Answer(answer)),
         },
     };

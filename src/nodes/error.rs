@@ -88,7 +88,9 @@ pub fn store_failed(error: &StoreError) -> ResponseError {
             Code::MiroirStateUnavailable,
             "The database that holds the state of the cluster cannot be reached. Searches go on; try again later.",
         ),
-        StoreError::Lost(loss @ Loss::Tail { .. }) => ResponseError::new(Code::MiroirStateLost, said(loss)),
+        StoreError::Lost(loss @ (Loss::Tail { .. } | Loss::Moved { .. })) => {
+            ResponseError::new(Code::MiroirStateLost, said(loss))
+        }
         StoreError::Lost(loss @ (Loss::Superseded { .. } | Loss::GivenUp | Loss::Led { .. } | Loss::Newer { .. })) => {
             ResponseError::new(Code::MiroirStateUnavailable, said(loss))
         }

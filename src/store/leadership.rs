@@ -54,6 +54,9 @@ pub enum Loss {
     /// The tables are those of a newer program.
     #[error("state has schema version {found}, this version of miroir knows up to {known}")]
     Newer { found: i64, known: i64 },
+    /// By `miroir state move`.
+    #[error("the state was moved to {to}: `state` is to name that now")]
+    Moved { to: String },
     #[error(
         "the state lost its last commits ({why}): its server came back older than it was. Nothing is served by it until \
          `miroir recover` has compared the nodes"

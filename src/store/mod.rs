@@ -3,9 +3,11 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`leadership`] | who leads, and until when that may be trusted |
+//! | [`moving`] | a state moved from one store to another |
 //! | [`open`] | the store that a configuration names |
 //! | `open_tasks` | the rows of tasks that have not ended |
 //! | `postgres` | state on a PostgreSQL server |
+//! | [`rows`] | all that a state holds, as rows |
 //! | [`settings`] | how a gateway shows itself to others on the same state |
 //! | [`sqlite`] | state in an SQLite file |
 //! | `told` | who listens hears of what has become of tasks |
@@ -25,9 +27,11 @@ use leadership::Loss;
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
 pub mod leadership;
+pub mod moving;
 pub mod open;
 mod open_tasks;
 mod postgres;
+pub mod rows;
 pub mod settings;
 pub mod sqlite;
 #[cfg(test)]

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::leadership::{Candidate, Leadership, Only, WhenLost};
-use super::postgres::{Address, PostgresStore, Seat};
+use super::moving::MoveError;
+use super::postgres::{Address, PostgresStore, Seat, ServerRows};
+use super::rows::{Source, Target};
 use super::sqlite::SqliteStore;
+use super::sqlite::rows::{FileSource, FileTarget, NoFile};
 use super::{Store, StoreError};
 use crate::settings::Secret;
 
@@ -52,7 +55,7 @@ impl Place<'_> {
         if !is_postgres(self.state) {
             return Ok(Joined(By::File(self.state.to_owned())));
         }
-        let address = Address::parse(self.state, self.password).map_err(StoreError::Address)?;
+        let address = self.address()?;
         let seat = Seat::take(address.clone(), candidate)?;
         Ok(Joined(By::Server { address, seat, when_lost: candidate.when_lost }))
     }
@@ -61,6 +64,45 @@ impl Place<'_> {
     /// Blocks until this gateway leads, or fails.
     pub fn open(self, shards: Option<u16>, candidate: &Candidate) -> Result<Opened, StoreError> {
         self.join(candidate)?.lead(shards)
+    }
+}
+
+impl<'a> Place<'a> {
+    /// The state that is there, to be moved away. Waits for the lease of another gateway to end.
+    pub(super) async fn source(self) -> Result<Box<dyn Source>, MoveError> {
+        match self.file() {
+            Some(path) => Ok(Box::new(FileSource::open(path).map_err(|error| self.refused(error))?)),
+            None => Ok(Box::new(ServerRows::source(self.address()?).await?)),
+        }
+    }
+
+    /// Where a state is to be moved to; an error where there is one.
+    pub(super) async fn target(self) -> Result<Box<dyn Target>, MoveError> {
+        let occupied = || MoveError::Occupied { place: self.state.to_owned() };
+        match self.file() {
+            Some(path) => {
+                let created = FileTarget::create(path).map_err(|error| self.refused(error))?;
+                Ok(Box::new(created.ok_or_else(occupied)?))
+            }
+            None => Ok(Box::new(ServerRows::target(self.address()?).await?.ok_or_else(occupied)?)),
+        }
+    }
+
+    fn refused(self, error: NoFile) -> MoveError {
+        let place = self.state.to_owned();
+        match error {
+            NoFile::Missing => MoveError::Missing { place },
+            NoFile::InUse => MoveError::InUse { place },
+            NoFile::Failed(error) => error.into(),
+        }
+    }
+
+    fn file(self) -> Option<&'a str> {
+        (!is_postgres(self.state)).then(|| self.state.strip_prefix("sqlite:").unwrap_or(self.state))
+    }
+
+    fn address(self) -> Result<Address, StoreError> {
+        Address::parse(self.state, self.password).map_err(StoreError::Address)
     }
 }
 

@@ -40,6 +40,7 @@ mod resilver;
 mod rules;
 mod scenarios;
 mod scrub;
+mod state;
 mod streams;
 mod support;
 mod tasks;

@@ -43,8 +43,8 @@ pub enum Entered {
 
 /// What is to be done with a write that was passed on.
 pub(crate) enum Settled {
-    /// For as long as this lives it is under way. Its task is to have this id.
-    CarryOut(Arrival, Uuid),
+    /// For as long as this lives it is under way. The id of its task is noted with the request.
+    CarryOut(Arrival),
     Answer(Answer),
 }
 
@@ -82,7 +82,7 @@ impl Door {
 }
 
 /// A write whose connection broke under another gateway may have come before.
-pub(crate) async fn settle(app: &App, admitted: &Admitted<'_>, task: PassedTask) -> Result<Settled, ResponseError> {
+pub(crate) async fn settle(app: &App, admitted: &mut Admitted<'_>, task: PassedTask) -> Result<Settled, ResponseError> {
     // Noted before the store is looked at: what ends in between is stored by then.
     let due = app.arrivals.note(task);
     let mut uuid = task.uuid;
@@ -107,7 +107,10 @@ pub(crate) async fn settle(app: &App, admitted: &Admitted<'_>, task: PassedTask)
         return Ok(Settled::Answer(accepted(app, admitted, &stored)));
     }
     let (status, reason) = match due {
-        Due::CarryOut(arrival) => return Ok(Settled::CarryOut(arrival, uuid)),
+        Due::CarryOut(arrival) => {
+            admitted.trace.task = Some(uuid);
+            return Ok(Settled::CarryOut(arrival));
+        }
         Due::Wait => (425, WAIT),
         Due::Void => (409, "the write was asked after before it came"),
         Due::Unknown => (404, "the write has not come"),

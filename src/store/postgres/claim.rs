@@ -199,7 +199,7 @@ impl Claim {
     fn judge(&self, row: Option<(i64, String, Option<String>)>) -> Loss {
         match row {
             None => tail("it has no leader's row".to_owned()),
-            Some((_, _, Some(why))) => tail(why),
+            Some((_, _, Some(why))) => noted(why),
             Some((epoch, _, None)) if epoch > self.epoch => Loss::Superseded { epoch },
             Some((epoch, _, None)) if epoch < self.epoch => {
                 tail(format!("its epoch is {epoch}, and {} was committed", self.epoch))
@@ -246,6 +246,26 @@ pub fn same_system(before: Option<&String>, now: Option<&String>) -> Result<(), 
 /// Commits that were made are not counted.
 pub fn too_few(counted: i64, made: i64) -> Loss {
     tail(format!("its leader's row counts {counted} commits, and {made} were made"))
+}
+
+/// What [`MOVED`] stands before: where to.
+pub const MOVED: &str = "moved to ";
+
+/// Notes that the state is somewhere else now, so that nobody serves by what is left. A row if the claim of `epoch` was given up, and
+/// nobody has led since.
+pub fn note_moved(to: &str, epoch: i64) -> Statement {
+    Statement::new(
+        "UPDATE miroir.leader SET lost = $1 WHERE id = 1 AND epoch = $2 AND holder = '' AND lost IS NULL RETURNING 1",
+        vec![format!("{MOVED}{to}").into(), epoch.into()],
+    )
+}
+
+/// What a note in the row means for who reads it.
+pub fn noted(why: String) -> Loss {
+    match why.strip_prefix(MOVED) {
+        Some(to) => Loss::Moved { to: to.to_owned() },
+        None => tail(why),
+    }
 }
 
 fn tail(why: String) -> Loss {

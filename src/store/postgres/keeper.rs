@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::address::{Address, chain};
-use super::claim::{Claim, LEASE, Me, Seen, note_loss, same_system, too_few};
+use super::claim::{Claim, LEASE, Me, Seen, note_loss, noted, same_system, too_few};
 use super::known::Known;
 use super::link::Link;
 use super::schema;
@@ -316,7 +316,7 @@ fn refusal(seen: &Seen, last: Option<&Seen>, first: Option<&Seen>, me: &Me) -> O
         return Some(Loss::Newer { found: seen.schema, known: schema::known() });
     }
     match (&seen.lost, me.candidate.when_lost) {
-        (Some(why), WhenLost::Refuse) => return Some(Loss::Tail { why: why.clone() }),
+        (Some(why), WhenLost::Refuse) => return Some(noted(why.clone())),
         (Some(_), WhenLost::Empty) | (None, WhenLost::Refuse | WhenLost::Empty) => {}
     }
     if let Some(Err(loss)) = last.map(|last| seen.follows(last)) {

@@ -9,6 +9,7 @@
 //! | `keeper` | the thread that keeps the lease, or waits for it |
 //! | `known` | what is known of the lease, by all threads that go by it |
 //! | `link` | a connection |
+//! | `rows` | the tables as rows |
 //! | `schema` | the tables, and the steps from one version of them to the next |
 //! | `seat` | a gateway's seat at the database |
 //! | `statement` | SQL with its values |
@@ -23,6 +24,7 @@ mod group;
 mod keeper;
 mod known;
 mod link;
+mod rows;
 mod schema;
 mod seat;
 mod statement;
@@ -52,6 +54,7 @@ use address::chain;
 use claim::Claim;
 use group::Role;
 use link::Link;
+pub use rows::ServerRows;
 pub use seat::Seat;
 use statement::{Replies, Statement, Value};
 use worker::{Ask, Frame, Patience, Worker};

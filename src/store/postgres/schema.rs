@@ -138,7 +138,7 @@ const STEPS: &[&str] = &["
 "];
 
 /// All that a version has made, without the leader's row.
-const EMPTY: &str = "
+pub const EMPTY: &str = "
     TRUNCATE miroir.meta, miroir.tasks, miroir.counts, miroir.indexes, miroir.stale, miroir.keys, miroir.ends;
     UPDATE miroir.last_end SET place = 0";
 

@@ -5,6 +5,7 @@
 //! | `facts` | what every store keeps, forgets and refuses |
 //! | `file` | what only a state file has |
 //! | `leader` | the lease, the fence, and a server that goes away |
+//! | `moving` | a state moved from one store to another |
 //! | `place` | where a store under test is |
 //! | `pooler` | a pooler before the server |
 //! | `properties` | filters and pages of tasks, against a naive model |
@@ -13,6 +14,7 @@
 mod facts;
 mod file;
 mod leader;
+mod moving;
 mod place;
 mod pooler;
 mod properties;
