@@ -75,7 +75,7 @@ impl Told {
 // === impl Others ===
 
 impl Others {
-    /// From now on there are others. Said once.
+    /// From now on there are others. Said once, before anything runs.
     pub fn are(&self, elsewhere: Arc<dyn Elsewhere>) {
         assert!(self.0.set(elsewhere).is_ok(), "the others are known already");
     }

@@ -17,7 +17,7 @@
 //! A follower whose answers get lost is lent nothing more until it says that one has come ([`Asked::Unheard`]): each change would be waited
 //! for as long as the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -132,6 +132,16 @@ impl Book {
             known.lent_until = now + LEASE;
         }
         is_answered
+    }
+
+    /// True when a follower has said that it goes by `target`, or a later view.
+    pub fn has(&self, process: Uuid, target: ViewNumber) -> bool {
+        self.followers.get(&process).is_some_and(|known| known.has(target))
+    }
+
+    /// Who may go by a view.
+    pub fn live(&self, now: Instant) -> BTreeSet<Uuid> {
+        self.followers.iter().filter(|(_, known)| known.goes_on(now)).map(|(process, _)| *process).collect()
     }
 
     /// All that is known, by name.

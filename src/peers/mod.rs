@@ -16,6 +16,7 @@
 //! | [`book`] | what the leader knows of followers, and for whom it waits; pure |
 //! | [`clock`] | a clock that goes on while the machine is suspended |
 //! | [`follower`] | asks the leader, goes by what it tells |
+//! | [`former`] | views of leaders before |
 //! | [`lease`] | by which views a follower may answer, and until when; pure |
 //! | [`publisher`] | the leader: makes the view, answers questions, waits for followers |
 //! | [`sections`] | the parts of the view as they were made last |
@@ -25,6 +26,7 @@
 pub mod book;
 pub mod clock;
 pub mod follower;
+pub mod former;
 pub mod lease;
 pub mod publisher;
 mod sections;

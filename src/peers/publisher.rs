@@ -11,16 +11,16 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::book::{Asked, Book, Entry, Hearing, Quieting, Wait};
+use super::former::{self, Former};
 use super::sections::{Changes, Keys, Sections};
 use super::talk::{Answer, PROTOCOL, Question};
 use super::view::ViewNumber;
-use super::{LEASE, MARGIN};
 use crate::ledger::Ledger;
 use crate::nodes::elsewhere::{Elsewhere, Told};
 use crate::nodes::health::{self, Need};
+use crate::store::StoreError;
 
 /// How long an answer may take where nothing is new. A lease is renewed in time if one answer gets lost.
 const LONGEST_ANSWER: Duration = Duration::from_secs(1);
@@ -36,8 +36,7 @@ pub struct Publisher {
     keys: Keys,
     epoch: i64,
     trusted: Trusted,
-    /// Until when followers may go by views of leaders before.
-    former_until: Instant,
+    former: Former,
     changes: watch::Sender<Changes>,
     sections: Mutex<Sections>,
     book: Mutex<Book>,
@@ -45,8 +44,15 @@ pub struct Publisher {
     questions: watch::Sender<()>,
     /// How many wait for requests of followers to end.
     urgent: watch::Sender<usize>,
-    /// Whether views are lent already.
-    open: watch::Sender<bool>,
+    lends: watch::Sender<Lends>,
+}
+
+/// Whether views are lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lends {
+    NotYet,
+    Yes,
+    NoMore,
 }
 
 /// Until it is dropped followers are asked to say soon what their requests go by.
@@ -55,23 +61,28 @@ struct Urgent<'a>(&'a watch::Sender<usize>);
 // === impl Publisher ===
 
 impl Publisher {
-    /// Leads from now on, by a lease of this `epoch`: it has been won already. What waits for followers waits for those of former leaders
-    /// first. Lends nothing before [`Publisher::open`].
+    /// Leads from now on, by a lease of this `epoch`: it has been won already. To be made before anything of the cluster runs, or that waits
+    /// for nobody. What waits for followers waits for those of former leaders first. Lends nothing before [`Publisher::open`].
     ///
     /// `trusted` says whether this gateway may still go by its lease; `keys` makes the records of all keys.
     pub fn new(ledger: Arc<Ledger>, epoch: i64, keys: Keys, trusted: Trusted) -> Arc<Self> {
+        Self::after(Former::anybody(), ledger, epoch, keys, trusted)
+    }
+
+    /// [`Publisher::new`], where it may be known who has views of before: [`Former::load`].
+    pub fn after(former: Former, ledger: Arc<Ledger>, epoch: i64, keys: Keys, trusted: Trusted) -> Arc<Self> {
         let publisher = Arc::new(Self {
             ledger,
             keys,
             epoch,
             trusted,
-            former_until: Instant::now() + LEASE + MARGIN,
+            former,
             changes: watch::Sender::default(),
             sections: Mutex::default(),
             book: Mutex::default(),
             questions: watch::Sender::new(()),
             urgent: watch::Sender::new(0),
-            open: watch::Sender::new(false),
+            lends: watch::Sender::new(Lends::NotYet),
         });
         publisher.ledger.nodes.elsewhere.are(Arc::clone(&publisher) as Arc<dyn Elsewhere>);
         publisher
@@ -79,7 +90,13 @@ impl Publisher {
 
     /// Lends views from now on. Before, followers go on by what they had, as those do who hear of no leader.
     pub fn open(&self) {
-        self.open.send_replace(true);
+        self.lends.send_if_modified(|lends| match lends {
+            Lends::NotYet => {
+                *lends = Lends::Yes;
+                true
+            }
+            Lends::Yes | Lends::NoMore => false,
+        });
     }
 
     /// [`Publisher::open`], once each node was looked at, or has had its time: in the first topology after a start nobody serves.
@@ -90,9 +107,25 @@ impl Publisher {
 
     /// Returns when nobody goes by a view of a leader before this one. All that waits for followers waits for this by itself.
     pub async fn former_views_are_over(&self) {
-        if Instant::now() < self.former_until {
-            tokio::time::sleep_until(self.former_until).await;
+        if !self.former.is_over(Instant::now()) {
+            self.wait(|book, now| self.former.look(book, self.epoch, now)).await;
         }
+    }
+
+    /// Lends nothing more, and leaves word for the next leader. To be awaited before the lease is given up; the next one then waits only for
+    /// those that it is told of.
+    ///
+    /// # Errors
+    ///
+    /// When the word cannot be stored: the next leader waits for anybody, then.
+    pub async fn resign(&self) -> Result<(), StoreError> {
+        let followers = {
+            // Under this lock views are lent: none is from here on.
+            let book = self.book.lock();
+            self.lends.send_replace(Lends::NoMore);
+            book.live(Instant::now())
+        };
+        former::leave_word(self.ledger.store.as_ref(), self.epoch, followers).await
     }
 
     /// The view of now.
@@ -119,18 +152,19 @@ impl Publisher {
         self.questions.send_replace(());
         match asked {
             Asked::InTurn => {}
-            Asked::Unheard => return self.with_nothing_lent(process, turn, Answer::Again),
+            Asked::Unheard => {
+                let is_answered = self.book.lock().answer(process, turn);
+                return if is_answered { Answer::Again } else { Answer::Overtaken };
+            }
             Asked::Overtaken => return Answer::Overtaken,
         }
         self.something_new(has, may_take).await;
-        if !*self.open.borrow() {
-            let answer = if (self.trusted)() { Answer::NotYet } else { Answer::NotLeading };
-            return self.with_nothing_lent(process, turn, answer);
-        }
         let mut book = self.book.lock();
+        let lends = *self.lends.borrow();
         // Asked last: what is lent is counted by the follower from before this moment.
-        if !(self.trusted)() {
-            return Answer::NotLeading;
+        if lends != Lends::Yes || !(self.trusted)() {
+            let answer = if lends == Lends::NotYet { Answer::NotYet } else { Answer::NotLeading };
+            return if book.answer(process, turn) { answer } else { Answer::Overtaken };
         }
         let changes = *self.changes.borrow();
         let number = ViewNumber { epoch: self.epoch, n: changes.n };
@@ -143,27 +177,24 @@ impl Publisher {
         if book.lend(process, turn, Instant::now()) { answer } else { Answer::Overtaken }
     }
 
-    fn with_nothing_lent(&self, process: Uuid, turn: u64, answer: Answer) -> Answer {
-        if self.book.lock().answer(process, turn) { answer } else { Answer::Overtaken }
-    }
-
     /// Returns when the view is another one than `has`, or it is time to answer.
     async fn something_new(&self, has: Option<ViewNumber>, may_take: Duration) {
         let asked = Instant::now();
-        let (mut changes, mut urgent, mut open) =
-            (self.changes.subscribe(), self.urgent.subscribe(), self.open.subscribe());
+        let (mut changes, mut urgent, mut lends) =
+            (self.changes.subscribe(), self.urgent.subscribe(), self.lends.subscribe());
         loop {
-            let is_open = *open.borrow_and_update();
+            let now_lends = *lends.borrow_and_update();
             let n = changes.borrow_and_update().n;
             let hurries = *urgent.borrow_and_update() > 0;
-            if is_open && has != Some(ViewNumber { epoch: self.epoch, n }) {
+            let is_new = has != Some(ViewNumber { epoch: self.epoch, n });
+            if now_lends == Lends::NoMore || (now_lends == Lends::Yes && is_new) {
                 return;
             }
             let limit = asked + if hurries { may_take.min(URGENT_ANSWER) } else { may_take };
             tokio::select! {
                 _ = changes.changed() => {}
                 _ = urgent.changed() => {}
-                _ = open.changed() => {}
+                _ = lends.changed() => {}
                 () = tokio::time::sleep_until(limit) => return,
             }
         }

@@ -84,6 +84,7 @@ pub fn consequence(state: NodeState, sign: Sign, rise: usize) -> Consequence {
 
 /// Publishes a changed topology under the next epoch. The one place where the topology changes.
 pub fn publish(nodes: &Nodes, change: impl FnOnce(&mut Topology)) -> Arc<Topology> {
+    debug_assert!(!nodes.follows(), "how the nodes are is for another gateway to say");
     let _publishing = nodes.publishing.lock();
     let mut next = Topology::clone(&nodes.topology.load());
     change(&mut next);

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 
 use super::{Gateway, Leading, Line};
 use crate::nodes::elsewhere::Elsewhere as _;
+use crate::peers::former::Former;
 use crate::peers::publisher::Publisher;
 use crate::peers::talk::{Answer, PROTOCOL};
+use crate::peers::view::ViewNumber;
 use crate::peers::{LEASE, MARGIN};
 
 const MOMENT: Duration = Duration::from_millis(50);
@@ -149,6 +151,31 @@ async fn a_new_leader_waits_for_views_of_those_before_it() {
     assert!(!b.follower.holds(&planned), "what was planned before goes by a leader that is gone");
     assert_eq!(b.follower.has(), Some(new.publisher.number()));
     assert!(time_of(new.publisher.heard()).await < MOMENT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_told_who_has_views_waits_only_for_them() {
+    let (old, leader, b, c) = three().await;
+    let planned = b.cluster.nodes.topology();
+    let store = Arc::clone(&old.cluster.ledger.store);
+    old.publisher.resign().await.unwrap();
+    old.change();
+    let (_, question) = b.follower.question();
+    let answer = old.publisher.answer(question).await;
+    assert!(matches!(answer, Answer::NotLeading | Answer::Again), "nothing is lent any more: {answer:?}");
+    old.trusted.store(false, Ordering::SeqCst);
+    let new = Leading::after(2, Former::load(store.as_ref(), 2).await.unwrap()).await;
+    leader.send_replace(Some(Arc::clone(&new.publisher)));
+    let took = time_of(new.publisher.former_views_are_over()).await;
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    for gateway in [&b, &c] {
+        assert!(gateway.follower.is_leased() && gateway.follower.has() >= Some(ViewNumber { epoch: 2, n: 0 }));
+    }
+    new.change();
+    new.publisher.heard().await;
+    let quiet = time_of(new.publisher.quiet());
+    drop(planned);
+    assert!(quiet.await < MOMENT);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `barrier` | who is waited for, and for how long |
 //! | `histories` | changes, reads and faults at random: no read by a dead view |
+//! | `rooms` | the rooms below wait where they have to |
 //! | `telling` | what a follower knows of what the leader knows |
 
 mod barrier;
 mod histories;
+mod rooms;
 mod telling;
 
 use std::future::Future;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::follower::{Follower, Name};
+use super::former::Former;
 use super::publisher::Publisher;
 use super::talk::{Answer, AskLeader, NoAnswer, Question};
 use crate::cluster::Cluster;
@@ -190,6 +193,10 @@ impl Gateway {
 
 impl Leading {
     async fn start(epoch: i64) -> Self {
+        Self::after(epoch, Former::anybody()).await
+    }
+
+    async fn after(epoch: i64, former: Former) -> Self {
         let cluster = cluster(&["n0", "n1", "n2"], None).await;
         for node in ["n0", "n1", "n2"] {
             set_state(&cluster, node, NodeState::Up);
@@ -197,7 +204,8 @@ impl Leading {
         let keys: Arc<Mutex<Vec<Value>>> = Arc::default();
         let trusted = Arc::new(AtomicBool::new(true));
         let (told, may) = (Arc::clone(&keys), Arc::clone(&trusted));
-        let publisher = Publisher::new(
+        let publisher = Publisher::after(
+            former,
             Arc::clone(&cluster.ledger),
             epoch,
             Box::new(move || told.lock().clone()),
@@ -221,12 +229,8 @@ fn set_state(cluster: &Cluster, node: &str, state: NodeState) {
 }
 
 async fn cluster(nodes: &[&str], zone: Option<&str>) -> Arc<Cluster> {
-    let node = |id: &&str| NodeSettings {
-        id: (*id).to_owned(),
-        url: "http://localhost:1".to_owned(),
-        zone: None,
-        weight: 1.0,
-    };
+    let node =
+        |id: &&str| NodeSettings { id: (*id).to_owned(), url: format!("http://{id}:1"), zone: None, weight: 1.0 };
     let nodes = nodes.iter().map(node).collect();
     let placement = PlacementSettings { shards: Some(SHARDS), placement: None, replication_factor: 2, nodes };
     let mut settings = ClusterSettings::new(placement);

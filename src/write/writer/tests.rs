@@ -1,5 +1,7 @@
 //! Writes against nodes in memory that lose replies, refuse connections and refuse requests.
 
+mod elsewhere;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
