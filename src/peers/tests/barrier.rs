@@ -69,11 +69,8 @@ async fn a_follower_that_was_cut_off_is_waited_for_until_its_lease_is_over() {
         assert!(c.follower.is_leased() && c.follower.has() == Some(leading.publisher.number()));
         leading.change();
         let took = time_of(leading.publisher.heard()).await;
-        match line {
-            // One answer got lost. It is lent nothing more since.
-            Line::Deaf => assert!(took <= Duration::from_millis(1200), "{took:?}"),
-            _ => assert!(took < MOMENT, "it is waited for once: {took:?}"),
-        }
+        // One answer was on its way, and may have lent it the view of before this change. It was lent nothing since.
+        assert!(took <= Duration::from_millis(1200), "it is waited for once: {took:?}");
         b.line.send_replace(Line::Well);
         b.until(|gateway| gateway.follower.is_leased()).await;
         assert_eq!(b.follower.has(), Some(leading.publisher.number()));
@@ -169,7 +166,9 @@ async fn a_leader_that_is_told_who_has_views_waits_only_for_them() {
     let took = time_of(new.publisher.former_views_are_over()).await;
     assert!(took < Duration::from_millis(500), "{took:?}");
     for gateway in [&b, &c] {
-        assert!(gateway.follower.is_leased() && gateway.follower.has() >= Some(ViewNumber { epoch: 2, n: 0 }));
+        // However long the new leader took to begin.
+        gateway.until(|gateway| gateway.follower.has() >= Some(ViewNumber { epoch: 2, n: 0 })).await;
+        assert!(gateway.follower.is_leased());
     }
     new.change();
     new.publisher.heard().await;

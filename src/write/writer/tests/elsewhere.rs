@@ -32,9 +32,12 @@ impl Elsewhere for Slow {
 
 impl Slow {
     async fn is_waited_for(&self) {
-        while self.waiting.load(Ordering::SeqCst) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let waits = async {
+            while self.waiting.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waits).await.expect("somebody waits until others have heard");
     }
 
     /// What waits goes on, and only that.
