@@ -21,6 +21,7 @@ use miroir::moves;
 use miroir::nodes::credentials::Credentials;
 use miroir::peers::clock::since_boot;
 use miroir::peers::follower::{Follower, Name, TakeKeys};
+use miroir::peers::former::Former;
 use miroir::peers::publisher::Publisher;
 use miroir::rules::rule::Rule;
 use miroir::settings::Secret;
@@ -62,7 +63,7 @@ pub struct Founder {
 impl Founder {
     /// Over the cluster's state.
     pub async fn lead(&self, store: Arc<dyn Store>) -> Result<Seat, FoundingError> {
-        let seat = self.found(store, self.config.gateway_settings(), None).await?;
+        let seat = self.found(Arc::clone(&store), self.config.gateway_settings(), None).await?;
         let app = &seat.app;
         app.cluster.nodes.client.trust_only(self.leadership.trust().clone());
         let epoch = self.leadership.watch().borrow().leader.as_ref().map(|leader| leader.epoch);
@@ -70,8 +71,10 @@ impl Founder {
             let (keys, trust) = (Arc::downgrade(app), self.leadership.trust().clone());
             let keys = Box::new(move || keys.upgrade().map(|app| app.keyring.records()).unwrap_or_default());
             let trusted = Box::new(move || trust.holds());
+            let former = Former::load(store.as_ref(), epoch).await?;
+            let publisher = Publisher::after(former, Arc::clone(&app.cluster.ledger), epoch, keys, trusted);
             // Nobody else sets it.
-            let _ = app.publisher.set(Publisher::new(Arc::clone(&app.cluster.ledger), epoch, keys, trusted));
+            let _ = app.publisher.set(publisher);
         }
         Ok(seat)
     }

@@ -289,6 +289,11 @@ async fn hand_over(serving: &Serving, leadership: Arc<dyn Leadership>, mut shutd
     while serving.app().metrics.in_flight.get() > 0 && tokio::time::Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    if let Some(publisher) = serving.app().publisher.get()
+        && let Err(error) = publisher.resign().await
+    {
+        tracing::warn!(%error, "the next leader cannot be told who has views; it waits for their end");
+    }
     // It waits for the database.
     let _ = tokio::task::spawn_blocking(move || leadership.release()).await;
 }
