@@ -87,6 +87,8 @@ async fn nobody_waits_for_nodes_that_cannot_be_reached_nor_a_canceled_task_for_a
     fleet.watched(&[NodeTaskState::Processing, NodeTaskState::Canceled, NodeTaskState::Succeeded]).await;
     fleet.reconciler.ended(1).await;
     assert_eq!(have_ended(&fleet, &[0, 1, 2]).await, [false, true, false]);
+    // Its own nodes have said that it is done.
+    fleet.reconciler.poll_now(2).await;
     NODES.iter().for_each(|node| fleet.silence(node, true));
     fleet.reconciler.ended(2).await;
     assert_eq!(have_ended(&fleet, &[0, 1, 2]).await, [false, true, true]);
