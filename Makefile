@@ -18,8 +18,8 @@ setup: ## install or name what the build needs: a C compiler, cmake, pkg-config,
 build: setup ## build miroir with the embedded engine
 	$(CARGO) build $(FEATURES)
 
-demo: build ## three embedded nodes, the gateway, real cities; Ctrl-C ends it
-	$(BIN) demo
+demo: build ## three embedded nodes, the gateway (or GATEWAYS=3 on PostgreSQL), real cities; Ctrl-C ends it
+	$(BIN) demo $(if $(GATEWAYS),--gateways $(GATEWAYS))
 
 test: setup ## all tests: unit, end to end on real processes, the engine as judge
 	$(CARGO) build $(FEATURES)

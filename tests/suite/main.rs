@@ -10,6 +10,7 @@ mod client_errors;
 mod coalesce;
 mod compression;
 mod conformance;
+mod demo;
 mod described;
 mod differential;
 mod distinct;

@@ -50,7 +50,7 @@ pub const INSIDE: &[(&str, &[&str])] = &[
     ("write", &["body", "vocabulary", "writer", "documents"]),
     ("replicas", &["repair", "resilver", "scrub", "recover"]),
     ("gateway", &["auth", "cache", "webhooks", "peers"]),
-    ("commands", &["import", "upgrade"]),
+    ("commands", &["demo", "import", "upgrade"]),
 ];
 
 /// Rooms without I/O, a clock of their own, or a proxy.

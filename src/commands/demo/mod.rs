@@ -1,9 +1,18 @@
-//! `miroir demo`: three embedded nodes and the gateway as processes, real cities, a search to look at.
+//! `miroir demo`: three embedded nodes and the gateway as processes, or several gateways; real cities, a search to look at.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `gateways` | several gateways, of which one is killed |
+//! | `postgres` | a PostgreSQL server of the demo's own |
+//! | `process` | processes, and why the demo could not go on |
+
+mod gateways;
+mod postgres;
+mod process;
 
 use std::io::IsTerminal as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +20,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::client::{self, ClientError};
+use postgres::Postgres;
+pub use process::DemoError;
+use process::{Process, io, pause, port};
 
 const NODES: usize = 3;
 const BATCH: usize = 500;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Start three embedded nodes and the gateway, load real cities, search, and stay up until Ctrl-C.
 #[derive(Debug, clap::Args)]
@@ -28,44 +39,29 @@ pub struct Args {
     /// The cities, an object a line.
     #[arg(long, default_value = "examples/data/cities.ndjson")]
     data: PathBuf,
+    /// How many gateways. More than one share a state on a PostgreSQL server of the demo's own, for which the system's packages of it
+    /// must be installed; the demo kills the one that leads, to show what that costs.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    gateways: u16,
     /// End after the search instead of staying up.
     #[arg(long)]
     exit_after_load: bool,
 }
 
-/// Why the demo could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum DemoError {
-    #[error("cannot {what}: {source}")]
-    Io { what: String, source: std::io::Error },
-    #[error("port {port} is taken: {source}; choose another one with --port")]
-    PortTaken { port: u16, source: std::io::Error },
-    #[error("{name} ended with {status} before it was ready; its log: {log}")]
-    Ended { name: String, status: std::process::ExitStatus, log: String },
-    #[error("{name} was not ready within {seconds} s; its log: {log}")]
-    NotReady { name: String, seconds: u64, log: String },
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("task {id} ended as {status}: {error}")]
-    Task { id: String, status: String, error: String },
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// A child process. Its standard input stays open as long as the demo lives, and the child ends when it closes, so that
-/// even a killed demo leaves nothing behind.
-struct Process {
-    name: String,
-    child: Child,
-    log: PathBuf,
-}
-
-/// Everything that runs, in the order in which it was started.
-struct Fleet {
+/// A gateway, and what it takes to start it again.
+struct Gateway {
     api: String,
     admin: String,
     metrics: String,
-    processes: Vec<Process>,
+    process: Process,
+    arguments: Vec<String>,
+}
+
+/// Everything that runs. Dropped in this order: the gateways first, so that they never see their nodes or their state die.
+struct Fleet {
+    gateways: Vec<Gateway>,
+    nodes: Vec<Process>,
+    _postgres: Option<Postgres>,
 }
 
 /// Stays up until it is interrupted. Fails with the reason on standard error, and names the log that tells more.
@@ -88,6 +84,9 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn demo(args: &Args, interrupted: &mpsc::Receiver<()>) -> Result<(), DemoError> {
+    if args.gateways > 1 && args.dir.is_some() {
+        return Err(DemoError::NothingKept);
+    }
     let lines = read_lines(&args.data)?;
     let kept;
     let temporary;
@@ -106,9 +105,12 @@ fn demo(args: &Args, interrupted: &mpsc::Receiver<()>) -> Result<(), DemoError> 
         }
     };
 
-    let fleet = Fleet::start(args.port, folder, interrupted)?;
+    let mut fleet = Fleet::start(args, folder, interrupted)?;
     fleet.load(&lines, interrupted)?;
     fleet.show()?;
+    if args.gateways > 1 {
+        gateways::show(&mut fleet, folder, interrupted)?;
+    }
     if args.exit_after_load {
         return Ok(());
     }
@@ -119,102 +121,69 @@ fn demo(args: &Args, interrupted: &mpsc::Receiver<()>) -> Result<(), DemoError> 
     Ok(())
 }
 
-fn io(what: String, source: std::io::Error) -> DemoError {
-    DemoError::Io { what, source }
-}
-
 fn read_lines(path: &Path) -> Result<Vec<String>, DemoError> {
     let text = std::fs::read_to_string(path).map_err(|source| io(format!("read {}", path.display()), source))?;
     Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
 }
 
-/// `wanted`, or a free port when it is 0.
-fn port(wanted: u16) -> Result<u16, DemoError> {
-    let listener =
-        TcpListener::bind(("127.0.0.1", wanted)).map_err(|source| DemoError::PortTaken { port: wanted, source })?;
-    let address = listener.local_addr().map_err(|source| io("read a port".to_owned(), source))?;
-    Ok(address.port())
-}
+// === impl Gateway ===
 
-// === impl Process ===
-
-impl Process {
-    fn start(name: &str, folder: &Path, arguments: &[String]) -> Result<Self, DemoError> {
-        let program = std::env::current_exe().map_err(|source| io("find this program".to_owned(), source))?;
-        let log = folder.join(format!("{name}.log"));
-        let out = std::fs::File::create(&log).map_err(|source| io(format!("create {}", log.display()), source))?;
-        let err = out.try_clone().map_err(|source| io("share a log file".to_owned(), source))?;
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .map_err(|source| io(format!("start {name}"), source))?;
-        Ok(Self { name: name.to_owned(), child, log })
-    }
-
-    /// Waits until `url` answers 200.
-    fn await_ready(&mut self, url: &str, interrupted: &mpsc::Receiver<()>) -> Result<(), DemoError> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if client::send(url, "GET", None, None).is_ok() {
-                return Ok(());
-            }
-            let ended = self.child.try_wait().map_err(|source| io(format!("look after {}", self.name), source))?;
-            if let Some(status) = ended {
-                return Err(DemoError::Ended { name: self.name.clone(), status, log: self.last_words() });
-            }
-            if Instant::now() > until {
-                let seconds = PATIENCE.as_secs();
-                return Err(DemoError::NotReady { name: self.name.clone(), seconds, log: self.last_words() });
-            }
-            pause(interrupted, Duration::from_millis(50))?;
+impl Gateway {
+    /// One of several has a place among them.
+    fn start(
+        api_port: u16,
+        place: Option<u16>,
+        config: &Value,
+        folder: &Path,
+        interrupted: &mpsc::Receiver<()>,
+    ) -> Result<Self, DemoError> {
+        let api_port = port(api_port)?;
+        let (admin_port, metrics_port) = if api_port == 7700 { (7701, 9090) } else { (0, 0) };
+        let ports = [api_port, port(admin_port)?, port(metrics_port)?];
+        // JSON is YAML.
+        let mut config = config.clone();
+        for (key, port) in ["listen", "admin", "metrics"].into_iter().zip(ports) {
+            config[key] = json!(format!("127.0.0.1:{port}"));
         }
-    }
-
-    fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(5)..].join(" | ")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Closing its standard input asks the child to end; a child that does not listen is killed.
-        drop(self.child.stdin.take());
-        let until = Instant::now() + Duration::from_secs(3);
-        while Instant::now() < until {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            let (_never, wait) = mpsc::channel::<()>();
-            let _ = wait.recv_timeout(Duration::from_millis(20));
+        let name = place.map_or_else(|| "gateway".to_owned(), |place| format!("gateway-{place}"));
+        if place.is_some() {
+            let peers = port(0)?;
+            config["cluster_secret"] = json!("the-secret-of-the-demo");
+            config["gateway"] = json!({
+                "id": name,
+                "peer_listen": format!("127.0.0.1:{peers}"),
+                "peer_url": format!("http://127.0.0.1:{peers}"),
+            });
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let file = place.map_or_else(|| "miroir.yaml".to_owned(), |place| format!("miroir-{place}.yaml"));
+        let path = folder.join(file);
+        std::fs::write(&path, format!("{config:#}"))
+            .map_err(|source| io(format!("write {}", path.display()), source))?;
+        let arguments = vec![
+            "serve".to_owned(),
+            "--config".to_owned(),
+            path.to_string_lossy().into_owned(),
+            "--exit-on-stdin-close".to_owned(),
+        ];
+        let [api, admin, metrics] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+        let mut process = Process::start(&name, folder, &arguments)?;
+        process.await_ready(&format!("{admin}/ready"), interrupted)?;
+        Ok(Self { api, admin, metrics, process, arguments })
     }
-}
 
-/// Waits, unless Ctrl-C comes first.
-fn pause(interrupted: &mpsc::Receiver<()>, time: Duration) -> Result<(), DemoError> {
-    match interrupted.recv_timeout(time) {
-        Err(mpsc::RecvTimeoutError::Timeout) => Ok(()),
-        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(DemoError::Interrupted),
+    /// After it was killed.
+    fn restart(&mut self, folder: &Path, interrupted: &mpsc::Receiver<()>) -> Result<(), DemoError> {
+        self.process = Process::start(&self.process.name, folder, &self.arguments)?;
+        self.process.await_ready(&format!("{}/ready", self.admin), interrupted)
     }
 }
 
 // === impl Fleet ===
 
 impl Fleet {
-    fn start(api_port: u16, folder: &Path, interrupted: &mpsc::Receiver<()>) -> Result<Self, DemoError> {
-        let api_port = port(api_port)?;
-        let (admin_port, metrics_port) = if api_port == 7700 { (7701, 9090) } else { (0, 0) };
-        let (admin_port, metrics_port) = (port(admin_port)?, port(metrics_port)?);
-        let mut processes = Vec::new();
-        let mut nodes = Vec::new();
-        println!("starting {NODES} nodes and the gateway …");
+    fn start(args: &Args, folder: &Path, interrupted: &mpsc::Receiver<()>) -> Result<Self, DemoError> {
+        let (mut nodes, mut named) = (Vec::new(), Vec::new());
+        println!("starting {NODES} nodes and {} …", if args.gateways == 1 { "the gateway" } else { "the gateways" });
         for n in 0..NODES {
             let node_port = port(0)?;
             let name = format!("node-{n}");
@@ -227,38 +196,29 @@ impl Fleet {
                 data.to_string_lossy().into_owned(),
                 "--exit-on-stdin-close".to_owned(),
             ];
-            processes.push(Process::start(&name, folder, &arguments)?);
-            nodes.push(json!({ "id": name, "url": format!("http://127.0.0.1:{node_port}") }));
+            nodes.push(Process::start(&name, folder, &arguments)?);
+            named.push(json!({ "id": name, "url": format!("http://127.0.0.1:{node_port}") }));
         }
-        for (process, node) in processes.iter_mut().zip(&nodes) {
+        for (process, node) in nodes.iter_mut().zip(&named) {
             let url = node["url"].as_str().unwrap_or_default();
             process.await_ready(&format!("{url}/health"), interrupted)?;
         }
-
-        // JSON is YAML.
-        let config = json!({
-            "listen": format!("127.0.0.1:{api_port}"),
-            "admin": format!("127.0.0.1:{admin_port}"),
-            "metrics": format!("127.0.0.1:{metrics_port}"),
-            "state": format!("sqlite:{}", folder.join("miroir.db").display()),
-            "cluster": { "replication_factor": 2, "nodes": nodes },
-        });
-        let path = folder.join("miroir.yaml");
-        std::fs::write(&path, format!("{config:#}"))
-            .map_err(|source| io(format!("write {}", path.display()), source))?;
-        let arguments = [
-            "serve".to_owned(),
-            "--config".to_owned(),
-            path.to_string_lossy().into_owned(),
-            "--exit-on-stdin-close".to_owned(),
-        ];
-        let mut gateway = Process::start("gateway", folder, &arguments)?;
-        let fleet_urls = [api_port, admin_port, metrics_port].map(|port| format!("http://127.0.0.1:{port}"));
-        gateway.await_ready(&format!("{}/ready", fleet_urls[1]), interrupted)?;
-        // Dropped in this order: the gateway first, so that it never sees its nodes die.
-        processes.insert(0, gateway);
-        let [api, admin, metrics] = fleet_urls;
-        Ok(Self { api, admin, metrics, processes })
+        let postgres = match args.gateways {
+            1 => None,
+            _ => Some(Postgres::start(folder, interrupted)?),
+        };
+        let state = match &postgres {
+            None => format!("sqlite:{}", folder.join("miroir.db").display()),
+            Some(postgres) => postgres.state(),
+        };
+        let mut fleet = Self { gateways: Vec::new(), nodes, _postgres: postgres };
+        let config = json!({ "state": state, "cluster": { "replication_factor": 2, "nodes": named } });
+        for place in 0..args.gateways {
+            let api = if place == 0 { args.port } else { 0 };
+            let several = args.gateways > 1;
+            fleet.gateways.push(Gateway::start(api, several.then_some(place), &config, folder, interrupted)?);
+        }
+        Ok(fleet)
     }
 
     fn load(&self, lines: &[String], interrupted: &mpsc::Receiver<()>) -> Result<(), DemoError> {
@@ -273,7 +233,7 @@ impl Fleet {
         let bar = progress(lines.len() as u64);
         for batch in lines.chunks(BATCH) {
             let body = batch.join("\n");
-            let url = format!("{}/indexes/cities/documents", self.api);
+            let url = format!("{}/indexes/cities/documents", self.gateways[0].api);
             let task = client::send_bytes(&url, "POST", None, "application/x-ndjson", body.as_bytes())?;
             self.wait(&task, interrupted)?;
             bar.inc(batch.len() as u64);
@@ -284,13 +244,13 @@ impl Fleet {
     }
 
     fn api_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, ClientError> {
-        client::send(&format!("{}{path}", self.api), method, None, Some(body))
+        client::send(&format!("{}{path}", self.gateways[0].api), method, None, Some(body))
     }
 
     fn wait(&self, task: &Value, interrupted: &mpsc::Receiver<()>) -> Result<(), DemoError> {
         let id = client::cell(&task["taskUid"]);
         loop {
-            let task = client::send(&format!("{}/tasks/{id}", self.api), "GET", None, None)?;
+            let task = client::send(&format!("{}/tasks/{id}", self.gateways[0].api), "GET", None, None)?;
             match task["status"].as_str() {
                 Some("succeeded") => return Ok(()),
                 Some(status @ ("failed" | "canceled")) => {
@@ -305,7 +265,8 @@ impl Fleet {
     fn show(&self) -> Result<(), DemoError> {
         let query = json!({ "q": "paris", "limit": 5, "attributesToRetrieve": ["name", "country", "population"] });
         let answer = self.api_call("POST", "/indexes/cities/search", &query)?;
-        println!("\nPOST {}/indexes/cities/search {query}", self.api);
+        let gateway = &self.gateways[0];
+        println!("\nPOST {}/indexes/cities/search {query}", gateway.api);
         for hit in answer["hits"].as_array().into_iter().flatten() {
             println!("  {hit}");
         }
@@ -316,19 +277,24 @@ impl Fleet {
         );
 
         let request = json!({ "method": "POST", "path": "/indexes/cities/search", "body": query });
-        let explained = client::send(&format!("{}/explain", self.admin), "POST", None, Some(&request))?;
+        let explained = client::send(&format!("{}/explain", gateway.admin), "POST", None, Some(&request))?;
         println!("\nwhich nodes answered for which shards:");
         for (node, shards) in cover(&explained) {
             println!("  {node}: {} shards: {}", shards.len(), ranges(&shards));
         }
-        println!("\n  API      {}\n  admin    {}/topology\n  metrics  {}/metrics", self.api, self.admin, self.metrics);
-        println!("\n  curl '{}/indexes/cities/search?q=paris'", self.api);
-        println!("  {} processes: {}", self.processes.len(), names(&self.processes));
+        println!(
+            "\n  API      {}\n  admin    {}/topology\n  metrics  {}/metrics",
+            gateway.api, gateway.admin, gateway.metrics
+        );
+        println!("\n  curl '{}/indexes/cities/search?q=paris'", gateway.api);
+        let processes: Vec<&Process> =
+            self.gateways.iter().map(|gateway| &gateway.process).chain(&self.nodes).collect();
+        println!("  {} processes: {}", processes.len(), names(&processes));
         Ok(())
     }
 }
 
-fn names(processes: &[Process]) -> String {
+fn names(processes: &[&Process]) -> String {
     processes
         .iter()
         .map(|process| format!("{} (pid {})", process.name, process.child.id()))
