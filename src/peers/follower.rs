@@ -21,8 +21,9 @@ use crate::nodes::health;
 use crate::nodes::shutdown::stopped;
 use crate::placement::topology::Topology;
 
-/// How long an answer may take where nothing is new and no lease is about to end.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an answer may take where nothing is new and no lease is about to end. Short, so that of a lease two seconds are always left: a
+/// pause of this process that is shorter costs nothing.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How much longer is waited for it.
 const ON_ITS_WAY: Duration = Duration::from_millis(700);
 /// The same where no view is good: there is time, and a first view is long.

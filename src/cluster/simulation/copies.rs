@@ -112,6 +112,9 @@ impl World {
             self.work_off(&id);
         }
         self.poll_all();
+        if !self.all_that_is_over_is_shown() {
+            return;
+        }
         let followed = self.followed();
         let unfit = copy.sources.iter().any(|(source, shards)| {
             followed.iter().any(|uid| unfit_source(&self.rows[uid], &self.topology.node(*source).id, shards))
@@ -129,6 +132,20 @@ impl World {
             self.tell(format!("{target} is resilvered from {source}: {:?}", shards.iter().collect::<Vec<_>>()));
         }
         self.clear(copy.target, &copy.shards);
+    }
+
+    /// Whoever asks how tasks stand gets an answer of one that is over when it is shown as that. False where that takes longer than
+    /// writes may be held back.
+    fn all_that_is_over_is_shown(&mut self) -> bool {
+        for _ in 0..20 {
+            self.end_tasks();
+            if self.ending.is_empty() {
+                return true;
+            }
+            self.pass_time();
+            self.follow();
+        }
+        false
     }
 
     fn is_as_it_was(&self, copy: &Copying) -> bool {

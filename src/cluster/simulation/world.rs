@@ -174,6 +174,9 @@ impl World {
             *self.misses.entry(id.clone()).or_default() += 1;
             self.log.push(format!("{id} is stale: {:?}", shards.iter().collect::<Vec<_>>()));
         }
+        if admitted.stale.is_empty() {
+            return;
+        }
         self.publish(|topology| {
             let mut stale = StaleSets::clone(&topology.stale);
             stale.extend(admitted.stale);

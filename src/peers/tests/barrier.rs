@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{Gateway, Leading, Line};
 use crate::nodes::elsewhere::Elsewhere as _;
 use crate::peers::former::Former;
 use crate::peers::publisher::Publisher;
-use crate::peers::talk::{Answer, PROTOCOL};
+use crate::peers::talk::{Answer, PROTOCOL, Question};
 use crate::peers::view::ViewNumber;
 use crate::peers::{LEASE, MARGIN};
 
@@ -186,8 +187,9 @@ async fn a_leader_of_the_past_lends_nothing() {
     let (_, question) = b.follower.question();
     assert_eq!(old.publisher.answer(question).await, Answer::NotLeading, "who asks knows a later one");
     old.trusted.store(false, Ordering::SeqCst);
-    let (_, mut question) = c.follower.question();
-    question.has = None;
+    // Of a process that it does not know.
+    let (_, question) = c.follower.question();
+    let mut question = Question { process: Uuid::from_u128(7), has: None, ..question };
     assert_eq!(old.publisher.answer(question.clone()).await, Answer::NotLeading, "its lease is over");
     question.protocol = PROTOCOL + 1;
     let other = new.publisher.answer(question).await;
