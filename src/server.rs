@@ -338,6 +338,10 @@ impl Background {
             }
         };
         let app = Arc::clone(&seat.app);
+        // What was taken over while it followed stays.
+        if let Err(error) = reload::reload(&app).await {
+            tracing::error!(%error, "the configuration was not read again; this gateway leads by that of its start");
+        }
         let take_over = async {
             // Until its nodes have been looked at, requests wait as for any leader; reads go by what the last one told.
             health::wait_for_each(&seat.app.cluster.nodes, NODES_JOIN).await;

@@ -113,7 +113,11 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
     };
     let fresh = source().map_err(RebalanceError::Config)?;
     app.tls.are_readable()?;
-    let goal = moves::wishes::reload(&app.cluster.moves).await?;
+    // The goal of the cluster is the leader's to set.
+    let goal = match app.following() {
+        None => moves::wishes::reload(&app.cluster.moves).await?,
+        Some(_) => false,
+    };
     // Which of a pair of files was written in between is read again by itself a little later.
     if let Err(error) = app.tls.reload() {
         tracing::error!(%error, "certificates were not taken over");

@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
+use crate::store::trust::Moment;
+
 /// Tells the time since some moment in the past.
 pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 
-/// The system's.
+/// The system's, by which the leader's lease is trusted, too.
 pub fn since_boot() -> Duration {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let clock = rustix::time::ClockId::Boottime;
-    // Elsewhere it may stop while the machine sleeps.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let clock = rustix::time::ClockId::Monotonic;
-    let time = rustix::time::clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    Moment::now().since_boot()
 }

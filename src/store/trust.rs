@@ -33,6 +33,11 @@ impl Moment {
         Self(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
     }
 
+    /// How long that other one is past.
+    pub fn since_boot(self) -> Duration {
+        self.0
+    }
+
     fn nanos(self) -> u64 {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
     }

@@ -31,13 +31,7 @@ impl Listeners {
     ///
     /// When a file is of no use.
     pub fn open(settings: &TlsSettings, expiry: Expiry) -> Result<Arc<Self>, TlsError> {
-        let by_name = [
-            ("api", &settings.api),
-            ("admin", &settings.admin),
-            ("metrics", &settings.metrics),
-            ("peers", &settings.peers),
-        ];
-        let on = by_name.into_iter().filter(|(_, listener)| listener.is_on());
+        let on = settings.listeners().into_iter().filter(|(_, listener)| listener.is_on());
         let all: Result<Vec<_>, _> = on.map(|(name, listener)| Listener::new(name, listener.clone())).collect();
         let listeners = Self { all: all?, expiry, seen: Mutex::default() };
         *listeners.seen.lock() = listeners.changes();
@@ -129,7 +123,7 @@ pub fn check(
     now: time::OffsetDateTime,
 ) -> Result<Vec<(String, String)>, Vec<(String, TlsError)>> {
     let (mut warnings, mut errors) = (Vec::new(), Vec::new());
-    for (name, listener) in [("api", &settings.api), ("admin", &settings.admin), ("metrics", &settings.metrics)] {
+    for (name, listener) in settings.listeners() {
         let path = format!("tls.{name}");
         match Read::new(listener) {
             Ok(read) => {
@@ -140,8 +134,10 @@ pub fn check(
             Err(error) => errors.push((path, error)),
         }
     }
-    if let Err(error) = super::nodes::NodeTls::open(&settings.nodes) {
-        errors.push(("tls.nodes".to_owned(), error));
+    for (path, servers) in [("tls.nodes", &settings.nodes), ("tls.to_peers", &settings.to_peers)] {
+        if let Err(error) = super::nodes::NodeTls::open(servers) {
+            errors.push((path.to_owned(), error));
+        }
     }
     if errors.is_empty() { Ok(warnings) } else { Err(errors) }
 }

@@ -67,6 +67,11 @@ pub struct NodeSettings {
 // === impl TlsSettings ===
 
 impl TlsSettings {
+    /// By name, as sections have them.
+    pub(super) fn listeners(&self) -> [(&'static str, &ListenerSettings); 4] {
+        [("api", &self.api), ("admin", &self.admin), ("metrics", &self.metrics), ("peers", &self.peers)]
+    }
+
     /// Takes paths that are not absolute for paths below `folder`.
     pub fn relative_to(&mut self, folder: &Path) {
         let below = |file: &mut PathBuf| *file = folder.join(&*file);

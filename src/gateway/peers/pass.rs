@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use crate::gateway::app::App;
 use crate::gateway::body::SessionBody;
 use crate::gateway::context::RequestContext;
 use crate::gateway::head::{Head, REQUEST_ID};
+use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::settings::LimitSettings;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::operation::{Operation, Own, Read};
@@ -88,7 +90,7 @@ pub async fn on(
 ) -> pingora::Result<Result<(), ResponseError>> {
     let Some(following) = app.following() else { return Ok(Err(no_leader())) };
     match answer(following, session, (operation, head), read, limits, ctx).await {
-        Ok(answering) => write(following, session, ctx, answering).await.map(Ok),
+        Ok(answering) => write((following, &app.streams), session, ctx, answering).await,
         Err(error) => Ok(Err(error)),
     }
 }
@@ -148,7 +150,7 @@ pub async fn whole(
     let repeat = if *method == http::Method::GET { Repeat::Freely } else { Repeat::Never };
     let mut answering = find_answer(following, &mut message, &mut Held::Whole(body), repeat).await?;
     let mut body = Vec::new();
-    while let Some(chunk) = answering.next().await.map_err(|_| leader_lost(&message))? {
+    while let Some(chunk) = answering.next(following).await.map_err(|_| leader_lost(&message))? {
         body.extend_from_slice(&chunk);
     }
     let mut head = answering.head.clone();
@@ -272,16 +274,21 @@ fn internal() -> ResponseError {
 }
 
 async fn write(
-    following: &Following,
+    (following, streams): (&Following, &OpenStreams),
     session: &mut Session,
     ctx: &RequestContext,
     mut answering: Answering,
-) -> pingora::Result<()> {
+) -> pingora::Result<Result<(), ResponseError>> {
     let mut head: ResponseHeader = answering.head.clone();
     upstream::clean(&mut head);
     head.insert_header(REQUEST_ID, ctx.request_id())?;
     let bodiless = head.status == http::StatusCode::NO_CONTENT || session.req_header().method == http::Method::HEAD;
+    // An answer whose length nobody knows has no end but its client's or the process's.
     let is_open = !head.headers.contains_key(http::header::CONTENT_LENGTH) && !bodiless;
+    let mut ending = match is_open.then(|| streams.enter()).transpose() {
+        Ok(ending) => ending,
+        Err(error) => return Ok(Err(error)),
+    };
     if is_open && session.req_header().version == http::Version::HTTP_11 {
         head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?;
     }
@@ -290,17 +297,33 @@ async fn write(
         session.as_downstream_mut().set_keepalive(None);
     }
     session.write_response_header(Box::new(head), bodiless).await?;
-    if !bodiless {
-        loop {
-            let chunk = answering
-                .next()
-                .await
-                .map_err(|error| pingora::Error::explain(pingora::ErrorType::ReadError, error))?;
-            let Some(chunk) = chunk else { break };
-            session.write_response_body(Some(chunk), false).await?;
-        }
-        session.write_response_body(None, true).await?;
+    if bodiless {
+        answering.keep(following).await;
+        return Ok(Ok(()));
     }
-    answering.keep(following).await;
-    Ok(())
+    loop {
+        let chunk = tokio::select! {
+            chunk = answering.next(following) => chunk,
+            () = ends(&mut ending) => break,
+        };
+        let chunk = chunk.map_err(|error| pingora::Error::explain(pingora::ErrorType::ReadError, error))?;
+        let Some(chunk) = chunk else {
+            session.write_response_body(None, true).await?;
+            answering.keep(following).await;
+            return Ok(Ok(()));
+        };
+        session.write_response_body(Some(chunk), false).await?;
+    }
+    // What the leader still sends on its connection is no answer to anything.
+    session.write_response_body(None, true).await?;
+    Ok(Ok(()))
+}
+
+/// Returns when the process is about to end, where that is to be heeded.
+async fn ends(ending: &mut Option<watch::Receiver<bool>>) {
+    match ending {
+        // An error: nobody is left who could say so.
+        Some(ending) => drop(ending.wait_for(|ends| *ends).await),
+        None => std::future::pending().await,
+    }
 }

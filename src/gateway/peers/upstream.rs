@@ -30,6 +30,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     #[cfg(target_os = "linux")]
     user_timeout: Duration::from_secs(30),
 };
+/// Of a leader that leads no more, in the middle of an answer.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Shorter than the leader keeps a connection that nothing is asked on.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -62,6 +64,7 @@ pub(super) enum Missed {
 /// An answer whose body is still to be read.
 pub(super) struct Answering {
     pub head: ResponseHeader,
+    epoch: i64,
     session: HttpSession,
     peer: HttpPeer,
 }
@@ -100,7 +103,7 @@ pub(super) async fn ask(
     if head.status == http::StatusCode::MISDIRECTED_REQUEST {
         return Err(Missed::Unsent(format!("{url} does not lead")));
     }
-    Ok(Answering { head, session, peer })
+    Ok(Answering { head, epoch: leader.epoch, session, peer })
 }
 
 /// What went wrong on the way is returned as text, not as an error: an answer that has come all the same says more.
@@ -184,9 +187,16 @@ async fn peer(following: &Following, url: &str) -> Result<HttpPeer, String> {
 // === impl Answering ===
 
 impl Answering {
-    /// The next piece of the body; `None` at its end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        self.session.read_response_body().await.map_err(|error| error.to_string())
+    /// The next piece of the body; `None` at its end. A leader that has handed over ends what it was at; one that is frozen says nothing.
+    pub async fn next(&mut self, following: &Following) -> Result<Option<Bytes>, String> {
+        let frozen = async {
+            following.over(self.epoch).await;
+            tokio::time::sleep(SILENCE).await;
+        };
+        tokio::select! {
+            piece = self.session.read_response_body() => piece.map_err(|error| error.to_string()),
+            () = frozen => Err("the leader leads no more, and is silent".to_owned()),
+        }
     }
 
     /// The body was read to its end: the connection serves the next request.

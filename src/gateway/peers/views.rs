@@ -37,7 +37,7 @@ impl AskLeader for Asker {
             Missed::Client(error) => NoAnswer(error.message),
         })?;
         let mut body = Vec::new();
-        while let Some(chunk) = answering.next().await.map_err(NoAnswer)? {
+        while let Some(chunk) = answering.next(following).await.map_err(NoAnswer)? {
             body.extend_from_slice(&chunk);
         }
         answering.keep(following).await;
