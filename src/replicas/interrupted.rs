@@ -50,6 +50,12 @@ impl Interrupted {
         writes.retain(is_interrupted);
         Ok(Self { since: Instant::now(), writes: tokio::sync::Mutex::new(writes) })
     }
+
+    /// True for as long after a start as nodes wait for others that are about to be asked: a node that does is on its way, and not
+    /// stuck.
+    pub fn is_patient(&self) -> bool {
+        self.since.elapsed() < PATIENCE
+    }
 }
 
 /// Asks `node` what it has of the interrupted writes, and decides those that can be. True when the node may take part: of
@@ -117,7 +123,7 @@ async fn choose_sides(
     }
     let topology = tracking.nodes.topology();
     let awaited = unasked(task).iter().any(|other| topology.find(other.as_str()).is_some());
-    if awaited && interrupted.since.elapsed() < PATIENCE {
+    if awaited && interrupted.is_patient() {
         return Ok(Decision::Waits);
     }
     let decision = decide(task, &topology);

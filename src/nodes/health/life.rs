@@ -137,15 +137,15 @@ impl Life {
         *self.revived.lock()
     }
 
-    /// True when the last repair of a node did not bring it up.
+    /// True when the last repair of a node did not bring it up, and it is not to be expected soon.
     pub fn is_stuck(&self, node: &NodeId) -> bool {
         self.stuck.lock().contains(node)
     }
 
     /// A repair is over.
-    pub fn repaired(&self, node: &NodeId, is_up: bool) {
+    pub fn repaired(&self, node: &NodeId, is_coming: bool) {
         let mut stuck = self.stuck.lock();
-        if is_up {
+        if is_coming {
             stuck.remove(node);
         } else {
             stuck.insert(node.clone());

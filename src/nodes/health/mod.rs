@@ -199,9 +199,9 @@ pub(super) fn noting<T>(nodes: &Nodes, node: &NodeId, work: impl FnOnce() -> T) 
     done
 }
 
-/// The repair of a node is over: it is up, or nobody waits for it any more.
-pub fn repaired(nodes: &Nodes, node: &NodeId, is_up: bool) {
-    noting(nodes, node, || nodes.life.repaired(node, is_up));
+/// The repair of a node is over: it is up or soon will be, or nobody waits for it any more.
+pub fn repaired(nodes: &Nodes, node: &NodeId, is_coming: bool) {
+    noting(nodes, node, || nodes.life.repaired(node, is_coming));
 }
 
 /// Publishes what another gateway goes by: `make` is given the topology of before, and makes the one that is told. Nodes stay where

@@ -91,7 +91,12 @@ pub fn start(replicas: &Arc<Replicas>, node: &NodeId) {
             bring_back(&replicas, &node).await
         };
         replicas.repairs.running.lock().remove(&node);
-        health::repaired(&replicas.nodes, &node, matches!(result, Ok(Outcome::Up)));
+        let is_coming = match &result {
+            Ok(Outcome::Up) => true,
+            Ok(Outcome::Waits) => replicas.interrupted.is_patient(),
+            Ok(Outcome::Gone | Outcome::Stranger | Outcome::Refused) | Err(_) => false,
+        };
+        health::repaired(&replicas.nodes, &node, is_coming);
         match result {
             Ok(Outcome::Up) => {
                 replicas.repairs.waiting.lock().remove(&node);

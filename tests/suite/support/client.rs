@@ -160,17 +160,26 @@ impl Client {
 
     /// Every document of an index by id.
     pub fn documents(&self, index: &str) -> BTreeMap<String, Value> {
+        eventually("a list that lacks no shard", || self.all_documents(index))
+    }
+
+    /// `None` where an answer says that it lacks shards.
+    fn all_documents(&self, index: &str) -> Option<BTreeMap<String, Value>> {
         let mut found = BTreeMap::new();
         let mut offset = 0;
         loop {
-            let page = self.get(&format!("/indexes/{index}/documents?limit=1000&offset={offset}")).ok();
+            let reply = self.get(&format!("/indexes/{index}/documents?limit=1000&offset={offset}"));
+            if reply.header("x-miroir-degraded").is_some() {
+                return None;
+            }
+            let page = reply.ok();
             let results = page["results"].as_array().expect("results");
             for document in results {
                 let id = id_of(document);
                 assert!(found.insert(id, document.clone()).is_none(), "a document is listed twice: {document}");
             }
             if results.is_empty() || found.len() as u64 >= page["total"].as_u64().unwrap_or(0) {
-                return found;
+                return Some(found);
             }
             offset += results.len();
         }
