@@ -236,6 +236,8 @@ fn contend(joined: Joined, shards: Option<u16>) -> Result<Contest, StartError> {
     let come = move || match joined.lead(shards) {
         // An error: the process ends.
         Ok(opened) => drop(won.send(opened.store)),
+        // By this process, which ends in its own time.
+        Err(StoreError::Lost(Loss::GivenUp)) => {}
         Err(error) => {
             tracing::error!("this gateway ends: {error}");
             eprintln!("miroir: {error}");

@@ -10,6 +10,7 @@
 //! | [`rows`] | all that a state holds, as rows |
 //! | [`settings`] | how a gateway shows itself to others on the same state |
 //! | [`sqlite`] | state in an SQLite file |
+//! | `terms` | what a filter of tasks asks of rows |
 //! | `told` | who listens hears of what has become of tasks |
 //! | [`trust`] | until when a process may act by what it knows |
 
@@ -34,6 +35,7 @@ mod postgres;
 pub mod rows;
 pub mod settings;
 pub mod sqlite;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod told;

@@ -145,6 +145,17 @@ fn what_is_wrong_with_each_section_is_found_at_once() {
     let errors = check(&settings, OffsetDateTime::now_utc()).unwrap_err();
     let paths: Vec<&str> = errors.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["tls.api", "tls.nodes"]);
+    // What gateways show each other is looked at as well.
+    settings.peers = ListenerSettings {
+        certificates: vec![CertificateFiles { cert_file: missing(), key_file: missing() }],
+        ..ListenerSettings::default()
+    };
+    settings.to_peers = NodeSettings { ca_file: Some(missing()), ..NodeSettings::default() };
+    let errors = check(&settings, OffsetDateTime::now_utc()).unwrap_err();
+    let paths: Vec<&str> = errors.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["tls.api", "tls.peers", "tls.nodes", "tls.to_peers"]);
+    settings.peers = ListenerSettings::default();
+    settings.to_peers = NodeSettings::default();
 
     let ca = authority(folder.path());
     settings.api.client_ca_file = Some(ca.clone());

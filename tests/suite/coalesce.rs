@@ -22,23 +22,26 @@ fn fleet(more: &str) -> Fleet {
     fleet
 }
 
-/// Sends these bodies side by side while the nodes take nothing, so that all but the first of them wait for it.
+/// Sends these bodies side by side while the nodes take nothing, all but the first of them once that one is on its way: they wait for
+/// it.
 fn at_one_moment(fleet: &Fleet, method: &str, bodies: &[Value]) -> Vec<Reply> {
-    let jobs = || fleet.metric("miroir_lane_jobs{node=\"node-0\"}");
+    let jobs = |node: &str| fleet.metric(&format!("miroir_lane_jobs{{node=\"{node}\"}}"));
+    let all = |count: usize| fleet.nodes.iter().all(|node| jobs(&node.name) >= count as f64);
     fleet.nodes.iter().for_each(|node| node.signal("STOP"));
     let replies = std::thread::scope(|scope| {
-        let sent: Vec<_> = bodies
-            .iter()
-            .map(|body| {
-                let text = body.to_string();
-                scope.spawn(move || fleet.client.send(method, "/indexes/a/documents", &AS_SDK, text.as_bytes()))
-            })
-            .collect();
-        eventually("all writes wait for the nodes", || (jobs() >= bodies.len() as f64).then_some(()));
+        let send = |body: &Value| {
+            let text = body.to_string();
+            scope.spawn(move || fleet.client.send(method, "/indexes/a/documents", &AS_SDK, text.as_bytes()))
+        };
+        let (first, rest) = bodies.split_first().expect("a body");
+        let mut sent = vec![send(first)];
+        eventually("the first is on its way", || all(1).then_some(()));
+        sent.extend(rest.iter().map(send));
+        eventually("all writes wait for the nodes", || all(bodies.len()).then_some(()));
         fleet.nodes.iter().for_each(|node| node.signal("CONT"));
         sent.into_iter().map(|reply| reply.join().expect("a writer")).collect()
     });
-    eventually("no write waits", || (jobs() == 0.0).then_some(()));
+    eventually("no write waits", || fleet.nodes.iter().all(|node| jobs(&node.name) == 0.0).then_some(()));
     replies
 }
 

@@ -39,23 +39,8 @@ struct Second {
 }
 
 fn second(fleet: &Fleet, server: &Postgres, database: &str) -> Second {
-    let text = std::fs::read_to_string(&fleet.config).expect("the first one's configuration");
-    let (port, admin) = (free_port(), free_port());
-    let mut config = String::new();
-    for line in text.lines() {
-        let own = match line.split_once(": ") {
-            Some(("listen", _)) => format!("listen: 127.0.0.1:{port}"),
-            Some(("admin", _)) => format!("admin: 127.0.0.1:{admin}"),
-            Some(("metrics", _)) => format!("metrics: 127.0.0.1:{}", free_port()),
-            Some(("gateway", _)) => "gateway: { id: gw-b }".to_owned(),
-            _ => line.to_owned(),
-        };
-        config += &own;
-        config.push('\n');
-    }
-    let path = fleet.folder().join("second.yaml");
-    std::fs::write(&path, config).expect("a configuration");
-    let process = Process::start("second", fleet.folder(), MIROIR, &["serve", "--config", &path.to_string_lossy()]);
+    let own = |key: &str| (key == "gateway").then(|| "gateway: { id: gw-b }".to_owned());
+    let (process, port, admin) = fleet.another_gateway("second", own);
     let at = |port: u16| Client::new(&format!("http://127.0.0.1:{port}"));
     let second = Second { process, client: at(port), admin: at(admin).seeing_hidden() };
     eventually("it waits", || sees(fleet, "gw-b").then_some(()));

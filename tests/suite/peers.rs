@@ -354,3 +354,36 @@ fn only_gateways_of_the_cluster_are_let_in() {
     assert_eq!((reply.status, reply.value()["code"].as_str()), (503, Some("miroir_no_leader")), "{}", reply.text);
     assert!(stranger.process.log().contains("does not prove that it knows the cluster's secret"));
 }
+
+#[test]
+fn what_was_reloaded_while_a_gateway_followed_holds_when_it_leads() {
+    let mut gateways = Gateways::start(2, FleetOptions::default());
+    load(&gateways.fleet.client, "cities", &cities(20));
+    let follower = &gateways.others[0];
+    let hits = || {
+        let found = follower.client.try_send("POST", "/indexes/cities/search", &JSON, b"{}").ok()?;
+        found.value()["hits"].as_array().map(Vec::len)
+    };
+    assert_eq!(hits(), Some(20));
+    let path = gateways.fleet.folder().join("gw-1.yaml");
+    let file = std::fs::read_to_string(&path).expect("a configuration");
+    // Another goal of the cluster is the leader's to set, whatever the file of a follower says.
+    let factor = file.lines().find(|line| line.contains("replication_factor")).expect("a replication factor");
+    let changed = file.replace(factor, "  replication_factor: 1");
+    std::fs::write(&path, format!("{changed}rules:\n  - {{ name: caps, on: [search], cap: {{ limit: 3 }} }}\n"))
+        .expect("a file");
+    let nodes = || follower.admin.get("/topology").ok()["replicationFactor"].clone();
+    let before = nodes();
+    let reloaded = follower.admin.post("/reload", &json!({})).ok();
+    assert_eq!((&reloaded["sections"], &reloaded["changed"]), (&json!(["rules"]), &json!(false)), "{reloaded}");
+    assert_eq!((hits(), nodes()), (Some(3), before));
+    gateways.fleet.gateway.take().expect("the leader").kill();
+    within(Duration::from_secs(40), "it leads", || {
+        (follower.admin.get("/leader").value()["role"] == "leads").then_some(())
+    });
+    let task = within(Duration::from_secs(40), "it takes writes", || {
+        write(&follower.client, 80_000_000).ok().filter(|reply| reply.status == 202)
+    });
+    assert_eq!(follower.client.wait(&task)["status"], "succeeded");
+    assert_eq!(hits(), Some(3), "by the rules that it took over as a follower");
+}

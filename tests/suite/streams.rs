@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::eventually;
 use crate::support::fleet::is_embedded;
+use crate::support::gateways::Gateways;
 use crate::support::{Client, Fleet, FleetOptions};
 
 const AS_SDK: &[(&str, &str)] = &[("X-Meilisearch-Client", "Meilisearch Python (v0.43.0)")];
@@ -283,4 +284,19 @@ fn the_state_is_compacted_while_the_gateway_goes_on() {
     }
     assert_eq!(fleet.client.get("/tasks").ok()["total"], kept);
     assert_eq!(write(&fleet, "a", r#"[{"id":1}]"#)["status"], "succeeded");
+}
+
+#[test]
+fn the_end_of_a_gateway_that_follows_ends_what_it_passes_on() {
+    let mut gateways = Gateways::start(2, FleetOptions::default());
+    switch_on(&gateways.fleet);
+    let listener = Listener::to(&gateways.others[0].client, "GET", "/tasks/stream", "");
+    let task = write(&gateways.fleet, "a", r#"[{"id":1}]"#);
+    eventually("it hears of it", || {
+        statuses(&listener.events(), &task["uid"]).last().is_some_and(|last| last == "succeeded").then_some(())
+    });
+    let follower = &mut gateways.others[0].process;
+    follower.signal("TERM");
+    let status = eventually("it ends", || follower.exited());
+    assert!(status.success(), "{}", follower.log());
 }

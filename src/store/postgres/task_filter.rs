@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use super::statement::{Statement, Value};
-use crate::store::{IndexAccess, TaskFilter, TaskPage, TaskRef, nanos};
+use crate::store::terms::{self, Terms};
+use crate::store::{IndexAccess, TaskFilter, TaskPage, TaskRef};
 use crate::tasks::filter::Unit;
 
 /// A filter, with the values that it names.
@@ -117,63 +118,9 @@ pub fn column_and_value(id: TaskRef) -> (&'static str, Value) {
 impl Filter {
     /// As SQL.
     pub fn of(filter: &TaskFilter) -> Self {
-        let names = Names::of(filter);
-        let TaskFilter {
-            uids,
-            statuses,
-            kinds,
-            index_uids,
-            canceled_by,
-            before_enqueued_at,
-            after_enqueued_at,
-            before_started_at,
-            after_started_at,
-            before_finished_at,
-            after_finished_at,
-            access,
-            batches,
-            unit,
-        } = filter;
-        let mut condition = Self { sql: "true".to_owned(), values: Vec::new(), names, unit: *unit };
-        if let Some(uids) = uids {
-            condition.one_of_tasks("uid", uids);
-        }
-        if let Some(statuses) = statuses {
-            condition.one_of("status", statuses.iter().map(|status| status.as_str()));
-        }
-        if let Some(kinds) = kinds {
-            condition.one_of("kind", kinds.iter().map(|kind| kind.as_str()));
-        }
-        if let Some(index_uids) = index_uids {
-            condition.one_of("index_uid", index_uids.iter().map(String::as_str));
-        }
-        if let Some(canceled_by) = canceled_by {
-            condition.one_of_tasks("canceled_by", canceled_by);
-        }
-        for (column, comparison, date) in [
-            ("enqueued_at", "<", before_enqueued_at),
-            ("enqueued_at", ">", after_enqueued_at),
-            ("started_at", "<", before_started_at),
-            ("started_at", ">", after_started_at),
-            ("finished_at", "<", before_finished_at),
-            ("finished_at", ">", after_finished_at),
-        ] {
-            if let Some(date) = date {
-                let value = condition.value(nanos(*date).into());
-                let _ = write!(condition.sql, " AND {column} {comparison} {value}");
-            }
-        }
-        if let Some(batches) = batches {
-            let value = condition.value(Value::Ints(batches.iter().copied().map(i64::from).collect()));
-            // The batch of a task that is not enqueued any more is its canceler's or its own. Said twice so that indexes help.
-            let _ = write!(
-                condition.sql,
-                " AND status <> 'enqueued' AND (canceled_by = ANY({value}) OR (canceled_by IS NULL AND uid = ANY({value})))"
-            );
-        }
-        if let IndexAccess::Only(patterns) = access {
-            condition.allowed(patterns);
-        }
+        let mut condition =
+            Self { sql: "true".to_owned(), values: Vec::new(), names: Names::of(filter), unit: filter.unit };
+        terms::add(filter, &mut condition);
         condition
     }
 
@@ -240,7 +187,9 @@ impl Filter {
         self.values.push(value);
         format!("${}", self.values.len())
     }
+}
 
+impl Terms for Filter {
     fn one_of<'a>(&mut self, column: &str, members: impl Iterator<Item = &'a str>) {
         let value = self.value(Value::texts(members));
         let _ = write!(self.sql, " AND {column} = ANY({value})");
@@ -264,6 +213,20 @@ impl Filter {
         let _ = write!(
             self.sql,
             " AND {column} = ANY({value} || ARRAY(SELECT named.uid FROM miroir.tasks named WHERE named.uuid = ANY({named})))"
+        );
+    }
+
+    fn compared(&mut self, column: &str, comparison: &str, nanos: i64) {
+        let value = self.value(nanos.into());
+        let _ = write!(self.sql, " AND {column} {comparison} {value}");
+    }
+
+    fn in_batches(&mut self, batches: &[u32]) {
+        let value = self.value(Value::Ints(batches.iter().copied().map(i64::from).collect()));
+        // The batch of a task that is not enqueued any more is its canceler's or its own. Said twice so that indexes help.
+        let _ = write!(
+            self.sql,
+            " AND status <> 'enqueued' AND (canceled_by = ANY({value}) OR (canceled_by IS NULL AND uid = ANY({value})))"
         );
     }
 

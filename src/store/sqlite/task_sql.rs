@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use super::schema;
 use crate::meili::task::TaskStatus;
-use crate::store::{IndexAccess, StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, nanos};
+use crate::store::terms::{self, Terms};
+use crate::store::{StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, nanos};
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::{TaskKey, Unit};
 use crate::tasks::swap::follow_swaps;
@@ -256,60 +257,9 @@ fn column_and_value(id: TaskRef) -> (&'static str, SqlValue) {
 }
 
 fn condition(filter: &TaskFilter) -> Condition {
-    let TaskFilter {
-        uids,
-        statuses,
-        kinds,
-        index_uids,
-        canceled_by,
-        before_enqueued_at,
-        after_enqueued_at,
-        before_started_at,
-        after_started_at,
-        before_finished_at,
-        after_finished_at,
-        access,
-        batches,
-        unit,
-    } = filter;
     let mut condition = Condition { sql: "1".to_owned(), values: Vec::new() };
-    if let Some(uids) = uids {
-        condition.one_of_tasks("uid", uids);
-    }
-    if let Some(statuses) = statuses {
-        condition.one_of("status", statuses.iter().map(|status| status.as_str()));
-    }
-    if let Some(kinds) = kinds {
-        condition.one_of("kind", kinds.iter().map(|kind| kind.as_str()));
-    }
-    if let Some(index_uids) = index_uids {
-        condition.one_of("index_uid", index_uids.iter().map(String::as_str));
-    }
-    if let Some(canceled_by) = canceled_by {
-        condition.one_of_tasks("canceled_by", canceled_by);
-    }
-    for (column, comparison, date) in [
-        ("enqueued_at", "<", before_enqueued_at),
-        ("enqueued_at", ">", after_enqueued_at),
-        ("started_at", "<", before_started_at),
-        ("started_at", ">", after_started_at),
-        ("finished_at", "<", before_finished_at),
-        ("finished_at", ">", after_finished_at),
-    ] {
-        if let Some(date) = date {
-            condition.and(&format!("{column} {comparison} ?"), SqlValue::Integer(nanos(*date)));
-        }
-    }
-    if let Some(batches) = batches {
-        condition.and(
-            &format!("status != 'enqueued' AND {BATCH} IN (SELECT value FROM json_each(?))"),
-            serde_json::json!(batches).to_string(),
-        );
-    }
-    if let IndexAccess::Only(patterns) = access {
-        condition.allowed(patterns);
-    }
-    match unit {
+    terms::add(filter, &mut condition);
+    match filter.unit {
         Unit::Task => condition,
         Unit::Batch => Condition {
             sql: format!("uid IN (SELECT {BATCH} FROM tasks WHERE status != 'enqueued' AND {})", condition.sql),
@@ -326,7 +276,9 @@ impl Condition {
         self.sql.push_str(term);
         self.values.push(value.into());
     }
+}
 
+impl Terms for Condition {
     /// Lists go in as one JSON parameter: their length has no bound, SQL's parameters have one.
     fn one_of<'a>(&mut self, column: &str, members: impl Iterator<Item = &'a str>) {
         let members: Vec<&str> = members.collect();
@@ -346,6 +298,15 @@ impl Condition {
         let term = format!("({column} IN (SELECT value FROM json_each(?)) OR {column} IN ({by_uuid}))");
         self.and(&term, serde_json::json!(uids).to_string());
         self.values.push(serde_json::json!(uuids).to_string().into());
+    }
+
+    fn compared(&mut self, column: &str, comparison: &str, nanos: i64) {
+        self.and(&format!("{column} {comparison} ?"), SqlValue::Integer(nanos));
+    }
+
+    fn in_batches(&mut self, batches: &[u32]) {
+        let term = format!("status != 'enqueued' AND {BATCH} IN (SELECT value FROM json_each(?))");
+        self.and(&term, serde_json::json!(batches).to_string());
     }
 
     fn allowed(&mut self, patterns: &[String]) {

@@ -459,6 +459,30 @@ impl Fleet {
         ids.filter(|id| owners[shard_of(id, owners.len())].contains(node)).count()
     }
 
+    /// Starts another gateway of the same configuration, but for its ports and the lines that `own` says by their key. With the ports
+    /// of its clients and its operators.
+    #[allow(dead_code, reason = "benches share this file")]
+    pub fn another_gateway(&self, name: &str, own: impl Fn(&str) -> Option<String>) -> (Process, u16, u16) {
+        let text = std::fs::read_to_string(&self.config).expect("the first one's configuration");
+        let (port, admin) = (free_port(), free_port());
+        let mut config = String::new();
+        for line in text.lines() {
+            let key = line.split_once(": ").map_or("", |(key, _)| key);
+            let said = match key {
+                "listen" => Some(format!("listen: 127.0.0.1:{port}")),
+                "admin" => Some(format!("admin: 127.0.0.1:{admin}")),
+                "metrics" => Some(format!("metrics: 127.0.0.1:{}", free_port())),
+                key => own(key),
+            };
+            config += said.as_deref().unwrap_or(line).trim_end();
+            config.push('\n');
+        }
+        let path = self.folder().join(format!("{name}.yaml"));
+        std::fs::write(&path, config).expect("a configuration");
+        let process = Process::start(name, self.folder(), MIROIR, &["serve", "--config", &path.to_string_lossy()]);
+        (process, port, admin)
+    }
+
     pub fn gateway(&self) -> &Process {
         self.gateway.as_ref().expect("a running gateway")
     }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::client::{Client, eventually};
-use super::fleet::{Fleet, FleetOptions, MIROIR};
-use super::postgres::Postgres;
+use super::fleet::{Fleet, FleetOptions};
+use super::postgres::{Postgres, database_of};
 use super::process::{Process, free_port};
 
 /// What all gateways of a test know.
@@ -14,6 +14,7 @@ pub const SECRET: &str = "the-secret-of-this-cluster";
 pub struct Gateways {
     pub fleet: Fleet,
     pub others: Vec<Gateway>,
+    database: String,
 }
 
 /// One that came later.
@@ -30,8 +31,8 @@ impl Gateways {
     pub fn start(count: usize, options: FleetOptions) -> Self {
         let database = Postgres::shared().database();
         let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port()));
-        let fleet = Fleet::with(FleetOptions { state: Some(database), more, ..options });
-        let mut gateways = Self { fleet, others: Vec::new() };
+        let fleet = Fleet::with(FleetOptions { state: Some(database.clone()), more, ..options });
+        let mut gateways = Self { fleet, others: Vec::new(), database };
         for place in 1..count {
             gateways.add(place, SECRET);
         }
@@ -40,25 +41,13 @@ impl Gateways {
 
     /// Starts another one, and waits until it follows.
     pub fn add(&mut self, place: usize, secret: &str) {
-        let text = std::fs::read_to_string(&self.fleet.config).expect("the first one's configuration");
-        let (port, admin, peers) = (free_port(), free_port(), free_port());
-        let mut config = String::new();
-        for line in text.lines() {
-            let own = match line.split_once(": ") {
-                Some(("listen", _)) => format!("listen: 127.0.0.1:{port}"),
-                Some(("admin", _)) => format!("admin: 127.0.0.1:{admin}"),
-                Some(("metrics", _)) => format!("metrics: 127.0.0.1:{}", free_port()),
-                Some(("gateway", _)) => section(place, peers).trim_end().to_owned(),
-                Some(("cluster_secret", _)) => format!("cluster_secret: {secret}"),
-                _ => line.to_owned(),
-            };
-            config += &own;
-            config.push('\n');
-        }
-        let id = format!("gw-{place}");
-        let path = self.fleet.folder().join(format!("{id}.yaml"));
-        std::fs::write(&path, config).expect("a configuration");
-        let process = Process::start(&id, self.fleet.folder(), MIROIR, &["serve", "--config", &path.to_string_lossy()]);
+        let peers = free_port();
+        let own = |key: &str| match key {
+            "gateway" => Some(section(place, peers)),
+            "cluster_secret" => Some(format!("cluster_secret: {secret}")),
+            _ => None,
+        };
+        let (process, port, admin) = self.fleet.another_gateway(&format!("gw-{place}"), own);
         let at = |port: u16| Client::new(&format!("http://127.0.0.1:{port}"));
         let admin = at(admin).seeing_hidden();
         let admin = match &self.fleet.admin.key {
@@ -70,6 +59,12 @@ impl Gateways {
             eventually("it follows", || follows(&gateway.admin).then_some(()));
         }
         self.others.push(gateway);
+        // Then each of them takes over without more ado.
+        let all = self.others.len().to_string();
+        eventually("the leader's row names all", || {
+            let named = "SELECT cardinality(followers) FROM miroir.leader";
+            (Postgres::shared().sql(database_of(&self.database), named) == all).then_some(())
+        });
     }
 
     /// Clients of all of them, the first one's first.
