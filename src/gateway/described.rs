@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::head::Head;
+use crate::merge::raw::Members;
 use crate::plan::scatter::{Ask, Scatter};
 use crate::plan::search::SearchPlan;
 
@@ -118,8 +119,12 @@ fn with_each(body: &[u8], queries: &[SearchPlan]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The JSON object `body` with one member more at its end; `None` for what is no object.
+/// The JSON object `body` with one member more at its end; `None` for what is no object, and where it has the member: one node gave
+/// the whole answer then.
 fn with_member(body: &[u8], name: &str, value: &Value) -> Option<Vec<u8>> {
+    if Members::of_bytes(body).ok()?.0.iter().any(|(known, _)| known == name) {
+        return None;
+    }
     let inside = body.trim_ascii_end().strip_suffix(b"}")?;
     let comma = if inside.trim_ascii_end().ends_with(b"{") { "" } else { "," };
     let mut out = inside.to_vec();
@@ -210,6 +215,13 @@ mod tests {
         let shown = described(Some("1"), asked.clone(), json!({"hits": []}));
         assert_eq!(shown["metadata"].as_array().unwrap().len(), 2);
         assert_eq!(shown["performanceDetails"], json!({"search": "1.50ms"}));
-        assert_eq!(described(None, asked, json!({"hits": []})).get("metadata"), None);
+        assert_eq!(described(None, asked.clone(), json!({"hits": []})).get("metadata"), None);
+        // One node had it all, and said so.
+        let body = json!({"hits": [], "performanceDetails": {"search": "1.20ms"}}).to_string();
+        assert_eq!(with_member(body.as_bytes(), "performanceDetails", &json!({})), None);
+        assert_eq!(
+            described(None, asked, serde_json::from_str(&body).unwrap())["performanceDetails"]["search"],
+            "1.20ms"
+        );
     }
 }

@@ -200,7 +200,7 @@ impl Registry {
                 }
             }
             RegistryChange::Delete { index } => state.remove(&mut undo, index),
-            RegistryChange::Swap { pairs } => {
+            RegistryChange::Swap { pairs, renamed } => {
                 for (left, right) in pairs {
                     let keys = (state.entries.get(left).cloned(), state.entries.get(right).cloned());
                     if let (Some(first), Some(second)) = keys {
@@ -208,19 +208,12 @@ impl Registry {
                         state.put(&mut undo, IndexEntry { uid: second.uid, ..first });
                     }
                 }
-            }
-            RegistryChange::Rename { pairs, primary_key } => {
-                for (from, to) in pairs {
-                    // Where the new name is in use the engine refuses.
-                    if state.entries.contains_key(to) {
-                        continue;
-                    }
-                    if let Some(entry) = state.entries.get(from).cloned() {
-                        state.remove(&mut undo, from);
-                        let primary_key = entry.primary_key.or_else(|| primary_key.clone());
-                        state.put(&mut undo, IndexEntry { uid: to.clone(), primary_key, leading: entry.leading });
-                    }
+                for (from, to) in renamed {
+                    state.rename(&mut undo, from, to, None);
                 }
+            }
+            RegistryChange::Rename { from, to, primary_key } => {
+                state.rename(&mut undo, from, to, primary_key.as_ref());
             }
             RegistryChange::Settings { index } => state.forget(index),
             RegistryChange::DynamicSearchRules => state.forget_all(),
@@ -329,6 +322,18 @@ impl State {
         undo.0.entry(uid).or_insert(before);
     }
 
+    /// Where the new name is in use the engine refuses.
+    fn rename(&mut self, undo: &mut Undo, from: &str, to: &str, primary_key: Option<&String>) {
+        if self.entries.contains_key(to) {
+            return;
+        }
+        if let Some(entry) = self.entries.get(from).cloned() {
+            self.remove(undo, from);
+            let primary_key = entry.primary_key.or_else(|| primary_key.cloned());
+            self.put(undo, IndexEntry { uid: to.to_owned(), primary_key, leading: entry.leading });
+        }
+    }
+
     fn remove(&mut self, undo: &mut Undo, index: &str) {
         self.forget(index);
         self.new.remove(index);
@@ -382,7 +387,7 @@ mod tests {
         assert!(created.created("a"));
         registry.apply(&create("b", Some("isbn")), None);
         let before = registry.entries();
-        let swap = RegistryChange::Swap { pairs: vec![("a".into(), "b".into())] };
+        let swap = RegistryChange::Swap { pairs: vec![("a".into(), "b".into())], renamed: Vec::new() };
         let undo = registry.apply(&swap, None);
         assert_eq!(registry.entries(), [entry("a", Some("isbn")), entry("b", Some("id"))]);
         registry.undo(&undo);
@@ -400,7 +405,8 @@ mod tests {
         registry.apply(&create("b", None), None);
         let before = registry.entries();
         let rename = |from: &str, to: &str| RegistryChange::Rename {
-            pairs: vec![(from.to_owned(), to.to_owned())],
+            from: from.to_owned(),
+            to: to.to_owned(),
             primary_key: Some("other".to_owned()),
         };
         let undo = registry.apply(&rename("a", "c"), None);
@@ -461,11 +467,12 @@ mod tests {
         registry.undo(&refused);
         // The place goes with the key.
         registry.apply(&RegistryChange::Create { index: "b".into(), primary_key: Some("n".into()) }, None);
-        registry.apply(&RegistryChange::Swap { pairs: vec![("a".into(), "b".into())] }, None);
+        let pairs = vec![("a".into(), "b".into())];
+        registry.apply(&RegistryChange::Swap { pairs, renamed: Vec::new() }, None);
         assert_eq!(registry.key_place("b"), Some(KeyPlace { key: "id".into(), behind: leading.clone() }));
         assert_eq!((registry.entry("a"), registry.key_place("a")), (Some(entry("a", Some("n"))), None));
-        let pairs = vec![("b".to_owned(), "c".to_owned())];
-        registry.apply(&RegistryChange::Rename { pairs, primary_key: None }, None);
+        let renamed = vec![("b".to_owned(), "c".to_owned())];
+        registry.apply(&RegistryChange::Swap { pairs: Vec::new(), renamed }, None);
         assert_eq!(registry.key_place("c").map(|place| place.behind), Some(leading));
     }
 }

@@ -35,7 +35,7 @@ pub fn available(topology: &Topology, intent: &WriteIntent, min_in_sync: u8) -> 
     if !pairs.is_empty() {
         // Nodes that miss a swap are rebuilt, both indexes: of every shard a replica must be there to rebuild them from.
         touched = ShardSet::all(topology.shards);
-        indexes = pairs.iter().flat_map(|(left, right)| [left.as_str(), right.as_str()]).collect();
+        indexes = pairs.iter().flat_map(|(left, right)| [*left, *right]).collect();
     }
     for index in indexes {
         let short: Vec<ShardId> = touched
@@ -195,8 +195,8 @@ fn settle_whole(topology: &Topology, intent: &WriteIntent, parts: &[NodeTask], s
     }
     let outdated: BTreeSet<String> = match &intent.registry {
         RegistryChange::Delete { index } => BTreeSet::from([index.clone()]),
-        RegistryChange::Swap { pairs } | RegistryChange::Rename { pairs, .. } => {
-            pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect()
+        RegistryChange::Swap { .. } | RegistryChange::Rename { .. } => {
+            intent.registry.moved().into_iter().flat_map(|(left, right)| [left.to_owned(), right.to_owned()]).collect()
         }
         RegistryChange::None
         | RegistryChange::Create { .. }
@@ -416,7 +416,7 @@ mod tests {
         let swap = WriteIntent {
             index_uid: None,
             steps: vec![Step { shards: ShardSet::new(), ..intent(RegistryChange::None).steps[0].clone() }],
-            ..intent(RegistryChange::Swap { pairs })
+            ..intent(RegistryChange::Swap { pairs, renamed: Vec::new() })
         };
         assert_eq!(available(&topology(&[UP, UP, NodeState::Down], 2), &swap, 1), Ok(()));
         let refused = available(&topology(&[UP, NodeState::Down, NodeState::Down], 2), &swap, 1).unwrap_err();
@@ -435,7 +435,7 @@ mod tests {
         let swap = WriteIntent {
             index_uid: None,
             steps: vec![Step { shards: ShardSet::new(), ..intent(RegistryChange::None).steps[0].clone() }],
-            ..intent(RegistryChange::Swap { pairs: vec![("a".to_owned(), "b".to_owned())] })
+            ..intent(RegistryChange::Swap { pairs: vec![("a".to_owned(), "b".to_owned())], renamed: Vec::new() })
         };
         assert_eq!(available(&topology, &swap, 1).unwrap_err().code, "miroir_no_replica");
         let mut marks = Marks::default();

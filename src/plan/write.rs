@@ -124,12 +124,16 @@ pub enum RegistryChange {
     Delete {
         index: String,
     },
+    /// Of each pair the indexes change places. Those of `renamed` go by the second name instead, where nothing goes by that.
     Swap {
         pairs: Vec<(String, String)>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        renamed: Vec<(String, String)>,
     },
-    /// Indexes go by other names from here on, each from the first of a pair to the second.
+    /// An index goes by another name from here on.
     Rename {
-        pairs: Vec<(String, String)>,
+        from: String,
+        to: String,
         /// Set with it where the index has none.
         primary_key: Option<String>,
     },
@@ -145,15 +149,18 @@ pub enum RegistryChange {
 
 impl RegistryChange {
     /// The pairs of names under which indexes were and are, where whole indexes change them.
-    pub fn moved(&self) -> &[(String, String)] {
+    pub fn moved(&self) -> Vec<(&str, &str)> {
         match self {
-            Self::Swap { pairs } | Self::Rename { pairs, .. } => pairs,
+            Self::Swap { pairs, renamed } => {
+                pairs.iter().chain(renamed).map(|(left, right)| (left.as_str(), right.as_str())).collect()
+            }
+            Self::Rename { from, to, .. } => vec![(from, to)],
             Self::None
             | Self::Create { .. }
             | Self::SetPrimaryKey { .. }
             | Self::Delete { .. }
             | Self::Settings { .. }
-            | Self::DynamicSearchRules => &[],
+            | Self::DynamicSearchRules => Vec::new(),
         }
     }
 }

@@ -40,7 +40,8 @@ pub struct MiroirTask {
     /// Of an addition or deletion that is under way: the ids of its documents, unless they are many.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ids: IdsByShard,
-    /// Why it fails, where that was found before any node saw a document of it: all that is under way is its index.
+    /// Why it fails, where that was found before any node saw a document of it: all that is under way is its index, and tasks of that
+    /// which end before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreseen: Option<ResponseError>,
     #[serde(with = "time::serde::rfc3339")]

@@ -8,9 +8,9 @@ use super::verdict::{Verdict, verdict};
 use crate::meili::task::TaskStatus;
 
 /// Sets status, error, dates and counts of `task` from its parts. `now` is used where no node gave a date. A final
-/// task stays as it is, and so does one without parts.
+/// task stays as it is, and so does one without parts of which nobody knows how it ends.
 pub fn fold(task: &mut MiroirTask, now: OffsetDateTime) {
-    if task.status.is_final() || task.parts.is_empty() {
+    if task.status.is_final() || (task.parts.is_empty() && task.foreseen.is_none()) {
         return;
     }
     match verdict(task) {
@@ -202,6 +202,10 @@ mod tests {
         task.parts[1] = ensure(Succeeded);
         fold(&mut task, T0);
         assert_eq!((task.status, &task.error), (TaskStatus::Failed, &Some(error)));
+        // Its index was there: it had to wait for nobody but those before it.
+        let mut task = MiroirTask { parts: Vec::new(), error: None, status: TaskStatus::Enqueued, ..task };
+        fold(&mut task, T0);
+        assert_eq!(task.status, TaskStatus::Failed);
     }
 
     #[test]

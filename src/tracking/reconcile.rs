@@ -130,6 +130,11 @@ impl Reconciler {
         live.values().filter(|entry| entry.task.index_uid.as_deref() == Some(index)).count()
     }
 
+    /// Whether one that is not followed yet would have to wait for the end of another.
+    pub fn has_to_wait(&self, task: &MiroirTask) -> bool {
+        last_before(&self.shared.live.lock(), task).is_some()
+    }
+
     /// Puts fresher states in the place of stored ones.
     pub fn refresh(&self, tasks: &mut [MiroirTask]) {
         let live = self.shared.live.lock();
@@ -183,6 +188,10 @@ async fn follow<H: TaskHost>(shared: Arc<Shared>, host: Arc<H>, mut task: Miroir
             poll_parts(&*host, &mut task, &shared.metrics).await;
         }
         shared.take_marks(&mut task);
+        // No node says when it ended.
+        if task.parts.is_empty() {
+            shared.turn(&task, &wake).await;
+        }
         fold(&mut task, OffsetDateTime::now_utc());
         if task.status.is_final() {
             shared.turn(&task, &wake).await;
@@ -232,6 +241,11 @@ fn share_an_index(one: &MiroirTask, other: &MiroirTask) -> bool {
     ones.any(|index| indexes(other, &swapped_by_other).any(|other| other == index))
 }
 
+fn last_before<'l>(live: &'l BTreeMap<u32, Live>, task: &MiroirTask) -> Option<&'l Live> {
+    let mut before = live.range(..task.uid).rev().map(|(_, entry)| entry);
+    before.find(|entry| entry.passed == Passed::Not && share_an_index(&entry.task, task) && is_at_work(&entry.task))
+}
+
 fn indexes<'t>(task: &'t MiroirTask, swapped: &'t [(String, String)]) -> impl Iterator<Item = &'t str> {
     let swapped = swapped.iter().flat_map(|(left, right)| [left.as_str(), right]);
     task.index_uid.as_deref().into_iter().chain(swapped)
@@ -273,11 +287,7 @@ impl Shared {
     /// The rounds of the last task before this one that has to end first. It waits for those before it in its turn.
     fn before(&self, uid: u32) -> Option<watch::Receiver<u64>> {
         let live = self.live.lock();
-        let task = &live.get(&uid)?.task;
-        let mut before = live.range(..uid).rev().map(|(_, entry)| entry);
-        let last = before
-            .find(|entry| entry.passed == Passed::Not && share_an_index(&entry.task, task) && is_at_work(&entry.task));
-        last.map(|entry| entry.rounds.subscribe())
+        last_before(&live, &live.get(&uid)?.task).map(|entry| entry.rounds.subscribe())
     }
 
     fn pass(&self, uid: u32) {

@@ -235,3 +235,48 @@ fn that_there_are_no_joins_and_no_network_is_read_and_set_as_on_one_node() {
     assert_eq!(said(&fleet.client), of_one);
     assert_eq!(of_one[2..4], [json!([]), json!({"foreignKeys": []})]);
 }
+
+#[test]
+fn each_pair_of_a_swap_says_whether_it_renames() {
+    if is_embedded() {
+        return;
+    }
+    let (single, fleet) = (Single::start(), Fleet::start());
+    for client in [&single.client, &fleet.client] {
+        for (index, count) in [("a", 1), ("b", 2), ("c", 3), ("e", 4)] {
+            client.add(index, &(0..count).map(|id| json!({ "id": id })).collect());
+        }
+        let swaps = json!([{"indexes": ["b", "a"]}, {"indexes": ["c", "d"], "rename": true}]);
+        let task = client.done(&client.post("/swap-indexes", &swaps));
+        assert_eq!(task["details"]["swaps"][1], swaps[1]);
+        let count = |index: &str| client.get(&format!("/indexes/{index}/stats")).value()["numberOfDocuments"].as_u64();
+        assert_eq!(["a", "b", "c", "d"].map(count), [Some(2), Some(1), None, Some(3)]);
+        // The new name is in use: nothing of it is done.
+        let refused =
+            client.wait(&client.post("/swap-indexes", &json!([swaps[0], {"indexes": ["d", "e"], "rename": true}])));
+        assert_eq!(refused["status"], "failed", "{refused}");
+        assert_eq!(["a", "b", "c", "d"].map(count), [Some(2), Some(1), None, Some(3)]);
+    }
+}
+
+/// One node has all documents, and answers for all.
+#[test]
+fn an_answer_of_one_node_says_once_how_long_it_took() {
+    if is_embedded() {
+        return;
+    }
+    let fleet = Fleet::with(FleetOptions { nodes: 2, ..Default::default() });
+    let settings = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 2}}});
+    fleet.client.done(&fleet.client.json("PATCH", "/indexes/a/settings", &settings));
+    fleet.client.add("a", &(0..9).map(|id| json!({"id": id, "_vectors": {"own": [1.0, 0.5]}})).collect());
+    let shows = |key: &str| json!({key: true});
+    let federation = json!({"federation": shows("showPerformanceDetails"), "queries": [{"indexUid": "a"}]});
+    for (path, body) in [
+        ("/multi-search", federation),
+        ("/indexes/a/similar", json!({"id": 1, "embedder": "own", "showPerformanceDetails": true})),
+        ("/indexes/a/search", shows("showPerformanceDetails")),
+    ] {
+        let answer = fleet.client.post(path, &body).ok();
+        assert!(answer["performanceDetails"].is_object(), "{path}: {answer}");
+    }
+}

@@ -244,3 +244,25 @@ fn a_node_that_vanished_shows_in_the_task_and_does_not_block_it_for_ever() {
     assert_eq!(task["status"], "succeeded", "{task}");
     assert!(task["details"].get("unreachableNodes").is_none(), "{task}");
 }
+
+#[test]
+fn a_write_that_fails_ends_after_those_before_it() {
+    let fleet = Fleet::start();
+    let client = &fleet.client;
+    let made = client.post("/indexes", &json!({"uid": "a", "primaryKey": "id"}));
+    let many: Vec<Value> =
+        (0..5000).map(|id| json!({"id": id, "text": format!("word{id} of many {}", id * 7)})).collect();
+    let many = client.post("/indexes/a/documents", &json!(many));
+    let other_key = client.post("/indexes/a/documents?primaryKey=text", &json!([{"id": 1, "text": 2}]));
+    let failed = client.wait(&other_key);
+    assert_eq!(
+        (&failed["status"], &failed["error"]["code"]),
+        (&json!("failed"), &json!("index_primary_key_already_exists"))
+    );
+    for before in [made, many] {
+        let task = client.get(&format!("/tasks/{}", before.value()["taskUid"].as_str().expect("an id"))).ok();
+        assert_eq!(task["status"], "succeeded", "{task}");
+        assert!(task["finishedAt"].as_str() <= failed["finishedAt"].as_str(), "{task} {failed}");
+    }
+    assert_eq!(client.get("/indexes/a").ok()["primaryKey"], "id");
+}

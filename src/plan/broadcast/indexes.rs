@@ -42,7 +42,7 @@ pub(super) fn update_index(index: &str, body: &[u8]) -> Result<WriteIntent, Resp
         (Some(new_uid), primary_key) if new_uid != index => {
             indexes.push(new_uid.clone());
             indexes.sort();
-            RegistryChange::Rename { pairs: vec![(index.to_owned(), new_uid)], primary_key }
+            RegistryChange::Rename { from: index.to_owned(), to: new_uid, primary_key }
         }
         (_, Some(primary_key)) => {
             RegistryChange::SetPrimaryKey { index: index.to_owned(), primary_key, leading: Vec::new() }
@@ -61,34 +61,29 @@ pub(super) fn delete_index(index: &str, copies: u8) -> WriteIntent {
     WriteIntent { registry, copies, ..of_index(TaskKind::IndexDeletion, index, details, step) }
 }
 
-/// Refused where some pairs rename and some do not: the registry makes one change of a task.
+/// Each pair says for itself whether it renames: no index may be in two of them, so their order does not matter.
 pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
     let body = payload::parse(body)?;
-    let mut pairs = Vec::new();
-    let renames = |swap: &Value| swap.get("rename").and_then(Value::as_bool) == Some(true);
-    let all = || body.as_array().into_iter().flatten();
-    let renaming = all().any(renames);
-    if renaming && !all().all(renames) {
-        return Err(ResponseError::new(
-            Code::MiroirNotSupported,
-            "Swaps of which some rename and some do not are not supported by Miroir in one request; send them one after \
-             the other.",
-        ));
-    }
-    for swap in all() {
+    let (mut pairs, mut renamed, mut swaps) = (Vec::new(), Vec::new(), Vec::new());
+    for swap in body.as_array().into_iter().flatten() {
         // Anything else than two names is left to the nodes, which refuse it in their own words.
         let names = swap.get("indexes").and_then(Value::as_array);
         if let Some([Value::String(left), Value::String(right)]) = names.map(Vec::as_slice) {
             IndexUid::refuse_reserved(left)?;
             IndexUid::refuse_reserved(right)?;
-            pairs.push((left.clone(), right.clone()));
+            let mut shown = json!({ "indexes": [left, right] });
+            let pair = (left.clone(), right.clone());
+            if swap.get("rename").and_then(Value::as_bool) == Some(true) {
+                shown["rename"] = Value::Bool(true);
+                renamed.push(pair);
+            } else {
+                pairs.push(pair);
+            }
+            swaps.push(shown);
         }
     }
-    let shown = |(left, right): &(String, String)| {
-        if renaming { json!({"indexes": [left, right], "rename": true}) } else { json!({"indexes": [left, right]}) }
-    };
-    let swaps: Vec<Value> = pairs.iter().map(shown).collect();
-    let mut indexes: Vec<String> = pairs.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect();
+    let all = pairs.iter().chain(&renamed);
+    let mut indexes: Vec<String> = all.flat_map(|(left, right)| [left.clone(), right.clone()]).collect();
     indexes.sort();
     indexes.dedup();
     Ok(WriteIntent {
@@ -98,11 +93,7 @@ pub(super) fn swap_indexes(body: &[u8]) -> Result<WriteIntent, ResponseError> {
         details: Some(Map::from_iter([("swaps".to_owned(), Value::Array(swaps))])),
         custom_metadata: None,
         ensure_index: false,
-        registry: if renaming {
-            RegistryChange::Rename { pairs, primary_key: None }
-        } else {
-            RegistryChange::Swap { pairs }
-        },
+        registry: RegistryChange::Swap { pairs, renamed },
         copies: 1,
         documents: BTreeMap::new(),
         ids: BTreeMap::new(),
@@ -121,8 +112,18 @@ pub fn refused_as_of(version: Option<&str>, change: &Change, intent: &WriteInten
     if let Change::UpdateSettings { .. } = change {
         return settings::newer_than(version, intent.details.as_ref()?);
     }
+    let renames = match &intent.registry {
+        RegistryChange::Rename { .. } => true,
+        RegistryChange::Swap { renamed, .. } => !renamed.is_empty(),
+        RegistryChange::None
+        | RegistryChange::Create { .. }
+        | RegistryChange::SetPrimaryKey { .. }
+        | RegistryChange::Delete { .. }
+        | RegistryChange::Settings { .. }
+        | RegistryChange::DynamicSearchRules => false,
+    };
     let asks_for_more = intent.kind == TaskKind::IndexCompaction
-        || matches!(intent.registry, RegistryChange::Rename { .. })
+        || renames
         || intent.details.as_ref().is_some_and(|details| details.contains_key("newIndexUid"));
     if !asks_for_more || version.is_some_and(renames_and_compacts) {
         return None;

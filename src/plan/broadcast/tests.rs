@@ -1,13 +1,13 @@
 use serde_json::{Value, json};
 
-use super::{HiddenSettings, is_hidden_filterable, plan};
+use super::{HiddenSettings, is_hidden_filterable, plan, refused_as_of};
 use crate::meili::error::ResponseError;
 use crate::meili::operation::Change;
 use crate::meili::settings::Setting;
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 use crate::plan::Plan;
 use crate::plan::scatter::NodeRequest;
-use crate::plan::write::{StepBody, WriteIntent};
+use crate::plan::write::{RegistryChange, StepBody, WriteIntent};
 
 fn topology() -> Topology {
     let node = |id| Node { id: NodeId::new(id), url: "http://x".into(), zone: None, weight: 1.0, state: NodeState::Up };
@@ -119,6 +119,20 @@ fn a_swap_passes_the_lanes_of_all_its_indexes() {
     let intent = intent(Change::SwapIndexes, "", body.clone());
     assert_eq!(intent.indexes, ["a", "b", "c", "d"]);
     assert_eq!(intent.index_uid, None);
+    assert_eq!(Value::Object(intent.details.unwrap()), json!({"swaps": body}));
+}
+
+#[test]
+fn each_pair_of_a_swap_says_whether_it_renames() {
+    let body = json!([{"indexes": ["b", "a"]}, {"indexes": ["c", "d"], "rename": true}]);
+    let intent = intent(Change::SwapIndexes, "", body.clone());
+    let pair = |left: &str, right: &str| vec![(left.to_owned(), right.to_owned())];
+    assert_eq!(intent.registry, RegistryChange::Swap { pairs: pair("b", "a"), renamed: pair("c", "d") });
+    assert_eq!(intent.registry.moved(), [("b", "a"), ("c", "d")]);
+    assert_eq!(
+        refused_as_of(Some("1.15.0"), &Change::SwapIndexes, &intent).map(|error| error.code.to_string()),
+        Some("miroir_not_supported".into())
+    );
     assert_eq!(Value::Object(intent.details.unwrap()), json!({"swaps": body}));
 }
 

@@ -135,16 +135,12 @@ impl Vocabularies {
             RegistryChange::Delete { index } => {
                 self.all.lock().remove(index);
             }
-            RegistryChange::Rename { pairs, .. } => {
-                for (from, to) in pairs {
-                    self.all.lock().remove(from);
-                    self.of(to).doubt();
-                }
-            }
-            RegistryChange::Swap { pairs } => {
+            RegistryChange::Rename { from, to, .. } => self.moved(from, to),
+            RegistryChange::Swap { pairs, renamed } => {
                 for index in pairs.iter().flat_map(|(left, right)| [left, right]) {
                     self.of(index).doubt();
                 }
+                renamed.iter().for_each(|(from, to)| self.moved(from, to));
             }
             RegistryChange::None
             | RegistryChange::Create { .. }
@@ -166,6 +162,12 @@ impl Vocabularies {
         if let Some(vocabulary) = known {
             vocabulary.doubt();
         }
+    }
+
+    /// An index goes by another name.
+    fn moved(&self, from: &str, to: &str) {
+        self.all.lock().remove(from);
+        self.of(to).doubt();
     }
 
     /// What is to be stored.

@@ -223,10 +223,14 @@ async fn carry_out(
     let Placed { mut task, topology, undo, runs, flight: _flight } =
         writes.place(intent, keys.as_deref(), trace.task)?;
     let mut row = task.clone();
-    if let Some(error) = &failed {
-        fail(&mut row, error.clone());
+    if let Some(error) = failed {
         row.acknowledged = true;
         row.parts.clear();
+        if runs.is_empty() && !writes.tracking.reconciler.has_to_wait(&row) {
+            fail(&mut row, error);
+        } else {
+            row.foreseen = Some(error);
+        }
     } else if row.parts.is_empty() {
         row.status = TaskStatus::Succeeded;
         row.started_at = Some(row.enqueued_at);
@@ -253,19 +257,21 @@ async fn carry_out(
     task.parts = send_all(&sending, intent, runs).await;
     let settled =
         insync::settle(&writes.ledger, &topology, intent, &task.parts).await.map_err(|error| store_failed(&error))?;
+    if row.foreseen.is_some() {
+        return Ok(ends_in_order(writes, row, task));
+    }
     if row.status.is_final() {
-        return Ok(ends_with_index(writes, row, task));
+        return Ok(row);
     }
     conclude(writes, task, settled, &undo).await
 }
 
 /// A batch that fails has made its index all the same: it ends when the nodes have the index, so that who sees that it has
-/// failed sees the index too. `row`, which is stored, says already how it ends, should the gateway stop meanwhile.
-fn ends_with_index(writes: &Writes, row: MiroirTask, sent: MiroirTask) -> MiroirTask {
-    if row.error.is_none() || sent.parts.iter().all(|part| part.task_uid.is_none()) {
-        return row;
-    }
-    let open = MiroirTask { foreseen: row.error, acknowledged: true, ..sent };
+/// failed sees the index too; and it ends after the tasks of the index before it. `row`, which is stored, names no parts: should the
+/// gateway stop meanwhile, it fails when the next one looks at it.
+fn ends_in_order(writes: &Writes, row: MiroirTask, sent: MiroirTask) -> MiroirTask {
+    let makes_index = sent.parts.iter().any(|part| part.task_uid.is_some());
+    let open = if makes_index { MiroirTask { parts: sent.parts, ..row } } else { row };
     writes.tracking.watch(open.clone());
     open
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::strict;
+
 /// One endpoint: a node or a gateway.
 #[derive(Clone)]
 pub struct Client {
@@ -194,7 +196,7 @@ impl Client {
 
 impl Reply {
     pub fn value(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text))
+        strict::parse(&self.text).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text))
     }
 
     /// The JSON of a successful answer.

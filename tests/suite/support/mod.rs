@@ -15,6 +15,7 @@ pub mod process;
 pub mod random;
 pub mod small_disk;
 pub mod stop;
+pub mod strict;
 
 pub use client::Client;
 pub use fleet::{Fleet, FleetOptions, Single};
