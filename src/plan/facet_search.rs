@@ -30,7 +30,7 @@ const OF_DOCUMENTS: [&str; 5] = ["q", "filter", "matchingStrategy", "attributesT
 pub struct FacetSearchPlan {
     pub index: String,
     pub facet: String,
-    /// As the client sent it.
+    /// As the client sent it, without what no engine looks at.
     pub body: Map<String, Value>,
     pub order: FacetOrder,
     pub max_values: usize,
@@ -78,7 +78,8 @@ impl Scattered for FacetSearchPlan {
 
 impl FacetSearchPlan {
     /// Of a POST body. [`Obstacle::Judge`] where it names no facet or the filter is none.
-    pub fn new(info: &IndexInfo, body: Map<String, Value>) -> Result<Self, Obstacle> {
+    pub fn new(info: &IndexInfo, mut body: Map<String, Value>) -> Result<Self, Obstacle> {
+        body.retain(|name, _| !known::idle_in_facet_search(name));
         let Some(Value::String(facet)) = body.get("facetName") else { return Err(Obstacle::Judge) };
         if body.get("filter").is_some_and(|filter| !filter::has_shape(filter)) {
             return Err(Obstacle::Judge);

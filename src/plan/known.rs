@@ -54,6 +54,12 @@ pub const FACET_SEARCH: &[&str] = &[
     "exhaustiveFacetCount",
 ];
 
+/// What a search among the values of a facet may say because a search may, and no engine looks at. Clients send it along: InstantSearch
+/// sends `facets`.
+pub fn idle_in_facet_search(name: &str) -> bool {
+    SEARCH.contains(&name) && !FACET_SEARCH.contains(&name)
+}
+
 /// Known, and refused.
 pub const REFUSED: &[(&str, &str)] = &[
     ("personalize", "each node would put its own hits into another order"),
@@ -146,6 +152,12 @@ mod tests {
         assert_eq!(refusal(json!({"newThing": 1})).unwrap(), "`newThing` is not known to this version of Miroir.");
         let personal = refusal(json!({"personalize": {"userContext": "likes dogs"}})).unwrap();
         assert!(personal.starts_with("`personalize` is not supported by Miroir: each node"), "{personal}");
+    }
+
+    #[test]
+    fn a_facet_search_may_say_what_a_search_may() {
+        let idle = ["facets", "limit", "q", "facetName", "newThing"].map(idle_in_facet_search);
+        assert_eq!(idle, [true, true, false, false, false]);
     }
 
     #[test]
