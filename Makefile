@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk bench comparability latency moving beside speed parity described page chaos release clean
+.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk instantsearch bench comparability latency moving beside speed parity described page chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ chart: ## lint and render the Helm chart
 
 sdk: build ## a session of the official Python, JavaScript and Rust clients through the gateway
 	MIROIR_BIN=$(BIN) ./examples/sdk/run.sh
+
+instantsearch: build ## a page of InstantSearch in a real browser through the gateway; with MEILISEARCH_URL compared with one node, step by step
+	MIROIR_BIN=$(BIN) ./examples/instantsearch/run.sh
 
 bench: setup ## criterion benches of placement, split and merge
 	$(CARGO) bench

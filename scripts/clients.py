@@ -3,14 +3,16 @@
 
     scripts/clients.py CHECKOUT --node MEILISEARCH --gateway MIROIR [--only WHAT] [--reports FOLDER]
 
-CHECKOUT is a clone of meilisearch-python or meilisearch-js in which its tests can run: `pytest`, or `vitest` in `node_modules`. Each test
-that passes on the node must pass through the gateway, or stand in docs/clients.md. WHAT is handed to the runner: a file, or a folder.
-FOLDER keeps what the runner reports, and a log of its output.
+CHECKOUT is a clone of the Python, JavaScript, Rust or Ruby client in which its tests can run: by `pytest`, `vitest` in `node_modules`,
+`cargo`, or `rspec` with its gems. Each test that passes on the node must pass through the gateway, or stand in docs/clients.md. WHAT is
+handed to the runner: a file, or a folder. FOLDER keeps what the runner reports, and a log of its output.
 """
 import argparse
 import collections
+import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -68,25 +70,50 @@ def start_gateway(program, folder, nodes):
 def outcomes(checkout, urls, only, report):
     """The name of each test, and whether it passed; tests that were left out are not among them. Of those that share a name the n-th is told
     apart by its number."""
+    host, port = urls[0].removeprefix("http://").split(":")
+    # The second is what the first exports to.
+    env = {**os.environ, "MEILISEARCH_URL": urls[0], "MEILISEARCH_URL_2": urls[1], "MEILISEARCH_API_KEY": KEY}
+    read = of_junit
     if (checkout / "package.json").exists():
         # Vitest begins with what failed or took long the last time; what a file leaves switched on would then meet other files each time.
         shutil.rmtree(checkout / "node_modules/.vite/vitest", ignore_errors=True)
         command = ["npx", "vitest", "run", "--reporter=junit", f"--outputFile={report}", *only]
+    elif (checkout / "Cargo.toml").exists():
+        command, read = ["cargo", "test", "--lib", *only, "--", "--test-threads", "2"], of_cargo
+        report = report.with_suffix(".log")
+    elif (checkout / ".rspec").exists():
+        env |= {"MEILISEARCH_URL": host, "MEILISEARCH_PORT": port, "DISABLE_COVERAGE": "1"}
+        command, read = ["rspec", "-I", "lib", "--seed", "7", "--format", "json", "--out", report, *only], of_rspec
     else:
         command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", f"--junitxml={report}", *only]
-    # The second is what the first exports to.
-    env = {**os.environ, "MEILISEARCH_URL": urls[0], "MEILISEARCH_URL_2": urls[1]}
     with open(report.with_suffix(".log"), "w") as output:
-        subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=output)
+        subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=subprocess.STDOUT)
     if not report.exists():
-        sys.exit(f"{' '.join(command)} wrote no report")
+        sys.exit(f"{command[0]} wrote no report")
     said, met = {}, collections.Counter()
-    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
-        name = (case.get("classname"), case.get("name"))
-        met[name] += 1
-        if case.find("skipped") is None:
-            said[*name, met[name]] = case.find("failure") is None and case.find("error") is None
+    for suite, test, passed in read(report):
+        met[suite, test] += 1
+        said[suite, test, met[suite, test]] = passed
+    if not said:
+        sys.exit(f"{command[0]} ran no test: {report.with_suffix('.log')}")
     return said
+
+
+def of_junit(report):
+    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        if case.find("skipped") is None:
+            yield case.get("classname"), case.get("name"), case.find("failure") is None and case.find("error") is None
+
+
+def of_cargo(report):
+    for test, outcome in re.findall(r"^test (\S+) \.\.\. .*?(ok|FAILED)$", report.read_text(), re.MULTILINE):
+        yield "", test, outcome == "ok"
+
+
+def of_rspec(report):
+    for example in json.loads(report.read_text())["examples"]:
+        if example["status"] != "pending":
+            yield example["file_path"], example["full_description"], example["status"] == "passed"
 
 
 def main():
