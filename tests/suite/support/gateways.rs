@@ -91,7 +91,12 @@ fn follows(admin: &Client) -> bool {
 }
 
 fn section(place: usize, peers: u16) -> String {
+    section_at(place, peers, peers)
+}
+
+/// A gateway's own lines: others reach what it listens on at another port.
+pub fn section_at(place: usize, listens: u16, reached: u16) -> String {
     format!(
-        "gateway: {{ id: gw-{place}, peer_listen: \"127.0.0.1:{peers}\", peer_url: \"http://127.0.0.1:{peers}\" }}\n"
+        "gateway: {{ id: gw-{place}, peer_listen: \"127.0.0.1:{listens}\", peer_url: \"http://127.0.0.1:{reached}\" }}\n"
     )
 }
