@@ -97,6 +97,10 @@ pub(crate) async fn read(
     session: &mut Session,
     body: Bytes,
 ) -> Result<Outcome, ResponseError> {
+    let mut is_of_before = !is_leased(following);
+    if is_of_before {
+        topology = Arc::new(topology.of_before());
+    }
     for _ in 0..MOST_PLANS {
         let outcome = dispatch::run(app, Arc::clone(&topology), admitted, session, body.clone()).boxed().await;
         if let Ok(Outcome::Forward(_)) = &outcome
@@ -106,7 +110,11 @@ pub(crate) async fn read(
             return Ok(Outcome::PassOn(admitted.operation.clone(), Some(body)));
         }
         match judge(app, &topology)? {
-            Judged::PlanAgain(newer) => topology = newer,
+            Judged::PlanAgain(newer) => (topology, is_of_before) = (newer, false),
+            // Shards may have moved while it was carried out.
+            Judged::Stands(Seen::Before) if !is_of_before => {
+                (topology, is_of_before) = (Arc::new(topology.of_before()), true);
+            }
             Judged::Stands(seen) => {
                 return outcome.map(|outcome| match outcome {
                     Outcome::Answer(answer) => Outcome::Answer(Answer { seen, ..answer }),

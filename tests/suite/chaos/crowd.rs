@@ -14,8 +14,8 @@ use crate::support::{Client, Fleet, FleetOptions};
 
 /// How long a gateway that was told to end may take to do so.
 const ENDS: Duration = Duration::from_secs(30);
-/// How long an operator waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an operator waits for an answer: longer than a gateway waits for a leader.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The gateways, and the database that they share.
 pub struct Crowd {

@@ -27,9 +27,6 @@ struct Fault {
     target: Target,
 }
 
-/// In so many of 100 rounds something happens to gateways, where they are several.
-const OF_GATEWAYS: u64 = 60;
-
 /// Draws rounds from a seed.
 pub struct Schedule {
     dice: Dice,
@@ -37,6 +34,8 @@ pub struct Schedule {
     /// The least that there is; one node less may be away at once.
     replication_factor: usize,
     kinds: Vec<FaultKind>,
+    /// In so many of 100 rounds something happens to gateways, where they are several.
+    of_gateways: u64,
     /// How many faults of each kind were thrown.
     pub thrown: Thrown,
     /// How moves ended, by when they began.
@@ -49,9 +48,9 @@ pub type Thrown = BTreeMap<FaultKind, usize>;
 // === impl Schedule ===
 
 impl Schedule {
-    pub fn new(dice: Dice, replication_factor: usize, kinds: &[FaultKind]) -> Self {
+    pub fn new(dice: Dice, replication_factor: usize, kinds: &[FaultKind], of_gateways: u64) -> Self {
         let (thrown, ended) = (BTreeMap::new(), BTreeMap::new());
-        Self { dice, rounds: 0, replication_factor, kinds: kinds.to_vec(), thrown, ended }
+        Self { dice, rounds: 0, replication_factor, kinds: kinds.to_vec(), of_gateways, thrown, ended }
     }
 
     fn of_class(&self, class: Class) -> Vec<FaultKind> {
@@ -155,15 +154,10 @@ impl Schedule {
         whole.map_err(|reason| format!("not whole {WHOLE:?} after {faults:?} and {begun:?}: {reason}"))
     }
 
-    /// Begins a fault of gateways that are several, in every other round.
-    fn hit_gateways(
-        &mut self,
-        fleet: &Fleet,
-        crowd: &mut Crowd,
-        dice: &mut Dice,
-    ) -> Result<Option<Begun>, String> {
+    /// Begins a fault of gateways that are several, in most rounds.
+    fn hit_gateways(&mut self, fleet: &Fleet, crowd: &mut Crowd, dice: &mut Dice) -> Result<Option<Begun>, String> {
         let kinds = self.of_class(Class::Gateways);
-        if kinds.is_empty() || dice.range(0, 99) >= OF_GATEWAYS {
+        if kinds.is_empty() || dice.range(0, 99) >= self.of_gateways {
             return Ok(None);
         }
         pause(Duration::from_millis(dice.range(0, 400)));

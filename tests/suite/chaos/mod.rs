@@ -55,6 +55,8 @@ struct Run<'a> {
     spare: usize,
     replication_factor: usize,
     lasting: Duration,
+    /// In so many of 100 rounds something happens to gateways, where they are several.
+    of_gateways: u64,
     kinds: &'a [FaultKind],
 }
 
@@ -67,7 +69,7 @@ impl Run<'_> {
         let (mut fleet, mut crowd) = self.fleet();
         let kinds = self.possible_kinds(&fleet);
         let dice = Dice::new(self.seed);
-        let mut schedule = Schedule::new(dice.branch(1), self.replication_factor, &kinds);
+        let mut schedule = Schedule::new(dice.branch(1), self.replication_factor, &kinds, self.of_gateways);
         let (history, problems, searches) = (History::new(), Problems::default(), Searches::default());
         let stop = AtomicBool::new(false);
         wrong::prepare(&fleet, &history);
@@ -226,7 +228,8 @@ fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed_and_shards_mo
     let seed = number("MIROIR_CHAOS_SEED").unwrap_or(4);
     println!("chaos: seed {seed}");
     let lasting = Duration::from_secs(20);
-    Run { seed, gateways: 1, nodes: 3, spare: 1, replication_factor: 2, lasting, kinds: &kinds }.carry_out();
+    Run { seed, gateways: 1, nodes: 3, spare: 1, replication_factor: 2, lasting, of_gateways: 0, kinds: &kinds }
+        .carry_out();
 }
 
 #[test]
@@ -236,13 +239,23 @@ fn nothing_acknowledged_is_lost_while_gateways_nodes_and_the_database_are_killed
         StoreCrash, StoreCut,
     };
     let kinds = [
-        NodeKill, LeaderKill, FollowerKill, GatewayFreeze, LeaderStop, StepDown, StoreCut, StoreCrash, DoorCut,
-        GatewayPairCut, NodePairCut,
+        NodeKill,
+        LeaderKill,
+        FollowerKill,
+        GatewayFreeze,
+        LeaderStop,
+        StepDown,
+        StoreCut,
+        StoreCrash,
+        DoorCut,
+        GatewayPairCut,
+        NodePairCut,
     ];
     let seed = number("MIROIR_CHAOS_SEED").unwrap_or(15);
     println!("chaos: seed {seed}");
-    let lasting = Duration::from_secs(15);
-    Run { seed, gateways: 3, nodes: 3, spare: 0, replication_factor: 2, lasting, kinds: &kinds }.carry_out();
+    let lasting = Duration::from_secs(20);
+    Run { seed, gateways: 3, nodes: 3, spare: 0, replication_factor: 2, lasting, of_gateways: 100, kinds: &kinds }
+        .carry_out();
 }
 
 /// `make chaos`: every kind of fault, first over 3 to 5 nodes that hold each document twice or three times, then over 4 to 6
@@ -255,8 +268,11 @@ fn chaos() {
     let gateways = number("MIROIR_CHAOS_GATEWAYS").unwrap_or(1) as usize;
     for (part, (nodes, spare, replication_factor)) in [(3, 2, 2), (5, 1, 3)].into_iter().enumerate() {
         let seed = seed + part as u64 * 1_000_000;
-        println!("chaos: {gateways} gateways, {nodes} nodes and {spare} to come, replication factor {replication_factor}, seed {seed}");
+        println!(
+            "chaos: {gateways} gateways, {nodes} nodes and {spare} to come, replication factor {replication_factor}, seed {seed}"
+        );
         let lasting = Duration::from_secs(seconds / 2);
-        Run { seed, gateways, nodes, spare, replication_factor, lasting, kinds: &FaultKind::ALL }.carry_out();
+        Run { seed, gateways, nodes, spare, replication_factor, lasting, of_gateways: 60, kinds: &FaultKind::ALL }
+            .carry_out();
     }
 }

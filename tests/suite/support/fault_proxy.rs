@@ -203,12 +203,7 @@ enum Direction<'a> {
 }
 
 /// Hands on what one side sends, until it or the mode ends the connection.
-async fn pump(
-    from: &mut OwnedReadHalf,
-    to: &mut OwnedWriteHalf,
-    mut faults: Faults,
-    direction: Direction<'_>,
-) -> Over {
+async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, mut faults: Faults, direction: Direction<'_>) -> Over {
     let mut passed = 0;
     let mut buffer = vec![0; 16 << 10];
     loop {
