@@ -260,16 +260,12 @@ async fn decide(
     if takes == Takes::Json {
         content_type::require_json(head)?;
     }
-    let mut by = Seen::Now;
+    let by = if is_probe { Seen::Now } else { seen::as_leader(app, &operation)? };
     if !is_probe {
-        by = seen::as_leader(app, &operation)?;
         health::wait_for(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
-    let topology = match by {
-        Seen::Now => app.cluster.nodes.topology(),
-        Seen::Before => Arc::new(app.cluster.nodes.topology().of_before()),
-    };
+    let topology = seen::topology(app, by);
     let body = match takes {
         Takes::Nothing => bytes::Bytes::new(),
         Takes::Json => {

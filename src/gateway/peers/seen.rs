@@ -52,6 +52,15 @@ pub(crate) fn as_leader(app: &App, operation: &Operation) -> Result<Seen, Respon
     }
 }
 
+/// What a request goes by.
+pub(crate) fn topology(app: &App, by: Seen) -> Arc<Topology> {
+    let topology = app.cluster.nodes.topology();
+    match by {
+        Seen::Now => topology,
+        Seen::Before => Arc::new(topology.of_before()),
+    }
+}
+
 /// True while there is a view that reads can go by, good or not any more. Without one they are the leader's to answer.
 pub(crate) fn has_view(following: &Following) -> bool {
     following.follower().is_some_and(|follower| follower.has().is_some())

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::crowd::Crowd;
 use super::kinds::FaultKind;
 use super::view::WHOLE;
 use crate::support::Fleet;
 use crate::support::client::pause;
+use crate::support::crowd::Crowd;
 use crate::support::fault_proxy::Mode;
 use crate::support::random::Dice;
 

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::changes::{Answer, Bounds, Change};
 use super::checker::{Problem, Problems};
-use super::crowd::Crowd;
 use super::crowd_faults::Begun;
 use super::kinds::{Class, FaultKind};
 use super::view::{self, Moving, View, WHOLE};
 use crate::support::Fleet;
 use crate::support::client::pause;
+use crate::support::crowd::Crowd;
 use crate::support::fault_proxy::Mode;
 use crate::support::random::Dice;
 

@@ -8,7 +8,6 @@
 mod changes;
 mod checker;
 mod clients;
-mod crowd;
 mod crowd_faults;
 mod faults;
 mod history;
@@ -25,11 +24,11 @@ use serde_json::json;
 
 use self::checker::{Problem, Problems};
 use self::clients::{INDEX, Searches, Stage, Writer};
-use self::crowd::Crowd;
 use self::faults::Schedule;
 use self::history::History;
 use self::kinds::{Class, FaultKind};
 use crate::support::client::pause;
+use crate::support::crowd::Crowd;
 use crate::support::random::Dice;
 use crate::support::stop::StopOnDrop;
 use crate::support::{Client, Fleet, FleetOptions};

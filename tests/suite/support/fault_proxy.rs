@@ -93,7 +93,9 @@ impl FaultProxy {
 
     /// As [`FaultProxy::set`], of one process that is told apart.
     pub fn set_for(&self, process: u32, mode: Mode) {
-        self.modes.send_modify(|modes| drop(modes.single.insert(process, mode)));
+        self.modes.send_modify(|modes| {
+            modes.single.insert(process, mode);
+        });
     }
 }
 

@@ -92,6 +92,7 @@ impl Postgres {
     }
 
     /// The server dies as by a crash, or of kill -9: its data stays as it is.
+    #[allow(dead_code, reason = "tests of the store share this file")]
     pub fn crash(&mut self, signal: &str) {
         let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server's file");
         let process = file.lines().next().expect("its process").to_owned();

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::view::WHOLE;
-use crate::support::client::pause;
-use crate::support::fault_proxy::{FaultProxy, Mode};
-use crate::support::fleet::MIROIR;
-use crate::support::gateways::{SECRET, section_at};
-use crate::support::postgres::Postgres;
-use crate::support::process::{Process, free_port};
-use crate::support::{Client, Fleet, FleetOptions};
+use super::client::{Client, pause};
+use super::fault_proxy::{FaultProxy, Mode};
+use super::fleet::{Fleet, FleetOptions, MIROIR};
+use super::gateways::{SECRET, section_at};
+use super::postgres::Postgres;
+use super::process::{Process, free_port};
+
+/// How long they may take until all of them serve. Generous, because machines are busy.
+const READY: Duration = Duration::from_secs(120);
 
 /// How long a gateway that was told to end may take to do so.
 const ENDS: Duration = Duration::from_secs(30);
@@ -32,7 +33,7 @@ pub struct Gateway {
     config: PathBuf,
     process: Process,
     pub client: Client,
-    admin: Client,
+    pub admin: Client,
     /// Between it and the database.
     store: FaultProxy,
     /// Between others and it.
@@ -53,7 +54,7 @@ impl Place {
     fn new(number: usize, server: &Postgres, database: &str) -> Self {
         let peers = free_port();
         let (store, door) = (FaultProxy::start(server.port), FaultProxy::start(peers));
-        let gateway = section_at(number, peers, door.port);
+        let gateway = section_at(number, peers, door.port, "");
         let state = database.replace(&format!(":{}/", server.port), &format!(":{}/", store.port));
         Self { store, door, gateway, state }
     }
@@ -122,18 +123,20 @@ impl Crowd {
         self.gateways.iter().map(|gateway| gateway.client.clone())
     }
 
-    /// The place of the gateway that leads, if one says so.
+    /// The place of the gateway that leads, if one says so: of the newest epoch, because one that was cut off does not know better.
     pub fn leader(&self) -> Option<usize> {
-        let leads = |gateway: &Gateway| {
-            let reply = gateway.admin.try_send("GET", "/leader", &[], b"");
-            reply.is_ok_and(|reply| reply.status == 200 && reply.value()["role"] == "leads")
+        let epoch = |gateway: &Gateway| {
+            let reply = gateway.admin.try_send("GET", "/leader", &[], b"").ok().filter(|reply| reply.status == 200)?;
+            let leads = reply.value();
+            (leads["role"] == "leads").then(|| leads["leader"]["epoch"].as_i64())?
         };
-        self.gateways.iter().position(leads)
+        let leading = self.gateways.iter().enumerate().filter_map(|(place, gateway)| Some((epoch(gateway)?, place)));
+        leading.max().map(|(_, place)| place)
     }
 
     /// Starts again what has ended by itself, and waits until each gateway serves. The error says which does not.
     pub fn await_ready(&mut self) -> Result<(), String> {
-        let until = Instant::now() + WHOLE;
+        let until = Instant::now() + READY;
         loop {
             let mut lacking = Vec::new();
             for gateway in &mut self.gateways {
@@ -212,6 +215,11 @@ impl Crowd {
         }
         gateway.restart();
         Ok(())
+    }
+
+    /// True once a gateway has ended by itself; its exit code.
+    pub fn exited(&mut self, gateway: usize) -> Option<Option<i32>> {
+        self.gateways[gateway].process.exited().map(|status| status.code())
     }
 
     /// What each of them has printed, by its name.
