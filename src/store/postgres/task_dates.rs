@@ -38,14 +38,14 @@ impl Dates {
     pub fn compared(&mut self, column: &str, comparison: &str, value: &str) {
         let name = column.trim_end_matches("_at");
         // Every task has this date.
-        let dated = if name == "enqueued" { "n" } else { name };
+        let dated = if name == "enqueued" { "true" } else { name };
         let (inner, outer, not) = match comparison {
             "<" => ("to", "from", ">="),
             _ => ("from", "to", "<="),
         };
         let (and, or) = if self.is_empty() { ("", "") } else { (" AND ", " OR ") };
-        let _ = write!(self.inside, "{and}{dated} = n AND {name}_{inner} {comparison} {value}");
-        let _ = write!(self.outside, "{or}{dated} = 0 OR {name}_{outer} {not} {value}");
+        let _ = write!(self.inside, "{and}{dated} AND {name}_{inner} {comparison} {value}");
+        let _ = write!(self.outside, "{or}NOT {dated} OR {name}_{outer} {not} {value}");
     }
 
     /// The groups in blocks that are not without, as the table `near`. `blocks`: which blocks.
