@@ -104,10 +104,8 @@ fn searches(effort: Effort, alone: &Gateway, several: &Several, section: &mut Se
         }
         // The first round warms up.
         if round > 0 {
-            for side in 0..3 {
-                times_of[side].add(took[side]);
-                cpu_of[side].add(cost[side]);
-            }
+            times_of.iter_mut().zip(took).for_each(|(of, took)| of.add(took));
+            cpu_of.iter_mut().zip(cost).for_each(|(of, cost)| of.add(cost));
         }
     }
     let [file, leader, follower] = &times_of;

