@@ -2,14 +2,12 @@
 //! version.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac as _};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::Sha256;
 
 use crate::support::client::{Client, Reply, eventually, pause, within};
@@ -18,7 +16,6 @@ use crate::support::crowd::Crowd;
 use crate::support::fault_proxy::Mode;
 use crate::support::gateways::{Gateways, SECRET};
 use crate::support::parity::load;
-use crate::support::postgres::{Postgres, database_of};
 use crate::support::process::free_port;
 use crate::support::stop::StopOnDrop;
 use crate::support::{Fleet, FleetOptions};
@@ -225,38 +222,9 @@ fn code(parts: &[&str]) -> String {
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A gateway of a version to come, which leads: it proves that it knows the secret, and says that it speaks otherwise.
-fn leads_otherwise(listener: &TcpListener) {
-    for stream in listener.incoming().flatten() {
-        let mut nonce = None;
-        let mut length = 0;
-        let mut reader = BufReader::new(&stream);
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                break;
-            }
-            let Some((name, value)) = line.trim().split_once(": ") else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "x-miroir-peer" => nonce = value.split(' ').nth(2).map(str::to_owned),
-                "content-length" => length = value.parse().unwrap_or(0),
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        let _ = std::io::Read::read_exact(&mut reader, &mut body);
-        let Some(nonce) = nonce else { continue };
-        let (proof, said) = (code(&["answer", &nonce]), r#"{"kind":"otherProtocol","protocol":2}"#);
-        let head = format!("HTTP/1.1 200 OK\r\nx-miroir-peer: {proof}\r\ncontent-type: application/json\r\n");
-        let answer = format!("{head}connection: close\r\ncontent-length: {}\r\n\r\n{said}", said.len());
-        // Who asks may have gone.
-        let _ = (&stream).write_all(answer.as_bytes());
-    }
-}
-
 #[test]
 fn gateways_that_speak_another_protocol_are_told_so_and_disturb_nobody() {
-    let mut gateways = Gateways::start(2, FleetOptions::default());
+    let gateways = Gateways::start(2, FleetOptions::default());
     load(&gateways.fleet.client, "cities", &cities(30));
     // One of a version to come asks.
     let config = std::fs::read_to_string(&gateways.fleet.config).expect("a configuration");
@@ -270,38 +238,4 @@ fn gateways_that_speak_another_protocol_are_told_so_and_disturb_nobody() {
         assert_eq!(search(&client).expect("an answer").status, 200);
         assert_eq!(client.done(&write(&client, FIRST).expect("an answer"))["status"], "succeeded");
     }
-
-    // One of a version to come leads.
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || leads_otherwise(&listener));
-    gateways.process(0).kill();
-    let state = config.lines().find_map(|line| line.strip_prefix("state: ")).expect("a state").to_owned();
-    Postgres::shared().sql(
-        database_of(&state),
-        &format!(
-            "UPDATE miroir.leader SET epoch = epoch + 1, holder = 'of a version to come', name = 'gw-new', url = '{url}',
-                 expires_at = now() + interval '25 seconds'"
-        ),
-    );
-    let other = &gateways.others[0];
-    within(TAKE_OVER, "it says why it has no view", || {
-        other.process.log().contains("speaks another protocol").then_some(())
-    });
-    let ready: Value = eventually("it is not ready", || {
-        other
-            .admin
-            .try_send("GET", "/ready", &[], b"")
-            .ok()
-            .filter(|reply| reply.status == 503)
-            .map(|reply| reply.value())
-    });
-    assert_eq!(ready["ready"], false);
-    let found = search(&other.client).expect("an answer");
-    assert_eq!((found.status, found.header("x-miroir-degraded")), (200, Some("view")), "{}", found.text);
-    // Where that one is gone it leads itself.
-    within(Duration::from_secs(90), "it takes writes", || {
-        write(&other.client, FIRST + 1).ok().filter(|reply| reply.status == 202)
-    });
-    assert_eq!(other.client.documents("cities").len(), 32);
 }
