@@ -86,11 +86,11 @@ page: setup ## the page of the admin listener in a headless Chromium, which is i
 	$(CARGO) build $(FEATURES)
 	MIROIR_PAGE_SHOTS=$(abspath $(or $(SHOTS),page-shots)) $(CARGO) test $(FEATURES) --test suite -- --nocapture page::
 
-chaos: setup ## break nodes, network and gateway under load for MINUTES=30, and simulate more; SEED=n replays a schedule
+chaos: setup ## break nodes, network and gateway (or GATEWAYS=3 and PostgreSQL) under load for MINUTES=30, and simulate more; SEED=n replays a schedule
 	$(CARGO) build $(FEATURES)
 	MIROIR_SIMULATION_RUNS=$(or $(RUNS),20000) $(CARGO) test $(FEATURES) --lib -- --nocapture no_order_of_faults
 	MIROIR_CHAOS_SECONDS=$$(( $(or $(MINUTES),30) * 60 )) MIROIR_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
-		$(CARGO) test $(FEATURES) --test suite -- --ignored --exact --nocapture chaos::chaos
+		MIROIR_CHAOS_GATEWAYS=$(or $(GATEWAYS),1) $(CARGO) test $(FEATURES) --test suite -- --ignored --exact --nocapture chaos::chaos
 
 release: setup ## the gateway as production runs it, without the engine
 	$(CARGO) build --release

@@ -38,6 +38,9 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, request: &mut Request) -> pingora::Result<bool> {
         let Request { app, ctx } = request;
+        if self.serving.leaves() {
+            session.set_keepalive(None);
+        }
         let handled = match self.door.enter(app, session, ctx) {
             Entered::Request => gateway::handle(app, session, ctx).await?,
             Entered::Own(path) => own::answer(app, &self.admin, session, ctx, &path).await?,

@@ -112,15 +112,18 @@ struct Contest {
 /// What ends the server: a signal, or that another gateway is to lead.
 struct UntilTheEnd {
     leadership: Arc<dyn Leadership>,
+    serving: Arc<Serving>,
+    /// How long it goes on for those who have not heard yet that it leaves.
+    drain: Duration,
 }
 
 /// Runs the gateway until it is told to stop. Fails where its configuration, its state or its addresses cannot be used, which it says on
 /// standard error.
 pub fn run(args: Args) -> ExitCode {
     match start(&args) {
-        Ok((server, leadership)) => {
-            let end = Box::new(UntilTheEnd { leadership: Arc::clone(&leadership) });
-            server.run(RunArgs { shutdown_signal: end });
+        Ok((server, end)) => {
+            let leadership = Arc::clone(&end.leadership);
+            server.run(RunArgs { shutdown_signal: Box::new(end) });
             leadership.release();
             if *leadership.resigns().borrow() { ExitCode::from(LEADS_NO_MORE) } else { ExitCode::SUCCESS }
         }
@@ -136,7 +139,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), BadConfig> {
     Config::load(path).map_err(|problems| BadConfig { path: path.to_owned(), problems })
 }
 
-fn start(args: &Args) -> Result<(Server, Arc<dyn Leadership>), StartError> {
+fn start(args: &Args) -> Result<(Server, UntilTheEnd), StartError> {
     let (mut config, warnings) = load(&args.config)?;
     logging::init(&config.log, &config.traces)?;
     for warning in &warnings {
@@ -210,6 +213,7 @@ fn start(args: &Args) -> Result<(Server, Arc<dyn Leadership>), StartError> {
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(Arc::clone(&serving)));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
     tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
+    let end = UntilTheEnd { leadership, serving: Arc::clone(&serving), drain: config.gateway.peers.drain };
     let background = Background { serving, founder, tls, contest: Mutex::new(contest) };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
@@ -227,7 +231,7 @@ fn start(args: &Args) -> Result<(Server, Arc<dyn Leadership>), StartError> {
             std::process::exit(0);
         });
     }
-    Ok((server, leadership))
+    Ok((server, end))
 }
 
 /// Waits for the lease on a thread of its own, because that blocks.
@@ -273,9 +277,23 @@ fn end_with_leadership(leadership: Arc<dyn Leadership>) -> Result<(), StartError
 impl ShutdownSignalWatch for UntilTheEnd {
     async fn recv(&self) -> ShutdownSignal {
         let mut resigns = self.leadership.resigns();
-        tokio::select! {
+        let signal = tokio::select! {
             signal = UnixShutdownSignalWatch.recv() => signal,
             Ok(_) = resigns.wait_for(|resigns| *resigns) => ShutdownSignal::GracefulTerminate,
+        };
+        match signal {
+            ShutdownSignal::GracefulTerminate if !self.drain.is_zero() => {}
+            ShutdownSignal::GracefulTerminate | ShutdownSignal::GracefulUpgrade | ShutdownSignal::FastShutdown => {
+                self.serving.leave();
+                return signal;
+            }
+        }
+        tracing::info!(drain = ?self.drain, "this gateway is not ready any more, and ends soon");
+        self.serving.leave();
+        // Told once more it does not wait.
+        tokio::select! {
+            signal = UnixShutdownSignalWatch.recv() => signal,
+            () = tokio::time::sleep(self.drain) => signal,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The built program in front of stub nodes, and a proxy that only passes on beside it.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -36,34 +37,11 @@ impl Gateway {
     pub fn with_shards(nodes: usize, replication_factor: usize, shards: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let stubs: Vec<Stub> = (0..nodes).map(Stub::start).collect();
-        let (api, admin, metrics) = (free_port(), free_port(), free_port());
-        let mut config = format!(
-            "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\nstate: sqlite:{}\n\
-             cache: {{ size: 0 }}\n\
-             cluster:\n  shards: {shards}\n  replication_factor: {replication_factor}\n  nodes:\n",
-            folder.path().join("miroir.db").display()
-        );
-        for (at, stub) in stubs.iter().enumerate() {
-            config += &format!("    - {{ id: node-{at}, url: \"{}\" }}\n", stub.url());
-        }
-        let path = folder.path().join("miroir.yaml");
-        std::fs::write(&path, config).expect("a configuration file");
-        let path = path.to_string_lossy().into_owned();
-        let process = Process::start("gateway", folder.path(), &program(), &["serve", "--config", &path]);
-        let ready = Client::new(&format!("http://127.0.0.1:{admin}"));
-        eventually("the gateway is ready", || {
-            ready.try_send("GET", "/ready", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
-        });
-        let client = Client::new(&format!("http://127.0.0.1:{api}"));
-        let index = serde_json::json!({"uid": "cities", "primaryKey": "id"});
-        client.done(&client.post("/indexes", &index));
-        let settings = serde_json::json!({
-            "filterableAttributes": ["country", "feature"], "sortableAttributes": ["population"],
-        });
-        client.done(&client.json("PATCH", "/indexes/cities/settings", &settings));
-        // Words of a new index are looked for once.
-        pause(Duration::from_secs(2));
-        Self { address: format!("127.0.0.1:{api}"), stubs, process, _folder: folder }
+        let state = format!("sqlite:{}", folder.path().join("miroir.db").display());
+        let cluster = format!("  shards: {shards}\n  replication_factor: {replication_factor}\n");
+        let (process, address) = spawn(folder.path(), "gateway", &stubs, &format!("state: {state}\n"), &cluster);
+        prepare(&address);
+        Self { address, stubs, process, _folder: folder }
     }
 
     pub fn pid(&self) -> u32 {
@@ -74,6 +52,40 @@ impl Gateway {
     pub fn asked(&self) -> u64 {
         self.stubs.iter().map(Stub::searches).sum()
     }
+}
+
+/// Starts a gateway before these nodes and waits until it is ready; with the address of its clients. `own`: lines of its own, its state among them.
+pub fn spawn(folder: &Path, name: &str, stubs: &[Stub], own: &str, cluster: &str) -> (Process, String) {
+    let (api, admin, metrics) = (free_port(), free_port(), free_port());
+    let mut config = format!(
+        "listen: 127.0.0.1:{api}\nadmin: 127.0.0.1:{admin}\nmetrics: 127.0.0.1:{metrics}\n{own}\
+         cache: {{ size: 0 }}\ncluster:\n{cluster}  nodes:\n"
+    );
+    for (at, stub) in stubs.iter().enumerate() {
+        config += &format!("    - {{ id: node-{at}, url: \"{}\" }}\n", stub.url());
+    }
+    let path = folder.join(format!("{name}.yaml"));
+    std::fs::write(&path, config).expect("a configuration file");
+    let path = path.to_string_lossy().into_owned();
+    let process = Process::start(name, folder, &program(), &["serve", "--config", &path]);
+    let ready = Client::new(&format!("http://127.0.0.1:{admin}"));
+    eventually("the gateway is ready", || {
+        ready.try_send("GET", "/ready", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
+    });
+    (process, format!("127.0.0.1:{api}"))
+}
+
+/// Makes the index that recorded replies are of.
+pub fn prepare(address: &str) {
+    let client = Client::new(&format!("http://{address}"));
+    let index = serde_json::json!({"uid": "cities", "primaryKey": "id"});
+    client.done(&client.post("/indexes", &index));
+    let settings = serde_json::json!({
+        "filterableAttributes": ["country", "feature"], "sortableAttributes": ["population"],
+    });
+    client.done(&client.json("PATCH", "/indexes/cities/settings", &settings));
+    // Words of a new index are looked for once.
+    pause(Duration::from_secs(2));
 }
 
 /// The program that was built with the bench, or the one that `MIROIR_SPEED_BIN` names: for figures of an older one.

@@ -6,9 +6,9 @@
 //!
 //! | variable | what |
 //! |---|---|
-//! | `MIROIR_TEST_MEILISEARCH` | the program that real nodes run; without it all parts but `stub` and `upload` are left out |
+//! | `MIROIR_TEST_MEILISEARCH` | the program that real nodes run; without it all parts but `stub`, `upload` and `gateways` are left out |
 //! | `MIROIR_SPEED_NETWORK` | a program that has the engine's own network, to be compared with clusters |
-//! | `MIROIR_SPEED_ONLY` | the parts that are measured, of `stub,upload,kinds,random,cache,replicas,load,writes` |
+//! | `MIROIR_SPEED_ONLY` | the parts that are measured, of `stub,upload,gateways,kinds,random,cache,replicas,load,writes` |
 //! | `MIROIR_SPEED_SHORT` | a quarter of the work or less |
 //! | `MIROIR_SPEED_BIN` | another gateway's program in front of the stub nodes; docs/speed.md stays |
 //! | `MIROIR_BENCH_DATA` | the cities that real nodes hold, NDJSON, plain or gzip |
@@ -29,6 +29,7 @@
 //! | `replicas` | part `replicas`: every node holds everything |
 //! | `report` | the tables |
 //! | `sets` | the documents |
+//! | `several` | part `gateways`: what it costs that they are several |
 //! | `small` | part `writes`: many writes of one document |
 //! | `stub` | a node of recorded replies |
 //! | `stubbed` | part `stub`: what is measured with stub nodes |
@@ -52,6 +53,7 @@ mod proxy;
 mod replicas;
 mod report;
 mod sets;
+mod several;
 mod small;
 mod stub;
 mod stubbed;
@@ -89,6 +91,7 @@ fn main() {
         let measured = match part {
             Part::Stub => stubbed::measure(effort),
             Part::Upload => uploads::measure(effort),
+            Part::Gateways => several::measure(effort),
             Part::Kinds => kinds::measure(effort),
             Part::Random => mixed::measure(effort),
             Part::Cache => cached::measure(effort),

@@ -7,6 +7,8 @@ pub enum Part {
     Stub,
     /// Large bodies through the gateway alone, before the same nodes.
     Upload,
+    /// Several gateways before the same nodes.
+    Gateways,
     /// Searches of one kind.
     Kinds,
     /// Random searches of all kinds.
@@ -42,14 +44,24 @@ pub struct Effort {
 // === impl Part ===
 
 impl Part {
-    pub const ALL: [Self; 8] =
-        [Self::Stub, Self::Upload, Self::Kinds, Self::Random, Self::Cache, Self::Replicas, Self::Load, Self::Writes];
+    pub const ALL: [Self; 9] = [
+        Self::Stub,
+        Self::Upload,
+        Self::Gateways,
+        Self::Kinds,
+        Self::Random,
+        Self::Cache,
+        Self::Replicas,
+        Self::Load,
+        Self::Writes,
+    ];
 
     /// As `MIROIR_SPEED_ONLY` names it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stub => "stub",
             Self::Upload => "upload",
+            Self::Gateways => "gateways",
             Self::Kinds => "kinds",
             Self::Random => "random",
             Self::Cache => "cache",
@@ -61,7 +73,7 @@ impl Part {
 
     /// True for a part that needs no real nodes.
     pub const fn has_stubs(self) -> bool {
-        matches!(self, Self::Stub | Self::Upload)
+        matches!(self, Self::Stub | Self::Upload | Self::Gateways)
     }
 
     /// Those that `MIROIR_SPEED_ONLY` names, or all.

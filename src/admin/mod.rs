@@ -151,6 +151,9 @@ impl AdminApp {
             Route::Dump(uid) => return Ok(Answer::Dump(dumps::piece(folder, uid, &query).await?)),
             Route::DeleteDump(uid) => (200, dumps::delete(folder, uid).await.map(|()| json!({ "deleted": true }))?),
             Route::Health => (200, json!({ "status": "available" })),
+            Route::Ready if self.serving.leaves() => {
+                (503, json!({ "ready": false, "reason": "this gateway is about to end" }))
+            }
             Route::Ready => views::ready(&app, &topology),
             Route::Leader => (200, leader::view(self.leadership.as_ref(), &app)),
             Route::StepDown => {

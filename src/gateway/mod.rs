@@ -116,7 +116,7 @@ use head::Head;
 use peers::door::{self, Settled};
 use peers::pass;
 use peers::seen;
-use respond::{Answer, no_node};
+use respond::{Answer, Seen, no_node};
 use ruled::Ruled;
 use settings::CompressionSettings;
 use shadow::Shadow;
@@ -260,12 +260,12 @@ async fn decide(
     if takes == Takes::Json {
         content_type::require_json(head)?;
     }
+    let by = if is_probe { Seen::Now } else { seen::as_leader(app, &operation)? };
     if !is_probe {
-        seen::as_leader(app, &operation)?;
         health::wait_for(&app.cluster.nodes, Need::Reads).await;
     }
     // Loaded once: everything that follows sees the same nodes in the same states.
-    let topology = app.cluster.nodes.topology();
+    let topology = seen::topology(app, by);
     let body = match takes {
         Takes::Nothing => bytes::Bytes::new(),
         Takes::Json => {

@@ -272,6 +272,14 @@ impl Topology {
         self.residue.get(&node)
     }
 
+    /// The same for who does not know what has become of it since: each node may hold documents of any shard by now, so each is asked for its own
+    /// only.
+    pub fn of_before(&self) -> Self {
+        let all = ShardSet::all(self.shards);
+        let residue = (0..self.nodes.len()).map(|node| (NodeIx(node), all.clone())).collect();
+        Self { residue: Arc::new(residue), ..self.clone() }
+    }
+
     /// True when each shard has the same owners in both: the same documents go to the same nodes.
     pub fn same_owners(&self, other: &Topology) -> bool {
         Arc::ptr_eq(&self.owners, &other.owners) || self.owners == other.owners

@@ -14,7 +14,7 @@ use crate::support::stop::StopOnDrop;
 use crate::support::{Client, Fleet, FleetOptions};
 
 /// `miroir node maintenance ...`, as an operator says it.
-fn operator(fleet: &Fleet, arguments: &[&str]) -> Output {
+pub fn operator(fleet: &Fleet, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_miroir"))
         .args(["node", "maintenance", "--admin", &fleet.admin.url])
         .args(arguments)
@@ -22,7 +22,8 @@ fn operator(fleet: &Fleet, arguments: &[&str]) -> Output {
         .expect("the program runs")
 }
 
-fn said(output: &Output) -> String {
+/// What it printed; it must have succeeded.
+pub fn said(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

@@ -12,6 +12,7 @@ use crate::gateway::context::RequestContext;
 use crate::gateway::dispatch::accepted;
 use crate::gateway::respond::Answer;
 use crate::meili::error::{Code, ResponseError};
+use crate::meili::task::TaskKind;
 use crate::nodes::error::store_failed;
 use crate::settings::Secret;
 use crate::tasks::entry::MiroirTask;
@@ -118,9 +119,14 @@ pub(crate) async fn settle(app: &App, admitted: &mut Admitted<'_>, task: PassedT
     Ok(Settled::Answer(refusal(status, reason.to_owned())))
 }
 
-/// A leader died before it had acknowledged the write, and the next one has taken it back from whoever had it.
+/// A leader died before it had acknowledged the write. The next one has taken it back from whoever had it; or it had to leave it in the shards that
+/// had it on all replicas, while others had it on none, and carried out again it is whole. But an edit is no document that is there or not: where it
+/// was made it is not made twice.
 fn was_undone(task: &MiroirTask) -> bool {
-    task.error.as_ref().is_some_and(|error| error.is(Code::MiroirWriteInterrupted))
+    let Some(error) = &task.error else { return false };
+    let in_part =
+        || !task.acknowledged && task.kind != TaskKind::DocumentEdition && error.is(Code::MiroirPartlyApplied);
+    error.is(Code::MiroirWriteInterrupted) || in_part()
 }
 
 /// The id of the task by which a write is carried out after the task `uuid` of it was undone: always the same, so that it is not carried
@@ -131,4 +137,28 @@ fn next_try(uuid: Uuid) -> Uuid {
 
 fn refusal(status: u16, message: String) -> Answer {
     ResponseError { status, ..ResponseError::new(Code::MiroirNotLeader, message) }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn what_a_dead_leader_left_in_part_is_sent_again_but_for_edits_and_what_a_client_knows_of() {
+        let left = |kind: TaskKind, code: Code| {
+            let task = MiroirTask::new(7, kind, Some("a".to_owned()), OffsetDateTime::UNIX_EPOCH);
+            MiroirTask { error: Some(ResponseError::new(code, "as nodes said")), acknowledged: false, ..task }
+        };
+        let (added, edited) = (TaskKind::DocumentAdditionOrUpdate, TaskKind::DocumentEdition);
+        assert!(was_undone(&left(added, Code::MiroirWriteInterrupted)));
+        assert!(was_undone(&left(edited, Code::MiroirWriteInterrupted)));
+        assert!(was_undone(&left(added, Code::MiroirPartlyApplied)));
+        assert!(!was_undone(&left(edited, Code::MiroirPartlyApplied)), "half of its documents would be edited twice");
+        let known = MiroirTask { acknowledged: true, ..left(added, Code::MiroirPartlyApplied) };
+        assert!(!was_undone(&known));
+        assert!(!was_undone(&left(added, Code::InvalidDocumentId)));
+        assert!(!was_undone(&MiroirTask { error: None, ..left(added, Code::MiroirPartlyApplied) }));
+    }
 }

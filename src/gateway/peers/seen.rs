@@ -52,6 +52,15 @@ pub(crate) fn as_leader(app: &App, operation: &Operation) -> Result<Seen, Respon
     }
 }
 
+/// What a request goes by.
+pub(crate) fn topology(app: &App, by: Seen) -> Arc<Topology> {
+    let topology = app.cluster.nodes.topology();
+    match by {
+        Seen::Now => topology,
+        Seen::Before => Arc::new(topology.of_before()),
+    }
+}
+
 /// True while there is a view that reads can go by, good or not any more. Without one they are the leader's to answer.
 pub(crate) fn has_view(following: &Following) -> bool {
     following.follower().is_some_and(|follower| follower.has().is_some())
@@ -97,6 +106,10 @@ pub(crate) async fn read(
     session: &mut Session,
     body: Bytes,
 ) -> Result<Outcome, ResponseError> {
+    let mut is_of_before = !is_leased(following);
+    if is_of_before {
+        topology = Arc::new(topology.of_before());
+    }
     for _ in 0..MOST_PLANS {
         let outcome = dispatch::run(app, Arc::clone(&topology), admitted, session, body.clone()).boxed().await;
         if let Ok(Outcome::Forward(_)) = &outcome
@@ -106,7 +119,11 @@ pub(crate) async fn read(
             return Ok(Outcome::PassOn(admitted.operation.clone(), Some(body)));
         }
         match judge(app, &topology)? {
-            Judged::PlanAgain(newer) => topology = newer,
+            Judged::PlanAgain(newer) => (topology, is_of_before) = (newer, false),
+            // Shards may have moved while it was carried out.
+            Judged::Stands(Seen::Before) if !is_of_before => {
+                (topology, is_of_before) = (Arc::new(topology.of_before()), true);
+            }
             Judged::Stands(seen) => {
                 return outcome.map(|outcome| match outcome {
                     Outcome::Answer(answer) => Outcome::Answer(Answer { seen, ..answer }),

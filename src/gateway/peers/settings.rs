@@ -1,17 +1,19 @@
-//! What an operator sets about a gateway that is one of several.
+//! What an operator sets about a gateway that is one of several, and about how it leaves.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::settings::Section;
+use crate::settings::{Section, unit};
 
-/// The keys of the section `gateway` that concern its peers.
+/// The keys of the section `gateway` that concern its peers, and who sends requests to any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSettings {
     /// Where other gateways are listened to, and at which URL they reach that; `None` for a gateway without peers.
     pub door: Option<DoorSettings>,
     /// How long a request waits for a leader.
     pub leader_wait: Duration,
+    /// How long it goes on answering, and says that it is not ready, before it ends.
+    pub drain: Duration,
 }
 
 /// Where peers come in.
@@ -46,6 +48,9 @@ impl PeerSettings {
                 None
             }
         };
-        Self { door, leader_wait: section.duration("leader_wait", Duration::from_secs(15)) }
+        let drain = section.parsed("drain", Duration::ZERO, "a duration such as `10s`, or `0s`", |value| {
+            value.as_str().and_then(unit::duration)
+        });
+        Self { door, leader_wait: section.duration("leader_wait", Duration::from_secs(15)), drain }
     }
 }

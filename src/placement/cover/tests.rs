@@ -197,6 +197,14 @@ fn a_node_with_documents_of_shards_that_it_does_not_own_is_never_whole() {
 }
 
 #[test]
+fn of_a_past_no_node_is_asked_for_all_that_it_holds() {
+    let topology = cluster(&[None; 3], 64, 2);
+    assert!(cover(&topology, "i", &ShardSet::all(64), &[], 1).parts.iter().any(CoverPart::is_whole));
+    let before = cover(&topology.of_before(), "i", &ShardSet::all(64), &[], 1);
+    assert!(before.missing.is_empty() && before.parts.iter().all(|part| !part.is_whole()));
+}
+
+#[test]
 fn one_shard_takes_one_node_and_a_filter() {
     let topology = cluster(&[None; 3], 256, 2);
     let wanted: ShardSet = [ShardId(200)].into_iter().collect();

@@ -21,6 +21,9 @@ const SILENCE: Duration = Duration::from_secs(12);
 /// the connection is another's then.
 const IDLE: &str = "SET LOCAL idle_in_transaction_session_timeout = '5s'";
 
+/// What is asked is estimated far too high: to compile it takes half a second, to carry it out some milliseconds.
+const NOT_COMPILED: &str = "SET LOCAL jit = off";
+
 /// What a worker may do.
 pub enum Role {
     /// Changes the state, by a claim; so many commits have been counted by it.
@@ -75,7 +78,12 @@ impl Role {
     fn begin(&self) -> Vec<Statement> {
         match self {
             Self::Writes(claim) => vec![Statement::plain("BEGIN"), Statement::plain(IDLE), claim.fence()],
-            Self::Reads => vec![Statement::plain("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")],
+            Self::Reads => {
+                vec![
+                    Statement::plain("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+                    Statement::plain(NOT_COMPILED),
+                ]
+            }
         }
     }
 }

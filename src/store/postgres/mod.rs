@@ -13,6 +13,7 @@
 //! | `schema` | the tables, and the steps from one version of them to the next |
 //! | `seat` | a gateway's seat at the database |
 //! | `statement` | SQL with its values |
+//! | `task_dates` | filters of tasks by dates |
 //! | `task_filter` | filters and pages of tasks |
 //! | `task_sql` | the table of tasks |
 //! | `tls` | TLS towards the server |
@@ -28,6 +29,7 @@ mod rows;
 mod schema;
 mod seat;
 mod statement;
+mod task_dates;
 mod task_filter;
 mod task_sql;
 mod tls;
@@ -249,7 +251,7 @@ impl Store for PostgresStore {
     }
 
     async fn compact(&self) -> Result<(u64, u64), StoreError> {
-        let tables = ["tasks", "counts", "ends", "meta", "indexes", "stale", "keys"];
+        let tables = ["tasks", "counts", "blocks", "ends", "meta", "indexes", "stale", "keys"];
         let mut statements = vec![schema::bytes()];
         statements.extend(tables.map(|table| Statement::plain(&format!("VACUUM FULL miroir.{table}"))));
         statements.push(schema::bytes());
@@ -340,7 +342,7 @@ impl Store for PostgresStore {
 
     async fn purge_tasks(&self, cutoff: time::OffsetDateTime) -> Result<u64, StoreError> {
         let purged = self.delete(task_sql::purge(cutoff)).await?;
-        self.change(Patience::UntilBack, vec![task_sql::forget_groups()]).await?;
+        self.change(Patience::UntilBack, task_sql::forget_groups().into()).await?;
         Ok(purged)
     }
 

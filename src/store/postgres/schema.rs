@@ -135,11 +135,87 @@ const STEPS: &[&str] = &["
         place bigint NOT NULL
     ) WITH (fillfactor = 50);
     INSERT INTO miroir.last_end VALUES (1, 0);
+", "
+    -- As miroir.counts, of every 8,192 uids, by which dates tasks have, too: so that dates, which grow with uids, are looked at in few places.
+    -- All dates of a row lie between its bounds.
+    CREATE TABLE miroir.blocks (
+        block bigint NOT NULL,
+        status text COLLATE \"C\" NOT NULL,
+        kind text COLLATE \"C\" NOT NULL,
+        index_uid text COLLATE \"C\",
+        canceled boolean NOT NULL,
+        started boolean NOT NULL,
+        finished boolean NOT NULL,
+        n bigint NOT NULL,
+        enqueued_from bigint,
+        enqueued_to bigint,
+        started_from bigint,
+        started_to bigint,
+        finished_from bigint,
+        finished_to bigint
+    ) WITH (fillfactor = 50);
+    CREATE UNIQUE INDEX blocks_by_group ON miroir.blocks
+        (block, status, kind, index_uid, canceled, started, finished) NULLS NOT DISTINCT;
+    INSERT INTO miroir.blocks
+        SELECT uid >> 13, status, kind, index_uid, canceled_by IS NOT NULL, started_at IS NOT NULL, finished_at IS NOT NULL, count(*), min(enqueued_at), max(enqueued_at), min(started_at), max(started_at), min(finished_at), max(finished_at)
+        FROM miroir.tasks GROUP BY 1, 2, 3, 4, 5, 6, 7;
+    CREATE FUNCTION miroir.count_blocks() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'INSERT' THEN
+            INSERT INTO miroir.blocks AS known
+            SELECT uid >> 13, status, kind, index_uid, canceled_by IS NOT NULL, started_at IS NOT NULL, finished_at IS NOT NULL, count(*), min(enqueued_at), max(enqueued_at), min(started_at), max(started_at), min(finished_at), max(finished_at)
+            FROM added GROUP BY 1, 2, 3, 4, 5, 6, 7
+            ON CONFLICT (block, status, kind, index_uid, canceled, started, finished) DO UPDATE SET
+                n = known.n + excluded.n,
+                enqueued_from = least(CASE WHEN known.n > 0 THEN known.enqueued_from END, excluded.enqueued_from),
+                enqueued_to = greatest(CASE WHEN known.n > 0 THEN known.enqueued_to END, excluded.enqueued_to),
+                started_from = least(CASE WHEN known.n > 0 THEN known.started_from END, excluded.started_from),
+                started_to = greatest(CASE WHEN known.n > 0 THEN known.started_to END, excluded.started_to),
+                finished_from = least(CASE WHEN known.n > 0 THEN known.finished_from END, excluded.finished_from),
+                finished_to = greatest(CASE WHEN known.n > 0 THEN known.finished_to END, excluded.finished_to);
+        ELSIF TG_OP = 'UPDATE' THEN
+            INSERT INTO miroir.blocks AS known
+            SELECT uid >> 13, status, kind, index_uid, canceled_by IS NOT NULL, started_at IS NOT NULL, finished_at IS NOT NULL, sum(change),
+                min(enqueued_at) FILTER (WHERE change > 0), max(enqueued_at) FILTER (WHERE change > 0), min(started_at) FILTER (WHERE change > 0), max(started_at) FILTER (WHERE change > 0), min(finished_at) FILTER (WHERE change > 0), max(finished_at) FILTER (WHERE change > 0)
+            FROM (
+                SELECT uid, status, kind, index_uid, canceled_by, enqueued_at, started_at, finished_at, 1 AS change FROM added
+                UNION ALL
+                SELECT uid, status, kind, index_uid, canceled_by, enqueued_at, started_at, finished_at, -1 FROM removed) changes
+            WHERE EXISTS (
+                SELECT FROM added JOIN removed USING (uid) WHERE uid = changes.uid
+                    AND (added.status, added.kind, added.index_uid, added.canceled_by, added.enqueued_at, added.started_at, added.finished_at)
+                    IS DISTINCT FROM (removed.status, removed.kind, removed.index_uid, removed.canceled_by, removed.enqueued_at,
+                        removed.started_at, removed.finished_at))
+            GROUP BY 1, 2, 3, 4, 5, 6, 7
+            ON CONFLICT (block, status, kind, index_uid, canceled, started, finished) DO UPDATE SET
+                n = known.n + excluded.n,
+                enqueued_from = least(CASE WHEN known.n > 0 THEN known.enqueued_from END, excluded.enqueued_from),
+                enqueued_to = greatest(CASE WHEN known.n > 0 THEN known.enqueued_to END, excluded.enqueued_to),
+                started_from = least(CASE WHEN known.n > 0 THEN known.started_from END, excluded.started_from),
+                started_to = greatest(CASE WHEN known.n > 0 THEN known.started_to END, excluded.started_to),
+                finished_from = least(CASE WHEN known.n > 0 THEN known.finished_from END, excluded.finished_from),
+                finished_to = greatest(CASE WHEN known.n > 0 THEN known.finished_to END, excluded.finished_to);
+        ELSE
+            UPDATE miroir.blocks known SET n = known.n - gone.n FROM (
+                SELECT uid >> 13 AS block, status, kind, index_uid, canceled_by IS NOT NULL AS canceled, started_at IS NOT NULL AS started, finished_at IS NOT NULL AS finished, count(*) AS n
+                FROM removed GROUP BY 1, 2, 3, 4, 5, 6, 7) gone
+            WHERE known.block = gone.block AND known.status = gone.status AND known.kind = gone.kind
+                AND known.index_uid IS NOT DISTINCT FROM gone.index_uid AND known.canceled = gone.canceled
+                AND known.started = gone.started AND known.finished = gone.finished;
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER count_added_blocks AFTER INSERT ON miroir.tasks REFERENCING NEW TABLE AS added
+        FOR EACH STATEMENT EXECUTE FUNCTION miroir.count_blocks();
+    CREATE TRIGGER count_changed_blocks AFTER UPDATE ON miroir.tasks REFERENCING NEW TABLE AS added OLD TABLE AS removed
+        FOR EACH STATEMENT EXECUTE FUNCTION miroir.count_blocks();
+    CREATE TRIGGER count_removed_blocks AFTER DELETE ON miroir.tasks REFERENCING OLD TABLE AS removed
+        FOR EACH STATEMENT EXECUTE FUNCTION miroir.count_blocks();
 "];
 
 /// All that a version has made, without the leader's row.
 pub const EMPTY: &str = "
-    TRUNCATE miroir.meta, miroir.tasks, miroir.counts, miroir.indexes, miroir.stale, miroir.keys, miroir.ends;
+    TRUNCATE miroir.meta, miroir.tasks, miroir.counts, miroir.blocks, miroir.indexes, miroir.stale, miroir.keys, miroir.ends;
     UPDATE miroir.last_end SET place = 0";
 
 const NEXT_UID: &str = "next_task_uid";

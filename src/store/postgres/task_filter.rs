@@ -2,11 +2,14 @@
 //!
 //! To count a million rows takes longer than a list should, so the database counts them as they change: `miroir.counts` has a row
 //! for each *group*, the tasks of one status, kind and index. Where a filter names nothing else, its total is a sum, and its page
-//! is merged from the newest tasks of each group: no scan looks for the few that meet it among the many that do not.
+//! is merged from the newest tasks of each group: no scan looks for the few that meet it among the many that do not. Dates are
+//! looked for in few blocks of uids (`task_dates.rs`).
 
 use std::fmt::Write as _;
 
 use super::statement::{Statement, Value};
+use super::task_dates::{Dates, Of};
+use crate::meili::task::TaskStatus;
 use crate::store::terms::{self, Terms};
 use crate::store::{IndexAccess, TaskFilter, TaskPage, TaskRef};
 use crate::tasks::filter::Unit;
@@ -15,8 +18,13 @@ use crate::tasks::filter::Unit;
 pub struct Filter {
     /// What a task meets, or one of those that make up a batch.
     sql: String,
+    /// What its group meets, where dates are all that it does not know.
+    groups: String,
+    dates: Dates,
     pub values: Vec<Value>,
     names: Names,
+    /// True where it may be met by tasks that others have canceled, which belong to the batches of those.
+    canceled: bool,
     unit: Unit,
 }
 
@@ -28,8 +36,12 @@ enum Names {
     Groups,
     /// Indexes, and perhaps statuses and kinds.
     GroupsOfIndexes,
-    /// Something that is not counted.
-    More,
+    /// Dates, and perhaps groups; which are of indexes.
+    Dates {
+        indexes: bool,
+    },
+    /// Single tasks, batches or cancelers, and perhaps anything else.
+    Tasks,
 }
 
 // === impl Names ===
@@ -44,10 +56,12 @@ impl Names {
             filter.before_finished_at,
             filter.after_finished_at,
         ];
-        let more = filter.uids.is_some() || filter.canceled_by.is_some() || filter.batches.is_some();
-        if more || dates.iter().any(Option::is_some) {
-            Self::More
-        } else if filter.index_uids.is_some() || matches!(filter.access, IndexAccess::Only(_)) {
+        let indexes = filter.index_uids.is_some() || matches!(filter.access, IndexAccess::Only(_));
+        if filter.uids.is_some() || filter.canceled_by.is_some() || filter.batches.is_some() {
+            Self::Tasks
+        } else if dates.iter().any(Option::is_some) {
+            Self::Dates { indexes }
+        } else if indexes {
             Self::GroupsOfIndexes
         } else if filter.statuses.is_some() || filter.kinds.is_some() {
             Self::Groups
@@ -70,39 +84,27 @@ pub fn list(page: &TaskPage) -> Vec<Statement> {
             _ => format!("(SELECT uid FROM miroir.tasks WHERE uuid = {value})"),
         }
     });
-    let (from, order) = if page.reverse { (">=", "ASC") } else { ("<=", "DESC") };
-    let bound = |uid: &str| place.as_ref().map(|place| format!(" AND {uid} {from} {place}")).unwrap_or_default();
+    let (comparison, order) = if page.reverse { (">=", "ASC") } else { ("<=", "DESC") };
+    let from = place.as_deref().map(|place| (comparison, place));
+    let bound =
+        |uid: &str| from.map(|(comparison, place)| format!(" AND {uid} {comparison} {place}")).unwrap_or_default();
     let limit = filter.value((i64::from(page.limit) + 1).into());
     let met = match (filter.names, filter.unit) {
-        (Names::Nothing, Unit::Task) => format!("{}{}", filter.met(), bound("uid")),
-        (Names::More, Unit::Task | Unit::Batch) if is_far(page) => format!(
-            // Not in the order of an index: what lies between is not to be looked at one by one.
-            "uid = ANY(ARRAY(SELECT uid FROM miroir.tasks WHERE {}{} ORDER BY uid + 0 {order} LIMIT {limit}))",
-            filter.met(),
-            bound("uid")
+        (Names::Nothing, Unit::Task) | (Names::Tasks, Unit::Task | Unit::Batch) => {
+            format!("{}{}", filter.met(), bound("uid"))
+        }
+        (_, Unit::Batch) if filter.canceled => format!(
+            "uid = ANY(ARRAY({}) || ARRAY(SELECT uid FROM {} canceler WHERE
+                 EXISTS (SELECT 1 FROM miroir.tasks known WHERE known.uid = canceler.uid){}
+                 ORDER BY uid {order} LIMIT {limit}))",
+            filter.newest(from, order, &limit),
+            filter.cancelers(),
+            bound("uid"),
         ),
-        (Names::More, Unit::Task | Unit::Batch) => format!("{}{}", filter.met(), bound("uid")),
-        (_, Unit::Task) => format!("uid = ANY(ARRAY({}))", filter.newest(&bound("uid"), order, &limit)),
-        (_, Unit::Batch) => format!(
-            "uid = ANY(ARRAY({}) || ARRAY(SELECT DISTINCT canceled_by FROM miroir.tasks canceled WHERE {} AND
-                 EXISTS (SELECT 1 FROM miroir.tasks canceler WHERE canceler.uid = canceled.canceled_by){}
-                 ORDER BY canceled_by {order} LIMIT {limit}))",
-            filter.newest(&bound("uid"), order, &limit),
-            filter.canceled(),
-            bound("canceled_by"),
-        ),
+        (_, Unit::Task | Unit::Batch) => format!("uid = ANY(ARRAY({}))", filter.newest(from, order, &limit)),
     };
     let sql = format!("SELECT task FROM miroir.tasks WHERE {met} ORDER BY uid {order} LIMIT {limit}");
     vec![total, Statement::new(sql, filter.values)]
-}
-
-/// True where most of what comes first does not meet the filter, because of when it was.
-fn is_far(page: &TaskPage) -> bool {
-    let filter = &page.filter;
-    let before = [filter.before_enqueued_at, filter.before_started_at, filter.before_finished_at];
-    let after = [filter.after_enqueued_at, filter.after_started_at, filter.after_finished_at];
-    let dates = if page.reverse { after } else { before };
-    dates.iter().any(Option::is_some)
 }
 
 /// By which column a task is named.
@@ -113,13 +115,25 @@ pub fn column_and_value(id: TaskRef) -> (&'static str, Value) {
     }
 }
 
+/// The tasks of batches among those that meet `terms`.
+fn begun(terms: &str) -> String {
+    format!("status <> 'enqueued' AND {terms}")
+}
+
 // === impl Filter ===
 
 impl Filter {
     /// As SQL.
     pub fn of(filter: &TaskFilter) -> Self {
-        let mut condition =
-            Self { sql: "true".to_owned(), values: Vec::new(), names: Names::of(filter), unit: filter.unit };
+        let mut condition = Self {
+            sql: "true".to_owned(),
+            groups: "true".to_owned(),
+            dates: Dates::default(),
+            values: Vec::new(),
+            names: Names::of(filter),
+            canceled: filter.statuses.as_ref().is_none_or(|statuses| statuses.contains(&TaskStatus::Canceled)),
+            unit: filter.unit,
+        };
         terms::add(filter, &mut condition);
         condition
     }
@@ -128,51 +142,87 @@ impl Filter {
     pub fn met(&self) -> String {
         match self.unit {
             Unit::Task => self.sql.clone(),
+            Unit::Batch if !self.canceled => format!("({} AND canceled_by IS NULL)", begun(&self.sql)),
             Unit::Batch => format!(
                 "(({} AND canceled_by IS NULL) OR uid IN (SELECT canceled_by FROM miroir.tasks WHERE {}))",
-                self.begun(),
+                begun(&self.sql),
                 self.canceled()
             ),
         }
     }
 
-    /// The tasks of batches.
-    fn begun(&self) -> String {
-        format!("status <> 'enqueued' AND {}", self.sql)
-    }
-
     /// Those that belong to the batch of their canceler.
     fn canceled(&self) -> String {
-        format!("canceled_by IS NOT NULL AND {}", self.begun())
+        format!("canceled_by IS NOT NULL AND {}", begun(&self.sql))
+    }
+
+    /// The uids of those who have canceled one that meets the filter. One after the other: each may have canceled many.
+    fn cancelers(&self) -> String {
+        format!(
+            "(WITH RECURSIVE each AS (
+                 SELECT min(canceled_by) AS uid FROM miroir.tasks WHERE canceled_by IS NOT NULL
+                 UNION ALL
+                 SELECT (SELECT min(canceled_by) FROM miroir.tasks WHERE canceled_by > each.uid) FROM each WHERE uid IS NOT NULL)
+             SELECT each.uid FROM each WHERE uid IS NOT NULL AND EXISTS (
+                 SELECT 1 FROM miroir.tasks WHERE canceled_by = each.uid AND {}))",
+            begun(&self.sql)
+        )
     }
 
     /// How many rows meet it.
     fn total(&self) -> String {
-        let sum = |groups: &str| format!("(SELECT coalesce(sum(n), 0)::bigint FROM miroir.counts WHERE {groups})");
-        match (self.names, self.unit) {
-            (Names::More, _) => format!("(SELECT count(*) FROM miroir.tasks WHERE {})", self.met()),
-            (_, Unit::Task) => sum(&self.sql),
-            (_, Unit::Batch) => format!(
-                "{} + (SELECT count(*) FROM miroir.tasks
-                       WHERE uid = ANY(ARRAY(SELECT DISTINCT canceled_by FROM miroir.tasks WHERE {}))
+        if self.names == Names::Tasks {
+            return format!("(SELECT count(*) FROM miroir.tasks WHERE {})", self.met());
+        }
+        let own = match self.names {
+            Names::Dates { .. } => self.in_blocks(Dates::total),
+            Names::Nothing | Names::Groups | Names::GroupsOfIndexes | Names::Tasks => {
+                format!("(SELECT coalesce(sum(n), 0)::bigint FROM miroir.counts WHERE {})", self.own_groups())
+            }
+        };
+        match self.unit {
+            Unit::Batch if self.canceled => format!(
+                "{own} + (SELECT count(*) FROM miroir.tasks WHERE uid = ANY(ARRAY(SELECT uid FROM {} cancelers))
                            AND ({} AND canceled_by IS NULL) IS NOT TRUE)",
-                sum(&format!("NOT canceled AND {}", self.begun())),
-                self.canceled(),
-                self.begun()
+                self.cancelers(),
+                begun(&self.sql)
             ),
+            Unit::Task | Unit::Batch => own,
         }
     }
 
+    /// The groups of the tasks that it means, batches' cancelers aside.
+    fn own_groups(&self) -> String {
+        match self.unit {
+            Unit::Task => self.groups.clone(),
+            Unit::Batch => format!("NOT canceled AND {}", begun(&self.groups)),
+        }
+    }
+
+    /// What `own_groups` are of tasks.
+    fn own(&self) -> &'static str {
+        match self.unit {
+            Unit::Task => "",
+            Unit::Batch => " AND canceled_by IS NULL",
+        }
+    }
+
+    /// Asks for what it means by blocks, batches' cancelers aside.
+    fn in_blocks(&self, ask: impl Fn(&Dates, &Of<'_>) -> String) -> String {
+        let indexes = self.names == Names::Dates { indexes: true };
+        let tasks = format!("{}{}", self.sql, self.own());
+        ask(&self.dates, &Of { groups: &self.own_groups(), tasks: &tasks, indexes })
+    }
+
     /// The uids of the page's tasks, batches' cancelers aside: the first of each group, and of these the first.
-    fn newest(&self, bound: &str, order: &str, limit: &str) -> String {
+    fn newest(&self, from: Option<(&str, &str)>, order: &str, limit: &str) -> String {
         let (columns, of_index) = match self.names {
+            Names::Dates { .. } => return self.in_blocks(|dates, of| dates.newest(of, from, order, limit)),
             Names::GroupsOfIndexes => ("status, kind, index_uid", " AND member.index_uid = found.index_uid"),
-            Names::Nothing | Names::Groups | Names::More => ("status, kind", ""),
+            Names::Nothing | Names::Groups | Names::Tasks => ("status, kind", ""),
         };
-        let (groups, own) = match self.unit {
-            Unit::Task => (self.sql.clone(), ""),
-            Unit::Batch => (format!("NOT canceled AND {}", self.begun()), " AND member.canceled_by IS NULL"),
-        };
+        let bound = from.map(|(comparison, place)| format!(" AND uid {comparison} {place}")).unwrap_or_default();
+        let (groups, own) = (self.own_groups(), self.own());
         format!(
             "SELECT newest.uid FROM (SELECT DISTINCT {columns} FROM miroir.counts WHERE n > 0 AND {groups}) found
              CROSS JOIN LATERAL (SELECT uid FROM miroir.tasks member
@@ -180,6 +230,13 @@ impl Filter {
                  ORDER BY uid {order} LIMIT {limit}) newest
              ORDER BY newest.uid {order} LIMIT {limit}"
         )
+    }
+
+    /// Adds what groups know as well as tasks.
+    fn and(&mut self, term: &str) {
+        for sql in [&mut self.sql, &mut self.groups] {
+            let _ = write!(sql, " AND {term}");
+        }
     }
 
     /// Where it stands in the statement.
@@ -192,7 +249,7 @@ impl Filter {
 impl Terms for Filter {
     fn one_of<'a>(&mut self, column: &str, members: impl Iterator<Item = &'a str>) {
         let value = self.value(Value::texts(members));
-        let _ = write!(self.sql, " AND {column} = ANY({value})");
+        self.and(&format!("{column} = ANY({value})"));
     }
 
     fn one_of_tasks(&mut self, column: &str, members: &[TaskRef]) {
@@ -218,6 +275,7 @@ impl Terms for Filter {
 
     fn compared(&mut self, column: &str, comparison: &str, nanos: i64) {
         let value = self.value(nanos.into());
+        self.dates.compared(column, comparison, &value);
         let _ = write!(self.sql, " AND {column} {comparison} {value}");
     }
 
@@ -239,6 +297,6 @@ impl Terms for Filter {
                 None => format!("index_uid = {}", self.value(pattern.as_str().into())),
             });
         }
-        let _ = write!(self.sql, " AND index_uid IS NOT NULL AND ({})", terms.join(" OR "));
+        self.and(&format!("index_uid IS NOT NULL AND ({})", terms.join(" OR ")));
     }
 }

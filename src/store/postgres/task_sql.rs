@@ -170,8 +170,8 @@ fn deletion(condition: &str, mut values: Vec<Value>) -> Statement {
 }
 
 /// Forgets groups that have no task any more, as those of indexes that are gone.
-pub fn forget_groups() -> Statement {
-    Statement::plain("DELETE FROM miroir.counts WHERE n = 0")
+pub fn forget_groups() -> [Statement; 2] {
+    ["counts", "blocks"].map(|table| Statement::new(format!("DELETE FROM miroir.{table} WHERE n = 0"), Vec::new()))
 }
 
 /// No error where there is none.

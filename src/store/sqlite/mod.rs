@@ -5,12 +5,14 @@
 //! | `ends` | the ends of tasks that somebody is to be told of |
 //! | [`rows`] | a state file as rows |
 //! | `schema` | the tables of the state file, and the steps from one version of them to the next |
+//! | `task_blocks` | filters of tasks by blocks of uids |
 //! | `task_sql` | the table of tasks |
 //! | `worker` | a thread that owns a connection |
 
 mod ends;
 pub mod rows;
 mod schema;
+mod task_blocks;
 mod task_sql;
 mod worker;
 

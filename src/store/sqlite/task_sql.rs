@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use time::OffsetDateTime;
 
 use super::schema;
+use super::task_blocks::Blocks;
 use crate::meili::task::TaskStatus;
 use crate::store::terms::{self, Terms};
 use crate::store::{StoreError, TaskFilter, TaskList, TaskPage, TaskRef, TaskTableStats, nanos};
@@ -21,6 +22,12 @@ const BATCH: &str = "coalesce(canceled_by, uid)";
 struct Condition {
     sql: String,
     values: Vec<SqlValue>,
+    blocks: Blocks,
+    /// True where it names single tasks, batches or cancelers, which are few: an index finds them.
+    names_tasks: bool,
+    /// True where it may be met by tasks that others have canceled, which belong to the batches of those.
+    canceled: bool,
+    unit: Unit,
 }
 
 /// What can be filtered by and may change: the columns that repeat it.
@@ -151,24 +158,21 @@ pub fn get(connection: &Connection, id: TaskRef) -> Result<Option<MiroirTask>, S
 
 /// Newest first unless the page is reversed. The total is of all tasks that pass the filter.
 pub fn list(connection: &Connection, page: &TaskPage) -> Result<TaskList, StoreError> {
-    let filter = condition(&page.filter);
+    let mut filter = Condition::of(&page.filter);
     let total: i64 = connection
-        .prepare_cached(&format!("SELECT count(*) FROM tasks WHERE {}", filter.sql))?
+        .prepare_cached(&format!("SELECT {}", filter.total()))?
         .query_row(params_from_iter(&filter.values), |row| row.get(0))?;
 
-    let mut sql = format!("SELECT task FROM tasks WHERE {}", filter.sql);
-    let mut values = filter.values;
-    if let Some(from) = page.from {
+    let place = page.from.map(|from| {
         let (column, value) = column_and_value(from);
+        let value = filter.value(value);
         // By its uid a task need not be there any more to have a place in the order.
-        let place = if column == "uid" { "?" } else { "(SELECT uid FROM tasks WHERE uuid = ?)" };
-        let comparison = if page.reverse { ">=" } else { "<=" };
-        let _ = write!(sql, " AND uid {comparison} {place}");
-        values.push(value);
-    }
-    let direction = if page.reverse { "ASC" } else { "DESC" };
-    let _ = write!(sql, " ORDER BY uid {direction} LIMIT ?");
-    values.push(SqlValue::Integer(i64::from(page.limit) + 1));
+        if column == "uid" { value } else { format!("(SELECT uid FROM tasks WHERE uuid = {value})") }
+    });
+    let (comparison, order) = if page.reverse { (">=", "ASC") } else { ("<=", "DESC") };
+    let limit = filter.value(i64::from(page.limit) + 1);
+    let sql = filter.page(place.as_deref().map(|place| (comparison, place)), order, &limit);
+    let values = filter.values;
 
     let mut select = connection.prepare_cached(&sql)?;
     let mut rows = select.query(params_from_iter(&values))?;
@@ -187,8 +191,9 @@ pub fn list(connection: &Connection, page: &TaskPage) -> Result<TaskList, StoreE
 
 /// The uids of the tasks that meet the filter, oldest first.
 pub fn uids(connection: &Connection, filter: &TaskFilter) -> Result<Vec<u32>, StoreError> {
-    let filter = condition(filter);
-    let mut select = connection.prepare_cached(&format!("SELECT uid FROM tasks WHERE {} ORDER BY uid", filter.sql))?;
+    let filter = Condition::of(filter);
+    let sql = format!("SELECT uid FROM tasks WHERE {} ORDER BY uid", filter.met());
+    let mut select = connection.prepare_cached(&sql)?;
     let uids = select.query_map(params_from_iter(&filter.values), |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(uids)
 }
@@ -207,8 +212,8 @@ pub fn unfinished(connection: &Connection) -> Result<Vec<MiroirTask>, StoreError
 
 /// Deletes the final ones among the tasks that meet the filter.
 pub fn delete(connection: &Connection, filter: &TaskFilter) -> Result<u64, StoreError> {
-    let filter = condition(filter);
-    let sql = format!("DELETE FROM tasks WHERE status IN ('succeeded', 'failed', 'canceled') AND {}", filter.sql);
+    let filter = Condition::of(filter);
+    let sql = format!("DELETE FROM tasks WHERE status IN ('succeeded', 'failed', 'canceled') AND {}", filter.met());
     let deleted = connection.prepare_cached(&sql)?.execute(params_from_iter(&filter.values))?;
     Ok(deleted as u64)
 }
@@ -223,7 +228,10 @@ pub fn remove(connection: &Connection, uid: u32) -> Result<(), StoreError> {
 pub fn purge(connection: &Connection, cutoff: OffsetDateTime) -> Result<u64, StoreError> {
     let mut delete = connection
         .prepare_cached("DELETE FROM tasks WHERE finished_at < ? AND status IN ('succeeded', 'failed', 'canceled')")?;
-    Ok(delete.execute([nanos(cutoff)])? as u64)
+    let purged = delete.execute([nanos(cutoff)])?;
+    // Groups that have no task any more, as those of indexes that are gone.
+    connection.execute("DELETE FROM blocks WHERE n = 0", [])?;
+    Ok(purged as u64)
 }
 
 /// Every status is there, also with no task.
@@ -256,25 +264,100 @@ fn column_and_value(id: TaskRef) -> (&'static str, SqlValue) {
     }
 }
 
-fn condition(filter: &TaskFilter) -> Condition {
-    let mut condition = Condition { sql: "1".to_owned(), values: Vec::new() };
-    terms::add(filter, &mut condition);
-    match filter.unit {
-        Unit::Task => condition,
-        Unit::Batch => Condition {
-            sql: format!("uid IN (SELECT {BATCH} FROM tasks WHERE status != 'enqueued' AND {})", condition.sql),
-            values: condition.values,
-        },
-    }
-}
-
 // === impl Condition ===
 
 impl Condition {
-    fn and(&mut self, term: &str, value: impl Into<SqlValue>) {
-        self.sql.push_str(" AND ");
-        self.sql.push_str(term);
+    fn of(filter: &TaskFilter) -> Self {
+        let mut condition = Self {
+            sql: "1".to_owned(),
+            values: Vec::new(),
+            blocks: Blocks::default(),
+            names_tasks: filter.uids.is_some() || filter.canceled_by.is_some() || filter.batches.is_some(),
+            canceled: filter.statuses.as_ref().is_none_or(|statuses| statuses.contains(&TaskStatus::Canceled)),
+            unit: filter.unit,
+        };
+        terms::add(filter, &mut condition);
+        if condition.unit == Unit::Batch {
+            condition.blocks.and_begun();
+        }
+        condition
+    }
+
+    /// What rows meet. A batch is met by the task that has its uid, if any of its tasks meets the filter.
+    fn met(&self) -> String {
+        match self.unit {
+            Unit::Task => self.sql.clone(),
+            Unit::Batch => {
+                format!("uid IN (SELECT {BATCH} FROM tasks WHERE status != 'enqueued' AND {})", self.sql)
+            }
+        }
+    }
+
+    /// What rows meet, those aside that are met by those whom they have canceled.
+    fn own(&self) -> String {
+        match self.unit {
+            Unit::Task => self.sql.clone(),
+            Unit::Batch => format!("status != 'enqueued' AND canceled_by IS NULL AND {}", self.sql),
+        }
+    }
+
+    /// The uids of those who have canceled one that meets the filter. One after the other: each may have canceled many.
+    fn cancelers(&self) -> String {
+        format!(
+            "(WITH RECURSIVE each (uid) AS (
+                 SELECT min(canceled_by) FROM tasks WHERE canceled_by IS NOT NULL
+                 UNION ALL
+                 SELECT (SELECT min(canceled_by) FROM tasks WHERE canceled_by > each.uid) FROM each WHERE each.uid IS NOT NULL)
+             SELECT each.uid AS uid FROM each WHERE each.uid IS NOT NULL AND EXISTS (
+                 SELECT 1 FROM tasks WHERE canceled_by = each.uid AND status != 'enqueued' AND {}))",
+            self.sql
+        )
+    }
+
+    /// True where cancelers count as well.
+    fn has_cancelers(&self) -> bool {
+        self.unit == Unit::Batch && self.canceled
+    }
+
+    /// How many rows meet it.
+    fn total(&self) -> String {
+        if self.names_tasks {
+            return format!("(SELECT count(*) FROM tasks WHERE {})", self.met());
+        }
+        let (own, filter) = (self.blocks.total(&self.own()), self.own());
+        if !self.has_cancelers() {
+            return own;
+        }
+        format!(
+            "{own} + (SELECT count(*) FROM tasks WHERE uid IN (SELECT uid FROM {}) AND ({filter}) IS NOT TRUE)",
+            self.cancelers()
+        )
+    }
+
+    /// The rows of a page. `from`: the comparison and the uid that it begins with.
+    fn page(&self, from: Option<(&str, &str)>, order: &str, limit: &str) -> String {
+        let bound = from.map(|(comparison, place)| format!(" AND uid {comparison} {place}")).unwrap_or_default();
+        let rows = |met: &str| format!("SELECT task FROM tasks WHERE {met}{bound} ORDER BY uid {order} LIMIT {limit}");
+        if self.names_tasks {
+            return rows(&self.met());
+        }
+        if !self.has_cancelers() {
+            return self.blocks.page("task", &self.own(), from, order, limit);
+        }
+        let own = self.blocks.page("uid", &self.own(), from, order, limit);
+        rows(&format!("uid IN (SELECT uid FROM ({own}) UNION SELECT uid FROM {})", self.cancelers()))
+    }
+
+    /// Adds what groups know as well as tasks.
+    fn and(&mut self, term: &str) {
+        let _ = write!(self.sql, " AND {term}");
+        self.blocks.and(term);
+    }
+
+    /// Where it stands in the statement.
+    fn value(&mut self, value: impl Into<SqlValue>) -> String {
         self.values.push(value.into());
+        format!("?{}", self.values.len())
     }
 }
 
@@ -282,7 +365,8 @@ impl Terms for Condition {
     /// Lists go in as one JSON parameter: their length has no bound, SQL's parameters have one.
     fn one_of<'a>(&mut self, column: &str, members: impl Iterator<Item = &'a str>) {
         let members: Vec<&str> = members.collect();
-        self.and(&format!("{column} IN (SELECT value FROM json_each(?))"), serde_json::json!(members).to_string());
+        let value = self.value(serde_json::json!(members).to_string());
+        self.and(&format!("{column} IN (SELECT value FROM json_each({value}))"));
     }
 
     fn one_of_tasks(&mut self, column: &str, members: &[TaskRef]) {
@@ -294,37 +378,38 @@ impl Terms for Condition {
                 TaskRef::Uuid(uuid) => uuids.push(uuid.simple().to_string()),
             }
         }
-        let by_uuid = "SELECT uid FROM tasks WHERE uuid IN (SELECT unhex(value) FROM json_each(?))";
-        let term = format!("({column} IN (SELECT value FROM json_each(?)) OR {column} IN ({by_uuid}))");
-        self.and(&term, serde_json::json!(uids).to_string());
-        self.values.push(serde_json::json!(uuids).to_string().into());
+        let uids = self.value(serde_json::json!(uids).to_string());
+        let uuids = self.value(serde_json::json!(uuids).to_string());
+        let by_uuid = format!("SELECT uid FROM tasks WHERE uuid IN (SELECT unhex(value) FROM json_each({uuids}))");
+        let _ = write!(self.sql, " AND ({column} IN (SELECT value FROM json_each({uids})) OR {column} IN ({by_uuid}))");
     }
 
     fn compared(&mut self, column: &str, comparison: &str, nanos: i64) {
-        self.and(&format!("{column} {comparison} ?"), SqlValue::Integer(nanos));
+        let value = self.value(nanos);
+        self.blocks.compared(column, comparison, &value);
+        let _ = write!(self.sql, " AND {column} {comparison} {value}");
     }
 
     fn in_batches(&mut self, batches: &[u32]) {
-        let term = format!("status != 'enqueued' AND {BATCH} IN (SELECT value FROM json_each(?))");
-        self.and(&term, serde_json::json!(batches).to_string());
+        let value = self.value(serde_json::json!(batches).to_string());
+        let _ = write!(self.sql, " AND status != 'enqueued' AND {BATCH} IN (SELECT value FROM json_each({value}))");
     }
 
     fn allowed(&mut self, patterns: &[String]) {
-        let mut terms = vec!["0"];
+        let mut terms = vec!["0".to_owned()];
         for pattern in patterns {
             match pattern.strip_suffix('*') {
                 // `substr` and not LIKE or GLOB, whose wildcards could stand in the pattern.
                 Some(prefix) => {
-                    terms.push("substr(index_uid, 1, length(?)) = ?");
-                    self.values.push(prefix.to_owned().into());
-                    self.values.push(prefix.to_owned().into());
+                    let prefix = self.value(prefix.to_owned());
+                    terms.push(format!("substr(index_uid, 1, length({prefix})) = {prefix}"));
                 }
                 None => {
-                    terms.push("index_uid = ?");
-                    self.values.push(pattern.clone().into());
+                    let index = self.value(pattern.clone());
+                    terms.push(format!("index_uid = {index}"));
                 }
             }
         }
-        let _ = write!(self.sql, " AND index_uid IS NOT NULL AND ({})", terms.join(" OR "));
+        self.and(&format!("index_uid IS NOT NULL AND ({})", terms.join(" OR ")));
     }
 }

@@ -14,6 +14,11 @@ use crate::tasks::filter::{IndexAccess, TaskKey, Unit};
 
 const INDEXES: [Option<&str>; 4] = [None, Some("a"), Some("b"), Some("b*")];
 
+/// The uid of the task with this number: they are far from each other, because the server counts by blocks of uids.
+fn uid(number: u32) -> u32 {
+    number * 3_000
+}
+
 fn at(step: u8) -> OffsetDateTime {
     T0 + Duration::nanoseconds(i64::from(step))
 }
@@ -23,7 +28,7 @@ fn any_task() -> impl Strategy<Value = MiroirTask> {
         proptest::sample::select(TaskStatus::ALL),
         proptest::sample::select(&TaskKind::ALL[..4]),
         proptest::sample::select(&INDEXES[..]),
-        proptest::option::of(0u32..4),
+        proptest::option::of((0u32..4).prop_map(uid)),
         (0u8..6, proptest::option::of(0u8..6), proptest::option::of(0u8..6)),
     )
         .prop_map(|(status, kind, index, canceled_by, (enqueued, started, finished))| MiroirTask {
@@ -42,7 +47,7 @@ fn any_filter() -> impl Strategy<Value = TaskFilter> {
     let date = || proptest::option::weighted(0.3, (0u8..6).prop_map(at));
     let uids = || {
         let id = prop_oneof![
-            (0u32..12).prop_map(TaskRef::Uid),
+            (0u32..12).prop_map(|number| TaskRef::Uid(uid(number))),
             (0u128..12).prop_map(|at| TaskRef::Uuid(Uuid::from_u128(at))),
         ];
         proptest::option::weighted(0.3, proptest::collection::vec(id, 0..4))
@@ -51,7 +56,7 @@ fn any_filter() -> impl Strategy<Value = TaskFilter> {
         3 => Just(IndexAccess::All),
         1 => Just(IndexAccess::Only(vec!["a".to_owned(), "b*".to_owned()])),
     ];
-    let batches = proptest::option::weighted(0.3, proptest::collection::vec(0u32..12, 0..4));
+    let batches = proptest::option::weighted(0.3, proptest::collection::vec((0u32..12).prop_map(uid), 0..4));
     let unit = prop_oneof![3 => Just(Unit::Task), 1 => Just(Unit::Batch)];
     (
         (uids(), uids(), access, batches, unit),
@@ -137,13 +142,13 @@ async fn agrees(store: &Held, tasks: Vec<MiroirTask>, pages: Vec<Page>) -> Resul
     let tasks: Vec<MiroirTask> = tasks
         .into_iter()
         .enumerate()
-        .map(|(at, task)| MiroirTask { uid: at as u32, uuid: Uuid::from_u128(at as u128), ..task })
+        .map(|(at, task)| MiroirTask { uid: uid(at as u32), uuid: Uuid::from_u128(at as u128), ..task })
         .collect();
-    for uid in 0..12 {
-        store.remove_task(uid).await.unwrap();
+    for number in 0..12 {
+        store.remove_task(uid(number)).await.unwrap();
     }
-    for task in &tasks {
-        if task.uid % 2 == 0 {
+    for (number, task) in tasks.iter().enumerate() {
+        if number % 2 == 0 {
             store.insert_task(task.clone()).await.unwrap();
             continue;
         }
@@ -177,7 +182,7 @@ async fn agrees(store: &Held, tasks: Vec<MiroirTask>, pages: Vec<Page>) -> Resul
 
 async fn filters_and_pages_agree_with_a_naive_model(place: &Place) {
     let store = place.open();
-    let pages = (any_filter(), proptest::option::of(0u32..12), 0u32..6, any::<bool>());
+    let pages = (any_filter(), proptest::option::of((0u32..12).prop_map(uid)), 0u32..6, any::<bool>());
     let cases = (proptest::collection::vec(any_task(), 0..12), proptest::collection::vec(pages, 8));
     let runtime = tokio::runtime::Handle::current();
     // The runner is not async, and the runtime must go on meanwhile.

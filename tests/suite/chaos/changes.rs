@@ -103,6 +103,20 @@ impl Change {
             | FaultKind::NetworkGarble
             | FaultKind::DiskFull
             | FaultKind::GatewayKill
+            | FaultKind::LeaderKill
+            | FaultKind::FollowerKill
+            | FaultKind::LeaderFreeze
+            | FaultKind::GatewayFreeze
+            | FaultKind::LeaderStop
+            | FaultKind::FollowerStop
+            | FaultKind::StepDown
+            | FaultKind::StoreCut
+            | FaultKind::DoorCut
+            | FaultKind::GatewayPairCut
+            | FaultKind::NodePairCut
+            | FaultKind::StoreStop
+            | FaultKind::StoreCrash
+            | FaultKind::StoreKill
             | FaultKind::Outage => Vec::new(),
         }
     }

@@ -177,7 +177,10 @@ impl Question {
         if !matches!(reply.status, 200 | 404) {
             return;
         }
-        let complete = reply.header("x-miroir-degraded").is_none();
+        let degraded = reply.header("x-miroir-degraded");
+        let complete = degraded.is_none();
+        // By a view that may be of before: what it finds was there at some time.
+        let since = if degraded.is_some_and(|why| why.contains("view")) { Duration::ZERO } else { since };
         let Ok(answer) = serde_json::from_str::<Value>(&reply.text) else {
             return problems.wrong(format!("an answer is no JSON: {}", reply.text));
         };
@@ -246,8 +249,13 @@ impl Question {
 }
 
 /// Everything at rest: the cluster's listing and each node's documents against the history, and each node's tasks.
-pub fn check_at_rest(fleet: &Fleet, history: &History, problems: &Problems) {
+pub fn check_at_rest(fleet: &Fleet, gateways: &[Client], history: &History, problems: &Problems) {
     let listed = listing(&fleet.client, problems);
+    for gateway in gateways {
+        if listing(gateway, problems) != listed {
+            problems.add(Problem::Unequal, format!("{} does not list what others list", gateway.url));
+        }
+    }
     for (name, state) in states(listed.values()) {
         report(history, &name, &Some(state), "the cluster", problems);
     }

@@ -1,14 +1,16 @@
 //! What is broken, when, and for how long: a schedule drawn from a seed, and the hands that carry it out.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::changes::{Answer, Bounds, Change};
 use super::checker::{Problem, Problems};
+use super::crowd_faults::Begun;
 use super::kinds::{Class, FaultKind};
 use super::view::{self, Moving, View, WHOLE};
 use crate::support::Fleet;
 use crate::support::client::pause;
+use crate::support::crowd::Crowd;
 use crate::support::fault_proxy::Mode;
 use crate::support::random::Dice;
 
@@ -32,6 +34,8 @@ pub struct Schedule {
     /// The least that there is; one node less may be away at once.
     replication_factor: usize,
     kinds: Vec<FaultKind>,
+    /// In so many of 100 rounds something happens to gateways, where they are several.
+    of_gateways: u64,
     /// How many faults of each kind were thrown.
     pub thrown: Thrown,
     /// How moves ended, by when they began.
@@ -44,9 +48,9 @@ pub type Thrown = BTreeMap<FaultKind, usize>;
 // === impl Schedule ===
 
 impl Schedule {
-    pub fn new(dice: Dice, replication_factor: usize, kinds: &[FaultKind]) -> Self {
+    pub fn new(dice: Dice, replication_factor: usize, kinds: &[FaultKind], of_gateways: u64) -> Self {
         let (thrown, ended) = (BTreeMap::new(), BTreeMap::new());
-        Self { dice, rounds: 0, replication_factor, kinds: kinds.to_vec(), thrown, ended }
+        Self { dice, rounds: 0, replication_factor, kinds: kinds.to_vec(), of_gateways, thrown, ended }
     }
 
     fn of_class(&self, class: Class) -> Vec<FaultKind> {
@@ -89,18 +93,18 @@ impl Schedule {
     }
 
     /// Throws one round of faults, ends them, and waits until the cluster is whole. False when it does not become so.
-    pub fn throw(&mut self, fleet: &mut Fleet, problems: &Problems) -> bool {
-        let result = self.round(fleet, problems);
+    pub fn throw(&mut self, fleet: &mut Fleet, crowd: Option<&mut Crowd>, problems: &Problems) -> bool {
+        let result = self.round(fleet, crowd, problems);
         if let Err(reason) = &result {
             problems.add(Problem::Stuck, reason.clone());
         }
         result.is_ok()
     }
 
-    fn round(&mut self, fleet: &mut Fleet, problems: &Problems) -> Result<(), String> {
+    fn round(&mut self, fleet: &mut Fleet, mut crowd: Option<&mut Crowd>, problems: &Problems) -> Result<(), String> {
         self.rounds += 1;
         let mut dice = self.dice.branch(self.rounds);
-        let view = View::of(&fleet.admin)?;
+        let view = view::at_once_or_soon(&fleet.admin)?;
         let members = view.members.iter().filter_map(|id| fleet.nodes.iter().position(|node| node.name == *id));
         let faults = self.faults(&mut dice, &members.collect::<Vec<_>>());
         let (lasting, rest) = (dice.range(150, 2_500), dice.range(50, 700));
@@ -121,12 +125,25 @@ impl Schedule {
             *self.thrown.entry(fault.kind).or_default() += 1;
         }
         begun = begun.or(self.make(asked, fleet, problems));
+        let of_gateways = match crowd.as_deref_mut() {
+            Some(crowd) => self.hit_gateways(fleet, crowd, &mut dice)?,
+            None => None,
+        };
         pause(Duration::from_millis(lasting));
+        if let Some(of_gateways) = &of_gateways {
+            self.go_on(&faults, of_gateways.until, fleet, &mut dice);
+        }
         for fault in &faults {
             end(*fault, fleet);
         }
+        if let Some(crowd) = crowd.as_deref_mut() {
+            if let Some(of_gateways) = of_gateways {
+                of_gateways.end(fleet, crowd)?;
+            }
+            crowd.mend(fleet)?;
+        }
         // The gateway comes last, so that it finds what is broken and what is not.
-        if fleet.gateway.is_none() {
+        if crowd.is_none() && fleet.gateway.is_none() {
             fleet.spawn_gateway();
         }
         let whole = view::await_whole(&fleet.admin, self.replication_factor);
@@ -135,6 +152,36 @@ impl Schedule {
         }
         pause(Duration::from_millis(rest));
         whole.map_err(|reason| format!("not whole {WHOLE:?} after {faults:?} and {begun:?}: {reason}"))
+    }
+
+    /// Begins a fault of gateways that are several, in most rounds.
+    fn hit_gateways(&mut self, fleet: &Fleet, crowd: &mut Crowd, dice: &mut Dice) -> Result<Option<Begun>, String> {
+        let kinds = self.of_class(Class::Gateways);
+        if kinds.is_empty() || dice.range(0, 99) >= self.of_gateways {
+            return Ok(None);
+        }
+        pause(Duration::from_millis(dice.range(0, 400)));
+        let begun = Begun::begin(*dice.one(&kinds), fleet, crowd, dice)?;
+        if let Some(begun) = &begun {
+            *self.thrown.entry(begun.kind).or_default() += 1;
+        }
+        Ok(begun)
+    }
+
+    /// While a fault of gateways lasts, the same nodes are hit again and again: others keep each shard's replicas.
+    fn go_on(&mut self, faults: &[Fault], until: Instant, fleet: &mut Fleet, dice: &mut Dice) {
+        let again: Vec<Fault> = faults.iter().filter(|fault| fault.kind.class() == Class::OneNode).copied().collect();
+        while Instant::now() < until {
+            for fault in &again {
+                end(*fault, fleet);
+            }
+            pause(Duration::from_millis(dice.range(100, 900)));
+            for fault in &again {
+                begin(*fault, fleet, dice);
+                *self.thrown.entry(fault.kind).or_default() += 1;
+            }
+            pause(Duration::from_millis(dice.range(300, 1_500)));
+        }
     }
 
     /// The change if it was granted.

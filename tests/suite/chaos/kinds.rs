@@ -15,6 +15,30 @@ pub enum FaultKind {
     DiskFull,
     /// kill -9 of the gateway, and a restart.
     GatewayKill,
+    /// kill -9 of the gateway that leads, of several.
+    LeaderKill,
+    FollowerKill,
+    /// SIGSTOP of the gateway that leads until another does, and SIGCONT.
+    LeaderFreeze,
+    /// SIGSTOP of any gateway for a shorter while, and SIGCONT.
+    GatewayFreeze,
+    /// SIGTERM of a gateway.
+    LeaderStop,
+    FollowerStop,
+    StepDown,
+    /// One gateway does not reach the database.
+    StoreCut,
+    /// No gateway reaches this one.
+    DoorCut,
+    /// One gateway does not reach this one.
+    GatewayPairCut,
+    /// One gateway does not reach one node.
+    NodePairCut,
+    /// The database is stopped, and comes back soon or late.
+    StoreStop,
+    /// It dies as by a crash.
+    StoreCrash,
+    StoreKill,
     /// kill -9 of every node at once: the only fault that takes more than RF - 1 nodes away.
     Outage,
     NodeAdd,
@@ -35,7 +59,10 @@ pub enum FaultKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     OneNode,
+    /// The only one.
     Gateway,
+    /// One of several gateways, what it talks to, or their database.
+    Gateways,
     AllNodes,
     /// The owners of shards, through the admin API.
     Topology,
@@ -44,7 +71,7 @@ pub enum Class {
 // === impl FaultKind ===
 
 impl FaultKind {
-    pub const ALL: [FaultKind; 20] = [
+    pub const ALL: [FaultKind; 34] = [
         Self::NodeKill,
         Self::NodeFreeze,
         Self::NetworkDelay,
@@ -55,6 +82,20 @@ impl FaultKind {
         Self::NetworkGarble,
         Self::DiskFull,
         Self::GatewayKill,
+        Self::LeaderKill,
+        Self::FollowerKill,
+        Self::LeaderFreeze,
+        Self::GatewayFreeze,
+        Self::LeaderStop,
+        Self::FollowerStop,
+        Self::StepDown,
+        Self::StoreCut,
+        Self::DoorCut,
+        Self::GatewayPairCut,
+        Self::NodePairCut,
+        Self::StoreStop,
+        Self::StoreCrash,
+        Self::StoreKill,
         Self::Outage,
         Self::NodeAdd,
         Self::NodeDrain,
@@ -79,6 +120,20 @@ impl FaultKind {
             Self::NetworkGarble => "answers garbled",
             Self::DiskFull => "disk full",
             Self::GatewayKill => "gateway killed (-9)",
+            Self::LeaderKill => "leader killed (-9)",
+            Self::FollowerKill => "following gateway killed (-9)",
+            Self::LeaderFreeze => "leader frozen past its lease (SIGSTOP)",
+            Self::GatewayFreeze => "gateway frozen (SIGSTOP)",
+            Self::LeaderStop => "leader stopped (SIGTERM)",
+            Self::FollowerStop => "following gateway stopped (SIGTERM)",
+            Self::StepDown => "leader steps down",
+            Self::StoreCut => "gateway cut off from the database",
+            Self::DoorCut => "gateway cut off from all others",
+            Self::GatewayPairCut => "gateway cut off from one other",
+            Self::NodePairCut => "gateway cut off from one node",
+            Self::StoreStop => "database stopped",
+            Self::StoreCrash => "database crashed (SIGQUIT)",
+            Self::StoreKill => "database killed (-9)",
             Self::Outage => "all nodes killed (-9)",
             Self::NodeAdd => "node added",
             Self::NodeDrain => "node drained",
@@ -104,6 +159,20 @@ impl FaultKind {
             | Self::NetworkGarble
             | Self::DiskFull => Class::OneNode,
             Self::GatewayKill => Class::Gateway,
+            Self::LeaderKill
+            | Self::FollowerKill
+            | Self::LeaderFreeze
+            | Self::GatewayFreeze
+            | Self::LeaderStop
+            | Self::FollowerStop
+            | Self::StepDown
+            | Self::StoreCut
+            | Self::DoorCut
+            | Self::GatewayPairCut
+            | Self::NodePairCut
+            | Self::StoreStop
+            | Self::StoreCrash
+            | Self::StoreKill => Class::Gateways,
             Self::Outage => Class::AllNodes,
             Self::NodeAdd
             | Self::NodeDrain

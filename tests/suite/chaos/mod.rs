@@ -8,6 +8,7 @@
 mod changes;
 mod checker;
 mod clients;
+mod crowd_faults;
 mod faults;
 mod history;
 mod kinds;
@@ -25,8 +26,9 @@ use self::checker::{Problem, Problems};
 use self::clients::{INDEX, Searches, Stage, Writer};
 use self::faults::Schedule;
 use self::history::History;
-use self::kinds::FaultKind;
+use self::kinds::{Class, FaultKind};
 use crate::support::client::pause;
+use crate::support::crowd::Crowd;
 use crate::support::random::Dice;
 use crate::support::stop::StopOnDrop;
 use crate::support::{Client, Fleet, FleetOptions};
@@ -45,11 +47,15 @@ const DISK: u64 = 192;
 /// One run.
 struct Run<'a> {
     seed: u64,
+    /// One on a file, or several on PostgreSQL.
+    gateways: usize,
     nodes: usize,
     /// Nodes that may join them.
     spare: usize,
     replication_factor: usize,
     lasting: Duration,
+    /// In so many of 100 rounds something happens to gateways, where they are several.
+    of_gateways: u64,
     kinds: &'a [FaultKind],
 }
 
@@ -59,14 +65,19 @@ impl Run<'_> {
     /// Panics, with all that is needed to look into it, if anything was lost, wrong or left undone.
     fn carry_out(&self) {
         let started = Instant::now();
-        let mut fleet = self.fleet();
+        let (mut fleet, mut crowd) = self.fleet();
         let kinds = self.possible_kinds(&fleet);
         let dice = Dice::new(self.seed);
-        let mut schedule = Schedule::new(dice.branch(1), self.replication_factor, &kinds);
+        let mut schedule = Schedule::new(dice.branch(1), self.replication_factor, &kinds, self.of_gateways);
         let (history, problems, searches) = (History::new(), Problems::default(), Searches::default());
         let stop = AtomicBool::new(false);
         wrong::prepare(&fleet, &history);
         let client = Client::with_limit(&fleet.client.url, PATIENCE);
+        let doors = crowd.as_ref().map_or_else(Vec::new, |crowd| crowd.clients().collect::<Vec<_>>());
+        let client = match doors.as_slice() {
+            [] => client,
+            doors => client.of_any(doors.iter().map(|door| door.url.clone()).collect()),
+        };
         let stage = Stage { client, history: &history, problems: &problems, stop: &stop, searches: &searches };
         std::thread::scope(|scope| {
             let stage = &stage;
@@ -84,10 +95,13 @@ impl Run<'_> {
             }
             scope.spawn(move || clients::watch_tasks(stage));
             let _ending = StopOnDrop(&stop);
-            while started.elapsed() < self.lasting && schedule.throw(&mut fleet, &problems) {}
+            while started.elapsed() < self.lasting && schedule.throw(&mut fleet, crowd.as_mut(), &problems) {}
         });
+        if let Some(Err(reason)) = crowd.as_mut().map(Crowd::await_ready) {
+            problems.add(Problem::Stuck, reason);
+        }
         self.settle(&fleet, &stage);
-        checker::check_at_rest(&fleet, &history, &problems);
+        checker::check_at_rest(&fleet, &doors, &history, &problems);
         wrong::check_at_rest(&fleet, &problems);
         let moves = schedule.moves(&fleet).unwrap_or_else(|reason| {
             problems.add(Problem::Stuck, reason);
@@ -98,6 +112,7 @@ impl Run<'_> {
             took: started.elapsed(),
             thrown: &schedule.thrown,
             moves,
+            ended: crowd.as_ref().map(|crowd| crowd.ended),
             writes: history.counts(),
             searches: &searches,
             problems: &problems,
@@ -106,12 +121,12 @@ impl Run<'_> {
         println!("{}", outcome.table());
         assert!(writes.acknowledged > 0 && searches.complete.load(Ordering::Relaxed) > 0, "nothing was done");
         if problems.total() > 0 {
-            self.fail(&mut fleet, &history, &problems);
+            self.fail(&fleet, crowd.as_ref(), &history, &problems);
         }
     }
 
-    fn fleet(&self) -> Fleet {
-        let fleet = Fleet::with(FleetOptions {
+    fn fleet(&self) -> (Fleet, Option<Crowd>) {
+        let options = FleetOptions {
             nodes: self.nodes,
             spare: self.spare,
             replication_factor: self.replication_factor,
@@ -122,14 +137,21 @@ impl Run<'_> {
                    write: { timeout: 3s }\nsearch: { timeout: 2s }\nrebalance: { concurrency: 32 }\n"
                 .to_owned(),
             ..FleetOptions::default()
-        });
+        };
+        let (fleet, crowd) = match self.gateways {
+            1 => (Fleet::with(options), None),
+            several => {
+                let (fleet, crowd) = Crowd::start(several, options);
+                (fleet, Some(crowd))
+            }
+        };
         fleet.client.done(&fleet.client.post("/indexes", &json!({"uid": INDEX, "primaryKey": "id"})));
         let settings = json!({
             "filterableAttributes": ["client", "generation", "group"], "sortableAttributes": ["v"],
             "searchableAttributes": ["text"],
         });
         fleet.client.done(&fleet.client.json("PATCH", &format!("/indexes/{INDEX}/settings"), &settings));
-        fleet
+        (fleet, crowd)
     }
 
     fn possible_kinds(&self, fleet: &Fleet) -> Vec<FaultKind> {
@@ -140,7 +162,9 @@ impl Run<'_> {
                 true
             }
         };
-        self.kinds.iter().copied().filter(|kind| !(without_disks && *kind == FaultKind::DiskFull)).collect()
+        let of_others = if self.gateways == 1 { Class::Gateways } else { Class::Gateway };
+        let possible = |kind: &FaultKind| kind.class() != of_others && !(without_disks && *kind == FaultKind::DiskFull);
+        self.kinds.iter().copied().filter(possible).collect()
     }
 
     /// Waits until every task and every move has ended and the cluster is whole.
@@ -166,19 +190,23 @@ impl Run<'_> {
         }
     }
 
-    fn fail(&self, fleet: &mut Fleet, history: &History, problems: &Problems) -> ! {
+    fn fail(&self, fleet: &Fleet, crowd: Option<&Crowd>, history: &History, problems: &Problems) -> ! {
         let folder = std::env::var_os("MIROIR_CHAOS_DIR").map_or_else(std::env::temp_dir, Into::into);
         let folder = folder.join(format!("miroir-chaos-{}", self.seed));
         std::fs::create_dir_all(&folder).expect("a folder for what is left of the run");
         history.dump(&folder.join("history.ndjson")).expect("a file for the history");
-        std::fs::write(folder.join("gateway.log"), fleet.gateway().log()).expect("a file for the log");
+        let of_one = fleet.gateway.as_ref().map(|gateway| ("gateway", gateway.log()));
+        for (name, log) in of_one.into_iter().chain(crowd.into_iter().flat_map(Crowd::logs)) {
+            std::fs::write(folder.join(format!("{name}.log")), log).expect("a file for the log");
+        }
         for node in &fleet.nodes {
             std::fs::write(folder.join(format!("{}.log", node.name)), node.log()).expect("a file for the log");
         }
         panic!(
-            "{} problems; history and logs are in {}; the same schedule again: make chaos SEED={} MINUTES={}\n{}",
+            "{} problems; history and logs are in {}; the same schedule again: make chaos GATEWAYS={} SEED={} MINUTES={}\n{}",
             problems.total(),
             folder.display(),
+            self.gateways,
             self.seed,
             self.lasting.as_secs().div_ceil(60),
             problems.tell()
@@ -199,7 +227,34 @@ fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed_and_shards_mo
     let seed = number("MIROIR_CHAOS_SEED").unwrap_or(4);
     println!("chaos: seed {seed}");
     let lasting = Duration::from_secs(20);
-    Run { seed, nodes: 3, spare: 1, replication_factor: 2, lasting, kinds: &kinds }.carry_out();
+    Run { seed, gateways: 1, nodes: 3, spare: 1, replication_factor: 2, lasting, of_gateways: 0, kinds: &kinds }
+        .carry_out();
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_while_gateways_nodes_and_the_database_are_killed() {
+    use FaultKind::{
+        DoorCut, FollowerKill, GatewayFreeze, GatewayPairCut, LeaderKill, LeaderStop, NodeKill, NodePairCut, StepDown,
+        StoreCrash, StoreCut,
+    };
+    let kinds = [
+        NodeKill,
+        LeaderKill,
+        FollowerKill,
+        GatewayFreeze,
+        LeaderStop,
+        StepDown,
+        StoreCut,
+        StoreCrash,
+        DoorCut,
+        GatewayPairCut,
+        NodePairCut,
+    ];
+    let seed = number("MIROIR_CHAOS_SEED").unwrap_or(15);
+    println!("chaos: seed {seed}");
+    let lasting = Duration::from_secs(20);
+    Run { seed, gateways: 3, nodes: 3, spare: 0, replication_factor: 2, lasting, of_gateways: 100, kinds: &kinds }
+        .carry_out();
 }
 
 /// `make chaos`: every kind of fault, first over 3 to 5 nodes that hold each document twice or three times, then over 4 to 6
@@ -209,10 +264,14 @@ fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed_and_shards_mo
 fn chaos() {
     let seed = number("MIROIR_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let seconds = number("MIROIR_CHAOS_SECONDS").unwrap_or(60);
+    let gateways = number("MIROIR_CHAOS_GATEWAYS").unwrap_or(1) as usize;
     for (part, (nodes, spare, replication_factor)) in [(3, 2, 2), (5, 1, 3)].into_iter().enumerate() {
         let seed = seed + part as u64 * 1_000_000;
-        println!("chaos: {nodes} nodes and {spare} to come, replication factor {replication_factor}, seed {seed}");
+        println!(
+            "chaos: {gateways} gateways, {nodes} nodes and {spare} to come, replication factor {replication_factor}, seed {seed}"
+        );
         let lasting = Duration::from_secs(seconds / 2);
-        Run { seed, nodes, spare, replication_factor, lasting, kinds: &FaultKind::ALL }.carry_out();
+        Run { seed, gateways, nodes, spare, replication_factor, lasting, of_gateways: 60, kinds: &FaultKind::ALL }
+            .carry_out();
     }
 }

@@ -8,7 +8,7 @@ use super::checker::{Problem, Problems};
 use super::clients::Searches;
 use super::faults::Thrown;
 use super::history::Counts;
-use super::kinds::FaultKind;
+use super::kinds::{Class, FaultKind};
 
 /// What a run came to.
 pub struct Outcome<'a> {
@@ -17,6 +17,8 @@ pub struct Outcome<'a> {
     pub thrown: &'a Thrown,
     /// How many moves ended how.
     pub moves: BTreeMap<String, usize>,
+    /// How many gateways ended by themselves, where they are several.
+    pub ended: Option<usize>,
     pub writes: Counts,
     pub searches: &'a Searches,
     pub problems: &'a Problems,
@@ -32,6 +34,11 @@ impl Outcome<'_> {
             .collect();
         lines.push(("faults".to_owned(), self.thrown.values().sum()));
         lines.extend(self.moves.iter().map(|(outcome, count)| (format!("moves that ended: {outcome}"), *count)));
+        let gateways = self.thrown.iter().filter(|(kind, _)| kind.class() == Class::Gateways).map(|(_, count)| count);
+        if let Some(ended) = self.ended {
+            lines.push(("of these of gateways and the database".to_owned(), gateways.sum()));
+            lines.push(("gateways that ended by themselves".to_owned(), ended));
+        }
         let searches = |counter: &std::sync::atomic::AtomicUsize| counter.load(Ordering::Relaxed);
         lines.extend([
             ("writes acknowledged".to_owned(), self.writes.acknowledged),

@@ -74,6 +74,16 @@ impl View {
     }
 }
 
+/// The cluster as it is, once somebody tells: a gateway that was frozen may answer before it sees that another one leads, and end then.
+pub fn at_once_or_soon(admin: &Client) -> Result<View, String> {
+    let mut view = Err(String::new());
+    until(WHOLE, || {
+        view = View::of(admin);
+        view.as_ref().map(|_| ()).map_err(Clone::clone)
+    })?;
+    view
+}
+
 /// Waits until all nodes serve and each shard has `replicas` in sync, whatever moves; the error says what is missing.
 pub fn await_whole(admin: &Client, replicas: usize) -> Result<(), String> {
     until(WHOLE, || lacks_to_be_whole(admin, replicas))
@@ -84,7 +94,7 @@ pub fn await_rest(admin: &Client) -> Result<(), String> {
     until(REST, || lacks_to_rest(admin))
 }
 
-fn until(limit: Duration, lacks: impl Fn() -> Result<(), String>) -> Result<(), String> {
+fn until(limit: Duration, mut lacks: impl FnMut() -> Result<(), String>) -> Result<(), String> {
     let end = Instant::now() + limit;
     loop {
         match lacks() {

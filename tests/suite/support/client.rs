@@ -1,6 +1,7 @@
 //! A small blocking HTTP client that never hides a status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,14 @@ pub struct Client {
     pub key: Option<String>,
     hidden: Hidden,
     agent: ureq::Agent,
+    /// All that it may go to, where they are several.
+    choice: Option<Arc<Choice>>,
+}
+
+/// Several that do the same.
+struct Choice {
+    urls: Vec<String>,
+    turn: AtomicUsize,
 }
 
 /// Whether answers may name Miroir's own fields, where the request did not.
@@ -52,7 +61,12 @@ impl Client {
             .allow_non_standard_methods(true)
             .tls_config(tls)
             .build();
-        Self { url: url.to_owned(), key: None, hidden: Hidden::Stays, agent: config.into() }
+        Self { url: url.to_owned(), key: None, hidden: Hidden::Stays, agent: config.into(), choice: None }
+    }
+
+    /// A client of all that `urls` name: each request goes to another one, by chance, and where nobody listens to the next.
+    pub fn of_any(&self, urls: Vec<String>) -> Self {
+        Self { choice: Some(Arc::new(Choice { urls, turn: AtomicUsize::new(0) })), ..self.clone() }
     }
 
     pub fn with_key(&self, key: &str) -> Self {
@@ -73,7 +87,28 @@ impl Client {
 
     /// Sends a request; `Err` only when no answer came.
     pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply, String> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let Some(choice) = &self.choice else {
+            return self.send_to(&self.url, method, path, headers, body).map_err(|error| error.to_string());
+        };
+        let mut last = String::new();
+        for url in choice.order() {
+            match self.send_to(url, method, path, headers, body) {
+                Err(error) if nobody_listens(&error) => last = error.to_string(),
+                result => return result.map_err(|error| format!("{url}: {error}")),
+            }
+        }
+        Err(last)
+    }
+
+    fn send_to(
+        &self,
+        url: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Reply, ureq::Error> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{url}{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -81,20 +116,16 @@ impl Client {
             request = request.header("Authorization", format!("Bearer {key}"));
         }
         let bodiless = body.is_empty() && matches!(method, "GET" | "DELETE" | "HEAD" | "OPTIONS");
-        let answer = if bodiless {
-            self.agent.run(request.body(()).map_err(|error| error.to_string())?)
-        } else {
-            self.agent.run(request.body(body.to_vec()).map_err(|error| error.to_string())?)
-        };
-        let mut answer = answer.map_err(|error| error.to_string())?;
+        let answer =
+            if bodiless { self.agent.run(request.body(())?) } else { self.agent.run(request.body(body.to_vec())?) };
+        let mut answer = answer?;
         let status = answer.status().as_u16();
         let headers = answer
             .headers()
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
-        let text =
-            answer.body_mut().with_config().limit(1 << 30).read_to_string().map_err(|error| error.to_string())?;
+        let text = answer.body_mut().with_config().limit(1 << 30).read_to_string()?;
         self.check_hidden(path, body, &text);
         Ok(Reply { status, headers, text })
     }
@@ -189,6 +220,25 @@ impl Client {
 
     pub fn search(&self, index: &str, query: &Value) -> Value {
         self.post(&format!("/indexes/{index}/search"), query).ok()
+    }
+}
+
+// === impl Choice ===
+
+impl Choice {
+    /// One after the other, from one that chance names.
+    fn order(&self) -> impl Iterator<Item = &String> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as u64;
+        let first = (turn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % self.urls.len();
+        self.urls.iter().cycle().skip(first).take(self.urls.len())
+    }
+}
+
+/// Nothing of the request was sent.
+pub fn nobody_listens(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        error => matches!(error, ureq::Error::ConnectionFailed),
     }
 }
 

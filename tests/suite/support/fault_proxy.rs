@@ -1,6 +1,6 @@
 //! A TCP proxy that spoils what passes through it, as networks and dying machines do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +34,21 @@ pub enum Mode {
 /// A proxy before one node. Dropping it ends it.
 pub struct FaultProxy {
     pub port: u16,
-    mode: watch::Sender<Mode>,
+    modes: watch::Sender<Modes>,
     asked: Asked,
+    callers: Callers,
 }
+
+/// What happens to whose bytes.
+#[derive(Debug, Clone)]
+struct Modes {
+    all: Mode,
+    /// Of single processes that connect, by their ids.
+    single: BTreeMap<u32, Mode>,
+}
+
+/// The processes that are told apart, by their ids.
+type Callers = Arc<Mutex<BTreeSet<u32>>>;
 
 /// How many requests came for each path, whatever became of them. No more than [`PATHS`] are told apart.
 type Asked = Arc<Mutex<BTreeMap<String, usize>>>;
@@ -57,12 +69,12 @@ impl FaultProxy {
     /// Listens on a port of its own and hands on to `target`.
     pub fn start(target: u16) -> Self {
         let port = free_port();
-        let (mode, modes) = watch::channel(Mode::Pass);
-        let asked = Asked::default();
-        let counts = Arc::clone(&asked);
+        let (modes, watched) = watch::channel(Modes { all: Mode::Pass, single: BTreeMap::new() });
+        let (asked, callers) = (Asked::default(), Callers::default());
+        let way = Way { target, modes: watched, asked: Arc::clone(&asked), callers: Arc::clone(&callers) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        std::thread::spawn(move || runtime.block_on(serve(port, target, modes, counts)));
-        Self { port, mode, asked }
+        std::thread::spawn(move || runtime.block_on(serve(port, way)));
+        Self { port, modes, asked, callers }
     }
 
     /// How often the node was asked for paths that end so, without their query.
@@ -71,14 +83,43 @@ impl FaultProxy {
     }
 
     pub fn set(&self, mode: Mode) {
-        self.mode.send_replace(mode);
+        self.modes.send_modify(|modes| *modes = Modes { all: mode, single: BTreeMap::new() });
+    }
+
+    /// Tells this process apart from others that connect from now on.
+    pub fn tell_apart(&self, process: u32) {
+        self.callers.lock().insert(process);
+    }
+
+    /// As [`FaultProxy::set`], of one process that is told apart.
+    pub fn set_for(&self, process: u32, mode: Mode) {
+        self.modes.send_modify(|modes| {
+            modes.single.insert(process, mode);
+        });
     }
 }
 
-async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>, asked: Asked) {
+// === impl Modes ===
+
+impl Modes {
+    fn of(&self, caller: Option<u32>) -> Mode {
+        caller.and_then(|caller| self.single.get(&caller)).copied().unwrap_or(self.all)
+    }
+}
+
+/// What a connection needs to know.
+#[derive(Clone)]
+struct Way {
+    target: u16,
+    modes: watch::Receiver<Modes>,
+    asked: Asked,
+    callers: Callers,
+}
+
+async fn serve(port: u16, mut way: Way) {
     loop {
-        if *modes.borrow_and_update() == Mode::Refuse {
-            if modes.changed().await.is_err() {
+        if way.modes.borrow_and_update().all == Mode::Refuse {
+            if way.modes.changed().await.is_err() {
                 return;
             }
             continue;
@@ -91,12 +132,13 @@ async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>, asked: 
         loop {
             tokio::select! {
                 accepted = listener.accept() => {
-                    if let Ok((client, _)) = accepted {
-                        tokio::spawn(connection(client, target, modes.clone(), Arc::clone(&asked)));
+                    if let Ok((client, from)) = accepted {
+                        let caller = caller(from, &way.callers);
+                        tokio::spawn(connection(client, caller, way.clone()));
                     }
                 }
-                changed = modes.changed() => match changed {
-                    Ok(()) if *modes.borrow_and_update() == Mode::Refuse => break,
+                changed = way.modes.changed() => match changed {
+                    Ok(()) if way.modes.borrow_and_update().all == Mode::Refuse => break,
                     Ok(()) => {}
                     Err(_) => return,
                 }
@@ -105,8 +147,29 @@ async fn serve(port: u16, target: u16, mut modes: watch::Receiver<Mode>, asked: 
     }
 }
 
-async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>, asked: Asked) {
-    let Ok(node) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await else {
+/// Which of the processes that are told apart has the other end: the one with the socket that the system's table names for it.
+fn caller(from: SocketAddr, callers: &Callers) -> Option<u32> {
+    let callers = callers.lock().clone();
+    if callers.is_empty() {
+        return None;
+    }
+    let end = format!("0100007F:{:04X}", from.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&end))?;
+    let socket = format!("socket:[{}]", line.split_whitespace().nth(9)?);
+    callers.into_iter().find(|process| {
+        let open = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|file| file.path().read_link().ok()).any(|file| file.as_os_str() == socket.as_str())
+    })
+}
+
+async fn connection(client: TcpStream, caller: Option<u32>, way: Way) {
+    let mut refused = way.modes.clone();
+    if refused.borrow().of(caller) == Mode::Refuse {
+        let _ = client.set_zero_linger();
+        return;
+    }
+    let Ok(node) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], way.target))).await else {
         let _ = client.set_zero_linger();
         return;
     };
@@ -115,11 +178,11 @@ async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>
     }
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_node, mut to_node) = node.into_split();
-    let mut refused = modes.clone();
+    let (there, back) = (Faults { modes: way.modes.clone(), caller }, Faults { modes: way.modes, caller });
     let over = tokio::select! {
-        over = pump(&mut from_client, &mut to_node, modes.clone(), Direction::Request(&asked)) => over,
-        over = pump(&mut from_node, &mut to_client, modes, Direction::Answer) => over,
-        _ = refused.wait_for(|mode| *mode == Mode::Refuse) => Over::Reset,
+        over = pump(&mut from_client, &mut to_node, there, Direction::Request(&way.asked)) => over,
+        over = pump(&mut from_node, &mut to_client, back, Direction::Answer) => over,
+        _ = refused.wait_for(|modes| modes.of(caller) == Mode::Refuse) => Over::Reset,
     };
     match over {
         Over::Closed | Over::Cut => {}
@@ -129,6 +192,12 @@ async fn connection(client: TcpStream, target: u16, modes: watch::Receiver<Mode>
     }
 }
 
+/// What happens to the bytes of one connection.
+struct Faults {
+    modes: watch::Receiver<Modes>,
+    caller: Option<u32>,
+}
+
 #[derive(Clone, Copy)]
 enum Direction<'a> {
     Request(&'a Asked),
@@ -136,17 +205,12 @@ enum Direction<'a> {
 }
 
 /// Hands on what one side sends, until it or the mode ends the connection.
-async fn pump(
-    from: &mut OwnedReadHalf,
-    to: &mut OwnedWriteHalf,
-    mut modes: watch::Receiver<Mode>,
-    direction: Direction<'_>,
-) -> Over {
+async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, mut faults: Faults, direction: Direction<'_>) -> Over {
     let mut passed = 0;
     let mut buffer = vec![0; 16 << 10];
     loop {
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return Over::Closed };
-        let mode = *modes.borrow_and_update();
+        let mode = faults.modes.borrow_and_update().of(faults.caller);
         let piece = &mut buffer[..read];
         if let Direction::Request(asked) = direction {
             note(piece, asked);
@@ -163,7 +227,7 @@ async fn pump(
             (Mode::BlackHole, _) => {
                 // What was on its way when the network broke arrives when it is whole again, if both ends are still
                 // there: a packet that is sent again.
-                if gone(from, &mut modes).await {
+                if gone(from, &mut faults).await {
                     return Over::Closed;
                 }
                 to.write_all(piece).await
@@ -207,14 +271,16 @@ fn note(piece: &[u8], asked: &Asked) {
 }
 
 /// Waits for the end of a black hole; true when the sender gave up before.
-async fn gone(from: &mut OwnedReadHalf, modes: &mut watch::Receiver<Mode>) -> bool {
+async fn gone(from: &mut OwnedReadHalf, faults: &mut Faults) -> bool {
+    let Faults { modes, caller } = faults;
+    let over = |modes: &Modes| modes.of(*caller) != Mode::BlackHole;
     let mut one = [0];
     tokio::select! {
-        _ = modes.wait_for(|mode| *mode != Mode::BlackHole) => return false,
+        _ = modes.wait_for(over) => return false,
         peeked = from.peek(&mut one) => if !matches!(peeked, Ok(1..)) { return true },
     }
     // It has even more to say: no end of it will be seen.
-    let _ = modes.wait_for(|mode| *mode != Mode::BlackHole).await;
+    let _ = modes.wait_for(over).await;
     false
 }
 

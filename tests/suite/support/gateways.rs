@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::client::{Client, eventually};
-use super::fleet::{Fleet, FleetOptions};
+use super::fleet::{Fleet, FleetOptions, MIROIR};
 use super::postgres::{Postgres, database_of};
 use super::process::{Process, free_port};
 
@@ -15,6 +15,8 @@ pub struct Gateways {
     pub fleet: Fleet,
     pub others: Vec<Gateway>,
     database: String,
+    /// More of each one's section `gateway`.
+    own: &'static str,
 }
 
 /// One that came later.
@@ -22,6 +24,7 @@ pub struct Gateway {
     pub process: Process,
     pub client: Client,
     pub admin: Client,
+    name: String,
 }
 
 // === impl Gateways ===
@@ -29,10 +32,15 @@ pub struct Gateway {
 impl Gateways {
     /// `count` gateways; the first one leads.
     pub fn start(count: usize, options: FleetOptions) -> Self {
+        Self::start_with(count, options, "")
+    }
+
+    /// As [`Gateways::start`]; `own` are more keys of each one's section, as `, drain: 1s`.
+    pub fn start_with(count: usize, options: FleetOptions, own: &'static str) -> Self {
         let database = Postgres::shared().database();
-        let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port()));
+        let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port(), own));
         let fleet = Fleet::with(FleetOptions { state: Some(database.clone()), more, ..options });
-        let mut gateways = Self { fleet, others: Vec::new(), database };
+        let mut gateways = Self { fleet, others: Vec::new(), database, own };
         for place in 1..count {
             gateways.add(place, SECRET);
         }
@@ -42,19 +50,21 @@ impl Gateways {
     /// Starts another one, and waits until it follows.
     pub fn add(&mut self, place: usize, secret: &str) {
         let peers = free_port();
+        let more = self.own;
         let own = |key: &str| match key {
-            "gateway" => Some(section(place, peers)),
+            "gateway" => Some(section(place, peers, more)),
             "cluster_secret" => Some(format!("cluster_secret: {secret}")),
             _ => None,
         };
-        let (process, port, admin) = self.fleet.another_gateway(&format!("gw-{place}"), own);
+        let name = format!("gw-{place}");
+        let (process, port, admin) = self.fleet.another_gateway(&name, own);
         let at = |port: u16| Client::new(&format!("http://127.0.0.1:{port}"));
         let admin = at(admin).seeing_hidden();
         let admin = match &self.fleet.admin.key {
             Some(key) => admin.with_key(key),
             None => admin,
         };
-        let gateway = Gateway { process, client: at(port), admin };
+        let gateway = Gateway { process, client: at(port), admin, name };
         if secret == SECRET {
             eventually("it follows", || follows(&gateway.admin).then_some(()));
         }
@@ -67,6 +77,37 @@ impl Gateways {
         });
     }
 
+    /// The process of gateway `place`.
+    pub fn process(&mut self, place: usize) -> &mut Process {
+        match place {
+            0 => self.fleet.gateway.as_mut().expect("the first gateway"),
+            place => &mut self.others[place - 1].process,
+        }
+    }
+
+    /// The operators' side of gateway `place`.
+    pub fn admin(&self, place: usize) -> &Client {
+        match place {
+            0 => &self.fleet.admin,
+            place => &self.others[place - 1].admin,
+        }
+    }
+
+    /// Starts one that has ended again, and waits until it follows.
+    pub fn restart(&mut self, place: usize) {
+        match place {
+            0 => self.fleet.spawn_gateway(),
+            place => {
+                let gateway = &mut self.others[place - 1];
+                let config = self.fleet.folder().join(format!("{}.yaml", gateway.name));
+                let arguments = ["serve", "--config", &config.to_string_lossy()];
+                gateway.process = Process::start(&gateway.name, self.fleet.folder(), MIROIR, &arguments);
+            }
+        }
+        let admin = self.admin(place);
+        eventually("it follows", || follows(admin).then_some(()));
+    }
+
     /// Clients of all of them, the first one's first.
     pub fn clients(&self) -> Vec<Client> {
         let others = self.others.iter().map(|gateway| gateway.client.clone());
@@ -75,11 +116,7 @@ impl Gateways {
 
     /// The id of whoever leads, as gateway `place` knows it.
     pub fn leader(&self, place: usize) -> Option<(String, i64)> {
-        let admin = match place {
-            0 => &self.fleet.admin,
-            place => &self.others[place - 1].admin,
-        };
-        let leader = admin.try_send("GET", "/leader", &[], b"").ok()?.value()["leader"].clone();
+        let leader = self.admin(place).try_send("GET", "/leader", &[], b"").ok()?.value()["leader"].clone();
         Some((leader["gateway"].as_str()?.to_owned(), leader["epoch"].as_i64()?))
     }
 }
@@ -90,8 +127,13 @@ fn follows(admin: &Client) -> bool {
     view.is_some_and(|view| view["role"] == "follows" && view["view"]["leased"] == true)
 }
 
-fn section(place: usize, peers: u16) -> String {
+fn section(place: usize, peers: u16, own: &str) -> String {
+    section_at(place, peers, peers, own)
+}
+
+/// A gateway's own lines: others reach what it listens on at another port. `own`: more keys.
+pub fn section_at(place: usize, listens: u16, reached: u16, own: &str) -> String {
     format!(
-        "gateway: {{ id: gw-{place}, peer_listen: \"127.0.0.1:{peers}\", peer_url: \"http://127.0.0.1:{peers}\" }}\n"
+        "gateway: {{ id: gw-{place}, peer_listen: \"127.0.0.1:{listens}\", peer_url: \"http://127.0.0.1:{reached}\"{own} }}\n"
     )
 }

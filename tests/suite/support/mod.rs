@@ -1,7 +1,9 @@
 //! Nodes and gateways as processes, and a client to ask them.
 
+pub mod balancer;
 pub mod client;
 pub mod corpus;
+pub mod crowd;
 pub mod embedder;
 pub mod fault_proxy;
 pub mod fleet;

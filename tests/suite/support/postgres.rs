@@ -91,6 +91,22 @@ impl Postgres {
         server.wait().expect("the server's end");
     }
 
+    /// The server dies as by a crash, or of kill -9: its data stays as it is.
+    #[allow(dead_code, reason = "tests of the store share this file")]
+    pub fn crash(&mut self, signal: &str) {
+        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server's file");
+        let process = file.lines().next().expect("its process").to_owned();
+        let workers = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+        run(Command::new("kill").args([format!("-{signal}"), process]));
+        let mut server = self.server.take().expect("a running server");
+        drop(server.stdin.take());
+        server.wait().expect("the server's end");
+        // While one of them is there the data are in use.
+        while workers.split_whitespace().any(|worker| Path::new("/proc").join(worker).exists()) {
+            pause();
+        }
+    }
+
     /// A copy of the data, and back: what a standby has that had not received everything.
     pub fn copy_data(&self, from: &str, to: &str) {
         assert!(self.server.is_none(), "the server runs");
