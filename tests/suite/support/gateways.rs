@@ -15,6 +15,13 @@ pub struct Gateways {
     pub fleet: Fleet,
     pub others: Vec<Gateway>,
     database: String,
+    server: Server,
+}
+
+/// Where their state is.
+enum Server {
+    Shared,
+    Own(Postgres),
 }
 
 /// One that came later.
@@ -29,10 +36,19 @@ pub struct Gateway {
 impl Gateways {
     /// `count` gateways; the first one leads.
     pub fn start(count: usize, options: FleetOptions) -> Self {
-        let database = Postgres::shared().database();
+        Self::on(Server::Shared, count, options)
+    }
+
+    /// The same on a server that can be stopped.
+    pub fn on_their_own_server(count: usize, options: FleetOptions) -> Self {
+        Self::on(Server::Own(Postgres::start()), count, options)
+    }
+
+    fn on(server: Server, count: usize, options: FleetOptions) -> Self {
+        let database = server.get().database();
         let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port()));
         let fleet = Fleet::with(FleetOptions { state: Some(database.clone()), more, ..options });
-        let mut gateways = Self { fleet, others: Vec::new(), database };
+        let mut gateways = Self { fleet, others: Vec::new(), database, server };
         for place in 1..count {
             gateways.add(place, SECRET);
         }
@@ -63,8 +79,16 @@ impl Gateways {
         let all = self.others.len().to_string();
         eventually("the leader's row names all", || {
             let named = "SELECT cardinality(followers) FROM miroir.leader";
-            (Postgres::shared().sql(database_of(&self.database), named) == all).then_some(())
+            (self.server.get().sql(database_of(&self.database), named) == all).then_some(())
         });
+    }
+
+    /// The server of their own.
+    pub fn server(&mut self) -> &mut Postgres {
+        match &mut self.server {
+            Server::Own(server) => server,
+            Server::Shared => panic!("other tests use it as well"),
+        }
     }
 
     /// Clients of all of them, the first one's first.
@@ -81,6 +105,17 @@ impl Gateways {
         };
         let leader = admin.try_send("GET", "/leader", &[], b"").ok()?.value()["leader"].clone();
         Some((leader["gateway"].as_str()?.to_owned(), leader["epoch"].as_i64()?))
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    fn get(&self) -> &Postgres {
+        match self {
+            Self::Shared => Postgres::shared(),
+            Self::Own(server) => server,
+        }
     }
 }
 
