@@ -35,6 +35,8 @@ pub struct Database {
     pub row: Row,
     /// An older copy of it, which may come back in its place.
     pub copy: Option<Row>,
+    /// By which epoch each write was stored.
+    pub stored_by: Vec<i64>,
     members: BTreeMap<String, Duration>,
     pub is_up: bool,
     /// Its own clock goes before the others', or behind.
@@ -91,7 +93,7 @@ impl Database {
             writes: 0,
             lost: false,
         };
-        Self { row, copy: None, members: BTreeMap::new(), is_up: true, now: Duration::ZERO }
+        Self { row, copy: None, stored_by: Vec::new(), members: BTreeMap::new(), is_up: true, now: Duration::ZERO }
     }
 
     /// Carries out what `who` asks.
@@ -125,6 +127,7 @@ impl Database {
             }
             Statement::Commit { epoch, .. } if holds(&self.row, epoch) => {
                 self.row.writes += 1;
+                self.stored_by.push(epoch);
                 Said::Committed { writes: self.row.writes }
             }
             Statement::GiveUp { epoch } if holds(&self.row, epoch) => {

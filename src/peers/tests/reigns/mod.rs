@@ -12,7 +12,7 @@
 mod database;
 mod gateway;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -59,7 +59,9 @@ struct World {
     cut: Vec<(usize, usize)>,
     letters: Vec<Letter>,
     reads: Vec<Read>,
+    /// The newest write that was acknowledged, and all of them.
     acknowledged: u64,
+    told: BTreeSet<u64>,
     /// The tail was lost, so that what was acknowledged is not there.
     is_lost: bool,
     happened: BTreeMap<&'static str, usize>,
@@ -81,6 +83,7 @@ impl World {
             letters: Vec::new(),
             reads: Vec::new(),
             acknowledged: 0,
+            told: BTreeSet::new(),
             is_lost: false,
             happened: BTreeMap::new(),
         };
@@ -221,10 +224,13 @@ impl World {
         }
         if let Some(write) = self.gateways[at].acknowledges(base, now) {
             let epoch = self.gateways[at].reign.as_ref().map_or(0, |reign| reign.epoch);
-            if write <= self.acknowledged && !self.is_lost {
-                return Err(format!("write {write} is acknowledged by epoch {epoch} after {}", self.acknowledged));
+            let (is_new, by) = (self.told.insert(write), &self.database.stored_by);
+            // Who was followed meanwhile may still say what it had stored before.
+            let was_fenced = by[write as usize - 1] == epoch && by.is_sorted();
+            if !self.is_lost && !(is_new && was_fenced) {
+                return Err(format!("write {write} is acknowledged by epoch {epoch}; writes were stored by {by:?}"));
             }
-            self.acknowledged = write;
+            self.acknowledged = self.acknowledged.max(write);
             self.count("acknowledged");
         }
         if let Some(why) = self.gateways[at].ends.take() {
