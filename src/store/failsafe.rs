@@ -51,8 +51,8 @@ pub struct Word {
     reached: Duration,
     /// It does not lead before.
     until: Duration,
-    /// It leads, and promises nothing any more.
-    leads: bool,
+    /// It has the lease, and promises nothing any more.
+    has_won: bool,
 }
 
 /// For how long a gateway that leads may trust itself: what the database said last, and what the others have promised.
@@ -74,7 +74,7 @@ pub struct Promises {
 impl Word {
     /// Of a process that begins now, at the database.
     pub fn new(now: Duration) -> Self {
-        Self { began: now, reached: now, until: Duration::ZERO, leads: false }
+        Self { began: now, reached: now, until: Duration::ZERO, has_won: false }
     }
 
     /// The database has answered what it was asked at `asked`.
@@ -84,7 +84,7 @@ impl Word {
 
     /// Promises not to lead for [`PROMISE`]; false where it promises nothing.
     pub fn give(&mut self, now: Duration) -> bool {
-        if self.leads || now < self.reached + REACHED {
+        if self.has_won || now < self.reached + REACHED {
             return false;
         }
         self.until = now + PROMISE;
@@ -100,14 +100,11 @@ impl Word {
         }
     }
 
-    /// Leads from now on; the error is the moment before which it does not.
-    pub fn lead(&mut self, heir: Heir, now: Duration) -> Result<(), Duration> {
-        let may = self.may_lead_at(heir);
-        if now < may {
-            return Err(may);
-        }
-        self.leads = true;
-        Ok(())
+    /// It has taken the lease, and leads at the moment that is returned: it may have promised something while the lease was being taken. It
+    /// promises nothing more, or that moment would never come.
+    pub fn win(&mut self, heir: Heir) -> Duration {
+        self.has_won = true;
+        self.may_lead_at(heir)
     }
 }
 
@@ -222,22 +219,22 @@ mod tests {
         word.reached(at(23));
         assert!(!word.give(at(23)), "it is back");
         for heir in [Heir::Named, Heir::Stranger] {
-            assert_eq!(word.lead(heir, at(26)), Err(at(27)), "and has promised all the same");
+            assert_eq!(word.may_lead_at(heir), at(27), "and has promised all the same");
         }
-        assert_eq!(word.clone().lead(Heir::OfNobody, at(24)), Ok(()), "to one that leads no more");
-        assert_eq!(word.lead(Heir::Named, at(27)), Ok(()));
-        assert!(!word.give(at(40)), "who leads promises nothing");
+        assert_eq!(word.may_lead_at(Heir::OfNobody), Duration::ZERO, "to one that leads no more");
+        assert_eq!(word.win(Heir::Named), at(27));
+        assert!(!word.give(at(26)), "who has the lease leads when it has promised, and no later");
+        assert_eq!(word.may_lead_at(Heir::Named), at(27));
     }
 
     #[test]
     fn a_process_started_again_keeps_the_word_of_the_one_before_it() {
-        let mut word = Word::new(at(10));
-        assert_eq!(word.lead(Heir::Named, at(14)), Err(at(15)));
-        assert_eq!(word.clone().lead(Heir::Named, at(15)), Ok(()));
+        let word = Word::new(at(10));
+        assert_eq!(word.may_lead_at(Heir::Named), at(15));
         assert_eq!(
-            word.lead(Heir::Stranger, at(10)),
-            Ok(()),
-            "nobody has promised under a name that the row does not have"
+            word.may_lead_at(Heir::Stranger),
+            Duration::ZERO,
+            "nobody has promised under a name that the row lacks"
         );
     }
 }

@@ -228,14 +228,11 @@ impl Keeper {
 
     fn lead(&mut self, claim: Claim, taken: Taken) {
         let Taken { sent, heir, others, members } = taken;
-        // It may have promised while the lease was being taken. Nothing is promised any more once it leads.
-        loop {
-            let now = Moment::now().since_boot();
-            let leads = self.known.word.lock().lead(heir, now);
-            match leads {
-                Ok(()) => break,
-                Err(until) => self.runtime.block_on(async { tokio::time::sleep(until.saturating_sub(now)).await }),
-            }
+        // Looked at again and again: a machine may be suspended meanwhile.
+        let leads_at = self.known.word.lock().win(heir);
+        while Moment::now().since_boot() < leads_at {
+            let left = leads_at.saturating_sub(Moment::now().since_boot());
+            self.runtime.block_on(async { tokio::time::sleep(left).await });
         }
         tracing::info!(epoch = claim.epoch, "this gateway leads");
         let leader = Some(self.as_leader(&claim));

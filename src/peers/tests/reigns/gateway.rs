@@ -37,7 +37,7 @@ pub struct Gateway {
     seen: Option<Row>,
     pub reign: Option<Reign>,
     /// A lease that was taken while a promise not to lead was kept.
-    won: Option<(Won, Heir)>,
+    won: Option<(Won, Duration)>,
     heir: Heir,
     next: Duration,
     /// The number of the statement that is waited for, and until when.
@@ -63,7 +63,8 @@ pub struct Reign {
     pub writes: u64,
     book: Book,
     former_until: Duration,
-    is_writing: bool,
+    /// Until when the answer to a commit is waited for.
+    writing: Option<Duration>,
     /// A write that is stored, and who is waited for before it is acknowledged.
     stored: Option<(u64, Option<Hearing>)>,
 }
@@ -120,11 +121,11 @@ impl Gateway {
     /// What it does by itself now.
     pub fn act(&mut self, now: Duration) -> Vec<Sends> {
         let mut sends = Vec::new();
-        if let Some((won, heir)) = self.won.clone()
-            && self.word.lead(heir, now).is_ok()
-        {
-            self.won = None;
+        if let Some((won, _)) = self.won.take_if(|(_, leads_at)| now >= *leads_at) {
             self.lead(won, now);
+        }
+        if let Some(reign) = &mut self.reign {
+            reign.writing.take_if(|until| now >= *until);
         }
         if self.waits.is_some_and(|(_, until)| now >= until) {
             self.waits = None;
@@ -159,8 +160,8 @@ impl Gateway {
     /// Begins a write, where it leads.
     pub fn write(&mut self, now: Duration) -> Option<Sends> {
         let trusts = self.trusts(now);
-        let reign = self.reign.as_mut().filter(|reign| trusts && !reign.is_writing && reign.stored.is_none())?;
-        reign.is_writing = true;
+        let reign = self.reign.as_mut().filter(|reign| trusts && reign.writing.is_none() && reign.stored.is_none())?;
+        reign.writing = Some(now + LIMIT);
         let statement = Statement::Commit { epoch: reign.epoch, made: reign.writes };
         // Over a connection of its own, on which nothing else waits.
         Some(Sends::Statement { number: 0, sent: now, statement })
@@ -193,7 +194,7 @@ impl Gateway {
                 (may_take && now >= self.word.may_lead_at(heir)).then(|| self.states(Statement::Take, now))
             }
             Said::Taken { epoch, writes, followers } => {
-                self.won = Some((Won { epoch, writes, followers, sent }, self.heir));
+                self.won = Some((Won { epoch, writes, followers, sent }, self.word.win(self.heir)));
                 None
             }
             Said::NotTaken => None,
@@ -206,8 +207,11 @@ impl Gateway {
             }
             Said::Committed { writes } => {
                 let reign = self.reign.as_mut()?;
-                reign.is_writing = false;
-                (reign.writes, reign.stored) = (writes, Some((writes, None)));
+                reign.writes = reign.writes.max(writes);
+                // One that was given up is there, and nobody is told.
+                if reign.writing.take().is_some() && reign.writes == writes {
+                    reign.stored = Some((writes, None));
+                }
                 None
             }
             Said::Superseded => {
@@ -221,7 +225,7 @@ impl Gateway {
             Said::Away => {
                 self.next = now + RETRY;
                 if let Some(reign) = self.reign.as_mut().filter(|_| number == 0) {
-                    reign.is_writing = false;
+                    reign.writing = None;
                 }
                 None
             }
@@ -239,7 +243,7 @@ impl Gateway {
             writes: won.writes,
             book: Book::default(),
             former_until: now + LEASE + MARGIN,
-            is_writing: false,
+            writing: None,
             stored: None,
         });
     }
