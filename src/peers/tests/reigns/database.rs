@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::store::failsafe::{Heir, LEASE};
 
 /// How long a gateway that the row does not name waits.
-pub const ALONE: Duration = Duration::from_secs(40);
+pub const ALONE: Duration = Duration::from_secs(12);
 /// Whoever was there in this time is named.
 const SEEN: Duration = Duration::from_secs(10);
 

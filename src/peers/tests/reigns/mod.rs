@@ -246,7 +246,7 @@ impl World {
         let old = &self.gateways[at];
         let (name, rate, now) = (old.who.name.clone(), old.rate, old.clock(self.now));
         // Some machines are replaced.
-        let name = if self.roll(5) == 0 { format!("r{}", self.processes) } else { name };
+        let name = if self.roll(3) == 0 { format!("r{}", self.processes) } else { name };
         let who = self.process(name);
         self.gateways[at] = Gateway::start(who, rate, now);
     }
@@ -312,8 +312,8 @@ impl World {
         let other = self.roll(self.gateways.len());
         match self.roll(40) {
             0..6 => self.gateways[at].is_frozen ^= true,
-            6..10 => self.gateways[at].is_cut_from_database ^= true,
-            10..14 if at != other => {
+            6..12 => self.gateways[at].is_cut_from_database ^= true,
+            12..14 if at != other => {
                 let pair = (at.min(other), at.max(other));
                 match self.cut.iter().position(|cut| *cut == pair) {
                     Some(cut) => drop(self.cut.swap_remove(cut)),
@@ -321,7 +321,8 @@ impl World {
                 }
             }
             14..17 if self.gateways[at].starts_at.is_none() => {
-                let pause = self.roll(15_000) as u64;
+                let pause = [300, 2_000, 15_000][self.roll(3)];
+                let pause = self.roll(pause) as u64;
                 self.gateways[at].starts_at = Some(self.now + Duration::from_millis(pause));
                 self.gateways[at].reign = None;
                 self.count("killed");
