@@ -218,7 +218,9 @@ impl Keeper {
             );
         }
         let led = (seen.leader.epoch > 0).then(|| seen.leader.clone());
-        let pause = LOOK_EVERY.min(Duration::from_secs_f64(seen.wait.clamp(0.01, 1.0)));
+        // Negative where this gateway has promised not to take it yet.
+        let pause = if seen.wait < 0.0 { 1.0 } else { seen.wait.max(0.01) };
+        let pause = LOOK_EVERY.min(Duration::from_secs_f64(pause.min(1.0)));
         let named = seen.heir != Heir::Stranger;
         *last = Some(seen.clone());
         first.get_or_insert(seen);
