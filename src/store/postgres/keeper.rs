@@ -12,7 +12,7 @@ use super::claim::{Claim, Me, Seen, note_loss, noted, same_system, too_few};
 use super::known::Known;
 use super::link::Link;
 use super::schema;
-use crate::store::failsafe::Heir;
+use crate::store::failsafe::{Heir, LEASE};
 use crate::store::leadership::{Leader, Loss, Member, Role, Standing, WhenLed, WhenLost};
 use crate::store::trust::Moment;
 
@@ -47,6 +47,8 @@ pub struct Keeper {
     told_away: bool,
     /// When it was last noted that this gateway is there.
     attended: Option<Moment>,
+    /// When the server answered again that had been away.
+    back: Option<Moment>,
 }
 
 /// Where the gateway stands.
@@ -92,7 +94,7 @@ impl Keeper {
     /// One that waits, over a connection that was made.
     pub fn new(address: Address, runtime: Runtime, link: Link, me: Me, known: Arc<Known>) -> Self {
         let (system, at) = (link.system.clone(), At::Waiting { first: None, last: None });
-        Self { address, runtime, link: Some(link), me, known, at, system, told_away: false, attended: None }
+        Self { address, runtime, link: Some(link), me, known, at, system, told_away: false, attended: None, back: None }
     }
 
     /// Keeps the seat until it is given up.
@@ -153,6 +155,7 @@ impl Keeper {
             }
         });
         if asked.is_ok() && std::mem::take(&mut self.told_away) {
+            self.back = Some(Moment::now());
             tracing::info!("the database of the state can be reached again");
         }
         asked
@@ -277,6 +280,10 @@ impl Keeper {
             Err(asked) => return asked,
         };
         let mut others: Vec<String> = all.iter().map(|(_, member)| member.name.clone()).collect();
+        // While the server was away nobody could show itself there.
+        if self.back.is_some_and(|back| Moment::now() < back + LEASE) {
+            others.extend(told.iter().cloned());
+        }
         // A process before this one may still be seen.
         others.retain(|name| *name != self.me.candidate.name);
         others.sort();

@@ -227,7 +227,7 @@ impl World {
             let (is_new, by) = (self.told.insert(write), &self.database.stored_by);
             // Who was followed meanwhile may still say what it had stored before.
             let was_fenced = by[write as usize - 1] == epoch && by.is_sorted();
-            if !self.is_lost && !(is_new && was_fenced) {
+            if !(self.is_lost || is_new && was_fenced) {
                 return Err(format!("write {write} is acknowledged by epoch {epoch}; writes were stored by {by:?}"));
             }
             self.acknowledged = self.acknowledged.max(write);
