@@ -22,7 +22,7 @@ use miroir::nodes::credentials::Credentials;
 use miroir::peers::clock::since_boot;
 use miroir::peers::follower::{Follower, Name, TakeKeys};
 use miroir::peers::former::Former;
-use miroir::peers::publisher::Publisher;
+use miroir::peers::publisher::{Promised, Publisher};
 use miroir::rules::rule::Rule;
 use miroir::settings::Secret;
 use miroir::store::leadership::{Leadership, WhenLed, WhenLost};
@@ -73,6 +73,9 @@ impl Founder {
             let trusted = Box::new(move || trust.holds());
             let former = Former::load(store.as_ref(), epoch).await?;
             let publisher = Publisher::after(former, Arc::clone(&app.cluster.ledger), epoch, keys, trusted);
+            let leadership = Arc::clone(&self.leadership);
+            let take = Box::new(move |gateway: &str, since| leadership.promised(gateway, since));
+            publisher.hears_promises(Promised { clock: Box::new(since_boot), take });
             // Nobody else sets it.
             let _ = app.publisher.set(publisher);
         }
@@ -98,7 +101,10 @@ impl Founder {
                 None => Ok(()),
             });
             let ledger = Arc::clone(&seat.app.cluster.ledger);
-            following.goes_by(Follower::new(ledger, name, take_keys, Box::new(since_boot)));
+            let follower = Follower::new(ledger, name, take_keys, Box::new(since_boot));
+            let leadership = Arc::clone(&self.leadership);
+            follower.promises_by(Box::new(move || leadership.promise()));
+            following.goes_by(follower);
         }
         Ok(seat)
     }

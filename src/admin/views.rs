@@ -27,6 +27,9 @@ pub fn ready(app: &App, topology: &Topology) -> (u16, Value) {
     if follower.is_some_and(|follower| !follower.is_leased()) {
         return (503, json!({ "ready": false, "reason": "the gateway that leads is not heard of" }));
     }
+    if app.following().is_some_and(|following| !following.is_named()) {
+        return (503, json!({ "ready": false, "reason": "the gateway that leads has not noted this one yet" }));
+    }
     let serves = |shard: &ShardId| {
         topology.owners_of(*shard).iter().any(|owner| {
             let stale = topology.stale.iter().any(|((node, _), shards)| node == owner && shards.contains(*shard));

@@ -45,6 +45,8 @@ pub struct Entry {
     pub asked: Instant,
     /// The turn of the last answer that was sent.
     answered: u64,
+    /// When it was, by the clock of promises.
+    answered_at: Option<Duration>,
     /// Until when it may go by a view, if it gets each answer at once.
     pub lent_until: Instant,
 }
@@ -107,7 +109,7 @@ impl Book {
                 if unheard { Asked::Unheard } else { Asked::InTurn }
             }
             None => {
-                let entry = Entry { said: question, asked: now, answered: 0, lent_until: now };
+                let entry = Entry { said: question, asked: now, answered: 0, answered_at: None, lent_until: now };
                 self.followers.insert(entry.said.process, entry);
                 Asked::InTurn
             }
@@ -123,6 +125,20 @@ impl Book {
             }
             Some(_) | None => false,
         }
+    }
+
+    /// The last answer is sent at `at` or later.
+    pub fn answers_at(&mut self, process: Uuid, at: Duration) {
+        if let Some(known) = self.followers.get_mut(&process) {
+            known.answered_at = Some(at);
+        }
+    }
+
+    /// Since when a follower keeps the promise that its last question brings: that was made when it had the last answer, so later than
+    /// that was sent.
+    pub fn promised_since(&self, process: Uuid) -> Option<Duration> {
+        let known = self.followers.get(&process)?;
+        (known.said.promises && known.said.taken == known.answered).then_some(known.answered_at).flatten()
     }
 
     /// [`Book::answer`], with the newest view.
@@ -259,6 +275,7 @@ mod tests {
             oldest: Some(view(oldest)),
             may_take: 1000,
             longest_read: 20_000,
+            promises: false,
         }
     }
 
@@ -328,6 +345,24 @@ mod tests {
             "a request of 7 may go on by the newer lease"
         );
         assert_eq!(quieting.look(&book, start + SECOND * 2 + LEASE + MARGIN), Wait::Over);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_promise_counts_from_the_answer_that_came_before_it() {
+        let (mut book, start, process) = (Book::default(), Instant::now(), Uuid::from_u128(1));
+        let promises = |turn: u64| Question { promises: true, ..says(1, turn, 7, 7) };
+        asks(&mut book, promises(1), start);
+        assert_eq!(book.promised_since(process), None, "nobody knows how old it is");
+        book.answers_at(process, SECOND);
+        asks(&mut book, promises(2), start);
+        // Its answer is sent later than the question came, so what was asked is settled first.
+        book.answers_at(process, SECOND * 9);
+        assert_eq!(book.asked(promises(3), start), Asked::InTurn);
+        assert_eq!(book.promised_since(process), Some(SECOND * 9));
+        assert_eq!(book.asked(Question { taken: 1, ..promises(4) }, start), Asked::Unheard);
+        assert_eq!(book.promised_since(process), None, "it has not had the last answer");
+        assert_eq!(book.asked(Question { taken: 2, ..says(1, 5, 7, 7) }, start), Asked::InTurn);
+        assert_eq!(book.promised_since(process), None, "it promises nothing");
     }
 
     #[tokio::test(start_paused = true)]

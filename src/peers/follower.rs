@@ -4,7 +4,7 @@
 //! by, and whether somebody still holds it says whether a request does. What a follower cannot reach it does not conclude anything
 //! from: how nodes are is the leader's to say, and its own reads ask other replicas meanwhile.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -36,6 +36,9 @@ const PAUSE_AFTER_WRONG: Duration = Duration::from_secs(1);
 /// Takes over the keys; the error says why they cannot be read.
 pub type TakeKeys = Box<dyn Fn(&[Value]) -> Result<(), String> + Send + Sync>;
 
+/// Promises not to lead for a while, where the database is not reached.
+pub type Promise = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// How this gateway calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
@@ -52,6 +55,7 @@ pub struct Follower {
     clock: Clock,
     name: Name,
     process: Uuid,
+    promise: OnceLock<Promise>,
     state: Mutex<State>,
     /// The view that is gone by.
     has: watch::Sender<Option<ViewNumber>>,
@@ -92,9 +96,15 @@ impl Follower {
             clock,
             name,
             process: Uuid::new_v4(),
+            promise: OnceLock::new(),
             state: Mutex::default(),
             has: watch::Sender::new(None),
         })
+    }
+
+    /// With each question it promises the leader so, where it can. Said once.
+    pub fn promises_by(&self, promise: Promise) {
+        assert!(self.promise.set(promise).is_ok(), "it is known already what it promises by");
     }
 
     /// The view that requests go by from now on; `None` before the first.
@@ -197,6 +207,7 @@ impl Follower {
             oldest: state.in_hand.first().map(|view| view.number),
             may_take: millis(may_take),
             longest_read: millis(self.ledger.settings.longest_read),
+            promises: self.promise.get().is_some_and(|promise| promise()),
         };
         (sent, question)
     }

@@ -109,6 +109,7 @@ mod tests {
             oldest: None,
             may_take: 0,
             longest_read: 0,
+            promises: false,
         };
         told.asked(question.clone(), Instant::now());
         assert!(waits(&former, &told, 5), "it has the view of before");

@@ -4,15 +4,17 @@
 //! this waits. What an answer says and what it lends are one moment under the lock of the [`Book`]: whoever then waits for a change either
 //! finds that the follower was lent an older view, or the answer has the change in it already.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::book::{Asked, Book, Entry, Hearing, Quieting, Wait};
+use super::clock::Clock;
 use super::former::{self, Former};
 use super::sections::{Changes, Keys, Sections};
 use super::talk::{Answer, PROTOCOL, Question};
@@ -30,12 +32,21 @@ const URGENT_ANSWER: Duration = Duration::from_millis(20);
 /// True while this gateway may go by its being the leader.
 pub type Trusted = Box<dyn Fn() -> bool + Send + Sync>;
 
+/// Takes what followers promise.
+pub struct Promised {
+    /// Goes on while the machine is suspended.
+    pub clock: Clock,
+    /// A gateway has promised not to lead for a while, at that time or later.
+    pub take: Box<dyn Fn(&str, Duration) + Send + Sync>,
+}
+
 /// Tells other gateways what their reads go by.
 pub struct Publisher {
     ledger: Arc<Ledger>,
     keys: Keys,
     epoch: i64,
     trusted: Trusted,
+    promised: OnceLock<Promised>,
     former: Former,
     changes: watch::Sender<Changes>,
     sections: Mutex<Sections>,
@@ -76,6 +87,7 @@ impl Publisher {
             keys,
             epoch,
             trusted,
+            promised: OnceLock::new(),
             former,
             changes: watch::Sender::default(),
             sections: Mutex::default(),
@@ -86,6 +98,11 @@ impl Publisher {
         });
         publisher.ledger.nodes.elsewhere.are(Arc::clone(&publisher) as Arc<dyn Elsewhere>);
         publisher
+    }
+
+    /// Followers may promise something, too. Said once, before anybody asks.
+    pub fn hears_promises(&self, promised: Promised) {
+        assert!(self.promised.set(promised).is_ok(), "it is known already who takes promises");
     }
 
     /// Lends views from now on. Before, followers go on by what they had, as those do who hear of no leader.
@@ -146,14 +163,21 @@ impl Publisher {
         if question.has.is_some_and(|has| has.epoch > self.epoch) {
             return Answer::NotLeading;
         }
-        let (process, turn, has) = (question.process, question.turn, question.has);
+        let (process, turn, has, gateway) = (question.process, question.turn, question.has, question.gateway.clone());
         let may_take = Duration::from_millis(question.may_take).min(LONGEST_ANSWER);
-        let asked = self.book.lock().asked(question, Instant::now());
+        let (asked, since) = {
+            let mut book = self.book.lock();
+            let asked = book.asked(question, Instant::now());
+            (asked, book.promised_since(process).filter(|_| asked != Asked::Overtaken))
+        };
+        if let (Some(since), Some(promised)) = (since, self.promised.get()) {
+            (promised.take)(&gateway, since);
+        }
         self.questions.send_replace(());
         match asked {
             Asked::InTurn => {}
             Asked::Unheard => {
-                let is_answered = self.book.lock().answer(process, turn);
+                let is_answered = self.answered(&mut self.book.lock(), process, turn);
                 return if is_answered { Answer::Again } else { Answer::Overtaken };
             }
             Asked::Overtaken => return Answer::Overtaken,
@@ -164,7 +188,7 @@ impl Publisher {
         // Asked last: what is lent is counted by the follower from before this moment.
         if lends != Lends::Yes || !(self.trusted)() {
             let answer = if lends == Lends::NotYet { Answer::NotYet } else { Answer::NotLeading };
-            return if book.answer(process, turn) { answer } else { Answer::Overtaken };
+            return if self.answered(&mut book, process, turn) { answer } else { Answer::Overtaken };
         }
         let changes = *self.changes.borrow();
         let number = ViewNumber { epoch: self.epoch, n: changes.n };
@@ -174,7 +198,17 @@ impl Publisher {
             let update = self.sections.lock().update(number, has, &changes, &self.ledger, &self.keys);
             Answer::View(Box::new(update))
         };
+        self.answered(&mut book, process, turn);
         if book.lend(process, turn, Instant::now()) { answer } else { Answer::Overtaken }
+    }
+
+    /// [`Book::answer`], at this moment.
+    fn answered(&self, book: &mut Book, process: Uuid, turn: u64) -> bool {
+        let is_answered = book.answer(process, turn);
+        if let (true, Some(promised)) = (is_answered, self.promised.get()) {
+            book.answers_at(process, (promised.clock)());
+        }
+        is_answered
     }
 
     /// Returns when the view is another one than `has`, or it is time to answer.

@@ -33,6 +33,9 @@ pub struct Question {
     pub may_take: u64,
     /// How long a read may take there, in milliseconds.
     pub longest_read: u64,
+    /// It does not reach the database, and has promised before it sent this that it does not lead for a while: `store/failsafe.rs`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promises: bool,
 }
 
 /// What the leader answers.

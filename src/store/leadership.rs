@@ -103,6 +103,9 @@ pub struct Standing {
     pub leader: Option<Leader>,
     /// The gateways that were at the database in the last ten seconds, this one with them.
     pub members: Vec<Member>,
+    /// This gateway takes over as soon as the lease has ended, because the leader's row names it; and the leader goes on without the
+    /// database only where this one promises not to. True of the leader.
+    pub named: bool,
 }
 
 /// A gateway's place among those that use one state.
@@ -111,6 +114,11 @@ pub trait Leadership: Send + Sync + 'static {
     fn watch(&self) -> watch::Receiver<Standing>;
     /// Until when this process may act, and answer, by what it knows as the leader.
     fn trust(&self) -> &Trust;
+    /// Promises not to lead for a while, because the database is not reached; false where nothing is promised. To be told to the leader
+    /// afterwards: [`super::failsafe`].
+    fn promise(&self) -> bool;
+    /// `gateway` has promised so, `since` the machine has run for so long, or later.
+    fn promised(&self, gateway: &str, since: Duration);
     /// Asks this gateway to end in favour of another: [`Leadership::resigns`] says so to who ends it.
     fn resign(&self);
     /// True once it was asked to.
@@ -131,7 +139,7 @@ pub struct Only {
 impl Standing {
     /// Nobody has led yet, as far as is known.
     pub fn new(role: Role) -> Self {
-        Self { role, leader: None, members: Vec::new() }
+        Self { role, leader: None, members: Vec::new(), named: false }
     }
 
     /// Why this gateway is to end.
@@ -160,6 +168,12 @@ impl Leadership for Only {
     fn trust(&self) -> &Trust {
         &self.trust
     }
+
+    fn promise(&self) -> bool {
+        false
+    }
+
+    fn promised(&self, _gateway: &str, _since: Duration) {}
 
     /// There is nobody in whose favour.
     fn resign(&self) {}

@@ -2,6 +2,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`failsafe`] | what gateways promise each other while the database is away |
 //! | [`leadership`] | who leads, and until when that may be trusted |
 //! | [`moving`] | a state moved from one store to another |
 //! | [`open`] | the store that a configuration names |
@@ -27,6 +28,7 @@ use leadership::Loss;
 
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
+pub mod failsafe;
 pub mod leadership;
 pub mod moving;
 pub mod open;

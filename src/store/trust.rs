@@ -33,6 +33,11 @@ impl Moment {
         Self(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
     }
 
+    /// The one that is `since` that other one.
+    pub fn at(since: Duration) -> Self {
+        Self(since)
+    }
+
     /// How long that other one is past.
     pub fn since_boot(self) -> Duration {
         self.0

@@ -18,6 +18,7 @@ mod dumps;
 mod dynamic_rules;
 mod explain;
 mod facets;
+mod failsafe;
 mod failures;
 mod faults;
 mod federation;

@@ -216,6 +216,7 @@ impl World {
             oldest: views.map(|(_, view)| view).chain(has).min(),
             may_take: 0,
             longest_read: LONGEST_READ.as_millis() as u64,
+            promises: false,
         }
     }
 

@@ -45,6 +45,11 @@ impl Following {
         self.follower.get()
     }
 
+    /// True while the leader's row names this gateway, so that it takes over as soon as the lease has ended.
+    pub fn is_named(&self) -> bool {
+        self.standing.borrow().named
+    }
+
     /// The leader that is known now, and where it is.
     pub(super) fn known(&self) -> Option<(Leader, String)> {
         let standing = self.standing.borrow();

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `barrier` | who is waited for, and for how long |
 //! | `histories` | changes, reads and faults at random: no read by a dead view |
+//! | `reigns` | gateways over one database: nobody leads beside another, no read by a dead view |
 //! | `rooms` | the rooms below wait where they have to |
 //! | `telling` | what a follower knows of what the leader knows |
 
 mod barrier;
 mod histories;
+mod reigns;
 mod rooms;
 mod telling;
 

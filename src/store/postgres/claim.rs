@@ -7,19 +7,15 @@
 //! Only the database's clock counts for who may take it. Who holds it is fenced by `epoch` and `holder` alone: a commit locks the row
 //! first, so what an older leader still sends finds no row and is rolled back.
 //!
-//! `followers` are the gateways that the leader has seen when it sent its last renewal. It knows of them, so it trusts its lease no
-//! longer than one of them waits. A leader without any goes on for `alone` when the database goes away, and whom it does not know
-//! waits for so much longer.
-
-use std::time::Duration;
+//! `followers` are the names of the gateways that the leader has seen when it sent its last renewal. These take over as soon as the lease
+//! has ended; so when the database goes away it goes on only while they promise not to (`failsafe`), or has none. Whom it does not
+//! name waits for `alone` longer, and for no longer the leader goes on.
 
 use tokio_postgres::{Client, Row};
 
 use super::statement::{Statement, Value};
+use crate::store::failsafe::Heir;
 use crate::store::leadership::{Candidate, Leader, Loss, Member, WhenLost};
-
-/// How long a lease holds after it was renewed. In the statements too.
-pub const LEASE: Duration = Duration::from_secs(10);
 
 /// A gateway as it shows itself at the database.
 #[derive(Debug, Clone)]
@@ -52,6 +48,7 @@ pub struct Seen {
     pub left: f64,
     /// Until who looks may take it.
     pub wait: f64,
+    pub heir: Heir,
     pub lost: Option<String>,
     pub schema: i64,
 }
@@ -59,7 +56,7 @@ pub struct Seen {
 /// How long after the end of the lease the gateway called `$1` may take it. Who has just resigned leaves it to others for a while.
 const WAIT: &str =
     "CASE WHEN holder = '' THEN CASE WHEN resigned AND name = $1 THEN interval '5 seconds' ELSE interval '0' END
-                         WHEN name = $1 OR followers <> '{}' THEN interval '0'
+                         WHEN name = $1 OR $1 = ANY (followers) THEN interval '0'
                          ELSE alone * interval '1 second' END";
 
 // === impl Me ===
@@ -93,8 +90,12 @@ impl Me {
         Statement::new("DELETE FROM miroir.members WHERE gateway = $1", vec![self.id.as_str().into()])
     }
 
-    /// Takes the row if its lease has ended. `None` if it has not.
-    pub async fn take(&self, client: &Client, system: Option<String>) -> Result<Option<Claim>, tokio_postgres::Error> {
+    /// Takes the row if its lease has ended, and has it name all who are there. `None` if it has not.
+    pub async fn take(
+        &self,
+        client: &Client,
+        system: Option<String>,
+    ) -> Result<Option<(Claim, Vec<String>)>, tokio_postgres::Error> {
         let values = vec![
             self.candidate.name.as_str().into(),
             self.id.as_str().into(),
@@ -104,19 +105,18 @@ impl Me {
         let take = Statement::new(
             format!(
                 "UPDATE miroir.leader SET epoch = epoch + 1, name = $1, holder = $2, url = $3, since = clock_timestamp(),
-                        expires_at = clock_timestamp() + interval '10 seconds', followers = '{{}}', alone = $4,
-                        resigned = false
-                 WHERE id = 1 AND expires_at + {WAIT} < clock_timestamp() RETURNING epoch, commits, since::text"
+                        expires_at = clock_timestamp() + interval '10 seconds', alone = $4, resigned = false,
+                        followers = ARRAY(SELECT DISTINCT m.name FROM miroir.members m
+                                          WHERE m.name <> $1 AND m.seen_at > clock_timestamp() - interval '10 seconds')
+                 WHERE id = 1 AND expires_at + {WAIT} < clock_timestamp()
+                 RETURNING epoch, commits, since::text, followers"
             ),
             values,
         );
         let rows = take.run(client).await?;
-        let claim = |row: &Row| Claim {
-            epoch: row.get(0),
-            commits: row.get(1),
-            since: row.get(2),
-            holder: self.id.clone(),
-            system: system.clone(),
+        let claim = |row: &Row| {
+            let (holder, system) = (self.id.clone(), system.clone());
+            (Claim { epoch: row.get(0), commits: row.get(1), since: row.get(2), holder, system }, row.get(3))
         };
         Ok(rows.first().map(claim))
     }
@@ -127,7 +127,8 @@ impl Me {
             format!(
                 "SELECT epoch, name, url, since::text, commits, expires_at::text,
                         extract(epoch FROM expires_at - clock_timestamp())::float8,
-                        extract(epoch FROM expires_at + {WAIT} - clock_timestamp())::float8, lost, schema
+                        extract(epoch FROM expires_at + {WAIT} - clock_timestamp())::float8, lost, schema,
+                        holder = '', $1 = ANY (followers)
                  FROM miroir.leader WHERE id = 1"
             ),
             vec![self.candidate.name.as_str().into()],
@@ -140,6 +141,11 @@ impl Me {
             wait: row.get(7),
             lost: row.get(8),
             schema: row.get(9),
+            heir: match (row.get(10), row.get(11)) {
+                (true, _) => Heir::OfNobody,
+                (false, true) => Heir::Named,
+                (false, false) => Heir::Stranger,
+            },
         };
         Ok(look.run(client).await?.first().map(read))
     }
@@ -167,7 +173,7 @@ impl Claim {
         )
     }
 
-    /// Another [`LEASE`] from now. Who empties a state that lost its last commits renews it all the same.
+    /// Another ten seconds from now. Who empties a state that lost its last commits renews it all the same.
     pub fn renewal(&self, followers: &[String], when_lost: WhenLost) -> Statement {
         Statement::new(
             "UPDATE miroir.leader SET expires_at = clock_timestamp() + interval '10 seconds', followers = $3
@@ -310,6 +316,7 @@ mod tests {
             expires_at: String::new(),
             left: 0.0,
             wait: 0.0,
+            heir: Heir::Stranger,
             lost: None,
             schema: 1,
         };

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::address::{Address, chain};
-use super::claim::{Claim, LEASE, Me, Seen, note_loss, noted, same_system, too_few};
+use super::claim::{Claim, Me, Seen, note_loss, noted, same_system, too_few};
 use super::known::Known;
 use super::link::Link;
 use super::schema;
+use crate::store::failsafe::{Heir, LEASE};
 use crate::store::leadership::{Leader, Loss, Member, Role, Standing, WhenLed, WhenLost};
 use crate::store::trust::Moment;
 
@@ -22,8 +23,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const RETRY: Duration = Duration::from_millis(500);
 /// What is asked at once may take so long, the connection aside.
 const LIMIT: Duration = Duration::from_secs(4);
-/// The end of the lease as its holder sees it comes so much earlier.
-const MARGIN: Duration = Duration::from_secs(2);
 /// So often it is tried at the end to note that the state lost commits.
 const NOTES: u32 = 3;
 const RELEASE_LIMIT: Duration = Duration::from_millis(900);
@@ -48,6 +47,8 @@ pub struct Keeper {
     told_away: bool,
     /// When it was last noted that this gateway is there.
     attended: Option<Moment>,
+    /// When the server answered again that had been away.
+    back: Option<Moment>,
 }
 
 /// Where the gateway stands.
@@ -59,7 +60,7 @@ enum At {
     },
     Leading {
         claim: Claim,
-        /// The other gateways, as the next renewal has the row say.
+        /// The names of other gateways, as the next renewal has the row say.
         others: Vec<String>,
     },
 }
@@ -72,10 +73,19 @@ enum Asked {
     Away(String),
 }
 
+/// How a lease was taken.
+struct Taken {
+    sent: Moment,
+    heir: Heir,
+    /// Whom the row names now.
+    others: Vec<String>,
+    members: Vec<Member>,
+}
+
 /// What who waits was told.
 enum Look {
     Waits(Seen, Vec<Member>),
-    Taken(Claim, Moment, Vec<Member>),
+    Taken(Claim, Taken),
 }
 
 // === impl Keeper ===
@@ -84,7 +94,7 @@ impl Keeper {
     /// One that waits, over a connection that was made.
     pub fn new(address: Address, runtime: Runtime, link: Link, me: Me, known: Arc<Known>) -> Self {
         let (system, at) = (link.system.clone(), At::Waiting { first: None, last: None });
-        Self { address, runtime, link: Some(link), me, known, at, system, told_away: false, attended: None }
+        Self { address, runtime, link: Some(link), me, known, at, system, told_away: false, attended: None, back: None }
     }
 
     /// Keeps the seat until it is given up.
@@ -145,6 +155,7 @@ impl Keeper {
             }
         });
         if asked.is_ok() && std::mem::take(&mut self.told_away) {
+            self.back = Some(Moment::now());
             tracing::info!("the database of the state can be reached again");
         }
         asked
@@ -156,6 +167,7 @@ impl Keeper {
         let (first, last) = (first.clone(), last.clone());
         let asked_at = Moment::now();
         let attends = self.attended.is_none_or(|attended| asked_at > attended + RENEW_EVERY);
+        let known = Arc::clone(&self.known);
         let asked = self.ask(async |link, me| {
             let Some(seen) = me.look(&link.client).await? else {
                 return Ok(Err(Loss::Tail { why: "it has no leader's row".to_owned() }));
@@ -169,20 +181,25 @@ impl Keeper {
                 }
             }
             let members = me.members(&link.client).await?.into_iter().map(|(_, member)| member).collect();
-            if seen.wait < 0.0 {
-                let sent = Moment::now();
-                if let Some(claim) = me.take(&link.client, link.system.clone()).await? {
-                    return Ok(Ok(Look::Taken(claim, sent, members)));
-                }
+            let sent = Moment::now();
+            // Who has promised not to lead lets the lease lie: it may yet be renewed.
+            if seen.wait < 0.0
+                && sent.since_boot() >= known.word.lock().may_lead_at(seen.heir)
+                && let Some((claim, others)) = me.take(&link.client, link.system.clone()).await?
+            {
+                return Ok(Ok(Look::Taken(claim, Taken { sent, heir: seen.heir, others, members })));
             }
             Ok(Ok(Look::Waits(seen, members)))
         });
         if attends && asked.is_ok() {
             self.attended = Some(asked_at);
         }
+        if asked.is_ok() {
+            self.known.word.lock().reached(asked_at.since_boot());
+        }
         match asked {
-            Ok(Look::Taken(claim, sent, members)) => {
-                self.lead(claim, sent, members);
+            Ok(Look::Taken(claim, taken)) => {
+                self.lead(claim, taken);
                 Asked::Again(Duration::ZERO)
             }
             Ok(Look::Waits(seen, members)) => self.wait(seen, members),
@@ -204,19 +221,29 @@ impl Keeper {
             );
         }
         let led = (seen.leader.epoch > 0).then(|| seen.leader.clone());
-        let pause = LOOK_EVERY.min(Duration::from_secs_f64(seen.wait.clamp(0.01, 1.0)));
+        // Negative where this gateway has promised not to take it yet.
+        let pause = if seen.wait < 0.0 { 1.0 } else { seen.wait.max(0.01) };
+        let pause = LOOK_EVERY.min(Duration::from_secs_f64(pause.min(1.0)));
+        let named = seen.heir != Heir::Stranger;
         *last = Some(seen.clone());
         first.get_or_insert(seen);
-        self.known.note(Standing { role: Role::Follows, leader: led, members });
+        self.known.note(Standing { role: Role::Follows, leader: led, members, named });
         Asked::Again(pause)
     }
 
-    fn lead(&mut self, claim: Claim, taken: Moment, members: Vec<Member>) {
+    fn lead(&mut self, claim: Claim, taken: Taken) {
+        let Taken { sent, heir, others, members } = taken;
+        // Looked at again and again: a machine may be suspended meanwhile.
+        let leads_at = self.known.word.lock().win(heir);
+        while Moment::now().since_boot() < leads_at {
+            let left = leads_at.saturating_sub(Moment::now().since_boot());
+            self.runtime.block_on(async { tokio::time::sleep(left).await });
+        }
         tracing::info!(epoch = claim.epoch, "this gateway leads");
-        self.known.trust.set(taken + LEASE.saturating_sub(MARGIN));
         let leader = Some(self.as_leader(&claim));
-        self.known.lead(claim.clone(), Standing { role: Role::Leads, leader, members });
-        self.at = At::Leading { claim, others: Vec::new() };
+        let standing = Standing { role: Role::Leads, leader, members, named: true };
+        self.known.lead(claim.clone(), standing, |promises| promises.renewed(sent.since_boot(), &others, &others));
+        self.at = At::Leading { claim, others };
     }
 
     fn as_leader(&self, claim: &Claim) -> Leader {
@@ -231,6 +258,8 @@ impl Keeper {
     fn renew(&mut self) -> Asked {
         let At::Leading { claim, others } = &self.at else { return Asked::Again(Duration::ZERO) };
         let (claim, told) = (claim.clone(), others.clone());
+        // From now on the row may name them.
+        self.known.trusts(|promises| promises.renewing(&told));
         let sent = Moment::now();
         let made = self.known.commits();
         let asked = self.ask(async |link, me| {
@@ -250,18 +279,18 @@ impl Keeper {
             Ok(all) => all,
             Err(asked) => return asked,
         };
-        let others: Vec<String> = all.iter().map(|(id, _)| id.clone()).filter(|id| *id != self.me.id).collect();
-        // Whom the row names takes over as soon as the lease has ended, and whom it does not name later. So who trusts the lease for
-        // longer than it lasts must know that the row names nobody, and will not.
-        let alone = told.is_empty() && others.is_empty();
-        let longer = if alone { self.me.candidate.alone } else { Duration::ZERO };
-        self.known.trust.set(sent + LEASE.saturating_sub(MARGIN) + longer);
-        if self.known.loss().is_some() {
-            // It was lost meanwhile.
-            self.known.trust.end();
+        let mut others: Vec<String> = all.iter().map(|(_, member)| member.name.clone()).collect();
+        // While the server was away nobody could show itself there.
+        if self.back.is_some_and(|back| Moment::now() < back + LEASE) {
+            others.extend(told.iter().cloned());
         }
+        // A process before this one may still be seen.
+        others.retain(|name| *name != self.me.candidate.name);
+        others.sort();
+        others.dedup();
+        self.known.trusts(|promises| promises.renewed(sent.since_boot(), &told, &others));
         let members = all.into_iter().map(|(_, member)| member).collect();
-        self.known.note(Standing { role: Role::Leads, leader: Some(self.as_leader(&claim)), members });
+        self.known.note(Standing { role: Role::Leads, leader: Some(self.as_leader(&claim)), members, named: true });
         // At once, where the row does not say yet who is there.
         let pause = if told == others { RENEW_EVERY } else { Duration::ZERO };
         self.at = At::Leading { claim, others };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use super::link::Link;
 use super::schema;
 use crate::store::StoreError;
 use crate::store::leadership::{Candidate, Leadership, Loss, Role, Standing};
-use crate::store::trust::Trust;
+use crate::store::trust::{Moment, Trust};
 
 /// A place at the database. It is given up when it is dropped.
 pub struct Seat {
@@ -34,7 +35,7 @@ impl Seat {
     /// reached now.
     pub fn take(address: Address, candidate: &Candidate) -> Result<Arc<Self>, StoreError> {
         let me = Me { id: Uuid::new_v4().to_string(), candidate: candidate.clone() };
-        let known = Arc::new(Known::new());
+        let known = Arc::new(Known::new(candidate.alone));
         let (orders, given): (_, Receiver<Order>) = channel();
         let (came, comes) = channel();
         let keep = {
@@ -97,6 +98,14 @@ impl Leadership for Seat {
 
     fn trust(&self) -> &Trust {
         &self.known.trust
+    }
+
+    fn promise(&self) -> bool {
+        self.known.word.lock().give(Moment::now().since_boot())
+    }
+
+    fn promised(&self, gateway: &str, since: Duration) {
+        self.known.trusts(|promises| promises.promised(gateway, since));
     }
 
     fn resign(&self) {

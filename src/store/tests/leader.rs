@@ -9,6 +9,7 @@ use super::server::{Postgres, database_of};
 use crate::meili::task::TaskStatus;
 use crate::store::leadership::{Candidate, Leader, Loss, Role, Standing, WhenLed, WhenLost, lost};
 use crate::store::open::{Joined, Opened, Place};
+use crate::store::trust::Moment;
 use crate::store::{StoreError, TaskFilter, TaskPage, TaskRef};
 
 fn sql(address: &str, statement: &str) -> String {
@@ -123,11 +124,16 @@ async fn a_leader_that_vanished_alone_may_go_on_by_itself_so_a_stranger_waits_an
     seen.wait_for(|seen| seen.leader.is_some()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(seen.borrow().role, Role::Follows);
+    // One whom the leader knew may have promised not to take over.
+    sql(&address, "UPDATE miroir.leader SET followers = '{some}'");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(seen.borrow().role, Role::Follows, "whom it did not know has promised nothing");
     let again = open_as(&address, "gw-a").unwrap();
     assert_eq!((standing(&again).role, epoch(&again)), (Role::Leads, Some(3)));
+    assert_eq!(sql(&address, "SELECT followers FROM miroir.leader"), "{gw-b}", "who takes over names all at once");
     // Whom the leader knew need not wait.
     again.leadership.release();
-    sql(&address, &vanish.replace("'{}'", "'{some}'"));
+    sql(&address, &vanish.replace("'{}'", "'{gw-b}'"));
     seen.wait_for(|seen| seen.role == Role::Leads).await.unwrap();
 }
 
@@ -248,6 +254,48 @@ async fn a_server_that_is_away_is_waited_for_and_what_was_under_way_is_carried_o
     assert_eq!(leader.store.get_meta("a").await.unwrap().as_deref(), Some("b"));
     leader.store.insert_task(task(1)).await.unwrap();
     assert_eq!(leader.store.task_uids(TaskFilter::default()).await.unwrap(), [0, 1]);
+}
+
+#[tokio::test]
+async fn while_the_others_promise_not_to_lead_a_leader_goes_on_without_the_server_and_they_keep_their_word() {
+    let mut server = Postgres::start();
+    let address = server.database();
+    let leader = open_as(&address, "gw-a").unwrap();
+    let second = join(&address, &waits("gw-b"));
+    let mut seen = second.leadership().watch();
+    assert!(!second.leadership().promise(), "it reaches the server");
+    // Its name is in the row, and it knows so.
+    seen.wait_for(|seen| seen.named).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    server.stop();
+    let stopped = Instant::now();
+    let mut promised = None;
+    while stopped.elapsed() < Duration::from_secs(14) {
+        let since = Moment::now().since_boot();
+        if second.leadership().promise() {
+            promised.get_or_insert(stopped.elapsed());
+            leader.leadership.promised("gw-b", since);
+        }
+        assert!(leader.leadership.trust().holds(), "after {:?}", stopped.elapsed());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(promised.is_some_and(|promised| promised > Duration::from_millis(500)), "{promised:?}");
+    // Nothing is promised any more, and what was ends.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!leader.leadership.trust().holds());
+    let last = Instant::now();
+    assert!(second.leadership().promise());
+    leader.leadership.promised("gw-b", Moment::now().since_boot());
+    assert!(leader.leadership.trust().holds(), "it is good again as soon as it is promised again");
+    // The leader is gone without a word, and its lease ended long ago.
+    let gone = tokio::task::spawn_blocking(move || drop(leader));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.restart();
+    gone.await.unwrap();
+    let released = "UPDATE miroir.leader SET holder = 'gone', followers = '{gw-b}'";
+    server.sql(database_of(&address), released);
+    seen.wait_for(|seen| seen.role == Role::Leads).await.unwrap();
+    assert!(last.elapsed() >= Duration::from_secs(5), "{:?}", last.elapsed());
 }
 
 #[tokio::test]

@@ -17,6 +17,13 @@ pub struct Gateways {
     database: String,
     /// More of each one's section `gateway`.
     own: &'static str,
+    server: Server,
+}
+
+/// Where their state is.
+enum Server {
+    Shared,
+    Own(Postgres),
 }
 
 /// One that came later.
@@ -37,10 +44,19 @@ impl Gateways {
 
     /// As [`Gateways::start`]; `own` are more keys of each one's section, as `, drain: 1s`.
     pub fn start_with(count: usize, options: FleetOptions, own: &'static str) -> Self {
-        let database = Postgres::shared().database();
+        Self::on(Server::Shared, count, options, own)
+    }
+
+    /// The same on a server that can be stopped.
+    pub fn on_their_own_server(count: usize, options: FleetOptions) -> Self {
+        Self::on(Server::Own(Postgres::start()), count, options, "")
+    }
+
+    fn on(server: Server, count: usize, options: FleetOptions, own: &'static str) -> Self {
+        let database = server.get().database();
         let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port(), own));
         let fleet = Fleet::with(FleetOptions { state: Some(database.clone()), more, ..options });
-        let mut gateways = Self { fleet, others: Vec::new(), database, own };
+        let mut gateways = Self { fleet, others: Vec::new(), database, own, server };
         for place in 1..count {
             gateways.add(place, SECRET);
         }
@@ -73,7 +89,7 @@ impl Gateways {
         let all = self.others.len().to_string();
         eventually("the leader's row names all", || {
             let named = "SELECT cardinality(followers) FROM miroir.leader";
-            (Postgres::shared().sql(database_of(&self.database), named) == all).then_some(())
+            (self.server.get().sql(database_of(&self.database), named) == all).then_some(())
         });
     }
 
@@ -108,6 +124,14 @@ impl Gateways {
         eventually("it follows", || follows(admin).then_some(()));
     }
 
+    /// The server of their own.
+    pub fn server(&mut self) -> &mut Postgres {
+        match &mut self.server {
+            Server::Own(server) => server,
+            Server::Shared => panic!("other tests use it as well"),
+        }
+    }
+
     /// Clients of all of them, the first one's first.
     pub fn clients(&self) -> Vec<Client> {
         let others = self.others.iter().map(|gateway| gateway.client.clone());
@@ -118,6 +142,17 @@ impl Gateways {
     pub fn leader(&self, place: usize) -> Option<(String, i64)> {
         let leader = self.admin(place).try_send("GET", "/leader", &[], b"").ok()?.value()["leader"].clone();
         Some((leader["gateway"].as_str()?.to_owned(), leader["epoch"].as_i64()?))
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    fn get(&self) -> &Postgres {
+        match self {
+            Self::Shared => Postgres::shared(),
+            Self::Own(server) => server,
+        }
     }
 }
 
