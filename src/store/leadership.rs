@@ -111,6 +111,8 @@ pub trait Leadership: Send + Sync + 'static {
     fn watch(&self) -> watch::Receiver<Standing>;
     /// Until when this process may act, and answer, by what it knows as the leader.
     fn trust(&self) -> &Trust;
+    /// Something speaks against the lease: nothing is trusted until the database has said that it is this gateway's still.
+    fn doubt(&self);
     /// Asks this gateway to end in favour of another: [`Leadership::resigns`] says so to who ends it.
     fn resign(&self);
     /// True once it was asked to.
@@ -160,6 +162,9 @@ impl Leadership for Only {
     fn trust(&self) -> &Trust {
         &self.trust
     }
+
+    /// Nobody else can have it.
+    fn doubt(&self) {}
 
     /// There is nobody in whose favour.
     fn resign(&self) {}

@@ -21,6 +21,7 @@ mod facets;
 mod failures;
 mod faults;
 mod federation;
+mod fence;
 mod gateways;
 mod hooks;
 mod http2;

@@ -10,11 +10,15 @@ use super::process::{Process, free_port};
 /// What all gateways of a test know.
 pub const SECRET: &str = "the-secret-of-this-cluster";
 
+/// For nodes without keys.
+const UNFENCED: &str = ", unfenced_nodes: allow";
+
 /// A fleet whose first gateway is called `gw-0`, and others before the same nodes.
 pub struct Gateways {
     pub fleet: Fleet,
     pub others: Vec<Gateway>,
     database: String,
+    unfenced: &'static str,
 }
 
 /// One that came later.
@@ -30,9 +34,10 @@ impl Gateways {
     /// `count` gateways; the first one leads.
     pub fn start(count: usize, options: FleetOptions) -> Self {
         let database = Postgres::shared().database();
-        let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port()));
+        let unfenced = if options.node_key.is_none() { UNFENCED } else { "" };
+        let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port(), unfenced));
         let fleet = Fleet::with(FleetOptions { state: Some(database.clone()), more, ..options });
-        let mut gateways = Self { fleet, others: Vec::new(), database };
+        let mut gateways = Self { fleet, others: Vec::new(), database, unfenced };
         for place in 1..count {
             gateways.add(place, SECRET);
         }
@@ -43,7 +48,7 @@ impl Gateways {
     pub fn add(&mut self, place: usize, secret: &str) {
         let peers = free_port();
         let own = |key: &str| match key {
-            "gateway" => Some(section(place, peers)),
+            "gateway" => Some(section(place, peers, self.unfenced)),
             "cluster_secret" => Some(format!("cluster_secret: {secret}")),
             _ => None,
         };
@@ -90,8 +95,8 @@ fn follows(admin: &Client) -> bool {
     view.is_some_and(|view| view["role"] == "follows" && view["view"]["leased"] == true)
 }
 
-fn section(place: usize, peers: u16) -> String {
+fn section(place: usize, peers: u16, more: &str) -> String {
     format!(
-        "gateway: {{ id: gw-{place}, peer_listen: \"127.0.0.1:{peers}\", peer_url: \"http://127.0.0.1:{peers}\" }}\n"
+        "gateway: {{ id: gw-{place}, peer_listen: \"127.0.0.1:{peers}\", peer_url: \"http://127.0.0.1:{peers}\"{more} }}\n"
     )
 }
