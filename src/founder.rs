@@ -19,6 +19,7 @@ use miroir::gateway::{self, App};
 use miroir::logging;
 use miroir::moves;
 use miroir::nodes::credentials::Credentials;
+use miroir::nodes::fence::{Fence, Means, Reign, Right};
 use miroir::peers::clock::since_boot;
 use miroir::peers::follower::{Follower, Name, TakeKeys};
 use miroir::peers::former::Former;
@@ -65,8 +66,10 @@ impl Founder {
     pub async fn lead(&self, store: Arc<dyn Store>) -> Result<Seat, FoundingError> {
         let seat = self.found(Arc::clone(&store), self.config.gateway_settings(), None).await?;
         let app = &seat.app;
-        app.cluster.nodes.client.trust_only(self.leadership.trust().clone());
         let epoch = self.leadership.watch().borrow().leader.as_ref().map(|leader| leader.epoch);
+        if let Some(epoch) = epoch {
+            app.cluster.nodes.client.go_by(Right::Leads(self.fence(app, epoch)));
+        }
         if let (Some(epoch), Some(_)) = (epoch, &self.config.gateway.peers.door) {
             let (keys, trust) = (Arc::downgrade(app), self.leadership.trust().clone());
             let keys = Box::new(move || keys.upgrade().map(|app| app.keyring.records()).unwrap_or_default());
@@ -82,6 +85,15 @@ impl Founder {
         Ok(seat)
     }
 
+    /// Nodes take changes of this epoch alone.
+    fn fence(&self, app: &App, epoch: i64) -> Fence {
+        let (config, leadership) = (&self.config, Arc::clone(&self.leadership));
+        let reign = Reign { cluster: app.cluster.replicas.identities.cluster(), epoch };
+        let means = if config.node_key.is_some() { Means::NodeKey } else { Means::None };
+        let doubt = Box::new(move || leadership.doubt());
+        Fence::new(reign, self.leadership.trust().clone(), means, config.gateway.unfenced_nodes, doubt)
+    }
+
     /// Over an empty state in memory, of which no loop runs.
     pub async fn follow(&self, secret: Secret) -> Result<Seat, FoundingError> {
         let (config, tls) = (&self.config, NodeTls::open(&self.config.tls.to_peers)?);
@@ -93,6 +105,7 @@ impl Founder {
         settings.cache.size = 0;
         settings.cache.replies = 0;
         let seat = self.found(store, settings, Some(following)).await?;
+        seat.app.cluster.nodes.client.go_by(Right::Follows);
         if let Some(following) = seat.app.following() {
             let name = Name { gateway: following.id.clone(), version: env!("CARGO_PKG_VERSION").to_owned() };
             let app = Arc::downgrade(&seat.app);

@@ -12,7 +12,7 @@ use crate::process::cpu_ms;
 use crate::report::{Figure, Section, Spread};
 use crate::stub::Stub;
 use crate::support::fault_proxy::{FaultProxy, Mode};
-use crate::support::gateways::{SECRET, section_at};
+use crate::support::gateways::{SECRET, UNFENCED, section_at};
 use crate::support::postgres::Postgres;
 use crate::support::process::{Process, free_port};
 use crate::times::Times;
@@ -52,7 +52,7 @@ impl Several {
             let peers = free_port();
             let (store, door) = (FaultProxy::start(server.port), FaultProxy::start(peers));
             let state = database.replace(&format!(":{}/", server.port), &format!(":{}/", store.port));
-            let section = section_at(place, peers, door.port, "");
+            let section = section_at(place, peers, door.port, UNFENCED);
             let own = format!("state: {state}\n{section}cluster_secret: {SECRET}\n");
             let (process, address) = spawn(folder.path(), &format!("gw-{place}"), &stubs, &own, cluster);
             gateways.push(One { process, address, store, door });

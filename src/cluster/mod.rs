@@ -36,7 +36,7 @@ use crate::replicas::identity::{self, Identities};
 use crate::replicas::interrupted::Interrupted;
 use crate::replicas::resilver::progress::Copies;
 use crate::replicas::scrub::Scrub;
-use crate::replicas::{Replicas, recover, repair, resilver, scrub};
+use crate::replicas::{Replicas, late, recover, repair, resilver, scrub};
 use crate::store::Store;
 use crate::tracking::resume::resume;
 use crate::tracking::{Heir, Tracking};
@@ -155,6 +155,7 @@ pub async fn run(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) {
         dumps::run(Arc::clone(dumps), shutdown.clone()),
         resilver::run(Arc::clone(copies), Arc::clone(repairs), Arc::clone(writes), shutdown.clone()),
         scrub::run(Arc::clone(scrub), Arc::clone(writes), shutdown.clone()),
+        late::run(Arc::clone(replicas), shutdown.clone()),
         vocabulary::keep::run(Arc::clone(writes), shutdown),
     );
 }

@@ -15,6 +15,7 @@ use crate::gateway::peers::settings::PeerSettings;
 use crate::gateway::settings::{CompressionSettings, Http2Settings, LimitSettings};
 use crate::logging::LogSettings;
 use crate::moves::settings::RebalanceSettings;
+use crate::nodes::fence::Unfenced;
 use crate::nodes::health::settings::HealthSettings;
 use crate::nodes::overload::OverloadSettings;
 use crate::placement::settings::PlacementSettings;
@@ -99,11 +100,18 @@ pub struct GatewaySection {
     pub leader: LeaderSettings,
     /// How gateways reach each other.
     pub peers: PeerSettings,
+    /// What to do about nodes that take no keys.
+    pub unfenced_nodes: Unfenced,
 }
 
 impl FromSection for GatewaySection {
     fn read(section: &mut Section) -> Self {
-        Self { leader: LeaderSettings::read(section), peers: PeerSettings::of(section) }
+        let words = [("refuse", Unfenced::Refuse), ("allow", Unfenced::Allow)];
+        Self {
+            leader: LeaderSettings::read(section),
+            peers: PeerSettings::of(section),
+            unfenced_nodes: section.choice("unfenced_nodes", &words, Unfenced::Refuse),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tracing_subscriber::EnvFilter;
 
 use super::model::Config;
+use crate::nodes::fence::Unfenced;
 use crate::placement::balance::{self, OVERFULL};
 use crate::placement::topology::{Node, NodeId, NodeState, Topology};
 use crate::placement::version::Placement;
@@ -19,6 +20,10 @@ use crate::tls::listeners;
 const SHARDS_PER_NODE: usize = 64;
 /// Replicas for each node below which one replica more or less matters where nodes hold equally many.
 const REPLICAS_PER_NODE: usize = 5;
+
+/// What it means that several gateways have nodes without keys.
+const UNFENCED: &str =
+    "without it the last requests of a gateway that has lost its lease cannot be kept from the nodes";
 
 /// Reports every rule that `config` breaks.
 pub(super) fn check(config: &Config, report: &Report) {
@@ -65,6 +70,17 @@ fn check_peers(config: &Config, report: &Report) {
         let message = "`https` belongs to a `gateway.peer_listen` with `tls.peers.certificates`, `http` to one without";
         report.warning("gateway.peer_url", message);
     }
+    if can_follow(config) && config.node_key.is_none() && config.gateway.unfenced_nodes == Unfenced::Refuse {
+        report.problem(
+            "node_key",
+            format!("missing: {UNFENCED}; where that is known, say `gateway.unfenced_nodes: allow`"),
+        );
+    }
+}
+
+/// True for a gateway that may come after another one, whose last requests may still be on their way to nodes.
+fn can_follow(config: &Config) -> bool {
+    !config.state.starts_with("sqlite:")
 }
 
 fn check_listeners(config: &Config, report: &Report) {
@@ -199,6 +215,9 @@ fn doubt_keys(config: &Config, report: &Report) {
     }
     if config.node_key.is_none() && config.master_key.is_some() {
         report.warning("node_key", "not set: the nodes take requests from everybody who can reach them");
+    }
+    if can_follow(config) && config.node_key.is_none() {
+        report.warning("node_key", format!("not set: {UNFENCED}"));
     }
 }
 

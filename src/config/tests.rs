@@ -6,6 +6,17 @@ use std::time::Duration;
 use super::*;
 
 #[test]
+fn gateways_of_one_state_want_a_key_of_the_nodes() {
+    let several = "state: postgres://miroir@db/miroir\ncluster_secret: of-this-cluster\n\
+                   gateway: { id: a, peer_listen: \"127.0.0.1:7702\", peer_url: \"http://127.0.0.1:7702\"";
+    let problems = parse(&format!("{TWO_NODES}\n{several} }}")).expect_err("nodes cannot be fenced").to_string();
+    assert!(problems.starts_with("node_key: missing: ") && problems.contains("unfenced_nodes: allow"), "{problems}");
+    let allowed = format!("{TWO_NODES}\n{several}, unfenced_nodes: allow }}");
+    assert!(parse(&allowed).is_ok());
+    assert!(parse(&format!("{TWO_NODES}\nnode_key: k\n{several} }}")).is_ok());
+}
+
+#[test]
 fn the_files_of_rules_that_come_with_it_do_what_their_examples_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/programs");
     let page = std::fs::read_to_string(folder.join("../../docs/programs.md")).unwrap();

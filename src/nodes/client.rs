@@ -3,23 +3,27 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
 use super::changes::Changes;
+use super::changes::concerned::is_read;
 use super::error::{NodeError, NodeErrorKind};
 use super::fate::fate_of;
+use super::fence::{Fence, Pass, Right};
+use super::fencing::refuses_key;
 use super::meaning::{ForHealth, Meaning};
 pub use super::message::{NodeReply, SubBody, Subrequest, Trace};
 use super::metrics::{ClusterMetrics, Outcome};
-use super::stamp::carries;
+use super::stamp::{carries, with_epoch};
 use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::{Node, NodeId};
-use crate::store::trust::Trust;
 use crate::tasks::entry::NodeTaskState;
 use crate::traces;
 
@@ -78,9 +82,17 @@ pub struct NodeClient {
     /// Told of every request that may change something.
     changes: Changes,
     /// For the gateway's own questions to nodes.
-    timeout: Duration,
-    /// Until when nodes may be changed; for ever if nobody has said.
-    trust: OnceLock<Trust>,
+    pub(super) timeout: Duration,
+    /// What may be done to nodes; anything, and for ever, if nobody has said.
+    right: OnceLock<Right>,
+}
+
+/// By which key a node is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// What changes it, by the key of this epoch; the rest by the configured one.
+    Right,
+    Configured,
 }
 
 // === impl TaskStatusResponse ===
@@ -109,7 +121,7 @@ impl NodeClient {
             observer: OnceLock::new(),
             changes: Changes::default(),
             timeout,
-            trust: OnceLock::new(),
+            right: OnceLock::new(),
         }
     }
 
@@ -120,17 +132,29 @@ impl NodeClient {
         }
     }
 
-    /// Nothing that changes a node is sent while `trust` does not hold: another gateway may lead by then. To be called once, before the
-    /// first subrequest.
-    pub fn trust_only(&self, trust: Trust) {
-        if self.trust.set(trust).is_err() {
-            tracing::warn!("the node client has been told whom to trust already");
+    /// This gateway is one of several: nothing that changes a node is sent but by `right`. To be called once, before the first
+    /// subrequest.
+    pub fn go_by(&self, right: Right) {
+        if self.right.set(right).is_err() {
+            tracing::warn!("the node client has been told what it may do already");
         }
+    }
+
+    pub(super) fn right(&self) -> Option<&Right> {
+        self.right.get()
+    }
+
+    /// True where no other gateway can have changed a node.
+    pub fn is_only(&self) -> bool {
+        self.right().is_none()
     }
 
     /// True while what this process knows of the cluster may be gone by.
     pub fn is_trusted(&self) -> bool {
-        self.trust.get().is_none_or(Trust::holds)
+        match self.right() {
+            Some(Right::Leads(fence)) => fence.trust.holds(),
+            Some(Right::Follows) | None => true,
+        }
     }
 
     /// What nodes were sent and may not have carried out yet.
@@ -140,15 +164,31 @@ impl NodeClient {
 
     /// Sends `request` to `node` and reads the whole reply. Cancel-safe: dropping it closes the connection.
     pub async fn send(&self, node: &Node, request: Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
+        self.carry(node, request, trace, By::Right).await
+    }
+
+    /// As [`NodeClient::send`], by the key that the operator has configured, whatever it is: for the keys of epochs.
+    pub(super) async fn send_as_configured(
+        &self,
+        node: &Node,
+        request: Subrequest,
+        trace: &Trace,
+    ) -> Result<NodeReply, NodeError> {
+        self.carry(node, request, trace, By::Configured).await
+    }
+
+    async fn carry(&self, node: &Node, request: Subrequest, trace: &Trace, by: By) -> Result<NodeReply, NodeError> {
         let id = node.id.as_str();
         let started = tokio::time::Instant::now();
         let change = self.changes.begin(&node.id, &request.method, &request.path, request.body.at_hand());
         let span = traces::subrequest(&trace.parent, id, request.method.as_str(), &request.path);
         let exchange = async {
-            if let (Some(_), Some(trust)) = (&change, self.trust.get()) {
-                trust.wait().await;
+            match (by, self.right()) {
+                (By::Right, Some(right)) if !is_read(&request.method, &request.path) => {
+                    self.change(right, node, &request, trace).await
+                }
+                (By::Right | By::Configured, _) => self.transport.exchange(node, &request, trace).await,
             }
-            self.transport.exchange(node, &request, trace).await
         };
         let exchange = exchange.instrument(span.clone());
         let result = match tokio::time::timeout(request.timeout, exchange).await {
@@ -183,6 +223,52 @@ impl NodeClient {
             }
         }
         result
+    }
+
+    /// Sends what changes a node, by the key of this epoch. A node that has lost that is given it anew, if this gateway still leads.
+    fn change<'a>(
+        &'a self,
+        right: &'a Right,
+        node: &'a Node,
+        request: &'a Subrequest,
+        trace: &'a Trace,
+    ) -> BoxFuture<'a, Result<NodeReply, NodeError>> {
+        let unfenced = |why: &str| NodeError::new(&node.id, NodeErrorKind::Unfenced(why.to_owned()));
+        let change = async move {
+            let fence = match right {
+                Right::Leads(fence) => fence,
+                Right::Follows => return Err(unfenced("this gateway follows another one")),
+            };
+            let request = &match with_epoch(&request.path, fence.reign.epoch) {
+                Some(path) => Subrequest { path, ..request.clone() },
+                None => request.clone(),
+            };
+            let first = self.change_once(fence, node, request, trace).await;
+            let (pass, answer) = first.ok_or_else(|| unfenced("it has no key of this epoch yet"))?;
+            match pass {
+                // Nothing of it was read.
+                Pass::Key { uid, .. } if refuses_key(&answer) && self.renew(fence, node, uid, trace).await? => {
+                    let second = self.change_once(fence, node, request, trace).await;
+                    second.map_or(answer, |(_, answer)| answer)
+                }
+                Pass::Key { .. } | Pass::Unfenced => answer,
+            }
+        };
+        change.boxed()
+    }
+
+    /// `None` where the node was not fenced yet.
+    async fn change_once(
+        &self,
+        fence: &Fence,
+        node: &Node,
+        request: &Subrequest,
+        trace: &Trace,
+    ) -> Option<(Pass, Result<NodeReply, NodeError>)> {
+        fence.trust.wait().await;
+        let pass = fence.post(&node.id).pass()?;
+        let answer = self.transport.exchange_as(node, request, trace, pass.secret()).await;
+        Some((pass, answer))
     }
 
     /// `None` when the node does not know the task.

@@ -43,6 +43,9 @@ pub enum NodeErrorKind {
     /// As many requests wait for the node as may: this one was not sent.
     #[error("{waiting} requests wait for it already")]
     QueueFull { waiting: usize },
+    /// This gateway may not change it, or not yet: nothing was sent.
+    #[error("it takes no changes of this gateway: {0}")]
+    Unfenced(String),
 }
 
 // === impl NodeError ===
@@ -65,7 +68,9 @@ impl NodeError {
             NodeErrorKind::Truncated(_) | NodeErrorKind::TooLarge { .. } | NodeErrorKind::Malformed(_) => {
                 Outcome::BadReply
             }
-            NodeErrorKind::Local(_) | NodeErrorKind::QueueFull { .. } => Outcome::LocalError,
+            NodeErrorKind::Local(_) | NodeErrorKind::QueueFull { .. } | NodeErrorKind::Unfenced(_) => {
+                Outcome::LocalError
+            }
         }
     }
 

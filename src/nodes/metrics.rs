@@ -53,6 +53,8 @@ pub enum Loop {
     Vocabularies,
     /// A look whether reads of before are still under way, while something waits for their end.
     OlderReads,
+    /// A look at all nodes for what a former leader sent them.
+    LateArrivals,
 }
 
 /// The families of `miroir_*` metrics that the cluster layer counts.
@@ -81,6 +83,8 @@ pub struct ClusterMetrics {
     pub coalesced: IntCounterVec,
     pub diverged_parts: IntCounterVec,
     pub resilvered_documents: IntCounterVec,
+    /// Tasks that a former leader gave and nodes took after this one led.
+    pub late_arrivals: IntCounterVec,
     pub writes_waiting: IntGauge,
     pub topology_epoch: IntGauge,
     pub weight: GaugeVec,
@@ -164,7 +168,7 @@ impl ShardCondition {
 impl Loop {
     /// Every loop: each label starts at zero.
     pub const ALL: &'static [Loop] =
-        &[Self::Health, Self::Resilver, Self::Rebalance, Self::Vocabularies, Self::OlderReads];
+        &[Self::Health, Self::Resilver, Self::Rebalance, Self::Vocabularies, Self::OlderReads, Self::LateArrivals];
 
     /// As the label has it.
     pub fn as_str(self) -> &'static str {
@@ -174,6 +178,7 @@ impl Loop {
             Self::Rebalance => "rebalance",
             Self::Vocabularies => "vocabularies",
             Self::OlderReads => "older_reads",
+            Self::LateArrivals => "late_arrivals",
         }
     }
 }
@@ -263,6 +268,11 @@ impl ClusterMetrics {
                 "Documents copied to bring replicas in sync",
                 &["node"],
             )?,
+            late_arrivals: families.counters(
+                "miroir_late_arrivals_total",
+                "Tasks that a node took of a leader that was one no more; what they touched is compared",
+                &["node"],
+            )?,
             writes_waiting: families
                 .gauge("miroir_writes_in_progress", "Writes that took their place and are not acknowledged yet")?,
             topology_epoch: families.gauge("miroir_topology_epoch", "Epoch of the topology in use")?,
@@ -300,6 +310,7 @@ impl ClusterMetrics {
             self.coalesced.with_label_values(&[id]);
             self.diverged_parts.with_label_values(&[id]);
             self.resilvered_documents.with_label_values(&[id]);
+            self.late_arrivals.with_label_values(&[id]);
             self.subrequest_seconds.with_label_values(&[id]);
             self.weight.with_label_values(&[id]).set(node.weight);
         }

@@ -14,6 +14,8 @@
 //! | [`meaning`] | what a reply means, or that none came, and what each of those who ask makes of it |
 //! | `message` | a request to a node and its answer |
 //! | `fate` | what an answer says of the change that it answers |
+//! | [`fence`] | nodes take changes of the epoch that leads, and of no other |
+//! | [`fencing`] | the keys by which they do |
 //! | [`health`] | health checks, which drive the states of nodes; where the topology is published |
 //! | [`overload`] | bounds on what is under way, and whom reads leave alone |
 //! | `older` | topologies that were replaced and are still in somebody's hands |
@@ -37,6 +39,8 @@ pub mod error;
 mod exchange;
 pub(crate) mod families;
 mod fate;
+pub mod fence;
+pub mod fencing;
 pub mod health;
 mod idle;
 pub mod lanes;

@@ -32,6 +32,17 @@ pub const KEEPALIVE_POOL_SIZE: usize = 1024;
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError>;
+
+    /// The same by another key than the configured one. Where nodes look at no keys, any will do.
+    async fn exchange_as(
+        &self,
+        node: &Node,
+        request: &Subrequest,
+        trace: &Trace,
+        _key: Option<&Secret>,
+    ) -> Result<NodeReply, NodeError> {
+        self.exchange(node, request, trace).await
+    }
 }
 
 /// Where a node's url leads.
@@ -199,8 +210,14 @@ impl PingoraTransport {
         peer
     }
 
-    /// The head of `request` as it goes over the wire.
-    fn head(&self, target: &Target, request: &Subrequest, trace: &Trace) -> Result<Vec<u8>, NodeErrorKind> {
+    /// The head of `request` as it goes over the wire, with `key` in the place of the configured one.
+    fn head(
+        &self,
+        target: &Target,
+        request: &Subrequest,
+        trace: &Trace,
+        key: Option<&Secret>,
+    ) -> Result<Vec<u8>, NodeErrorKind> {
         let local = |reason: &str| NodeErrorKind::Local(reason.to_owned());
         // Either comes from clients, who must not write a line of their own.
         if !request.path.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
@@ -217,10 +234,14 @@ impl PingoraTransport {
             add(&["\r\ntraceparent: ", &parent]);
         }
         // An error of the header would quote the value.
-        match &self.authorization {
-            Ok(Some(authorization)) => add(&["\r\nauthorization: ", authorization.expose()]),
-            Ok(None) => {}
-            Err(NotAHeader) => return Err(local("the node key is no header value")),
+        match (key, &self.authorization) {
+            (Some(key), _) if HeaderValue::from_str(key.expose()).is_err() => {
+                return Err(local("a node's key is no header value"));
+            }
+            (Some(key), _) => add(&["\r\nauthorization: Bearer ", key.expose()]),
+            (None, Ok(Some(authorization))) => add(&["\r\nauthorization: ", authorization.expose()]),
+            (None, Ok(None)) => {}
+            (None, Err(NotAHeader)) => return Err(local("the node key is no header value")),
         }
         if let Some(content_type) = request.content_type {
             add(&["\r\ncontent-type: ", content_type]);
@@ -237,10 +258,20 @@ impl PingoraTransport {
 #[async_trait]
 impl Transport for PingoraTransport {
     async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
+        self.exchange_as(node, request, trace, None).await
+    }
+
+    async fn exchange_as(
+        &self,
+        node: &Node,
+        request: &Subrequest,
+        trace: &Trace,
+        key: Option<&Secret>,
+    ) -> Result<NodeReply, NodeError> {
         let failed = |kind| NodeError::new(&node.id, kind);
         let target = self.target(&node.url).map_err(|reason| failed(NodeErrorKind::Resolve(reason)))?;
         loop {
-            let head = self.head(&target, request, trace).map_err(failed)?;
+            let head = self.head(&target, request, trace, key).map_err(failed)?;
             let kept = target.idle.take();
             let reused = kept.is_some();
             let mut stream = match kept {

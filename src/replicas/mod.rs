@@ -8,10 +8,12 @@
 //! | [`scrub`] | all replicas are compared in the background |
 //! | [`identity`] | whose disk a node has |
 //! | [`interrupted`] | writes that a stop of the gateway interrupted are decided |
+//! | `late` | what a former leader sent, and nodes took after this one led |
 //! | [`recover`] | a lost state is made anew from what the nodes hold |
 
 pub mod identity;
 pub mod interrupted;
+pub(crate) mod late;
 mod part;
 pub mod recover;
 pub mod repair;

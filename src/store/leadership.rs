@@ -119,6 +119,8 @@ pub trait Leadership: Send + Sync + 'static {
     fn promise(&self) -> bool;
     /// `gateway` has promised so, `since` the machine has run for so long, or later.
     fn promised(&self, gateway: &str, since: Duration);
+    /// Something speaks against the lease: nothing is trusted until the database has said that it is this gateway's still.
+    fn doubt(&self);
     /// Asks this gateway to end in favour of another: [`Leadership::resigns`] says so to who ends it.
     fn resign(&self);
     /// True once it was asked to.
@@ -174,6 +176,9 @@ impl Leadership for Only {
     }
 
     fn promised(&self, _gateway: &str, _since: Duration) {}
+
+    /// Nobody else can have it.
+    fn doubt(&self) {}
 
     /// There is nobody in whose favour.
     fn resign(&self) {}

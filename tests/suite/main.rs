@@ -22,6 +22,7 @@ mod failsafe;
 mod failures;
 mod faults;
 mod federation;
+mod fence;
 mod gateways;
 mod hooks;
 mod http2;

@@ -14,7 +14,7 @@ use crate::support::client::{Client, Reply, eventually, pause, within};
 use crate::support::corpus::cities;
 use crate::support::crowd::Crowd;
 use crate::support::fault_proxy::Mode;
-use crate::support::gateways::{Gateways, SECRET};
+use crate::support::gateways::{Gateways, SECRET, UNFENCED};
 use crate::support::parity::load;
 use crate::support::process::free_port;
 use crate::support::stop::StopOnDrop;
@@ -177,7 +177,7 @@ fn a_gateway_of_another_cluster_on_the_same_database_changes_nothing() {
     let ours = std::fs::read_to_string(&gateways.fleet.config).expect("a configuration");
     let theirs = ours.lines().find(|line| line.starts_with("state: ")).expect("a state");
     let own = format!(
-        "gateway: {{ id: stranger, peer_listen: \"127.0.0.1:{peers}\", peer_url: \"http://127.0.0.1:{peers}\" }}\n\
+        "gateway: {{ id: stranger, peer_listen: \"127.0.0.1:{peers}\", peer_url: \"http://127.0.0.1:{peers}\"{UNFENCED} }}\n\
          cluster_secret: another-secret\n"
     );
     std::fs::write(&stranger.config, config.replace(state, theirs) + &own).expect("a file");

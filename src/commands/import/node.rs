@@ -11,6 +11,7 @@ use super::rules;
 use super::source::{Source, SourceIndex, Visit};
 use crate::dumps::format;
 use crate::dumps::remote::Remote;
+use crate::nodes::fence::Reign;
 use crate::settings::Secret;
 
 /// How many documents are asked for at a time.
@@ -51,7 +52,8 @@ impl FromNode {
             let primary_key = index["primaryKey"].as_str().map(str::to_owned);
             indexes.push(SourceIndex { uid, primary_key, settings, documents });
         }
-        let keys = list(&remote, "/keys").map(|keys| keys.iter().map(key_body).collect());
+        let keys =
+            list(&remote, "/keys").map(|keys| keys.iter().filter(|key| !is_of_a_leader(key)).map(key_body).collect());
         let features = remote.send("GET", "/experimental-features", None);
         let features = features.ok().and_then(|features| features.as_object().cloned()).unwrap_or_default();
         let is_on = |feature: &str| features.get(feature).is_some_and(|on| *on == true);
@@ -83,6 +85,11 @@ fn chats(remote: &Remote, url: &str) -> Result<BTreeMap<String, Value>, ImportEr
         all.insert(workspace, settings);
     }
     Ok(all)
+}
+
+/// True for a key by which a gateway changed this node, where it is one of a cluster's.
+fn is_of_a_leader(key: &Value) -> bool {
+    key["description"].as_str().is_some_and(|text| Reign::of_key(text).is_some())
 }
 
 fn key_body(key: &Value) -> Value {

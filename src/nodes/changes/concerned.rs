@@ -22,23 +22,36 @@ struct Swap {
     indexes: Vec<String>,
 }
 
+/// True for a request that leaves a node as it is. `path` may have a query behind it.
+pub fn is_read(method: &http::Method, path: &str) -> bool {
+    if *method == http::Method::GET || *method == http::Method::HEAD {
+        return true;
+    }
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let mut parts = path.trim_start_matches('/').split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("indexes"), Some(_), Some("search" | "facet-search" | "similar" | "fields"), None)
+        | (Some("indexes"), Some(_), Some("documents"), Some("fetch"))
+        | (Some("multi-search"), None, None, None) => true,
+        // It lists them.
+        (Some("dynamic-search-rules"), None, None, None) => *method == http::Method::POST,
+        _ => false,
+    }
+}
+
 // === impl Concerned ===
 
 impl Concerned {
     /// `path` may have a query behind it; `body` is `None` where it is not at hand.
     pub fn by(method: &http::Method, path: &str, body: Option<&[u8]>) -> Self {
-        if *method == http::Method::GET || *method == http::Method::HEAD {
+        if is_read(method, path) {
             return Self::Nothing;
         }
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         let mut parts = path.trim_start_matches('/').split('/');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some("indexes"), Some(_), Some("search" | "facet-search" | "similar" | "fields"), None)
-            | (Some("indexes"), Some(_), Some("documents"), Some("fetch"))
-            | (Some("multi-search"), None, None, None)
-            | (Some("keys" | "tasks" | "dumps" | "snapshots" | "logs"), ..) => Self::Nothing,
-            // It lists them.
-            (Some("dynamic-search-rules"), None, None, None) if *method == http::Method::POST => Self::Nothing,
+            // No index's answers.
+            (Some("keys" | "tasks" | "dumps" | "snapshots" | "logs"), ..) => Self::Nothing,
             (Some("indexes"), None, None, None) => Self::named(None, body),
             // Its body may give it another name.
             (Some("indexes"), Some(index), None, None) => Self::named(Some(index), body),
@@ -89,6 +102,26 @@ mod tests {
         assert_eq!(concerned("GET", "/indexes/a/settings", ""), Concerned::Nothing);
         assert_eq!(concerned("POST", "/tasks/cancel?uids=1", ""), Concerned::Nothing);
         assert_eq!(concerned("POST", "/dynamic-search-rules", "{}"), Concerned::Nothing);
+    }
+
+    #[test]
+    fn what_leaves_a_node_as_it_is_needs_no_right_to_change_it() {
+        let reads = |method: &str, path: &str| is_read(&method.parse().unwrap(), path);
+        for path in ["/indexes/a/search", "/indexes/a/documents/fetch", "/multi-search", "/dynamic-search-rules"] {
+            assert!(reads("POST", path), "{path}");
+        }
+        assert!(reads("GET", "/keys") && reads("HEAD", "/indexes/a"));
+        for (method, path) in [
+            ("POST", "/keys"),
+            ("DELETE", "/keys/7"),
+            ("POST", "/tasks/cancel?uids=1"),
+            ("DELETE", "/tasks?uids=1"),
+            ("POST", "/indexes/a/documents?customMetadata=search"),
+            ("DELETE", "/dynamic-search-rules"),
+            ("PATCH", "/experimental-features"),
+        ] {
+            assert!(!reads(method, path), "{method} {path}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub enum Meaning {
     TooLarge,
     /// Miroir could not make or read what it would have sent.
     Unsent,
-    /// Too many requests wait for the node: this one was not sent.
+    /// Too many requests wait for the node, or this gateway may not change it: this one was not sent.
     Queued,
 }
 
@@ -144,7 +144,7 @@ impl Meaning {
             NodeErrorKind::Truncated(_) | NodeErrorKind::Malformed(_) => Self::Garbled,
             NodeErrorKind::TooLarge { .. } => Self::TooLarge,
             NodeErrorKind::Local(_) => Self::Unsent,
-            NodeErrorKind::QueueFull { .. } => Self::Queued,
+            NodeErrorKind::QueueFull { .. } | NodeErrorKind::Unfenced(_) => Self::Queued,
         }
     }
 }

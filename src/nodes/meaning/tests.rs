@@ -66,6 +66,7 @@ fn a_failure_means_what_is_known_of_the_request() {
         (NodeErrorKind::TooLarge { limit: 1 }, Meaning::TooLarge),
         (NodeErrorKind::Local(why()), Meaning::Unsent),
         (NodeErrorKind::QueueFull { waiting: 1 }, Meaning::Queued),
+        (NodeErrorKind::Unfenced(why()), Meaning::Queued),
     ] {
         assert_eq!(Meaning::of_error(&kind), meaning, "{kind}");
     }

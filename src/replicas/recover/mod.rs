@@ -26,6 +26,7 @@ use crate::meili::key::Key;
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::{Subrequest, TaskStatusResponse, Trace};
 use crate::nodes::error::NodeError;
+use crate::nodes::fence::Reign;
 use crate::nodes::node_queue::queue_runs_empty;
 use crate::placement::shard::{ShardId, ShardSet};
 use crate::placement::topology::{NodeId, NodeIx, Topology};
@@ -260,7 +261,9 @@ async fn keys(writes: &Writes, topology: &Topology, trace: &Trace) -> Vec<Key> {
         let request = Subrequest::get("/keys?limit=100000", KEYS_TIMEOUT);
         let Ok(reply) = writes.nodes.client.send(node, request, trace).await else { continue };
         let Ok(page) = serde_json::from_slice::<Page<Value>>(&reply.body) else { continue };
-        for key in page.results.into_iter().filter_map(|key| serde_json::from_value::<Key>(key).ok()) {
+        let read = page.results.into_iter().filter_map(|key| serde_json::from_value::<Key>(key).ok());
+        // Those by which leaders changed their nodes are nobody else's.
+        for key in read.filter(|key| key.description.as_deref().is_none_or(|text| Reign::of_key(text).is_none())) {
             found.entry(key.uid).or_insert((0, key)).0 += 1;
         }
     }

@@ -127,6 +127,8 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         let topology = replicas.nodes.topology().detached();
         let Some(ix) = topology.find(id.as_str()) else { return Ok(Outcome::Gone) };
         let node = topology.node(ix);
+        // Before anything is written to it, and before it is asked what it has.
+        replicas.nodes.client.fence(node, &trace).await?;
         if !replicas.ledger.founding.admits(&replicas.nodes.client, node, &trace).await? {
             return Ok(Outcome::Stranger);
         }

@@ -29,6 +29,8 @@ const RELEASE_LIMIT: Duration = Duration::from_millis(900);
 
 /// What the thread is told.
 pub enum Order {
+    /// To ask at once whose the lease is.
+    Look,
     /// To give the lease up; whoever `resigned` does not come back for it at once.
     Release { resigned: bool },
 }
@@ -102,7 +104,7 @@ impl Keeper {
         let mut wait = Duration::ZERO;
         loop {
             match orders.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) | Ok(Order::Look) => {}
                 Ok(Order::Release { resigned }) => return self.release(resigned),
                 Err(RecvTimeoutError::Disconnected) => return self.release(false),
             }
@@ -111,7 +113,13 @@ impl Keeper {
                     wait = RETRY;
                     continue;
                 }
-                let resigned = matches!(orders.recv(), Ok(Order::Release { resigned: true }));
+                let resigned = loop {
+                    match orders.recv() {
+                        Ok(Order::Look) => {}
+                        Ok(Order::Release { resigned }) => break resigned,
+                        Err(_) => break false,
+                    }
+                };
                 return self.release(resigned);
             }
             let asked = match self.at {

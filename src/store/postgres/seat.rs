@@ -108,6 +108,14 @@ impl Leadership for Seat {
         self.known.trusts(|promises| promises.promised(gateway, since));
     }
 
+    fn doubt(&self) {
+        if let Some(orders) = self.orders.lock().as_ref() {
+            self.known.trust.end();
+            // An error: the thread has ended, and with it all trust.
+            let _ = orders.send(Order::Look);
+        }
+    }
+
     fn resign(&self) {
         self.resigns.send_replace(true);
     }

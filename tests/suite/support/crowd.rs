@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::client::{Client, pause};
 use super::fault_proxy::{FaultProxy, Mode};
 use super::fleet::{Fleet, FleetOptions, MIROIR};
-use super::gateways::{SECRET, section_at};
+use super::gateways::{SECRET, UNFENCED, section_at};
 use super::postgres::Postgres;
 use super::process::{Process, free_port};
 
@@ -54,7 +54,7 @@ impl Place {
     fn new(number: usize, server: &Postgres, database: &str) -> Self {
         let peers = free_port();
         let (store, door) = (FaultProxy::start(server.port), FaultProxy::start(peers));
-        let gateway = section_at(number, peers, door.port, "");
+        let gateway = section_at(number, peers, door.port, UNFENCED);
         let state = database.replace(&format!(":{}/", server.port), &format!(":{}/", store.port));
         Self { store, door, gateway, state }
     }

@@ -23,6 +23,9 @@ pub enum Mode {
     Refuse,
     /// Connections open, and nothing comes through, until the mode ends or one side gives up.
     BlackHole,
+    /// What each connection sends behind its first so many bytes is kept, and arrives when the mode ends, whatever has become of the
+    /// sender: it was in the network.
+    HoldAfter(usize),
     /// Each connection ends, as if properly, after so many bytes of answers.
     CutAfter(usize),
     /// Each connection is reset after so many bytes of answers.
@@ -216,7 +219,11 @@ async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, mut faults: Fau
             note(piece, asked);
         }
         let result = match (mode, direction) {
-            (Mode::Pass | Mode::Refuse, _)
+            (Mode::HoldAfter(most), Direction::Request(_)) if passed + read > most => {
+                let held = hold(from, &mut faults, piece.to_vec()).await;
+                to.write_all(&held).await
+            }
+            (Mode::Pass | Mode::Refuse | Mode::HoldAfter(_), _)
             | (Mode::CutAfter(_) | Mode::ResetAfter(_) | Mode::Garble(_), Direction::Request(_)) => {
                 to.write_all(piece).await
             }
@@ -282,6 +289,19 @@ async fn gone(from: &mut OwnedReadHalf, faults: &mut Faults) -> bool {
     // It has even more to say: no end of it will be seen.
     let _ = modes.wait_for(over).await;
     false
+}
+
+/// Keeps what is sent, behind `held`, until the mode ends.
+async fn hold(from: &mut OwnedReadHalf, faults: &mut Faults, mut held: Vec<u8>) -> Vec<u8> {
+    let Faults { modes, caller } = faults;
+    let mut over = std::pin::pin!(modes.wait_for(|modes| !matches!(modes.of(*caller), Mode::HoldAfter(_))));
+    let mut is_open = true;
+    loop {
+        tokio::select! {
+            _ = &mut over => return held,
+            read = from.read_buf(&mut held), if is_open => is_open = matches!(read, Ok(1..)),
+        }
+    }
 }
 
 /// Overwrites eight bytes of a piece behind the first `kept` of its connection; the head of an answer stays whole, because

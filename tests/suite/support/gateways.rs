@@ -10,13 +10,16 @@ use super::process::{Process, free_port};
 /// What all gateways of a test know.
 pub const SECRET: &str = "the-secret-of-this-cluster";
 
+/// For nodes without keys.
+pub const UNFENCED: &str = ", unfenced_nodes: allow";
+
 /// A fleet whose first gateway is called `gw-0`, and others before the same nodes.
 pub struct Gateways {
     pub fleet: Fleet,
     pub others: Vec<Gateway>,
     database: String,
     /// More of each one's section `gateway`.
-    own: &'static str,
+    own: String,
     server: Server,
 }
 
@@ -54,7 +57,9 @@ impl Gateways {
 
     fn on(server: Server, count: usize, options: FleetOptions, own: &'static str) -> Self {
         let database = server.get().database();
-        let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port(), own));
+        let unfenced = if options.node_key.is_none() { UNFENCED } else { "" };
+        let own = format!("{own}{unfenced}");
+        let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port(), &own));
         let fleet = Fleet::with(FleetOptions { state: Some(database.clone()), more, ..options });
         let mut gateways = Self { fleet, others: Vec::new(), database, own, server };
         for place in 1..count {
@@ -66,9 +71,9 @@ impl Gateways {
     /// Starts another one, and waits until it follows.
     pub fn add(&mut self, place: usize, secret: &str) {
         let peers = free_port();
-        let more = self.own;
+        let more = self.own.clone();
         let own = |key: &str| match key {
-            "gateway" => Some(section(place, peers, more)),
+            "gateway" => Some(section(place, peers, &more)),
             "cluster_secret" => Some(format!("cluster_secret: {secret}")),
             _ => None,
         };
