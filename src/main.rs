@@ -1,5 +1,6 @@
 //! The program: arguments, and the one place where Pingora's proxy is instantiated (it compiles slowly, so it stays thin).
 
+mod ending;
 mod founder;
 mod own;
 mod proxy;

@@ -22,7 +22,7 @@ use miroir::logging;
 use miroir::metrics::MetricsApp;
 use miroir::nodes::health::{self, Need};
 use miroir::settings::Warning;
-use miroir::store::leadership::{self, Leadership, Loss, Role, WhenLed, WhenLost};
+use miroir::store::leadership::{Loss, Role, WhenLed, WhenLost};
 use miroir::store::open::Joined;
 use miroir::store::{Store, StoreError};
 use miroir::tls::TlsError;
@@ -32,20 +32,16 @@ use miroir::traces;
 use miroir::tracking::housekeeping;
 use parking_lot::Mutex;
 use pingora::protocols::ALPN;
-use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, UnixShutdownSignalWatch};
+use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::ending::{LEADS_NO_MORE, UntilTheEnd, end_streams, end_with_leadership, hand_over};
 use crate::founder::{Founder, FoundingError};
 use crate::proxy::Proxy;
-
-/// The exit code of a gateway that is to be started again: what `sysexits.h` calls a temporary failure.
-const LEADS_NO_MORE: u8 = 75;
-/// How long what is under way may hold up the next leader, once this one is to end.
-const HAND_OVER: Duration = Duration::from_millis(700);
 
 /// How long who comes to lead waits for nodes that answer and do not take part yet: for a former leader's views to end, and something more.
 const NODES_JOIN: Duration = Duration::from_secs(8);
@@ -109,14 +105,6 @@ struct Contest {
     wins: oneshot::Receiver<Arc<dyn Store>>,
 }
 
-/// What ends the server: a signal, or that another gateway is to lead.
-struct UntilTheEnd {
-    leadership: Arc<dyn Leadership>,
-    serving: Arc<Serving>,
-    /// How long it goes on for those who have not heard yet that it leaves.
-    drain: Duration,
-}
-
 /// Runs the gateway until it is told to stop. Fails where its configuration, its state or its addresses cannot be used, which it says on
 /// standard error.
 pub fn run(args: Args) -> ExitCode {
@@ -170,13 +158,13 @@ fn start(args: &Args) -> Result<(Server, UntilTheEnd), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
     let (first, contest) = match (&config.gateway.peers.door, &config.cluster_secret) {
         (Some(_), Some(secret)) if leadership.watch().borrow().role != Role::Only => {
-            end_with_leadership(Arc::clone(&leadership))?;
+            end_with_leadership(Arc::clone(&leadership)).map_err(StartError::Runtime)?;
             let seat = runtime.block_on(founder.follow(secret.clone()))?;
             (seat, Some(contend(joined, config.cluster.shards)?))
         }
         (Some(_) | None, _) => {
             let opened = joined.lead(config.cluster.shards)?;
-            end_with_leadership(Arc::clone(&leadership))?;
+            end_with_leadership(Arc::clone(&leadership)).map_err(StartError::Runtime)?;
             (runtime.block_on(founder.lead(opened.store))?, None)
         }
     };
@@ -250,72 +238,6 @@ fn contend(joined: Joined, shards: Option<u16>) -> Result<Contest, StartError> {
     };
     std::thread::Builder::new().name("miroir-comes".to_owned()).spawn(come).map_err(StartError::Runtime)?;
     Ok(Contest { wins })
-}
-
-/// Ends the process as a crash does, at once, when it does not lead any more: nothing that it still does may be seen, and what it was
-/// at is decided by whoever leads next, as after a crash. Whoever supervises the process starts it again.
-fn end_with_leadership(leadership: Arc<dyn Leadership>) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
-    let watch = move || {
-        let loss = runtime.block_on(leadership::lost(leadership.as_ref()));
-        if loss == Loss::GivenUp {
-            // By this process, which ends in its own time.
-            return;
-        }
-        tracing::error!("this gateway ends: {loss}");
-        eprintln!("miroir: this gateway ends: {loss}");
-        if let Loss::Tail { .. } = loss {
-            // So that it is noted in the state, for whoever starts next. Nothing is answered or acknowledged meanwhile.
-            leadership.release();
-        }
-        std::process::exit(LEADS_NO_MORE.into());
-    };
-    std::thread::Builder::new().name("miroir-leads".to_owned()).spawn(watch).map(drop).map_err(StartError::Runtime)
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for UntilTheEnd {
-    async fn recv(&self) -> ShutdownSignal {
-        let mut resigns = self.leadership.resigns();
-        let signal = tokio::select! {
-            signal = UnixShutdownSignalWatch.recv() => signal,
-            Ok(_) = resigns.wait_for(|resigns| *resigns) => ShutdownSignal::GracefulTerminate,
-        };
-        match signal {
-            ShutdownSignal::GracefulTerminate if !self.drain.is_zero() => {}
-            ShutdownSignal::GracefulTerminate | ShutdownSignal::GracefulUpgrade | ShutdownSignal::FastShutdown => {
-                self.serving.leave();
-                return signal;
-            }
-        }
-        tracing::info!(drain = ?self.drain, "this gateway is not ready any more, and ends soon");
-        self.serving.leave();
-        // Told once more it does not wait.
-        tokio::select! {
-            signal = UnixShutdownSignalWatch.recv() => signal,
-            () = tokio::time::sleep(self.drain) => signal,
-        }
-    }
-}
-
-/// When this gateway is to end, the next one leads as soon as what is under way here is done, or soon after.
-async fn hand_over(serving: &Serving, leadership: Arc<dyn Leadership>, mut shutdown: ShutdownWatch) {
-    // An error: nobody is left who could say that it ends.
-    let _ = shutdown.wait_for(|stop| *stop).await;
-    if leadership.watch().borrow().role == Role::Only {
-        return;
-    }
-    let until = tokio::time::Instant::now() + HAND_OVER;
-    while serving.app().metrics.in_flight.get() > 0 && tokio::time::Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    if let Some(publisher) = serving.app().publisher.get()
-        && let Err(error) = publisher.resign().await
-    {
-        tracing::warn!(%error, "the next leader cannot be told who has views; it waits for their end");
-    }
-    // It waits for the database.
-    let _ = tokio::task::spawn_blocking(move || leadership.release()).await;
 }
 
 #[async_trait]
@@ -417,13 +339,6 @@ async fn tell_the_manager(serving: &Serving, mut shutdown: ShutdownWatch) {
     // An error: nobody is left who could say that it ends.
     let _ = shutdown.changed().await;
     tell(NotifyState::Stopping);
-}
-
-/// They would hold up the end of the process.
-async fn end_streams(serving: &Serving, mut shutdown: ShutdownWatch) {
-    // An error: nobody is left who could say that it ends.
-    let _ = shutdown.wait_for(|stop| *stop).await;
-    serving.app().streams.end();
 }
 
 /// Listens with TLS where the listener has certificates.

@@ -36,6 +36,7 @@ pub const RANKS: &[&[&str]] = &[
     &["founder"],
     &["own"],
     &["proxy"],
+    &["ending"],
     &["server"],
     &["recover"],
     &["main"],
