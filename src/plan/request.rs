@@ -129,7 +129,7 @@ impl Checked<'_> {
                 deletion(Deletion::batch(index, body, query), known)
             }
             Operation::Work(work) => Work::new(work, body).map_or_else(Plan::Refuse, Plan::Work),
-            Operation::Unsupported { name } => Plan::Refuse(unserved(name)),
+            Operation::Unsupported { name, .. } => Plan::Refuse(unserved(name)),
         }
     }
 }

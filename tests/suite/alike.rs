@@ -313,6 +313,11 @@ fn a_new_index(pair: &Pair) {
         for new in [shown(), listed()].into_iter().filter(|_| tells) {
             assert_eq!(new["updatedAt"], new["createdAt"], "{new}");
         }
+        // Nor is the name that it has.
+        if !is_embedded() {
+            client.done(&client.json("PATCH", "/indexes/new", &json!({"uid": "new"})));
+            assert_eq!(shown()["updatedAt"], shown()["createdAt"]);
+        }
         client.done(&client.json("PATCH", "/indexes/new/settings", &json!({"stopWords": ["a"]})));
         for changed in [shown(), listed()] {
             assert_ne!(changed["updatedAt"], changed["createdAt"], "{changed}");

@@ -169,6 +169,19 @@ fn a_key_may_read_all_and_no_more() {
         let refused = reader.json(method, path, &body);
         assert_eq!((refused.status, &refused.value()["code"]), (403, &json!("invalid_api_key")), "{method} {path}");
     }
+    // What is not served is refused by the key first, and by its reason to who might do it.
+    let key = |actions: Value, indexes: Value| {
+        let made = json!({"actions": actions, "indexes": indexes, "expiresAt": null});
+        fleet.client.with_key(fleet.client.post("/keys", &made).ok()["key"].as_str().expect("a secret"))
+    };
+    let codes = [json!(["network.update"]), json!(["*"]), json!(["search"])].map(|actions| {
+        let reply = key(actions, json!(["*"])).json("PATCH", "/network", &json!({}));
+        (reply.status, reply.value()["code"].clone())
+    });
+    let (not_served, not_allowed) = ((501, json!("miroir_not_supported")), (403, json!("invalid_api_key")));
+    assert_eq!(codes, [not_served.clone(), not_served, not_allowed.clone()]);
+    let of_one_index = key(json!(["*"]), json!(["a"])).json("PATCH", "/network", &json!({}));
+    assert_eq!((of_one_index.status, of_one_index.value()["code"].clone()), not_allowed);
     let hooks = json!({"actions": ["webhooks.*", "dynamicSearchRules.get"], "indexes": ["*"], "expiresAt": null});
     let made = fleet.client.post("/keys", &hooks).ok();
     assert_eq!(made["actions"], hooks["actions"]);

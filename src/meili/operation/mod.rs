@@ -47,6 +47,8 @@ pub enum Operation {
     /// Part of Meilisearch's API that Miroir does not serve; answered with `miroir_not_supported`.
     Unsupported {
         name: &'static str,
+        /// What a key must allow all the same: the engine looks at the key first.
+        action: Action,
     },
 }
 
@@ -61,8 +63,7 @@ impl Operation {
             Self::Change(change) => change.facts(),
             Self::Documents(documents) => documents.facts(),
             Self::Work(work) => work.facts(),
-            // What Miroir does not serve is not described to those who may do little.
-            Self::Unsupported { .. } => Facts::new("unsupported", Action::Any),
+            Self::Unsupported { action, .. } => Facts::new("unsupported", *action),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use percent_encoding::percent_decode_str;
 
 use super::{Change, DocumentMethod, Documents, Operation, Own, Read, Work};
+use crate::meili::action::Action;
 use crate::meili::settings::Setting;
 
 /// Why a request names no operation. The engine answers both with an empty body.
@@ -36,19 +37,18 @@ pub fn route(method: &str, path: &str) -> Result<Operation, RouteError> {
     let (parts, route) = same_path.find(|(_, route)| route.method == method).ok_or(RouteError::MethodNotAllowed)?;
     let captured = parts.iter().zip(&segments).filter(|(part, _)| is_parameter(part)).map(|(_, segment)| *segment);
     let parameters = &Parameters(captured.collect());
-    Ok(built(route, parameters).unwrap_or(Operation::Unsupported { name: route.path }))
+    Ok(built(route, parameters))
 }
 
-/// `None` for what is not served.
-fn built(route: &Route, parameters: &Parameters<'_>) -> Option<Operation> {
-    Some(match route.target {
+fn built(route: &Route, parameters: &Parameters<'_>) -> Operation {
+    match route.target {
         Target::Own(build) => build(parameters).into(),
         Target::Read(build) => build(parameters).into(),
         Target::Change(build) => build(parameters).into(),
         Target::Documents(build) => build(parameters).into(),
         Target::Work(build) => build(parameters).into(),
-        Target::Unsupported => return None,
-    })
+        Target::Unsupported(action) => Operation::Unsupported { name: route.path, action },
+    }
 }
 
 /// One operation of each route that is served, of an index called `a`: for those who ask what kinds there are.
@@ -62,7 +62,8 @@ pub fn every() -> Vec<Operation> {
             Change::ResetSetting { index: index(), setting }.into(),
         ]
     });
-    let of_table = TABLE.iter().filter_map(|(parts, route)| built(route, &Parameters(vec!["a"; parts.len()])));
+    let of_table = TABLE.iter().map(|(parts, route)| built(route, &Parameters(vec!["a"; parts.len()])));
+    let of_table = of_table.filter(|operation| !matches!(operation, Operation::Unsupported { .. }));
     of_table.chain(of_settings).collect()
 }
 
@@ -89,7 +90,8 @@ enum Target {
     Change(fn(&Parameters) -> Change),
     Documents(fn(&Parameters) -> Documents),
     Work(fn(&Parameters) -> Work),
-    Unsupported,
+    /// By what a key must allow.
+    Unsupported(Action),
 }
 
 /// What stood in the places of a path's `{...}`.
@@ -180,13 +182,13 @@ const ROUTES: &[Route] = &[
     own("DELETE", "/logs/stream", |_| Own::StopLogs),
     own("GET", "/metrics", |_| Own::Metrics),
     read("GET", "/network", |_| Read::GetNetwork),
-    unsupported("PATCH", "/network"),
-    unsupported("POST", "/network/control"),
+    unsupported("PATCH", "/network", Action::NetworkUpdate),
+    unsupported("POST", "/network/control", Action::NetworkUpdate),
     read("POST", "/render-template", |_| Read::RenderTemplate),
     work("POST", "/snapshots", |_| Work::CreateSnapshot),
     own("GET", "/chats/{workspace_uid}", |p| Own::GetChat { workspace: p.first() }),
     own("DELETE", "/chats/{workspace_uid}", |p| Own::DeleteChat { workspace: p.first() }),
-    unsupported("POST", "/chats/{workspace_uid}/chat/completions"),
+    unsupported("POST", "/chats/{workspace_uid}/chat/completions", Action::ChatCompletions),
     own("GET", "/chats/{workspace_uid}/settings", |p| Own::GetChatSettings { workspace: p.first() }),
     own("PATCH", "/chats/{workspace_uid}/settings", |p| Own::UpdateChatSettings { workspace: p.first() }),
     own("DELETE", "/chats/{workspace_uid}/settings", |p| Own::ResetChatSettings { workspace: p.first() }),
@@ -215,8 +217,8 @@ const fn work(method: &'static str, path: &'static str, build: fn(&Parameters) -
     Route { method, path, target: Target::Work(build) }
 }
 
-const fn unsupported(method: &'static str, path: &'static str) -> Route {
-    Route { method, path, target: Target::Unsupported }
+const fn unsupported(method: &'static str, path: &'static str, action: Action) -> Route {
+    Route { method, path, target: Target::Unsupported(action) }
 }
 
 /// The method and the path of each route.

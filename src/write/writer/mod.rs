@@ -34,7 +34,7 @@ use crate::nodes::health::{self, Need};
 use crate::nodes::lanes::Hold;
 use crate::nodes::spool::Spool;
 use crate::placement::topology::Topology;
-use crate::plan::write::WriteIntent;
+use crate::plan::write::{RegistryChange, WriteIntent};
 use crate::split::rules::DocumentRules;
 use crate::tasks::entry::{MiroirTask, NodeTaskState};
 use crate::write::pace;
@@ -146,7 +146,10 @@ impl Writes {
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = self.ledger.registry.apply(&intent.registry, ensure);
         let created = intent.index_uid.as_deref().filter(|index| undo.created(index));
-        self.ledger.registry.written(&intent.indexes, created);
+        // An index that is given the name that it has is as it was.
+        if intent.kind != TaskKind::IndexUpdate || intent.registry != RegistryChange::None {
+            self.ledger.registry.written(&intent.indexes, created);
+        }
         self.vocabularies.saw(intent, created);
         let mut task =
             MiroirTask::new(self.tracking.next_uid(), intent.kind, intent.index_uid.clone(), OffsetDateTime::now_utc());
