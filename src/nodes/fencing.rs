@@ -15,27 +15,9 @@ use crate::meili::error::Code;
 use crate::placement::topology::Node;
 use crate::settings::Secret;
 
-/// What leaders do to nodes, and nothing else. Newer engines want `documents.*` for edits.
-const ACTIONS: [&str; 12] = [
-    "documents.*",
-    "indexes.create",
-    "indexes.update",
-    "indexes.delete",
-    "indexes.swap",
-    "settings.update",
-    "tasks.cancel",
-    "tasks.delete",
-    "keys.create",
-    "keys.update",
-    "keys.delete",
-    "experimental.update",
-];
-/// The same, of which older engines know nothing.
-const NEWER_ACTIONS: [&str; 4] =
-    ["indexes.compact", "dynamicSearchRules.create", "dynamicSearchRules.update", "dynamicSearchRules.delete"];
+/// All: an engine lets documents be edited by a key for everything alone, `documents.*` is not enough.
+const ACTIONS: [&str; 1] = ["*"];
 const TASK_PAGE: usize = 200;
-/// Bounds a look at a node's tasks, whatever its queue holds.
-const MAX_PAGES: usize = 50;
 
 /// A key on a node, as its API shows it.
 #[derive(Deserialize)]
@@ -188,23 +170,12 @@ impl NodeClient {
     ) -> Result<Result<(Uuid, Secret), Keyless>, NodeError> {
         // Of nobody's making before: a state that was lost may count the same epoch twice.
         let uid = Uuid::new_v4();
-        let all: Vec<&str> = ACTIONS.into_iter().chain(NEWER_ACTIONS).collect();
-        let mut reply = None;
-        for actions in [&all[..], &ACTIONS[..]] {
-            let body = json!({
-                "uid": uid, "name": NAME, "description": fence.reign.to_string(), "actions": actions, "indexes": ["*"],
-                "expiresAt": null,
-            });
-            let body = Bytes::from(body.to_string());
-            let request = Subrequest::json(http::Method::POST, "/keys", body, self.timeout, false);
-            let answer = self.send_as_configured(node, request, trace).await?;
-            let is_newer = answer.error().is_some_and(|error| error.is(Code::InvalidApiKeyActions));
-            reply = Some(answer);
-            if !is_newer {
-                break;
-            }
-        }
-        let Some(reply) = reply else { return Ok(Err(Keyless("no key was asked for".to_owned()))) };
+        let body = json!({
+            "uid": uid, "name": NAME, "description": fence.reign.to_string(), "actions": ACTIONS, "indexes": ["*"],
+            "expiresAt": null,
+        });
+        let request = Subrequest::json(http::Method::POST, "/keys", Bytes::from(body.to_string()), self.timeout, false);
+        let reply = self.send_as_configured(node, request, trace).await?;
         if let Some(keyless) = keyless(&reply) {
             return Ok(Err(keyless));
         }
@@ -219,7 +190,8 @@ impl NodeClient {
         let Some(next) = fence.post(&node.id).next() else { return Ok(None) };
         let mut found = Vec::new();
         let (mut newest, mut from) = (None, None);
-        for _ in 0..MAX_PAGES {
+        // All of them, however many: what is left out would never be looked at again.
+        loop {
             let page = self.tasks_page(node, TASK_PAGE, from, trace).await?;
             newest = newest.or_else(|| page.first().map(|task| task.uid));
             let is_last = page.len() < TASK_PAGE || page.iter().any(|task| task.uid <= next);

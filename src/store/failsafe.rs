@@ -67,6 +67,8 @@ pub struct Promises {
     maybe_named: BTreeSet<String>,
     /// Until when each does not lead.
     promised: BTreeMap<String, Duration>,
+    /// When something spoke against the lease, until a renewal that was sent after that is answered.
+    doubted: Option<Duration>,
 }
 
 // === impl Word ===
@@ -123,9 +125,15 @@ impl Promises {
 
     /// The renewal of `sent` was answered: the row has these names, and the next one brings `others`.
     pub fn renewed(&mut self, sent: Duration, names: &[String], others: &[String]) {
+        self.doubted = self.doubted.filter(|doubted| sent < *doubted);
         self.renewed = sent;
         self.named = names.iter().cloned().collect();
         self.maybe_named = others.iter().cloned().collect();
+    }
+
+    /// Something speaks against the lease: nothing that was known before counts.
+    pub fn doubt(&mut self, now: Duration) {
+        self.doubted = Some(now);
     }
 
     /// `gateway` has promised, at `since` or later.
@@ -141,6 +149,9 @@ impl Promises {
 
     /// Until when it may trust itself.
     pub fn until(&self) -> Duration {
+        if self.doubted.is_some() {
+            return Duration::ZERO;
+        }
         let lease = self.lease_until();
         let longest = lease + self.alone;
         let each = self.named.union(&self.maybe_named).map(|name| self.promised.get(name).copied().unwrap_or_default());
@@ -198,6 +209,18 @@ mod tests {
         assert_eq!(left.until(), at(108), "the row names who has left still");
         left.renewed(at(101), &names(&["b"]), &names(&["b"]));
         assert_eq!(left.until(), at(115) - PROMISE_MARGIN);
+    }
+
+    #[test]
+    fn who_doubts_its_lease_trusts_nothing_but_an_answer_to_a_later_question() {
+        let mut promises = renewed_at(100, &["b"], &["b"]);
+        promises.doubt(at(103));
+        promises.promised("b", at(104));
+        assert_eq!(promises.until(), Duration::ZERO, "b promises to whoever asks it");
+        promises.renewed(at(102), &names(&["b"]), &names(&["b"]));
+        assert_eq!(promises.until(), Duration::ZERO, "it was asked before");
+        promises.renewed(at(103), &names(&["b"]), &names(&["b"]));
+        assert_eq!(promises.until(), at(111));
     }
 
     #[test]

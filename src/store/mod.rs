@@ -2,6 +2,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | `blocks` | blocks of uids in which tasks are counted |
 //! | [`failsafe`] | what gateways promise each other while the database is away |
 //! | [`leadership`] | who leads, and until when that may be trusted |
 //! | [`moving`] | a state moved from one store to another |
@@ -28,6 +29,7 @@ use leadership::Loss;
 
 pub use crate::tasks::filter::{IndexAccess, TaskFilter, TaskList, TaskPage, TaskRef};
 
+mod blocks;
 pub mod failsafe;
 pub mod leadership;
 pub mod moving;

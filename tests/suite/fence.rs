@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::FleetOptions;
 use crate::support::client::{Client, eventually, id_of, pause, within};
 use crate::support::fault_proxy::Mode;
-use crate::support::fleet::Node;
+use crate::support::fleet::{Node, is_embedded};
 use crate::support::gateways::Gateways;
 
 const NODE_KEY: &str = "the-key-of-the-nodes-of-tests";
@@ -115,6 +115,92 @@ fn nodes_take_changes_by_the_key_of_the_epoch_alone() {
     all_hold(&gateways, 20, "three");
     let log = follower.process.log();
     assert!(after.iter().chain(&again).all(|(_, _, key)| !log.contains(key)));
+}
+
+/// A read that is a POST changes nothing, so it goes by the configured key, and needs no lead.
+#[test]
+fn reads_that_are_posts_are_answered_by_every_gateway() {
+    let gateways = two(2);
+    let first = leads(&gateways, 0);
+    only_keys(&gateways.fleet.nodes, first);
+    let filters = gateways.fleet.client.json("PUT", "/indexes/notes/settings/filterable-attributes", &json!(["text"]));
+    gateways.fleet.client.done(&filters);
+    write(&gateways.fleet.client, &documents(20, "one"));
+    let template = json!({
+        "template": {"kind": "inlineDocumentTemplate", "inline": "{{doc.text}}!"},
+        "input": {"kind": "indexDocument", "indexUid": "notes", "id": "7"},
+    });
+    let mut reads = vec![
+        ("/indexes/notes/search", json!({"q": "one"})),
+        ("/indexes/notes/facet-search", json!({"facetName": "text"})),
+        ("/indexes/notes/documents/fetch", json!({"limit": 3})),
+        ("/multi-search", json!({"queries": [{"indexUid": "notes", "q": "one"}]})),
+    ];
+    if !is_embedded() {
+        let on = json!({"renderRoute": true});
+        assert_eq!(gateways.fleet.client.json("PATCH", "/experimental-features", &on).status, 200);
+        reads.extend([("/render-template", template), ("/indexes/notes/fields", json!({}))]);
+    }
+    for client in gateways.clients() {
+        for (path, body) in &reads {
+            let reply = client.post(path, body);
+            assert_eq!(reply.status, 200, "{path} of {}: {}", client.url, reply.text);
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_change_is_within_the_rights_of_the_epochs_key() {
+    let gateways = two(2);
+    let first = leads(&gateways, 0);
+    only_keys(&gateways.fleet.nodes, first);
+    let client = &gateways.others[0].client;
+    let features = json!({"editDocumentsByFunction": true, "containsFilter": true});
+    assert_eq!(client.json("PATCH", "/experimental-features", &features).status, 200);
+    let mut changes = vec![
+        ("POST", "/indexes", json!({"uid": "notes", "primaryKey": "id"})),
+        ("POST", "/indexes", json!({"uid": "others"})),
+        ("PATCH", "/indexes/others", json!({"primaryKey": "id"})),
+        ("PATCH", "/indexes/notes/settings", json!({"filterableAttributes": ["text"]})),
+        ("DELETE", "/indexes/notes/settings/stop-words", Value::Null),
+        ("POST", "/indexes/notes/documents", documents(9, "one")),
+        ("PUT", "/indexes/notes/documents", documents(9, "two")),
+        ("POST", "/indexes/notes/documents/edit", json!({"function": "doc.text = \"three\""})),
+        ("POST", "/indexes/notes/documents/delete", json!({"filter": "text CONTAINS z"})),
+        ("POST", "/indexes/notes/documents/delete-batch", json!([7])),
+        ("DELETE", "/indexes/notes/documents/8", Value::Null),
+        ("POST", "/swap-indexes", json!([{"indexes": ["notes", "others"]}])),
+        ("DELETE", "/indexes/others/documents", Value::Null),
+        ("POST", "/tasks/cancel?uids=0", Value::Null),
+        ("DELETE", "/tasks?uids=0", Value::Null),
+        ("DELETE", "/indexes/notes", Value::Null),
+    ];
+    if !is_embedded() {
+        assert_eq!(client.json("PATCH", "/experimental-features", &json!({"dynamicSearchRules": true})).status, 200);
+        changes.extend([
+            ("POST", "/swap-indexes", json!([{"indexes": ["others", "named"], "rename": true}])),
+            ("PATCH", "/indexes/named", json!({"uid": "again"})),
+            ("POST", "/indexes/again/compact", Value::Null),
+            ("PATCH", "/dynamic-search-rules/one", json!({"active": false})),
+            ("DELETE", "/dynamic-search-rules/one", Value::Null),
+            ("DELETE", "/dynamic-search-rules", Value::Null),
+        ]);
+    }
+    for (method, path, body) in &changes {
+        let reply = client.json(method, path, body);
+        assert!(reply.status < 300, "{method} {path}: {}", reply.text);
+        let task = client.done(&reply);
+        assert_eq!(task["error"], Value::Null, "{method} {path}");
+    }
+    let key = json!({"uid": "6062abda-a5aa-4414-ac91-ecd7944c0f8d", "actions": ["search"], "indexes": ["*"], "expiresAt": null});
+    let path = "/keys/6062abda-a5aa-4414-ac91-ecd7944c0f8d";
+    // Without a master key of their own gateways have no keys to keep.
+    assert_eq!(client.post("/keys", &key).value()["code"], "missing_master_key");
+    assert_eq!(client.json("PATCH", path, &json!({"name": "a"})).value()["code"], "missing_master_key");
+    for node in &gateways.fleet.nodes {
+        assert_eq!(node.client.get("/indexes/notes").status, 404, "{}", node.name);
+    }
+    assert!(!gateways.fleet.gateway().log().contains("refuses the key of this epoch"));
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub use documents::{DocumentMethod, Documents};
 pub use facts::{Facts, Reach, Takes};
 pub use own::Own;
 pub use read::Read;
+#[cfg(test)]
+pub(crate) use route::routes;
 pub use route::{RouteError, route};
 pub use work::Work;
 

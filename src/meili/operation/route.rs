@@ -223,7 +223,7 @@ const fn unsupported(method: &'static str, path: &'static str, action: Action) -
 
 /// The method and the path of each route.
 #[cfg(test)]
-pub(super) fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(crate) fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROUTES.iter().map(|route| (route.method, route.path))
 }
 

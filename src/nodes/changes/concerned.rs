@@ -32,7 +32,7 @@ pub fn is_read(method: &http::Method, path: &str) -> bool {
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some("indexes"), Some(_), Some("search" | "facet-search" | "similar" | "fields"), None)
         | (Some("indexes"), Some(_), Some("documents"), Some("fetch"))
-        | (Some("multi-search"), None, None, None) => true,
+        | (Some("multi-search" | "render-template"), None, None, None) => true,
         // It lists them.
         (Some("dynamic-search-rules"), None, None, None) => *method == http::Method::POST,
         _ => false,
@@ -85,6 +85,7 @@ fn read<'b, T: Deserialize<'b>>(body: Option<&'b [u8]>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meili::operation::{Operation, route, routes};
 
     fn concerned(method: &str, path: &str, body: &str) -> Concerned {
         Concerned::by(&method.parse().unwrap(), path, Some(body.as_bytes()))
@@ -107,9 +108,15 @@ mod tests {
     #[test]
     fn what_leaves_a_node_as_it_is_needs_no_right_to_change_it() {
         let reads = |method: &str, path: &str| is_read(&method.parse().unwrap(), path);
-        for path in ["/indexes/a/search", "/indexes/a/documents/fetch", "/multi-search", "/dynamic-search-rules"] {
-            assert!(reads("POST", path), "{path}");
+        let mut posts = 0;
+        for (method, path) in routes() {
+            let operation = route(method, &path.replace(['{', '}'], "")).unwrap();
+            if let Operation::Read(_) = operation {
+                assert!(reads(method, path), "{method} {path}");
+                posts += usize::from(method == "POST");
+            }
         }
+        assert!(posts >= 8, "searches of all kinds, lists and templates are asked for by POST");
         assert!(reads("GET", "/keys") && reads("HEAD", "/indexes/a"));
         for (method, path) in [
             ("POST", "/keys"),

@@ -110,7 +110,7 @@ impl Leadership for Seat {
 
     fn doubt(&self) {
         if let Some(orders) = self.orders.lock().as_ref() {
-            self.known.trust.end();
+            self.known.trusts(|promises| promises.doubt(Moment::now().since_boot()));
             // An error: the thread has ended, and with it all trust.
             let _ = orders.send(Order::Look);
         }

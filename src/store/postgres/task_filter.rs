@@ -3,13 +3,14 @@
 //! To count a million rows takes longer than a list should, so the database counts them as they change: `miroir.counts` has a row
 //! for each *group*, the tasks of one status, kind and index. Where a filter names nothing else, its total is a sum, and its page
 //! is merged from the newest tasks of each group: no scan looks for the few that meet it among the many that do not. Dates are
-//! looked for in few blocks of uids (`task_dates.rs`).
+//! looked for in few blocks of uids (`task_dates.rs`, `store/blocks.rs`).
 
 use std::fmt::Write as _;
 
 use super::statement::{Statement, Value};
-use super::task_dates::{Dates, Of};
+use super::task_dates::Of;
 use crate::meili::task::TaskStatus;
+use crate::store::blocks::Dates;
 use crate::store::terms::{self, Terms};
 use crate::store::{IndexAccess, TaskFilter, TaskPage, TaskRef};
 use crate::tasks::filter::Unit;
@@ -175,7 +176,7 @@ impl Filter {
             return format!("(SELECT count(*) FROM miroir.tasks WHERE {})", self.met());
         }
         let own = match self.names {
-            Names::Dates { .. } => self.in_blocks(Dates::total),
+            Names::Dates { .. } => self.in_blocks(|of, dates| of.total(dates)),
             Names::Nothing | Names::Groups | Names::GroupsOfIndexes | Names::Tasks => {
                 format!("(SELECT coalesce(sum(n), 0)::bigint FROM miroir.counts WHERE {})", self.own_groups())
             }
@@ -208,16 +209,16 @@ impl Filter {
     }
 
     /// Asks for what it means by blocks, batches' cancelers aside.
-    fn in_blocks(&self, ask: impl Fn(&Dates, &Of<'_>) -> String) -> String {
+    fn in_blocks(&self, ask: impl Fn(&Of<'_>, &Dates) -> String) -> String {
         let indexes = self.names == Names::Dates { indexes: true };
         let tasks = format!("{}{}", self.sql, self.own());
-        ask(&self.dates, &Of { groups: &self.own_groups(), tasks: &tasks, indexes })
+        ask(&Of { groups: &self.own_groups(), tasks: &tasks, indexes }, &self.dates)
     }
 
     /// The uids of the page's tasks, batches' cancelers aside: the first of each group, and of these the first.
     fn newest(&self, from: Option<(&str, &str)>, order: &str, limit: &str) -> String {
         let (columns, of_index) = match self.names {
-            Names::Dates { .. } => return self.in_blocks(|dates, of| dates.newest(of, from, order, limit)),
+            Names::Dates { .. } => return self.in_blocks(|of, dates| of.newest(dates, from, order, limit)),
             Names::GroupsOfIndexes => ("status, kind, index_uid", " AND member.index_uid = found.index_uid"),
             Names::Nothing | Names::Groups | Names::Tasks => ("status, kind", ""),
         };

@@ -5,6 +5,36 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::placement::settings::DEFAULT_SHARDS;
 use crate::store::{SHARDS, StoreError, number_of_shards};
 
+/// A task is counted in its block.
+macro_rules! counted {
+    () => {
+        "
+        INSERT INTO blocks VALUES (new.uid >> 13, new.status, new.kind, coalesce(new.index_uid, ''), new.canceled_by IS NOT NULL,
+            new.started_at IS NOT NULL, new.finished_at IS NOT NULL, 1, new.enqueued_at, new.enqueued_at,
+            new.started_at, new.started_at, new.finished_at, new.finished_at)
+        ON CONFLICT DO UPDATE SET n = n + 1,
+            enqueued_from = iif(n > 0, min(enqueued_from, excluded.enqueued_from), excluded.enqueued_from),
+            enqueued_to = iif(n > 0, max(enqueued_to, excluded.enqueued_to), excluded.enqueued_to),
+            started_from = iif(n > 0, min(started_from, excluded.started_from), excluded.started_from),
+            started_to = iif(n > 0, max(started_to, excluded.started_to), excluded.started_to),
+            finished_from = iif(n > 0, min(finished_from, excluded.finished_from), excluded.finished_from),
+            finished_to = iif(n > 0, max(finished_to, excluded.finished_to), excluded.finished_to);
+"
+    };
+}
+
+/// A task is not counted in its block any more.
+macro_rules! left_out {
+    () => {
+        "
+        UPDATE blocks SET n = n - 1
+        WHERE block = old.uid >> 13 AND status = old.status AND kind = old.kind AND index_uid = coalesce(old.index_uid, '')
+            AND canceled = (old.canceled_by IS NOT NULL) AND started = (old.started_at IS NOT NULL)
+            AND finished = (old.finished_at IS NOT NULL);
+"
+    };
+}
+
 /// The version that each step leads to is its position plus one. Steps are never changed once released.
 const STEPS: &[&str] = &[
     "
@@ -58,7 +88,8 @@ const STEPS: &[&str] = &[
         task TEXT NOT NULL
     );
 ",
-    "
+    concat!(
+        "
     -- How many tasks there are of each status, kind and index ('' of none), canceled by another or not, by which dates they have, in every
     -- 8,192 uids; and bounds of their dates: so that a filter of a million tasks counts blocks and looks at few rows.
     CREATE TABLE blocks (
@@ -84,40 +115,20 @@ const STEPS: &[&str] = &[
             min(finished_at), max(finished_at)
         FROM tasks GROUP BY 1, 2, 3, 4, 5, 6, 7;
     CREATE TRIGGER block_of_added AFTER INSERT ON tasks BEGIN
-        INSERT INTO blocks VALUES (new.uid >> 13, new.status, new.kind, coalesce(new.index_uid, ''), new.canceled_by IS NOT NULL,
-            new.started_at IS NOT NULL, new.finished_at IS NOT NULL, 1, new.enqueued_at, new.enqueued_at,
-            new.started_at, new.started_at, new.finished_at, new.finished_at)
-        ON CONFLICT DO UPDATE SET n = n + 1,
-            enqueued_from = iif(n > 0, min(enqueued_from, excluded.enqueued_from), excluded.enqueued_from),
-            enqueued_to = iif(n > 0, max(enqueued_to, excluded.enqueued_to), excluded.enqueued_to),
-            started_from = iif(n > 0, min(started_from, excluded.started_from), excluded.started_from),
-            started_to = iif(n > 0, max(started_to, excluded.started_to), excluded.started_to),
-            finished_from = iif(n > 0, min(finished_from, excluded.finished_from), excluded.finished_from),
-            finished_to = iif(n > 0, max(finished_to, excluded.finished_to), excluded.finished_to);
-    END;
-    CREATE TRIGGER block_of_removed AFTER DELETE ON tasks BEGIN
-        UPDATE blocks SET n = n - 1
-        WHERE block = old.uid >> 13 AND status = old.status AND kind = old.kind AND index_uid = coalesce(old.index_uid, '')
-            AND canceled = (old.canceled_by IS NOT NULL) AND started = (old.started_at IS NOT NULL)
-            AND finished = (old.finished_at IS NOT NULL);
-    END;
-    CREATE TRIGGER block_of_changed AFTER UPDATE OF status, index_uid, started_at, finished_at, canceled_by ON tasks BEGIN
-        UPDATE blocks SET n = n - 1
-        WHERE block = old.uid >> 13 AND status = old.status AND kind = old.kind AND index_uid = coalesce(old.index_uid, '')
-            AND canceled = (old.canceled_by IS NOT NULL) AND started = (old.started_at IS NOT NULL)
-            AND finished = (old.finished_at IS NOT NULL);
-        INSERT INTO blocks VALUES (new.uid >> 13, new.status, new.kind, coalesce(new.index_uid, ''), new.canceled_by IS NOT NULL,
-            new.started_at IS NOT NULL, new.finished_at IS NOT NULL, 1, new.enqueued_at, new.enqueued_at,
-            new.started_at, new.started_at, new.finished_at, new.finished_at)
-        ON CONFLICT DO UPDATE SET n = n + 1,
-            enqueued_from = iif(n > 0, min(enqueued_from, excluded.enqueued_from), excluded.enqueued_from),
-            enqueued_to = iif(n > 0, max(enqueued_to, excluded.enqueued_to), excluded.enqueued_to),
-            started_from = iif(n > 0, min(started_from, excluded.started_from), excluded.started_from),
-            started_to = iif(n > 0, max(started_to, excluded.started_to), excluded.started_to),
-            finished_from = iif(n > 0, min(finished_from, excluded.finished_from), excluded.finished_from),
-            finished_to = iif(n > 0, max(finished_to, excluded.finished_to), excluded.finished_to);
-    END;
 ",
+        counted!(),
+        "    END;
+    CREATE TRIGGER block_of_removed AFTER DELETE ON tasks BEGIN
+",
+        left_out!(),
+        "    END;
+    CREATE TRIGGER block_of_changed AFTER UPDATE OF status, index_uid, started_at, finished_at, canceled_by ON tasks BEGIN
+",
+        left_out!(),
+        counted!(),
+        "    END;
+"
+    ),
 ];
 
 const NEXT_UID: &str = "next_task_uid";

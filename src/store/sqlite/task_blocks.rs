@@ -1,22 +1,19 @@
-//! Filters of tasks as SQL that looks at few rows: whole blocks of uids are counted, as `postgres/task_dates.rs` says.
+//! Filters of tasks as SQL that looks at few rows: whole blocks of uids are counted (`store/blocks.rs`).
 
 use std::fmt::Write as _;
 
-/// How many of a uid's bits do not matter for its block.
-const BITS: u32 = 13;
+use crate::store::blocks::{BITS, Begin, Dates};
 
 /// What a filter says of blocks.
 pub struct Blocks {
     /// What groups in blocks meet.
     groups: String,
-    /// Of groups that have no task outside of the filter, as far as dates go; and of those that have none within.
-    inside: String,
-    outside: String,
+    dates: Dates,
 }
 
 impl Default for Blocks {
     fn default() -> Self {
-        Self { groups: "1".to_owned(), inside: "1".to_owned(), outside: "0".to_owned() }
+        Self { groups: "true".to_owned(), dates: Dates::default() }
     }
 }
 
@@ -36,22 +33,14 @@ impl Blocks {
 
     /// Adds that `column` is before (`<`) or after (`>`) `value`.
     pub fn compared(&mut self, column: &str, comparison: &str, value: &str) {
-        let name = column.trim_end_matches("_at");
-        // Every task has this date.
-        let dated = if name == "enqueued" { "1" } else { name };
-        let (inner, outer, not) = match comparison {
-            "<" => ("to", "from", ">="),
-            _ => ("from", "to", "<="),
-        };
-        let _ = write!(self.inside, " AND {dated} AND {name}_{inner} {comparison} {value}");
-        let _ = write!(self.outside, " OR NOT {dated} OR {name}_{outer} {not} {value}");
+        self.dates.compared(column, comparison, value);
     }
 
     fn near(&self, blocks: &str) -> String {
         format!(
             "near AS MATERIALIZED (SELECT block, sum(n) AS n, min({}) AS inside FROM blocks
                  WHERE n > 0 AND {} AND NOT ({}){blocks} GROUP BY block)",
-            self.inside, self.groups, self.outside
+            self.dates.inside, self.groups, self.dates.outside
         )
     }
 
@@ -68,20 +57,13 @@ impl Blocks {
     /// What `column` is of the page's tasks, in its order: of as many blocks as have so many for sure, and of those that may have some before them.
     /// `from`: the comparison and the uid that a page begins with.
     pub fn page(&self, column: &str, filter: &str, from: Option<(&str, &str)>, order: &str, limit: &str) -> String {
-        let (mut blocks, mut whole, mut bound) = (String::new(), String::new(), String::new());
-        if let Some((comparison, uid)) = from {
-            let block = format!("({uid}) >> {BITS}");
-            blocks = format!(" AND block {comparison} {block}");
-            // Of the page's own block some lie before the page.
-            whole = format!(" AND block != {block}");
-            bound = format!(" AND uid {comparison} {uid}");
-        }
+        let Begin { blocks, whole, tasks } = Begin::at(from);
         format!(
             "WITH {}, walked AS (
                  SELECT block, coalesce(sum(iif(inside{whole}, n, 0))
                      OVER (ORDER BY block {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS passed FROM near)
              SELECT {column} FROM walked CROSS JOIN tasks ON {}
-             WHERE passed < {limit} AND {filter}{bound} ORDER BY uid {order} LIMIT {limit}",
+             WHERE passed < {limit} AND {filter}{tasks} ORDER BY uid {order} LIMIT {limit}",
             self.near(&blocks),
             members("walked")
         )
