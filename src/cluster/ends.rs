@@ -42,14 +42,15 @@ impl Heir for Cluster {
                 TaskStatus::Enqueued | TaskStatus::Processing | TaskStatus::Succeeded => {}
             }
         }
-        // By itself: it may have to wait for writes of the index, and those for nothing here.
+        // By themselves: they may have to wait for writes of the index, and those for nothing here.
+        if let (TaskKind::IndexUpdate, TaskStatus::Failed, Some(index)) = (task.kind, task.status, &task.index_uid) {
+            let taken_back = tokio::spawn(repair::take_key_back(Arc::clone(&self.replicas), index.clone()));
+            // A primary key that was refused is not to be what the next documents are read by.
+            _ = tokio::time::timeout(repair::TOLD_AFTER, taken_back).await;
+        }
         if !registry.suspects().is_empty() {
             let replicas = Arc::clone(&self.replicas);
-            let checked = tokio::spawn(async move { repair::check_suspects(&replicas).await });
-            // A primary key that was refused is not to be what the next documents are read by.
-            if task.kind == TaskKind::IndexUpdate && task.status == TaskStatus::Failed {
-                _ = tokio::time::timeout(repair::TOLD_AFTER, checked).await;
-            }
+            tokio::spawn(async move { repair::check_suspects(&replicas).await });
         }
         // Whoever sees that it has succeeded finds it at every gateway: none goes by replicas that lack it, nor by what it knew of the
         // settings before. And of indexes that were swapped none has the keys and names of before.

@@ -442,3 +442,33 @@ fn a_deletion_by_a_filter_that_fails_takes_no_addition_with_it() {
     assert_eq!(want[0][0], "failed");
     assert_eq!(want, got);
 }
+
+/// A node without documents takes another primary key, one with documents refuses it, and the next documents are read by the
+/// old one whatever else the nodes have to do: here they change the keys of eleven more indexes.
+#[test]
+fn a_primary_key_that_was_refused_is_not_what_the_next_documents_are_read_by() {
+    const INDEXES: u32 = 12;
+    const ROUNDS: u32 = 5;
+    let fleet = Fleet::start();
+    let headers = [("Content-Type", "application/json")];
+    let change_keys = |index: &str, client: &Client| {
+        for round in 0..ROUNDS {
+            let first = json!([{"id": round * 10, "n": 1}]).to_string();
+            let path = format!("/indexes/{index}/documents");
+            client.wait(&client.send("POST", &path, &headers, first.as_bytes()));
+            let change = client.send("PATCH", &format!("/indexes/{index}"), &headers, br#"{"primaryKey":"n"}"#);
+            assert_eq!(client.wait(&change)["error"]["code"], "index_primary_key_already_exists", "{index}");
+            let more = json!([1, 2, 3].map(|id| json!({"id": round * 10 + id, "n": 2}))).to_string();
+            let task = client.wait(&client.send("POST", &path, &headers, more.as_bytes()));
+            assert_eq!(task["details"], json!({"receivedDocuments": 3, "indexedDocuments": 3}), "{index}, {round}");
+        }
+        let held = client.get(&format!("/indexes/{index}/documents?limit=100")).ok();
+        assert_eq!(held["total"], ROUNDS * 4, "{index}");
+    };
+    std::thread::scope(|scope| {
+        for number in 0..INDEXES {
+            let client = &fleet.client;
+            scope.spawn(move || change_keys(&format!("keys-{number}"), client));
+        }
+    });
+}

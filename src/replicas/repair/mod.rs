@@ -16,7 +16,7 @@
 //! | `index` | one index of a node: created, its primary key and settings made equal |
 //! | `indexes` | indexes that are apart: each repaired for itself, while its node serves the others |
 //! | `state` | which repairs are under way, and what else is repaired by layers above |
-//! | `suspects` | indexes of which a failed task leaves open whether they exist |
+//! | `suspects` | indexes of which a failed task leaves open whether they exist and by which key |
 //! | `take_back` | settings are all or nothing over the nodes |
 
 mod board;
@@ -54,7 +54,7 @@ use crate::replicas::part::Replicas;
 
 pub use indexes::{copied, missed, touched, view};
 pub use state::{RepairHook, Repairs};
-pub use suspects::check_suspects;
+pub use suspects::{check_suspects, take_key_back};
 pub use take_back::{TOLD_AFTER, resume_take_backs, take_back};
 
 /// How long a node that has missed changes waits for one that has not, before it serves as it is.

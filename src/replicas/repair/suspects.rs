@@ -1,6 +1,7 @@
-//! Indexes of which a failed task leaves open whether they exist: the nodes are asked.
+//! Indexes of which a failed task leaves open whether they exist and by which key: the nodes are asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
@@ -9,10 +10,14 @@ use super::error::RepairError;
 use super::index::{IndexView, TASK_LIMIT, documents, done, post};
 use crate::nodes::client::{Subrequest, Trace};
 use crate::nodes::error::NodeError;
-use crate::nodes::node_queue::has_open_tasks;
+use crate::nodes::lanes::Hold;
+use crate::nodes::node_queue::{has_open_tasks, queue_runs_empty};
 use crate::placement::topology::{Node, NodeState};
 use crate::replicas::part::Replicas;
 use crate::store::IndexEntry;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The primary key of an index, as far as its nodes tell.
 enum Key {
@@ -26,34 +31,72 @@ enum Key {
 pub async fn check_suspects(replicas: &Arc<Replicas>) {
     let trace = Trace::background("registry");
     for index in replicas.ledger.registry.suspects() {
-        let _hold = replicas.writes.order.gates.hold(&index).await;
-        match look_at(replicas, &index, &trace).await {
-            Ok(Some(found)) => {
-                if let Err(error) =
-                    replicas.ledger.registry.correct(replicas.ledger.store.as_ref(), &index, found).await
-                {
-                    tracing::error!(%error, index, "the registry could not be corrected");
-                    continue;
-                }
-                replicas.ledger.registry.clear_suspect(&index);
-            }
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%error, index, "an index could not be looked at"),
-        }
+        check(replicas, &index, Busy::IsLeft, &trace).await;
     }
+}
+
+/// After a primary key that nodes refused: until the others have it no more, or as many are away that nobody can tell. Later
+/// documents of the index would be read by the wrong key meanwhile, so they wait while a node works off what it has.
+pub async fn take_key_back(replicas: Arc<Replicas>, index: String) {
+    if !replicas.repairs.keys_in_doubt.lock().insert(index.clone()) {
+        return;
+    }
+    let trace = Trace::background("take-back");
+    let mut pause = FIRST_PAUSE;
+    while !check(&replicas, &index, Busy::IsAwaited, &trace).await {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    replicas.repairs.keys_in_doubt.lock().remove(&index);
+}
+
+/// What is done about a node that has open tasks of the index.
+#[derive(Clone, Copy)]
+enum Busy {
+    /// The index stays suspect, and is looked at again later.
+    IsLeft,
+    /// Writes of the index are held until the node's queue is empty.
+    IsAwaited,
+}
+
+/// True when `index` is suspect no more.
+async fn check(replicas: &Arc<Replicas>, index: &str, busy: Busy, trace: &Trace) -> bool {
+    let registry = &replicas.ledger.registry;
+    let hold = replicas.writes.order.gates.hold(index).await;
+    if !registry.suspects().iter().any(|suspect| suspect == index) {
+        return true;
+    }
+    match look_at(replicas, index, busy, &hold, trace).await {
+        Ok(Some(found)) => match registry.correct(replicas.ledger.store.as_ref(), index, found).await {
+            Ok(()) => {
+                registry.clear_suspect(index);
+                return true;
+            }
+            Err(error) => tracing::error!(%error, index, "the registry could not be corrected"),
+        },
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, index, "an index could not be looked at"),
+    }
+    false
 }
 
 /// What the nodes that are up hold of `index`: `None` while that is open, `Some(None)` when none has it.
 async fn look_at(
     replicas: &Arc<Replicas>,
     index: &str,
+    busy: Busy,
+    hold: &Hold,
     trace: &Trace,
 ) -> Result<Option<Option<IndexEntry>>, RepairError> {
     let topology = replicas.nodes.topology().detached();
     let mut asked = false;
     let mut views = Vec::new();
     for node in topology.nodes.iter().filter(|node| node.state == NodeState::Up) {
-        if has_open_tasks(&replicas.nodes, node, index, trace).await? {
+        let is_idle = match busy {
+            Busy::IsLeft => !has_open_tasks(&replicas.nodes, node, index, trace).await?,
+            Busy::IsAwaited => queue_runs_empty(&replicas.nodes, node, index, hold, trace).await?,
+        };
+        if !is_idle {
             return Ok(None);
         }
         asked = true;
