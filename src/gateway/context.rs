@@ -12,11 +12,11 @@ use super::cors::{self, CorsSettings};
 use super::forward::Forwarding;
 use super::head::{Head, TRACEPARENT};
 use super::metrics::InFlight;
-use super::peers::passed::Passed;
+use super::peers::passed::{Passed, PassedTrace};
 use super::shadow::Shadow;
 use crate::nodes::client::Trace;
 use crate::rules::concurrency::Place;
-use crate::traces::{self, Parent, parent};
+use crate::traces::{self, Caller, Parent, parent};
 
 /// What is remembered of a request between Pingora's phases.
 pub struct RequestContext {
@@ -83,7 +83,12 @@ impl RequestContext {
         self.cors = Some(Arc::clone(cors));
         self.started = Instant::now();
         self.request_id = head.request_id();
-        let caller = parent::read(head.headers.get_all(TRACEPARENT).iter());
+        let said = parent::read(head.headers.get_all(TRACEPARENT).iter());
+        let caller = match (said, self.passed.map(|passed| passed.trace)) {
+            (None, _) => Caller::None,
+            (Some(said), Some(PassedTrace::Recorded)) => Caller::Peer(said),
+            (Some(said), Some(PassedTrace::Clients) | None) => Caller::Client(said),
+        };
         (self.span, self.parent) = traces::request(caller, &self.request_id, head.method.as_str());
         self.in_flight = Some(in_flight);
     }
@@ -91,6 +96,14 @@ impl RequestContext {
     /// Empty until the head was read.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Its own span as `traceparent`, where it was chosen to have one.
+    pub fn recorded(&self) -> Option<String> {
+        match &self.parent {
+            Parent::Recorded(span) => Some(parent::write(span)),
+            Parent::None | Parent::Passed(_) => None,
+        }
     }
 
     /// What ties its subrequests together.

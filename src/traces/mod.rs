@@ -37,6 +37,15 @@ pub const TARGET: &str = "miroir::traces";
 /// What makes spans, once it was opened.
 static TRACES: OnceLock<Traces> = OnceLock::new();
 
+/// Who asks, as far as its trace is known.
+pub enum Caller {
+    None,
+    /// A client, which has no say in what is recorded unless the operator lets it.
+    Client(SpanContext),
+    /// Another gateway of the cluster, which has chosen the request that it passes on.
+    Peer(SpanContext),
+}
+
 struct Traces {
     provider: SdkTracerProvider,
     one_in: u64,
@@ -74,14 +83,18 @@ pub fn close() {
     }
 }
 
-/// The span of a client's request, whose own trace is `caller`, and what is passed on of it. The span is none where the request was not chosen.
-pub fn request(caller: Option<SpanContext>, request_id: &str, method: &str) -> (Span, Parent) {
-    let passed = |caller: Option<SpanContext>| caller.map_or(Parent::None, Parent::Passed);
+/// The span of a request of `caller`, and what is passed on of it. The span is none where the request was not chosen.
+pub fn request(caller: Caller, request_id: &str, method: &str) -> (Span, Parent) {
+    let passed = |caller: Caller| caller.span().map_or(Parent::None, Parent::Passed);
     let Some(traces) = TRACES.get() else { return (Span::none(), passed(caller)) };
-    let asks = caller.as_ref().is_some_and(SpanContext::is_sampled) && traces.callers == Callers::Followed;
+    let chosen = match &caller {
+        Caller::Peer(_) => true,
+        Caller::Client(span) if span.is_sampled() && traces.callers == Callers::Followed => true,
+        Caller::Client(_) | Caller::None => false,
+    };
     // By counting, so that none can choose to be recorded.
     let is_due = traces.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(traces.one_in);
-    if !asks && !is_due {
+    if !chosen && !is_due {
         return (Span::none(), passed(caller));
     }
     let span = tracing::info_span!(
@@ -100,7 +113,7 @@ pub fn request(caller: Option<SpanContext>, request_id: &str, method: &str) -> (
         miroir.inexact = Empty,
         miroir.cache = Empty,
     );
-    if let Some(caller) = caller {
+    if let Some(caller) = caller.span() {
         adopt(&span, caller);
     }
     let parent = context(&span).map_or(Parent::None, Parent::Recorded);
@@ -149,6 +162,17 @@ fn below(parent: &Parent, make: impl FnOnce() -> Span) -> Span {
     let span = make();
     adopt(&span, request.clone());
     span
+}
+
+// === impl Caller ===
+
+impl Caller {
+    fn span(self) -> Option<SpanContext> {
+        match self {
+            Self::None => None,
+            Self::Client(span) | Self::Peer(span) => Some(span),
+        }
+    }
 }
 
 fn is_of_a_trace(span: &Span) -> bool {

@@ -13,6 +13,7 @@ use prost::Message as _;
 use serde_json::json;
 
 use crate::support::client::{eventually, pause};
+use crate::support::gateways::Gateways;
 use crate::support::{Fleet, FleetOptions};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -87,12 +88,16 @@ fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
     spans.iter().filter(|span| span.name == name).collect()
 }
 
-fn fleet(collector: &Collector, more: &str) -> Fleet {
+fn options(collector: &Collector, more: &str) -> FleetOptions {
     let more = format!(
         "traces: {{ endpoint: \"http://127.0.0.1:{}/v1/traces\", authorization: \"Bearer told-to-nobody\", {more} }}\n",
         collector.port
     );
-    let fleet = Fleet::with(FleetOptions { nodes: 3, replication_factor: 1, more, ..Default::default() });
+    FleetOptions { nodes: 3, replication_factor: 1, more, ..Default::default() }
+}
+
+fn fleet(collector: &Collector, more: &str) -> Fleet {
+    let fleet = Fleet::with(options(collector, more));
     let documents: Vec<_> = (0..60).map(|id| json!({"id": id, "name": format!("sea {id}")})).collect();
     fleet.client.add("a", &json!(documents));
     fleet
@@ -168,6 +173,52 @@ fn a_write_has_the_subrequests_that_carry_it() {
     for span in named(&spans, "subrequest") {
         assert_eq!(span.parent_span_id, root.span_id);
     }
+}
+
+#[test]
+fn a_request_that_is_passed_on_to_another_gateway_is_one_trace() {
+    let collector = Collector::start();
+    let gateways = Gateways::start(2, options(&collector, "one_in: 1"));
+    let follower = &gateways.others[0].client;
+    let headers = [("Content-Type", "application/json"), ("traceparent", &*format!("00-{TRACE}-{CALLER}-00"))];
+    let reply = follower.send("POST", "/indexes/a/documents", &headers, br#"[{"id": 1, "name": "lake"}]"#);
+    follower.done(&reply);
+    // Each gateway sends its own.
+    let (asked, leads, below) = eventually("spans of both gateways and of a node", || {
+        let spans = collector.spans.lock();
+        let of_trace: Vec<&Span> = spans.iter().filter(|span| hex(&span.trace_id) == TRACE).collect();
+        let named = |name: &str, parent: &[u8]| {
+            of_trace.iter().find(|span| span.name == name && span.parent_span_id == parent).map(|span| (*span).clone())
+        };
+        let asked = of_trace.iter().find(|span| hex(&span.parent_span_id) == CALLER)?;
+        let leads = named("request", &asked.span_id)?;
+        let below = named("subrequest", &leads.span_id)?;
+        Some(((*asked).clone(), leads, below))
+    });
+    assert!(is_request(&asked, "addDocuments") && is_request(&leads, "addDocuments"), "{asked:?} {leads:?}");
+    assert_eq!(attributes(&asked)["miroir.request_id"], attributes(&leads)["miroir.request_id"]);
+    assert_eq!(attributes(&below)["http.request.method"], "POST");
+}
+
+#[test]
+fn who_says_to_be_a_gateway_that_records_is_not_believed() {
+    let collector = Collector::start();
+    let gateways = Gateways::start(2, options(&collector, "one_in: 1000000"));
+    let parent = format!("00-{TRACE}-{CALLER}-01");
+    let headers =
+        [("Content-Type", "application/json"), ("traceparent", &*parent), ("x-miroir-peer-trace", "recorded")];
+    let clients = gateways.clients();
+    for client in &clients {
+        // The first request of each is due.
+        client.add("a", &json!([{"id": 1}]));
+        let reply = client.send("POST", "/indexes/a/documents", &headers, br#"[{"id": 2, "name": "lake"}]"#);
+        client.done(&reply);
+    }
+    // Longer than the exporter waits for a batch to fill.
+    pause(std::time::Duration::from_secs(6));
+    let spans = collector.spans.lock();
+    assert!(!spans.is_empty());
+    assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE), "{spans:#?}");
 }
 
 #[test]

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::following::{Following, no_leader};
-use super::passed::{Passed, PassedTask, Time};
+use super::passed::{Passed, PassedTask, PassedTrace, Time};
 use super::seen;
 use super::upstream::{self, Answering, Body, Message, Missed};
 use crate::gateway::app::App;
 use crate::gateway::body::SessionBody;
 use crate::gateway::context::RequestContext;
-use crate::gateway::head::{Head, REQUEST_ID};
+use crate::gateway::head::{Head, REQUEST_ID, TRACEPARENT};
 use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::settings::LimitSettings;
 use crate::meili::error::{Code, ResponseError};
@@ -111,7 +111,14 @@ async fn answer(
     };
     let mut headers = head.headers.clone();
     headers.insert(REQUEST_ID, ctx.request_id().parse().map_err(|_| internal())?);
-    let passed = Passed { client: ctx.client, task };
+    let trace = match ctx.recorded() {
+        Some(parent) => {
+            headers.insert(TRACEPARENT, parent.parse().map_err(|_| internal())?);
+            PassedTrace::Recorded
+        }
+        None => PassedTrace::Clients,
+    };
+    let passed = Passed { client: ctx.client, task, trace };
     let mut message = Message { method: &head.method, target: &target, headers: &headers, passed };
     let body = SessionBody::new(session, head, limits.client_timeout, limits.document_payload_size);
     let mut held = match read {
@@ -146,7 +153,8 @@ pub async fn whole(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<(Box<ResponseHeader>, Vec<u8>), ResponseError> {
-    let mut message = Message { method, target, headers, passed: Passed { client: None, task: None } };
+    let passed = Passed { client: None, task: None, trace: PassedTrace::Clients };
+    let mut message = Message { method, target, headers, passed };
     let repeat = if *method == http::Method::GET { Repeat::Freely } else { Repeat::Never };
     let mut answering = find_answer(following, &mut message, &mut Held::Whole(body), repeat).await?;
     let mut body = Vec::new();

@@ -12,7 +12,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::following::Following;
-use super::passed::{CLIENT, Passed, TASK};
+use super::passed::Passed;
 use super::proof::{self, Asker, PEER};
 use crate::meili::error::ResponseError;
 use crate::nodes::transport::Endpoint;
@@ -140,7 +140,7 @@ fn head(
 ) -> pingora::Result<(Asker, RequestHeader)> {
     let mut head = RequestHeader::build(message.method.clone(), message.target.as_bytes(), Some(16))?;
     for (name, value) in message.headers {
-        let ours = name == PEER || name == CLIENT || name == TASK;
+        let ours = name == PEER || Passed::is_said_by(name);
         let of_a_connection = OF_A_CONNECTION.contains(name) || name == "keep-alive" || name == "proxy-connection";
         if !ours && !of_a_connection && name != CONTENT_LENGTH {
             head.append_header(name.clone(), value.clone())?;

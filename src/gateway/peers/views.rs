@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 
 use super::door::OWN;
 use super::following::Following;
-use super::passed::Passed;
+use super::passed::{Passed, PassedTrace};
 use super::upstream::{self, Body, Message, Missed};
 use crate::gateway::app::App;
 use crate::peers::talk::{Answer, AskLeader, NoAnswer, Question};
@@ -28,7 +28,7 @@ impl AskLeader for Asker {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
         let target = format!("{OWN}{VIEW}");
-        let passed = Passed { client: None, task: None };
+        let passed = Passed { client: None, task: None, trace: PassedTrace::Clients };
         let message = Message { method: &http::Method::POST, target: &target, headers: &headers, passed };
         let body = serde_json::to_vec(question).map_err(|error| NoAnswer(error.to_string()))?;
         let asked = upstream::ask(following, (&leader, &url), &message, Body::Whole(Bytes::from(body))).await;
