@@ -106,7 +106,7 @@ fn settings_write(index: &str, mut details: Map<String, Value>, step: Step) -> W
     WriteIntent { ensure_index: true, registry, ..of_index(TaskKind::SettingsUpdate, index, details, step) }
 }
 
-/// The settings as the engine shows them in a task: in its order, sets sorted, features in full, API keys of embedders cut.
+/// The settings as the engine shows them in a task: in its order, sets and what has names sorted, features in full, API keys of embedders cut.
 fn shown(mut settings: Map<String, Value>) -> Map<String, Value> {
     const SETS: [&str; 5] = ["sortableAttributes", "stopWords", "nonSeparatorTokens", "separatorTokens", "dictionary"];
     for key in SETS {
@@ -164,6 +164,11 @@ fn show_embedder(embedder: &mut Value) {
     for inner in ["searchEmbedder", "indexingEmbedder"] {
         if let Some(inner @ Value::Object(_)) = embedder.get_mut(inner) {
             show_embedder(inner);
+        }
+    }
+    for named in ["indexingFragments", "searchFragments", "headers"] {
+        if let Some(Value::Object(named)) = embedder.get_mut(named) {
+            named.sort_keys();
         }
     }
     order_fields(Some(embedder), &EMBEDDER);

@@ -1,4 +1,4 @@
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{HiddenSettings, is_hidden_filterable, plan, refused_as_of};
 use crate::meili::error::ResponseError;
@@ -248,6 +248,20 @@ fn details_show_sets_sorted_and_features_in_full() {
     assert_eq!(Value::Object(intent.details.unwrap()).to_string(), shown.to_string());
     let StepBody::Json(sent) = &intent.steps[0].body else { panic!() };
     assert_eq!(sent["typoTolerance"], body["typoTolerance"], "the nodes get what the client sent");
+}
+
+#[test]
+fn details_show_fragments_and_headers_of_an_embedder_by_their_names() {
+    let pieces =
+        |names: [&str; 2]| Map::from_iter(names.map(|name| (name.to_owned(), json!({"value": {"z": 1, "a": 2}}))));
+    let embedder = |names: [&str; 2]| {
+        let parts = json!({"url": "u", "indexingFragments": pieces(names), "searchFragments": pieces(names),
+            "request": {"z": 1, "a": 2}, "headers": Map::from_iter(names.map(|name| (name.to_owned(), json!("x"))))});
+        json!({"embedders": {"rest": parts.clone(), "two": {"searchEmbedder": parts}}})
+    };
+    let intent = intent(Change::UpdateSettings { index: index() }, "", embedder(["withBreed", "basic"]));
+    // As text: the order of keys counts. What an embedder's server is sent stays as it was written.
+    assert_eq!(Value::Object(intent.details.unwrap()).to_string(), embedder(["basic", "withBreed"]).to_string());
 }
 
 #[test]
