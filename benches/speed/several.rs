@@ -1,8 +1,8 @@
 //! Part `gateways`: what it costs that gateways are several, before stub nodes.
 //!
 //! A machine has too few cores for three gateways, their clients and nodes. So what says whether they scale is what a search costs: as much with three of
-//! them at once as with one, and the one that leads nothing of it. Round trips are counted by making them long: a proxy holds back what
-//! passes between a gateway and the database, or the one that leads, and what a write takes longer for it is so many trips.
+//! them at once as with one, and the one that leads nothing of it. Round trips are counted by making them long: a proxy makes the way
+//! between a gateway and the database, or the one that leads, so far, and what a write takes longer for it is so many trips.
 
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ use crate::wire::Wire;
 
 const SEARCH: (&str, &str) = ("/indexes/cities/search", r#"{"q":"words"}"#);
 const WRITE: &str = "/indexes/cities/documents";
-/// What a piece is held back, one way.
-const HELD: Duration = Duration::from_millis(20);
+/// How far the way is made, one way.
+const FAR: Duration = Duration::from_millis(20);
 
 /// Three gateways on a database, the first of which leads.
 struct Several {
@@ -164,16 +164,16 @@ fn writes(effort: Effort, alone: &Gateway, several: &Several, section: &mut Sect
     let leader = &several.gateways[0];
     let mut took = [(); 3].map(|()| Spread::default());
     let (mut to_store, mut to_leader) = (Spread::default(), Spread::default());
-    let trips = |held: f64, free: f64| (held - free) / (2.0 * HELD.as_secs_f64() * 1000.0);
+    let trips = |held: f64, free: f64| (held - free) / (2.0 * FAR.as_secs_f64() * 1000.0);
     for _ in 0..effort.stub.0 {
         took[0].add(small(&mut file, writes));
         let (lead, follow) = (small(&mut wires[0], writes), small(&mut wires[1], writes));
         took[1].add(lead);
         took[2].add(follow);
-        leader.store.set(Mode::Delay(HELD));
+        leader.store.set(Mode::Far(FAR));
         to_store.add(trips(small(&mut wires[0], writes / 5), lead));
         leader.store.set(Mode::Pass);
-        leader.door.set(Mode::Delay(HELD));
+        leader.door.set(Mode::Far(FAR));
         to_leader.add(trips(small(&mut wires[1], writes / 5), follow));
         leader.door.set(Mode::Pass);
     }

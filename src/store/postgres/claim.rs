@@ -173,6 +173,17 @@ impl Claim {
         )
     }
 
+    /// As [`Claim::fence`], but it fails, and the transaction with it, where it would not count one commit more than this claim has made.
+    /// So the end of the transaction can be sent along.
+    pub fn wall(&self) -> Statement {
+        Statement::new(
+            "WITH counted AS (UPDATE miroir.leader SET commits = commits + 1
+                              WHERE id = 1 AND epoch = $1 AND holder = $2 AND commits = $3 AND lost IS NULL RETURNING 1)
+             SELECT 1 / count(*) FROM counted",
+            vec![self.epoch.into(), self.holder.as_str().into(), self.commits.into()],
+        )
+    }
+
     /// Another ten seconds from now. Who empties a state that lost its last commits renews it all the same.
     pub fn renewal(&self, followers: &[String], when_lost: WhenLost) -> Statement {
         Statement::new(

@@ -59,7 +59,7 @@ use link::Link;
 pub use rows::ServerRows;
 pub use seat::Seat;
 use statement::{Replies, Statement, Value};
-use worker::{Ask, Frame, Patience, Worker};
+use worker::{Ask, Frame, Patience, Wants, Worker};
 
 /// The shared store: one thread writes, and commits what is queued together; another reads, so that a long list of tasks delays
 /// no write.
@@ -96,7 +96,7 @@ impl PostgresStore {
     }
 
     async fn change(&self, patience: Patience, statements: Vec<Statement>) -> Result<(), StoreError> {
-        self.writer.call(Ask::new(patience, statements), |_| Ok(())).await
+        self.writer.call(Ask { wants: Wants::Nothing, ..Ask::new(patience, statements) }, |_| Ok(())).await
     }
 
     async fn ask<T: Send + 'static>(
@@ -110,6 +110,10 @@ impl PostgresStore {
     /// Writes a row anew. Where the task has ended with it, rows of older tasks follow the indexes that it has swapped.
     async fn rewrite(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError> {
         let mut ask = Ask::new(Patience::UntilBack, vec![task_sql::update(&task, self.told.keeps_ends())?]);
+        if !task.status.is_final() {
+            // It ends nothing, whatever was there.
+            ask.wants = Wants::Nothing;
+        }
         if !swaps.is_empty() {
             let (first, then) = task_sql::older_follow(task.uid, swaps.clone());
             ask.statements.push(first);

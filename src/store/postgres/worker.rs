@@ -43,12 +43,21 @@ pub enum Frame {
     Alone,
 }
 
+/// Whether anybody looks at what the statements bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    Replies,
+    /// That they are committed is all.
+    Nothing,
+}
+
 /// A command.
 pub struct Ask {
     pub statements: Vec<Statement>,
     pub then: Option<Then>,
     pub patience: Patience,
     pub frame: Frame,
+    pub wants: Wants,
 }
 
 /// The thread's handle. Dropping it lets the thread finish what is queued and waits for it.
@@ -97,7 +106,13 @@ struct Desk {
 impl Ask {
     /// Statements in a shared transaction.
     pub fn new(patience: Patience, statements: Vec<Statement>) -> Self {
-        Self { statements, then: None, patience, frame: Frame::Group }
+        Self { statements, then: None, patience, frame: Frame::Group, wants: Wants::Replies }
+    }
+
+    /// True where its commit may be sent along with it: when the connection breaks meanwhile it is in doubt until the server is back,
+    /// so it must be one that waits for that, and its replies are lost if it was committed.
+    pub fn goes_blind(&self) -> bool {
+        self.wants == Wants::Nothing && self.patience == Patience::UntilBack && self.then.is_none()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::facts::{ended, task};
+use super::line::Line;
 use super::place::{candidate, lead, open_as};
 use super::pooler::Pooler;
 use super::server::{Postgres, database_of};
@@ -11,6 +12,7 @@ use crate::store::leadership::{Candidate, Leader, Loss, Role, Standing, WhenLed,
 use crate::store::open::{Joined, Opened, Place};
 use crate::store::trust::Moment;
 use crate::store::{StoreError, TaskFilter, TaskPage, TaskRef};
+use crate::tasks::entry::MiroirTask;
 
 fn sql(address: &str, statement: &str) -> String {
     Postgres::shared().sql(database_of(address), statement)
@@ -150,6 +152,75 @@ async fn an_older_leader_commits_nothing() {
     assert!(matches!(error, StoreError::Lost(_)), "{error}");
     assert_eq!(sql(&address, "SELECT string_agg(uid::text, ',') FROM miroir.tasks"), "0");
     assert_eq!(sql(&address, "SELECT lost IS NULL FROM miroir.leader"), "t", "nothing is lost for a successor");
+}
+
+/// Its commit is sent along with the fence, so the server itself must refuse it.
+#[tokio::test]
+async fn an_older_leader_rewrites_nothing() {
+    let address = Postgres::shared().database();
+    let old = open_as(&address, "gw-a").unwrap();
+    old.store.insert_task(task(0)).await.unwrap();
+    sql(&address, TAKE_OVER);
+    let (row, commits) = ("SELECT task FROM miroir.tasks", "SELECT commits FROM miroir.leader");
+    let (before, counted) = (sql(&address, row), sql(&address, commits));
+    let error = old.store.update_task(MiroirTask { acknowledged: true, ..task(0) }).await.err().unwrap();
+    assert!(matches!(error, StoreError::Lost(Loss::Superseded { epoch: 2 })), "{error}");
+    assert_eq!((sql(&address, row), sql(&address, commits)), (before, counted));
+}
+
+#[tokio::test]
+async fn lost_commits_are_noticed_by_a_commit_that_is_sent_along() {
+    let address = Postgres::shared().database();
+    let leader = open_as(&address, "gw-a").unwrap();
+    leader.store.put_meta("a", "1".to_owned()).await.unwrap();
+    leader.store.put_meta("a", "2".to_owned()).await.unwrap();
+    sql(&address, "UPDATE miroir.leader SET commits = commits - 1");
+    let error = leader.store.put_meta("a", "3".to_owned()).await.err().unwrap();
+    assert!(matches!(error, StoreError::Lost(Loss::Tail { .. })), "{error}");
+    assert_eq!(sql(&address, "SELECT value FROM miroir.meta WHERE name = 'a'"), "2");
+}
+
+#[tokio::test]
+async fn of_commands_that_are_committed_together_one_that_is_refused_takes_none_along() {
+    let address = Postgres::shared().database();
+    let leader = open_as(&address, "gw-a").unwrap();
+    let put = |key: &'static str, value: &str| {
+        let (store, value) = (leader.store.clone(), value.to_owned());
+        tokio::spawn(async move { store.put_meta(key, value).await })
+    };
+    // PostgreSQL's texts hold no zero.
+    let puts = [put("a", "1"), put("b", "2"), put("c", "zero\0"), put("d", "4")];
+    let mut went = Vec::new();
+    for put in puts {
+        went.push(put.await.unwrap().is_ok());
+    }
+    assert_eq!(went, [true, true, false, true]);
+    let held = "SELECT string_agg(name || value, ',' ORDER BY name) FROM miroir.meta WHERE name IN ('a', 'b', 'c', 'd')";
+    assert_eq!(sql(&address, held), "a1,b2,d4");
+    leader.store.put_meta("c", "3".to_owned()).await.unwrap();
+}
+
+/// The connection breaks when the server has committed and before its answer is there: it is carried out once all the same.
+#[tokio::test]
+async fn what_is_in_doubt_is_carried_out_once() {
+    let address = Postgres::shared().database();
+    let mut line = Line::before(Postgres::shared().port);
+    let leader = open_as(&line.of(&address), "gw-a").unwrap();
+    leader.store.insert_task(task(0)).await.unwrap();
+    let commits = || sql(&address, "SELECT commits FROM miroir.leader").parse::<i64>().unwrap();
+    for round in 1..=5_u32 {
+        let before = commits();
+        line.break_after_a_commit();
+        leader.store.put_meta("a", round.to_string()).await.unwrap();
+        assert_eq!(commits(), before + 1, "round {round}");
+        leader.store.insert_task(task(round)).await.unwrap();
+        line.break_after_a_commit();
+        leader.store.update_task(MiroirTask { acknowledged: true, ..task(round) }).await.unwrap();
+        line.break_after_a_commit();
+        leader.store.update_task(ended(round, TaskStatus::Succeeded)).await.unwrap();
+        assert_eq!((commits(), line.broken()), (before + 4, round as usize * 3), "round {round}");
+    }
+    assert_eq!(leader.store.get_meta("a").await.unwrap().as_deref(), Some("5"));
 }
 
 #[tokio::test]

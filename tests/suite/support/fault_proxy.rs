@@ -1,6 +1,6 @@
 //! A TCP proxy that spoils what passes through it, as networks and dying machines do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::process::free_port;
 
@@ -19,6 +20,8 @@ pub enum Mode {
     Pass,
     /// Every piece, in both directions, is held back so long.
     Delay(Duration),
+    /// The other end is so far away, one way: what is sent together arrives together.
+    Far(Duration),
     /// Nobody listens, and open connections break.
     Refuse,
     /// Connections open, and nothing comes through, until the mode ends or one side gives up.
@@ -227,6 +230,7 @@ async fn pump(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, mut faults: Fau
             | (Mode::CutAfter(_) | Mode::ResetAfter(_) | Mode::Garble(_), Direction::Request(_)) => {
                 to.write_all(piece).await
             }
+            (Mode::Far(time), _) => far(from, to, &mut faults, piece.to_vec(), time).await,
             (Mode::Delay(time), _) => {
                 tokio::time::sleep(time).await;
                 to.write_all(piece).await
@@ -302,6 +306,44 @@ async fn hold(from: &mut OwnedReadHalf, faults: &mut Faults, mut held: Vec<u8>) 
             read = from.read_buf(&mut held), if is_open => is_open = matches!(read, Ok(1..)),
         }
     }
+}
+
+/// Hands on what is sent, behind `first`, each piece so much later, until the mode ends or the sender has closed.
+async fn far(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    faults: &mut Faults,
+    first: Vec<u8>,
+    time: Duration,
+) -> std::io::Result<()> {
+    let Faults { modes, caller } = faults;
+    let mut over = std::pin::pin!(modes.wait_for(|modes| modes.of(*caller) != Mode::Far(time)));
+    let mut under_way = VecDeque::from([(Instant::now() + time, first)]);
+    let mut is_open = true;
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let arrives = under_way.front().map(|(arrives, _)| *arrives);
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(arrives.unwrap_or_else(Instant::now)), if arrives.is_some() => {
+                if let Some((_, piece)) = under_way.pop_front() {
+                    to.write_all(&piece).await?;
+                }
+            }
+            _ = &mut over => break,
+            read = from.read(&mut buffer), if is_open => match read {
+                Ok(read @ 1..) => under_way.push_back((Instant::now() + time, buffer[..read].to_vec())),
+                Ok(0) | Err(_) => is_open = false,
+            },
+        }
+        if !is_open && under_way.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    for (_, piece) in under_way {
+        to.write_all(&piece).await?;
+    }
+    Ok(())
 }
 
 /// Overwrites eight bytes of a piece behind the first `kept` of its connection; the head of an answer stays whole, because
