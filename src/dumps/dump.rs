@@ -37,10 +37,11 @@ const TASKS: u32 = 2000;
 
 type Archive = ArchiveWriter<BufWriter<File>>;
 
-/// A file that is no dump yet; gone with this, unless it has got its name.
+/// A file that is no dump yet; gone with this, unless it is kept. Work on it that is off the runtime's threads has this too: it may go on
+/// when nobody waits for it any more.
 struct Unfinished {
     path: PathBuf,
-    named: bool,
+    kept: bool,
 }
 
 /// Removes what a run that was killed has left of dumps.
@@ -84,7 +85,7 @@ async fn named(
             continue;
         }
         let path = dumps.settings.dir.join(format!("{uid}.dump"));
-        off_thread(move || unfinished.name(&path)).await?;
+        off_thread(move || unfinished.name(path)).await?.keep();
         tracing::info!(dump = uid, "a dump was written");
         return Ok(());
     }
@@ -101,11 +102,14 @@ async fn renames(dumps: &Dumps) -> Result<Option<u32>, WorkError> {
 }
 
 async fn write(dumps: &Dumps, task: &MiroirTask, uid: &str) -> Result<Unfinished, WorkError> {
-    let unfinished = Unfinished { path: dumps.settings.dir.join(format!(".{uid}{UNFINISHED}")), named: false };
-    let path = unfinished.path.clone();
+    let unfinished = Unfinished { path: dumps.settings.dir.join(format!(".{uid}{UNFINISHED}")), kept: false };
     let head = head(dumps).await?;
     let rules = rules::files(&dynamic_rules(dumps).await?);
-    let mut archive = off_thread(move || begin(&path, &head, &rules)).await?;
+    let (unfinished, mut archive) = off_thread(move || {
+        let archive = begin(&unfinished.path, &head, &rules)?;
+        Ok((unfinished, archive))
+    })
+    .await?;
     let trace = Trace::background("dump");
     for entry in dumps.writes.ledger.registry.entries() {
         let source = Source {
@@ -283,20 +287,80 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Se
 // === impl Unfinished ===
 
 impl Unfinished {
-    /// Gives the file its name, which says that it is whole.
-    fn name(mut self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.path, path)?;
-        self.named = true;
+    /// Gives the file its name, which says that it is whole. It is still to be kept, unless it has taken the place of another.
+    fn name(mut self, path: PathBuf) -> io::Result<Self> {
+        let replaces = path.exists();
+        fs::rename(&self.path, &path)?;
+        let folder = path.parent().map(Path::to_owned);
+        (self.path, self.kept) = (path, replaces);
         // The name is on disk once the folder is.
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+        Ok(self)
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if !self.named {
+        if !self.kept {
             // It may not have come to be.
             let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// A task that is canceled waits for no thread: what that still makes goes with it.
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, dump) = (folder.path().join(".a.dump.part"), folder.path().join("a.dump"));
+        for names in [false, true] {
+            let unfinished = Unfinished { path: part.clone(), kept: false };
+            let ((begun, has_begun), (go, may_go), (over, is_over)) = (channel(), channel::<()>(), channel::<()>());
+            let dump = dump.clone();
+            let waits = tokio::spawn(off_thread(move || {
+                let _over = over;
+                begun.send(()).unwrap();
+                may_go.recv().unwrap();
+                drop(begin(&unfinished.path, &[], &[])?);
+                if names { unfinished.name(dump) } else { Ok(unfinished) }
+            }));
+            spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+            waits.abort();
+            assert!(waits.await.is_err_and(|error| error.is_cancelled()));
+            go.send(()).unwrap();
+            spawn_blocking(move || assert!(is_over.recv().is_err())).await.unwrap();
+            let gone = async || {
+                while fs::read_dir(folder.path()).unwrap().next().is_some() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(std::time::Duration::from_secs(10), gone()).await.expect("nothing is left");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_has_taken_the_place_of_the_last_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("snapshot.dump");
+        for content in ["first", "second", "third"] {
+            let path = folder.path().join(".snapshot.dump.part");
+            fs::write(&path, content).unwrap();
+            let named = Unfinished { path, kept: false }.name(snapshot.clone()).unwrap();
+            match content {
+                "first" => named.keep(),
+                _ => drop(named),
+            }
+            assert_eq!(fs::read_to_string(&snapshot).unwrap(), content);
         }
     }
 }

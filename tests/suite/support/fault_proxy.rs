@@ -317,7 +317,9 @@ async fn far(
     time: Duration,
 ) -> std::io::Result<()> {
     let Faults { modes, caller } = faults;
-    let mut over = std::pin::pin!(modes.wait_for(|modes| modes.of(*caller) != Mode::Far(time)));
+    let mut over = std::pin::pin!(async {
+        _ = modes.wait_for(|modes| modes.of(*caller) != Mode::Far(time)).await;
+    });
     let mut under_way = VecDeque::from([(Instant::now() + time, first)]);
     let mut is_open = true;
     let mut buffer = vec![0; 16 << 10];
@@ -330,7 +332,7 @@ async fn far(
                     to.write_all(&piece).await?;
                 }
             }
-            _ = &mut over => break,
+            () = &mut over => break,
             read = from.read(&mut buffer), if is_open => match read {
                 Ok(read @ 1..) => under_way.push_back((Instant::now() + time, buffer[..read].to_vec())),
                 Ok(0) | Err(_) => is_open = false,
