@@ -48,6 +48,11 @@ impl OpenTasks {
         self.tasks.lock().remove(&uid);
     }
 
+    /// True until the row says that the task has ended.
+    pub fn is_open(&self, uid: u32) -> bool {
+        self.tasks.lock().contains_key(&uid)
+    }
+
     /// Tasks older than a swap follow its indexes, as their rows do.
     pub fn follow(&self, swap: u32, pairs: &[(String, String)]) {
         let mut tasks = self.tasks.lock();
@@ -86,6 +91,7 @@ mod tests {
         assert!(open.has("a", Some(&settings)) && open.has("a", None) && !open.has("b", None));
         open.begin(&task(2, TaskKind::DocumentAdditionOrUpdate, Some("a")));
         open.end(1);
+        assert!(open.is_open(2) && !open.is_open(1) && !open.is_open(3));
         assert!(open.has("a", None) && !open.has("a", Some(&settings)));
         open.end(2);
         assert!(!open.has("a", None));

@@ -110,10 +110,8 @@ impl PostgresStore {
     /// Writes a row anew. Where the task has ended with it, rows of older tasks follow the indexes that it has swapped.
     async fn rewrite(&self, task: MiroirTask, swaps: Vec<(String, String)>) -> Result<(), StoreError> {
         let mut ask = Ask::new(Patience::UntilBack, vec![task_sql::update(&task, self.told.keeps_ends())?]);
-        if !task.status.is_final() {
-            // It ends nothing, whatever was there.
-            ask.wants = Wants::Nothing;
-        }
+        // Whether it was open is known here as well.
+        ask.wants = Wants::Nothing;
         if !swaps.is_empty() {
             let (first, then) = task_sql::older_follow(task.uid, swaps.clone());
             ask.statements.push(first);
@@ -121,8 +119,8 @@ impl PostgresStore {
         }
         let open = Arc::clone(&self.open);
         // Also where nobody waits for it any more.
-        let written = self.writer.call(ask, move |replies| {
-            let ended = task_sql::has_ended(&task, &replies);
+        let written = self.writer.call(ask, move |_| {
+            let ended = task.status.is_final() && open.is_open(task.uid);
             if ended {
                 // While the swap is open it concerns either name.
                 open.follow(task.uid, &swaps);

@@ -59,8 +59,8 @@ pub fn insert(task: &MiroirTask, keep: bool) -> Result<Vec<Statement>, StoreErro
     Ok(statements)
 }
 
-/// Writes the row anew if it is still there: a task that was deleted meanwhile does not come back. Brings whether it was open
-/// until then, in which case its end is kept with `keep`.
+/// Writes the row anew if it is still there: a task that was deleted meanwhile does not come back. If it was open until then its end
+/// is kept with `keep`.
 pub fn update(task: &MiroirTask, keep: bool) -> Result<Statement, StoreError> {
     let mut values = columns(task)?;
     values.push(Value::Bool(keep && task.status.is_final()));
@@ -70,15 +70,9 @@ pub fn update(task: &MiroirTask, keep: bool) -> Result<Statement, StoreError> {
                      WHERE tasks.uid = old.uid RETURNING old.ended),
          next AS (UPDATE miroir.last_end SET place = place + 1 FROM written WHERE $11 AND NOT ended RETURNING place),
          kept AS (INSERT INTO miroir.ends (place, task) SELECT place, $10 FROM next)
-         SELECT NOT ended FROM written"
+         SELECT FROM written"
     );
     Ok(Statement::new(sql, values))
-}
-
-/// True when [`update`] has found the task open and left it ended.
-pub fn has_ended(task: &MiroirTask, replies: &Replies) -> bool {
-    let was_open = replies.first().and_then(|rows| rows.first()).is_some_and(|row| row.get(0));
-    was_open && task.status.is_final()
 }
 
 fn next_older(names: &[String], before: u32, after: i64) -> Statement {
