@@ -54,7 +54,7 @@ pub fn is_slip(name: &str, meant: &str) -> bool {
 
 /// Optimal string alignment: what was swapped is not changed again, as in the automata that the engine asks.
 fn distance(left: &[char], right: &[char]) -> usize {
-    let mut second_last = Vec::new();
+    let mut second_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=right.len()).collect();
     for row in 1..=left.len() {
         let mut costs = vec![row];

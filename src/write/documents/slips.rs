@@ -41,7 +41,9 @@ pub(super) async fn of_index(
     for (id, had) in &before {
         let goes = |field: &&String| meets == Meets::Replacing || again(id, field);
         for field in had.iter().filter(goes) {
-            fields.entry(field.clone()).and_modify(|count| *count = count.saturating_sub(1));
+            if let Some(count) = fields.get_mut(field) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
     fields.retain(|_, count| *count > 0);
