@@ -19,6 +19,7 @@
 //! | `scan` | finds where a JSON value ends, however many pieces it comes in |
 //! | `scanner` | JSON in one pass, as slices |
 //! | `seen` | the ids of a body, each with whether it came before |
+//! | `slips` | names that may stand for another one by a slip of the pen |
 //! | `texts` | the texts in a value |
 //! | `vectors` | checks `_vectors` as the engine does |
 //! | `words` | the words of a document, as far as they can be told without the engine's tokenizer |
@@ -37,6 +38,7 @@ pub mod rules;
 mod scan;
 pub mod scanner;
 mod seen;
+pub mod slips;
 mod texts;
 pub mod vectors;
 pub mod words;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::document::Document;
 use super::geo::{self, GEO_FIELD, GeoError};
 use super::seen::{Met, Seen};
+use super::slips::{Hints, Slips, SlipsById};
 use super::vectors::{self, Embedder, VECTORS_FIELD, VectorsError};
 use crate::meili::error::Code;
 use crate::placement::few_ids::{FewIds, IdsByShard};
@@ -63,6 +64,7 @@ pub struct Checker {
     waiting: Vec<(TextKey, ShardId)>,
     faults: HashMap<String, Faults>,
     lacking: HashMap<String, Lacking>,
+    slips: SlipsById,
     /// How many documents, each once, each shard gets, in the order of shards.
     documents: Vec<u64>,
     /// `None` once they are too many.
@@ -91,6 +93,8 @@ pub struct Checked {
     pub refusal: Option<Refusal>,
     /// In the order of the body.
     pub lacking: Vec<Lacking>,
+    /// Where vectors must be given by documents.
+    pub slips: Vec<Slips>,
     pub documents: BTreeMap<ShardId, u64>,
     /// Their ids, if they are few.
     pub ids: IdsByShard,
@@ -123,6 +127,7 @@ impl Checker {
     /// `rules` are those of the index's settings, `meets` says what the body will meet there.
     pub fn new(rules: DocumentRules, meets: Meets) -> Self {
         Self {
+            slips: SlipsById::new(&rules.embedders),
             rules,
             meets,
             taken: 0,
@@ -196,6 +201,8 @@ impl Checker {
     }
 
     fn look_at_vectors(&mut self, document: &Document<'_>, id: &str, has_field: bool, again: bool, at: u64) {
+        let place = self.seen.len() as u64;
+        self.slips.note_fields(document, id, place, again && self.meets == Meets::Replacing);
         // The earlier version's vectors stay, whatever they are.
         if again && self.meets == Meets::LaidOver && !has_field {
             return;
@@ -210,10 +217,11 @@ impl Checker {
             return;
         }
         match vectors::check(document, id, &self.rules.embedders) {
-            Ok(None) => {}
-            Ok(Some(embedder)) => {
-                if self.lacking.len() < MOST_REMEMBERED {
-                    let place = self.seen.len() as u64;
+            Ok(looked) => {
+                self.slips.note_unknown(looked.unknown, id, place);
+                if let Some(embedder) = looked.missing
+                    && self.lacking.len() < MOST_REMEMBERED
+                {
                     let lacking = Lacking { place, id: id.to_owned(), embedder: embedder.to_owned() };
                     self.lacking.insert(id.to_owned(), lacking);
                 }
@@ -271,19 +279,22 @@ impl Checker {
         Checked {
             refusal: first.map(|(_, refusal)| refusal),
             lacking,
+            slips: self.slips.finish(),
             documents,
             ids: self.ids.map(FewIds::finish).unwrap_or_default(),
         }
     }
 }
 
-/// The engine's refusal of `new`, documents in the order of the body that are to be new and lack vectors.
-pub fn missing_vectors(new: &[Lacking]) -> Option<Refusal> {
+/// The engine's refusal of `new`, those of a body that are to be new and lack vectors, in its order; `slips` are the body's.
+pub fn missing_vectors(new: &[Lacking], slips: &[Slips]) -> Option<VectorsError> {
     let first = new.first()?;
-    let chunk = |document: &Lacking| document.place.saturating_sub(1) / ENGINES_CHUNK;
-    let others = new.iter().filter(|other| chunk(other) == chunk(first)).count().saturating_sub(1);
+    let together =
+        |place: u64| place.saturating_sub(1) / ENGINES_CHUNK == first.place.saturating_sub(1) / ENGINES_CHUNK;
+    let others = new.iter().filter(|other| together(other.place)).count().saturating_sub(1);
     let (id, embedder) = (first.id.clone(), first.embedder.clone());
-    Some(VectorsError::Missing { id, embedder, others }.into())
+    let hints = Hints::of_body(slips, &embedder, together);
+    Some(VectorsError::Missing { id, embedder, others, hints })
 }
 
 #[cfg(test)]
@@ -406,7 +417,7 @@ mod tests {
         let lacking = |place: u64| Lacking { place, id: place.to_string(), embedder: "own".to_owned() };
         let told = |places: &[u64]| {
             let new: Vec<Lacking> = places.iter().map(|place| lacking(*place)).collect();
-            missing_vectors(&new).map(|refusal| refusal.to_string())
+            missing_vectors(&new, &[]).map(|refusal| refusal.to_string())
         };
         assert_eq!(told(&[]), None);
         let alone = told(&[100, 101]).unwrap();
@@ -417,5 +428,23 @@ mod tests {
              opt-out for a document with `_vectors.own: null`"
         );
         assert!(told(&[3, 9, 100, 101]).unwrap().contains("`3` and at least 2 other document(s)\n"));
+    }
+
+    #[test]
+    fn slips_are_counted_in_what_becomes_of_each_document() {
+        let documents = [
+            r#"{"id":1,"_vector":1,"_vectors":{"onw":[0,0],"own":[1,2]}}"#,
+            r#"{"id":2,"_vector":1,"_geo":null}"#,
+            r#"{"id":2,"_vectrs":1,"_vectors":{"onw":[0,0],"far":[1]}}"#,
+        ];
+        let hints = |meets| {
+            let found = checked(meets, &documents);
+            match missing_vectors(&found.lacking, &found.slips) {
+                Some(VectorsError::Missing { hints, .. }) => format!("{:?} {:?}", hints.fields, hints.embedders),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(hints(Meets::Replacing), r#"{"_vector": 1, "_vectrs": 1} {"onw": 2}"#);
+        assert_eq!(hints(Meets::LaidOver), r#"{"_vector": 2, "_vectrs": 1} {"onw": 2}"#);
     }
 }

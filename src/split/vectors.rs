@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::document::Document;
 use super::embeddings::{complaint, lengths};
+use super::slips::Hints;
 use crate::meili::error::Code;
 
 /// The field that holds a document's vectors.
@@ -57,10 +58,21 @@ pub enum VectorsError {
     #[error(
         "While embedding documents for embedder `{embedder}`: no vectors provided for document `{id}`{}\n- Note: \
          `{embedder}` has `source: userProvided`, so documents must provide embeddings as an array in \
-         `_vectors.{embedder}`.\n- Hint: opt-out for a document with `_vectors.{embedder}: null`",
-        and_others(*others)
+         `_vectors.{embedder}`.{}",
+        and_others(*others),
+        hints.lines(embedder)
     )]
-    Missing { id: String, embedder: String, others: usize },
+    Missing { id: String, embedder: String, others: usize, hints: Hints },
+}
+
+/// What a document's right vectors leave to be said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Looked<'e> {
+    /// The first embedder of the index for which vectors are due that are not given: an error only if the index does not have
+    /// the document yet.
+    pub missing: Option<&'e str>,
+    /// Members of `_vectors` that are for no embedder of the index.
+    pub unknown: Vec<String>,
 }
 
 /// What a member of `_vectors` says.
@@ -120,13 +132,8 @@ impl VectorsError {
     }
 }
 
-/// Fails if the vectors of `document`, whose id is `id`, are wrong. Else says for which embedder, the first of those of the
-/// index, vectors are due that are not given: an error only if the index does not have the document yet.
-pub fn check<'e>(
-    document: &Document<'_>,
-    id: &str,
-    embedders: &'e [Embedder],
-) -> Result<Option<&'e str>, VectorsError> {
+/// Fails if the vectors of `document`, whose id is `id`, are wrong.
+pub fn check<'e>(document: &Document<'_>, id: &str, embedders: &'e [Embedder]) -> Result<Looked<'e>, VectorsError> {
     // Of repeated keys the last one's value stays.
     let field = document.fields().iter().rfind(|(key, _)| key == VECTORS_FIELD);
     let members = match field {
@@ -143,7 +150,9 @@ pub fn check<'e>(
             missing = missing.or(Some(embedder.name.as_str()));
         }
     }
-    Ok(missing)
+    let names = members.into_iter().map(|(name, _)| name);
+    let unknown = names.filter(|name| embedders.iter().all(|embedder| embedder.name != *name)).collect();
+    Ok(Looked { missing, unknown })
 }
 
 /// Each member once: at its first place, with its last value.
@@ -310,7 +319,7 @@ mod tests {
     fn checked(vectors: &str) -> Result<Option<String>, VectorsError> {
         let raw = format!("{{\"id\":\"a\",\"_vectors\":{vectors}}}");
         let embedders = embedders();
-        check(&Document::parse(&raw).unwrap(), "a", &embedders).map(|missing| missing.map(str::to_owned))
+        check(&Document::parse(&raw).unwrap(), "a", &embedders).map(|looked| looked.missing.map(str::to_owned))
     }
 
     fn refusal(vectors: &str) -> String {
@@ -350,8 +359,11 @@ mod tests {
             assert_eq!(checked(vectors), Ok(Some("manual".to_owned())), "{vectors}");
         }
         let bare = Document::parse("{\"id\":1}").unwrap();
-        assert_eq!(check(&bare, "1", &embedders()), Ok(Some("manual")));
-        assert_eq!(check(&bare, "1", &[]), Ok(None));
+        assert_eq!(check(&bare, "1", &embedders()).unwrap().missing, Some("manual"));
+        assert_eq!(check(&bare, "1", &[]), Ok(Looked::default()));
+        let other = Document::parse(r#"{"_vectors":{"own":[1],"manual":[1,2]}}"#).unwrap();
+        let expected = Looked { missing: None, unknown: vec!["own".to_owned()] };
+        assert_eq!(check(&other, "1", &embedders()), Ok(expected));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::ledger::marks::{Marks, Missed};
 use crate::meili::error::{Code, ResponseError};
 use crate::nodes::client::{NodeReply, Subrequest, Trace};
 use crate::nodes::error::store_failed;
+use crate::nodes::health::{self, Need};
 use crate::nodes::meaning::{ForWrite, Meaning};
 use crate::placement::topology::NodeIx;
 
@@ -23,6 +24,8 @@ pub async fn everywhere(
     body: Option<Bytes>,
     trace: &Trace,
 ) -> Result<NodeReply, ResponseError> {
+    // As other writes do: a node that is about to take part would miss it.
+    health::wait_for(&writes.nodes, Need::Writes).await;
     let _one = writes.direct.lock().await;
     let topology = writes.nodes.topology();
     // Small requests: a node that does not answer in this time is repaired instead.

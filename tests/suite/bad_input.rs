@@ -410,3 +410,41 @@ fn pages_learn_what_they_may_and_nobody_gets_what_it_does_not_take() {
     assert_eq!(ask("GET", &[("Accept-Encoding", "identity;q=0")]).status, 406);
     assert_eq!(ask("GET", &[("Accept-Encoding", "gzip, identity;q=0")]).status, 200);
 }
+
+/// The engine guesses which name was meant, by the documents of the request and of the whole index.
+#[test]
+fn vectors_under_another_name_are_guessed_as_by_one_node() {
+    let (single, fleet) = (Single::start(), Fleet::start());
+    let own = json!({"own": [0, 0, 0]});
+    let bodies = [
+        ("POST", json!([{"id": 1, "_vector": 1, "_vectrs": 2, "vectors": 3}])),
+        (
+            "POST",
+            json!([{"id": 1, "_vectors": {"onw": [0, 0, 0]}}, {"id": 2, "_vectors": {"onw": [0, 0, 0], "far": [1]}}]),
+        ),
+        ("POST", json!([{"id": 1, "_vector": 1, "_vectors": {"owns": [0, 0, 0]}}])),
+        ("POST", json!([{"id": 1, "_vec": 1, "_vectors": {"mine": [0, 0, 0]}}])),
+        ("POST", json!([{"id": 5, "_vector": 1, "_vectors": own}, {"id": 6}])),
+        ("POST", json!([{"id": 7, "_vector": 1, "_vectors": own}, {"id": 8, "vectors": own, "_vectors": own}])),
+        ("POST", json!([{"id": 9}])),
+        ("POST", json!([{"id": 9, "_vector": {"own": [0, 0, 0]}}])),
+        ("POST", json!([{"id": 9}, {"id": 7, "_vectors": own}])),
+        ("PUT", json!([{"id": 9}, {"id": 7, "_vector": 2}, {"id": 8, "_vector": 2}])),
+        ("POST", json!([{"id": 9, "a": {"_vector": 1}}, {"id": 9, "b": 1}])),
+    ];
+    let told = |client: &Client| -> Vec<Value> {
+        let settings = json!({"embedders": {"own": {"source": "userProvided", "dimensions": 3}}});
+        client.done(&client.json("PATCH", "/indexes/d/settings", &settings));
+        let ends = bodies.iter().map(|(method, body)| {
+            let task = client.json(method, "/indexes/d/documents?primaryKey=id", body).ok()["taskUid"].clone();
+            let task = client.wait_id(&task.as_str().map_or_else(|| task.to_string(), str::to_owned));
+            json!({"status": task["status"], "error": task["error"]})
+        });
+        ends.collect()
+    };
+    let (expected, given) = (told(&single.client), told(&fleet.client));
+    for ((body, expected), given) in bodies.iter().zip(&expected).zip(&given) {
+        assert_eq!(given, expected, "{} {}", body.0, body.1);
+    }
+    assert!(expected[0].to_string().contains("try replacing `_vector`"), "{}", expected[0]);
+}

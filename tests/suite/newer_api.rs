@@ -48,9 +48,32 @@ fn a_webhook_is_told_of_each_task_once_by_the_gateway() {
     assert_eq!(head["authorization"], "Bearer abcdefghijklmnop");
     assert_eq!((head["x-own"].as_str(), head["content-encoding"].as_str()), ("mine", "gzip"));
     assert_eq!(head["content-type"], "application/x-ndjson");
+    assert_eq!((head["transfer-encoding"].as_str(), head["accept-encoding"].as_str()), ("chunked", "gzip"));
+    assert_eq!(head.get("content-length"), None, "a body has one length");
     let log = fleet.gateway().log();
     assert!(log.contains("a webhook is told again"), "one was busy: {log}");
     assert!(!log.contains("sesame") && !log.contains("abcdefghijklmnop"), "a secret stands in the log");
+}
+
+/// Receivers were written for the engine's calls.
+#[test]
+fn a_webhook_is_called_as_one_node_calls_it() {
+    if is_embedded() {
+        println!("left out: the embedded engine has no webhooks");
+        return;
+    }
+    let (single, fleet) = (Single::start(), Fleet::start());
+    let heads = [&single.client, &fleet.client].map(|client| {
+        let listener = Listener::start(0);
+        client.post("/webhooks", &json!({"url": listener.url, "headers": {"X-Own": "mine"}})).ok();
+        client.post("/indexes", &json!({"uid": "a"})).ok();
+        let mut head = eventually("a webhook is called", || listener.sent().pop()).headers;
+        for other in ["host", "user-agent"] {
+            assert!(head.remove(other).is_some(), "{other}");
+        }
+        head
+    });
+    assert_eq!(heads[1], heads[0]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::overload::{held, replicas_are_equal, settled};
 use crate::support::client::eventually;
-use crate::support::{Client, Fleet};
+use crate::support::{Client, Fleet, FleetOptions};
 
 const SETTINGS: &str = "/indexes/shops/settings";
 
@@ -250,6 +250,40 @@ fn a_new_node_that_is_the_first_to_return_is_no_measure_of_settings() {
     }
     let found = fleet.client.post("/indexes/shops/search", &json!({"filter": "kind = 1"})).ok();
     assert_eq!(found["hits"].as_array().map(Vec::len), Some(4));
+}
+
+/// A change of settings that comes next may need the feature, and would be refused by a node that has not got it.
+#[test]
+fn a_feature_that_is_acknowledged_after_a_start_is_on_at_every_node_that_lives() {
+    let mut fleet = Fleet::with(FleetOptions {
+        // A node that has only just stopped answering is waited for.
+        more: "health: { timeout: 30s, start_wait: 60s }".to_owned(),
+        ..FleetOptions::default()
+    });
+    fleet.kill_gateway();
+    fleet.nodes[2].signal("STOP");
+    fleet.spawn_gateway();
+    eventually("the gateway is there", || {
+        fleet.client.try_send("GET", "/health", &[], b"").ok().filter(|reply| reply.status == 200).map(|_| ())
+    });
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let change = json!({"containsFilter": true});
+            fleet.client.json("PATCH", "/experimental-features", &change).ok()
+        });
+        // Who does not wait for the third node answers meanwhile.
+        let ends = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        while !asked.is_finished() && std::time::Instant::now() < ends {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let early = asked.is_finished();
+        fleet.nodes[2].signal("CONT");
+        assert_eq!(asked.join().expect("an answer")["containsFilter"], true);
+        assert!(!early, "it was acknowledged before a node that lives could have it");
+    });
+    for node in &fleet.nodes {
+        assert_eq!(node.client.get("/experimental-features").ok()["containsFilter"], true, "{}", node.name);
+    }
 }
 
 /// Makes the record say another primary key than `id`.

@@ -1,5 +1,5 @@
 //! Tells webhooks of tasks that have ended: each task once, with the gateway's own id, in the engine's form (lines of JSON,
-//! packed by gzip). A webhook that does not answer is tried again a few times, and keeps nobody else waiting; what it misses
+//! packed by gzip, in chunks). A webhook that does not answer is tried again a few times, and keeps nobody else waiting; what it misses
 //! then is gone, as with one node. How far each has been told is on disk.
 
 use std::collections::{HashMap, HashSet};
@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
+use ureq::SendBody;
 use uuid::Uuid;
 
 use super::WebhookBook;
@@ -151,10 +152,14 @@ async fn send(webhook: Webhook, body: Bytes) -> Result<(), Untold> {
         let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into();
         let mut request =
             agent.post(&webhook.url).header("Content-Encoding", "gzip").header("Content-Type", "application/x-ndjson");
+        if !webhook.headers.keys().any(|name| name.eq_ignore_ascii_case("Accept-Encoding")) {
+            request = request.header("Accept-Encoding", "gzip");
+        }
         for (name, value) in &webhook.headers {
             request = request.header(name, value);
         }
-        request.send(&body[..]).map(drop)
+        // Of unknown length, and so chunked, as the engine sends it: receivers were written for that.
+        request.send(SendBody::from_reader(&mut &body[..])).map(drop)
     });
     match sent.await {
         Ok(Ok(())) => Ok(()),

@@ -10,7 +10,8 @@ use crate::nodes::client::{Subrequest, Trace};
 use crate::placement::topology::Node;
 use crate::replicas::part::Replicas;
 
-/// Makes the features that both engines know equal to those of `reference`.
+/// Makes the features that both engines know equal to those of `reference`. The caller holds `direct`: a client's change between
+/// the two looks would be taken for a difference, and undone.
 pub(super) async fn repair_features(
     replicas: &Arc<Replicas>,
     node: &Node,
@@ -18,8 +19,6 @@ pub(super) async fn repair_features(
     trace: &Trace,
 ) -> Result<(), RepairError> {
     let path = "/experimental-features";
-    // A client's change between the two looks would be taken for a difference, and undone.
-    let _one = replicas.writes.direct.lock().await;
     // Engines differ in which features they know; one that has none of this is no reason to stay down.
     let wanted = replicas.nodes.client.get_json::<Map<String, Value>>(reference, path, trace).await;
     let held = replicas.nodes.client.get_json::<Map<String, Value>>(node, path, trace).await;

@@ -147,12 +147,18 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         learn_version(replicas, node, &trace).await?;
         // Before the node takes writes, because a write could create an index that is missing.
         let unknown = mark_missing(replicas, ix, node, &missed, &trace).await?;
-        move_state(&replicas.nodes, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
+        {
+            // Features are on before a write can come that needs them, and none is changed in between.
+            let _one = replicas.writes.direct.lock().await;
+            if let Some(reference) = reference {
+                repair_features(replicas, node, reference, &trace).await?;
+            }
+            move_state(&replicas.nodes, id, &[NodeState::Joining, NodeState::Down], NodeState::Repairing);
+        }
         for index in unknown {
             take_away(replicas, ix, &index, &missed, &trace).await?;
         }
         if let Some(reference) = reference {
-            repair_features(replicas, node, reference, &trace).await?;
             repair_rules(replicas, (ix, node), reference, &trace).await?;
         }
         let compared = look_at_indexes(replicas, id, &missed).await?;

@@ -23,6 +23,7 @@
 //! | `payloads` | what each node will be sent of a body, kept until the body has been read |
 //! | `redistribute` | shares collected documents out anew, when shards got other owners between the reading of a body and its place in the order |
 //! | `rules` | what documents of an index must be, by its settings, and what of it only its nodes can tell |
+//! | `slips` | what documents of the index have that may be a slip for `_vectors` |
 //! | `steps` | the write that a collected batch becomes |
 //! | `unlike` | changes whose filter nodes would understand otherwise where they do not know the same fields |
 
@@ -37,6 +38,7 @@ mod matching;
 mod payloads;
 mod redistribute;
 pub(super) mod rules;
+mod slips;
 mod steps;
 mod unlike;
 
@@ -147,7 +149,8 @@ pub async fn add(
         return not_created(writes, &addition, &collected, trace).await;
     }
     if collected.error.is_none() {
-        collected.error = rules::missing_vectors(writes, &addition.index, &collected, trace).await;
+        let meets = meets(method);
+        collected.error = rules::missing_vectors(writes, &addition.index, meets, &collected, trace).await;
     }
     if let Some(error) = &collected.error {
         let intent = addition.refused(&collected);
@@ -223,11 +226,14 @@ fn prepared<'a>(
     method: DocumentMethod,
     rules: &DocumentRules,
 ) -> Collector<'a> {
-    let meets = match method {
+    collector.within(&writes.nodes.overload.spools).checking(rules.clone(), meets(method))
+}
+
+fn meets(method: DocumentMethod) -> Meets {
+    match method {
         DocumentMethod::Replace => Meets::Replacing,
         DocumentMethod::Update => Meets::LaidOver,
-    };
-    collector.within(&writes.nodes.overload.spools).checking(rules.clone(), meets)
+    }
 }
 
 /// Counts a body that was turned away because the spools are full.

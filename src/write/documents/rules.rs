@@ -1,6 +1,6 @@
 //! What documents of an index must be, by its settings, and what of it only its nodes can tell.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::collect::{BatchError, Collected};
+use super::slips;
 use crate::meili::task::TaskKind;
 use crate::nodes::client::{OWN_QUESTION, Subrequest, Trace};
 use crate::placement::cover::cover;
@@ -17,7 +18,8 @@ use crate::placement::document::shard_of;
 use crate::placement::shard::ShardSet;
 use crate::split::Document;
 use crate::split::primary_key::document_id;
-use crate::split::rules::{self, DocumentRules, Lacking};
+use crate::split::rules::{self, DocumentRules, Lacking, Meets};
+use crate::split::vectors::VectorsError;
 use crate::write::part::Writes;
 
 /// So many documents are looked for at once.
@@ -87,6 +89,7 @@ pub(super) async fn changes_end(writes: &Writes, index: &str) {
 pub(super) async fn missing_vectors(
     writes: &Writes,
     index: &str,
+    meets: Meets,
     collected: &Collected,
     trace: &Trace,
 ) -> Option<BatchError> {
@@ -99,8 +102,12 @@ pub(super) async fn missing_vectors(
         let ids: Vec<&str> = some.iter().map(|document| document.id.as_str()).collect();
         let known = known(writes, index, primary_key, &ids, trace).await?;
         let new: Vec<Lacking> = some.iter().filter(|document| !known.contains(&document.id)).cloned().collect();
-        if let Some(refusal) = rules::missing_vectors(&new) {
-            return Some(BatchError::Document(refusal));
+        if let Some(mut refusal) = rules::missing_vectors(&new, &collected.checked.slips) {
+            if let VectorsError::Missing { hints, .. } = &mut refusal {
+                slips::of_index(writes, index, meets, (&collected.checked, primary_key), &mut hints.fields, trace)
+                    .await;
+            }
+            return Some(BatchError::Document(refusal.into()));
         }
     }
     None
@@ -114,6 +121,17 @@ pub(super) async fn known(
     ids: &[&str],
     trace: &Trace,
 ) -> Option<HashSet<String>> {
+    held(writes, index, primary_key, (ids, &[]), trace).await.map(|held| held.into_keys().collect())
+}
+
+/// As [`known`], each with those of `fields` that it has.
+pub(super) async fn held(
+    writes: &Writes,
+    index: &str,
+    primary_key: &str,
+    (ids, fields): (&[&str], &[&str]),
+    trace: &Trace,
+) -> Option<HashMap<String, Vec<String>>> {
     let topology = writes.nodes.topology();
     let place = |id: &str| shard_of(id, topology.shards);
     let wanted: ShardSet = ids.iter().map(|id| place(id)).collect();
@@ -121,10 +139,11 @@ pub(super) async fn known(
     if !cover.missing.is_empty() {
         return None;
     }
-    let mut known = HashSet::new();
+    let shown: Vec<&str> = fields.iter().copied().chain([primary_key]).collect();
+    let mut held = HashMap::new();
     for part in &cover.parts {
         let here: Vec<&str> = ids.iter().copied().filter(|id| part.shards.contains(place(id))).collect();
-        let body = json!({"ids": here, "fields": [primary_key], "limit": here.len()}).to_string();
+        let body = json!({"ids": here, "fields": shown, "limit": here.len()}).to_string();
         let path = format!("/indexes/{index}/documents/fetch");
         let request = Subrequest::json(Method::POST, path, Bytes::from(body), OWN_QUESTION, true);
         let reply = writes.nodes.client.send(topology.node(part.node), request, trace).await.ok()?;
@@ -134,10 +153,12 @@ pub(super) async fn known(
         let page: Page<'_> = serde_json::from_slice(&reply.body).ok()?;
         for document in page.results {
             let document = Document::parse(document.get()).ok()?;
-            known.insert(document_id(&document, primary_key).ok()?.into_owned());
+            let names = document.fields().iter().map(|(name, _)| name.to_string());
+            let names = names.filter(|name| fields.contains(&name.as_str())).collect();
+            held.insert(document_id(&document, primary_key).ok()?.into_owned(), names);
         }
     }
-    Some(known)
+    Some(held)
 }
 
 /// True if tasks of `index` after which it may have other rules have not ended yet.

@@ -6,7 +6,7 @@ use crate::ledger::registry::Undo;
 use crate::meili::settings::Setting;
 use crate::meili::task::{Subject, TaskKind};
 use crate::placement::shard::ShardSet;
-use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::topology::{NodeIx, NodeState, Topology};
 use crate::plan::write::{RegistryChange, Step, StepBody, Target, WriteIntent};
 use crate::tasks::entry::{MiroirTask, NodeTask, Purpose, Say};
 use crate::write::part::Writes;
@@ -90,14 +90,20 @@ pub(crate) fn steps_for(
         if let Some(index) = intent.index_uid.as_deref() {
             part.behind = step.shards.iter().filter(|shard| topology.is_stale(node, index, *shard)).collect();
         }
-        let apart = intent.index_uid.as_deref().and_then(|index| topology.apart_of(node, index));
-        if step.shards.is_empty() && apart.is_some() {
+        if step.shards.is_empty() && !has_say(node, intent.index_uid.as_deref(), topology) {
             part.say = Say::None;
         }
         task.parts.push(part);
         planned.push(Planned { part: task.parts.len() - 1, purpose, step, stamped });
     }
     planned
+}
+
+/// False for a node that may have missed what a change builds on, such as the feature that allows it, while another one has not.
+fn has_say(node: NodeIx, index: Option<&str>, topology: &Topology) -> bool {
+    let is_apart = |node: NodeIx| index.is_some_and(|index| topology.apart_of(node, index).is_some());
+    let is_measure = |other: NodeIx| topology.node(other).state == NodeState::Up && !is_apart(other);
+    !is_apart(node) && (topology.node(node).state == NodeState::Up || !topology.members().any(is_measure))
 }
 
 /// Of the shards of a step for all nodes, those that `node` owns. A change of documents is nothing to a node that owns none of
@@ -109,4 +115,28 @@ fn owned_part(step: &Step, node: NodeIx, topology: &Topology) -> Option<Step> {
     }
     let is_nothing = part.shards.is_empty() && !step.shards.is_empty();
     (!is_nothing).then_some(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::placement::topology::Apart;
+
+    #[test]
+    fn who_is_being_repaired_has_a_say_only_where_nobody_else_has() {
+        use NodeState::{Down, Repairing, Up};
+        let say = |states: &[NodeState]| -> Vec<bool> {
+            let topology = Topology::sample(states, 8, 2);
+            topology.members().map(|node| has_say(node, Some("a"), &topology)).collect()
+        };
+        assert_eq!(say(&[Up, Repairing, Up]), [true, false, true]);
+        assert_eq!(say(&[Repairing, Repairing, Down])[..2], [true, true], "else nobody could refuse what is wrong");
+
+        let mut topology = Topology::sample(&[Up, Repairing], 8, 2);
+        topology.apart = Arc::new([((NodeIx(0), "a".to_owned()), Apart::Differs)].into());
+        let says = |index| [NodeIx(0), NodeIx(1)].map(|node| has_say(node, Some(index), &topology));
+        assert_eq!((says("a"), says("b")), ([false, true], [true, false]));
+    }
 }

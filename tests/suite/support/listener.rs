@@ -1,7 +1,7 @@
 //! Who listens on a webhook.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -66,10 +66,32 @@ fn read(stream: &TcpStream) -> Option<Sent> {
         let Some((name, value)) = line.trim().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
-    reader.read_exact(&mut body).ok()?;
+    let body = match headers.get("transfer-encoding").map(String::as_str) {
+        Some("chunked") => chunks(&mut reader)?,
+        _ => {
+            let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
+            reader.read_exact(&mut body).ok()?;
+            body
+        }
+    };
     let mut text = String::new();
     flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).ok()?;
     let tasks = text.lines().map(|line| serde_json::from_str(line).expect("a task a line")).collect();
     Some(Sent { headers, tasks })
+}
+
+/// A chunked body up to its last chunk; nobody sends trailers here.
+fn chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size).ok()?;
+        let mut chunk = vec![0; usize::from_str_radix(size.trim(), 16).ok()?];
+        reader.read_exact(&mut chunk).ok()?;
+        reader.read_line(&mut String::new()).ok()?;
+        if chunk.is_empty() {
+            return Some(body);
+        }
+        body.extend(chunk);
+    }
 }
