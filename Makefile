@@ -7,7 +7,7 @@ CARGO ?= cargo
 FEATURES := --features embedded
 BIN := $(CARGO_TARGET_DIR)/debug/miroir
 
-.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk instantsearch bench comparability latency moving beside speed parity described page chaos release clean
+.PHONY: help setup build demo test quick fuzz lint docs deny chart sdk instantsearch bench comparability latency moving beside speed parity described wishes page chaos release clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,9 @@ parity: setup ## thousands of random searches, cases and wrong requests to one n
 
 described: setup ## what the engine's OpenAPI description in the file DESCRIPTION has that is not classified yet
 	MIROIR_OPENAPI=$(abspath $(DESCRIPTION)) $(CARGO) test $(FEATURES) --test suite -- --nocapture described
+
+wishes: build ## the ten commonest wishes of rules on a demo cluster, before and after; ONLY=tenant,mask for some
+	python3 scripts/wishes.py --miroir $(BIN) --only '$(ONLY)'
 
 page: setup ## the page of the admin listener in a headless Chromium, which is installed if need be; pictures in SHOTS=page-shots
 	@./scripts/chromium.sh

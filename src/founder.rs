@@ -152,9 +152,14 @@ impl Founder {
         if app.cluster.moves.config_source.set(read_again).is_err() {
             tracing::warn!("the cluster has a source of its configuration already");
         }
-        let path = self.path.clone();
+        let (path, admin) = (self.path.clone(), config.admin);
         let source = Box::new(move || {
             let (config, _) = Config::load(&path).map_err(|problems| problems.to_string())?;
+            if config.operators_key().is_none() && !admin.ip().is_loopback() {
+                return Err(format!(
+                    "admin: {admin} can be reached from elsewhere, so an admin_key or master_key is needed"
+                ));
+            }
             Ok(config.fresh())
         });
         app.reloads.open(source, Box::new(logging::set_level)).map_err(FoundingError::ReadAgain)?;

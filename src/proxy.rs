@@ -53,8 +53,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, request: &mut Request) -> pingora::Result<Box<HttpPeer>> {
-        let peer = match request.ctx.forward.as_mut() {
-            Some(forwarding) => forwarding.next_peer().await,
+        let RequestContext { forward, times, .. } = &mut request.ctx;
+        let peer = match forward.as_mut() {
+            Some(forwarding) => forwarding.next_peer(times).await,
             None => None,
         };
         peer.map(Box::new).ok_or_else(|| Error::explain(ErrorType::ConnectNoRoute, "no node left to ask"))
@@ -68,7 +69,8 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         let Request { app, ctx } = request;
         if let (Some(forwarding), Some(head)) = (&ctx.forward, &ctx.head) {
-            let key = app.cluster.nodes.credentials.key.as_ref().map(|key| key.expose());
+            let credentials = app.cluster.nodes.credentials.get();
+            let key = credentials.key.as_ref().map(|key| key.expose());
             *upstream_request = forwarding.request(head, key, &ctx.trace())?;
         }
         Ok(())

@@ -140,8 +140,7 @@ fn start(args: &Args) -> Result<(Server, UntilTheEnd), StartError> {
         TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })?;
     }
 
-    let admin_key = config.admin_key.clone().or_else(|| config.master_key.clone());
-    if admin_key.is_none() && !config.admin.ip().is_loopback() {
+    if config.operators_key().is_none() && !config.admin.ip().is_loopback() {
         return Err(StartError::AdminOpen(config.admin));
     }
 
@@ -172,7 +171,7 @@ fn start(args: &Args) -> Result<(Server, UntilTheEnd), StartError> {
 
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let admin_app = Arc::new(AdminApp::new(Arc::clone(&serving), admin_key.clone(), Arc::clone(&leadership)));
+    let admin_app = Arc::new(AdminApp::new(Arc::clone(&serving), Arc::clone(&leadership)));
     let proxy = |door: Door| {
         let proxy = Proxy { serving: Arc::clone(&serving), door, admin: Arc::clone(&admin_app) };
         pingora_proxy::http_proxy(&server.configuration, proxy)
@@ -195,7 +194,7 @@ fn start(args: &Args) -> Result<(Server, UntilTheEnd), StartError> {
         }
         (Some(_) | None, _) => None,
     };
-    let admin = AdminApp::new(Arc::clone(&serving), admin_key, Arc::clone(&leadership));
+    let admin = AdminApp::new(Arc::clone(&serving), Arc::clone(&leadership));
     let mut admin = Service::new("admin".to_owned(), admin);
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(Arc::clone(&serving)));
@@ -294,7 +293,7 @@ impl Background {
     }
 
     async fn run(&self, app: &Arc<App>, shutdown: ShutdownWatch) {
-        let (cluster, config) = (&app.cluster, &self.founder.config);
+        let cluster = &app.cluster;
         let reconciler = cluster.tracking.reconciler.metrics().clone();
         let store = Arc::clone(&cluster.ledger.store);
         let (ended, format) = (store.ended_tasks(), app.settings().uid_format);
@@ -302,7 +301,7 @@ impl Background {
             lend_views(app),
             notify::run(Arc::clone(&app.webhooks), format, ended, shutdown.clone()),
             cluster::run(Arc::clone(cluster), shutdown.clone()),
-            housekeeping::run(store, reconciler, config.tasks.retention, shutdown),
+            housekeeping::run(store, reconciler, || app.settings().retention, shutdown),
         );
     }
 }

@@ -34,12 +34,21 @@ impl Gateway {
         Self::with_shards(nodes, replication_factor, 64)
     }
 
+    /// `rules`: lines of the configuration.
+    pub fn with_rules(nodes: usize, replication_factor: usize, rules: &str) -> Self {
+        Self::made(nodes, replication_factor, 64, rules)
+    }
+
     pub fn with_shards(nodes: usize, replication_factor: usize, shards: usize) -> Self {
+        Self::made(nodes, replication_factor, shards, "")
+    }
+
+    fn made(nodes: usize, replication_factor: usize, shards: usize, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let stubs: Vec<Stub> = (0..nodes).map(Stub::start).collect();
         let state = format!("sqlite:{}", folder.path().join("miroir.db").display());
         let cluster = format!("  shards: {shards}\n  replication_factor: {replication_factor}\n");
-        let (process, address) = spawn(folder.path(), "gateway", &stubs, &format!("state: {state}\n"), &cluster);
+        let (process, address) = spawn(folder.path(), "gateway", &stubs, &format!("state: {state}\n{more}"), &cluster);
         prepare(&address);
         Self { address, stubs, process, _folder: folder }
     }

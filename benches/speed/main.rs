@@ -6,9 +6,9 @@
 //!
 //! | variable | what |
 //! |---|---|
-//! | `MIROIR_TEST_MEILISEARCH` | the program that real nodes run; without it all parts but `stub`, `upload` and `gateways` are left out |
+//! | `MIROIR_TEST_MEILISEARCH` | the program that real nodes run; without it all parts but `stub`, `rules`, `upload` and `gateways` are left out |
 //! | `MIROIR_SPEED_NETWORK` | a program that has the engine's own network, to be compared with clusters |
-//! | `MIROIR_SPEED_ONLY` | the parts that are measured, of `stub,upload,gateways,kinds,random,cache,replicas,load,writes` |
+//! | `MIROIR_SPEED_ONLY` | the parts that are measured, of `stub,rules,upload,gateways,kinds,random,cache,replicas,load,writes` |
 //! | `MIROIR_SPEED_SHORT` | a quarter of the work or less |
 //! | `MIROIR_SPEED_BIN` | another gateway's program in front of the stub nodes; docs/speed.md stays |
 //! | `MIROIR_BENCH_DATA` | the cities that real nodes hold, NDJSON, plain or gzip |
@@ -28,6 +28,7 @@
 //! | `process` | processor time and memory of processes |
 //! | `replicas` | part `replicas`: every node holds everything |
 //! | `report` | the tables |
+//! | `ruled` | part `rules`: rules and programs before stub nodes |
 //! | `sets` | the documents |
 //! | `several` | part `gateways`: what it costs that they are several |
 //! | `small` | part `writes`: many writes of one document |
@@ -52,6 +53,7 @@ mod process;
 mod proxy;
 mod replicas;
 mod report;
+mod ruled;
 mod sets;
 mod several;
 mod small;
@@ -90,6 +92,7 @@ fn main() {
         println!("--- {} ---", part.name());
         let measured = match part {
             Part::Stub => stubbed::measure(effort),
+            Part::Rules => ruled::measure(effort),
             Part::Upload => uploads::measure(effort),
             Part::Gateways => several::measure(effort),
             Part::Kinds => kinds::measure(effort),

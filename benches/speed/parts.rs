@@ -5,6 +5,8 @@
 pub enum Part {
     /// The gateway alone, before nodes of recorded replies.
     Stub,
+    /// Rules and programs, before the same nodes.
+    Rules,
     /// Large bodies through the gateway alone, before the same nodes.
     Upload,
     /// Several gateways before the same nodes.
@@ -44,8 +46,9 @@ pub struct Effort {
 // === impl Part ===
 
 impl Part {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Stub,
+        Self::Rules,
         Self::Upload,
         Self::Gateways,
         Self::Kinds,
@@ -60,6 +63,7 @@ impl Part {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stub => "stub",
+            Self::Rules => "rules",
             Self::Upload => "upload",
             Self::Gateways => "gateways",
             Self::Kinds => "kinds",
@@ -73,7 +77,7 @@ impl Part {
 
     /// True for a part that needs no real nodes.
     pub const fn has_stubs(self) -> bool {
-        matches!(self, Self::Stub | Self::Upload | Self::Gateways)
+        matches!(self, Self::Stub | Self::Rules | Self::Upload | Self::Gateways)
     }
 
     /// Those that `MIROIR_SPEED_ONLY` names, or all.

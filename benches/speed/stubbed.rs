@@ -12,19 +12,19 @@ use crate::wire::Wire;
 const PATH: &str = "/indexes/cities/search";
 
 /// A recorded search: what the client asks for. `q` names the recording.
-const KINDS: &[(&str, &str)] = &[
+pub const KINDS: &[(&str, &str)] = &[
     ("words, 20 hits", r#"{"q":"words"}"#),
     ("sorted, 20 hits", r#"{"q":"sorted","sort":["population:desc"]}"#),
     ("facets, 20 hits", r#"{"q":"facets","facets":["country","feature"]}"#),
 ];
 
 /// One server under the same search for one round.
-struct Round {
-    times: Times,
-    cpu_ms: f64,
+pub struct Round {
+    pub times: Times,
+    pub cpu_ms: f64,
 }
 
-fn round(wire: &mut Wire, pid: u32, body: &str, searches: usize) -> Round {
+pub fn round(wire: &mut Wire, pid: u32, body: &str, searches: usize) -> Round {
     let before = cpu_ms(pid);
     let times = (0..searches).map(|_| wire.post(PATH, body).0).collect();
     Round { times: Times(times), cpu_ms: (cpu_ms(pid) - before) / searches as f64 }

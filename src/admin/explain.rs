@@ -220,7 +220,7 @@ fn told(app: &App, plan: &Plan) -> Vec<Value> {
 
 async fn run(cluster: &Cluster, topology: &Topology, scatter: &Scatter, keys: &Keys, trace: &Trace) -> Value {
     let Observation { answer, took, subrequests, later } = observe::run(&cluster.reads, topology, scatter, trace).await;
-    let Reply { status, body, degraded, inexact } = answer.unwrap_or_else(|error| Reply::refusal(&error));
+    let Reply { status, body, degraded, inexact, .. } = answer.unwrap_or_else(|error| Reply::refusal(&error));
     let answered: Vec<Answered<'_>> = subrequests
         .iter()
         .filter_map(|observed| match &observed.outcome {

@@ -32,6 +32,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
+use crate::gateway::App;
 use crate::gateway::auth::{check, keyring};
 use crate::gateway::peers::door::OWN;
 use crate::gateway::peers::following::Following;
@@ -41,7 +42,6 @@ use crate::gateway::serving::Serving;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::versions;
 use crate::metrics;
-use crate::settings::Secret;
 use crate::store::leadership::Leadership;
 use crate::tasks::filter::IndexAccess;
 use crate::tasks::query::{Asking, parse_list};
@@ -58,8 +58,6 @@ const JSON: &str = "application/json";
 /// Answers operators.
 pub struct AdminApp {
     serving: Arc<Serving>,
-    /// Without one, whoever reaches the listener is let in.
-    key: Option<Secret>,
     began: Instant,
     leadership: Arc<dyn Leadership>,
 }
@@ -117,9 +115,9 @@ impl Route<'_> {
 // === impl AdminApp ===
 
 impl AdminApp {
-    /// Without a `key` everybody who reaches the listener may use it.
-    pub fn new(serving: Arc<Serving>, key: Option<Secret>, leadership: Arc<dyn Leadership>) -> Self {
-        Self { serving, key, began: Instant::now(), leadership }
+    /// By whose key operators are let in the app's settings say.
+    pub fn new(serving: Arc<Serving>, leadership: Arc<dyn Leadership>) -> Self {
+        Self { serving, began: Instant::now(), leadership }
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Result<Answer, ResponseError> {
@@ -128,15 +126,16 @@ impl AdminApp {
         let query = head.uri.query().unwrap_or_default().to_owned();
         let route = route(head.method.as_str(), &path)?;
         let authorization = head.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
-        if head.method != http::Method::GET && sites::is_foreign(&head.headers, self.key.is_some()) {
+        let app = self.serving.app();
+        let has_key = app.settings().admin_key.is_some();
+        if head.method != http::Method::GET && sites::is_foreign(&head.headers, has_key) {
             let message = "a page of another site may not change anything here";
             return Err(ResponseError { status: 403, ..ResponseError::new(Code::BadRequest, message) });
         }
         // Probes of load balancers and Kubernetes carry no key and learn nothing of the cluster; nor does who is shown the page.
         if !matches!(route, Route::Health | Route::Ready | Route::Page(_)) {
-            self.authenticate(authorization.as_deref())?;
+            authenticate(&app, authorization.as_deref())?;
         }
-        let app = self.serving.app();
         if let Some(following) = app.following().filter(|_| !route.is_each_gateways_own()) {
             return self.pass_on(following, session).await;
         }
@@ -212,18 +211,6 @@ impl AdminApp {
         let (head, body) = pass::whole(following, &method, &target, &headers, body.into()).await?;
         Ok(Answer::Passed(head, body))
     }
-
-    fn authenticate(&self, header: Option<&[u8]>) -> Result<(), ResponseError> {
-        let Some(key) = &self.key else { return Ok(()) };
-        match check::bearer(header)? {
-            Some(token) if keyring::same(key.expose(), token) => Ok(()),
-            Some(_) => Err(check::invalid()),
-            None => {
-                let message = "The Authorization header is missing. It must use the bearer authorization method.";
-                Err(ResponseError::new(Code::MissingAuthorizationHeader, message))
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -263,6 +250,20 @@ impl ServeHttp for AdminApp {
         }
         headers.insert(header::CONTENT_LENGTH, length.into());
         response
+    }
+}
+
+/// Without a key everybody who reaches the listener may use it.
+fn authenticate(app: &App, header: Option<&[u8]>) -> Result<(), ResponseError> {
+    let settings = app.settings();
+    let Some(key) = &settings.admin_key else { return Ok(()) };
+    match check::bearer(header)? {
+        Some(token) if keyring::same(key.expose(), token) => Ok(()),
+        Some(_) => Err(check::invalid()),
+        None => {
+            let message = "The Authorization header is missing. It must use the bearer authorization method.";
+            Err(ResponseError::new(Code::MissingAuthorizationHeader, message))
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `ends` | what the end of a task means for all parts |
 //! | `error` | why a cluster cannot be started |
+//! | [`live`] | what of it can be exchanged while the cluster works |
 //! | [`settings`] | what the operator sets of all parts |
 //! | `simulation` | writes, reads and moves under faults, by the real rules |
 
 mod ends;
 mod error;
+pub mod live;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
@@ -103,11 +105,8 @@ impl Cluster {
             settings.credentials,
         );
         let registry = Registry::load(store.as_ref()).await?;
-        let remembered = LedgerSettings {
-            min_in_sync: settings.write.min_in_sync,
-            tie_break: settings.search.tie_break,
-            longest_read: read::longest(&settings.search),
-        };
+        let remembered =
+            LedgerSettings { min_in_sync: settings.write.min_in_sync, tie_break: settings.search.tie_break };
         let loaded = (bookkeeping, maintenance, founding, refusals);
         let ledger = Ledger::new(Arc::clone(&nodes), remembered, Arc::clone(&store), registry, loaded);
         let tracking = Tracking::new(Arc::clone(&nodes), Arc::clone(&ledger), prometheus).await?;

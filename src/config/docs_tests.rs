@@ -46,15 +46,15 @@ const NO_DEFAULT: &[&str] = &[
     "tls.nodes.server_name",
 ];
 
-fn here(path: &str) -> PathBuf {
+pub(super) fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn text_of(path: &str) -> String {
+pub(super) fn text_of(path: &str) -> String {
     std::fs::read_to_string(here(path)).expect("the file is there")
 }
 
-fn yaml(text: &str) -> Value {
+pub(super) fn yaml(text: &str) -> Value {
     let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -63,12 +63,12 @@ fn one_node() -> Value {
     json!([{ "id": "a", "url": "http://a:7700" }])
 }
 
-fn smallest() -> Value {
+pub(super) fn smallest() -> Value {
     json!({ "cluster": { "nodes": one_node() } })
 }
 
 /// The environment of an example: a key of it is always `a-key`, and a pod knows its name, its address and what gateways know.
-fn environment(name: &str) -> Option<String> {
+pub(super) fn environment(name: &str) -> Option<String> {
     let pod = [("POD_NAME", "gateway-0"), ("POD_IP", "10.0.0.5"), ("MIROIR_CLUSTER_SECRET", "a-secret")];
     let own = pod.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     own.or_else(|| name.ends_with("_KEY").then(|| "a-key".to_owned()))
@@ -81,7 +81,7 @@ fn meaning(file: &Value) -> Result<String, Problems> {
 }
 
 /// Every key that the file may have, but Pingora's own: `write.timeout`, `cluster.nodes[0].id`. Without the sections.
-fn keys() -> BTreeSet<String> {
+pub(super) fn keys() -> BTreeSet<String> {
     let report = Report::default();
     model::read(Section::new("", smallest(), &report), &|_| Ok(String::new()));
     let all = report.keys();
@@ -90,7 +90,7 @@ fn keys() -> BTreeSet<String> {
 }
 
 /// Sets what stands at `write.timeout` or `cluster.nodes[0].weight`.
-fn set(file: &mut Value, key: &str, value: Value) {
+pub(super) fn set(file: &mut Value, key: &str, value: Value) {
     let mut place = file;
     for step in key.split('.') {
         place = match step.strip_suffix("[0]") {

@@ -119,6 +119,8 @@ impl AccessLog {
         if line == Line::Ordinary && !self.is_due(settings.one_in) {
             return;
         }
+        let taken = ctx.times.taken();
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         // The level of an event is fixed where it stands.
         macro_rules! write {
             ($level:ident, $message:literal) => {
@@ -129,7 +131,10 @@ impl AccessLog {
                     route = ctx.route,
                     index = ctx.index.as_deref().unwrap_or_default(),
                     status = ending.status(),
-                    milliseconds = took.as_secs_f64() * 1000.0,
+                    milliseconds = milliseconds(took),
+                    gateway_milliseconds = milliseconds(took.saturating_sub(taken.together)),
+                    nodes = tracing::field::display(&taken),
+                    hits = ctx.hits,
                     bytes_in = ending.bytes_in,
                     bytes_out = ending.bytes_out,
                     degraded = ending.header(DEGRADED),

@@ -15,6 +15,7 @@ use super::metrics::InFlight;
 use super::peers::passed::{Passed, PassedTrace};
 use super::shadow::Shadow;
 use crate::nodes::client::Trace;
+use crate::nodes::times::NodeTimes;
 use crate::rules::concurrency::Place;
 use crate::traces::{self, Caller, Parent, parent};
 
@@ -43,6 +44,10 @@ pub struct RequestContext {
     pub shadows: Vec<Shadow>,
     /// What rules want in the log.
     pub labels: Vec<String>,
+    /// How many hits its answer shows, where that is what it shows.
+    pub hits: Option<u64>,
+    /// How long nodes are being asked for it.
+    pub times: NodeTimes,
     /// Kept only for requests that are forwarded.
     pub head: Option<Head>,
     /// What the gateway says that passed the request on, if one did.
@@ -71,6 +76,8 @@ impl RequestContext {
             places: Vec::new(),
             shadows: Vec::new(),
             labels: Vec::new(),
+            hits: None,
+            times: NodeTimes::default(),
             head: None,
             passed: None,
             in_flight: None,
@@ -109,7 +116,7 @@ impl RequestContext {
     /// What ties its subrequests together.
     pub fn trace(&self) -> Trace {
         let task = self.passed.and_then(|passed| passed.task).map(|task| task.uuid);
-        Trace { task, ..Trace::new(&*self.request_id).under(self.parent.clone()) }
+        Trace { task, times: Some(self.times.clone()), ..Trace::new(&*self.request_id).under(self.parent.clone()) }
     }
 
     /// Adds to the answer what pages of browsers want to know, and what rules say.

@@ -167,8 +167,8 @@ fn forward(
     }
     let avoided = app.cluster.nodes.overload.avoided(&topology);
     plan.candidates.sort_by_key(|node| avoided.contains(node));
-    let attempt = app.cluster.reads.settings.attempt_timeout;
-    let tls = app.cluster.nodes.credentials.tls.clone();
+    let attempt = app.cluster.reads.settings.get().attempt_timeout;
+    let tls = app.cluster.nodes.credentials.get().tls.clone();
     Ok(Forwarding::new(topology, plan, target, attempt, app.settings().limits.forward_timeout, tls))
 }
 
@@ -209,7 +209,8 @@ async fn scattered(
         }
         _ => reply.body,
     };
-    let answer = Answer { degraded: reply.degraded, inexact: reply.inexact, ..Answer::bytes(reply.status, body) };
+    let read::Reply { status, degraded, inexact, hits, .. } = reply;
+    let answer = Answer { degraded, inexact, hits, ..Answer::bytes(status, body) };
     let lists_indexes = matches!(scatter.ask, Ask::Stats(StatsPlan::AllIndexes));
     Ok(if lists_indexes && !admitted.access.is_unrestricted() {
         listing::stats(&admitted.access, answer)

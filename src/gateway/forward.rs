@@ -12,6 +12,7 @@ use super::head::{Head, REQUEST_ID, TRACEPARENT};
 use crate::nodes::client::Trace;
 use crate::nodes::meaning::{ForForward, Meaning};
 use crate::nodes::overload::Sign;
+use crate::nodes::times::{Asked, NodeTimes};
 use crate::nodes::transport::retry_after;
 use crate::placement::topology::{NodeIx, Topology};
 use crate::plan::forward::Forward;
@@ -32,6 +33,8 @@ pub struct Forwarding {
     tls: NodeTls,
     /// What the reply of the node that was asked last is a sign of, where it is no answer.
     unanswered: Option<Sign>,
+    /// Held while a node is being asked, until the answer is with the client.
+    asked: Option<Asked>,
 }
 
 /// Headers of a node's answer that clients see; the gateway adds its own.
@@ -49,7 +52,7 @@ impl Forwarding {
         timeout: Duration,
         tls: NodeTls,
     ) -> Self {
-        Self { topology, plan, tried: 0, target, attempt_timeout, timeout, tls, unanswered: None }
+        Self { topology, plan, tried: 0, target, attempt_timeout, timeout, tls, unanswered: None, asked: None }
     }
 
     /// The node that is being asked, or was asked last.
@@ -68,7 +71,7 @@ impl Forwarding {
     }
 
     /// The next node to try. Pingora asks again after each one that cannot be reached.
-    pub async fn next_peer(&mut self) -> Option<HttpPeer> {
+    pub async fn next_peer(&mut self, times: &NodeTimes) -> Option<HttpPeer> {
         while self.has_more() {
             self.tried += 1;
             self.unanswered = None;
@@ -82,6 +85,7 @@ impl Forwarding {
                     peer.options.read_timeout = Some(patience);
                     peer.options.write_timeout = Some(self.timeout);
                     self.tls.apply(&mut peer);
+                    self.asked = Some(times.ask(&node.id));
                     return Some(peer);
                 }
                 Err(error) => tracing::warn!(node = node.id.as_str(), %error, "cannot resolve a node's address"),
@@ -207,16 +211,16 @@ mod tests {
     #[tokio::test]
     async fn candidates_are_tried_in_order() {
         let mut forwarding = forwarding(&["http://127.0.0.1:1", "http://127.0.0.1:2"]);
-        assert_eq!(forwarding.next_peer().await.unwrap()._address.to_string(), "127.0.0.1:1");
+        assert_eq!(forwarding.next_peer(&NodeTimes::default()).await.unwrap()._address.to_string(), "127.0.0.1:1");
         assert_eq!(forwarding.node_id(), Some("node-0"));
-        assert_eq!(forwarding.next_peer().await.unwrap()._address.to_string(), "127.0.0.1:2");
-        assert!(forwarding.next_peer().await.is_none());
+        assert_eq!(forwarding.next_peer(&NodeTimes::default()).await.unwrap()._address.to_string(), "127.0.0.1:2");
+        assert!(forwarding.next_peer(&NodeTimes::default()).await.is_none());
     }
 
     #[tokio::test]
     async fn only_the_last_node_has_all_the_time() {
         let mut forwarding = forwarding(&["http://127.0.0.1:1", "http://127.0.0.1:2"]);
-        let mut patience = async || forwarding.next_peer().await.unwrap().options.read_timeout;
+        let mut patience = async || forwarding.next_peer(&NodeTimes::default()).await.unwrap().options.read_timeout;
         assert_eq!(patience().await, Some(Duration::from_secs(1)));
         assert_eq!(patience().await, Some(Duration::from_secs(5)));
     }
@@ -251,7 +255,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_of_the_clients_head_reaches_a_node() {
         let mut forwarding = forwarding(&["http://127.0.0.1:7711"]);
-        forwarding.next_peer().await.unwrap();
+        forwarding.next_peer(&NodeTimes::default()).await.unwrap();
         let request = forwarding.request(&head(), Some("node key"), &Trace::new("r1")).unwrap();
         let mut names: Vec<&str> = request.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();

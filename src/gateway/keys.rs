@@ -94,7 +94,7 @@ fn not_found(name: &str) -> ResponseError {
 /// Copies a change to the nodes. The gateway's own keys decide about clients, so a node that refuses (it may run without
 /// a master key) or misses it changes nothing for them; a node that comes back gets what it missed.
 async fn tell_nodes(app: &App, method: http::Method, path: String, body: Option<Bytes>, trace: &Trace) {
-    if app.cluster.nodes.credentials.key.is_none() {
+    if app.cluster.nodes.credentials.get().key.is_none() {
         return;
     }
     if let Err(error) = direct::everywhere(&app.cluster.writes, method, &path, body, trace).await {
@@ -121,11 +121,11 @@ impl KeyRepair {
 impl RepairHook for KeyRepair {
     async fn repair(&self, node: &Node) -> Result<(), String> {
         let Some(app) = self.app.upgrade() else { return Ok(()) };
-        if app.cluster.nodes.credentials.key.is_none() || !app.keyring.has_master_key() {
+        if app.cluster.nodes.credentials.get().key.is_none() || !app.keyring.has_master_key() {
             return Ok(());
         }
         let trace = Trace::background("keys");
-        let timeout = app.cluster.writes.settings.timeout;
+        let timeout = app.cluster.writes.settings.get().timeout;
         for held in app.keyring.list() {
             let body = Bytes::from(held.key.creation_body().to_string());
             let request = Subrequest::json(http::Method::POST, "/keys", body, timeout, true);

@@ -172,6 +172,7 @@ pub async fn handle(app: &Arc<App>, session: &mut Session, ctx: &mut RequestCont
             if !answer.inexact.is_none() {
                 app.metrics.inexact.inc();
             }
+            ctx.hits = answer.hits;
             finish(session, &head, ctx, &answer, &settings.compression).await?;
             mirrors::send(app, std::mem::take(&mut ctx.shadows));
             Ok(Handled::Answered)

@@ -6,10 +6,13 @@ use parking_lot::Mutex;
 
 use super::app::App;
 use super::settings::GatewaySettings;
+use crate::cluster::live::LiveSettings;
 use crate::meili::error::{Code, ResponseError};
+use crate::moves::settings::RebalanceSettings;
 use crate::moves::{self, RebalanceError};
 use crate::rules::language::ProgramSettings;
 use crate::rules::rule::Rule;
+use crate::settings::Secret;
 use crate::tls::TlsError;
 
 /// What of a configuration can be exchanged, as it was read anew.
@@ -18,7 +21,11 @@ pub struct Fresh {
     pub rules: Vec<Rule>,
     pub programs: ProgramSettings,
     pub log_level: String,
-    /// The sections that take effect at a start only, with all that they say.
+    pub master_key: Option<Secret>,
+    pub cluster: LiveSettings,
+    /// The sections that take effect at once, with all that they say.
+    pub live: Vec<(&'static str, String)>,
+    /// The same of those that take effect at a start only.
     pub at_start: Vec<(&'static str, String)>,
 }
 
@@ -87,7 +94,7 @@ impl Reloads {
     pub fn open(&self, source: Source, level: SetLevel) -> Result<(), String> {
         let fresh = source()?;
         if let Ok(mut before) = self.before.try_lock() {
-            *before = Some(Before { live: live(&fresh), at_start: fresh.at_start });
+            *before = Some(Before { live: fresh.live, at_start: fresh.at_start });
         }
         // A second source changes nothing.
         let _ = self.source.set((source, level));
@@ -113,9 +120,15 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
     };
     let fresh = source().map_err(RebalanceError::Config)?;
     app.tls.are_readable()?;
-    // The goal of the cluster is the leader's to set.
+    // The goal of the cluster is the leader's to set; what follows from another one is said anew as well.
     let goal = match app.following() {
-        None => moves::wishes::reload(&app.cluster.moves).await?,
+        None => {
+            let settings = &app.cluster.moves.settings;
+            let stated = RebalanceSettings::clone(&settings.get());
+            settings.set(fresh.cluster.rebalance.clone());
+            let goal = moves::wishes::reload(&app.cluster.moves).await;
+            goal.inspect_err(|_| settings.set(stated))?
+        }
         Some(_) => false,
     };
     // Which of a pair of files was written in between is read again by itself a little later.
@@ -123,7 +136,7 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
         tracing::error!(%error, "certificates were not taken over");
     }
 
-    let live = live(&fresh);
+    let live = fresh.live;
     let (changed, waiting) = match before.as_ref() {
         Some(before) => (differing(&before.live, &live), differing(&before.at_start, &fresh.at_start)),
         None => (Vec::new(), Vec::new()),
@@ -136,6 +149,8 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
         tracing::error!(%error, "how far those whom rules tell of tasks have been told was not stored");
     }
     app.ruling.exchange(fresh.rules, fresh.programs);
+    app.cluster.exchange(fresh.cluster);
+    app.keyring.go_by_master(fresh.master_key).await;
     app.exchange_settings(fresh.settings);
     // What the process was started with stays what sections that wait are compared with.
     let at_start = before.take().map_or(fresh.at_start, |before| before.at_start);
@@ -149,31 +164,6 @@ pub async fn reload(app: &Arc<App>) -> Result<Reloaded, ReloadError> {
         "the configuration was read again"
     );
     Ok(Reloaded { changed, waiting, goal })
-}
-
-/// What can be exchanged, by its section.
-fn live(fresh: &Fresh) -> Vec<(&'static str, String)> {
-    let GatewaySettings {
-        max_requests,
-        limits,
-        compression,
-        cache: _,
-        trusted_proxies,
-        cors,
-        access_log,
-        uid_format: _,
-    } = &fresh.settings;
-    vec![
-        ("rules", format!("{:?}", fresh.rules)),
-        ("programs", format!("{:?}", fresh.programs)),
-        ("overload.requests", max_requests.to_string()),
-        ("limits", format!("{limits:?}")),
-        ("compression", format!("{compression:?}")),
-        ("trusted_proxies", format!("{trusted_proxies:?}")),
-        ("cors", format!("{cors:?}")),
-        ("access_log", format!("{access_log:?}")),
-        ("log.level", fresh.log_level.clone()),
-    ]
 }
 
 fn differing(before: &[(&'static str, String)], now: &[(&'static str, String)]) -> Vec<&'static str> {

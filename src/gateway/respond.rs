@@ -32,6 +32,8 @@ pub struct Answer {
     /// By what a gateway knew that follows another one.
     pub seen: Seen,
     pub inexact: Inexact,
+    /// How many hits it shows, if it shows hits.
+    pub hits: Option<u64>,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
     /// `None` for what is never kept.
@@ -62,6 +64,7 @@ impl Answer {
             degraded: ShardSet::new(),
             seen: Seen::Now,
             inexact: Inexact::default(),
+            hits: None,
             retry_after: None,
             cache: None,
             packed: None,

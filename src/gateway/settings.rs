@@ -11,7 +11,7 @@ use super::cache::settings::CacheSettings;
 use super::client::TrustedProxies;
 use super::cors::CorsSettings;
 use crate::settings::unit::{GIB, KIB, MIB};
-use crate::settings::{FromSection, Section};
+use crate::settings::{FromSection, Secret, Section};
 use crate::tasks::view::UidFormatSetting;
 
 /// Limits and habits of the client-facing side.
@@ -27,6 +27,10 @@ pub struct GatewaySettings {
     pub access_log: AccessLogSettings,
     /// `tasks.uid_format`.
     pub uid_format: UidFormatSetting,
+    /// `tasks.retention`: how long a finished task is kept.
+    pub retention: Duration,
+    /// By which operators are let in; without one, everybody is who reaches their listener.
+    pub admin_key: Option<Secret>,
 }
 
 /// The section `limits`. Sizes are in bytes.

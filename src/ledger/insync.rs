@@ -94,7 +94,7 @@ pub async fn settle(
     parts: &[NodeTask],
 ) -> Result<Settled, StoreError> {
     let mut held = ledger.bookkeeping.hold().await;
-    let settled = settle::settle(&ledger.nodes.topology(), placed, intent, parts, ledger.settings.min_in_sync);
+    let settled = settle::settle(&ledger.nodes.topology(), placed, intent, parts, ledger.settings.get().min_in_sync);
     if settled.refused.is_none() {
         let admitted = admit(&ledger.nodes.topology(), &settled.marks);
         record(ledger, &mut held, &settled.marks, admitted).await?;

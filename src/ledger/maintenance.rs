@@ -70,7 +70,7 @@ async fn take_out(ledger: &Ledger, id: &str, force: bool) -> Result<(), Maintena
     let topology = ledger.nodes.topology();
     let ix = topology.find(id).ok_or_else(|| MaintenanceError::Unknown(id.to_owned()))?;
     let node = topology.node(ix).id.clone();
-    let least = ledger.settings.min_in_sync.max(1);
+    let least = ledger.settings.get().min_in_sync.max(1);
     let needed = needed(&topology, ix, least);
     if !needed.is_empty() && !force {
         return Err(MaintenanceError::Needed { node, shards: needed.len(), least });

@@ -26,7 +26,7 @@ pub(crate) async fn end(ledger: &Ledger, node: NodeIx, index: &str, shards: &Sha
         }
     };
     let (own, ()) =
-        tokio::join!(tokio::time::timeout(ledger.settings.longest_read, ended), ledger.nodes.elsewhere.quiet());
+        tokio::join!(tokio::time::timeout(ledger.nodes.longest_read(), ended), ledger.nodes.elsewhere.quiet());
     if own.is_err() {
         let id = ledger.nodes.topology().node(node).id.clone();
         tracing::debug!(node = %id, index, "requests of before have outlived the time that reads have");

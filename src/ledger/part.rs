@@ -1,7 +1,6 @@
 //! What this room holds: all that must be remembered of the cluster.
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -20,6 +19,7 @@ use crate::nodes::error::store_failed;
 use crate::placement::topology::NodeId;
 use crate::plan::broadcast::TieBreak;
 use crate::plan::broadcast::{Guard, HiddenSettings};
+use crate::settings::Live;
 use crate::store::Store;
 
 /// What the operator sets of this room.
@@ -28,8 +28,6 @@ pub struct LedgerSettings {
     /// How many replicas of each touched shard must accept a write before it is acknowledged.
     pub min_in_sync: u8,
     pub tie_break: TieBreak,
-    /// How long any read may take.
-    pub longest_read: Duration,
 }
 
 /// Repairs an index of a node that has missed a change of it, in the background.
@@ -38,7 +36,7 @@ type IndexRepairer = Box<dyn Fn(&NodeId, &str) + Send + Sync>;
 /// What must be remembered, and who may forget it.
 pub struct Ledger {
     pub nodes: Arc<Nodes>,
-    pub settings: LedgerSettings,
+    pub settings: Live<LedgerSettings>,
     pub store: Arc<dyn Store>,
     pub registry: Registry,
     /// Settings that some node refused, where others have them still.
@@ -79,7 +77,7 @@ impl Ledger {
         refusals.on_change(Box::new(move || told.elsewhere.changed(Told::Refusals)));
         Arc::new(Self {
             nodes,
-            settings,
+            settings: Live::new(settings),
             store,
             registry,
             refusals: Arc::new(refusals),
@@ -114,7 +112,7 @@ impl Ledger {
     pub fn hidden_settings(&self) -> HiddenSettings {
         let version = self.nodes.versions.least();
         let takes_guard = version.as_deref().is_none_or(templates_see_names);
-        let hidden = match (self.settings.tie_break, version.as_deref()) {
+        let hidden = match (self.settings.get().tie_break, version.as_deref()) {
             (TieBreak::Written, Some(version)) => HiddenSettings::breaking_ties(default_rules(version)),
             // Before any node has said what it is, none takes a write.
             (TieBreak::Written, None) | (TieBreak::Replica, _) => HiddenSettings::default(),

@@ -172,7 +172,7 @@ fn merged(case: &AnyCase) -> String {
         }
         Kind::Similar => {
             let plan = SimilarPlan::new(&info, request(), 8).unwrap();
-            Near::new(&plan, first).unwrap().write(&plan, true).unwrap()
+            Near::new(&plan, first).unwrap().write(&plan, true).unwrap().0
         }
         Kind::Federation => federated(case, &groups),
         Kind::Documents => {

@@ -208,6 +208,11 @@ impl<'a> Mixed<'a> {
         })
     }
 
+    /// How many hits the page has.
+    pub fn shown(&self) -> u64 {
+        self.page.len() as u64
+    }
+
     /// The one reply, member by member as the first node wrote its own.
     pub fn write(&self, facets: Option<&Facets>, total: u64, index: Option<&str>) -> Result<Vec<u8>, MergeError> {
         let first = &self.replies.first().ok_or(MergeError::Missing("a reply"))?.members;

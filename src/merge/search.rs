@@ -196,6 +196,11 @@ impl<'a> Merged<'a> {
         self.replies.iter().map(|reply| reply.total).collect()
     }
 
+    /// How many hits the page has.
+    pub fn shown(&self) -> u64 {
+        self.page.hits.len() as u64
+    }
+
     /// What the nodes said of facets, one after the other.
     pub fn facets(&self) -> Result<Vec<NodeFacets<'a>>, MergeError> {
         self.replies.iter().map(|reply| NodeFacets::of(&reply.members, reply.total)).collect()

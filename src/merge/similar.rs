@@ -68,14 +68,16 @@ pub fn vectors(plan: &SimilarPlan, reply: &[u8]) -> Result<Option<Vec<Value>>, M
     }))
 }
 
-/// The answer of one node that holds everything.
-pub fn relay(plan: &SimilarPlan, reply: &[u8]) -> Result<Vec<u8>, MergeError> {
+/// The answer of one node that holds everything, and how many hits it shows.
+pub fn relay(plan: &SimilarPlan, reply: &[u8]) -> Result<(Vec<u8>, u64), MergeError> {
     let members = Members::of_bytes(reply)?;
+    let mut listed = 0;
     let mut out = Vec::new();
     let mut object = ObjectWriter::new(&mut out);
     for (name, raw) in &members.0 {
         if name == "hits" {
             let hits = elements(raw.get())?;
+            listed = hits.len() as u64;
             let shown = Shown { score: plan.shown.score, details: plan.shown.details, helpers: Vec::new() };
             let out = object.key(name);
             out.push(b'[');
@@ -91,7 +93,7 @@ pub fn relay(plan: &SimilarPlan, reply: &[u8]) -> Result<Vec<u8>, MergeError> {
         }
     }
     object.finish();
-    Ok(out)
+    Ok((out, listed))
 }
 
 // === impl Near ===
@@ -145,11 +147,12 @@ impl<'a> Near<'a> {
         Ok(())
     }
 
-    /// The one reply. `own` says whether the document passes the filter itself, so that it was counted.
-    pub fn write(&self, plan: &SimilarPlan, own: bool) -> Result<Vec<u8>, MergeError> {
+    /// The one reply, and how many hits it shows. `own` says whether the document passes the filter itself, so that it was counted.
+    pub fn write(&self, plan: &SimilarPlan, own: bool) -> Result<(Vec<u8>, u64), MergeError> {
         let (offset, limit) = (usize::try_from(plan.offset), usize::try_from(plan.limit));
         let (offset, limit) = (offset.unwrap_or(usize::MAX), limit.unwrap_or(usize::MAX));
         let mut total = self.total.saturating_sub(u64::from(own));
+        let mut shown = 0;
         let mut out = Vec::new();
         let mut object = ObjectWriter::new(&mut out);
         let hits = object.key("hits");
@@ -164,6 +167,7 @@ impl<'a> Near<'a> {
                 hits.push(b',');
             }
             hit.write(&plan.shown, hits)?;
+            shown += 1;
         }
         hits.push(b']');
         serde_json::to_writer(object.key("id"), &plan.id)?;
@@ -172,7 +176,7 @@ impl<'a> Near<'a> {
         object.number("offset", plan.offset);
         object.number("estimatedTotalHits", total.min(plan.max_total_hits));
         object.finish();
-        Ok(out)
+        Ok((out, shown))
     }
 }
 
@@ -226,7 +230,7 @@ mod tests {
 
     fn merged(plan: &SimilarPlan, replies: &[Vec<u8>]) -> Value {
         let bodies: Vec<&[u8]> = replies.iter().map(Vec::as_slice).collect();
-        serde_json::from_slice(&Near::new(plan, &bodies).unwrap().write(plan, true).unwrap()).unwrap()
+        serde_json::from_slice(&Near::new(plan, &bodies).unwrap().write(plan, true).unwrap().0).unwrap()
     }
 
     fn two() -> Vec<Vec<u8>> {
@@ -282,6 +286,7 @@ mod tests {
     #[test]
     fn the_answer_of_one_node_goes_out_without_what_is_hidden() {
         let body = json!({"hits": [{"id": 2, "_miroir_shard": "{"}], "id": "1"}).to_string();
-        assert_eq!(relay(&plan(json!({})), body.as_bytes()).unwrap(), br#"{"hits":[{"id":2}],"id":"1"}"#);
+        let relayed = relay(&plan(json!({})), body.as_bytes()).unwrap();
+        assert_eq!(relayed, (br#"{"hits":[{"id":2}],"id":"1"}"#.to_vec(), 1));
     }
 }

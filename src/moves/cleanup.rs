@@ -60,7 +60,7 @@ async fn enqueue(
 ) -> Result<Option<u32>, RebalanceError> {
     let path = format!("/indexes/{index}/documents/delete?{STAMP_PARAMETER}={COPY_STAMP}");
     let body = Bytes::from(json!({ "filter": filter }).to_string());
-    let request = Subrequest::json(http::Method::POST, path, body, rebalancer.writes.settings.timeout, false);
+    let request = Subrequest::json(http::Method::POST, path, body, rebalancer.writes.settings.get().timeout, false);
     let reply = rebalancer.nodes.client.send(node, request, trace).await?;
     if Meaning::of_reply(&reply) == Meaning::NotHere {
         return Ok(None);

@@ -32,5 +32,5 @@ pub(super) fn facts(rebalancer: &Rebalancer, layout: &Layout) -> Facts {
         insert(&mut stale, id, &arriving);
     }
     let quiet = rebalancer.nodes.older.quiet(layout.version) && rebalancer.is_quiet_elsewhere(layout.version);
-    Facts { up, stale, quiet, concurrency: rebalancer.settings.concurrency }
+    Facts { up, stale, quiet, concurrency: rebalancer.settings.get().concurrency }
 }

@@ -14,6 +14,7 @@ use crate::moves::settings::RebalanceSettings;
 use crate::nodes::Nodes;
 use crate::placement::settings::PlacementSettings;
 use crate::rebalance::{Layout, Waiting};
+use crate::settings::Live;
 use crate::write::Writes;
 
 /// Reads the configuration again.
@@ -24,7 +25,7 @@ pub struct Rebalancer {
     pub(super) nodes: Arc<Nodes>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) writes: Arc<Writes>,
-    pub(super) settings: RebalanceSettings,
+    pub settings: Live<RebalanceSettings>,
     /// Reads the configuration again; set once by the composition root, before anything runs.
     pub config_source: OnceLock<ConfigSource>,
     /// The durable layout. Held while it changes.
@@ -54,7 +55,7 @@ impl Rebalancer {
             nodes: Arc::clone(&writes.nodes),
             ledger: Arc::clone(&writes.ledger),
             writes,
-            settings,
+            settings: Live::new(settings),
             config_source: OnceLock::new(),
             seen: ArcSwap::from_pointee(layout.clone()),
             layout: tokio::sync::Mutex::new(layout),

@@ -136,7 +136,7 @@ pub async fn reload(rebalancer: &Rebalancer) -> Result<bool, RebalanceError> {
     if stored.configured == configured {
         return Ok(false);
     }
-    let state = initial_state(rebalancer.settings.on_config_change);
+    let state = initial_state(rebalancer.settings.get().on_config_change);
     let goal = configured.clone();
     let changed =
         aim(rebalancer, Cause::Configuration, state, |layout| Ok(keep_unsaid(goal, &settings, layout))).await?;

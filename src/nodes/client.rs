@@ -24,6 +24,7 @@ use super::transport::Transport;
 use crate::meili::error::ResponseError;
 use crate::meili::task::{TaskKind, TaskStatus};
 use crate::placement::topology::{Node, NodeId};
+use crate::settings::Secret;
 use crate::tasks::entry::NodeTaskState;
 use crate::traces;
 
@@ -157,6 +158,11 @@ impl NodeClient {
         }
     }
 
+    /// As [`Transport::show`].
+    pub(super) fn show_key(&self, key: Option<&Secret>) {
+        self.transport.show(key);
+    }
+
     /// What nodes were sent and may not have carried out yet.
     pub fn changes(&self) -> &Changes {
         &self.changes
@@ -180,6 +186,7 @@ impl NodeClient {
     async fn carry(&self, node: &Node, request: Subrequest, trace: &Trace, by: By) -> Result<NodeReply, NodeError> {
         let id = node.id.as_str();
         let started = tokio::time::Instant::now();
+        let _asked = trace.times.as_ref().map(|times| times.ask(&node.id));
         let change = self.changes.begin(&node.id, &request.method, &request.path, request.body.at_hand());
         let span = traces::subrequest(&trace.parent, id, request.method.as_str(), &request.path);
         let exchange = async {

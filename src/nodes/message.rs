@@ -7,12 +7,13 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::spool::Spool;
+use super::times::NodeTimes;
 use crate::meili::error::ResponseError;
 use crate::merge::error::shown;
 use crate::traces::Parent;
 
 /// What ties the subrequests of one client's request together in logs, here and on the nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Trace {
     /// Sent as `x-request-id`.
     pub request_id: String,
@@ -20,6 +21,8 @@ pub struct Trace {
     pub parent: Parent,
     /// Of the task that the request is to have, where another gateway has named it.
     pub task: Option<Uuid>,
+    /// How long nodes are being asked, where somebody wants to know.
+    pub times: Option<NodeTimes>,
 }
 
 /// One request to one node.
@@ -59,7 +62,7 @@ pub struct NodeReply {
 impl Trace {
     /// Of a client's request with this id.
     pub fn new(request_id: impl Into<String>) -> Self {
-        Self { request_id: request_id.into(), parent: Parent::None, task: None }
+        Self { request_id: request_id.into(), parent: Parent::None, task: None, times: None }
     }
 
     /// For work that no client asked for: `repair-<uuid>`.

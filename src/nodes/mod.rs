@@ -27,6 +27,7 @@
 //! | [`load`] | how long nodes take for reads, and how many are before them |
 //! | [`metrics`] | counters and gauges of the cluster's traffic and state |
 //! | [`families`] | families of metrics, registered as they are made |
+//! | [`times`] | how long nodes were being asked for one request of a client |
 //! | [`versions`] | which version of the engine each node runs |
 //! | [`shutdown`] | the end of the process, as its loops see it |
 
@@ -55,6 +56,7 @@ mod part;
 pub(crate) mod shutdown;
 pub mod spool;
 pub mod stamp;
+pub mod times;
 pub mod transport;
 pub mod versions;
 

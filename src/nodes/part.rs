@@ -18,6 +18,7 @@ use super::older::OlderTopologies;
 use super::overload::Overload;
 use super::versions::EngineVersions;
 use crate::placement::topology::{NodeId, Topology};
+use crate::settings::{Live, Secret};
 
 /// Repairs a node that answers again, in the background. Told by whoever knows how; see [`Nodes::on_return`].
 pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
@@ -25,15 +26,15 @@ pub type Repairer = Box<dyn Fn(&NodeId) + Send + Sync>;
 /// The nodes of the cluster.
 pub struct Nodes {
     pub settings: HealthSettings,
-    /// How long a search may keep a node busy.
-    pub(crate) longest_read: Duration,
+    /// See [`Nodes::longest_read`].
+    longest_read: Live<Duration>,
     pub client: NodeClient,
     /// Bounds on what is under way, and whom reads avoid.
     pub overload: Overload,
     /// How long nodes take for reads.
     pub loads: Loads,
     pub metrics: ClusterMetrics,
-    pub credentials: Credentials,
+    pub credentials: Live<Credentials>,
     /// Loaded once per request; changed only by [`super::health::publish`].
     pub(crate) topology: ArcSwap<Topology>,
     /// Held while a new topology is made from the current one, so that no change is lost.
@@ -66,12 +67,12 @@ impl Nodes {
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
-            longest_read,
+            longest_read: Live::new(longest_read),
             client,
             overload,
             loads: Loads::default(),
             metrics,
-            credentials,
+            credentials: Live::new(credentials),
             topology: ArcSwap::from_pointee(topology),
             publishing: Mutex::default(),
             older: OlderTopologies::default(),
@@ -86,6 +87,23 @@ impl Nodes {
     /// The topology now; take it once per request.
     pub fn topology(&self) -> Arc<Topology> {
         self.topology.load_full()
+    }
+
+    /// How long any read may take, and so how long a search may keep a node busy.
+    pub fn longest_read(&self) -> Duration {
+        **self.longest_read.get()
+    }
+
+    /// Reads may take as long as that from now on. It is never taken back: some that began before may be under way.
+    pub fn allow_reads_of(&self, time: Duration) {
+        self.longest_read.set(time.max(self.longest_read()));
+    }
+
+    /// Nodes are shown this key from now on.
+    pub fn show_key(&self, key: Option<Secret>) {
+        self.client.show_key(key.as_ref());
+        let tls = self.credentials.get().tls.clone();
+        self.credentials.set(Credentials { key, tls });
     }
 
     /// From now on another gateway says how the nodes are, by [`super::health::install`]. A node that this one cannot reach stays as it is

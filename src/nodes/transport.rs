@@ -19,7 +19,7 @@ use super::exchange::{Failure, TOGETHER, exchange};
 use super::idle::{Bound, Idle};
 use super::message::{NodeReply, Subrequest, Trace};
 use crate::placement::topology::Node;
-use crate::settings::Secret;
+use crate::settings::{Live, Secret};
 use crate::tls::nodes::NodeTls;
 use crate::traces;
 
@@ -43,6 +43,9 @@ pub trait Transport: Send + Sync + 'static {
     ) -> Result<NodeReply, NodeError> {
         self.exchange(node, request, trace).await
     }
+
+    /// Nodes are shown this key from now on, where another one was configured.
+    fn show(&self, _key: Option<&Secret>) {}
 }
 
 /// Where a node's url leads.
@@ -65,7 +68,7 @@ pub struct PingoraTransport {
     connect_timeout: Duration,
     tls: NodeTls,
     /// `Bearer <node key>`; an error where the key is no header value.
-    authorization: Result<Option<Secret>, NotAHeader>,
+    authorization: Live<Result<Option<Secret>, NotAHeader>>,
     max_reply: usize,
 }
 
@@ -128,10 +131,6 @@ impl Endpoint {
 impl PingoraTransport {
     /// `connect_timeout` is for TCP, and twice as long with TLS. Up to `keepalive_pool_size` idle connections are kept.
     pub fn new(connect_timeout: Duration, keepalive_pool_size: usize, credentials: &Credentials) -> Self {
-        let bearer = credentials.key.as_ref().map(|key| {
-            let value = format!("Bearer {}", key.expose());
-            HeaderValue::from_str(&value).map(|_| Secret::new(value)).map_err(|_| NotAHeader)
-        });
         Self {
             tls: credentials.tls.clone(),
             // Its own pool stays empty.
@@ -139,7 +138,7 @@ impl PingoraTransport {
             targets: RwLock::default(),
             idle: Bound::new(keepalive_pool_size),
             connect_timeout,
-            authorization: bearer.transpose(),
+            authorization: Live::new(bearer(credentials.key.as_ref())),
             max_reply: MAX_REPLY,
         }
     }
@@ -234,7 +233,7 @@ impl PingoraTransport {
             add(&["\r\ntraceparent: ", &parent]);
         }
         // An error of the header would quote the value.
-        match (key, &self.authorization) {
+        match (key, &**self.authorization.get()) {
             (Some(key), _) if HeaderValue::from_str(key.expose()).is_err() => {
                 return Err(local("a node's key is no header value"));
             }
@@ -259,6 +258,10 @@ impl PingoraTransport {
 impl Transport for PingoraTransport {
     async fn exchange(&self, node: &Node, request: &Subrequest, trace: &Trace) -> Result<NodeReply, NodeError> {
         self.exchange_as(node, request, trace, None).await
+    }
+
+    fn show(&self, key: Option<&Secret>) {
+        self.authorization.set(bearer(key));
     }
 
     async fn exchange_as(
@@ -293,6 +296,15 @@ impl Transport for PingoraTransport {
             }
         }
     }
+}
+
+/// `Bearer <key>`.
+fn bearer(key: Option<&Secret>) -> Result<Option<Secret>, NotAHeader> {
+    let bearer = key.map(|key| {
+        let value = format!("Bearer {}", key.expose());
+        HeaderValue::from_str(&value).map(|_| Secret::new(value)).map_err(|_| NotAHeader)
+    });
+    bearer.transpose()
 }
 
 /// How long a node asks to be left alone; a date is not read.

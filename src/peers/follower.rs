@@ -137,7 +137,7 @@ impl Follower {
         view.is_some_and(|view| {
             // The leader waits no longer than reads may take.
             let in_time =
-                view.superseded.is_none_or(|then| now.saturating_sub(then) < self.ledger.settings.longest_read);
+                view.superseded.is_none_or(|then| now.saturating_sub(then) < self.ledger.nodes.longest_read());
             in_time && state.lease.holds(view.number, now)
         })
     }
@@ -206,7 +206,7 @@ impl Follower {
             has: state.lease.has(),
             oldest: state.in_hand.first().map(|view| view.number),
             may_take: millis(may_take),
-            longest_read: millis(self.ledger.settings.longest_read),
+            longest_read: millis(self.ledger.nodes.longest_read()),
             promises: self.promise.get().is_some_and(|promise| promise()),
         };
         (sent, question)

@@ -81,7 +81,7 @@ impl<'a> ClusterNodes<'a> {
         trace: &'a Trace,
         keeping: Keeping,
     ) -> Self {
-        let settings = &reads.settings;
+        let settings = &reads.settings.get();
         let budget = match scatter.ask.plan().kind().budget() {
             Budget::Search => settings.timeout,
             Budget::Long => longest(settings),
@@ -364,7 +364,7 @@ impl Drop for Turn<'_> {
             return;
         };
         life.heavy_is_left(&self.node.id);
-        let as_long_again = self.began.elapsed().min(longest(&self.reads.settings));
+        let as_long_again = self.began.elapsed().min(longest(&self.reads.settings.get()));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(as_long_again).await;

@@ -127,7 +127,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let (body, tied) = merged.write(&facets)?;
         inexact.facets |= tied;
-        Ok(Reply { inexact, ..Reply::ok(body, missing) })
+        Ok(Reply { inexact, ..Reply::ok(body, missing).of(merged.shown()) })
     }
 
     /// What nodes list where none of them leaves out a hit for another one; `None` where they do not list all, or cannot.

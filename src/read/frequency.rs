@@ -59,7 +59,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             ..Inexact::default()
         };
         let body = merged.write(stated.facets.as_ref(), stated.total, index)?;
-        Ok(Reply { inexact, ..Reply::ok(self.marked(plan, wanted.seed, body).await?, missing) })
+        let body = self.marked(plan, wanted.seed, body).await?;
+        Ok(Reply { inexact, ..Reply::ok(body, missing).of(merged.shown()) })
     }
 
     /// How many documents have `word`.

@@ -50,7 +50,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             let gathered = gather(self.nodes, self.topology, wanted, &request, &readable).await?;
             if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone) {
                 self.complete(&gathered)?;
-                return Ok(Reply::ok(merge::search::relay(plan, &readings.reply(only)?, index)?, gathered.missing));
+                let reply = readings.reply(only)?;
+                let body = merge::search::relay(plan, &reply, index)?;
+                return Ok(Reply::ok(body, gathered.missing).of(reply.listed()));
             }
         }
         if matches!(plan.mix, Mix::Unmixable { .. }) {
@@ -92,7 +94,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         let mut missing = words.missing.clone();
         missing.union_with(&vectors.missing);
         let body = mixed.write(stated.facets.as_ref(), stated.total, index)?;
-        Ok(Reply { inexact, ..Reply::ok(body, missing) })
+        Ok(Reply { inexact, ..Reply::ok(body, missing).of(mixed.shown()) })
     }
 
     async fn gather_search(&self, plan: &SearchPlan, wanted: Wanted<'_>) -> Result<Gathered, Stop> {

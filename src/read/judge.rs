@@ -81,5 +81,5 @@ pub(super) fn relay_error(reply: &NodeReply) -> Reply {
         None => return Reply { status: reply.status, ..Reply::ok(reply.body.to_vec(), ShardSet::new()) },
     };
     let body = error.to_body().into();
-    Reply { status: error.status, body, degraded: ShardSet::new(), inexact: Inexact::default() }
+    Reply { status: error.status, body, degraded: ShardSet::new(), inexact: Inexact::default(), hits: None }
 }

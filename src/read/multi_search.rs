@@ -27,6 +27,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         for reply in &replies {
             degraded.union_with(&reply.degraded);
         }
-        Ok(Reply { inexact, ..Reply::ok(merge::search::results(&bodies)?, degraded) })
+        let hits = replies.iter().filter_map(|reply| reply.hits).sum();
+        Ok(Reply { inexact, ..Reply::ok(merge::search::results(&bodies)?, degraded).of(hits) })
     }
 }

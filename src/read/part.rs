@@ -9,6 +9,7 @@ use super::query_vectors::QueryVectors;
 use crate::nodes::Nodes;
 use crate::placement::topology::NodeId;
 use crate::read::settings::SearchSettings;
+use crate::settings::Live;
 
 /// What reads want to know of what the cluster remembers.
 pub trait Remembered: Send + Sync {
@@ -19,7 +20,7 @@ pub trait Remembered: Send + Sync {
 /// Who carries out reads.
 pub struct Reads {
     pub nodes: Arc<Nodes>,
-    pub settings: SearchSettings,
+    pub settings: Live<SearchSettings>,
     pub(super) query_vectors: QueryVectors,
     pub(super) kept: KeptReplies,
     pub(super) remembered: Arc<dyn Remembered>,
@@ -33,6 +34,7 @@ impl Reads {
     pub fn new(nodes: Arc<Nodes>, settings: SearchSettings, kept: u64, remembered: Arc<dyn Remembered>) -> Arc<Self> {
         metrics::start_at_zero(&nodes.metrics);
         let kept = KeptReplies::new(kept);
+        let settings = Live::new(settings);
         Arc::new(Self { nodes, settings, query_vectors: QueryVectors::default(), kept, remembered })
     }
 }

@@ -34,6 +34,8 @@ pub struct Reply {
     /// The shards that are missing in the answer.
     pub degraded: ShardSet,
     pub inexact: Inexact,
+    /// How many hits it shows, if it shows hits.
+    pub hits: Option<u64>,
 }
 
 /// What in an answer may differ from what one node with all documents would state.
@@ -100,7 +102,13 @@ impl Reply {
 
     /// Status 200; `degraded` are the shards that the answer lacks.
     pub(super) fn ok(body: Vec<u8>, degraded: ShardSet) -> Self {
-        Self { status: 200, body: body.into(), degraded, inexact: Inexact::default() }
+        Self { status: 200, body: body.into(), degraded, inexact: Inexact::default(), hits: None }
+    }
+
+    /// The same, which shows so many hits.
+    #[must_use]
+    pub(super) fn of(self, hits: u64) -> Self {
+        Self { hits: Some(hits), ..self }
     }
 }
 
@@ -174,7 +182,7 @@ impl<'a, N: Nodes + ?Sized> Reader<'a, N> {
         Self {
             nodes,
             topology,
-            unavailable: reads.settings.unavailable_shards,
+            unavailable: reads.settings.get().unavailable_shards,
             query_vectors: &reads.query_vectors,
             remembered: reads.remembered.as_ref(),
             uncounted: Mutex::default(),

@@ -88,7 +88,9 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         index: Option<&str>,
     ) -> Result<Reply, Stop> {
         if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone && plan.relays()) {
-            return Ok(Reply::ok(merge::search::relay(plan, &readings.reply(only)?, index)?, gathered.missing));
+            let reply = readings.reply(only)?;
+            let body = merge::search::relay(plan, &reply, index)?;
+            return Ok(Reply::ok(body, gathered.missing).of(reply.listed()));
         }
         if gathered.replies.len() > 1 && !plan.comparable {
             return Err(plan.hidden_distinct().into());
@@ -121,7 +123,7 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
         }
         let body = merged.write(overview.facets.as_ref(), overview.total, index)?;
         let body = self.marked(plan, seed, body).await?;
-        Ok(Reply { inexact, ..Reply::ok(body, gathered.missing.clone()) })
+        Ok(Reply { inexact, ..Reply::ok(body, gathered.missing.clone()).of(merged.shown()) })
     }
 
     /// What nodes list where none of them leaves out a hit for another one.

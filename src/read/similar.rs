@@ -28,7 +28,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             };
             let gathered = gather(self.nodes, self.topology, wanted, &request, &is_object).await?;
             if let ([(_, only)], true) = (gathered.replies.as_slice(), gathered.alone) {
-                return Ok(Reply::ok(relay(plan, only)?, gathered.missing));
+                let (body, hits) = relay(plan, only)?;
+                return Ok(Reply::ok(body, gathered.missing).of(hits));
             }
         }
 
@@ -88,7 +89,8 @@ impl<N: Nodes + ?Sized> Reader<'_, N> {
             )
             .into());
         }
-        Ok(Reply::ok(near.write(plan, own)?, gathered.missing))
+        let (body, hits) = near.write(plan, own)?;
+        Ok(Reply::ok(body, gathered.missing).of(hits))
     }
 
     fn one<'g>(&self, gathered: &'g Gathered) -> Result<&'g [u8], Stop> {

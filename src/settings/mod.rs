@@ -6,13 +6,16 @@
 //! |---|---|
 //! | [`section`] | one section of the file: its keys, each taken once, with its bounds and its default |
 //! | [`unit`](mod@unit) | `500ms`, `7d`, `64MiB`, read and written |
+//! | [`live`] | settings that may be exchanged while requests go on |
 //! | [`secret`] | a key that no log line can show |
 //! | [`problem`] | everything that is wrong or doubtful in a file, all at once |
 
+pub mod live;
 pub mod problem;
 pub mod secret;
 pub mod section;
 
+pub use live::Live;
 pub use miroir_words::unit;
 pub use problem::{Problem, Report, Warning};
 pub use secret::Secret;

@@ -15,19 +15,19 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How often old rows are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 
-/// Runs until `shutdown` turns true. `retention` is how long a finished task is kept.
+/// Runs until `shutdown` turns true. `retention` says how long a finished task is kept.
 pub async fn run(
     store: Arc<dyn Store>,
     metrics: TaskMetrics,
-    retention: Duration,
+    retention: impl Fn() -> Duration,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut measure = tokio::time::interval(MEASURE_EVERY);
-    let mut purge = tokio::time::interval(PURGE_EVERY.min(retention).max(Duration::from_secs(1)));
+    let mut purge = tokio::time::interval(PURGE_EVERY.min(retention()).max(Duration::from_secs(1)));
     loop {
         tokio::select! {
             _ = measure.tick() => measure_table(&*store, &metrics).await,
-            _ = purge.tick() => purge_table(&*store, &metrics, retention).await,
+            _ = purge.tick() => purge_table(&*store, &metrics, retention()).await,
             () = stopped(&mut shutdown) => return,
         }
     }

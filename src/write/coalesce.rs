@@ -58,7 +58,7 @@ pub(crate) struct Way<'a> {
 
 /// The bytes of `spool` if they may travel with others.
 pub(crate) fn small(writes: &Writes, spool: &Spool) -> Option<Bytes> {
-    let may = writes.settings.coalesce == Coalesce::Yes && spool.len() <= SMALL;
+    let may = writes.settings.get().coalesce == Coalesce::Yes && spool.len() <= SMALL;
     if may { spool.in_memory() } else { None }
 }
 
@@ -223,7 +223,7 @@ impl Trip {
     }
 
     async fn send_words(&self, path: &str, lines: Bytes) -> StepResult {
-        let settings = &self.writes.settings;
+        let settings = &self.writes.settings.get();
         let request = Subrequest {
             method: http::Method::POST,
             path: send::with_stamp(path, COPY_STAMP),

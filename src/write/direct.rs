@@ -29,7 +29,8 @@ pub async fn everywhere(
     let _one = writes.direct.lock().await;
     let topology = writes.nodes.topology();
     // Small requests: a node that does not answer in this time is repaired instead.
-    let timeout = writes.settings.timeout.min(writes.settings.slow_after);
+    let settings = writes.settings.get();
+    let timeout = settings.timeout.min(settings.slow_after);
     let request = match body {
         Some(body) => Subrequest::json(method, path, body, timeout, false),
         None => Subrequest { method, idempotent: false, ..Subrequest::get(path, timeout) },

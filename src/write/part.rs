@@ -7,6 +7,7 @@ use super::vocabulary::Vocabularies;
 use crate::ledger::Ledger;
 use crate::nodes::Nodes;
 use crate::placement::vocabulary::SharedWords;
+use crate::settings::Live;
 use crate::tracking::Tracking;
 use crate::write::settings::WriteSettings;
 
@@ -15,7 +16,7 @@ pub struct Writes {
     pub nodes: Arc<Nodes>,
     pub ledger: Arc<Ledger>,
     pub tracking: Arc<Tracking>,
-    pub settings: WriteSettings,
+    pub settings: Live<WriteSettings>,
     /// Whether every node gets the words of the documents that it does not hold.
     pub(super) words: SharedWords,
     pub(crate) order: Order,
@@ -39,7 +40,7 @@ impl Writes {
             nodes: Arc::clone(&tracking.nodes),
             ledger: Arc::clone(&tracking.ledger),
             tracking,
-            settings,
+            settings: Live::new(settings),
             words,
             order: Order::default(),
             vocabularies,

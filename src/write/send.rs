@@ -98,15 +98,15 @@ pub(crate) fn without_stamp<'p>(path: &'p str, stamp: &str) -> Option<&'p str> {
 
 /// True when the node may be silent because of a heavy read that it was given.
 pub(crate) fn is_laden(writes: &Writes, node: &NodeId) -> bool {
-    writes.nodes.life.signs(node).is_laden(writes.nodes.longest_read, Instant::now())
+    writes.nodes.life.signs(node).is_laden(writes.nodes.longest_read(), Instant::now())
 }
 
 /// How long `nodes` may take for a body of `size` bytes: `write.timeout`, what its size adds, and what a heavy read of one
 /// of them may take.
 pub(crate) fn time_for<'n>(writes: &Writes, nodes: impl IntoIterator<Item = &'n NodeId>, size: u64) -> Duration {
     let is_laden = nodes.into_iter().any(|node| is_laden(writes, node));
-    let search = if is_laden { writes.nodes.longest_read } else { Duration::ZERO };
-    writes.settings.timeout + allowance(size) + search
+    let search = if is_laden { writes.nodes.longest_read() } else { Duration::ZERO };
+    writes.settings.get().timeout + allowance(size) + search
 }
 
 /// Carries `planned` to `node`, within the time for it.

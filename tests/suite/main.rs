@@ -39,6 +39,7 @@ mod placement;
 mod reads;
 mod rebalance;
 mod recover;
+mod reload;
 mod repair;
 mod resilver;
 mod rolling;

@@ -269,3 +269,55 @@ fn the_access_log_leaves_out_ordinary_requests_and_no_other() {
     assert!(told["milliseconds"].as_f64().is_some_and(|took| took > 0.0), "{told}");
     assert!(lines("getIndex").len() <= 1, "{:?}", lines("getIndex"));
 }
+
+/// The line of a search says how many hits it shows and how long each node took; a slow one says the same as a warning.
+#[test]
+fn the_access_log_tells_hits_and_the_time_of_each_node() {
+    let more = "access_log: { slow_after: 1h }\nlog: { format: json }\ncache: { size: 0, replies: 0 }\n";
+    let fleet = Fleet::with(FleetOptions { replication_factor: 1, more: more.to_owned(), ..Default::default() });
+    fleet.client.add("timed", &json!((0..60).map(|id| json!({"id": id})).collect::<Vec<_>>()));
+    let lines = |route: &str| -> Vec<Value> {
+        let log = fleet.gateway().log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["target"] == "miroir::access" && line["route"] == route).collect()
+    };
+    let line = |route: &str, count: usize| eventually("it has a line", || lines(route).into_iter().nth(count - 1));
+    let nodes_of = |line: &Value| -> Vec<(String, f64)> {
+        let nodes = line["nodes"].as_str().expect("nodes are a text").split(", ");
+        let parts = nodes.map(|node| node.split_once('=').expect("node=milliseconds"));
+        parts.map(|(node, took)| (node.to_owned(), took.parse().expect("a number"))).collect()
+    };
+    let check = |line: &Value, hits: Option<u64>, asked: usize| {
+        assert_eq!(line.get("hits").and_then(Value::as_u64), hits, "{line}");
+        let (took, own) = (line["milliseconds"].as_f64().unwrap(), line["gateway_milliseconds"].as_f64().unwrap());
+        assert!(own > 0.0 && own <= took, "{line}");
+        let nodes = nodes_of(line);
+        assert_eq!(nodes.len(), asked, "{line}");
+        let slowest = nodes.iter().map(|(_, took)| *took).fold(0.0, f64::max);
+        assert!(nodes.iter().all(|(_, took)| *took > 0.0) && own + slowest <= took + 0.01, "{line}");
+    };
+    fleet.client.post("/indexes/timed/search", &json!({"q": "", "limit": 7})).ok();
+    check(&line("searchPost", 1), Some(7), 3);
+    fleet.client.post("/indexes/timed/search", &json!({"q": "nothing of the kind"})).ok();
+    check(&line("searchPost", 2), Some(0), 3);
+    let queries = json!([{"indexUid": "timed", "limit": 5}, {"indexUid": "timed", "limit": 4}]);
+    fleet.client.post("/multi-search", &json!({"queries": queries})).ok();
+    check(&line("multiSearch", 1), Some(9), 3);
+    fleet.client.post("/multi-search", &json!({"federation": {"limit": 3}, "queries": [{"indexUid": "timed"}]})).ok();
+    check(&line("multiSearch", 2), Some(3), 3);
+    // One node answers it, by Pingora's own path.
+    fleet.client.get("/version").ok();
+    let forwarded = line("version", 1);
+    check(&forwarded, None, 1);
+    assert_eq!(nodes_of(&forwarded)[0].0, forwarded["node"], "{forwarded}");
+    // From now on nearly everything is slow.
+    let file = std::fs::read_to_string(&fleet.config).expect("a configuration");
+    std::fs::write(&fleet.config, file.replace("slow_after: 1h", "slow_after: 1ms")).expect("a file");
+    assert_eq!(fleet.admin.post("/reload", &json!({})).ok()["sections"], json!(["access_log"]));
+    let slow = eventually("a slow search has a line", || {
+        fleet.client.post("/indexes/timed/search", &json!({"q": "", "limit": 60})).ok();
+        lines("searchPost").into_iter().find(|line| line["level"] == "WARN")
+    });
+    assert_eq!(slow["message"], "slow request");
+    check(&slow, Some(60), 3);
+}

@@ -126,7 +126,7 @@ impl Keyring {
     fn secret(&self, uid: uuid::Uuid) -> Option<Secret> {
         match self.by_uid(uid) {
             Some(held) => Some(held.secret),
-            None => self.master_key().map(|master| Secret::new(key::secret(master, uid))),
+            None => self.master_key().map(|master| Secret::new(key::secret(master.expose(), uid))),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use serde::Deserialize as _;
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
@@ -11,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::meili::key::{self, Key};
-use crate::settings::Secret;
+use crate::settings::{Live, Secret};
 use crate::store::{Store, StoreError};
 
 /// A key and its secret. Without a master key there is no secret, and no key opens anything.
@@ -23,11 +24,13 @@ pub struct HeldKey {
 
 /// The keys, and what they are checked against.
 pub struct Keyring {
-    master_key: Option<Secret>,
+    master_key: Live<Option<Secret>>,
     keys: ArcSwap<Vec<HeldKey>>,
     store: Arc<dyn Store>,
     /// Held from a change of the store to the change in memory, so that both see changes in one order.
     changing: tokio::sync::Mutex<()>,
+    /// Held while secrets are made anew, so that those in memory are of the master key that is there.
+    replacing: Mutex<()>,
 }
 
 // === impl Keyring ===
@@ -47,7 +50,13 @@ impl Keyring {
                 store.put_key(key.uid, stored(key)).await?;
             }
         }
-        let ring = Self { master_key, keys: ArcSwap::default(), store, changing: tokio::sync::Mutex::new(()) };
+        let ring = Self {
+            master_key: Live::new(master_key),
+            keys: ArcSwap::default(),
+            store,
+            changing: tokio::sync::Mutex::new(()),
+            replacing: Mutex::new(()),
+        };
         let held = keys.into_iter().map(|key| ring.hold(key)).collect();
         ring.keys.store(Arc::new(held));
         Ok(ring)
@@ -64,6 +73,7 @@ impl Keyring {
     ///
     /// When one of them is no key.
     pub fn go_by(&self, records: &[Value]) -> Result<(), serde_json::Error> {
+        let _order = self.replacing.lock();
         let keys = records.iter().map(|record| Key::deserialize(record).map(|key| self.hold(key)));
         self.keys.store(Arc::new(keys.collect::<Result<_, _>>()?));
         Ok(())
@@ -71,21 +81,33 @@ impl Keyring {
 
     /// Without one no key is asked for.
     pub fn has_master_key(&self) -> bool {
-        self.master_key.is_some()
+        self.master_key.get().is_some()
     }
 
-    pub(super) fn master_key(&self) -> Option<&str> {
-        self.master_key.as_ref().map(Secret::expose)
+    /// From now on this is the master key, and each key has the secret that follows from it: those of before open nothing.
+    pub async fn go_by_master(&self, master_key: Option<Secret>) {
+        let _changes = self.changing.lock().await;
+        let _order = self.replacing.lock();
+        self.master_key.set(master_key);
+        let keys = self.keys.load().iter().map(|held| self.hold(held.key.clone())).collect();
+        self.keys.store(Arc::new(keys));
+    }
+
+    pub(super) fn master_key(&self) -> Option<Secret> {
+        Option::clone(&self.master_key.get())
     }
 
     /// True when `token` is the master key. Takes the same time wherever they differ.
     pub fn is_master(&self, token: &str) -> bool {
-        self.master_key().is_some_and(|master| same(master, token))
+        let master = self.master_key.get();
+        Option::<Secret>::as_ref(&master).is_some_and(|master| same(master.expose(), token))
     }
 
     /// The key whose secret is `token`. Every key is compared, whichever meets.
     pub fn by_secret(&self, token: &str) -> Option<HeldKey> {
-        self.master_key.as_ref()?;
+        if !self.has_master_key() {
+            return None;
+        }
         let mut found = None;
         for held in self.keys.load().iter() {
             if same(held.secret.expose(), token) {
@@ -155,11 +177,12 @@ impl Keyring {
     }
 
     fn hold(&self, key: Key) -> HeldKey {
-        let secret = self.master_key().map(|master| key::secret(master, key.uid)).unwrap_or_default();
+        let secret = self.master_key().map(|master| key::secret(master.expose(), key.uid)).unwrap_or_default();
         HeldKey { key, secret: Secret::new(secret) }
     }
 
     fn replace(&self, change: impl FnOnce(&mut Vec<HeldKey>)) {
+        let _order = self.replacing.lock();
         let mut keys = self.keys.load().to_vec();
         change(&mut keys);
         self.keys.store(Arc::new(keys));

@@ -38,7 +38,7 @@ pub(crate) fn as_leader(app: &App, operation: &Operation) -> Result<Seen, Respon
     if app.cluster.nodes.client.is_trusted() {
         return Ok(Seen::Now);
     }
-    match (operation, app.cluster.reads.settings.stale_view) {
+    match (operation, app.cluster.reads.settings.get().stale_view) {
         (Operation::Read(_), StaleView::Serve) => Ok(Seen::Before),
         (Operation::Read(_), StaleView::Refuse) => Err(untrusted()),
         (
@@ -86,7 +86,7 @@ fn judge(app: &App, topology: &Topology) -> Result<Judged, ResponseError> {
     if follower.is_leased() {
         return Ok(Judged::PlanAgain(app.cluster.nodes.topology()));
     }
-    match app.cluster.reads.settings.stale_view {
+    match app.cluster.reads.settings.get().stale_view {
         StaleView::Serve => Ok(Judged::Stands(Seen::Before)),
         StaleView::Refuse => Err(view_lost()),
     }

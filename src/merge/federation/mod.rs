@@ -193,6 +193,11 @@ impl<'a> Merged<'a> {
         !self.answers[at].displaced.is_empty() && !told
     }
 
+    /// How many hits the page has.
+    pub fn shown(&self) -> u64 {
+        self.page.len() as u64
+    }
+
     /// The one reply, and whether one node's lists of facet values may end otherwise. `facets` are those of each index,
     /// where there were any to put together.
     pub fn write(&self, facets: &[Option<Facets>]) -> Result<(Vec<u8>, bool), MergeError> {

@@ -124,6 +124,19 @@ pub fn serves_again(nodes: &Nodes, node: &NodeId, _compared: Compared) -> bool {
     change_state(nodes, node, &[NodeState::Repairing], NodeState::Up)
 }
 
+/// The gateway itself is in this zone from now on. The nodes are as they were, so no epoch begins.
+pub fn stand_in(nodes: &Nodes, zone: Option<&str>) {
+    let _publishing = nodes.publishing.lock();
+    let before = nodes.topology.load_full();
+    if before.own_zone.as_deref() == zone {
+        return;
+    }
+    let mut next = Topology::clone(&before);
+    next.own_zone = zone.map(Into::into);
+    nodes.topology.store(Arc::new(next));
+    nodes.older.superseded(&before);
+}
+
 /// Moves a node from one of `from` to `to`; false when it is in none of them any more. Up it comes by [`serves_again`] alone.
 pub fn move_state(nodes: &Nodes, node: &NodeId, from: &[NodeState], to: NodeState) -> bool {
     debug_assert!(to != NodeState::Up, "a node would serve that was not compared");

@@ -50,7 +50,7 @@ impl Probe {
         let settings = &nodes.settings;
         let endpoint = Endpoint::parse(&node.url)?;
         let check = Check {
-            inner: http_check(settings, &endpoint, node, &nodes.credentials.tls)?,
+            inner: http_check(settings, &endpoint, node, &nodes.credentials.get().tls)?,
             patience: settings.patience,
             fall: settings.fall.max(1),
             node: node.id.clone(),
@@ -159,7 +159,7 @@ impl Check {
             Err(error) if is_late(error) => {
                 signs.good_in_a_row = 0;
                 let heard = signs.heard.unwrap_or(began);
-                let longest_read = nodes.longest_read;
+                let longest_read = nodes.longest_read();
                 // A probe waits for the patience as a whole, or gives up connecting much earlier.
                 if heard.elapsed() < signs.patience(self.patience, longest_read, Instant::now()) {
                     return None;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use prometheus::IntGauge;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 /// A bound on what is under way, with a bounded queue before it.
 pub struct Limit {
     turns: Arc<Turns>,
-    most_waiting: usize,
+    most_waiting: AtomicUsize,
 }
 
 struct Turns {
@@ -51,12 +52,20 @@ impl Limit {
     /// `most` requests at a time, one at least, and `most_waiting` that wait for their turn.
     pub fn new(most: usize, most_waiting: usize, in_flight_gauge: IntGauge, waiting_gauge: IntGauge) -> Self {
         let queue = Mutex::new(Queue { most: most.max(1), ..Queue::default() });
-        Self { turns: Arc::new(Turns { queue, in_flight_gauge, waiting_gauge }), most_waiting }
+        Self {
+            turns: Arc::new(Turns { queue, in_flight_gauge, waiting_gauge }),
+            most_waiting: AtomicUsize::new(most_waiting),
+        }
     }
 
     /// So many at a time from now on, one at least. Those under way stay, and those that wait come in with the next that ends.
     pub fn set_most(&self, most: usize) {
         self.turns.queue.lock().most = most.max(1);
+    }
+
+    /// So many may wait from now on; those that wait already go on waiting.
+    pub fn set_most_waiting(&self, most: usize) {
+        self.most_waiting.store(most, Ordering::Relaxed);
     }
 
     /// Returns when it is the turn of a request to `index`; at once with an error when too many wait already. Cancel-safe.
@@ -67,7 +76,7 @@ impl Limit {
                 queue.under_way += 1;
                 return Ok(self.turns.permit());
             }
-            if queue.length >= self.most_waiting {
+            if queue.length >= self.most_waiting.load(Ordering::Relaxed) {
                 return Err(Full { waiting: queue.length });
             }
             let (grant, turn) = oneshot::channel();

@@ -21,7 +21,7 @@ pub(super) struct LongFilters {
     limit: Limit,
     at: AtWork,
     /// How many at once, `None` for one fewer than replicas.
-    most: Option<usize>,
+    most: Mutex<Option<usize>>,
 }
 
 /// The right to have a node work on a long filter, until it is dropped.
@@ -35,12 +35,18 @@ pub struct LongTurn {
 
 impl LongFilters {
     pub(super) fn new(limit: Limit, most: Option<usize>) -> Self {
-        Self { limit, at: AtWork::default(), most }
+        Self { limit, at: AtWork::default(), most: Mutex::new(most) }
+    }
+
+    /// Goes by other bounds from now on.
+    pub(super) fn exchange(&self, most: Option<usize>, waiting: usize) {
+        *self.most.lock() = most;
+        self.limit.set_most_waiting(waiting);
     }
 
     /// Waits for a turn at `node`. `None` where there is no bound: with one replica no node can be spared.
     pub(super) async fn enter(&self, node: &NodeId, index: &str, replicas: usize) -> Result<Option<LongTurn>, Full> {
-        let most = self.most.unwrap_or(replicas.saturating_sub(1));
+        let most = self.most.lock().unwrap_or(replicas.saturating_sub(1));
         if most == 0 {
             return Ok(None);
         }

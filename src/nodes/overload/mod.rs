@@ -32,7 +32,7 @@ use crate::nodes::error::{NodeError, NodeErrorKind};
 use crate::nodes::meaning::{ForCircuit, Meaning};
 use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
 use crate::settings::unit::{GIB, MIB};
-use crate::settings::{FromSection, Section};
+use crate::settings::{FromSection, Live, Section};
 use circuit::{Circuit, CircuitSettings};
 use limit::{Limit, Permit};
 use long_filters::{LongFilters, LongTurn};
@@ -86,7 +86,7 @@ pub struct OverloadSettings {
 
 /// The bounds of the whole gateway, and what is under way.
 pub struct Overload {
-    settings: OverloadSettings,
+    settings: Live<OverloadSettings>,
     pub metrics: OverloadMetrics,
     pub spools: Arc<SpoolBudget>,
     /// By node; made when a node is first asked.
@@ -192,8 +192,29 @@ impl Overload {
             retries: Mutex::new(RetryBudget::new(settings.retries)),
             writes: WaitingWrites::default(),
             metrics,
-            settings,
+            settings: Live::new(settings),
         })
+    }
+
+    /// Goes by these from now on. What is under way or waits goes on, also where there is less room than it takes.
+    pub fn exchange(&self, settings: OverloadSettings) {
+        // Held, so that the limits of a node that is asked for the first time are of these settings or are set here.
+        let nodes = self.nodes.write();
+        let before = OverloadSettings::clone(&self.settings.get());
+        self.settings.set(settings.clone());
+        for traffic in nodes.values() {
+            for (limit, settings) in
+                [(&traffic.reads, settings.reads), (&traffic.heavy, settings.heavy), (&traffic.writes, settings.writes)]
+            {
+                limit.set_most(settings.in_flight);
+                limit.set_most_waiting(settings.waiting);
+            }
+        }
+        drop(nodes);
+        self.long_filters.exchange(settings.long_filters, settings.heavy.waiting);
+        self.retries.lock().exchange(settings.retries);
+        let (memory, total) = ((before.spooled_memory, settings.spooled_memory), (before.spooled, settings.spooled));
+        self.spools.exchange(memory, total);
     }
 
     /// Waits until one more subrequest for `path` may be under way to `node`.
@@ -231,9 +252,10 @@ impl Overload {
 
     /// Counts a write of `indexes` until the guard is dropped; refused where too many are under way.
     pub fn admit_write(&self, indexes: &[String]) -> Result<Waiting, ResponseError> {
-        self.writes.enter(indexes, self.settings.index_writes).map_err(|index| {
+        let most = self.settings.get().index_writes;
+        self.writes.enter(indexes, most).map_err(|index| {
             self.metrics.rejected(Rejection::Writes).inc();
-            overloaded(format!("{} writes of index `{index}` are under way already.", self.settings.index_writes))
+            overloaded(format!("{most} writes of index `{index}` are under way already."))
         })
     }
 
@@ -248,7 +270,7 @@ impl Overload {
                 if matches!(*circuit, Circuit::Closed { .. }) {
                     return false;
                 }
-                let admitted = circuit.admits(now, self.settings.circuit);
+                let admitted = circuit.admits(now, self.settings.get().circuit);
                 self.show(&topology.node(*node).id, *circuit);
                 !admitted
             })
@@ -265,7 +287,7 @@ impl Overload {
         let before = *circuit;
         match sign {
             Sign::Good => circuit.succeeded(),
-            Sign::Bad | Sign::Busy(None) => circuit.failed(Instant::now(), self.settings.circuit),
+            Sign::Bad | Sign::Busy(None) => circuit.failed(Instant::now(), self.settings.get().circuit),
             Sign::Busy(Some(wait)) => circuit.sent_away(Instant::now(), wait),
             Sign::None => {}
         }
@@ -298,7 +320,12 @@ impl Overload {
         if let Some(known) = self.nodes.read().get(node) {
             return Arc::clone(known);
         }
+        let mut nodes = self.nodes.write();
+        if let Some(known) = nodes.get(node) {
+            return Arc::clone(known);
+        }
         self.metrics.start_at_zero(node.as_str());
+        let settings = self.settings.get();
         let limit = |traffic: Traffic, settings: TrafficSettings| {
             let labels = [node.as_str(), traffic.as_str()];
             Limit::new(
@@ -309,12 +336,13 @@ impl Overload {
             )
         };
         let made = Arc::new(NodeTraffic {
-            reads: limit(Traffic::Read, self.settings.reads),
-            heavy: limit(Traffic::HeavyRead, self.settings.heavy),
-            writes: limit(Traffic::Write, self.settings.writes),
+            reads: limit(Traffic::Read, settings.reads),
+            heavy: limit(Traffic::HeavyRead, settings.heavy),
+            writes: limit(Traffic::Write, settings.writes),
             circuit: Mutex::new(Circuit::CLOSED),
         });
-        Arc::clone(self.nodes.write().entry(node.clone()).or_insert(made))
+        nodes.insert(node.clone(), Arc::clone(&made));
+        made
     }
 
     fn show(&self, node: &NodeId, circuit: Circuit) {

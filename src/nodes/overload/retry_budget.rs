@@ -29,6 +29,14 @@ impl RetryBudget {
         Self { tokens: most, per_request: (settings.share.clamp(0.0, 1.0) * RETRY as f64) as u64, most }
     }
 
+    /// Goes by these from now on, with what is saved as far as it may be.
+    pub fn exchange(&mut self, settings: RetrySettings) {
+        let next = Self::new(settings);
+        // Who has saved up as much as he may goes on so.
+        let tokens = if self.tokens >= self.most { next.most } else { self.tokens.min(next.most) };
+        *self = Self { tokens, ..next };
+    }
+
     /// A request is sent for the first time.
     pub fn deposit(&mut self) {
         self.tokens = (self.tokens + self.per_request).min(self.most);

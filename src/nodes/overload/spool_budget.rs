@@ -1,15 +1,15 @@
 //! How much all writes together may keep of their bodies: in memory, and in all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus::IntGauge;
 
 /// The bytes that are left; shared by all spools.
 #[derive(Debug)]
 pub struct SpoolBudget {
-    memory_left: AtomicU64,
-    total_left: AtomicU64,
+    memory_left: AtomicI64,
+    total_left: AtomicI64,
     spooled_gauge: IntGauge,
 }
 
@@ -31,7 +31,15 @@ pub struct Exhausted;
 impl SpoolBudget {
     /// `memory` bytes of `total` may be in memory.
     pub fn new(memory: u64, total: u64, spooled_gauge: IntGauge) -> Arc<Self> {
-        Arc::new(Self { memory_left: AtomicU64::new(memory), total_left: AtomicU64::new(total), spooled_gauge })
+        let (memory_left, total_left) = (AtomicI64::new(signed(memory)), AtomicI64::new(signed(total)));
+        Arc::new(Self { memory_left, total_left, spooled_gauge })
+    }
+
+    /// Other bounds from now on, each as `(before, now)`. What was taken before stays taken, also where that is more.
+    pub fn exchange(&self, memory: (u64, u64), total: (u64, u64)) {
+        for (left, (before, now)) in [(&self.memory_left, memory), (&self.total_left, total)] {
+            left.fetch_add(signed(now) - signed(before), Ordering::Relaxed);
+        }
     }
 }
 
@@ -66,20 +74,26 @@ impl Reservation {
 
     /// Nothing is in memory any more.
     pub fn leave_memory(&mut self) {
-        self.budget.memory_left.fetch_add(std::mem::take(&mut self.memory), Ordering::Relaxed);
+        self.budget.memory_left.fetch_add(signed(std::mem::take(&mut self.memory)), Ordering::Relaxed);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.leave_memory();
-        self.budget.total_left.fetch_add(self.total, Ordering::Relaxed);
+        self.budget.total_left.fetch_add(signed(self.total), Ordering::Relaxed);
         self.budget.spooled_gauge.sub(self.total as i64);
     }
 }
 
-fn take(left: &AtomicU64, bytes: u64) -> bool {
-    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+/// Nothing is taken that is not there. Less than nothing is left where a bound was set lower than what was taken before.
+fn take(left: &AtomicI64, bytes: u64) -> bool {
+    let rest = |left: i64| left.checked_sub(signed(bytes)).filter(|rest| bytes == 0 || *rest >= 0);
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).is_ok()
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -103,5 +117,19 @@ mod tests {
         drop(other);
         assert_eq!(gauge.get(), 0);
         assert_eq!(Reservation::new(&budget).cover(1000), Ok(()));
+    }
+
+    #[test]
+    fn a_bound_that_is_set_lower_leaves_what_was_taken() {
+        let budget = SpoolBudget::new(100, 1000, IntGauge::new("spooled", "help").unwrap());
+        let mut one = Reservation::new(&budget);
+        assert_eq!(one.cover(900), Ok(()));
+        budget.exchange((100, 100), (1000, 500));
+        let mut other = Reservation::new(&budget);
+        assert_eq!((one.cover(900), other.cover(0), other.cover(1)), (Ok(()), Ok(()), Err(Exhausted)));
+        drop(one);
+        assert_eq!((other.cover(501), other.cover(500)), (Err(Exhausted), Ok(())));
+        budget.exchange((100, 100), (500, 1000));
+        assert_eq!(other.cover(1000), Ok(()));
     }
 }

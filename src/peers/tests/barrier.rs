@@ -125,7 +125,7 @@ async fn a_request_that_takes_longer_than_reads_may_is_given_up_by_both_sides() 
     let (leading, _leader, b, _c) = three().await;
     let planned = b.cluster.nodes.topology();
     leading.change();
-    let longest = b.cluster.ledger.settings.longest_read;
+    let longest = b.cluster.nodes.longest_read();
     let took = time_of(leading.publisher.quiet()).await;
     assert!(took > longest && took < longest + MARGIN + MOMENT, "{took:?}");
     assert!(b.follower.is_leased() && !b.follower.holds(&planned));

@@ -275,7 +275,7 @@ pub(super) fn post(path: &str, body: &Value, replicas: &Replicas) -> Subrequest 
 }
 
 fn timeout(replicas: &Replicas) -> Duration {
-    replicas.writes.settings.timeout
+    replicas.writes.settings.get().timeout
 }
 
 /// An error, with the node's message, for a task that ended otherwise than well.

@@ -68,7 +68,7 @@ impl Job<'_> {
         }
         older_reads::end(&self.writes.ledger, self.target, &self.index, &self.shards).await;
         let as_of = insync::misses(&self.writes.ledger, self.target, &self.index);
-        let limit = self.copies.settings.cutover;
+        let limit = self.copies.settings.get().cutover;
         let (mut copy, mut step) = Copy::begin(&self.shards, limit);
         loop {
             let event = match step {
@@ -106,7 +106,7 @@ impl Job<'_> {
         let nodes = self.sources.keys().chain([&self.target]);
         let mut drained = pin!(try_join_all(nodes.map(|node| async move { self.replica(*node).drain().await })));
         if let Some(watch) = watch {
-            match tokio::time::timeout(self.copies.settings.cutover / 2, &mut drained).await {
+            match tokio::time::timeout(self.copies.settings.get().cutover / 2, &mut drained).await {
                 Ok(done) => return done.map(|_| ()),
                 Err(_) => self.slow_down(watch),
             }

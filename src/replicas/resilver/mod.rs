@@ -113,7 +113,7 @@ pub async fn run(
 fn next_copies(copies: &Copies, writes: &Writes, running: usize) -> Vec<CopyKey> {
     let topology = writes.nodes.topology();
     copies.retain_failures(|key| topology.stale.contains_key(key));
-    let free = copies.settings.concurrency.max(1).saturating_sub(running);
+    let free = copies.settings.get().concurrency.max(1).saturating_sub(running);
     let waiting = topology.stale.keys().filter(|key| {
         // An index that is not there is made first. One whose settings differ is copied to: a copy may be what cures it.
         let absent = matches!(topology.apart_of(key.0, &key.1), Some(Apart::Unknown | Apart::Absent));

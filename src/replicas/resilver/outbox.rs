@@ -44,7 +44,8 @@ impl<'a> Outbox<'a> {
 
     /// `document` is JSON with its hidden fields. Sends what is there if no more fits.
     pub async fn add(&mut self, document: &[u8]) -> Result<(), ResilverError> {
-        let limit = PART_BYTES.min(usize::try_from(self.target.writes.settings.max_payload_size).unwrap_or(PART_BYTES));
+        let limit =
+            PART_BYTES.min(usize::try_from(self.target.writes.settings.get().max_payload_size).unwrap_or(PART_BYTES));
         if !self.adds.is_empty() && self.adds.len() + document.len() + 2 > limit {
             self.send_adds().await?;
         }
@@ -99,7 +100,7 @@ impl<'a> Outbox<'a> {
 
     async fn post(&mut self, path: String, body: Bytes) -> Result<(), ResilverError> {
         let Replica { writes, node, trace, .. } = self.target;
-        let request = Subrequest::json(http::Method::POST, path, body, writes.settings.timeout, false);
+        let request = Subrequest::json(http::Method::POST, path, body, writes.settings.get().timeout, false);
         let reply = writes.nodes.client.send(node, request, trace).await?;
         let accepted: TaskStatusResponse = writes.nodes.client.read(node, &reply)?;
         self.open.push_back(accepted.uid);

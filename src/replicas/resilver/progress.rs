@@ -12,6 +12,7 @@ use super::metrics::ResilverMetrics;
 use super::throttle::Throttle;
 use crate::placement::topology::{NodeId, NodeIx};
 use crate::replicas::resilver::settings::ResilverSettings;
+use crate::settings::Live;
 
 /// So many times the pause before the next try doubles at most.
 const DOUBLINGS: u32 = 4;
@@ -66,7 +67,7 @@ pub type CopyKey = (NodeIx, String);
 
 /// The copies under way, what they share, and the failures that are to be tried again.
 pub struct Copies {
-    pub(super) settings: ResilverSettings,
+    pub(super) settings: Live<ResilverSettings>,
     pub(super) throttle: Throttle,
     pub(super) metrics: ResilverMetrics,
     running: Mutex<BTreeMap<CopyKey, Progress>>,
@@ -146,13 +147,19 @@ impl Copies {
     /// No copy runs yet; an error if a family of metrics is there already.
     pub fn new(settings: &ResilverSettings, prometheus: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            settings: settings.clone(),
+            settings: Live::new(settings.clone()),
             throttle: Throttle::new(settings.bandwidth),
             metrics: ResilverMetrics::new(prometheus)?,
             running: Mutex::default(),
             failures: Mutex::default(),
             resting: Mutex::default(),
         })
+    }
+
+    /// Goes by these from now on; copies that are under way go on, at the new rate.
+    pub fn exchange(&self, settings: ResilverSettings) {
+        self.throttle.exchange(settings.bandwidth);
+        self.settings.set(settings);
     }
 
     /// The copies under way.

@@ -130,7 +130,7 @@ impl Replica<'_> {
             http::Method::POST,
             format!("/indexes/{}/documents/fetch", self.index),
             Bytes::from(body.to_string()),
-            self.writes.settings.timeout,
+            self.writes.settings.get().timeout,
             true,
         );
         let reply = self.writes.nodes.client.send(self.node, request, self.trace).await?;

@@ -22,7 +22,7 @@ pub struct TokenBucket {
 pub struct Throttle {
     since: Instant,
     /// `None`: no limit.
-    bucket: Option<Mutex<TokenBucket>>,
+    bucket: Mutex<Option<TokenBucket>>,
 }
 
 // === impl TokenBucket ===
@@ -48,17 +48,32 @@ impl TokenBucket {
 impl Throttle {
     /// `rate` in bytes per second; 0: no limit.
     pub fn new(rate: u64) -> Self {
-        Self { since: Instant::now(), bucket: (rate > 0).then(|| Mutex::new(TokenBucket::new(rate))) }
+        Self { since: Instant::now(), bucket: Mutex::new(bucket(rate)) }
+    }
+
+    /// Another rate from now on. Who sleeps already sleeps as long as the old one said.
+    pub fn exchange(&self, rate: u64) {
+        let mut own = self.bucket.lock();
+        let before = own.as_ref().map_or(0, |bucket| bucket.rate as u64);
+        if before != rate {
+            *own = bucket(rate).map(|fresh| TokenBucket { at: self.since.elapsed(), ..fresh });
+        }
     }
 
     /// Sleeps for as long as `bytes` take at the bandwidth; not at all without one.
     pub async fn take(&self, bytes: u64) {
-        let Some(bucket) = &self.bucket else { return };
-        let pause = bucket.lock().take(bytes, self.since.elapsed());
+        let pause = match &mut *self.bucket.lock() {
+            Some(bucket) => bucket.take(bytes, self.since.elapsed()),
+            None => return,
+        };
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+fn bucket(rate: u64) -> Option<TokenBucket> {
+    (rate > 0).then(|| TokenBucket::new(rate))
 }
 
 #[cfg(test)]

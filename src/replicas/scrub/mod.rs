@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use self::metrics::ScrubMetrics;
 use self::report::Reports;
@@ -33,7 +34,7 @@ use crate::nodes::client::Trace;
 use crate::nodes::shutdown::stopped;
 use crate::placement::shard::ShardId;
 use crate::settings::unit::MIB;
-use crate::settings::{FromSection, Section};
+use crate::settings::{FromSection, Live, Section};
 use crate::write::Writes;
 
 /// The section `scrub`.
@@ -47,11 +48,12 @@ pub struct ScrubSettings {
 
 /// The scrubber's state.
 pub struct Scrub {
-    settings: ScrubSettings,
+    settings: Live<ScrubSettings>,
     pub reports: Reports,
     metrics: ScrubMetrics,
     throttle: Throttle,
     start: Notify,
+    exchanged: Notify,
 }
 
 // === impl ScrubSettings ===
@@ -71,12 +73,20 @@ impl Scrub {
     /// Nothing was compared yet.
     pub fn new(settings: ScrubSettings, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            settings,
+            settings: Live::new(settings),
             reports: Reports::default(),
             metrics: ScrubMetrics::register(registry)?,
             throttle: Throttle::new(settings.bandwidth),
             start: Notify::new(),
+            exchanged: Notify::new(),
         })
+    }
+
+    /// Goes by these from now on.
+    pub fn exchange(&self, settings: ScrubSettings) {
+        self.throttle.exchange(settings.bandwidth);
+        self.settings.set(settings);
+        self.exchanged.notify_one();
     }
 
     /// Begins a scrub now, or after the one that is under way.
@@ -87,16 +97,28 @@ impl Scrub {
 
 /// Scrubs every `scrub.interval` and when told to, until `shutdown`.
 pub async fn run(scrub: Arc<Scrub>, writes: Arc<Writes>, mut shutdown: watch::Receiver<bool>) {
+    let mut ended = Instant::now();
     loop {
+        let next = ended.checked_add(scrub.settings.get().interval);
         tokio::select! {
-            _ = tokio::time::sleep(scrub.settings.interval) => {}
+            () = until(next) => {}
             _ = scrub.start.notified() => {}
+            _ = scrub.exchanged.notified() => continue,
             _ = stopped(&mut shutdown) => return,
         }
         tokio::select! {
             _ = everything(&scrub, &writes) => {}
             _ = stopped(&mut shutdown) => return,
         }
+        ended = Instant::now();
+    }
+}
+
+/// For ever where there is no such moment.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

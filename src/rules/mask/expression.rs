@@ -57,9 +57,9 @@ fn closing(text: &str, mark: char) -> Option<usize> {
 fn names(word: &str, hidden: &Hidden) -> bool {
     // An escape may stand for any letter: of what has one, nothing is known.
     let is_escaped = word.contains('\\');
-    // Distances and shapes are those of a document's place.
-    let place = word.starts_with("_geo").then_some("_geo");
-    is_escaped || hidden.touches(word) || place.is_some_and(|place| hidden.touches(place))
+    // Distances and shapes are those of a document's place, which either field may say.
+    let is_of_places = word.starts_with("_geo") && ["_geo", "_geojson"].iter().any(|field| hidden.touches(field));
+    is_escaped || hidden.touches(word) || is_of_places
 }
 
 #[cfg(test)]
@@ -94,6 +94,16 @@ mod tests {
             json!("a = 'it\\'s' AND cost = 1"),
         ] {
             assert!(finds(filter.clone()) || filter == json!("a = 'unclosed cost"), "{filter}");
+        }
+    }
+
+    #[test]
+    fn shapes_are_looked_for_in_both_fields_that_say_a_place() {
+        for field in ["_geo", "_geojson"] {
+            let hidden = Hidden::parse(vec![field.to_owned()]).unwrap();
+            for filter in ["_geoRadius(1, 2, 3)", "a = 1 OR NOT _geoPolygon([1, 2], [3, 4], [5, 6])"] {
+                assert!(masked(&json!(filter), &hidden).is_some(), "{filter} with {field} masked");
+            }
         }
     }
 

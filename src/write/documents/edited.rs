@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
 
     async fn fetch(&self, node: &Node, body: Value) -> Result<Bytes, NodeError> {
         let path = format!("/indexes/{}/documents/fetch", self.edit.index);
-        let limit = self.writes.settings.timeout;
+        let limit = self.writes.settings.get().timeout;
         let request = Subrequest::json(Method::POST, path, Bytes::from(body.to_string()), limit, true);
         let reply = self.writes.nodes.client.send(node, request, self.trace).await?;
         if !reply.is_success() {

@@ -51,7 +51,7 @@ pub(super) async fn listed(
     source: Source<'_>,
     format: PayloadFormat,
 ) -> Result<Option<Collected>, ResponseError> {
-    let collector = collector.listing(&writes.settings).within(&writes.nodes.overload.spools);
+    let collector = collector.listing(&writes.settings.get()).within(&writes.nodes.overload.spools);
     counted(writes, collector.read(source, format).await)
 }
 
@@ -172,7 +172,7 @@ impl Kept<'_> {
             return Ok(Some(Collected { error, ..self.body.clone() }));
         }
         let Some(spools) = &self.body.unsplit else { return Ok(None) };
-        let by_stored = Collector::new(topology, &writes.settings, &writes.order.batches, stored.to_owned());
+        let by_stored = Collector::new(topology, &writes.settings.get(), &writes.order.batches, stored.to_owned());
         let again = listed(writes, by_stored, Source::Spools(spools), PayloadFormat::Ndjson).await?;
         // A body without documents leaves nothing to list again.
         Ok(again.map(|again| Collected { unsplit: Some(spools.clone()), ..again }))
@@ -194,7 +194,7 @@ impl Kept<'_> {
         let index = &addition.index;
         let rules = rules::of_index(writes, index, trace).await;
         let words = vocabulary::gatherer(writes, topology, index, trace).await;
-        let collector = Collector::new(topology, &writes.settings, &writes.order.batches, key.clone());
+        let collector = Collector::new(topology, &writes.settings.get(), &writes.order.batches, key.clone());
         let collector = prepared(writes, collector, addition.method, &rules)
             .gathering_keys(writes.ledger.watchers.is_watched(index))
             .gathering_words(words, &writes.nodes.overload.spools)

@@ -45,7 +45,7 @@ pub async fn refused_filter(writes: &Writes, intent: &WriteIntent, trace: &Trace
     rules::changes_end(writes, index).await;
     let body = Bytes::from(json!({"filter": filter, "limit": 0}).to_string());
     // A node that hangs is not to hold up deletions longer than it may hold up writes.
-    let limit = OWN_QUESTION.min(writes.settings.slow_after);
+    let limit = OWN_QUESTION.min(writes.settings.get().slow_after);
     let topology = writes.nodes.topology();
     let mut refused = None;
     for node in topology.members().map(|ix| topology.node(ix)) {

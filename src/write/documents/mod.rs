@@ -100,7 +100,7 @@ pub async fn add(
     let topology = topology.detached();
     let stored_key = || writes.ledger.registry.entry(&index).and_then(|entry| entry.primary_key);
     let at_start = stored_key();
-    let settings = &writes.settings;
+    let settings = &writes.settings.keep();
     let batches = &writes.order.batches;
     let rules = rules::of_index(writes, &index, trace).await;
     let collector = match (&at_start, &params.primary_key) {
@@ -203,7 +203,7 @@ async fn submit(
     mut topology: Arc<Topology>,
     trace: &Trace,
 ) -> Result<(MiroirTask, bool), ResponseError> {
-    let settings = &writes.settings;
+    let settings = &writes.settings.keep();
     let mut moved = false;
     loop {
         let (intent, spools) = addition.clone().intent(collected.clone(), &topology);

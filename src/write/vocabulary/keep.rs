@@ -254,7 +254,7 @@ impl Index<'_> {
             texts.extend(page.into_iter().filter(small));
         }
         let mut places = self.writes.order.batches.next();
-        let mut lines = Lines::new(&self.writes.settings);
+        let mut lines = Lines::new(&self.writes.settings.get());
         for text in &texts {
             for word in text.words.split(WORD_SEPARATOR) {
                 lines.put(&text.field, word, self.primary_key, &mut || self.next_place(&mut places));
@@ -333,7 +333,8 @@ impl Index<'_> {
             let held = self.held(topology, part.node);
             let mut offset = 0;
             loop {
-                let Some(mut gatherer) = Gatherer::new(Arc::clone(vocabulary), rules.clone(), &self.writes.settings)
+                let Some(mut gatherer) =
+                    Gatherer::new(Arc::clone(vocabulary), rules.clone(), &self.writes.settings.get())
                 else {
                     return Ok(());
                 };

@@ -87,14 +87,14 @@ impl Held<'_> {
     /// together, and then counts otherwise: a deletion with additions before it counts the ids that it was given, there or
     /// not, and one of everything counts what a deletion just before it would have taken. A change of nothing stands alone.
     pub async fn end_batch(&self) -> Result<(), NodeError> {
-        let timeout = self.writes.settings.timeout;
+        let timeout = self.writes.settings.get().timeout;
         let path = format!("/indexes/{}", self.index);
         self.accepted(Subrequest::json(http::Method::PATCH, path, Bytes::from_static(b"{}"), timeout, true)).await
     }
 
     /// Sends documents of words; returns when the node has accepted them.
     pub async fn send(&self, lines: &Spool) -> Result<(), NodeError> {
-        let settings = &self.writes.settings;
+        let settings = &self.writes.settings.get();
         let request = Subrequest {
             method: http::Method::POST,
             path: with_stamp(&self.path(), COPY_STAMP),
@@ -157,7 +157,7 @@ impl Held<'_> {
     }
 
     fn post(&self, path: String, body: Value, idempotent: bool) -> Subrequest {
-        let timeout = self.writes.settings.timeout;
+        let timeout = self.writes.settings.get().timeout;
         Subrequest::json(http::Method::POST, path, Bytes::from(body.to_string()), timeout, idempotent)
     }
 

@@ -127,5 +127,5 @@ pub async fn gatherer(writes: &Arc<Writes>, topology: &Topology, index: &str, tr
         // What cannot be read is sent once more.
         keep::load(writes, index, &vocabulary, trace).await;
     }
-    Gatherer::new(vocabulary, rules, &writes.settings)
+    Gatherer::new(vocabulary, rules, &writes.settings.get())
 }

@@ -141,7 +141,7 @@ impl Writes {
         let topology = self.nodes.topology();
         self.ledger.founding.check()?;
         settle::shared_out(&topology, intent)?;
-        settle::available(&topology, intent, self.ledger.settings.min_in_sync)?;
+        settle::available(&topology, intent, self.ledger.settings.get().min_in_sync)?;
         self.ledger.founding.mark_founded();
         let ensure = if intent.ensure_index { intent.index_uid.as_deref() } else { None };
         let undo = self.ledger.registry.apply(&intent.registry, ensure);

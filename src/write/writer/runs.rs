@@ -48,7 +48,7 @@ impl Drop for Queued {
 /// the others have `write.slow_after`: one that has not taken it by then is given up, and counts as down if it can be spared.
 /// One that was given a heavy read has as much more time as a search may take, and is not taken out for it.
 pub(super) async fn send_all(sending: &Sending<'_>, intent: &WriteIntent, runs: Vec<Run>) -> Vec<NodeTask> {
-    let write = &sending.writes.settings;
+    let write = &sending.writes.settings.keep();
     let size: u64 = sending.spools.iter().map(Spool::len).sum();
     let patience = write.slow_after + send::allowance(size);
     let mut parts = sending.task.parts.clone();

@@ -20,7 +20,7 @@ pub struct Node {
     pub client: Client,
     pub folder: PathBuf,
     port: u16,
-    key: Option<String>,
+    pub key: Option<String>,
     /// The program of a real engine; the embedded one without.
     engine: Option<String>,
     process: Option<Process>,
