@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use miroir::gateway::serving::Serving;
 use miroir::store::leadership::{self, Leadership, Loss, Role};
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch, UnixShutdownSignalWatch};
+use tokio::sync::watch;
 
 /// The exit code of a gateway that is to be started again: what `sysexits.h` calls a temporary failure.
 pub const LEADS_NO_MORE: u8 = 75;
@@ -20,6 +21,10 @@ pub struct UntilTheEnd {
     pub serving: Arc<Serving>,
     /// How long it goes on for those who have not heard yet that it leaves.
     pub drain: Duration,
+    /// Tells the listener of clients that it takes no more connections.
+    pub close: watch::Sender<bool>,
+    /// How long requests that are under way then may take to end.
+    pub finish: Duration,
 }
 
 /// Ends the process as a crash does, at once, when it does not lead any more: nothing that it still does may be seen, and what it was
@@ -51,19 +56,38 @@ impl ShutdownSignalWatch for UntilTheEnd {
             signal = UnixShutdownSignalWatch.recv() => signal,
             Ok(_) = resigns.wait_for(|resigns| *resigns) => ShutdownSignal::GracefulTerminate,
         };
-        match signal {
-            ShutdownSignal::GracefulTerminate if !self.drain.is_zero() => {}
-            ShutdownSignal::GracefulTerminate | ShutdownSignal::GracefulUpgrade | ShutdownSignal::FastShutdown => {
-                self.serving.leave();
-                return signal;
-            }
-        }
-        tracing::info!(drain = ?self.drain, "this gateway is not ready any more, and ends soon");
         self.serving.leave();
         // Told once more it does not wait.
-        tokio::select! {
-            signal = UnixShutdownSignalWatch.recv() => signal,
-            () = tokio::time::sleep(self.drain) => signal,
+        let signal = match signal {
+            ShutdownSignal::GracefulTerminate => tokio::select! {
+                signal = UnixShutdownSignalWatch.recv() => signal,
+                () = self.leave() => signal,
+            },
+            ShutdownSignal::GracefulUpgrade | ShutdownSignal::FastShutdown => signal,
+        };
+        self.close.send_replace(true);
+        signal
+    }
+}
+
+impl UntilTheEnd {
+    /// Goes on for those who have not heard yet, then takes no more connections and ends what is under way.
+    async fn leave(&self) {
+        if !self.drain.is_zero() {
+            tracing::info!(drain = ?self.drain, "this gateway is not ready any more, and ends soon");
+            tokio::time::sleep(self.drain).await;
+        }
+        if self.leadership.watch().borrow().role != Role::Only {
+            // Another gateway is to lead at once, and what is under way has as long as `hand_over` gives it.
+            return;
+        }
+        self.close.send_replace(true);
+        let until = tokio::time::Instant::now() + self.finish;
+        let app = self.serving.app();
+        app.streams.end();
+        // Pingora would end the process a fixed time after the last connection was taken in, whatever it is at.
+        while app.metrics.in_flight.get() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -6,6 +6,7 @@ mod own;
 mod proxy;
 mod recover;
 mod server;
+mod sockets;
 
 use std::process::ExitCode;
 

@@ -41,6 +41,10 @@ impl ProxyHttp for Proxy {
         if self.serving.leaves() {
             session.set_keepalive(None);
         }
+        if session.as_downstream().is_http2() {
+            // The window of one stream may be shut while its connection goes on. With HTTP/1.1 it is the connection that is given up.
+            session.as_downstream_mut().set_write_timeout(Some(app.settings().limits.client_timeout));
+        }
         let handled = match self.door.enter(app, session, ctx) {
             Entered::Request => gateway::handle(app, session, ctx).await?,
             Entered::Own(path) => own::answer(app, &self.admin, session, ctx, &path).await?,

@@ -1,7 +1,7 @@
 //! The composition root: a configuration becomes a running gateway.
 
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use miroir::admin::AdminApp;
 use miroir::cluster;
 use miroir::config::{Config, DEFAULT_FILE, Problems};
-use miroir::gateway::line::Watched;
+use miroir::gateway::connection::Watched;
+use miroir::gateway::entry::Entry;
+use miroir::gateway::open_connections::OpenConnections;
 use miroir::gateway::peers::door::Door;
 use miroir::gateway::peers::views::Asker;
 use miroir::gateway::serving::Serving;
@@ -37,11 +39,12 @@ use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::ending::{LEADS_NO_MORE, UntilTheEnd, end_streams, end_with_leadership, hand_over};
 use crate::founder::{Founder, FoundingError};
 use crate::proxy::Proxy;
+use crate::sockets::{SocketError, Sockets};
 
 /// How long who comes to lead waits for nodes that answer and do not take part yet: for a former leader's views to end, and something more.
 const NODES_JOIN: Duration = Duration::from_secs(8);
@@ -74,6 +77,8 @@ enum StartError {
     Log(#[from] logging::InitError),
     #[error("cannot listen on {address} ({what}): {source}")]
     Listen { what: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Sockets(#[from] SocketError),
     #[error("cannot start a runtime: {0}")]
     Runtime(std::io::Error),
     #[error(transparent)]
@@ -133,18 +138,14 @@ fn start(args: &Args) -> Result<(Server, UntilTheEnd), StartError> {
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
     }
-    let door = config.gateway.peers.door.as_ref().map(|door| ("gateway.peer_listen", door.listen));
-    let listeners = [("listen", config.listen), ("admin", config.admin), ("metrics", config.metrics)];
-    for (what, address) in listeners.into_iter().chain(door) {
-        // Pingora would only log that it cannot listen, and run on deaf.
-        TcpListener::bind(address).map_err(|source| StartError::Listen { what, address, source })?;
-    }
+    let mut sockets = open_sockets(&config)?;
 
     if config.operators_key().is_none() && !config.admin.ip().is_loopback() {
         return Err(StartError::AdminOpen(config.admin));
     }
 
     let process = prometheus::Registry::new();
+    let connections = OpenConnections::register(&process)?;
     let tls = Listeners::open(&config.tls, Expiry::register(&process)?)?;
     let conf = std::mem::take(&mut config.pingora);
     let keepalive_pool_size = conf.upstream_keepalive_pool_size;
@@ -184,23 +185,36 @@ fn start(args: &Args) -> Result<(Server, UntilTheEnd), StartError> {
             ALPN::H2H1
         }
     };
-    let mut api = Service::new("api".to_owned(), Watched::new(clients));
+    let entry = Arc::new(Entry::new(Arc::clone(&serving), connections));
+    let mut api = let_in(clients, entry, &serving, config.tls.api.is_on());
     listen(&mut api, &tls, ("api", config.listen), offered)?;
+    let (close, closes) = watch::channel(false);
+    let api = sockets.listener(api, config.listen).until(closes);
     let peers = match (&config.gateway.peers.door, &config.cluster_secret) {
         (Some(door), Some(secret)) => {
-            let mut peers = Service::new("peers".to_owned(), Watched::new(proxy(Door::Peers(secret.clone()))));
+            let watched = Watched::new(proxy(Door::Peers(secret.clone())), Arc::clone(&serving), None);
+            let mut peers = Service::new("peers".to_owned(), watched);
             listen(&mut peers, &tls, ("peers", door.listen), ALPN::H1)?;
-            Some(peers)
+            Some(sockets.listener(peers, door.listen))
         }
         (Some(_) | None, _) => None,
     };
     let admin = AdminApp::new(Arc::clone(&serving), Arc::clone(&leadership));
     let mut admin = Service::new("admin".to_owned(), admin);
     listen(&mut admin, &tls, ("admin", config.admin), ALPN::H1)?;
+    let admin = sockets.listener(admin, config.admin);
     let mut metrics = Service::new("metrics".to_owned(), MetricsApp::new(Arc::clone(&serving)));
     listen(&mut metrics, &tls, ("metrics", config.metrics), ALPN::H1)?;
+    let metrics = sockets.listener(metrics, config.metrics);
+    sockets.finish()?;
     tracing::info!(listen = %config.listen, admin = %config.admin, metrics = %config.metrics, "miroir serves");
-    let end = UntilTheEnd { leadership, serving: Arc::clone(&serving), drain: config.gateway.peers.drain };
+    let end = UntilTheEnd {
+        leadership,
+        serving: Arc::clone(&serving),
+        drain: config.gateway.peers.drain,
+        close,
+        finish: Duration::from_secs(server.configuration.graceful_shutdown_timeout_seconds.unwrap_or_default()),
+    };
     let background = Background { serving, founder, tls, contest: Mutex::new(contest) };
     server.add_service(background_service("cluster", background));
     server.add_service(api);
@@ -338,6 +352,28 @@ async fn tell_the_manager(serving: &Serving, mut shutdown: ShutdownWatch) {
     // An error: nobody is left who could say that it ends.
     let _ = shutdown.changed().await;
     tell(NotifyState::Stopping);
+}
+
+/// The sockets that were given to this process. All others can be opened.
+fn open_sockets(config: &Config) -> Result<Sockets, StartError> {
+    let sockets = Sockets::given()?;
+    let door = config.gateway.peers.door.as_ref().map(|door| ("gateway.peer_listen", door.listen));
+    let listeners = [("listen", config.listen), ("admin", config.admin), ("metrics", config.metrics)];
+    for (what, address) in listeners.into_iter().chain(door) {
+        sockets.check(address).map_err(|source| StartError::Listen { what, address, source })?;
+    }
+    Ok(sockets)
+}
+
+/// The service of clients' connections, which pass `entry` first: before TLS, where there is any.
+fn let_in<A>(app: A, entry: Arc<Entry>, serving: &Arc<Serving>, has_tls: bool) -> Service<Watched<A>> {
+    let serving = Arc::clone(serving);
+    if !has_tls {
+        return Service::new("api".to_owned(), Watched::new(app, serving, Some(entry)));
+    }
+    let mut service = Service::new("api".to_owned(), Watched::new(app, serving, None));
+    service.endpoints().set_pre_tls_callback(entry);
+    service
 }
 
 /// Listens with TLS where the listener has certificates.

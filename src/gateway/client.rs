@@ -15,6 +15,18 @@ pub struct TrustedProxies {
     /// Where proxies stand.
     networks: Vec<Network>,
     header: Forwarding,
+    /// Whether connections of proxies begin with whom they are for.
+    pub(super) proxy_protocol: ProxyProtocol,
+}
+
+/// Whether the listener of clients speaks the PROXY protocol, with proxies in the trusted networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProxyProtocol {
+    Off,
+    /// Only proxies may connect, and each connection begins with a header.
+    Required,
+    /// A connection of a proxy may begin with a header. Nobody else's is looked at for one.
+    Optional,
 }
 
 /// Where a proxy says whom a request is from.
@@ -33,13 +45,19 @@ const MOST: usize = 64;
 impl FromSection for TrustedProxies {
     fn read(section: &mut Section) -> Self {
         let choices = [("x-forwarded-for", Forwarding::XForwardedFor), ("forwarded", Forwarding::Forwarded)];
+        let protocols =
+            [("off", ProxyProtocol::Off), ("required", ProxyProtocol::Required), ("optional", ProxyProtocol::Optional)];
         let read = Self {
             hops: section.integer("hops", 0..=16, 0),
             networks: section.parsed("networks", Vec::new(), "networks such as `10.0.0.0/8`", |value| {
                 value.as_array()?.iter().map(|network| network.as_str()?.parse().ok()).collect()
             }),
             header: section.choice("header", &choices, Forwarding::XForwardedFor),
+            proxy_protocol: section.choice("proxy_protocol", &protocols, ProxyProtocol::Off),
         };
+        if read.proxy_protocol != ProxyProtocol::Off && read.networks.is_empty() {
+            section.problem("proxy_protocol", "`networks` has to say whose word is taken");
+        }
         if read.hops > 0 && !read.networks.is_empty() {
             section.problem("networks", "proxies are trusted either by `hops` or by `networks`");
         }
@@ -63,6 +81,11 @@ impl TrustedProxies {
             client = said.to_canonical();
         }
         client
+    }
+
+    /// True for the address of a proxy, which asks for many clients.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.hops > 0 || self.networks.iter().any(|network| network.contains(address))
     }
 
     /// Whom the proxies name, the last first; `None` for what is no address.
@@ -174,5 +197,20 @@ mod tests {
         let both = json!({"hops": 1, "networks": ["10.0.0.0/8"]});
         TrustedProxies::read(&mut Section::new("trusted_proxies", both, &report));
         assert_eq!(report.into_parts().0.len(), 1);
+    }
+
+    #[test]
+    fn the_proxy_protocol_is_spoken_with_networks_that_are_named() {
+        for (trusted, problems) in [
+            (json!({"proxy_protocol": "required"}), 1),
+            (json!({"proxy_protocol": "optional", "hops": 1}), 1),
+            (json!({"proxy_protocol": "v2"}), 1),
+            (json!({"proxy_protocol": "required", "networks": ["10.0.0.0/8"]}), 0),
+            (json!({"proxy_protocol": "off"}), 0),
+        ] {
+            let report = Report::default();
+            TrustedProxies::read(&mut Section::new("trusted_proxies", trusted.clone(), &report));
+            assert_eq!(report.into_parts().0.len(), problems, "{trusted}");
+        }
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`line`](mod@line) | the connection's bytes; request lines that are none |
-//! | `held` | a head and a body by one write |
+//! | [`entry`], `open_connections`, `proxy_protocol` | a connection before its first byte of TLS or HTTP: how many there are, whom a proxy names |
+//! | [`connection`], `line`, `held`, `patience` | its bytes as Pingora gets them: request lines that are none, one write for head and body, who reads nothing |
 //! | [`head`] | the head, taken out of the session once; ambiguous ones refused |
 //! | `request_id` | new ids of requests |
 //! | [`cors`] | preflights of browsers |
@@ -53,11 +53,13 @@ pub mod cache;
 pub mod chats;
 pub mod client;
 mod compress;
+pub mod connection;
 pub mod content_type;
 pub mod context;
 pub mod cors;
 mod described;
 pub mod dispatch;
+pub mod entry;
 mod features;
 mod figures;
 mod filters;
@@ -66,15 +68,18 @@ pub mod head;
 mod held;
 mod joins;
 pub mod keys;
-pub mod line;
+mod line;
 pub mod listing;
 mod logs;
 pub mod metrics;
 pub mod mirrors;
 pub mod narrow;
+pub mod open_connections;
 pub mod open_streams;
+mod patience;
 pub mod peers;
 pub mod planning;
+mod proxy_protocol;
 pub mod reload;
 mod request_id;
 pub mod respond;

@@ -140,6 +140,9 @@ fn degraded_value(shards: &ShardSet) -> String {
     format!("shards={}", shards.join(","))
 }
 
+/// As much of an answer goes to a client of HTTP/2 at once: it has `limits.client_timeout` for each piece, however long the whole is.
+const PIECE: usize = 64 << 10;
+
 /// Writes `answer` to the client; compressed, if the client takes that and the answer is not short.
 pub async fn write(
     session: &mut Session,
@@ -168,8 +171,14 @@ pub async fn write(
     if head.method == http::Method::HEAD || body.is_empty() {
         session.write_response_tasks(vec![HttpTask::Header(header, true)]).await?;
     } else {
-        let body = HttpTask::Body(Some(body), true);
-        session.write_response_tasks(vec![HttpTask::Header(header, false), body]).await?;
+        let is_pieces = session.as_downstream().is_http2();
+        let first = if is_pieces { body.split_to(body.len().min(PIECE)) } else { std::mem::take(&mut body) };
+        let first = HttpTask::Body(Some(first), body.is_empty());
+        session.write_response_tasks(vec![HttpTask::Header(header, false), first]).await?;
+        while !body.is_empty() {
+            let piece = body.split_to(body.len().min(PIECE));
+            session.write_response_tasks(vec![HttpTask::Body(Some(piece), body.is_empty())]).await?;
+        }
     }
     Ok(())
 }

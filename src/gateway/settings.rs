@@ -46,6 +46,10 @@ pub struct LimitSettings {
     pub client_timeout: Duration,
     /// How long a node may take for a request that it answers alone, forwarded whole.
     pub forward_timeout: Duration,
+    /// How many connections clients may have open; 0 is no bound.
+    pub connections: usize,
+    /// How many one address may have open, other than a trusted proxy's; 0 is no bound.
+    pub connections_per_address: usize,
 }
 
 /// The section `compression`: how answers are compressed for clients that accept it.
@@ -109,6 +113,8 @@ impl FromSection for LimitSettings {
             header_size: section.size("header_size", KIB, 32 * KIB),
             client_timeout: section.duration("client_timeout", Duration::from_secs(30)),
             forward_timeout: section.duration("forward_timeout", Duration::from_secs(30)),
+            connections: section.integer("connections", 0..=10_000_000, 10_000),
+            connections_per_address: section.integer("connections_per_address", 0..=10_000_000, 0),
         }
     }
 }
