@@ -323,8 +323,7 @@ mod tests {
     #[test]
     fn the_state_is_told_where_it_knows_much_less() {
         let known = Looked { epoch: 8, next: 41 };
-        for (epoch, next, is_told) in [(8, 41, false), (8, 240, false), (8, 241, true), (8, 40, true), (9, 41, true)]
-        {
+        for (epoch, next, is_told) in [(8, 41, false), (8, 240, false), (8, 241, true), (8, 40, true), (9, 41, true)] {
             assert_eq!(!Looked { epoch, next }.says_little_more_than(known), is_told, "{epoch} {next}");
         }
     }
