@@ -1,5 +1,6 @@
 //! Apps, as a configuration wants them: over the cluster's state for a gateway that leads, over what the leader tells for one that follows.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,11 +20,12 @@ use miroir::gateway::{self, App};
 use miroir::logging;
 use miroir::moves;
 use miroir::nodes::credentials::Credentials;
-use miroir::nodes::fence::{Fence, Means, Reign, Right};
+use miroir::nodes::fence::{Fence, Looked, Means, Reign, Right, looked_before};
 use miroir::peers::clock::since_boot;
 use miroir::peers::follower::{Follower, Name, TakeKeys};
 use miroir::peers::former::Former;
 use miroir::peers::publisher::{Promised, Publisher};
+use miroir::placement::topology::NodeId;
 use miroir::rules::rule::Rule;
 use miroir::settings::Secret;
 use miroir::store::leadership::{Leadership, WhenLed, WhenLost};
@@ -68,7 +70,8 @@ impl Founder {
         let app = &seat.app;
         let epoch = self.leadership.watch().borrow().leader.as_ref().map(|leader| leader.epoch);
         if let Some(epoch) = epoch {
-            app.cluster.nodes.client.go_by(Right::Leads(self.fence(app, epoch)));
+            let before = looked_before(store.as_ref()).await?;
+            app.cluster.nodes.client.go_by(Right::Leads(self.fence(app, epoch, before)));
         }
         if let (Some(epoch), Some(_)) = (epoch, &self.config.gateway.peers.door) {
             let (keys, trust) = (Arc::downgrade(app), self.leadership.trust().clone());
@@ -86,12 +89,13 @@ impl Founder {
     }
 
     /// Nodes take changes of this epoch alone.
-    fn fence(&self, app: &App, epoch: i64) -> Fence {
+    fn fence(&self, app: &App, epoch: i64, before: BTreeMap<NodeId, Looked>) -> Fence {
         let (config, leadership) = (&self.config, Arc::clone(&self.leadership));
         let reign = Reign { cluster: app.cluster.replicas.identities.cluster(), epoch };
         let means = if config.node_key.is_some() { Means::NodeKey } else { Means::None };
         let doubt = Box::new(move || leadership.doubt());
-        Fence::new(reign, self.leadership.trust().clone(), means, config.gateway.unfenced_nodes, doubt)
+        let trust = self.leadership.trust().clone();
+        Fence::new(reign, trust, (means, config.gateway.unfenced_nodes), before, doubt)
     }
 
     /// Over an empty state in memory, of which no loop runs.

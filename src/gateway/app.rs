@@ -13,6 +13,7 @@ use super::metrics::GatewayMetrics;
 use super::open_streams::OpenStreams;
 use super::peers::arrivals::Arrivals;
 use super::peers::following::Following;
+use super::peers::proof::NoPeer;
 use super::reload::Reloads;
 use super::ruled::Ruling;
 use super::settings::GatewaySettings;
@@ -24,6 +25,7 @@ use crate::ledger::Ledger;
 use crate::meili::operation::Operation;
 use crate::nodes::client::Trace;
 use crate::peers::publisher::Publisher;
+use crate::peers::seldom::Seldom;
 use crate::rules::making::Making;
 use crate::tls::listeners::Listeners;
 
@@ -51,6 +53,8 @@ pub struct App {
     pub publisher: OnceLock<Arc<Publisher>>,
     /// The writes that other gateways have passed on.
     pub arrivals: Arc<Arrivals>,
+    /// What the log says of who was turned away where peers are listened to, by [`NoPeer::kind`].
+    pub knocks: [Seldom; NoPeer::ALL.len()],
 }
 
 /// A request that was let in.
@@ -97,6 +101,7 @@ impl App {
             following: OnceLock::new(),
             publisher: OnceLock::new(),
             arrivals: Arc::default(),
+            knocks: Default::default(),
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::cache::metrics::CacheMetrics;
+use super::peers::proof::NoPeer;
 
 /// Families and handles; cheap to clone.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub struct GatewayMetrics {
     pub inexact: IntCounter,
     request_bytes: IntCounter,
     response_bytes: IntCounter,
+    turned_away: IntCounterVec,
     pub cache: CacheMetrics,
     /// All that is registered, here and elsewhere.
     pub registry: Registry,
@@ -58,6 +60,13 @@ impl GatewayMetrics {
             )?,
             request_bytes: IntCounter::new("miroir_request_bytes_total", "Bytes of clients' request bodies.")?,
             response_bytes: IntCounter::new("miroir_response_bytes_total", "Bytes of answers' bodies to clients.")?,
+            turned_away: IntCounterVec::new(
+                Opts::new(
+                    "miroir_peers_turned_away_total",
+                    "Requests that were turned away where peers are listened to.",
+                ),
+                &["reason"],
+            )?,
             cache: CacheMetrics::register(registry)?,
             registry: registry.clone(),
         };
@@ -68,6 +77,10 @@ impl GatewayMetrics {
         registry.register(Box::new(metrics.inexact.clone()))?;
         registry.register(Box::new(metrics.request_bytes.clone()))?;
         registry.register(Box::new(metrics.response_bytes.clone()))?;
+        registry.register(Box::new(metrics.turned_away.clone()))?;
+        for reason in NoPeer::ALL {
+            metrics.turned_away.with_label_values(&[reason]);
+        }
         Ok(metrics)
     }
 
@@ -75,6 +88,11 @@ impl GatewayMetrics {
     pub fn enter(&self) -> InFlight {
         self.in_flight.inc();
         InFlight { count: self.in_flight.get(), gauge: self.in_flight.clone() }
+    }
+
+    /// Counts somebody whom peers do not let in.
+    pub fn turned_away(&self, reason: &NoPeer) {
+        self.turned_away.with_label_values(&[NoPeer::ALL[reason.kind()]]).inc();
     }
 
     /// Counts a request that is over; `status` 0 is a client that went away before it was answered.

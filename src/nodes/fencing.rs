@@ -14,6 +14,7 @@ use super::stamp;
 use crate::meili::error::Code;
 use crate::placement::topology::Node;
 use crate::settings::Secret;
+use crate::store::{Store, StoreError};
 
 /// All: an engine lets documents be edited by a key for everything alone, `documents.*` is not enough.
 const ACTIONS: [&str; 1] = ["*"];
@@ -187,7 +188,8 @@ impl NodeClient {
     /// `None` where there is nothing to look for.
     pub async fn late_arrivals(&self, node: &Node, trace: &Trace) -> Result<Option<Late>, NodeError> {
         let Some(Right::Leads(fence)) = self.right() else { return Ok(None) };
-        let Some(next) = fence.post(&node.id).next() else { return Ok(None) };
+        let post = fence.post(&node.id);
+        let Some(next) = post.next() else { return Ok(None) };
         let mut found = Vec::new();
         let (mut newest, mut from) = (None, None);
         // All of them, however many: what is left out would never be looked at again.
@@ -197,7 +199,10 @@ impl NodeClient {
             let is_last = page.len() < TASK_PAGE || page.iter().any(|task| task.uid <= next);
             from = page.last().map(|task| task.uid.saturating_sub(1));
             let behind = page.into_iter().filter(|task| task.uid >= next);
-            found.extend(behind.filter(|task| stamp::is_of_another_epoch(task, fence.reign.epoch)));
+            found.extend(behind.filter(|task| {
+                let led = post.led(task.uid, fence.reign.epoch);
+                stamp::is_of_another_epoch(task, led)
+            }));
             if is_last {
                 break;
             }
@@ -209,6 +214,14 @@ impl NodeClient {
     pub fn noted(&self, node: &Node, late: &Late) {
         if let Some(Right::Leads(fence)) = self.right() {
             fence.post(&node.id).looked(late.next, late.newest);
+        }
+    }
+
+    /// The next leader looks at what comes from here on. To be called before `node` takes part, and now and then.
+    pub async fn keep_looked(&self, node: &Node, store: &dyn Store) -> Result<(), StoreError> {
+        match self.right() {
+            Some(Right::Leads(fence)) => fence.keep(&node.id, store).await,
+            Some(Right::Follows) | None => Ok(()),
         }
     }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::clock::Clock;
 use super::lease::Lease;
+use super::seldom::Seldom;
 use super::talk::{Answer, AskLeader, PROTOCOL, Question};
 use super::view::{Update, ViewNumber, WrongView};
 use crate::ledger::Ledger;
@@ -59,6 +60,10 @@ pub struct Follower {
     state: Mutex<State>,
     /// The view that is gone by.
     has: watch::Sender<Option<ViewNumber>>,
+    /// No answer came.
+    unanswered: Seldom,
+    /// Whoever leads speaks another protocol.
+    foreign: Seldom,
 }
 
 #[derive(Default)]
@@ -99,6 +104,8 @@ impl Follower {
             promise: OnceLock::new(),
             state: Mutex::default(),
             has: watch::Sender::new(None),
+            unanswered: Seldom::default(),
+            foreign: Seldom::default(),
         })
     }
 
@@ -166,7 +173,9 @@ impl Follower {
         let answer = match tokio::time::timeout(limit, leader.ask(&question)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the leader does not answer");
+                if let Some(untold) = self.unanswered.note((self.clock)()) {
+                    tracing::warn!(%error, untold, "the leader lends no view");
+                }
                 self.state.lock().in_vain = true;
                 return PAUSE;
             }
@@ -229,7 +238,10 @@ impl Follower {
                 None => return Taken::Nothing,
             },
             Answer::OtherProtocol { protocol } => {
-                tracing::error!(protocol, own = PROTOCOL, "the leader's version speaks another protocol");
+                if let Some(untold) = self.foreign.note((self.clock)()) {
+                    let why = "the leader's version speaks another protocol to gateways: this one gets no view of it";
+                    tracing::error!(protocol, own = PROTOCOL, untold, "{why}");
+                }
                 return Taken::Nothing;
             }
             Answer::Again => return Taken::Noted,

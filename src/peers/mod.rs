@@ -20,6 +20,7 @@
 //! | [`lease`] | by which views a follower may answer, and until when; pure |
 //! | [`publisher`] | the leader: makes the view, answers questions, waits for followers |
 //! | [`sections`] | the parts of the view as they were made last |
+//! | [`seldom`] | what others do again and again, told once and by the minute |
 //! | [`talk`] | what gateways say to each other of views |
 //! | [`view`] | a view as it is sent |
 
@@ -30,6 +31,7 @@ pub mod former;
 pub mod lease;
 pub mod publisher;
 mod sections;
+pub mod seldom;
 pub mod talk;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,8 @@
 //!
 //! Example: gateway A freezes while it sends 3 MB to node-1. B leads from epoch 8 on, decides A's write by what node-0 has, and takes
 //! newer versions of the same documents. A's bytes were in some buffer: node-1 ends the upload as task 90, stamped `epoch-7`. B sees it
-//! within a second, marks node-1 stale in that index, and copies what differs.
+//! within a second, marks node-1 stale in that index, and copies what differs. Had B died before it looked, C would look at all that came since
+//! B had looked last, before node-1 takes part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,10 +20,12 @@ use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};
 use crate::meili::uid::IndexUid;
 use crate::nodes::client::{TaskStatusResponse, Trace};
+use crate::nodes::error::NodeError;
 use crate::nodes::fencing::Late;
 use crate::nodes::metrics::Loop;
 use crate::nodes::shutdown::stopped;
-use crate::placement::topology::{NodeIx, Topology};
+use crate::placement::topology::{Node, NodeId, NodeIx, Topology};
+use crate::store::StoreError;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,21 +49,39 @@ pub(crate) async fn run(replicas: Arc<Replicas>, mut shutdown: watch::Receiver<b
 }
 
 async fn look(replicas: &Replicas, topology: &Topology, ix: NodeIx) {
-    let (node, client) = (topology.node(ix), &replicas.nodes.client);
-    // Whether a node answers at all is for the health checks to see.
-    let Ok(Some(late)) = client.late_arrivals(node, &Trace::background("late")).await else { return };
-    match mark(replicas, ix, &late).await {
-        Ok(()) => client.noted(node, &late),
-        Err(error) => tracing::error!(node = %node.id, %error, "late arrivals could not be noted"),
+    let node = topology.node(ix);
+    match look_at(replicas, node, &Trace::background("late")).await {
+        // Whether a node answers at all is for the health checks to see.
+        Ok(()) | Err(LookError::Node(_)) => {}
+        Err(LookError::Store(error)) => tracing::error!(node = %node.id, %error, "late arrivals could not be noted"),
     }
 }
 
-async fn mark(replicas: &Replicas, ix: NodeIx, late: &Late) -> Result<(), crate::store::StoreError> {
+/// Why what came late to a node is not known, or not noted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LookError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Marks what has come late since leaders have looked at `node` last.
+pub(super) async fn look_at(replicas: &Replicas, node: &Node, trace: &Trace) -> Result<(), LookError> {
+    let client = &replicas.nodes.client;
+    if let Some(late) = client.late_arrivals(node, trace).await? {
+        mark(replicas, &node.id, &late).await?;
+        client.noted(node, &late);
+    }
+    Ok(client.keep_looked(node, replicas.ledger.store.as_ref()).await?)
+}
+
+async fn mark(replicas: &Replicas, node: &NodeId, late: &Late) -> Result<(), StoreError> {
     if late.tasks.is_empty() {
         return Ok(());
     }
     let topology = replicas.nodes.topology();
-    let node = &topology.node(ix).id;
+    let Some(ix) = topology.find(node.as_str()) else { return Ok(()) };
     for task in &late.tasks {
         let (index, stamp) = (task.index_uid.as_deref(), task.custom_metadata.as_deref());
         tracing::warn!(%node, task = task.uid, index, stamp, "a former leader's request came late: the index is compared");

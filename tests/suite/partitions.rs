@@ -2,6 +2,9 @@
 //! version.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,8 +17,9 @@ use crate::support::client::{Client, Reply, eventually, pause, within};
 use crate::support::corpus::cities;
 use crate::support::crowd::Crowd;
 use crate::support::fault_proxy::Mode;
-use crate::support::gateways::{Gateways, SECRET, UNFENCED};
+use crate::support::gateways::{Gateways, SECRET, UNFENCED, section_at};
 use crate::support::parity::load;
+use crate::support::postgres::Postgres;
 use crate::support::process::free_port;
 use crate::support::stop::StopOnDrop;
 use crate::support::{Fleet, FleetOptions};
@@ -234,8 +238,62 @@ fn gateways_that_speak_another_protocol_are_told_so_and_disturb_nobody() {
     let header = [(header[0].0, header[0].1.as_str())];
     let told = Client::new(door).try_send("POST", "/_peer/view", &header, b"{}").expect("an answer");
     assert!(told.status == 401 && told.text.contains("protocol 1") && told.text.contains("not 2"), "{}", told.text);
+    // So that it knows whom it hears that from, and what is spoken here.
+    let proof = code(&["answer", "0123"]);
+    assert_eq!(told.header("x-miroir-peer"), Some(proof.as_str()));
+    assert_eq!(told.header("x-miroir-peer-protocol"), Some("1"));
+    assert_eq!(gateways.fleet.metric("miroir_peers_turned_away_total{reason=\"protocol\"}"), 1.0);
     for client in gateways.clients() {
         assert_eq!(search(&client).expect("an answer").status, 200);
         assert_eq!(client.done(&write(&client, FIRST).expect("an answer"))["status"], "succeeded");
     }
+}
+
+/// Answers as the leader of a version to come, which knows the cluster's secret, and counts who asks.
+fn a_leader_of_another_protocol() -> (u16, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (port, asked) = (listener.local_addr().expect("an address").port(), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut head = String::new();
+            let mut reader = BufReader::new(&stream);
+            while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
+            let said = head.lines().find_map(|line| line.split_once("x-miroir-peer: ")).map_or("", |(_, said)| said);
+            let Some(nonce) = said.split(' ').nth(2) else { continue };
+            count.fetch_add(1, Ordering::SeqCst);
+            let proof = code(&["answer", nonce]);
+            let answer = format!(
+                "HTTP/1.1 401 Unauthorized\r\nx-miroir-peer: {proof}\r\nx-miroir-peer-protocol: 2\r\n\
+                 content-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            // Who hangs up early has what it wants.
+            let _ = (&stream).write_all(answer.as_bytes());
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn a_gateway_whose_leader_speaks_another_protocol_says_so_and_answers_by_no_view() {
+    let (door, asked) = a_leader_of_another_protocol();
+    // The leader is as any, but for what others find where it says that it is reached.
+    let more = format!("{}cluster_secret: {SECRET}\n", section_at(0, free_port(), door, UNFENCED));
+    let state = Some(Postgres::shared().database());
+    let fleet = Fleet::with(FleetOptions { state, more, ..Default::default() });
+    load(&fleet.client, "cities", &cities(30));
+    let own = |key: &str| (key == "gateway").then(|| section_at(1, free_port(), free_port(), UNFENCED));
+    let (process, port, admin) = fleet.another_gateway("gw-1", own);
+    let at = |port: u16| Client::new(&format!("http://127.0.0.1:{port}"));
+    let (follower, admin) = (at(port), at(admin));
+    eventually("it has asked many times", || (asked.load(Ordering::SeqCst) > 20).then_some(()));
+    let log = process.log();
+    let told = log.lines().filter(|line| line.contains("speaks another protocol")).count();
+    assert_eq!(told, 1, "{log}");
+    assert!(log.contains("protocol\":2") || log.contains("protocol=2") || log.contains("protocol: 2"), "{log}");
+    assert_eq!(admin.get("/ready").status, 503);
+    let refused = search(&follower).expect("an answer");
+    assert_eq!((refused.status, refused.value()["code"].as_str()), (503, Some("miroir_no_leader")), "{}", refused.text);
+    assert_eq!(search(&fleet.client).expect("an answer").status, 200);
+    assert_eq!(fleet.client.done(&write(&fleet.client, FIRST).expect("an answer"))["status"], "succeeded");
 }

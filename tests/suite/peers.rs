@@ -353,6 +353,18 @@ fn only_gateways_of_the_cluster_are_let_in() {
         eventually("it answers", || stranger.client.try_send("POST", "/indexes/cities/search", &JSON, b"{}").ok());
     assert_eq!((reply.status, reply.value()["code"].as_str()), (503, Some("miroir_no_leader")), "{}", reply.text);
     assert!(stranger.process.log().contains("does not prove that it knows the cluster's secret"));
+
+    // It goes on asking, and fills no log by that.
+    let turned_away = || gateways.fleet.metric("miroir_peers_turned_away_total{reason=\"unproved\"}");
+    let before = turned_away();
+    assert!(before >= 9.0, "{before}");
+    eventually("it has knocked many times", || (turned_away() > before + 60.0).then_some(()));
+    let told = |log: &str, what: &str| log.lines().filter(|line| line.contains(what)).count();
+    // Once, and then by the minute.
+    let log = gateways.fleet.gateway().log();
+    assert!((1..=3).contains(&told(&log, "was turned away where peers are listened to")), "{log}");
+    let log = gateways.others[1].process.log();
+    assert!((1..=3).contains(&told(&log, "the leader lends no view")), "{log}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::arrivals::{Arrival, Due};
 use super::passed::{CLIENT, Passed, PassedTask, TASK, Time};
-use super::proof::{self, PEER};
+use super::proof::{self, Asker, NoPeer, PEER, PROTOCOL, SPEAKS};
 use crate::gateway::app::{Admitted, App};
 use crate::gateway::context::RequestContext;
 use crate::gateway::dispatch::accepted;
@@ -14,6 +14,7 @@ use crate::gateway::respond::Answer;
 use crate::meili::error::{Code, ResponseError};
 use crate::meili::task::TaskKind;
 use crate::nodes::error::store_failed;
+use crate::peers::clock::since_boot;
 use crate::settings::Secret;
 use crate::tasks::entry::MiroirTask;
 use crate::tasks::filter::TaskRef;
@@ -62,12 +63,19 @@ impl Door {
         let asker = match proof::check(secret, text(PEER), &vouched) {
             Ok(asker) => asker,
             Err(error) => {
-                tracing::warn!(%error, "a request was turned away where peers are listened to");
+                app.metrics.turned_away(&error);
+                if let Some(untold) = app.knocks[error.kind()].note(since_boot()) {
+                    let from = session.client_addr().map(ToString::to_string);
+                    tracing::warn!(%error, from, untold, "a request was turned away where peers are listened to");
+                }
+                if let NoPeer::Protocol { asker, .. } = &error {
+                    prove(secret, asker, ctx);
+                    ctx.headers.push((HeaderName::from_static(SPEAKS), PROTOCOL.into()));
+                }
                 return Entered::Refused(refusal(401, error.to_string()));
             }
         };
-        let proof = proof::answer(secret, &asker).parse().expect("hexadecimal digits are a header's value");
-        ctx.headers.push((HeaderName::from_static(PEER), proof));
+        prove(secret, &asker, ctx);
         if app.following().is_some() {
             return Entered::Refused(refusal(421, "this gateway does not lead".to_owned()));
         }
@@ -80,6 +88,12 @@ impl Door {
             None => Entered::Request,
         }
     }
+}
+
+/// The answer shows that it comes from who knows the secret.
+fn prove(secret: &Secret, asker: &Asker, ctx: &mut RequestContext) {
+    let proof = proof::answer(secret, asker).parse().expect("hexadecimal digits are a header's value");
+    ctx.headers.push((HeaderName::from_static(PEER), proof));
 }
 
 /// A write whose connection broke under another gateway may have come before.

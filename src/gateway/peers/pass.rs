@@ -217,12 +217,13 @@ async fn find_answer(
             },
             Ok(answering) => return Ok(answering),
             Err(Missed::Client(error)) => return Err(error),
-            Err(Missed::Unsent(reason)) if was_streamed => {
-                // Of a stream something may have been read.
-                *held = streamed_again(held);
-                reason
+            Err(missed @ (Missed::Unsent(_) | Missed::Foreign(_))) => {
+                if was_streamed {
+                    // Something may have been read of it.
+                    *held = streamed_again(held);
+                }
+                missed.to_string()
             }
-            Err(Missed::Unsent(reason)) => reason,
             Err(Missed::Broken(reason)) => {
                 if was_streamed {
                     *held = Held::Gone;

@@ -8,6 +8,9 @@
 //! request mac = HMAC-SHA256(secret, "ask\n1\ngw-b\n6f..\nPOST\n/indexes/a/documents\n10.0.0.9\n01..\nfirst")
 //! answer mac  = HMAC-SHA256(secret, "answer\n6f..")
 //! ```
+//!
+//! Who knows the secret and speaks another protocol is told so by an answer that is proved, whatever number it says: codes of all protocols
+//! begin alike.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -18,6 +21,8 @@ use crate::settings::Secret;
 
 /// The header of both directions.
 pub const PEER: &str = "x-miroir-peer";
+/// Beside it in the answer to who speaks another protocol: the one that is spoken here.
+pub const SPEAKS: &str = "x-miroir-peer-protocol";
 
 /// What gateways speak to each other. One that speaks another number is turned away by name.
 pub const PROTOCOL: u32 = 1;
@@ -34,8 +39,21 @@ pub struct Asker {
 pub enum NoPeer {
     #[error("this listener is for gateways of the same cluster")]
     Unproved,
-    #[error("gateways of this version speak protocol {PROTOCOL} to each other, not {0}")]
-    Protocol(u32),
+    #[error("gateways of this version speak protocol {PROTOCOL} to each other, not {protocol}")]
+    Protocol { asker: Asker, protocol: u32 },
+}
+
+impl NoPeer {
+    /// Each kind, as metrics call it.
+    pub const ALL: [&str; 2] = ["unproved", "protocol"];
+
+    /// Its kind: a place in [`Self::ALL`].
+    pub fn kind(&self) -> usize {
+        match self {
+            Self::Unproved => 0,
+            Self::Protocol { .. } => 1,
+        }
+    }
 }
 
 /// The header of a request; `said` is what it vouches for.
@@ -64,7 +82,7 @@ pub fn check(secret: &Secret, header: Option<&str>, said: &[&str]) -> Result<Ask
     if !bool::from(expected.as_bytes().ct_eq(mac.as_bytes())) {
         return Err(NoPeer::Unproved);
     }
-    if protocol == PROTOCOL { Ok(asker) } else { Err(NoPeer::Protocol(protocol)) }
+    if protocol == PROTOCOL { Ok(asker) } else { Err(NoPeer::Protocol { asker, protocol }) }
 }
 
 /// The header of the answer to `asker`.
@@ -129,7 +147,8 @@ mod tests {
     fn another_protocol_is_told_by_its_number_and_only_to_who_knows_the_secret() {
         let asker = Asker { gateway: "gw-b".to_owned(), nonce: "n".to_owned() };
         let mac = hex(&code(&secret("s"), &with_protocol(2, &asker, &["GET"])));
-        assert_eq!(check(&secret("s"), Some(&format!("2 gw-b n {mac}")), &["GET"]), Err(NoPeer::Protocol(2)));
+        let refused = check(&secret("s"), Some(&format!("2 gw-b n {mac}")), &["GET"]);
+        assert_eq!(refused, Err(NoPeer::Protocol { asker, protocol: 2 }));
         assert_eq!(check(&secret("t"), Some(&format!("2 gw-b n {mac}")), &["GET"]), Err(NoPeer::Unproved));
     }
 

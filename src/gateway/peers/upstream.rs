@@ -13,7 +13,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::following::Following;
 use super::passed::Passed;
-use super::proof::{self, Asker, PEER};
+use super::proof::{self, Asker, PEER, PROTOCOL, SPEAKS};
 use crate::meili::error::ResponseError;
 use crate::nodes::transport::Endpoint;
 use crate::store::leadership::Leader;
@@ -51,13 +51,19 @@ pub(super) enum Body<'a> {
 }
 
 /// Why no answer came.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Missed {
     /// Nothing can have been done: the leader was not reached, or leads no more.
+    #[error("{0}")]
     Unsent(String),
+    /// Nothing was done.
+    #[error("the leader's version speaks protocol {0} to other gateways, this one {PROTOCOL}")]
+    Foreign(u32),
     /// Nobody knows what was done.
+    #[error("{0}")]
     Broken(String),
     /// The client's own body broke off.
+    #[error("{}", .0.message)]
     Client(ResponseError),
 }
 
@@ -99,6 +105,10 @@ pub(super) async fn ask(
             http::StatusCode::UNAUTHORIZED => Missed::Unsent(reason),
             _ => Missed::Broken(reason),
         });
+    }
+    let speaks = head.headers.get(SPEAKS).and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(protocol) = speaks.filter(|_| head.status == http::StatusCode::UNAUTHORIZED) {
+        return Err(Missed::Foreign(protocol));
     }
     if head.status == http::StatusCode::MISDIRECTED_REQUEST {
         return Err(Missed::Unsent(format!("{url} does not lead")));

@@ -32,10 +32,12 @@ impl AskLeader for Asker {
         let message = Message { method: &http::Method::POST, target: &target, headers: &headers, passed };
         let body = serde_json::to_vec(question).map_err(|error| NoAnswer(error.to_string()))?;
         let asked = upstream::ask(following, (&leader, &url), &message, Body::Whole(Bytes::from(body))).await;
-        let mut answering = asked.map_err(|missed| match missed {
-            Missed::Unsent(reason) | Missed::Broken(reason) => NoAnswer(reason),
-            Missed::Client(error) => NoAnswer(error.message),
-        })?;
+        let mut answering = match asked {
+            Ok(answering) => answering,
+            Err(Missed::Foreign(protocol)) => return Ok(Answer::OtherProtocol { protocol }),
+            Err(Missed::Unsent(reason) | Missed::Broken(reason)) => return Err(NoAnswer(reason)),
+            Err(Missed::Client(error)) => return Err(NoAnswer(error.message)),
+        };
         let mut body = Vec::new();
         while let Some(chunk) = answering.next(following).await.map_err(NoAnswer)? {
             body.extend_from_slice(&chunk);

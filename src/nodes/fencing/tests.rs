@@ -1,5 +1,6 @@
 //! Nodes that look at keys, and gateways that lead in turn.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,9 +11,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::meili::error::ResponseError;
+use crate::nodes::fence::{Looked, looked_before};
 use crate::nodes::metrics::ClusterMetrics;
 use crate::nodes::transport::Transport;
 use crate::placement::topology::{NodeId, NodeState};
+use crate::store::sqlite::SqliteStore;
 use crate::store::trust::Trust;
 
 /// A node that looks at keys.
@@ -42,6 +45,14 @@ impl Keyed {
         let shown = json!({ "uid": uid, "key": secret, "description": reign.to_string() });
         self.keys.push((reign.to_string(), shown));
         secret
+    }
+
+    /// A body ends of which the head was read before.
+    fn end_body_of(&mut self, epoch: i64) {
+        let (uid, stamp) = (self.tasks.len(), format!("miroir-copy,epoch-{epoch}"));
+        self.tasks.push(json!({
+            "uid": uid, "indexUid": "a", "status": "enqueued", "type": "documentAdditionOrUpdate", "customMetadata": stamp,
+        }));
     }
 
     fn epochs(&self) -> Vec<i64> {
@@ -114,6 +125,16 @@ fn reign(epoch: i64) -> Reign {
 
 /// A gateway that leads in `epoch`, and how often it looked at its lease.
 fn leader(door: &Door, epoch: i64, unfenced: Unfenced) -> (NodeClient, Arc<AtomicUsize>) {
+    leader_after(door, epoch, unfenced, BTreeMap::new())
+}
+
+/// The same where leaders before it have looked at nodes.
+fn leader_after(
+    door: &Door,
+    epoch: i64,
+    unfenced: Unfenced,
+    before: BTreeMap<NodeId, Looked>,
+) -> (NodeClient, Arc<AtomicUsize>) {
     let metrics = ClusterMetrics::new(&prometheus::Registry::new()).unwrap();
     let client = NodeClient::new(Box::new(door.clone()), metrics, Duration::from_secs(5));
     let doubts = Arc::new(AtomicUsize::new(0));
@@ -121,7 +142,8 @@ fn leader(door: &Door, epoch: i64, unfenced: Unfenced) -> (NodeClient, Arc<Atomi
     let doubt = Box::new(move || {
         counts.fetch_add(1, Ordering::SeqCst);
     });
-    client.go_by(Right::Leads(Fence::new(reign(epoch), Trust::always(), Means::NodeKey, unfenced, doubt)));
+    let fence = Fence::new(reign(epoch), Trust::always(), (Means::NodeKey, unfenced), before, doubt);
+    client.go_by(Right::Leads(fence));
     (client, doubts)
 }
 
@@ -192,12 +214,7 @@ async fn what_came_late_is_found_behind_the_barrier() {
     new.fence(&node(), &trace).await.unwrap();
     assert!(new.late_arrivals(&node(), &trace).await.unwrap().is_none(), "what was there before is decided");
     for epoch in [8, 7, 8] {
-        let uid = door.0.lock().tasks.len();
-        let stamp = format!("miroir-copy,epoch-{epoch}");
-        let task = json!({
-            "uid": uid, "indexUid": "a", "status": "enqueued", "type": "documentAdditionOrUpdate", "customMetadata": stamp,
-        });
-        door.0.lock().tasks.push(task);
+        door.0.lock().end_body_of(epoch);
     }
     for _ in 0..500 {
         write(&new).await.unwrap();
@@ -206,6 +223,28 @@ async fn what_came_late_is_found_behind_the_barrier() {
     assert_eq!(late.tasks.iter().map(|task| task.uid).collect::<Vec<_>>(), [2]);
     new.noted(&node(), &late);
     assert!(new.late_arrivals(&node(), &trace).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_came_late_while_nobody_led_is_found_by_the_next_leader() {
+    let (door, trace, store) = (Door::default(), Trace::background("test"), SqliteStore::open(":memory:", 4).unwrap());
+    let mut found = Vec::new();
+    for epoch in 7..=10 {
+        let before = looked_before(&store).await.unwrap();
+        let (client, _) = leader_after(&door, epoch, Unfenced::Refuse, before);
+        client.fence(&node(), &trace).await.unwrap();
+        if let Some(late) = client.late_arrivals(&node(), &trace).await.unwrap() {
+            found.extend(late.tasks.iter().map(|task| (epoch, task.uid)));
+            client.noted(&node(), &late);
+        }
+        client.keep_looked(&node(), &store).await.unwrap();
+        write(&client).await.unwrap();
+        if epoch == 8 {
+            // It dies, and what epoch 7 had opened ends before anybody else leads.
+            door.0.lock().end_body_of(7);
+        }
+    }
+    assert_eq!(found, [(9, 2)], "each task is another leader's, and one came late");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::nodes::meaning::{ForRepair, Meaning};
 use crate::placement::topology::NodeId;
 use crate::replicas::identity::IdentityError;
 use crate::replicas::interrupted;
+use crate::replicas::late::LookError;
 use crate::store::StoreError;
 
 /// Why a repair stopped short.
@@ -39,6 +40,15 @@ pub(super) enum RepairError {
 }
 
 // === impl RepairError ===
+
+impl From<LookError> for RepairError {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Node(error) => Self::Node(error),
+            LookError::Store(error) => Self::Store(error),
+        }
+    }
+}
 
 impl RepairError {
     /// True for what keeps `node` out of service as a whole; anything else is about one index of it.

@@ -42,6 +42,7 @@ use self::features::repair_features;
 use self::index::{IndexView, delete_index};
 use super::identity;
 use super::interrupted;
+use super::late;
 use crate::ledger::insync;
 use crate::ledger::marks::{Marks, Missed};
 use crate::meili::uid::IndexUid;
@@ -135,6 +136,8 @@ async fn bring_back(replicas: &Arc<Replicas>, id: &NodeId) -> Result<Outcome, Re
         if !identity::establish(&replicas.identities, &replicas.ledger, node, &trace).await? {
             return Ok(Outcome::Refused);
         }
+        // What came while nobody led, or nobody looked.
+        late::look_at(replicas, node, &trace).await?;
         if !interrupted::hear(&replicas.interrupted, &replicas.tracking, id).await? {
             return Ok(Outcome::Waits);
         }

@@ -114,6 +114,7 @@ impl Change {
             | FaultKind::DoorCut
             | FaultKind::GatewayPairCut
             | FaultKind::NodePairCut
+            | FaultKind::KeyLoss
             | FaultKind::StoreStop
             | FaultKind::StoreCrash
             | FaultKind::StoreKill

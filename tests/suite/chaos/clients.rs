@@ -25,6 +25,8 @@ const GROUPS: u64 = 5;
 /// What all clients have in common.
 pub struct Stage<'a> {
     pub client: Client,
+    /// May search and read documents, and nothing else, where there are keys.
+    pub reader: Client,
     pub history: &'a History,
     pub problems: &'a Problems,
     pub stop: &'a AtomicBool,
@@ -311,7 +313,7 @@ pub fn search(stage: &Stage, mut dice: Dice) {
         }
         let question = Question::random(&mut dice, &families, stage.history);
         let since = stage.history.now();
-        let reply = question.ask(&stage.client);
+        let reply = question.ask(&stage.reader);
         let until = stage.history.now();
         let counted = match &reply {
             Ok(reply) if matches!(reply.status, 200 | 404) && reply.header("x-miroir-degraded").is_some() => {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::kinds::FaultKind;
 use super::view::WHOLE;
-use crate::support::Fleet;
-use crate::support::client::pause;
+use crate::support::client::{Client, pause};
 use crate::support::crowd::Crowd;
 use crate::support::fault_proxy::Mode;
+use crate::support::fleet::{Fleet, Node};
 use crate::support::random::Dice;
 
 /// Past a lease, and what is waited for after it.
@@ -37,6 +37,8 @@ enum End {
         node: usize,
     },
     Database,
+    /// Gateways mend it by themselves.
+    Nothing,
 }
 
 // === impl Begun ===
@@ -87,6 +89,7 @@ impl Begun {
                 crowd.node_pair(gateway, proxy, gone);
                 End::OpenNode { gateway, node }
             }
+            FaultKind::KeyLoss if delete_keys(&fleet.nodes[dice.roll(fleet.nodes.len())]) => End::Nothing,
             FaultKind::StoreStop => {
                 crowd.server.stop();
                 End::Database
@@ -117,6 +120,7 @@ impl Begun {
                 crowd.node_pair(gateway, proxy, Mode::Pass);
             }
             End::Database => crowd.server.restart(),
+            End::Nothing => {}
         }
         Ok(())
     }
@@ -144,4 +148,23 @@ fn leader(crowd: &Crowd) -> Result<usize, String> {
             None => pause(Duration::from_millis(50)),
         }
     }
+}
+
+/// Deletes what keys of epochs a node has. False where it has none, or does not answer.
+fn delete_keys(node: &Node) -> bool {
+    let Some(key) = node.client.key.as_deref().filter(|_| node.is_running()) else { return false };
+    // It may be frozen.
+    let client = Client::with_limit(&node.client.url, Duration::from_secs(2)).with_key(key).seeing_hidden();
+    let Ok(listed) = client.try_send("GET", "/keys?limit=1000", &[], b"") else { return false };
+    if listed.status != 200 {
+        return false;
+    }
+    let keys = listed.value()["results"].as_array().cloned().unwrap_or_default();
+    let of_epochs = keys.iter().filter(|key| {
+        key["description"].as_str().is_some_and(|text| text.starts_with("The key by which the leading gateway"))
+    });
+    let uids = of_epochs.filter_map(|key| key["uid"].as_str());
+    let gone =
+        |uid| client.try_send("DELETE", &format!("/keys/{uid}"), &[], b"").is_ok_and(|reply| reply.status == 204);
+    uids.map(gone).fold(false, |any, gone| any || gone)
 }

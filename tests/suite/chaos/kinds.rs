@@ -34,6 +34,8 @@ pub enum FaultKind {
     GatewayPairCut,
     /// One gateway does not reach one node.
     NodePairCut,
+    /// Somebody deletes the key by which one node takes changes.
+    KeyLoss,
     /// The database is stopped, and comes back soon or late.
     StoreStop,
     /// It dies as by a crash.
@@ -71,7 +73,7 @@ pub enum Class {
 // === impl FaultKind ===
 
 impl FaultKind {
-    pub const ALL: [FaultKind; 34] = [
+    pub const ALL: [FaultKind; 35] = [
         Self::NodeKill,
         Self::NodeFreeze,
         Self::NetworkDelay,
@@ -93,6 +95,7 @@ impl FaultKind {
         Self::DoorCut,
         Self::GatewayPairCut,
         Self::NodePairCut,
+        Self::KeyLoss,
         Self::StoreStop,
         Self::StoreCrash,
         Self::StoreKill,
@@ -131,6 +134,7 @@ impl FaultKind {
             Self::DoorCut => "gateway cut off from all others",
             Self::GatewayPairCut => "gateway cut off from one other",
             Self::NodePairCut => "gateway cut off from one node",
+            Self::KeyLoss => "epoch's key deleted on a node",
             Self::StoreStop => "database stopped",
             Self::StoreCrash => "database crashed (SIGQUIT)",
             Self::StoreKill => "database killed (-9)",
@@ -170,6 +174,7 @@ impl FaultKind {
             | Self::DoorCut
             | Self::GatewayPairCut
             | Self::NodePairCut
+            | Self::KeyLoss
             | Self::StoreStop
             | Self::StoreCrash
             | Self::StoreKill => Class::Gateways,

@@ -43,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ENDING: Duration = Duration::from_secs(120);
 /// MiB of a node's disk.
 const DISK: u64 = 192;
+const MASTER_KEY: &str = "the-key-of-the-gateways-of-chaos";
+const NODE_KEY: &str = "the-key-of-the-nodes-of-chaos";
 
 /// One run.
 struct Run<'a> {
@@ -78,7 +80,13 @@ impl Run<'_> {
             [] => client,
             doors => client.of_any(doors.iter().map(|door| door.url.clone()).collect()),
         };
-        let stage = Stage { client, history: &history, problems: &problems, stop: &stop, searches: &searches };
+        // Where there are keys, clients have some that the gateways made.
+        let with_key = |actions: &[&str]| match &fleet.client.key {
+            Some(_) => client.with_key(&key_for(&fleet.client, actions)),
+            None => client.clone(),
+        };
+        let (client, reader) = (with_key(&["*"]), with_key(&["search", "documents.get"]));
+        let stage = Stage { client, reader, history: &history, problems: &problems, stop: &stop, searches: &searches };
         std::thread::scope(|scope| {
             let stage = &stage;
             for number in 0..WRITERS {
@@ -141,6 +149,8 @@ impl Run<'_> {
         let (fleet, crowd) = match self.gateways {
             1 => (Fleet::with(options), None),
             several => {
+                // Nodes take changes by the keys of epochs alone.
+                let options = FleetOptions { master_key: Some(MASTER_KEY), node_key: Some(NODE_KEY), ..options };
                 let (fleet, crowd) = Crowd::start(several, options);
                 (fleet, Some(crowd))
             }
@@ -214,6 +224,12 @@ impl Run<'_> {
     }
 }
 
+/// A key for the index, made by whoever `client` asks.
+fn key_for(client: &Client, actions: &[&str]) -> String {
+    let made = client.post("/keys", &json!({"actions": actions, "indexes": [INDEX], "expiresAt": null})).ok();
+    made["key"].as_str().expect("a key").to_owned()
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -234,8 +250,8 @@ fn nothing_acknowledged_is_lost_while_nodes_and_gateway_are_killed_and_shards_mo
 #[test]
 fn nothing_acknowledged_is_lost_while_gateways_nodes_and_the_database_are_killed() {
     use FaultKind::{
-        DoorCut, FollowerKill, GatewayFreeze, GatewayPairCut, LeaderKill, LeaderStop, NodeKill, NodePairCut, StepDown,
-        StoreCrash, StoreCut,
+        DoorCut, FollowerKill, GatewayFreeze, GatewayPairCut, KeyLoss, LeaderKill, LeaderStop, NodeKill, NodePairCut,
+        StepDown, StoreCrash, StoreCut,
     };
     let kinds = [
         NodeKill,
@@ -249,6 +265,7 @@ fn nothing_acknowledged_is_lost_while_gateways_nodes_and_the_database_are_killed
         DoorCut,
         GatewayPairCut,
         NodePairCut,
+        KeyLoss,
     ];
     let seed = number("MIROIR_CHAOS_SEED").unwrap_or(15);
     println!("chaos: seed {seed}");

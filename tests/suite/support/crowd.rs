@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::client::{Client, pause};
 use super::fault_proxy::{FaultProxy, Mode};
 use super::fleet::{Fleet, FleetOptions, MIROIR};
-use super::gateways::{SECRET, UNFENCED, section_at};
+use super::gateways::{SECRET, fencing, section_at};
 use super::postgres::Postgres;
 use super::process::{Process, free_port};
 
@@ -51,10 +51,11 @@ struct Place {
 // === impl Place ===
 
 impl Place {
-    fn new(number: usize, server: &Postgres, database: &str) -> Self {
+    /// `own`: more keys of its section.
+    fn new(number: usize, server: &Postgres, database: &str, own: &str) -> Self {
         let peers = free_port();
         let (store, door) = (FaultProxy::start(server.port), FaultProxy::start(peers));
-        let gateway = section_at(number, peers, door.port, UNFENCED);
+        let gateway = section_at(number, peers, door.port, own);
         let state = database.replace(&format!(":{}/", server.port), &format!(":{}/", store.port));
         Self { store, door, gateway, state }
     }
@@ -67,26 +68,30 @@ impl Crowd {
     pub fn start(count: usize, options: FleetOptions) -> (Fleet, Self) {
         let server = Postgres::start();
         let database = server.database();
-        let first = Place::new(0, &server, &database);
+        let (own, master) = (fencing(options.node_key), options.master_key);
+        let first = Place::new(0, &server, &database, own);
         let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, first.gateway);
         let mut fleet = Fleet::with(FleetOptions { state: Some(first.state.clone()), more, ..options });
         let process = fleet.gateway.take().expect("the first gateway");
         let config = fleet.config.clone();
-        let at = |url: &str| Client::with_limit(url, PATIENCE);
+        let at = |url: &str| {
+            let client = Client::with_limit(url, PATIENCE);
+            master.map_or_else(|| client.clone(), |key| client.with_key(key))
+        };
         let (client, admin) = (at(&fleet.client.url), at(&fleet.admin.url).seeing_hidden());
         let folder = fleet.folder().to_owned();
         let name = "gateway".to_owned();
         let Place { store, door, .. } = first;
         let mut gateways = vec![Gateway { name, folder: folder.clone(), config, process, client, admin, store, door }];
         for number in 1..count {
-            let place = Place::new(number, &server, &database);
-            let own = |key: &str| match key {
+            let place = Place::new(number, &server, &database, own);
+            let lines = |key: &str| match key {
                 "gateway" => Some(place.gateway.clone()),
                 "state" => Some(format!("state: {}", place.state)),
                 _ => None,
             };
             let name = format!("gw-{number}");
-            let (process, port, operators) = fleet.another_gateway(&name, own);
+            let (process, port, operators) = fleet.another_gateway(&name, lines);
             let at = |port: u16| at(&format!("http://127.0.0.1:{port}"));
             let (client, admin) = (at(port), at(operators).seeing_hidden());
             let config = folder.join(format!("{name}.yaml"));
@@ -98,9 +103,8 @@ impl Crowd {
             panic!("{reason}");
         }
         crowd.tell_apart(&fleet);
-        fleet.client = Client::with_limit(&fleet.client.url, PATIENCE).of_any(crowd.urls(|gateway| &gateway.client));
-        fleet.admin =
-            Client::with_limit(&fleet.admin.url, PATIENCE).seeing_hidden().of_any(crowd.urls(|gateway| &gateway.admin));
+        fleet.client = at(&fleet.client.url).of_any(crowd.urls(|gateway| &gateway.client));
+        fleet.admin = at(&fleet.admin.url).seeing_hidden().of_any(crowd.urls(|gateway| &gateway.admin));
         (fleet, crowd)
     }
 

@@ -10,7 +10,7 @@ use super::process::{Process, free_port};
 /// What all gateways of a test know.
 pub const SECRET: &str = "the-secret-of-this-cluster";
 
-/// For nodes without keys.
+/// A gateway's own key for nodes that take no keys.
 pub const UNFENCED: &str = ", unfenced_nodes: allow";
 
 /// A fleet whose first gateway is called `gw-0`, and others before the same nodes.
@@ -57,8 +57,7 @@ impl Gateways {
 
     fn on(server: Server, count: usize, options: FleetOptions, own: &'static str) -> Self {
         let database = server.get().database();
-        let unfenced = if options.node_key.is_none() { UNFENCED } else { "" };
-        let own = format!("{own}{unfenced}");
+        let own = format!("{own}{}", fencing(options.node_key));
         let more = format!("{}{}cluster_secret: {SECRET}\n", options.more, section(0, free_port(), &own));
         let fleet = Fleet::with(FleetOptions { state: Some(database.clone()), more, ..options });
         let mut gateways = Self { fleet, others: Vec::new(), database, own, server };
@@ -159,6 +158,11 @@ impl Server {
             Self::Own(server) => server,
         }
     }
+}
+
+/// What a gateway's section says of nodes that have `key`, or none.
+pub fn fencing(key: Option<&str>) -> &'static str {
+    if key.is_none() { UNFENCED } else { "" }
 }
 
 /// True once it goes by a view that is good.

@@ -1,8 +1,10 @@
-//! The database of the state, as far as it decides who leads: the leader's row, by the rules of its statements; and its faults.
+//! The database of the state, as far as it decides who leads: the leader's row, by the rules of its statements; what is known of nodes; and its
+//! faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::nodes::fence::Looked;
 use crate::store::failsafe::{Heir, LEASE};
 
 /// How long a gateway that the row does not name waits.
@@ -26,17 +28,32 @@ pub struct Row {
     pub name: String,
     expires_at: Duration,
     pub followers: Vec<String>,
-    /// The number of the last write, which counts the commits as well.
+    /// The number of the last change, which counts the commits as well.
     pub writes: u64,
+    /// Nodes that no read may ask.
+    pub stale: BTreeSet<usize>,
+    /// How far each node was looked at for what came late.
+    pub looked: BTreeMap<usize, Looked>,
     pub lost: bool,
+}
+
+/// What a leader stores.
+#[derive(Debug, Clone)]
+pub enum Change {
+    Write,
+    Stale(BTreeSet<usize>),
+    InSync(usize),
+    Looked(usize, Looked),
 }
 
 pub struct Database {
     pub row: Row,
     /// An older copy of it, which may come back in its place.
     pub copy: Option<Row>,
-    /// By which epoch each write was stored.
+    /// By which epoch each change was stored.
     pub stored_by: Vec<i64>,
+    /// Who was stale after each of them.
+    pub stale_at: Vec<BTreeSet<usize>>,
     members: BTreeMap<String, Duration>,
     pub is_up: bool,
     /// Its own clock goes before the others', or behind.
@@ -48,9 +65,21 @@ pub struct Database {
 pub enum Statement {
     Look,
     Take,
-    Renew { epoch: i64, followers: Vec<String>, made: u64 },
-    Commit { epoch: i64, made: u64 },
-    GiveUp { epoch: i64 },
+    Renew {
+        epoch: i64,
+        followers: Vec<String>,
+        made: u64,
+    },
+    /// With a number of its own.
+    Commit {
+        epoch: i64,
+        made: u64,
+        number: u64,
+        change: Change,
+    },
+    GiveUp {
+        epoch: i64,
+    },
 }
 
 /// What it answers.
@@ -63,8 +92,7 @@ pub enum Said {
     },
     Taken {
         epoch: i64,
-        writes: u64,
-        followers: Vec<String>,
+        row: Row,
     },
     NotTaken,
     Renewed {
@@ -72,6 +100,13 @@ pub enum Said {
     },
     Committed {
         writes: u64,
+        number: u64,
+        change: Change,
+    },
+    /// More was committed than who asked knew of.
+    Behind {
+        writes: u64,
+        number: u64,
     },
     /// The row is another's.
     Superseded,
@@ -91,9 +126,20 @@ impl Database {
             expires_at: Duration::ZERO,
             followers: Vec::new(),
             writes: 0,
+            stale: BTreeSet::new(),
+            looked: BTreeMap::new(),
             lost: false,
         };
-        Self { row, copy: None, stored_by: Vec::new(), members: BTreeMap::new(), is_up: true, now: Duration::ZERO }
+        let stale_at = vec![BTreeSet::new()];
+        Self {
+            row,
+            copy: None,
+            stored_by: Vec::new(),
+            stale_at,
+            members: BTreeMap::new(),
+            is_up: true,
+            now: Duration::ZERO,
+        }
     }
 
     /// Carries out what `who` asks.
@@ -111,10 +157,10 @@ impl Database {
                 let row = &mut self.row;
                 row.epoch += 1;
                 (row.holder, row.name) = (Some(who.clone()), who.name.clone());
-                (row.expires_at, row.followers) = (self.now + LEASE, followers.clone());
-                Said::Taken { epoch: row.epoch, writes: row.writes, followers }
+                (row.expires_at, row.followers) = (self.now + LEASE, followers);
+                Said::Taken { epoch: row.epoch, row: row.clone() }
             }
-            Statement::Renew { epoch, made, .. } | Statement::Commit { epoch, made }
+            Statement::Renew { epoch, made, .. } | Statement::Commit { epoch, made, .. }
                 if holds(&self.row, epoch) && self.row.writes < made =>
             {
                 self.row.lost = true;
@@ -125,10 +171,23 @@ impl Database {
                 self.members.insert(who.name.clone(), self.now);
                 Said::Renewed { others: self.others(who) }
             }
-            Statement::Commit { epoch, .. } if holds(&self.row, epoch) => {
+            // One that was given up and comes late changes nothing of nodes: more was committed since.
+            Statement::Commit { epoch, made, number, change }
+                if holds(&self.row, epoch) && !matches!(change, Change::Write) && self.row.writes > made =>
+            {
+                Said::Behind { writes: self.row.writes, number }
+            }
+            Statement::Commit { epoch, number, change, .. } if holds(&self.row, epoch) => {
                 self.row.writes += 1;
+                match &change {
+                    Change::Write => {}
+                    Change::Stale(nodes) => self.row.stale.extend(nodes.iter().copied()),
+                    Change::InSync(node) => drop(self.row.stale.remove(node)),
+                    Change::Looked(node, looked) => drop(self.row.looked.insert(*node, *looked)),
+                }
                 self.stored_by.push(epoch);
-                Said::Committed { writes: self.row.writes }
+                self.stale_at.push(self.row.stale.clone());
+                Said::Committed { writes: self.row.writes, number, change }
             }
             Statement::GiveUp { epoch } if holds(&self.row, epoch) => {
                 self.row.holder = None;

@@ -5,14 +5,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::database::{ALONE, Row, Said, Statement, Who};
-use crate::peers::book::{Asked, Book, Hearing, Wait};
+use super::database::{ALONE, Change, Row, Said, Statement, Who};
+use super::nodes::Told;
+use super::work::{Asking, Job, Work};
+use crate::peers::book::{Asked, Book, Wait};
 use crate::peers::lease::Lease;
 use crate::peers::talk::{PROTOCOL, Question};
 use crate::peers::view::ViewNumber;
 use crate::peers::{LEASE, MARGIN};
 use crate::store::failsafe::{Heir, Promises, Word};
 
+/// Nodes, each of which holds everything.
+pub const NODES: usize = 2;
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 const RETRY: Duration = Duration::from_millis(500);
@@ -43,6 +47,8 @@ pub struct Gateway {
     /// The number of the statement that is waited for, and until when.
     waits: Option<(u64, Duration)>,
     statements: u64,
+    /// What it sends next.
+    pub unsent: Vec<Sends>,
     /// It ends, and says why.
     pub ends: Option<&'static str>,
 }
@@ -50,8 +56,7 @@ pub struct Gateway {
 #[derive(Debug, Clone)]
 struct Won {
     epoch: i64,
-    writes: u64,
-    followers: Vec<String>,
+    row: Row,
     sent: Duration,
 }
 
@@ -63,16 +68,35 @@ pub struct Reign {
     pub writes: u64,
     book: Book,
     former_until: Duration,
-    /// Until when the answer to a commit is waited for.
-    writing: Option<Duration>,
-    /// A write that is stored, and who is waited for before it is acknowledged.
-    stored: Option<(u64, Option<Hearing>)>,
+    /// The number of the commit whose answer is waited for, and until when.
+    storing: Option<(u64, Duration)>,
+    /// The number of the last one, and when the next may be sent.
+    commits: (u64, Duration),
+    pub work: Work,
 }
 
 /// What a gateway sends.
 pub enum Sends {
-    Statement { number: u64, sent: Duration, statement: Statement },
-    Question { to: Who, sent: Duration, question: Question },
+    Statement {
+        number: u64,
+        sent: Duration,
+        statement: Statement,
+    },
+    Question {
+        to: Who,
+        sent: Duration,
+        question: Question,
+    },
+    /// To a node.
+    Ask(Asking),
+    /// What was asked of a node is waited for no more: the connection is cut.
+    GiveUp(u64),
+}
+
+/// A write that is acknowledged, and the view that everybody has by then.
+pub struct Acknowledged {
+    pub write: u64,
+    pub view: u64,
 }
 
 // === impl Gateway ===
@@ -97,6 +121,7 @@ impl Gateway {
             next: now,
             waits: None,
             statements: 0,
+            unsent: Vec::new(),
             ends: None,
         }
     }
@@ -120,13 +145,11 @@ impl Gateway {
 
     /// What it does by itself now.
     pub fn act(&mut self, now: Duration) -> Vec<Sends> {
-        let mut sends = Vec::new();
+        let mut sends = std::mem::take(&mut self.unsent);
         if let Some((won, _)) = self.won.take_if(|(_, leads_at)| now >= *leads_at) {
             self.lead(won, now);
         }
-        if let Some(reign) = &mut self.reign {
-            reign.writing.take_if(|until| now >= *until);
-        }
+        sends.extend(self.works(now));
         if self.waits.is_some_and(|(_, until)| now >= until) {
             self.waits = None;
             self.next = now + RETRY;
@@ -157,14 +180,41 @@ impl Gateway {
         Sends::Statement { number: self.statements, sent: now, statement }
     }
 
-    /// Begins a write, where it leads.
-    pub fn write(&mut self, now: Duration) -> Option<Sends> {
+    /// What it does at nodes and stores of them, while it leads.
+    fn works(&mut self, now: Duration) -> Vec<Sends> {
         let trusts = self.trusts(now);
-        let reign = self.reign.as_mut().filter(|reign| trusts && reign.writing.is_none() && reign.stored.is_none())?;
-        reign.writing = Some(now + LIMIT);
-        let statement = Statement::Commit { epoch: reign.epoch, made: reign.writes };
-        // Over a connection of its own, on which nothing else waits.
-        Some(Sends::Statement { number: 0, sent: now, statement })
+        let Some(reign) = self.reign.as_mut().filter(|_| trusts) else { return Vec::new() };
+        reign.storing.take_if(|(_, until)| now >= *until);
+        let (over, asks) = reign.work.go_on(now);
+        let mut sends: Vec<Sends> = over.into_iter().map(Sends::GiveUp).collect();
+        sends.extend(asks.into_iter().map(Sends::Ask));
+        let (last, from) = reign.commits;
+        if let Job::Store(change, _) = &reign.work.job
+            && reign.storing.is_none()
+            && now >= from
+        {
+            let number = last + 1;
+            (reign.commits.0, reign.storing) = (number, Some((number, now + LIMIT)));
+            let (epoch, made, change) = (reign.epoch, reign.writes, change.clone());
+            let statement = Statement::Commit { epoch, made, number, change };
+            // Over a connection of its own, on which nothing else waits.
+            sends.push(Sends::Statement { number: 0, sent: now, statement });
+        }
+        sends
+    }
+
+    /// Begins a write, where it leads and has nothing else to do.
+    pub fn write(&mut self, now: Duration) {
+        let trusts = self.trusts(now);
+        if let Some(reign) = self.reign.as_mut().filter(|reign| trusts && reign.work.is_free()) {
+            reign.work.job = Job::Store(Change::Write, None);
+        }
+    }
+
+    /// A node has answered.
+    pub fn told(&mut self, number: u64, told: &Told, now: Duration) -> Vec<Sends> {
+        let Some(reign) = &mut self.reign else { return Vec::new() };
+        reign.work.told(number, told, now).into_iter().map(Sends::Ask).collect()
     }
 
     pub fn give_up(&mut self, now: Duration) -> Option<Sends> {
@@ -193,8 +243,8 @@ impl Gateway {
                 self.seen = Some(row);
                 (may_take && now >= self.word.may_lead_at(heir)).then(|| self.states(Statement::Take, now))
             }
-            Said::Taken { epoch, writes, followers } => {
-                self.won = Some((Won { epoch, writes, followers, sent }, self.word.win(self.heir)));
+            Said::Taken { epoch, row } => {
+                self.won = Some((Won { epoch, row, sent }, self.word.win(self.heir)));
                 None
             }
             Said::NotTaken => None,
@@ -205,13 +255,24 @@ impl Gateway {
                 reign.others = others;
                 None
             }
-            Said::Committed { writes } => {
+            Said::Committed { writes, number, change } => {
                 let reign = self.reign.as_mut()?;
                 reign.writes = reign.writes.max(writes);
                 // One that was given up is there, and nobody is told.
-                if reign.writing.take().is_some() && reign.writes == writes {
-                    reign.stored = Some((writes, None));
+                reign.storing.take_if(|(awaited, _)| *awaited == number)?;
+                if matches!(change, Change::Write) {
+                    // What frozen gateways wake up with is sent by none.
+                    let asks = reign.work.give(writes, now);
+                    self.unsent.extend(asks.into_iter().map(Sends::Ask));
+                } else if let Job::Store(_, write) = reign.work.job {
+                    reign.work.stored(&change, write);
                 }
+                None
+            }
+            Said::Behind { writes, number } => {
+                let reign = self.reign.as_mut()?;
+                reign.writes = reign.writes.max(writes);
+                reign.storing.take_if(|(awaited, _)| *awaited == number);
                 None
             }
             Said::Superseded => {
@@ -225,7 +286,8 @@ impl Gateway {
             Said::Away => {
                 self.next = now + RETRY;
                 if let Some(reign) = self.reign.as_mut().filter(|_| number == 0) {
-                    reign.writing = None;
+                    reign.storing = None;
+                    reign.commits.1 = now + RETRY;
                 }
                 None
             }
@@ -234,32 +296,36 @@ impl Gateway {
 
     fn lead(&mut self, won: Won, now: Duration) {
         let mut promises = Promises::new(ALONE);
-        promises.renewed(won.sent, &won.followers, &won.followers);
+        let Won { epoch, row, sent } = won;
+        promises.renewed(sent, &row.followers, &row.followers);
         self.next = now;
+        self.unsent.clear();
         self.reign = Some(Reign {
-            epoch: won.epoch,
+            epoch,
             promises,
-            others: won.followers,
-            writes: won.writes,
+            writes: row.writes,
+            work: Work::new(epoch, now, NODES, row.stale, &row.looked),
+            others: row.followers,
             book: Book::default(),
             former_until: now + LEASE + MARGIN,
-            writing: None,
-            stored: None,
+            storing: None,
+            commits: (0, now),
         });
     }
 
     /// The write that is acknowledged now, if any is.
-    pub fn acknowledges(&mut self, base: Instant, now: Duration) -> Option<u64> {
+    pub fn acknowledges(&mut self, base: Instant, now: Duration) -> Option<Acknowledged> {
         let reign = self.reign.as_mut().filter(|reign| now >= reign.former_until)?;
-        let (writes, hearing) = reign.stored.as_mut()?;
-        let target = ViewNumber { epoch: reign.epoch, n: *writes };
-        let (writes, at) = (*writes, base + now);
-        let hearing = hearing.get_or_insert_with(|| reign.book.hearing(target, at));
+        let target = ViewNumber { epoch: reign.epoch, n: reign.writes };
+        let Job::Hear(write, hearing) = &mut reign.work.job else { return None };
+        let at = base + now;
+        let (view, hearing) = hearing.get_or_insert_with(|| (target.n, reign.book.hearing(target, at)));
         if hearing.look(&reign.book, at) != Wait::Over {
             return None;
         }
-        reign.stored = None;
-        Some(writes)
+        let (view, write) = (*view, *write);
+        reign.work.job = Job::Idle;
+        write.map(|write| Acknowledged { write, view })
     }
 
     fn question(&mut self, now: Duration) -> Question {

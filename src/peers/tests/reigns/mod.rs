@@ -1,16 +1,26 @@
 //! Gateways over one database, and every fault of theirs at random: frozen and woken, killed and started again, cut off from the database and
-//! from each other, statements and answers that come late, a database that is away or lost its tail, clocks that go apart. Whatever happens:
-//! nothing is acknowledged twice, or by a gateway that was followed already; no read counts that lacks what was acknowledged before it began.
+//! from each other and from nodes, statements, answers and requests to nodes that come late, a database that is away or lost its tail, clocks
+//! that go apart. Whatever happens: nothing is acknowledged twice, or by a gateway that was followed already; no read counts that lacks what was
+//! acknowledged before it began; each node that is in sync has it, but for what a former leader had opened to it and the network kept; and what
+//! ends late so is undone.
 //!
 //! `MIROIR_SIMULATION_SEED` replays one seed, `MIROIR_SIMULATION_RUNS` says how many are tried.
 //!
 //! | module | what lives there |
 //! |---|---|
 //! | `database` | the leader's row |
+//! | `faults` | what befalls all of them |
 //! | `gateway` | a gateway |
+//! | `nodes` | nodes, which look at keys |
+//! | `reads` | reads, and what they may find |
+//! | `work` | what a leader does at nodes |
 
 mod database;
+mod faults;
 mod gateway;
+mod nodes;
+mod reads;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +28,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::database::{Database, Said, Statement, Who};
-use self::gateway::{Gateway, Sends};
+use self::gateway::{Acknowledged, Gateway, NODES, Sends};
+use self::nodes::{Ask, DOCUMENTS, Held, Node, Task, Told, document};
+use self::reads::Read;
 use crate::peers::talk::Question;
 use crate::peers::view::ViewNumber;
 
@@ -26,25 +38,52 @@ const STEPS: usize = 900;
 
 /// What is on its way, to the process it is for.
 enum Mail {
-    Statement { number: u64, sent: Duration, from: Who, statement: Statement },
-    Said { number: u64, sent: Duration, said: Said },
-    Question { from: Who, sent: Duration, question: Question },
-    Answer { turn: u64, sent: Duration, lent: Option<ViewNumber> },
+    Statement {
+        number: u64,
+        sent: Duration,
+        from: Who,
+        statement: Statement,
+    },
+    Said {
+        number: u64,
+        sent: Duration,
+        said: Said,
+    },
+    Question {
+        from: Who,
+        sent: Duration,
+        question: Question,
+    },
+    Answer {
+        turn: u64,
+        sent: Duration,
+        lent: Option<ViewNumber>,
+    },
+    /// To a node; a body comes behind the head of what is put there.
+    Ask {
+        from: Who,
+        number: u64,
+        node: usize,
+        ask: Ask,
+    },
+    Body {
+        from: Who,
+        number: u64,
+        node: usize,
+        task: Task,
+        /// The key was there when the head came.
+        by_key: bool,
+    },
+    Told {
+        number: u64,
+        told: Told,
+    },
 }
 
 struct Letter {
     at: Duration,
     to: Who,
     mail: Mail,
-}
-
-/// A read under way.
-struct Read {
-    by: Who,
-    /// What it goes by: a view that was lent, or what the leader itself knows.
-    view: Result<ViewNumber, u64>,
-    /// What was acknowledged when it began.
-    wanted: u64,
 }
 
 struct World {
@@ -57,10 +96,15 @@ struct World {
     gateways: Vec<Gateway>,
     processes: u64,
     cut: Vec<(usize, usize)>,
+    nodes: Vec<Node>,
+    /// Gateways and nodes that do not reach each other.
+    cut_nodes: Vec<(usize, usize)>,
+    /// What nodes were asked and is waited for no more by who asked.
+    given_up: BTreeSet<u64>,
     letters: Vec<Letter>,
     reads: Vec<Read>,
-    /// The newest write that was acknowledged, and all of them.
-    acknowledged: u64,
+    /// The newest view that was acknowledged, the newest write of each document, and all writes.
+    acknowledged: (u64, Held),
     told: BTreeSet<u64>,
     /// The tail was lost, so that what was acknowledged is not there.
     is_lost: bool,
@@ -80,9 +124,12 @@ impl World {
             gateways: Vec::new(),
             processes: 0,
             cut: Vec::new(),
+            nodes: (0..NODES).map(|_| Node::default()).collect(),
+            cut_nodes: Vec::new(),
+            given_up: BTreeSet::new(),
             letters: Vec::new(),
             reads: Vec::new(),
-            acknowledged: 0,
+            acknowledged: (0, [0; DOCUMENTS]),
             told: BTreeSet::new(),
             is_lost: false,
             happened: BTreeMap::new(),
@@ -128,7 +175,17 @@ impl World {
             66..70 => self.fault(),
             _ => {}
         }
-        Ok(())
+        self.check_replicas()
+    }
+
+    /// Each node that is in sync has what was acknowledged, unless something came late there that nobody has seen yet.
+    fn check_replicas(&self) -> Result<(), String> {
+        let in_sync = (0..NODES).filter(|node| !self.database.row.stale.contains(node));
+        let lacking = in_sync.filter_map(|node| Some((node, self.nodes[node].lacks(&self.acknowledged.1)?)));
+        match lacking.min().filter(|_| !self.is_lost) {
+            Some((node, write)) => Err(format!("node {node} is in sync and lacks write {write}")),
+            None => Ok(()),
+        }
     }
 
     fn find(&self, who: &Who) -> Option<usize> {
@@ -152,6 +209,8 @@ impl World {
                 self.post(own.clone(), Mail::Statement { number, sent, from: own, statement });
             }
             Sends::Question { to, sent, question } => self.post(to, Mail::Question { from: own, sent, question }),
+            Sends::Ask((number, node, ask)) => self.post(own.clone(), Mail::Ask { from: own, number, node, ask }),
+            Sends::GiveUp(number) => drop(self.given_up.insert(number)),
         }
     }
 
@@ -172,6 +231,14 @@ impl World {
             let said = if is_cut { Said::Away } else { self.database.run(&from, statement) };
             return self.post(from, Mail::Said { number, sent, said });
         }
+        let mail = match mail {
+            // The same is true of what it sent to nodes.
+            Mail::Ask { from, number, node, ask } => return self.asks_node(from, number, node, ask),
+            Mail::Body { from, number, node, task, by_key } => {
+                return self.ends_body(from, number, node, (task, by_key));
+            }
+            mail => mail,
+        };
         let Some(at) = self.find(&to) else { return };
         if self.gateways[at].is_frozen {
             let at = self.now + Duration::from_millis(100);
@@ -179,7 +246,12 @@ impl World {
         }
         let (base, now) = (self.base, self.gateways[at].clock(self.now));
         match mail {
-            Mail::Statement { .. } => {}
+            Mail::Statement { .. } | Mail::Ask { .. } | Mail::Body { .. } => {}
+            Mail::Told { number, told } => {
+                for sends in self.gateways[at].told(number, &told, now) {
+                    self.send(at, sends);
+                }
+            }
             Mail::Said { number, sent, said } => {
                 // The answer is lost as well.
                 if self.gateways[at].is_cut_from_database && !matches!(said, Said::Away) {
@@ -222,7 +294,11 @@ impl World {
         if self.gateways[at].is_kept_by_promises(now) {
             self.count("kept by promises");
         }
-        if let Some(write) = self.gateways[at].acknowledges(base, now) {
+        if self.gateways[at].reign.as_ref().is_some_and(|reign| reign.work.is_hopeless) && !self.is_lost {
+            self.is_lost = true;
+            self.count("late to all replicas");
+        }
+        if let Some(Acknowledged { write, view }) = self.gateways[at].acknowledges(base, now) {
             let epoch = self.gateways[at].reign.as_ref().map_or(0, |reign| reign.epoch);
             let (is_new, by) = (self.told.insert(write), &self.database.stored_by);
             // Who was followed meanwhile may still say what it had stored before.
@@ -230,7 +306,9 @@ impl World {
             if !(self.is_lost || is_new && was_fenced) {
                 return Err(format!("write {write} is acknowledged by epoch {epoch}; writes were stored by {by:?}"));
             }
-            self.acknowledged = self.acknowledged.max(write);
+            let (known, held) = &mut self.acknowledged;
+            let newest = &mut held[document(write)];
+            (*known, *newest) = ((*known).max(view), (*newest).max(write));
             self.count("acknowledged");
         }
         if let Some(why) = self.gateways[at].ends.take() {
@@ -258,111 +336,29 @@ impl World {
             return;
         }
         let now = gateway.clock(self.now);
-        if let Some(sends) = gateway.write(now) {
-            self.send(at, sends);
-        }
+        gateway.write(now);
     }
 
-    fn begin_read(&mut self) {
-        let at = self.roll(self.gateways.len());
-        let gateway = &self.gateways[at];
-        let now = gateway.clock(self.now);
-        if gateway.is_frozen || gateway.starts_at.is_some() || self.reads.len() > 8 {
-            return;
-        }
-        let view = match (&gateway.reign, gateway.lease.has()) {
-            (Some(reign), _) if gateway.trusts(now) => Err(reign.writes),
-            (None, Some(view)) if gateway.lease.is_on(now) => Ok(view),
-            _ => return self.count("read of before"),
+    /// What a former leader has sent to a node and nobody has given up.
+    fn is_of_before(&self, mail: &Mail) -> bool {
+        let (number, epoch) = match mail {
+            Mail::Ask { number, ask: Ask::Put(key, _), .. } => (number, key.0),
+            Mail::Body { number, task, .. } => (number, task.epoch),
+            _ => return false,
         };
-        let by = gateway.who.clone();
-        self.reads.push(Read { by, view, wanted: self.acknowledged });
+        epoch < self.database.row.epoch && !self.given_up.contains(number)
     }
 
-    fn end_read(&mut self) -> Result<(), String> {
-        if self.reads.is_empty() {
-            return Ok(());
-        }
-        let which = self.roll(self.reads.len());
-        let Some(at) = self.find(&self.reads[which].by) else {
-            self.reads.swap_remove(which);
-            return Ok(());
-        };
-        let gateway = &self.gateways[at];
-        if gateway.is_frozen {
-            return Ok(());
-        }
-        let (read, now) = (self.reads.swap_remove(which), gateway.clock(self.now));
-        let (counts, knows) = match read.view {
-            Err(writes) => (gateway.trusts(now), writes),
-            Ok(view) => (gateway.reign.is_none() && gateway.lease.holds(view, now), view.n),
-        };
-        if !counts {
-            self.count("planned again");
-        } else if knows < read.wanted && !self.is_lost {
-            return Err(format!("a read at {:?} by {:?} lacks write {}", read.by, read.view, read.wanted));
-        } else {
-            self.count(if read.view.is_ok() { "read of a follower" } else { "read of the leader" });
-        }
-        Ok(())
+    /// No node is stale, and all hold the same.
+    fn is_whole(&self) -> bool {
+        let same = self
+            .nodes
+            .iter()
+            .all(|node| node.holds == self.nodes[0].holds && node.lacks(&self.acknowledged.1).is_none());
+        self.database.row.stale.is_empty() && same
     }
 
-    fn fault(&mut self) {
-        let at = self.roll(self.gateways.len());
-        let other = self.roll(self.gateways.len());
-        match self.roll(40) {
-            0..6 => self.gateways[at].is_frozen ^= true,
-            6..12 => self.gateways[at].is_cut_from_database ^= true,
-            12..14 if at != other => {
-                let pair = (at.min(other), at.max(other));
-                match self.cut.iter().position(|cut| *cut == pair) {
-                    Some(cut) => drop(self.cut.swap_remove(cut)),
-                    None => self.cut.push(pair),
-                }
-            }
-            14..17 if self.gateways[at].starts_at.is_none() => {
-                let pause = [300, 2_000, 15_000][self.roll(3)];
-                let pause = self.roll(pause) as u64;
-                self.gateways[at].starts_at = Some(self.now + Duration::from_millis(pause));
-                self.gateways[at].reign = None;
-                self.count("killed");
-            }
-            17..19 => {
-                let now = self.gateways[at].clock(self.now);
-                if !self.gateways[at].is_frozen
-                    && self.gateways[at].starts_at.is_none()
-                    && let Some(sends) = self.gateways[at].give_up(now)
-                {
-                    self.send(at, sends);
-                }
-            }
-            19..24 => self.database.is_up ^= true,
-            24 => self.jumped = self.roll(800) as i64 - 400,
-            25 => self.database.copy = Some(self.database.row.clone()),
-            26 => self.lose_tail(),
-            _ => self.mend(),
-        }
-    }
-
-    /// The server comes back older than it was. Whoever leads or waits knows better.
-    fn lose_tail(&mut self) {
-        let Some(copy) = self.database.copy.take() else { return };
-        if copy.writes < self.database.row.writes && self.roll(4) == 0 {
-            self.database.row = copy;
-            self.is_lost = true;
-            self.count("tail lost");
-        }
-    }
-
-    fn mend(&mut self) {
-        self.database.is_up = true;
-        self.cut.clear();
-        for gateway in &mut self.gateways {
-            (gateway.is_frozen, gateway.is_cut_from_database) = (false, false);
-        }
-    }
-
-    /// With all faults over somebody leads, writes go on, and all others follow.
+    /// With all faults over somebody leads, writes go on, all others follow, and nodes become equal.
     fn rest(&mut self) -> Result<(), String> {
         self.mend();
         let (acknowledged, until) = (self.acknowledged, self.now + Duration::from_secs(120));
@@ -373,15 +369,23 @@ impl World {
             for at in 0..self.gateways.len() {
                 self.run(at)?;
             }
-            self.write();
+            // No more than it takes to see that writes go on: what came late is not to be covered by what is written later.
+            if self.acknowledged == acknowledged {
+                self.write();
+            }
             self.end_read()?;
             let now = |gateway: &Gateway| gateway.clock(self.now);
             let serves = |gateway: &Gateway| gateway.lease.is_on(now(gateway)) || gateway.trusts(now(gateway));
-            if self.acknowledged > acknowledged && self.gateways.iter().all(serves) {
+            let is_on_its_way = self.letters.iter().any(|letter| self.is_of_before(&letter.mail));
+            let goes_on = self.acknowledged != acknowledged && self.gateways.iter().all(serves);
+            if self.is_lost || goes_on && !is_on_its_way && self.is_whole() {
                 return Ok(());
             }
+            self.check_replicas()?;
         }
-        Err("nobody leads, or somebody does not follow".to_owned())
+        let (stale, nodes) = (&self.database.row.stale, &self.nodes);
+        let nodes: Vec<_> = nodes.iter().map(|node| (node.holds, node.undone)).collect();
+        Err(format!("nobody leads, somebody does not follow, or nodes differ: stale {stale:?}, they hold {nodes:?}"))
     }
 }
 
@@ -412,8 +416,17 @@ fn no_order_of_faults_has_two_gateways_lead_or_a_dead_view_answer() {
         }
     }
     println!("{runs} runs: {happened:?}");
-    let expected =
-        ["acknowledged", "kept by promises", "superseded", "resigned", "the tail is lost", "planned again", "killed"];
+    let expected = [
+        "acknowledged",
+        "kept by promises",
+        "superseded",
+        "resigned",
+        "the tail is lost",
+        "planned again",
+        "killed",
+        "came late",
+        "refused by a node",
+    ];
     let happens = |what: &&&str| happened.get(**what).copied().unwrap_or_default() > 0;
     assert_eq!(expected.iter().find(|what| one.is_none() && !happens(what)), None, "{happened:?}");
 }
