@@ -32,8 +32,7 @@
 //! | [`forward`] | what one node answers, by Pingora's own path |
 //! | [`respond`] | answers and errors as HTTP |
 //! | `compress` | answers packed as the client likes |
-//! | [`streams`] | answers without an end: news of tasks and batches, log lines |
-//! | [`open_streams`] | how many of those are open, and that they end with the process |
+//! | [`streams`], [`open_streams`] | answers without an end: news of tasks and batches, log lines; how many are open, and that they end with the process |
 //! | `logs` | the gateway's own log lines, as an engine shows its own |
 //! | [`chats`] | workspaces of chats |
 //! | [`webhooks`] | addresses that are told of each task that has ended |

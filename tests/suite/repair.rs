@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 
 use crate::overload::{held, replicas_are_equal, settled};
-use crate::support::client::eventually;
+use crate::support::client::{eventually, pause};
 use crate::support::{Client, Fleet, FleetOptions};
 
 const SETTINGS: &str = "/indexes/shops/settings";
@@ -274,7 +274,7 @@ fn a_feature_that_is_acknowledged_after_a_start_is_on_at_every_node_that_lives()
         // Who does not wait for the third node answers meanwhile.
         let ends = std::time::Instant::now() + std::time::Duration::from_secs(2);
         while !asked.is_finished() && std::time::Instant::now() < ends {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            pause(std::time::Duration::from_millis(20));
         }
         let early = asked.is_finished();
         fleet.nodes[2].signal("CONT");

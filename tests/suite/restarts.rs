@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Request;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -194,7 +193,7 @@ async fn certificates_change_under_load_and_no_request_fails() {
                 while done.load(Ordering::Relaxed) < wanted {
                     let tcp = TcpStream::connect(&address).await.expect("the gateway listens");
                     let stream = secured.over(tcp, &[b"h2"]).await.expect("a handshake");
-                    let (client, connection) = h2::client::handshake::<_, Bytes>(stream).await.expect("a preface");
+                    let (client, connection) = h2::client::handshake(stream).await.expect("a preface");
                     let connection = tokio::spawn(connection);
                     for _ in 0..10 {
                         let all = (0..5).map(async |_| {

@@ -37,6 +37,7 @@ pub const RANKS: &[&[&str]] = &[
     &["own"],
     &["proxy"],
     &["ending"],
+    &["sockets"],
     &["server"],
     &["recover"],
     &["main"],

@@ -195,7 +195,8 @@ async fn of_commands_that_are_committed_together_one_that_is_refused_takes_none_
         went.push(put.await.unwrap().is_ok());
     }
     assert_eq!(went, [true, true, false, true]);
-    let held = "SELECT string_agg(name || value, ',' ORDER BY name) FROM miroir.meta WHERE name IN ('a', 'b', 'c', 'd')";
+    let held =
+        "SELECT string_agg(name || value, ',' ORDER BY name) FROM miroir.meta WHERE name IN ('a', 'b', 'c', 'd')";
     assert_eq!(sql(&address, held), "a1,b2,d4");
     leader.store.put_meta("c", "3".to_owned()).await.unwrap();
 }
