@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use super::*;
@@ -25,6 +26,7 @@ fn values() -> Vec<Value> {
         "rendezvous",
         "allow",
         "optional",
+        "required",
         "1.3",
         "https://other.example/v1/traces",
         "http://10.0.0.9:7702",
@@ -32,7 +34,7 @@ fn values() -> Vec<Value> {
         "sqlite:./other.db",
         "other",
     ];
-    let mut values: Vec<Value> = vec![json!(3), json!(0.7), json!(true), json!(false)];
+    let mut values: Vec<Value> = vec![json!(3), json!(5), json!(2), json!(0.7), json!(true), json!(false)];
     values.extend(texts.map(|text| json!(text)));
     values.extend([
         json!(["other"]),
@@ -57,8 +59,9 @@ fn beside(key: &str) -> Vec<(&'static str, Value)> {
             ("node_key", json!("a-key")),
         ]
     };
-    let listener = |certificates, authority| {
-        vec![(certificates, json!([{ "cert_file": "a.pem", "key_file": "a.pem" }])), (authority, json!("a.pem"))]
+    let listener = |certificates, auth, authority| {
+        let pair = json!([{ "cert_file": "a.pem", "key_file": "a.pem" }]);
+        vec![(certificates, pair), (auth, json!("required")), (authority, json!("a.pem"))]
     };
     let pair = |certificate, key| vec![(certificate, json!("a.pem")), (key, json!("a.pem"))];
     match key {
@@ -70,17 +73,27 @@ fn beside(key: &str) -> Vec<(&'static str, Value)> {
         | "gateway.unfenced_nodes"
         | "gateway.id" => peers(),
         "state_password" => vec![("state", json!("postgres://user@host:5432/database"))],
-        "write.min_in_sync" => vec![("cluster.replication_factor", json!(1))],
+        "cors.credentials" => vec![("cors.origins", json!(["https://shop.example"]))],
+        "trusted_proxies.proxy_protocol" => vec![("trusted_proxies.networks", json!(["10.0.0.0/8"]))],
+        _ if key.starts_with("traces.") => vec![("traces.endpoint", json!("https://traces.example/v1/traces"))],
         _ if key.starts_with("tls.to_peers.cert") || key.starts_with("tls.to_peers.key") => {
             pair("tls.to_peers.cert_file", "tls.to_peers.key_file")
         }
         _ if key.starts_with("tls.nodes.cert") || key.starts_with("tls.nodes.key") => {
             pair("tls.nodes.cert_file", "tls.nodes.key_file")
         }
-        _ if key.starts_with("tls.api.") => listener("tls.api.certificates", "tls.api.client_ca_file"),
-        _ if key.starts_with("tls.admin.") => listener("tls.admin.certificates", "tls.admin.client_ca_file"),
-        _ if key.starts_with("tls.metrics.") => listener("tls.metrics.certificates", "tls.metrics.client_ca_file"),
-        _ if key.starts_with("tls.peers.") => listener("tls.peers.certificates", "tls.peers.client_ca_file"),
+        _ if key.starts_with("tls.api.") => {
+            listener("tls.api.certificates", "tls.api.client_auth", "tls.api.client_ca_file")
+        }
+        _ if key.starts_with("tls.admin.") => {
+            listener("tls.admin.certificates", "tls.admin.client_auth", "tls.admin.client_ca_file")
+        }
+        _ if key.starts_with("tls.metrics.") => {
+            listener("tls.metrics.certificates", "tls.metrics.client_auth", "tls.metrics.client_ca_file")
+        }
+        _ if key.starts_with("tls.peers.") => {
+            listener("tls.peers.certificates", "tls.peers.client_auth", "tls.peers.client_ca_file")
+        }
         _ => Vec::new(),
     }
 }
@@ -96,6 +109,13 @@ struct Read {
     meaning: String,
     live: Vec<(&'static str, String)>,
     at_start: Vec<(&'static str, String)>,
+}
+
+/// One with its key, of nobody's but its own signature.
+fn certificate() -> String {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = CertificateParams::new(Vec::new()).expect("no names").self_signed(&key).expect("a certificate");
+    [certificate.pem(), key.serialize_pem()].concat()
 }
 
 /// Read in a folder that may have the file `other.yaml`; `None` where it is wrong.
@@ -115,6 +135,10 @@ fn each_key_holds_when_its_part_says_and_is_named_by_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = "rules: [{ name: other, on: search, cap: { limit: 3 } }]\n";
     std::fs::write(folder.path().join("other.yaml"), rules).expect("a file");
+    let certificate = certificate();
+    for name in ["a.pem", "other.pem", "other"] {
+        std::fs::write(folder.path().join(name), &certificate).expect("a file");
+    }
     let (mut untold, mut untried) = (Vec::new(), Vec::new());
     // The file of a key says the same as the key.
     let is_of_a_secret = |key: &&String| !key.contains('.') && key.ends_with("_file");
@@ -125,7 +149,8 @@ fn each_key_holds_when_its_part_says_and_is_named_by_it() {
         };
         let mut before = smallest();
         beside(key).into_iter().for_each(|(key, value)| set(&mut before, key, value));
-        let said = read(&before, folder.path()).unwrap_or_else(|| panic!("what {key} needs beside it is wrong"));
+        let wrong = || Config::parse(&before.to_string(), folder.path(), &environment).err().map(|why| why.to_string());
+        let said = read(&before, folder.path()).unwrap_or_else(|| panic!("beside {key}: {before}: {:?}", wrong()));
         let other = values().into_iter().find_map(|value| {
             let mut file = before.clone();
             set(&mut file, key, value);

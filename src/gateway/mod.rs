@@ -265,7 +265,7 @@ async fn decide(
     if takes == Takes::Json {
         content_type::require_json(head)?;
     }
-    let by = if is_probe { Seen::Now } else { seen::as_leader(app, &operation)? };
+    let by = if is_probe { Seen::Now } else { seen::at_start(app, ctx, &operation)? };
     if !is_probe {
         health::wait_for(&app.cluster.nodes, Need::Reads).await;
     }

@@ -273,7 +273,7 @@ fn the_access_log_leaves_out_ordinary_requests_and_no_other() {
 /// The line of a search says how many hits it shows and how long each node took; a slow one says the same as a warning.
 #[test]
 fn the_access_log_tells_hits_and_the_time_of_each_node() {
-    let more = "access_log: { slow_after: 1h }\nlog: { format: json }\ncache: { size: 0, replies: 0 }\n";
+    let more = "access_log: { slow_after: 1h }\nlog: { format: json }\n";
     let fleet = Fleet::with(FleetOptions { replication_factor: 1, more: more.to_owned(), ..Default::default() });
     fleet.client.add("timed", &json!((0..60).map(|id| json!({"id": id})).collect::<Vec<_>>()));
     let lines = |route: &str| -> Vec<Value> {

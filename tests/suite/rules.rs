@@ -244,7 +244,8 @@ fn battery(client: &Client) -> Vec<(String, u16, Value)> {
     let answers = asked.into_iter().map(|(method, path, body)| {
         let reply =
             if body.is_null() { client.send(method, &path, &[], b"") } else { client.json(method, &path, &body) };
-        let mut answer = reply.value();
+        // Lines of a dump or a stream, or nothing, are looked through as they are.
+        let mut answer = serde_json::from_str(&reply.text).unwrap_or_else(|_| Value::String(reply.text.clone()));
         timeless(&mut answer);
         (format!("{method} {path} {body}"), reply.status, answer)
     });

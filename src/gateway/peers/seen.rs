@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 
 use super::following::Following;
 use crate::gateway::app::{Admitted, App};
+use crate::gateway::context::RequestContext;
 use crate::gateway::dispatch::{self, Outcome};
 use crate::gateway::respond::{Answer, Seen};
 use crate::meili::error::{Code, ResponseError};
@@ -50,6 +51,19 @@ pub(crate) fn as_leader(app: &App, operation: &Operation) -> Result<Seen, Respon
             _,
         ) => Err(untrusted()),
     }
+}
+
+/// As [`as_leader`], before anything is done. Another gateway that has passed the request on is told to ask whoever leads: it may hear of
+/// a new leader later than the old one's lease ends.
+///
+/// # Errors
+///
+/// When it may not answer.
+pub(crate) fn at_start(app: &App, ctx: &RequestContext, operation: &Operation) -> Result<Seen, ResponseError> {
+    as_leader(app, operation).map_err(|error| match &ctx.passed {
+        Some(_) => ResponseError { status: 421, ..ResponseError::new(Code::MiroirNotLeader, error.message) },
+        None => error,
+    })
 }
 
 /// What a request goes by.
