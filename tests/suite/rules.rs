@@ -258,6 +258,7 @@ fn timeless(value: &mut Value) {
         Value::Object(fields) => {
             for name in [
                 "processingTimeMs",
+                "performanceDetails",
                 "requestUid",
                 "isIndexing",
                 "lastUpdate",
