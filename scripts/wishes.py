@@ -69,7 +69,12 @@ class Shop(http.server.BaseHTTPRequestHandler):
     told = []
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers['Content-Length']))
+        # In chunks, as an engine sends it.
+        body = b''
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
         Shop.told += [json.loads(line) for line in gzip.decompress(body).splitlines() if line.strip()]
         self.send_response(204)
         self.end_headers()
