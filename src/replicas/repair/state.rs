@@ -47,8 +47,6 @@ pub struct Repairs {
     pub(super) indexes: Indexes,
     /// Indexes whose refused changes are being taken back.
     pub(super) taking_back: Mutex<HashSet<String>>,
-    /// Indexes whose refused primary keys are being taken back.
-    pub(super) keys_in_doubt: Mutex<HashSet<String>>,
     /// Held by the one repair that works: the others may then compare with its node.
     pub(super) turn: tokio::sync::Mutex<()>,
 }

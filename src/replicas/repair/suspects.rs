@@ -36,18 +36,16 @@ pub async fn check_suspects(replicas: &Arc<Replicas>) {
 }
 
 /// After a primary key that nodes refused: until the others have it no more, or as many are away that nobody can tell. Later
-/// documents of the index would be read by the wrong key meanwhile, so they wait while a node works off what it has.
+/// documents of the index would be read by the wrong key meanwhile, so they wait while a node works off what it has. Each refused change
+/// waits for itself: what an earlier one has looked at may be of before this one. They do so one after the other, and the first that finds
+/// the index in order ends all.
 pub async fn take_key_back(replicas: Arc<Replicas>, index: String) {
-    if !replicas.repairs.keys_in_doubt.lock().insert(index.clone()) {
-        return;
-    }
     let trace = Trace::background("take-back");
     let mut pause = FIRST_PAUSE;
     while !check(&replicas, &index, Busy::IsAwaited, &trace).await {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    replicas.repairs.keys_in_doubt.lock().remove(&index);
 }
 
 /// What is done about a node that has open tasks of the index.
